@@ -1,0 +1,128 @@
+//! What users implement, and what it may give back.
+
+use crate::error::BoxError;
+
+/// One step of a pipeline: it gets a sample, works on it, and gives something back.
+///
+/// Only [`stage_run`](Stage::stage_run) has to be written. Everything runs on the stage's own worker, so a model
+/// that must stay on one thread is loaded in [`setup`](Stage::setup).
+///
+/// ```
+/// use deeppipeline::{BoxError, Give, Stage};
+///
+/// struct Halve;
+///
+/// impl Stage for Halve {
+///     type Input = u32;
+///     type Output = u32;
+///     fn stage_run(&mut self, x: u32) -> Result<Give<u32>, BoxError> {
+///         Ok(if x % 2 == 0 { Give::One(x / 2) } else { Give::Skip })
+///     }
+/// }
+///
+/// assert!(matches!(Halve.stage_run(4), Ok(Give::One(2))));
+/// ```
+pub trait Stage: 'static {
+    /// What the stage gets; `Vec<T>` for a stage that takes lists.
+    type Input: Send + 'static;
+    /// What goes on to the next stage; the end stage's output is ignored.
+    type Output: Send + 'static;
+
+    /// Called once on the worker before the first sample: open, load, connect.
+    ///
+    /// # Errors
+    /// An error here makes the start of the pipeline fail.
+    fn setup(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    /// Works on one sample.
+    ///
+    /// # Errors
+    /// What an error does to the pipeline is the stage's `on_error` option.
+    fn stage_run(&mut self, x: Self::Input) -> Result<Give<Self::Output>, BoxError>;
+
+    /// Called once while draining, after the last sample, to give out what the stage still holds.
+    ///
+    /// # Errors
+    /// An error here stops the pipeline.
+    fn finish(&mut self) -> Result<Give<Self::Output>, BoxError> {
+        Ok(Give::Skip)
+    }
+
+    /// Called once at the end, however the pipeline ends, if `setup` succeeded.
+    ///
+    /// # Errors
+    /// An error here is reported by `setstop`, after everything else has been torn down.
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    /// The name in reports, errors and of the worker's thread; by default the type's own name.
+    fn name(&self) -> String {
+        short_type_name::<Self>()
+    }
+}
+
+/// What a stage gives back for one sample.
+pub enum Give<T> {
+    /// One value goes on.
+    One(T),
+    /// The sample ends here.
+    Skip,
+    /// Many values go on, in order, each a part of the sample; they are asked for one at a time.
+    Many(Box<dyn Iterator<Item = T> + Send>),
+}
+
+impl<T: Send + 'static> Give<T> {
+    /// Many values, from anything that can be iterated.
+    ///
+    /// ```
+    /// use deeppipeline::Give;
+    /// let three = Give::many([1, 2, 3]);
+    /// assert!(matches!(three, Give::Many(_)));
+    /// ```
+    pub fn many<I>(values: I) -> Self
+    where
+        I: IntoIterator<Item = T>,
+        I::IntoIter: Send + 'static,
+    {
+        Give::Many(Box::new(values.into_iter()))
+    }
+}
+
+/// Where samples come from when nobody calls `put`: it gets a worker of its own. Every `Iterator` is a source.
+pub trait Source: 'static {
+    /// What the source produces.
+    type Item: Send + 'static;
+
+    /// Waits for the next sample; `None` when there are no more.
+    ///
+    /// # Errors
+    /// An error closes the entrance; what came before it still flows out.
+    fn source_next(&mut self) -> Result<Option<Self::Item>, BoxError>;
+
+    /// Something that can be called from another thread to make a waiting `source_next` return soon.
+    fn closer(&self) -> Option<Box<dyn Fn() + Send + Sync>> {
+        None
+    }
+}
+
+impl<I> Source for I
+where
+    I: Iterator + 'static,
+    I::Item: Send + 'static,
+{
+    type Item = I::Item;
+
+    fn source_next(&mut self) -> Result<Option<Self::Item>, BoxError> {
+        Ok(self.next())
+    }
+}
+
+/// `Detect` for `my_crate::vision::Detect<f32>`.
+pub(crate) fn short_type_name<T: ?Sized>() -> String {
+    let full = std::any::type_name::<T>();
+    let bare = full.split('<').next().unwrap_or(full);
+    bare.rsplit("::").next().unwrap_or(bare).to_owned()
+}
