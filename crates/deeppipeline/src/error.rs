@@ -1,4 +1,242 @@
-//! What can go wrong.
+//! What can go wrong, one small type per operation. Where a sample was in hand, the error hands it back.
+
+use crate::buffer::Overflow;
+use crate::intake::Intake;
+use crate::report::Report;
+use crate::sample::SampleId;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Any error a user's stage or source may return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What makes the description of a pipeline invalid; found before anything starts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// A pipeline needs at least one stage.
+    #[error("stages is empty: a pipeline needs at least one stage")]
+    NoStages,
+    /// A list of buffer sizes must have one size per stage, the end stage included.
+    #[error(
+        "buffer_size has {got} sizes, but the pipeline has {stages} stages (the end stage counts): give one size per stage, or a single number for all"
+    )]
+    BufferSizeCount {
+        /// How many sizes were given.
+        got: usize,
+        /// How many stages there are.
+        stages: usize,
+    },
+    /// A buffer must hold at least one sample.
+    #[error("buffer_size of stage {stage:?} is 0, but must be at least 1")]
+    BufferSizeZero {
+        /// The stage behind that buffer.
+        stage: String,
+    },
+    /// The intake `latest` implies `drop_oldest`.
+    #[error(
+        "stage {stage:?} takes {intake}, which implies overflow \"drop_oldest\", but its overflow is set to \"{overflow}\": leave one of the two out"
+    )]
+    OverflowAgainstIntake {
+        /// The stage.
+        stage: String,
+        /// How it takes.
+        intake: Intake,
+        /// What was asked of its buffer.
+        overflow: Overflow,
+    },
+    /// Where samples come from is said once, before any stage.
+    #[error("source() was called after a stage was added: name the source first")]
+    SourceAfterStage,
+    /// `options` configures the stage added just before it.
+    #[error("options() was called before any stage was added: it configures the stage added just before it")]
+    OptionsBeforeStage,
+}
+
+/// What was being done for a stage when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Doing {
+    /// `setup`
+    Setup,
+    /// `stage_run`
+    StageRun,
+    /// `finish`
+    Finish,
+    /// `teardown`
+    Teardown,
+    /// Asking the source for its next sample.
+    SourceNext,
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Doing::Setup => "setup",
+            Doing::StageRun => "stage_run",
+            Doing::Finish => "finish",
+            Doing::Teardown => "teardown",
+            Doing::SourceNext => "source_next",
+        })
+    }
+}
+
+/// A stage or the source failed, and the pipeline stopped because of it.
+///
+/// Cloning is cheap; every clone speaks of the same failure.
+#[derive(Debug, Clone)]
+pub struct StageError {
+    failure: Arc<Failure>,
+    report: Arc<Report>,
+}
+
+/// The failure itself, before anyone has asked for the report that goes with it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) stage: String,
+    pub(crate) doing: Doing,
+    pub(crate) sample: Option<SampleId>,
+    pub(crate) cause: BoxError,
+}
+
+impl StageError {
+    pub(crate) fn new(failure: Arc<Failure>, report: Report) -> Self {
+        StageError { failure, report: Arc::new(report) }
+    }
+
+    /// The same failure, told with a later report.
+    pub(crate) fn with_report(self, report: Report) -> Self {
+        StageError::new(self.failure, report)
+    }
+
+    /// The name of the stage that failed; `"source"` for the source.
+    pub fn stage(&self) -> &str {
+        &self.failure.stage
+    }
+
+    /// What it was doing.
+    pub fn doing(&self) -> Doing {
+        self.failure.doing
+    }
+
+    /// The sample it was working on, if any; for a list, its newest.
+    pub fn sample(&self) -> Option<SampleId> {
+        self.failure.sample
+    }
+
+    /// What the stage's own code returned, or a [`StagePanic`].
+    pub fn cause(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        &*self.failure.cause
+    }
+
+    /// What happened to every sample up to the moment this error was handed out.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { stage, doing, sample, cause } = &*self.failure;
+        write!(f, "stage {stage:?} failed in {doing}")?;
+        if let Some(sample) = sample {
+            write!(f, " on sample {sample}")?;
+        }
+        write!(f, ": {cause}")
+    }
+}
+
+impl std::error::Error for StageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.failure.cause)
+    }
+}
+
+/// A Rust stage panicked; the pipeline treats it as an error of the stage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {0}")]
+pub struct StagePanic(pub(crate) String);
+
+/// The pipeline did not come up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The description is invalid.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A stage's `setup` failed.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// A `setup` took too long; the pipeline was aborted.
+    #[error("{stages:?} still in setup after {timeout:?}; the pipeline was aborted")]
+    Timeout {
+        /// The stages whose `setup` had not returned.
+        stages: Vec<String>,
+        /// How long `start` waited.
+        timeout: Duration,
+    },
+    /// The operating system refused a thread.
+    #[error("cannot start a thread for stage {stage:?}: {cause}")]
+    Thread {
+        /// The stage that stayed without a worker.
+        stage: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+/// `run` failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The pipeline did not come up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A stage or the source failed.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+}
+
+/// The pipeline did not take the sample; it is handed back.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError<T> {
+    /// The first buffer stayed full until the time-out.
+    #[error("put timed out: the buffer of the first stage stayed full")]
+    Timeout(T),
+    /// `setstop`, `join` or `abort` came before.
+    #[error("put after setstop: the pipeline takes no more samples")]
+    Closed(T),
+    /// A stage failed; the pipeline has stopped.
+    #[error("{1}")]
+    Stage(T, #[source] StageError),
+    /// A stage must not put into its own pipeline.
+    #[error("put from one of the pipeline's own stages: give the value back from stage_run instead (Many for several)")]
+    OwnStage(T),
+}
+
+impl<T> PutError<T> {
+    /// The sample that was not taken.
+    pub fn into_sample(self) -> T {
+        match self {
+            PutError::Timeout(x) | PutError::Closed(x) | PutError::Stage(x, _) | PutError::OwnStage(x) => x,
+        }
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> PutError<U> {
+        match self {
+            PutError::Timeout(x) => PutError::Timeout(f(x)),
+            PutError::Closed(x) => PutError::Closed(f(x)),
+            PutError::Stage(x, error) => PutError::Stage(f(x), error),
+            PutError::OwnStage(x) => PutError::OwnStage(f(x)),
+        }
+    }
+}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PutError({self})")
+    }
+}

@@ -1,7 +1,64 @@
 //! Run a chain of stages with every stage busy at the same time on a different sample.
+//!
+//! Recognising behaviour in a video means: capture, detect, track, classify. Run in series that is too slow for a live
+//! stream; run at the same time, each stage on another sample, it keeps up. You write the stages; what stands between
+//! them is here: a bounded [buffer](Overflow) in front of each stage that keeps the stream fresh, a worker for each
+//! stage, an orderly start and stop, and a [`Report`] that knows the fate of every sample.
+//!
+//! ```
+//! use deeppipeline::Pipeline;
+//!
+//! let pipeline = Pipeline::builder()
+//!     .buffer_size(2)
+//!     .stage(|frame: u32| frame * 2)
+//!     .stage(|found: u32| format!("found {found}"))
+//!     .end_stage(|text: String| println!("{text}"))
+//!     .start()?;
+//! for frame in 1..=10 {
+//!     pipeline.put(frame)?;
+//! }
+//! let report = pipeline.setstop()?;
+//! assert!(report.balances());
+//! println!("{report}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A stage with state implements [`Stage`]; samples that nobody `put`s come from a [`Source`]. The same chain runs on a
+//! virtual clock with [`Builder::simulate`], for exact tests and for "what if".
+//!
+//! # Features
+//!
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 
+mod buffer;
+mod builder;
+mod clock;
+pub mod engine;
 mod error;
+mod executor;
+mod graph;
+mod intake;
+mod ledger;
+mod pipeline;
+mod report;
+mod sample;
 mod stage;
+mod supervisor;
+mod typed;
+mod worker;
 
-pub use error::BoxError;
+pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
+pub use builder::{Builder, Ended, Options};
+pub use error::{BoxError, Doing, GraphError, PutError, RunError, StageError, StagePanic, StartError};
+pub use executor::simulated::{Event, Simulation};
+pub use graph::{BufferSize, DEFAULT_BUFFER_SIZE, OnError};
+pub use intake::Intake;
+pub use ledger::StageCounts;
+pub use pipeline::{GRACE, Pipeline, Sourced};
+pub use report::{Outcome, Report, StageReport};
+pub use sample::{SampleId, SampleInfo, current_sample};
 pub use stage::{Give, Source, Stage};
+pub use supervisor::SOURCE;
+pub use typed::{ClosureStage, IntoStage, IsClosure, IsStage};

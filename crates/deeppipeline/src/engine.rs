@@ -1,0 +1,40 @@
+//! For other front doors and executors: a pipeline of values of one type, and the two calls that drive its workers.
+//!
+//! The typed [`Pipeline`](crate::Pipeline) and the Python package are built on this. A worker is two calls,
+//! [`Worker::next`] and [`Worker::done`], made by a loop that the front door writes:
+//!
+//! ```
+//! use deeppipeline::Give;
+//! use deeppipeline::engine::{Call, Done, Graph, Input, Node, Supervisor, Wait};
+//!
+//! let graph = Graph { stages: vec![Node::new("double"), Node::new("print")], ..Graph::default() };
+//! let (supervisor, workers) = Supervisor::<i32>::new(graph)?;
+//! let threads: Vec<_> = workers
+//!     .into_iter()
+//!     .map(|mut worker| {
+//!         std::thread::spawn(move || {
+//!             while let Some(call) = worker.next() {
+//!                 let give = match call {
+//!                     Call::StageRun(Input::One(sample)) => Give::One(sample.value * 2),
+//!                     _ => Give::Skip,
+//!                 };
+//!                 worker.done(Done::Gave(give));
+//!             }
+//!         })
+//!     })
+//!     .collect();
+//! supervisor.put(21, Wait::Forever)?;
+//! supervisor.close();
+//! threads.into_iter().for_each(|thread| thread.join().unwrap());
+//! assert!(supervisor.report().balances());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub use crate::buffer::Wait;
+pub use crate::executor::thread::spawn;
+pub use crate::executor::{Body, BodyFactory};
+pub use crate::graph::{Graph, Node};
+pub use crate::intake::Input;
+pub use crate::sample::Sample;
+pub use crate::supervisor::{Accepted, Startup, Supervisor};
+pub use crate::worker::{Call, Done, Ending, GoesOn, Part, Seat, Worker};

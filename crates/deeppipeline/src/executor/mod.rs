@@ -1,0 +1,36 @@
+//! Where workers live and whose clock they read.
+
+pub(crate) mod simulated;
+pub(crate) mod thread;
+
+use crate::error::{BoxError, StagePanic};
+use crate::worker::{Call, Done};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The user's side of one worker: whatever the engine asks for, it calls.
+pub trait Body<V> {
+    /// Makes one call, and says what came of it.
+    fn call(&mut self, call: Call<V>) -> Done<V>;
+}
+
+/// Builds a body on the worker it will run on, so that a stage need not be able to move between threads.
+pub type BodyFactory<V> = Box<dyn FnOnce() -> Box<dyn Body<V>> + Send>;
+
+/// Makes one call; a panic in the user's code is an error like any other.
+pub(crate) fn make_call<V>(body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
+    match catch_panic(|| Ok(body.call(call))) {
+        Ok(done) => done,
+        Err(cause) => Done::Failed(cause),
+    }
+}
+
+/// Runs the user's code; a panic becomes a [`StagePanic`].
+pub(crate) fn catch_panic<T>(user_code: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
+    // After a panic the stage is only torn down or, under `on_error` skip, called again: what it sees of itself is
+    // its own affair, as with any error half-way through.
+    catch_unwind(AssertUnwindSafe(user_code)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(Box::new(StagePanic(text.unwrap_or_else(|| "a value that is not text".to_owned()))))
+    })
+}

@@ -1,0 +1,337 @@
+//! Stages on a virtual clock: exact tests without sleeping, and answers to "what if a stage took twice as long".
+//!
+//! One thread drives every worker's two calls in the order of virtual time. At one instant completions run first, from
+//! the end stage backwards, then puts.
+
+use super::{Body, catch_panic, make_call};
+use crate::buffer::Wait;
+use crate::builder::Builder;
+use crate::clock::{Clock, VirtualClock};
+use crate::error::{GraphError, PutError, StageError};
+use crate::report::Report;
+use crate::sample::{SampleId, leave_job};
+use crate::stage::Give;
+use crate::supervisor::Supervisor;
+use crate::typed::Value;
+use crate::worker::{Call, Done, Ending, Part, Worker};
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What happened at one moment of a simulation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The workers came up.
+    Up,
+    /// The call that a stage (or the source) was in came to its end.
+    Completed {
+        /// The stage's name.
+        stage: String,
+    },
+    /// The next `put` was taken; false when it was dropped on arrival.
+    Put(bool),
+    /// The next `put` was refused, because the pipeline had stopped.
+    Refused,
+    /// `setstop` was called.
+    Stop,
+}
+
+/// A pipeline on a virtual clock. Built by [`Builder::simulate`](crate::Builder::simulate).
+///
+/// ```
+/// use deeppipeline::{Options, Pipeline};
+/// use std::time::Duration;
+///
+/// let mut simulation = Pipeline::builder()
+///     .stage(|x: u32| x)
+///     .options(Options::new().name("detect"))
+///     .end_stage(|_: u32| {})
+///     .simulate()?;
+/// // A camera at 100 frames a second before a detector that manages 50:
+/// for frame in 0..100 {
+///     simulation.put_at(Duration::from_millis(10 * u64::from(frame)), frame);
+/// }
+/// let report = simulation.takes("detect", Duration::from_millis(20)).run()?;
+/// assert_eq!(report.stages[0].buffer.dropped(), 48);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Simulation<I> {
+    supervisor: Arc<Supervisor<Value>>,
+    clock: VirtualClock,
+    /// From the end stage backwards, the source last.
+    actors: Vec<Actor>,
+    up_at: Option<Duration>,
+    puts: VecDeque<(Duration, Value)>,
+    put_waits: bool,
+    stop_at: Option<Duration>,
+    stopped: bool,
+    types: PhantomData<fn(I)>,
+}
+
+/// One worker, and what it does at the moment.
+struct Actor {
+    worker: Worker<Value>,
+    body: Box<dyn Body<Value>>,
+    duration: Box<dyn FnMut(SampleId) -> Duration>,
+    state: State,
+}
+
+enum State {
+    Idle,
+    /// In the user's code until then.
+    Calling(Call<Value>, Duration),
+    /// Done, but what it gave is not all handed over.
+    Giving(VecDeque<Value>, Part, Ending),
+    Ended,
+}
+
+impl<I: Send + 'static> Simulation<I> {
+    /// The pipeline gets a `put` at that time; puts are made in the order of these calls, and one that has to wait
+    /// delays the next.
+    pub fn put_at(&mut self, at: Duration, x: I) -> &mut Self {
+        self.puts.push_back((at, Box::new(x)));
+        self
+    }
+}
+
+impl<I> Simulation<I> {
+    pub(crate) fn new<T>(builder: Builder<I, T>) -> Result<Self, GraphError> {
+        let clock = VirtualClock::new();
+        let Builder { graph, bodies, source, .. } = builder;
+        let (supervisor, workers) = Supervisor::on_clock(graph, Clock::Virtual(clock.clone()))?;
+        let factories = bodies.into_iter().chain(source);
+        let actors = workers.into_iter().zip(factories).map(|(worker, factory)| Actor {
+            worker,
+            body: factory(),
+            duration: Box::new(|_| Duration::ZERO),
+            state: State::Idle,
+        });
+        let mut actors: Vec<Actor> = actors.collect();
+        actors.sort_by_key(|actor| Reverse(actor.worker.seat()));
+        Ok(Simulation {
+            supervisor,
+            clock,
+            actors,
+            up_at: Some(Duration::ZERO),
+            puts: VecDeque::new(),
+            put_waits: false,
+            stop_at: None,
+            stopped: false,
+            types: PhantomData,
+        })
+    }
+
+    /// The workers come up that long after the beginning; until then samples only wait.
+    pub fn up_after(&mut self, delay: Duration) -> &mut Self {
+        self.up_at = Some(delay);
+        self
+    }
+
+    /// Every sample takes the stage of that name (or `"source"`) that long; otherwise it takes no time.
+    pub fn takes(&mut self, stage: &str, duration: Duration) -> &mut Self {
+        self.takes_by(stage, move |_| duration)
+    }
+
+    /// Each sample takes the stage of that name as long as the function says.
+    pub fn takes_by(&mut self, stage: &str, duration: impl Fn(SampleId) -> Duration + Clone + 'static) -> &mut Self {
+        for actor in self.actors.iter_mut().filter(|actor| actor.worker.name() == stage) {
+            actor.duration = Box::new(duration.clone());
+        }
+        self
+    }
+
+    /// `setstop` is called at that time; otherwise right after the last put (or, with a source, when it has ended).
+    pub fn setstop_at(&mut self, at: Duration) -> &mut Self {
+        self.stop_at = Some(at);
+        self
+    }
+
+    /// Lets everything happen, and returns the report, which here keeps the numbers of all dropped samples.
+    ///
+    /// # Errors
+    /// The failure that stopped the pipeline, if one did.
+    pub fn run(&mut self) -> Result<Report, StageError> {
+        while self.step().is_some() {}
+        let report = self.supervisor.report();
+        match self.supervisor.failure() {
+            Some(failure) => Err(failure.with_report(report)),
+            None => Ok(report),
+        }
+    }
+
+    /// What happened to every sample up to now.
+    pub fn report(&self) -> Report {
+        self.supervisor.report()
+    }
+
+    /// The virtual time since the beginning.
+    pub fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Lets the next thing happen, with all that follows from it at once; `None` when nothing more will.
+    pub fn step(&mut self) -> Option<Event> {
+        loop {
+            let (at, next) = self.next()?;
+            self.clock.move_to(at);
+            let event = match next {
+                Next::Up => {
+                    self.up_at = None;
+                    Event::Up
+                }
+                Next::Completion(index) => self.actors[index].complete(),
+                Next::Put => match self.put() {
+                    Some(event) => event,
+                    None => continue,
+                },
+                Next::Stop => {
+                    self.stopped = true;
+                    self.supervisor.close();
+                    Event::Stop
+                }
+            };
+            // Whatever happened may have made room.
+            self.put_waits = false;
+            self.settle();
+            return Some(event);
+        }
+    }
+
+    /// The next thing to happen, and when.
+    fn next(&self) -> Option<(Duration, Next)> {
+        let now = self.clock.elapsed();
+        let up = self.up_at.map(|at| (at, Next::Up));
+        let completions = self.actors.iter().enumerate().filter_map(|(index, actor)| match actor.state {
+            State::Calling(_, until) => Some((until, Next::Completion(index))),
+            State::Idle | State::Giving(..) | State::Ended => None,
+        });
+        let put = self.puts.front().filter(|_| !self.put_waits).map(|(at, _)| (*at, Next::Put));
+        let stop_at = self.stop_at.or((!self.supervisor.has_source()).then_some(now));
+        let stop = stop_at.filter(|_| !self.stopped && self.puts.is_empty()).map(|at| (at, Next::Stop));
+        // The order of the chain is the order at one instant: `min_by_key` keeps the first of equals.
+        let next = up.into_iter().chain(completions).chain(put).chain(stop).min_by_key(|(at, _)| *at)?;
+        Some((next.0.max(now), next.1))
+    }
+
+    /// Tries the next put; `None` when it has to wait for room.
+    fn put(&mut self) -> Option<Event> {
+        let (at, value) = self.puts.pop_front()?;
+        match self.supervisor.put(value, Wait::No) {
+            Ok(put) => Some(Event::Put(put.accepted)),
+            Err(PutError::Timeout(value)) => {
+                self.puts.push_front((at, value));
+                self.put_waits = true;
+                None
+            }
+            Err(_) => Some(Event::Refused),
+        }
+    }
+
+    /// Lets every worker do what it can do without time passing, from the end stage backwards.
+    fn settle(&mut self) {
+        while self.up_at.is_none() {
+            let now = self.clock.elapsed();
+            let mut moved = false;
+            for actor in &mut self.actors {
+                moved |= actor.advance(now);
+            }
+            // The puts come from outside of the pipeline, though from the same thread.
+            leave_job();
+            if !moved {
+                return;
+            }
+        }
+    }
+}
+
+impl Actor {
+    /// Does one thing that takes no time; false when there is none.
+    fn advance(&mut self, now: Duration) -> bool {
+        match &mut self.state {
+            State::Calling(..) | State::Ended => false,
+            State::Giving(values, part, ending) => {
+                let before = values.len();
+                while let Some(value) = values.pop_front() {
+                    if let Err(value) = self.worker.give(value, *part, Wait::No) {
+                        values.push_front(value);
+                        return values.len() < before;
+                    }
+                }
+                let ending = std::mem::replace(ending, Ending::Returned);
+                self.worker.settle(ending);
+                self.state = State::Idle;
+                true
+            }
+            State::Idle => match self.worker.try_next() {
+                Poll::Pending => false,
+                Poll::Ready(None) => {
+                    self.state = State::Ended;
+                    true
+                }
+                Poll::Ready(Some(call)) => {
+                    let duration = match &call {
+                        Call::StageRun(input) => input.newest().map(|newest| (self.duration)(newest.id)),
+                        Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
+                        Call::Setup | Call::Finish | Call::Teardown => None,
+                    };
+                    match duration {
+                        Some(duration) => self.state = State::Calling(call, now + duration),
+                        None => self.make_call(call),
+                    }
+                    true
+                }
+            },
+        }
+    }
+
+    /// The call comes to its end: only now the user's code runs, so that its effects show in the order of time.
+    fn complete(&mut self) -> Event {
+        let stage = self.worker.name().to_owned();
+        if let State::Calling(call, _) = std::mem::replace(&mut self.state, State::Idle) {
+            self.worker.enter();
+            self.make_call(call);
+        }
+        Event::Completed { stage }
+    }
+
+    fn make_call(&mut self, call: Call<Value>) {
+        let done = make_call(&mut *self.body, call);
+        let (values, part, ending) = match done {
+            Done::Failed(cause) => (VecDeque::new(), Part::Whole, Ending::Failed(cause)),
+            Done::Exhausted => (VecDeque::new(), Part::Whole, Ending::Exhausted),
+            Done::Gave(Give::Skip) => (VecDeque::new(), Part::Whole, Ending::Skipped),
+            Done::Gave(Give::One(value)) => (VecDeque::from([value]), Part::Whole, Ending::Returned),
+            Done::Gave(Give::Many(_)) if self.worker.is_end_stage() => {
+                (VecDeque::new(), Part::OfMany, Ending::Returned)
+            }
+            Done::Gave(Give::Many(values)) => collect(values),
+        };
+        self.state = State::Giving(values, part, ending);
+    }
+}
+
+/// The parts of a Many; a panic half-way fails the sample after the parts before it.
+fn collect(mut values: Box<dyn Iterator<Item = Value> + Send>) -> (VecDeque<Value>, Part, Ending) {
+    let mut parts = VecDeque::new();
+    loop {
+        match catch_panic(|| Ok(values.next())) {
+            Ok(Some(value)) => parts.push_back(value),
+            Ok(None) if parts.is_empty() => return (parts, Part::OfMany, Ending::Skipped),
+            Ok(None) => return (parts, Part::OfMany, Ending::Returned),
+            Err(cause) => return (parts, Part::OfMany, Ending::Failed(cause)),
+        }
+    }
+}
+
+/// What may happen next in a simulation.
+enum Next {
+    Up,
+    /// Of the actor at this index.
+    Completion(usize),
+    Put,
+    Stop,
+}

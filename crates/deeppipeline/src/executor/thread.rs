@@ -1,0 +1,21 @@
+//! A thread for every worker, named after its stage.
+
+use super::{BodyFactory, make_call};
+use crate::worker::Worker;
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// Starts the worker's thread. Where the system refuses, the dropped worker makes the whole start fail.
+///
+/// # Errors
+/// What the operating system says.
+pub fn spawn<V: Send + 'static>(mut worker: Worker<V>, factory: BodyFactory<V>) -> io::Result<JoinHandle<()>> {
+    let name = worker.name().replace('\0', "");
+    Builder::new().name(name).spawn(move || {
+        let mut body = factory();
+        while let Some(call) = worker.next() {
+            let done = make_call(&mut *body, call);
+            worker.done(done);
+        }
+    })
+}

@@ -1,0 +1,118 @@
+//! What the user is told.
+
+use crate::buffer::{BufferCounts, Overflow};
+use crate::intake::Intake;
+use crate::ledger::StageCounts;
+use std::fmt;
+use std::time::Duration;
+
+/// Where a pipeline stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Not every worker has ended.
+    Running,
+    /// Everything that was inside has flowed out.
+    Finished,
+    /// A stage or the source failed.
+    Failed,
+    /// What was inside was discarded on request or after a time-out.
+    Aborted,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Running => "running",
+            Outcome::Finished => "finished",
+            Outcome::Failed => "failed",
+            Outcome::Aborted => "aborted",
+        })
+    }
+}
+
+/// What happened to every sample, stage by stage. Printing it gives a table with a row per stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Where the pipeline stood when the report was made.
+    pub outcome: Outcome,
+    /// From the moment every stage was up until the last worker ended (or now).
+    pub elapsed: Duration,
+    /// One entry per stage, in order.
+    pub stages: Vec<StageReport>,
+    /// Workers that were still in the user's code when the pipeline stopped waiting for them.
+    pub left_behind: Vec<String>,
+}
+
+/// One stage and the buffer in front of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageReport {
+    /// The stage's name.
+    pub name: String,
+    /// How it takes.
+    pub intake: Intake,
+    /// What its buffer does when full.
+    pub overflow: Overflow,
+    /// How many samples its buffer holds at most.
+    pub buffer_size: usize,
+    /// What happened in the buffer in front of it.
+    pub buffer: BufferCounts,
+    /// What happened in the stage.
+    pub counts: StageCounts,
+    /// Time spent in `stage_run`, all samples together.
+    pub busy: Duration,
+    /// Half of the calls of `stage_run` took no longer than this.
+    pub p50: Duration,
+    /// 99 of 100 calls of `stage_run` took no longer than this.
+    pub p99: Duration,
+}
+
+impl Report {
+    /// Whether every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on it.
+    pub fn balances(&self) -> bool {
+        let each =
+            self.stages.iter().all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_hand);
+        each && self.stages.windows(2).all(|pair| pair[0].counts.gave == pair[1].buffer.entered)
+    }
+
+    /// The stage of that name.
+    pub fn stage(&self, name: &str) -> Option<&StageReport> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// All samples dropped in front of any stage.
+    pub fn dropped(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.buffer.dropped()).sum()
+    }
+}
+
+impl StageReport {
+    /// The share of `elapsed` that the stage spent in `stage_run`, 0 to 1.
+    pub fn busy_share(&self, elapsed: Duration) -> f64 {
+        match elapsed.is_zero() {
+            true => 0.0,
+            false => self.busy.as_secs_f64() / elapsed.as_secs_f64(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.stages.iter().map(|s| s.name.chars().count()).max().unwrap_or(0).max("stage".len());
+        write!(f, "{:width$}  {:>8} {:>5} {:>9} {:>9}", "stage", "samples", "busy", "p50 ms", "p99 ms")?;
+        writeln!(f, " {:>8} {:>8} {:>7} {:>10}", "dropped", "skipped", "failed", "discarded")?;
+        for stage in &self.stages {
+            let busy = 100.0 * stage.busy_share(self.elapsed);
+            let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+            write!(f, "{:width$}  {:>8} {busy:>4.0}%", stage.name, stage.buffer.taken)?;
+            write!(f, " {:>9.3} {:>9.3}", milliseconds(stage.p50), milliseconds(stage.p99))?;
+            write!(f, " {:>8} {:>8}", stage.buffer.dropped(), stage.counts.skipped)?;
+            writeln!(f, " {:>7} {:>10}", stage.counts.failed, stage.buffer.discarded)?;
+        }
+        write!(f, "{} after {:.2} s", self.outcome, self.elapsed.as_secs_f64())?;
+        if !self.left_behind.is_empty() {
+            write!(f, "; still in user code and left behind: {}", self.left_behind.join(", "))?;
+        }
+        Ok(())
+    }
+}

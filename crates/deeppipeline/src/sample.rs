@@ -1,0 +1,91 @@
+//! What flows: a value with its identity and its time of birth.
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::Instant;
+
+/// Which sample it is: the number of its `put`, from 1, and its part when a stage made many of one.
+///
+/// ```
+/// use deeppipeline::SampleId;
+/// assert_eq!(SampleId { number: 7, part: 0 }.to_string(), "7");
+/// assert_eq!(SampleId { number: 7, part: 2 }.to_string(), "7.2");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SampleId {
+    /// The number of its `put`, from 1.
+    pub number: u64,
+    /// From 1 for what came out of a `Many` or of `finish`; 0 for a sample that was never split.
+    pub part: u64,
+}
+
+impl fmt::Display for SampleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            0 => write!(f, "{}", self.number),
+            part => write!(f, "{}.{part}", self.number),
+        }
+    }
+}
+
+/// A value on its way through the pipeline.
+#[derive(Debug, Clone)]
+pub struct Sample<V> {
+    /// Which sample it is.
+    pub id: SampleId,
+    /// The call of `put`, or when the source handed it over, on the monotonic clock.
+    pub birth: Instant,
+    /// What the stage gets.
+    pub value: V,
+}
+
+/// What a stage may know about the sample it works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleInfo {
+    /// Which sample it is; for a list, its newest.
+    pub id: SampleId,
+    /// The call of `put`, or when the source handed it over, on the monotonic clock.
+    pub birth: Instant,
+}
+
+/// What the calling thread is doing for which pipeline.
+#[derive(Clone, Copy)]
+struct Job {
+    pipeline: u64,
+    sample: Option<SampleInfo>,
+}
+
+thread_local! {
+    static JOB: Cell<Option<Job>> = const { Cell::new(None) };
+}
+
+/// The sample that the calling stage works on; `None` outside of `stage_run`.
+///
+/// ```
+/// use deeppipeline::{Pipeline, current_sample};
+///
+/// let pipeline = Pipeline::builder()
+///     .end_stage(|x: i32| println!("{x} is sample {}", current_sample().unwrap().id))
+///     .start()?;
+/// pipeline.put(42)?;
+/// pipeline.setstop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn current_sample() -> Option<SampleInfo> {
+    JOB.get()?.sample
+}
+
+/// Notes what the calling thread works on from now on.
+pub(crate) fn enter_job(pipeline: u64, sample: Option<SampleInfo>) {
+    JOB.set(Some(Job { pipeline, sample }));
+}
+
+/// The calling thread works for no pipeline any more.
+pub(crate) fn leave_job() {
+    JOB.set(None);
+}
+
+/// Whether the calling thread is one of this pipeline's workers.
+pub(crate) fn works_for(pipeline: u64) -> bool {
+    JOB.get().is_some_and(|job| job.pipeline == pipeline)
+}

@@ -1,0 +1,469 @@
+//! Start, watch, drain, stop: who is in which phase, and what every change of phase sets off.
+//!
+//! Two tables say what may follow what: [`Phase::after`] for the pipeline and [`WorkerPhase::after`] for a worker.
+
+use crate::buffer::{Arrival, Buffer, Push, Wait};
+use crate::clock::Clock;
+use crate::error::{Doing, Failure, GraphError, PutError, StageError};
+use crate::graph::Graph;
+use crate::ledger::Ledger;
+use crate::report::{Outcome, Report, StageReport};
+use crate::sample::{Sample, SampleId, works_for};
+use crate::worker::{Seat, Worker};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The name under which the source stands in reports and errors.
+pub const SOURCE: &str = "source";
+
+/// How many dropped samples a buffer remembers by number.
+const DROPS_TO_REMEMBER: usize = 16;
+
+/// Where the whole pipeline is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Some worker is not up yet; nothing runs.
+    Starting,
+    /// Everything is up.
+    Running,
+    /// The entrance is closed; what is inside flows out.
+    Draining,
+    /// A failure or an abort; some or all of what is inside was discarded.
+    Halting,
+    /// Every worker has ended.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    AllUp,
+    Close,
+    Halt,
+    AllEnded,
+}
+
+impl Phase {
+    fn after(self, event: Event) -> Phase {
+        match (self, event) {
+            (Phase::Starting, Event::AllUp) => Phase::Running,
+            (Phase::Starting | Phase::Running, Event::Close) => Phase::Draining,
+            (Phase::Starting | Phase::Running | Phase::Draining, Event::Halt) => Phase::Halting,
+            (_, Event::AllEnded) => Phase::Stopped,
+            (phase, _) => phase,
+        }
+    }
+}
+
+/// Where one worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerPhase {
+    SettingUp,
+    Up,
+    Finishing,
+    TearingDown,
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerEvent {
+    /// `setup` succeeded.
+    SetUp,
+    /// The buffer in front is drained.
+    Drained,
+    /// The worker is to give up: its buffer was discarded, it failed, `finish` is done, or the source has ended.
+    Done,
+    /// `teardown` is over, or there is nothing to tear down.
+    TornDown,
+}
+
+impl WorkerPhase {
+    fn after(self, event: WorkerEvent) -> WorkerPhase {
+        match (self, event) {
+            (WorkerPhase::SettingUp, WorkerEvent::SetUp) => WorkerPhase::Up,
+            (WorkerPhase::Up, WorkerEvent::Drained) => WorkerPhase::Finishing,
+            (WorkerPhase::Up | WorkerPhase::Finishing, WorkerEvent::Done) => WorkerPhase::TearingDown,
+            (_, WorkerEvent::TornDown) => WorkerPhase::Ended,
+            (phase, _) => phase,
+        }
+    }
+}
+
+/// Whether the workers came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Startup {
+    /// Every `setup` has succeeded.
+    Up,
+    /// Something failed, or the pipeline was aborted, and every worker has ended.
+    Failed,
+    /// The caller would not wait any longer.
+    TimedOut,
+}
+
+/// What `put` has to say when nothing is wrong.
+#[derive(Debug)]
+pub struct Accepted<V> {
+    /// False when the sample was counted as dropped on arrival (`drop_newest`).
+    pub accepted: bool,
+    /// The value that was dropped, to be freed by the caller.
+    pub dropped: Option<V>,
+}
+
+/// Wakes the source from another thread.
+pub(crate) type Closer = Box<dyn Fn() + Send + Sync>;
+
+/// What all workers and the handle of one pipeline share. It holds the buffers and ledgers, and knows who is where.
+pub struct Supervisor<V> {
+    id: u64,
+    graph: Graph,
+    clock: Clock,
+    buffers: Vec<Buffer<V>>,
+    ledgers: Vec<Ledger>,
+    control: Mutex<Control>,
+    changed: Condvar,
+}
+
+struct Control {
+    phase: Phase,
+    /// One per stage, and the source's last where there is one.
+    workers: Vec<WorkerPhase>,
+    aborted: bool,
+    failure: Option<Arc<Failure>>,
+    source_wanted: bool,
+    close_source: Option<Arc<Closer>>,
+    up_since: Option<Instant>,
+    ended_at: Option<Instant>,
+}
+
+impl<V> Supervisor<V> {
+    /// A pipeline as described, and its workers: one per stage in order, and the source's last where there is one.
+    ///
+    /// # Errors
+    /// What makes the description invalid.
+    pub fn new(graph: Graph) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
+        Self::on_clock(graph, Clock::Monotonic)
+    }
+
+    pub(crate) fn on_clock(graph: Graph, clock: Clock) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        graph.check()?;
+        let drops = match clock {
+            Clock::Monotonic => DROPS_TO_REMEMBER,
+            Clock::Virtual(_) => usize::MAX,
+        };
+        let buffers = graph.stages.iter().enumerate();
+        let buffers =
+            buffers.map(|(i, node)| Buffer::new(graph.size_of(i), node.overflow_in(&graph), node.intake, drops));
+        let seats = (0..graph.stages.len()).map(Seat::Stage).chain(graph.source.then_some(Seat::Source));
+        let seats: Vec<Seat> = seats.collect();
+        let supervisor = Arc::new(Supervisor {
+            // Only uniqueness matters.
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            clock,
+            buffers: buffers.collect(),
+            ledgers: graph.stages.iter().map(|_| Ledger::new()).collect(),
+            control: Mutex::new(Control {
+                phase: Phase::Starting,
+                workers: vec![WorkerPhase::SettingUp; seats.len()],
+                aborted: false,
+                failure: None,
+                source_wanted: true,
+                close_source: None,
+                up_since: None,
+                ended_at: None,
+            }),
+            changed: Condvar::new(),
+            graph,
+        });
+        let workers = seats.into_iter().map(|seat| Worker::new(Arc::clone(&supervisor), seat)).collect();
+        Ok((supervisor, workers))
+    }
+
+    /// Puts one sample into the first buffer.
+    ///
+    /// # Errors
+    /// See [`PutError`]; the sample is handed back in each of them.
+    pub fn put(&self, value: V, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
+        if works_for(self.id) {
+            return Err(PutError::OwnStage(value));
+        }
+        let sample = Sample { id: SampleId { number: 0, part: 0 }, birth: self.clock.now(), value };
+        match self.buffers[0].push(sample, Arrival::FromOutside, wait) {
+            Push::Done { accepted, dropped } => Ok(Accepted { accepted, dropped }),
+            Push::Full(value) => Err(PutError::Timeout(value)),
+            Push::Shut(value) => Err(match self.failure() {
+                Some(error) => PutError::Stage(value, error),
+                None => PutError::Closed(value),
+            }),
+        }
+    }
+
+    /// Closes the entrance: `put` is refused from now on, a source is asked for nothing more, what is inside flows out.
+    pub fn close(&self) {
+        let wake_source = {
+            let mut control = self.control.lock();
+            control.phase = control.phase.after(Event::Close);
+            control.stop_source()
+        };
+        if self.graph.source {
+            call(wake_source);
+        } else {
+            self.buffers[0].close();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Discards what is inside and asks every worker to end after its present call; does not wait.
+    pub fn abort(&self) {
+        let wake_source = {
+            let mut control = self.control.lock();
+            control.aborted |= control.phase != Phase::Stopped;
+            control.phase = control.phase.after(Event::Halt);
+            control.stop_source()
+        };
+        for buffer in &self.buffers {
+            drop(buffer.discard());
+        }
+        call(wake_source);
+        self.changed.notify_all();
+    }
+
+    /// Waits until every `setup` has succeeded, or something has failed and every worker has ended.
+    pub fn wait_up(&self, wait: Wait) -> Startup {
+        let mut control = self.control.lock();
+        loop {
+            match (control.up_since, control.phase) {
+                (Some(_), _) => return Startup::Up,
+                (None, Phase::Stopped) => return Startup::Failed,
+                (None, _) if !self.wait_for_change(&mut control, wait) => return Startup::TimedOut,
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// Waits until every worker has ended; false when the caller would not wait any longer.
+    pub fn wait_ended(&self, wait: Wait) -> bool {
+        let mut control = self.control.lock();
+        while control.phase != Phase::Stopped {
+            if !self.wait_for_change(&mut control, wait) {
+                return control.phase == Phase::Stopped;
+            }
+        }
+        true
+    }
+
+    fn wait_for_change(&self, control: &mut MutexGuard<'_, Control>, wait: Wait) -> bool {
+        match wait {
+            Wait::No => false,
+            Wait::Forever => {
+                self.changed.wait(control);
+                true
+            }
+            Wait::Until(deadline) => !self.changed.wait_until(control, deadline).timed_out(),
+        }
+    }
+
+    /// The stages (and the source) whose worker has not ended, from the front.
+    pub fn not_ended(&self) -> Vec<String> {
+        self.workers_that(|phase| phase != WorkerPhase::Ended)
+    }
+
+    /// The stages (and the source) whose `setup` has not returned, from the front.
+    pub fn not_up(&self) -> Vec<String> {
+        self.workers_that(|phase| phase == WorkerPhase::SettingUp)
+    }
+
+    fn workers_that(&self, wanted: impl Fn(WorkerPhase) -> bool) -> Vec<String> {
+        let phases = self.control.lock().workers.clone();
+        let seats = (0..phases.len()).map(|index| self.seat(index));
+        let mut named: Vec<(Seat, WorkerPhase)> = seats.zip(phases).collect();
+        named.sort_by_key(|(seat, _)| *seat);
+        named.into_iter().filter(|(_, phase)| wanted(*phase)).map(|(seat, _)| self.name_of(seat).to_owned()).collect()
+    }
+
+    /// Whether the caller is one of the pipeline's own workers, which must not wait for the pipeline.
+    pub fn called_by_own_worker(&self) -> bool {
+        works_for(self.id)
+    }
+
+    /// Whether samples come from a source instead of `put`.
+    pub fn has_source(&self) -> bool {
+        self.graph.source
+    }
+
+    /// Whether the source has been asked to end and has not ended yet.
+    pub fn source_should_end(&self) -> bool {
+        let control = self.control.lock();
+        self.graph.source && !control.source_wanted && control.workers.last() != Some(&WorkerPhase::Ended)
+    }
+
+    /// The failure that stopped the pipeline, with a report of this moment.
+    pub fn failure(&self) -> Option<StageError> {
+        let failure = self.control.lock().failure.clone()?;
+        Some(StageError::new(failure, self.report()))
+    }
+
+    /// What happened to every sample up to now.
+    pub fn report(&self) -> Report {
+        let (outcome, elapsed) = {
+            let control = self.control.lock();
+            let outcome = match (control.phase, &control.failure) {
+                (_, Some(_)) => Outcome::Failed,
+                _ if control.aborted => Outcome::Aborted,
+                (Phase::Stopped, None) => Outcome::Finished,
+                (_, None) => Outcome::Running,
+            };
+            let until = control.ended_at.unwrap_or_else(|| self.clock.now());
+            (outcome, control.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
+        };
+        let stages = self.graph.stages.iter().zip(&self.buffers).zip(&self.ledgers);
+        let stages = stages.map(|((node, buffer), ledger)| {
+            let reading = ledger.read();
+            StageReport {
+                name: node.name.clone(),
+                intake: node.intake,
+                overflow: buffer.overflow(),
+                buffer_size: buffer.capacity(),
+                buffer: buffer.counts(),
+                counts: reading.counts,
+                busy: reading.busy,
+                p50: reading.p50,
+                p99: reading.p99,
+            }
+        });
+        Report { outcome, elapsed, stages: stages.collect(), left_behind: Vec::new() }
+    }
+
+    // What workers say and ask.
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub(crate) fn buffer(&self, index: usize) -> Option<&Buffer<V>> {
+        self.buffers.get(index)
+    }
+
+    pub(crate) fn ledger(&self, index: usize) -> &Ledger {
+        &self.ledgers[index]
+    }
+
+    pub(crate) fn name_of(&self, seat: Seat) -> &str {
+        match seat {
+            Seat::Source => SOURCE,
+            Seat::Stage(index) => &self.graph.stages[index].name,
+        }
+    }
+
+    fn seat(&self, worker: usize) -> Seat {
+        if worker < self.graph.stages.len() { Seat::Stage(worker) } else { Seat::Source }
+    }
+
+    fn index_of(&self, seat: Seat) -> usize {
+        match seat {
+            Seat::Stage(index) => index,
+            Seat::Source => self.graph.stages.len(),
+        }
+    }
+
+    /// How the source is woken from another thread.
+    pub(crate) fn set_closer(&self, closer: Option<Closer>) {
+        self.control.lock().close_source = closer.map(Arc::new);
+    }
+
+    pub(crate) fn source_wanted(&self) -> bool {
+        self.control.lock().source_wanted
+    }
+
+    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
+    pub(crate) fn wait_for_all_up(&self, wait: Wait) -> Option<bool> {
+        let mut control = self.control.lock();
+        loop {
+            // Once everything was up, the buffers say how it goes on: what is past a failed stage still flows out.
+            if control.up_since.is_some() {
+                return Some(true);
+            }
+            if control.phase == Phase::Halting || control.phase == Phase::Stopped {
+                return Some(false);
+            }
+            if !self.wait_for_change(&mut control, wait) {
+                return None;
+            }
+        }
+    }
+
+    /// A worker moves on.
+    pub(crate) fn advance(&self, seat: Seat, event: WorkerEvent) {
+        let mut control = self.control.lock();
+        let index = self.index_of(seat);
+        let before = control.workers[index];
+        let now = before.after(event);
+        control.workers[index] = now;
+        if now == WorkerPhase::Up && control.workers.iter().all(|w| *w == WorkerPhase::Up) {
+            control.phase = control.phase.after(Event::AllUp);
+            control.up_since = Some(self.clock.now());
+        }
+        if control.workers.iter().all(|w| *w == WorkerPhase::Ended) {
+            control.phase = control.phase.after(Event::AllEnded);
+            control.ended_at.get_or_insert_with(|| self.clock.now());
+        }
+        drop(control);
+        let gives_no_more = matches!(now, WorkerPhase::TearingDown | WorkerPhase::Ended);
+        if gives_no_more && before != WorkerPhase::TearingDown {
+            let next = match seat {
+                Seat::Source => 0,
+                Seat::Stage(index) => index + 1,
+            };
+            if let Some(buffer) = self.buffers.get(next) {
+                buffer.close();
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// A stage or the source failed for good: remembers the first failure, and discards what can no longer be used.
+    pub(crate) fn fail(&self, seat: Seat, failure: Failure) {
+        // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
+        let discarded = match (failure.doing, seat) {
+            (Doing::Setup, _) => self.buffers.len(),
+            (_, Seat::Stage(index)) => index + 1,
+            (_, Seat::Source) => 0,
+        };
+        tracing::error!(stage = failure.stage, doing = %failure.doing, "{}", failure.cause);
+        let wake_source = {
+            let mut control = self.control.lock();
+            control.phase = control.phase.after(Event::Halt);
+            control.failure.get_or_insert_with(|| Arc::new(failure));
+            control.stop_source()
+        };
+        for buffer in &self.buffers[..discarded] {
+            drop(buffer.discard());
+        }
+        call(wake_source);
+        self.changed.notify_all();
+    }
+}
+
+impl Control {
+    /// Asks the source to end, and hands back what wakes it.
+    fn stop_source(&mut self) -> Option<Arc<Closer>> {
+        self.source_wanted = false;
+        self.close_source.clone()
+    }
+}
+
+/// Wakes the source, outside of every lock.
+fn call(closer: Option<Arc<Closer>>) {
+    if let Some(close) = closer {
+        close();
+    }
+}

@@ -1,0 +1,436 @@
+//! One worker's two calls: `next` says what to do, `done` takes what came of it.
+//!
+//! There is no loop here and no user code: a Rust thread, a Python thread and a simulation drive the same two calls.
+
+use crate::buffer::{Arrival, Push, Take, Wait};
+use crate::error::{BoxError, Doing, Failure};
+use crate::graph::OnError;
+use crate::intake::Input;
+use crate::ledger::Fate;
+use crate::sample::{Sample, SampleId, SampleInfo, enter_job, leave_job};
+use crate::stage::Give;
+use crate::supervisor::{Supervisor, WorkerEvent};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Which of the pipeline's workers it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seat {
+    /// Feeds the first buffer.
+    Source,
+    /// Runs the stage at this index.
+    Stage(usize),
+}
+
+/// What a worker is asked to do next.
+#[derive(Debug)]
+pub enum Call<V> {
+    /// Call `setup`.
+    Setup,
+    /// Call `stage_run` with this.
+    StageRun(Input<V>),
+    /// Ask the source for its next sample.
+    SourceNext,
+    /// Call `finish`.
+    Finish,
+    /// Call `teardown`.
+    Teardown,
+}
+
+/// What came of a call.
+pub enum Done<V> {
+    /// The call returned this. After `setup` and `teardown` it is ignored.
+    Gave(Give<V>),
+    /// The source has no more samples.
+    Exhausted,
+    /// The call failed.
+    Failed(BoxError),
+}
+
+/// How a call ended, once everything it gave has been handed over with [`Worker::give`].
+#[derive(Debug)]
+pub enum Ending {
+    /// It returned.
+    Returned,
+    /// It returned SKIP, or a Many without values.
+    Skipped,
+    /// The source has no more samples.
+    Exhausted,
+    /// It failed.
+    Failed(BoxError),
+}
+
+/// Whether the pipeline goes on after a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesOn {
+    /// Nothing failed, or the failure is the reason why the pipeline now stops.
+    Silent,
+    /// The stage failed on a sample and skips it.
+    SkippedFailure,
+}
+
+/// What the worker does at the moment.
+#[derive(Debug)]
+enum Step {
+    Fresh,
+    SettingUp,
+    WaitingForOthers,
+    Idle,
+    Running(InHand),
+    Pulling,
+    Finishing,
+    GivingUp,
+    TearingDown,
+    Ended,
+}
+
+/// The samples that `stage_run` is working on.
+#[derive(Debug)]
+struct InHand {
+    samples: u64,
+    newest: SampleInfo,
+    busy: Duration,
+    /// `None` while the worker waits for room in the next buffer.
+    running_since: Option<Instant>,
+}
+
+/// The engine's side of one worker. Whoever holds it calls `next` and `done` in turn until `next` returns `None`.
+///
+/// Dropping it earlier counts as a failure of its stage, so that nothing ever waits for a worker that is gone.
+pub struct Worker<V> {
+    supervisor: Arc<Supervisor<V>>,
+    seat: Seat,
+    step: Step,
+    last: Option<SampleInfo>,
+    /// The highest part given so far for the number of `last`.
+    last_part: u64,
+}
+
+impl<V> Worker<V> {
+    pub(crate) fn new(supervisor: Arc<Supervisor<V>>, seat: Seat) -> Self {
+        Worker { supervisor, seat, step: Step::Fresh, last: None, last_part: 0 }
+    }
+
+    /// Which worker it is.
+    pub fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    /// The name of its stage.
+    pub fn name(&self) -> &str {
+        self.supervisor.name_of(self.seat)
+    }
+
+    /// Whether what it gives is ignored.
+    pub fn is_end_stage(&self) -> bool {
+        self.output().is_none()
+    }
+
+    /// Waits for the next call to make; `None` when the worker is to end.
+    pub fn next(&mut self) -> Option<Call<V>> {
+        match self.poll_next(Wait::Forever) {
+            Poll::Ready(call) => call,
+            Poll::Pending => None,
+        }
+    }
+
+    /// The next call to make, if there is one now.
+    pub fn try_next(&mut self) -> Poll<Option<Call<V>>> {
+        self.poll_next(Wait::No)
+    }
+
+    fn poll_next(&mut self, wait: Wait) -> Poll<Option<Call<V>>> {
+        loop {
+            match self.step {
+                Step::Fresh => return self.call(Step::SettingUp, Call::Setup),
+                Step::WaitingForOthers => match self.supervisor.wait_for_all_up(wait) {
+                    None => return Poll::Pending,
+                    Some(true) => self.step = Step::Idle,
+                    Some(false) => self.give_up(),
+                },
+                Step::Idle => match self.seat {
+                    Seat::Source if self.supervisor.source_wanted() => {
+                        return self.call(Step::Pulling, Call::SourceNext);
+                    }
+                    Seat::Source => self.give_up(),
+                    Seat::Stage(index) => match self.take(index, wait) {
+                        Some(Take::Ready { input, superseded }) => {
+                            drop(superseded);
+                            return self.run(index, input);
+                        }
+                        Some(Take::Drained) => {
+                            self.supervisor.advance(self.seat, WorkerEvent::Drained);
+                            return self.call(Step::Finishing, Call::Finish);
+                        }
+                        Some(Take::Discarded) | None => self.give_up(),
+                        Some(Take::Empty) => return Poll::Pending,
+                    },
+                },
+                Step::GivingUp => return self.call(Step::TearingDown, Call::Teardown),
+                Step::Ended => {
+                    leave_job();
+                    return Poll::Ready(None);
+                }
+                // `next` without `done`: the call before is taken as failed, so that nothing is left hanging.
+                Step::SettingUp | Step::Running(_) | Step::Pulling | Step::Finishing | Step::TearingDown => {
+                    self.settle(Ending::Failed("its worker went on without saying what came of the call".into()));
+                }
+            }
+        }
+    }
+
+    /// Says that the calling thread now works on what this worker has in hand.
+    pub(crate) fn enter(&self) {
+        let sample = match &self.step {
+            Step::Running(hand) => Some(hand.newest),
+            _ => None,
+        };
+        enter_job(self.supervisor.id(), sample);
+    }
+
+    fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
+        Some(self.supervisor.buffer(index)?.take(wait))
+    }
+
+    fn call(&mut self, step: Step, call: Call<V>) -> Poll<Option<Call<V>>> {
+        self.step = step;
+        self.enter();
+        Poll::Ready(Some(call))
+    }
+
+    fn run(&mut self, index: usize, input: Input<V>) -> Poll<Option<Call<V>>> {
+        let newest = input.newest();
+        self.supervisor.ledger(index).begin(input.count());
+        if let Some(newest) = newest {
+            if self.last.is_none_or(|last| last.id.number != newest.id.number) {
+                self.last_part = 0;
+            }
+            self.last = Some(newest);
+            let running_since = Some(self.supervisor.clock().now());
+            self.step = Step::Running(InHand { samples: input.count(), newest, busy: Duration::ZERO, running_since });
+        }
+        self.enter();
+        Poll::Ready(Some(Call::StageRun(input)))
+    }
+
+    /// Takes what came of the call: hands on what it gave, waiting for room where the next buffer blocks.
+    pub fn done(&mut self, done: Done<V>) -> GoesOn {
+        let ending = match done {
+            Done::Failed(cause) => Ending::Failed(cause),
+            Done::Exhausted => Ending::Exhausted,
+            Done::Gave(Give::Skip) => Ending::Skipped,
+            Done::Gave(Give::One(value)) => {
+                // `Forever` never comes back with the value.
+                let _ = self.give(value, Part::Whole, Wait::Forever);
+                Ending::Returned
+            }
+            Done::Gave(Give::Many(values)) => self.give_many(values),
+        };
+        self.settle(ending)
+    }
+
+    fn give_many(&mut self, values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
+        if self.is_end_stage() {
+            return Ending::Returned;
+        }
+        let mut ending = Ending::Skipped;
+        let mut values = values;
+        loop {
+            match crate::executor::catch_panic(|| Ok(values.next())) {
+                Ok(Some(value)) => {
+                    let _ = self.give(value, Part::OfMany, Wait::Forever);
+                    ending = Ending::Returned;
+                }
+                Ok(None) => return ending,
+                Err(cause) => return Ending::Failed(cause),
+            }
+        }
+    }
+
+    /// Hands one value to the next buffer, and back what was dropped for it.
+    ///
+    /// # Errors
+    /// The value itself, when the buffer is full under `block` and the caller would not wait any longer.
+    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, V> {
+        let now = self.supervisor.clock().now();
+        self.pause(now);
+        let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
+        let Some(next) = self.output().filter(|_| may_give) else { return Ok(Some(value)) };
+        let pushed = match self.seat {
+            Seat::Source => {
+                let unnumbered = Sample { id: SampleId { number: 0, part: 0 }, birth: now, value };
+                self.supervisor.buffer(next).map(|buffer| buffer.push(unnumbered, Arrival::FromSource, wait))
+            }
+            Seat::Stage(_) => {
+                let sample = self.sample(value, part, now);
+                self.supervisor.buffer(next).map(|buffer| buffer.push(sample, Arrival::FromStage, wait))
+            }
+        };
+        if part == Part::OfMany {
+            self.resume();
+        }
+        match pushed {
+            Some(Push::Full(value)) => Err(value),
+            Some(Push::Shut(value)) => Ok(Some(value)),
+            Some(Push::Done { dropped, .. }) => {
+                if let Seat::Stage(index) = self.seat {
+                    self.supervisor.ledger(index).count_given();
+                    if let Some(last) = self.last {
+                        self.last_part = self.part_for(last, part);
+                    }
+                }
+                Ok(dropped)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The value with the identity of the sample in hand, or of the last one while finishing.
+    fn sample(&self, value: V, part: Part, now: Instant) -> Sample<V> {
+        match self.last {
+            Some(last) => {
+                let id = SampleId { number: last.id.number, part: self.part_for(last, part) };
+                Sample { id, birth: last.birth, value }
+            }
+            None => Sample { id: SampleId { number: 0, part: self.last_part + 1 }, birth: now, value },
+        }
+    }
+
+    /// A whole sample stays whole. Parts keep their own number where it is free, and count on where it is not.
+    fn part_for(&self, last: SampleInfo, part: Part) -> u64 {
+        let split = part == Part::OfMany || matches!(self.step, Step::Finishing);
+        match (split, last.id.part) {
+            (false, 0) => 0,
+            (_, own) => own.max(self.last_part + 1),
+        }
+    }
+
+    /// Ends the call after everything it gave has been handed over.
+    pub fn settle(&mut self, ending: Ending) -> GoesOn {
+        self.pause(self.supervisor.clock().now());
+        match std::mem::replace(&mut self.step, Step::Ended) {
+            Step::SettingUp => match ending {
+                Ending::Failed(cause) => {
+                    self.fail(Doing::Setup, None, cause);
+                    self.supervisor.advance(self.seat, WorkerEvent::TornDown);
+                }
+                _ => {
+                    self.step = Step::WaitingForOthers;
+                    self.supervisor.advance(self.seat, WorkerEvent::SetUp);
+                }
+            },
+            Step::Running(hand) => return self.settle_run(hand, ending),
+            Step::Pulling => match ending {
+                Ending::Returned | Ending::Skipped => self.step = Step::Idle,
+                Ending::Exhausted => self.give_up(),
+                Ending::Failed(cause) => {
+                    self.fail(Doing::SourceNext, None, cause);
+                    self.give_up();
+                }
+            },
+            Step::Finishing => {
+                if let Ending::Failed(cause) = ending {
+                    self.fail(Doing::Finish, None, cause);
+                }
+                self.give_up();
+            }
+            Step::TearingDown => {
+                if let Ending::Failed(cause) = ending {
+                    self.fail(Doing::Teardown, None, cause);
+                }
+                self.supervisor.advance(self.seat, WorkerEvent::TornDown);
+            }
+            idle @ (Step::Fresh | Step::WaitingForOthers | Step::Idle | Step::GivingUp | Step::Ended) => {
+                self.step = idle
+            }
+        }
+        GoesOn::Silent
+    }
+
+    fn settle_run(&mut self, hand: InHand, ending: Ending) -> GoesOn {
+        let Seat::Stage(index) = self.seat else { return GoesOn::Silent };
+        let fate = match ending {
+            Ending::Returned | Ending::Exhausted => Fate::Used,
+            Ending::Skipped => Fate::Skipped,
+            Ending::Failed(_) => Fate::Failed,
+        };
+        self.supervisor.ledger(index).settle(hand.samples, fate, hand.busy);
+        self.step = Step::Idle;
+        let Ending::Failed(cause) = ending else { return GoesOn::Silent };
+        match self.supervisor.graph().stages[index].on_error {
+            OnError::Skip => {
+                tracing::warn!(stage = self.name(), sample = %hand.newest.id, "skipped after an error: {cause}");
+                GoesOn::SkippedFailure
+            }
+            OnError::Stop => {
+                self.fail(Doing::StageRun, Some(hand.newest.id), cause);
+                self.give_up();
+                GoesOn::Silent
+            }
+        }
+    }
+
+    fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) {
+        let stage = self.name().to_owned();
+        self.supervisor.fail(self.seat, Failure { stage, doing, sample, cause });
+    }
+
+    /// Nothing more will be given: what is left is `teardown`.
+    fn give_up(&mut self) {
+        self.step = Step::GivingUp;
+        self.supervisor.advance(self.seat, WorkerEvent::Done);
+    }
+
+    /// The index of the buffer it gives to; none for the end stage.
+    fn output(&self) -> Option<usize> {
+        let next = match self.seat {
+            Seat::Source => 0,
+            Seat::Stage(index) => index + 1,
+        };
+        self.supervisor.buffer(next).map(|_| next)
+    }
+
+    fn pause(&mut self, now: Instant) {
+        if let Step::Running(hand) = &mut self.step
+            && let Some(since) = hand.running_since.take()
+        {
+            hand.busy += now.saturating_duration_since(since);
+        }
+    }
+
+    fn resume(&mut self) {
+        let now = self.supervisor.clock().now();
+        if let Step::Running(hand) = &mut self.step {
+            hand.running_since = Some(now);
+        }
+    }
+}
+
+/// Whether a value is all that its sample became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The one result of its sample.
+    Whole,
+    /// One of many.
+    OfMany,
+}
+
+impl<V> Drop for Worker<V> {
+    fn drop(&mut self) {
+        let (doing, sample) = match (&self.step, self.seat) {
+            (Step::Ended, _) => return,
+            (Step::Fresh | Step::SettingUp, _) => (Doing::Setup, None),
+            (Step::Finishing, _) => (Doing::Finish, None),
+            (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
+            (_, Seat::Source) => (Doing::SourceNext, None),
+            (Step::Running(hand), Seat::Stage(index)) => {
+                self.supervisor.ledger(index).settle(hand.samples, Fate::Failed, hand.busy);
+                (Doing::StageRun, Some(hand.newest.id))
+            }
+            (_, Seat::Stage(_)) => (Doing::StageRun, None),
+        };
+        self.fail(doing, sample, "its worker ended too early".into());
+        self.supervisor.advance(self.seat, WorkerEvent::TornDown);
+    }
+}
