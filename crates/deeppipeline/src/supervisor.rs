@@ -189,7 +189,7 @@ impl<V> Supervisor<V> {
             return Err(PutError::OwnStage(value));
         }
         let sample = Sample { id: SampleId { number: 0, part: 0 }, birth: self.clock.now(), value };
-        match self.buffers[0].push(sample, Arrival::FromOutside, wait) {
+        match self.buffers[0].push(sample, Arrival::Outside, wait) {
             Push::Done { accepted, dropped } => Ok(Accepted { accepted, dropped }),
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Shut(value) => Err(match self.failure() {

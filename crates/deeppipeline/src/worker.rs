@@ -128,6 +128,7 @@ impl<V> Worker<V> {
     }
 
     /// Waits for the next call to make; `None` when the worker is to end.
+    #[expect(clippy::should_implement_trait, reason = "the two calls of the contract are named `next` and `done`")]
     pub fn next(&mut self) -> Option<Call<V>> {
         match self.poll_next(Wait::Forever) {
             Poll::Ready(call) => call,
@@ -260,11 +261,11 @@ impl<V> Worker<V> {
         let pushed = match self.seat {
             Seat::Source => {
                 let unnumbered = Sample { id: SampleId { number: 0, part: 0 }, birth: now, value };
-                self.supervisor.buffer(next).map(|buffer| buffer.push(unnumbered, Arrival::FromSource, wait))
+                self.supervisor.buffer(next).map(|buffer| buffer.push(unnumbered, Arrival::Source, wait))
             }
             Seat::Stage(_) => {
                 let sample = self.sample(value, part, now);
-                self.supervisor.buffer(next).map(|buffer| buffer.push(sample, Arrival::FromStage, wait))
+                self.supervisor.buffer(next).map(|buffer| buffer.push(sample, Arrival::Stage, wait))
             }
         };
         if part == Part::OfMany {

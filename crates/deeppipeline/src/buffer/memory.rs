@@ -55,11 +55,11 @@ impl<V> Buffer<V> {
                 return Push::Full(sample.value);
             }
         }
-        if arrival == Arrival::FromOutside && state.gate != Gate::Open {
+        if arrival == Arrival::Outside && state.gate != Gate::Open {
             return Push::Shut(sample.value);
         }
         state.counts.entered += 1;
-        if arrival != Arrival::FromStage {
+        if arrival != Arrival::Stage {
             sample.id = SampleId { number: state.counts.entered, part: 0 };
         }
         if state.gate == Gate::Discarding {

@@ -83,11 +83,11 @@ pub(crate) enum Gate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// A stage: the sample keeps its identity, and one that comes too late is counted as discarded.
-    FromStage,
+    Stage,
     /// The source: the sample gets the next number, and one that comes too late is counted as discarded.
-    FromSource,
+    Source,
     /// A caller of `put`: the sample gets the next number, and one that comes too late is handed back.
-    FromOutside,
+    Outside,
 }
 
 /// What became of an attempt to put a sample into a buffer.
