@@ -1,0 +1,48 @@
+"""Run a chain of stages with every stage busy at the same time on a different sample.
+
+>>> from DeepPipeline import Pipeline, Stage
+>>> class Double(Stage):
+...     def stage_run(self, x):
+...         return 2 * x
+>>> class Show(Stage):
+...     def stage_run(self, x):
+...         print(x)
+>>> with Pipeline(stages=[Double(), Show()], buffer_size=2, overflow="block") as p:
+...     for i in range(3):
+...         _ = p.put(i)
+0
+2
+4
+"""
+
+from DeepPipeline._engine import Report, SampleId, StageReport
+from DeepPipeline._give import SKIP, Many
+from DeepPipeline.errors import (
+    GraphError,
+    PipelineError,
+    PutError,
+    PutTimeout,
+    StageError,
+    StartError,
+    StartTimeout,
+)
+from DeepPipeline.pipeline import Pipeline
+from DeepPipeline.stage import Sample, Stage
+
+__all__ = [
+    "SKIP",
+    "GraphError",
+    "Many",
+    "Pipeline",
+    "PipelineError",
+    "PutError",
+    "PutTimeout",
+    "Report",
+    "Sample",
+    "SampleId",
+    "Stage",
+    "StageError",
+    "StageReport",
+    "StartError",
+    "StartTimeout",
+]

@@ -1,0 +1,43 @@
+"""What a stage may give back besides a plain value."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from typing import Final, final
+
+
+@final
+class Skip:
+    """The type of SKIP."""
+
+    def __repr__(self) -> str:
+        return "SKIP"
+
+    def __reduce__(self) -> str:
+        return "SKIP"
+
+
+SKIP: Final = Skip()
+"""Given back from `stage_run`, it ends the sample: nothing goes on."""
+
+
+@final
+class Many:
+    """Given back from `stage_run`, it gives many values, in order, each a part of the sample.
+
+    `values` is any iterable; a generator is asked for one value at a time. `Many([])` is a skip.
+    """
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Iterable[object]) -> None:
+        if not isinstance(values, Iterable):
+            raise TypeError(f"Many wants an iterable of values, but got {type(values).__name__}")
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"Many({self.values!r})"
+
+
+UNFINISHED: Final = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)

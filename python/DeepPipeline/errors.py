@@ -1,0 +1,58 @@
+"""What can go wrong. Every exception of this package is a `PipelineError`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from DeepPipeline._engine import Report, SampleId
+
+
+class PipelineError(Exception):
+    """The base of all exceptions of this package."""
+
+
+class GraphError(PipelineError, ValueError):
+    """The description of the pipeline is invalid; found before anything starts."""
+
+
+class StartError(PipelineError):
+    """The pipeline could not be started, or not in time, or it was not started when it should have been."""
+
+
+class StartTimeout(StartError, TimeoutError):
+    """A `setup` had not returned when the time-out of `start` was over; the pipeline was aborted."""
+
+
+class StageError(PipelineError):
+    """A stage or the source failed, and the pipeline stopped. The stage's own exception is the `__cause__`."""
+
+    stage: str
+    """The name of the stage that failed; "source" for the source."""
+    doing: str
+    """What it was doing: "setup", "stage_run", "finish", "teardown" or "source_next"."""
+    sample: SampleId | None
+    """The sample it was working on, if any; for a list, its newest."""
+    report: Report
+    """What happened to every sample."""
+
+    def __init__(self, message: str, *, stage: str, doing: str, sample: SampleId | None, report: Report) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.doing = doing
+        self.sample = sample
+        self.report = report
+
+
+class PutError(PipelineError):
+    """The pipeline did not take the sample."""
+
+    value: Any
+    """The sample that was not taken."""
+
+    def __init__(self, message: str, value: Any) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+class PutTimeout(PutError, TimeoutError):
+    """The first buffer stayed full until the time-out of `put`."""

@@ -1,0 +1,356 @@
+"""The handle of a pipeline: start, put, setstop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import operator
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from DeepPipeline import _engine, _exit
+from DeepPipeline._engine import Report
+from DeepPipeline._worker import SourceStage, work
+from DeepPipeline.errors import GraphError, PipelineError, PutError, PutTimeout, StageError, StartError, StartTimeout
+from DeepPipeline.stage import OVERFLOWS, Overflow, Stage, name_of, one_of, options_of
+
+logger = logging.getLogger("DeepPipeline")
+
+GRACE = 0.5
+"""Seconds that workers get, after a time-out or an abort, to end and to run their `teardown`."""
+
+NOTE_EVERY = 5.0
+"""Every so many seconds a `setstop` without a time-out says in the log what it waits for."""
+
+
+class Pipeline:
+    """Runs a chain of stages with every stage busy at the same time on a different sample.
+
+    - `stages`: the stages in order. The last one is the end stage, unless `end_stage` is given apart.
+    - `buffer_size`: how many samples wait in front of a stage at most: one number for all, or a list with one per
+      stage, the end stage included.
+    - `multiprocess`: a process for every stage; False is a thread for every stage.
+    - `source`: an iterable that samples come from, on a worker of its own, instead of `put`.
+    - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams,
+      "drop_newest", or "block" where nothing may be lost.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        end_stage: Stage | None = None,
+        buffer_size: int | Sequence[int] = 2,
+        multiprocess: bool = False,
+        *,
+        source: Iterable[Any] | None = None,
+        overflow: Overflow = "drop_oldest",
+    ) -> None:
+        self._stages = _checked_stages(stages, end_stage)
+        self._buffer_size = _checked_sizes(buffer_size, self._stages)
+        if multiprocess:
+            raise GraphError("multiprocess=True is not available yet: leave it out, and every stage gets a thread")
+        self._overflow = one_of("overflow", overflow, OVERFLOWS)
+        self._source = None if source is None else _checked_source(source)
+        self._engine: _engine.Engine | None = None
+        self._threads: list[threading.Thread] = []
+        self._build()
+
+    def start(self, timeout: float | None = None, wait: bool = True) -> Self:
+        """Starts every worker, and returns the pipeline when every `setup` has succeeded.
+
+        With `wait=False` it returns at once, and what goes wrong in a `setup` comes from the next `put`, `join` or
+        `setstop`; no stage runs before every `setup` has succeeded. Raises `StageError` for a `setup` that failed and
+        `StartTimeout` for one that takes longer than `timeout` seconds; then nothing is left running.
+        """
+        timeout = _checked_timeout(timeout)
+        if self._engine is not None:
+            raise StartError("start was called twice: a pipeline runs once; make a new Pipeline to run again")
+        engine = self._engine = self._build()
+        bodies: list[Stage | SourceStage] = [*self._stages]
+        if self._source is not None:
+            bodies.append(self._source)
+        _exit.watch(self)
+        for worker, body in reversed(list(zip(engine.workers(), bodies, strict=True))):
+            thread = threading.Thread(target=work, args=(worker, body), name=worker.name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        if wait:
+            try:
+                came_up = engine.wait_up(timeout)
+            except BaseException:
+                self._abort(engine)
+                raise
+            if came_up == "failed":
+                self._outcome(engine)
+            if came_up == "timeout":
+                late = ", ".join(engine.not_up())
+                self._abort(engine)
+                raise StartTimeout(f"start timed out after {timeout} s: still in setup: {late}; the pipeline was aborted")
+        return self
+
+    def put(self, x: Any, timeout: float | None = None) -> bool:
+        """Puts one sample into the first buffer. Safe from many threads.
+
+        True when it was accepted, False when it was dropped on arrival ("drop_newest"). Under "block" it waits for
+        room, at most `timeout` seconds, then raises `PutTimeout`; the sample is its `value`.
+        """
+        if self._engine is None:
+            raise PutError("put before start: call start() first, or use `with Pipeline(...) as p:`", x)
+        if self._source is not None:
+            raise PutError("put on a pipeline with a source: its samples come from the source alone", x)
+        match self._engine.put(x, _checked_timeout(timeout)):
+            case "accepted":
+                return True
+            case "dropped":
+                return False
+            case "timeout":
+                raise PutTimeout(f"put timed out after {timeout} s: the buffer of the first stage stayed full", x)
+            case "own stage":
+                raise PutError(
+                    "put from one of the pipeline's own stages: return the value from stage_run (Many for several)", x
+                )
+            case "closed":
+                raise PutError("put after setstop: the pipeline takes no more samples", x)
+        raise self._failure(self._engine) or PutError("put after the pipeline failed", x)
+
+    def setstop(self, timeout: float | None = None) -> Report:
+        """Closes the entrance, lets everything inside flow out in order, and returns the report.
+
+        It can be called again. After `timeout` seconds what is still inside is discarded, as by `abort`. Raises
+        `StageError` if a stage failed. From the pipeline's own stages it only requests the stop.
+        """
+        timeout = _checked_timeout(timeout)
+        engine = self._started("setstop")
+        engine.close()
+        return self._drain(engine, timeout)
+
+    def join(self) -> Report:
+        """Waits for the source to end and for everything to flow out, and returns the report.
+
+        Without a source it does the same as `setstop`. Ctrl-C drains, a second one aborts.
+        """
+        engine = self._started("join")
+        if self._source is None:
+            engine.close()
+        return self._drain(engine, None)
+
+    def run(self, source: Iterable[Any] | None = None) -> Report:
+        """Starts, takes all samples from the source, waits for everything to flow out, and returns the report."""
+        if source is not None:
+            if self._source is not None:
+                raise GraphError("run got a source, but the pipeline has one already: give one of the two")
+            self._source = _checked_source(source)
+        if self._source is None:
+            raise GraphError("run needs a source: run(source), or Pipeline(source=..., ...)")
+        return self.start().join()
+
+    def abort(self) -> Report:
+        """Discards what is inside and returns the report.
+
+        Workers get 0.5 s to end and to run their `teardown`. One that is still in the user's code then is named in
+        the report's `left_behind`. From the pipeline's own stages it only requests the abort.
+        """
+        return self._abort(self._started("abort"))
+
+    def report(self) -> Report:
+        """What happened to every sample up to now."""
+        return self._started("report").report()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.setstop()
+        except StageError:
+            # What failed is on its way to the caller already.
+            if not isinstance(error, StageError):
+                raise
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and not engine.wait_ended(0):
+            engine.abort()
+
+    def _started(self, what: str) -> _engine.Engine:
+        if self._engine is None:
+            raise StartError(f"{what} before start: call start() first, or use `with Pipeline(...) as p:`")
+        return self._engine
+
+    def _build(self) -> _engine.Engine:
+        """The engine for what is described; it refuses what cannot work."""
+        described = []
+        for stage in self._stages:
+            options = options_of(stage)
+            described.append((name_of(stage), options.intake, options.overflow, options.on_error))
+        try:
+            return _engine.Engine(described, self._buffer_size, self._overflow, self._source is not None)
+        except ValueError as error:
+            raise GraphError(str(error)) from None
+
+    def _drain(self, engine: _engine.Engine, timeout: float | None) -> Report:
+        if engine.called_by_own_worker():
+            return engine.report()
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                self._wake_source(engine)
+                if engine.wait_ended(min(NOTE_EVERY, max(0.0, deadline - time.monotonic()))):
+                    break
+                waiting_for = ", ".join(engine.not_ended())
+                if time.monotonic() >= deadline:
+                    logger.warning("not drained after %s s, aborting; still busy: %s", timeout, waiting_for)
+                    self._abort(engine)
+                    break
+                logger.info("waiting for %s", waiting_for)
+            except KeyboardInterrupt as pressed:
+                if interrupt is not None:
+                    self._abort(engine)
+                    raise
+                interrupt = pressed
+                logger.warning("interrupted: draining; interrupt again to abort")
+                engine.close()
+        if interrupt is not None:
+            self._join_threads(engine)
+            raise interrupt
+        return self._outcome(engine)
+
+    def _wake_source(self, engine: _engine.Engine) -> None:
+        if self._source is not None and engine.source_should_end():
+            self._source.wake()
+
+    def _abort(self, engine: _engine.Engine) -> Report:
+        engine.abort()
+        if engine.called_by_own_worker():
+            return engine.report()
+        self._wake_source(engine)
+        engine.wait_ended(GRACE)
+        return self._final_report(engine)
+
+    def _outcome(self, engine: _engine.Engine) -> Report:
+        report = self._final_report(engine)
+        failure = self._failure(engine)
+        if failure is not None:
+            raise failure
+        return report
+
+    def _failure(self, engine: _engine.Engine) -> StageError | None:
+        found = engine.failure()
+        if found is None:
+            return None
+        message, stage, doing, sample, cause = found
+        error = StageError(message, stage=stage, doing=doing, sample=sample, report=engine.final_report())
+        error.__cause__ = cause
+        return error
+
+    def _final_report(self, engine: _engine.Engine) -> Report:
+        self._join_threads(engine)
+        return engine.final_report()
+
+    def _join_threads(self, engine: _engine.Engine) -> None:
+        """Waits for threads that have nothing more to do."""
+        if engine.wait_ended(0):
+            for thread in self._threads:
+                thread.join()
+            self._threads.clear()
+
+    def _drain_at_exit(self, patience: float) -> None:
+        """Drains as long as there is progress; the interpreter always exits."""
+        engine = self._engine
+        if engine is None:
+            return
+        engine.close()
+        progress = None
+        while not engine.wait_ended(0):
+            self._wake_source(engine)
+            before, progress = progress, [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages]
+            if progress == before:
+                logger.warning(
+                    "the interpreter exits: no progress in %s s, aborting; still busy: %s",
+                    patience,
+                    ", ".join(engine.not_ended()),
+                )
+                self._abort(engine)
+                return
+            engine.wait_ended(patience)
+        self._join_threads(engine)
+        failure = self._failure(engine)
+        if failure is not None:
+            logger.error("a pipeline that nobody waited for has failed: %s", failure, exc_info=failure.__cause__)
+
+
+def _checked_stages(stages: Sequence[Stage], end_stage: Stage | None) -> list[Stage]:
+    if isinstance(stages, Stage):
+        raise GraphError(f"stages is a single {type(stages).__name__}, but must be a list of stages: [{type(stages).__name__}()]")
+    if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
+        raise GraphError(f"stages is {_what(stages)}, but must be a list of stages")
+    found = [*stages]
+    places = [f"stages[{index}]" for index in range(len(found))]
+    if end_stage is not None:
+        found.append(end_stage)
+        places.append("end_stage")
+    for place, stage in zip(places, found, strict=True):
+        if isinstance(stage, type) and issubclass(stage, Stage):
+            raise GraphError(f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()")
+        if not isinstance(stage, Stage):
+            raise GraphError(f"{place} is {_what(stage)}, but must be a Stage: subclass Stage and write stage_run")
+        if type(stage).stage_run is Stage.stage_run and "stage_run" not in vars(stage):
+            raise GraphError(f"{place}, a {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
+    for index, stage in enumerate(found):
+        for earlier in range(index):
+            if found[earlier] is stage:
+                raise GraphError(
+                    f"{places[index]} is the same object as {places[earlier]}, a {type(stage).__name__}: "
+                    "every stage needs an object of its own"
+                )
+    return found
+
+
+def _checked_sizes(buffer_size: int | Sequence[int], stages: list[Stage]) -> list[int]:
+    if isinstance(buffer_size, Iterable) and not isinstance(buffer_size, (str, bytes, dict)):
+        sizes = [_checked_size(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
+        if stages and len(sizes) != len(stages):
+            raise GraphError(
+                f"buffer_size has {len(sizes)} sizes, but the pipeline has {len(stages)} stages (the end stage counts): "
+                "give one size per stage, or a single number for all"
+            )
+        return sizes
+    return [_checked_size("buffer_size", buffer_size)] * len(stages)
+
+
+def _checked_size(argument: str, size: object) -> int:
+    wanted = "but must be a whole number of samples, at least 1"
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
+        raise GraphError(f"{argument} is {_what(size)}, {wanted}")
+    number = operator.index(size)  # type: ignore[arg-type]
+    if number < 1:
+        raise GraphError(f"{argument} is {number}, {wanted}")
+    return number
+
+
+def _checked_source(source: Iterable[Any]) -> SourceStage:
+    if not isinstance(source, Iterable):
+        raise GraphError(f"source is {_what(source)}, but must be iterable: a list, a generator, an object with __iter__")
+    return SourceStage(source)
+
+
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise GraphError(f"timeout is {_what(timeout)}, but must be None or a number of seconds, at least 0")
+    return None if math.isinf(timeout) else float(timeout)
+
+
+def _what(got: object) -> str:
+    """What was got, for an error message: its value where that is short, and its type."""
+    shown = repr(got)
+    if len(shown) > 60:
+        return f"an object of type {type(got).__name__}"
+    return f"{shown} ({type(got).__name__})"

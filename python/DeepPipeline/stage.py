@@ -1,0 +1,136 @@
+"""What users write: a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self, TypeVar
+
+from DeepPipeline import _engine
+from DeepPipeline._give import SKIP
+from DeepPipeline.errors import GraphError
+
+Overflow = Literal["drop_oldest", "drop_newest", "block"]
+OnError = Literal["stop", "skip"]
+Intake = Literal["single", "latest", "all"]
+
+OVERFLOWS: tuple[Overflow, ...] = ("drop_oldest", "drop_newest", "block")
+ON_ERRORS: tuple[OnError, ...] = ("stop", "skip")
+
+
+T = TypeVar("T")
+
+
+class Sample(NamedTuple):
+    """What a stage may know about the sample it works on."""
+
+    number: int
+    """The number of its put, from 1."""
+    part: int
+    """From 1 for what came out of a Many or of `finish`; 0 for a sample that was never split."""
+    birth: float
+    """When it was put, or when the source handed it over, in seconds of `time.monotonic()`."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be said about one stage."""
+
+    name: str | None = None
+    intake: Intake = "single"
+    overflow: Overflow | None = None
+    on_error: OnError = "stop"
+
+
+def options_of(stage: Stage) -> Options:
+    """What was said about the stage, even where its `__init__` did not call `super().__init__()`."""
+    found = vars(stage).get("_deeppipeline_options")
+    return found if isinstance(found, Options) else Options()
+
+
+def name_of(stage: Stage) -> str:
+    """The stage's name in reports and errors: the option, else its class's name."""
+    return options_of(stage).name or type(stage).__name__
+
+
+class Stage:
+    """One step of a pipeline: it gets a sample, works on it, and gives something back.
+
+    Only `stage_run` has to be written. Everything runs on the stage's own worker, so a model is loaded in `setup`.
+    An `__init__` of your own need not call `super().__init__()`.
+    """
+
+    def setup(self) -> None:
+        """Called once on the worker before the first sample: open, load, connect."""
+
+    def stage_run(self, x: Any) -> Any:
+        """Works on one sample. What it gives back goes on, lists and None included.
+
+        `SKIP` ends the sample, `Many(iterable)` gives many. What the last stage gives back is ignored.
+        """
+        raise NotImplementedError
+
+    def finish(self) -> Any:
+        """Called once while draining, after the last sample: gives out what the stage still holds.
+
+        As `stage_run`, except that None is nothing.
+        """
+        return SKIP
+
+    def teardown(self) -> None:
+        """Called once at the end, however the pipeline ends, if `setup` succeeded."""
+
+    @property
+    def sample(self) -> Sample | None:
+        """The sample that the stage works on; None outside of `stage_run`. For a list, its newest."""
+        found = _engine.current_sample()
+        return None if found is None else Sample(*found)
+
+    def set_get_single(self) -> Self:
+        """Take the oldest waiting sample (the default)."""
+        return self._with(intake="single")
+
+    def set_get_latest(self) -> Self:
+        """Take the newest waiting sample; the older ones are counted as superseded."""
+        return self._with(intake="latest")
+
+    def set_get_all(self) -> Self:
+        """Take a list of `buffer_size` samples as soon as the buffer is full; each sample is used once."""
+        return self._with(intake="all")
+
+    def options(
+        self,
+        *,
+        name: str | None = None,
+        overflow: Overflow | None = None,
+        on_error: OnError | None = None,
+    ) -> Self:
+        """Say more about the stage; what is left out stays as it is. Returns the stage.
+
+        - `name`: in reports, errors and of the worker's thread (default: the class's name).
+        - `overflow`: what happens when the buffer in front of the stage is full: "drop_oldest", "drop_newest" or
+          "block" (default: the pipeline's).
+        - `on_error`: what happens when it raises on a sample: "stop" (default) stops the pipeline, "skip" counts the
+          sample as failed and goes on.
+        """
+        changes: dict[str, Any] = {}
+        if name is not None:
+            if not isinstance(name, str) or not name:
+                raise GraphError(f"name is {name!r}, but must be a string that is not empty")
+            changes["name"] = name
+        if overflow is not None:
+            changes["overflow"] = one_of("overflow", overflow, OVERFLOWS)
+        if on_error is not None:
+            changes["on_error"] = one_of("on_error", on_error, ON_ERRORS)
+        return self._with(**changes)
+
+    def _with(self, **changes: Any) -> Self:
+        vars(self)["_deeppipeline_options"] = replace(options_of(self), **changes)
+        return self
+
+
+def one_of(argument: str, got: object, wanted: tuple[T, ...]) -> T:
+    """The value, if it is one of those."""
+    for known in wanted:
+        if got == known:
+            return known
+    raise GraphError(f"{argument} is {got!r}, but must be one of {', '.join(repr(known) for known in wanted)}")

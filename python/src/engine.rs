@@ -1,0 +1,190 @@
+//! The handle of one pipeline, for the Python package.
+
+use crate::payload::{Payload, Raised};
+use crate::report::{Report, SampleId};
+use crate::worker::Worker;
+use deeppipeline::engine::{Graph, Node, Startup, Supervisor, Wait, Worker as EngineWorker};
+use deeppipeline::{BufferSize, Intake, OnError, Overflow, PutError, StageError};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a waiting call leaves the interpreter's signals unseen.
+const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);
+
+/// One stage as the Python package describes it: name, intake, overflow or None, on_error.
+type Description = (String, String, Option<String>, String);
+
+/// One pipeline.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) struct Engine {
+    supervisor: Arc<Supervisor<Payload>>,
+    workers: Mutex<Vec<EngineWorker<Payload>>>,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(stages: Vec<Description>, buffer_size: Vec<usize>, overflow: &str, source: bool) -> PyResult<Self> {
+        let graph = Graph {
+            source,
+            stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
+            buffer_size: BufferSize::List(buffer_size),
+            overflow: policy(overflow)?,
+        };
+        let (supervisor, workers) = Supervisor::new(graph).map_err(value_error)?;
+        Ok(Engine { supervisor, workers: Mutex::new(workers) })
+    }
+
+    /// The workers, one per stage in order and the source's last; handed out once.
+    fn workers(&self) -> Vec<Worker> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.drain(..).map(Worker::new).collect()
+    }
+
+    /// Puts one sample: "accepted", "dropped", "timeout", "closed", "failed" or "own stage".
+    fn put(&self, py: Python<'_>, x: Payload, timeout: Option<f64>) -> PyResult<&'static str> {
+        let mut refused = match self.supervisor.put(x, Wait::No) {
+            Ok(put) => return Ok(accepted(put.accepted)),
+            Err(refused) => refused,
+        };
+        let deadline = deadline(timeout)?;
+        loop {
+            let x = match refused {
+                PutError::Timeout(x) if deadline.is_none_or(|deadline| Instant::now() < deadline) => x,
+                PutError::Timeout(_) => return Ok("timeout"),
+                PutError::Closed(_) => return Ok("closed"),
+                PutError::OwnStage(_) => return Ok("own stage"),
+                _ => return Ok("failed"),
+            };
+            py.check_signals()?;
+            match py.detach(|| self.supervisor.put(x, slice(deadline))) {
+                Ok(put) => return Ok(accepted(put.accepted)),
+                Err(again) => refused = again,
+            }
+        }
+    }
+
+    /// Waits until every stage is up: "up", "failed" or "timeout".
+    fn wait_up(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<&'static str> {
+        let deadline = deadline(timeout)?;
+        loop {
+            match py.detach(|| self.supervisor.wait_up(slice(deadline))) {
+                Startup::Up => return Ok("up"),
+                Startup::Failed => return Ok("failed"),
+                Startup::TimedOut if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                    return Ok("timeout");
+                }
+                Startup::TimedOut => py.check_signals()?,
+            }
+        }
+    }
+
+    /// Waits until every worker has ended; false after the time-out.
+    fn wait_ended(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = deadline(timeout)?;
+        loop {
+            if py.detach(|| self.supervisor.wait_ended(slice(deadline))) {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(false);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Closes the entrance; what is inside flows out.
+    fn close(&self) {
+        self.supervisor.close();
+    }
+
+    /// Discards what is inside and asks every worker to end after its present call.
+    fn abort(&self) {
+        self.supervisor.abort();
+    }
+
+    /// Whether the caller is one of the pipeline's own workers.
+    fn called_by_own_worker(&self) -> bool {
+        self.supervisor.called_by_own_worker()
+    }
+
+    /// Whether the source has been asked to end and has not ended yet.
+    fn source_should_end(&self) -> bool {
+        self.supervisor.source_should_end()
+    }
+
+    /// The stages whose worker has not ended, from the front.
+    fn not_ended(&self) -> Vec<String> {
+        self.supervisor.not_ended()
+    }
+
+    /// The stages whose setup has not returned, from the front.
+    fn not_up(&self) -> Vec<String> {
+        self.supervisor.not_up()
+    }
+
+    /// What happened to every sample up to now.
+    fn report(&self) -> Report {
+        Report(self.supervisor.report())
+    }
+
+    /// The report once nobody waits any longer: it names the workers left behind.
+    fn final_report(&self) -> Report {
+        Report(deeppipeline::Report { left_behind: self.supervisor.not_ended(), ..self.supervisor.report() })
+    }
+
+    /// The failure that stopped the pipeline: message, stage, what it was doing, sample, the exception.
+    #[expect(clippy::type_complexity, reason = "one tuple for one exception's fields")]
+    fn failure(&self, py: Python<'_>) -> Option<(String, String, String, Option<SampleId>, Option<Py<PyAny>>)> {
+        let failure: StageError = self.supervisor.failure()?;
+        let exception = failure.cause().downcast_ref::<Raised>().map(|raised| raised.exception.clone_ref(py));
+        let sample = failure.sample().map(SampleId::from);
+        Some((failure.to_string(), failure.stage().to_owned(), failure.doing().to_string(), sample, exception))
+    }
+}
+
+fn node((name, intake, overflow, on_error): Description) -> PyResult<Node> {
+    let mut node = Node::new(name);
+    node.intake = match intake.as_str() {
+        "single" => Intake::Single,
+        "latest" => Intake::Latest,
+        "all" => Intake::All,
+        other => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
+    };
+    node.overflow = overflow.as_deref().map(policy).transpose()?;
+    node.on_error = match on_error.as_str() {
+        "stop" => OnError::Stop,
+        "skip" => OnError::Skip,
+        other => {
+            return Err(PyValueError::new_err(format!("on_error is {other:?}, but must be one of \"stop\", \"skip\"")));
+        }
+    };
+    Ok(node)
+}
+
+fn policy(name: &str) -> PyResult<Overflow> {
+    name.parse().map_err(value_error)
+}
+
+fn value_error(error: impl std::error::Error) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn accepted(accepted: bool) -> &'static str {
+    if accepted { "accepted" } else { "dropped" }
+}
+
+fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    let Some(seconds) = timeout else { return Ok(None) };
+    let timeout = Duration::try_from_secs_f64(seconds).map_err(value_error)?;
+    // A time-out beyond what the clock can tell is none.
+    Ok(Instant::now().checked_add(timeout))
+}
+
+/// Until the deadline, or until signals are to be looked for.
+fn slice(deadline: Option<Instant>) -> Wait {
+    let look = Instant::now() + LOOK_FOR_SIGNALS_EVERY;
+    Wait::Until(deadline.map_or(look, |deadline| deadline.min(look)))
+}

@@ -1,0 +1,19 @@
+//! The binding between the engine and the Python package `DeepPipeline`. It has no logic of its own: it turns Python
+//! objects into payloads, errors into exceptions, and lets go of the interpreter in every wait.
+
+mod engine;
+mod payload;
+mod report;
+mod worker;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<worker::Worker>()?;
+    module.add_class::<report::Report>()?;
+    module.add_class::<report::StageReport>()?;
+    module.add_class::<report::SampleId>()?;
+    module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
+}

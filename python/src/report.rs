@@ -1,0 +1,159 @@
+//! What the user is told, as Python objects.
+
+use pyo3::prelude::*;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+/// Which sample it is: the number of its put, from 1, and its part (0 unless a stage made many of one).
+#[pyclass(frozen, eq, ord, module = "DeepPipeline")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SampleId {
+    #[pyo3(get)]
+    number: u64,
+    #[pyo3(get)]
+    part: u64,
+}
+
+impl From<deeppipeline::SampleId> for SampleId {
+    fn from(id: deeppipeline::SampleId) -> Self {
+        SampleId { number: id.number, part: id.part }
+    }
+}
+
+#[pymethods]
+impl SampleId {
+    fn __str__(&self) -> String {
+        deeppipeline::SampleId { number: self.number, part: self.part }.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("SampleId(number={}, part={})", self.number, self.part)
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.number, self.part).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// What happened to every sample, stage by stage. `print(report)` shows a table with a row per stage.
+#[pyclass(frozen, module = "DeepPipeline")]
+pub(crate) struct Report(pub(crate) deeppipeline::Report);
+
+#[pymethods]
+impl Report {
+    /// "running", "finished", "failed" or "aborted".
+    #[getter]
+    fn outcome(&self) -> String {
+        self.0.outcome.to_string()
+    }
+
+    /// Seconds from the moment every stage was up until the last worker ended (or now).
+    #[getter]
+    fn elapsed(&self) -> f64 {
+        self.0.elapsed.as_secs_f64()
+    }
+
+    /// One entry per stage, in order.
+    #[getter]
+    fn stages(&self) -> Vec<StageReport> {
+        self.0.stages.iter().cloned().map(StageReport).collect()
+    }
+
+    /// Workers that were still in the user's code when the pipeline stopped waiting for them.
+    #[getter]
+    fn left_behind(&self) -> Vec<String> {
+        self.0.left_behind.clone()
+    }
+
+    /// All samples dropped in front of any stage.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+
+    /// Whether every sample has exactly one fate.
+    fn balances(&self) -> bool {
+        self.0.balances()
+    }
+
+    /// The stage of that name.
+    fn stage(&self, name: &str) -> Option<StageReport> {
+        self.0.stage(name).cloned().map(StageReport)
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        let stages: Vec<&str> = self.0.stages.iter().map(|stage| stage.name.as_str()).collect();
+        format!("<Report {} stages={stages:?} dropped={}>", self.0.outcome, self.0.dropped())
+    }
+}
+
+/// One stage and the buffer in front of it.
+#[pyclass(frozen, module = "DeepPipeline")]
+pub(crate) struct StageReport(deeppipeline::StageReport);
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
+        #[pymethods]
+        impl StageReport {
+            $($(#[$doc])* #[getter] fn $name(&self) -> $type { let read: fn(&deeppipeline::StageReport) -> $type = $value; read(&self.0) })*
+
+            fn __repr__(&self) -> String {
+                let dropped = self.0.buffer.dropped();
+                format!("<StageReport {:?} taken={} used={} dropped={dropped}>", self.0.name, self.0.buffer.taken, self.0.counts.used)
+            }
+        }
+    };
+}
+
+getters! {
+    /// The stage's name.
+    name: String = |s| s.name.clone();
+    /// How it takes: "single", "latest" or "all".
+    intake: String = |s| s.intake.to_string();
+    /// What its buffer does when full.
+    overflow: &'static str = |s| s.overflow.name();
+    /// How many samples its buffer holds at most.
+    buffer_size: usize = |s| s.buffer_size;
+    /// Samples that arrived in the buffer.
+    entered: u64 = |s| s.buffer.entered;
+    /// Samples that the stage took.
+    taken: u64 = |s| s.buffer.taken;
+    /// Waiting samples dropped to make room.
+    dropped_oldest: u64 = |s| s.buffer.dropped_oldest;
+    /// Arriving samples dropped for want of room.
+    dropped_newest: u64 = |s| s.buffer.dropped_newest;
+    /// Samples passed over by the intake "latest".
+    superseded: u64 = |s| s.buffer.superseded;
+    /// All samples dropped: oldest, newest and superseded.
+    dropped: u64 = |s| s.buffer.dropped();
+    /// Samples given up because the pipeline stopped.
+    discarded: u64 = |s| s.buffer.discarded;
+    /// Samples in the buffer now.
+    waiting: u64 = |s| s.buffer.waiting;
+    /// The last samples dropped or superseded, oldest first, 16 at most.
+    last_dropped: Vec<SampleId> = |s| s.buffer.last_dropped.iter().copied().map(SampleId::from).collect();
+    /// Samples whose result went on (or, in the end stage, that were worked on).
+    used: u64 = |s| s.counts.used;
+    /// Samples used by a list whose result went on under its newest sample's number.
+    absorbed: u64 = |s| s.counts.absorbed;
+    /// Samples that the stage ended with SKIP.
+    skipped: u64 = |s| s.counts.skipped;
+    /// Samples on which the stage failed.
+    failed: u64 = |s| s.counts.failed;
+    /// Samples that stage_run is working on now.
+    in_hand: u64 = |s| s.counts.in_hand;
+    /// What the stage gave to the next buffer.
+    gave: u64 = |s| s.counts.gave;
+    /// Seconds spent in stage_run, all samples together.
+    busy: f64 = |s| s.busy.as_secs_f64();
+    /// Half of the calls of stage_run took no longer than this many seconds.
+    p50: f64 = |s| s.p50.as_secs_f64();
+    /// 99 of 100 calls of stage_run took no longer than this many seconds.
+    p99: f64 = |s| s.p99.as_secs_f64();
+}
