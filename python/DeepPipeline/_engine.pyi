@@ -1,5 +1,6 @@
 """The compiled engine: what the Python package is built on."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, final
 
 @final
@@ -134,8 +135,8 @@ class Engine:
 
     def __new__(
         cls,
-        stages: list[tuple[str, str, str | None, str]],
-        buffer_size: list[int],
+        stages: Sequence[tuple[str, str, str | None, str]],
+        buffer_size: Sequence[int],
         overflow: str,
         source: bool,
     ) -> Engine: ...

@@ -328,7 +328,7 @@ def _checked_size(argument: str, size: object) -> int:
     wanted = "but must be a whole number of samples, at least 1"
     if isinstance(size, bool) or not hasattr(size, "__index__"):
         raise GraphError(f"{argument} is {_what(size)}, {wanted}")
-    number = operator.index(size)  # type: ignore[arg-type]
+    number = operator.index(size)
     if number < 1:
         raise GraphError(f"{argument} is {number}, {wanted}")
     return number
