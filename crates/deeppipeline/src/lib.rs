@@ -56,6 +56,8 @@ pub use executor::simulated::{Event, Simulation};
 pub use graph::{BufferSize, DEFAULT_BUFFER_SIZE, OnError};
 pub use intake::Intake;
 pub use ledger::StageCounts;
+#[cfg(feature = "ctrlc")]
+pub use pipeline::CtrlC;
 pub use pipeline::{GRACE, Pipeline, Sourced};
 pub use report::{Outcome, Report, StageReport};
 pub use sample::{SampleId, SampleInfo, current_sample};

@@ -11,6 +11,8 @@ use crate::worker::Worker;
 use parking_lot::Mutex;
 use std::marker::PhantomData;
 use std::sync::Arc;
+#[cfg(feature = "ctrlc")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -158,17 +160,17 @@ impl<I> Pipeline<I> {
     /// # Errors
     /// When another handler was set before, or the system refuses.
     #[cfg(feature = "ctrlc")]
-    pub fn on_ctrl_c(&self) -> Result<(), ctrlc::Error> {
+    pub fn on_ctrl_c(&self) -> Result<CtrlC, ctrlc::Error> {
         let supervisor = Arc::downgrade(&self.supervisor);
-        let asked = std::sync::atomic::AtomicBool::new(false);
+        let ctrl_c = CtrlC::default();
+        let pressed = Arc::clone(&ctrl_c.pressed);
         ctrlc::try_set_handler(move || {
+            let again = pressed.swap(true, Ordering::Relaxed);
             if let Some(supervisor) = supervisor.upgrade() {
-                match asked.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                    false => supervisor.close(),
-                    true => supervisor.abort(),
-                }
+                if again { supervisor.abort() } else { supervisor.close() }
             }
-        })
+        })?;
+        Ok(ctrl_c)
     }
 
     fn drained(&self, timeout: Option<Duration>) -> Result<Report, StageError> {
@@ -220,6 +222,22 @@ impl<I> Drop for Pipeline<I> {
         if !self.supervisor.wait_ended(Wait::No) {
             self.supervisor.abort();
         }
+    }
+}
+
+/// Tells whether Ctrl-C was pressed.
+#[cfg(feature = "ctrlc")]
+#[derive(Debug, Clone, Default)]
+pub struct CtrlC {
+    /// A flag and nothing else is published, so no order is needed.
+    pressed: Arc<AtomicBool>,
+}
+
+#[cfg(feature = "ctrlc")]
+impl CtrlC {
+    /// Whether it was pressed at least once.
+    pub fn pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
     }
 }
 

@@ -1,0 +1,1 @@
+//! The examples are in `rust/` and `python/`; run one with `cargo run --example quick_start`.
