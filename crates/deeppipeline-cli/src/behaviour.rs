@@ -1,0 +1,215 @@
+//! `deeppipeline behaviour`: the stages of behaviour recognition, all at work at the same time.
+
+use crate::cost::{Cost, ceiling};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::serial;
+use deeppipeline::{BoxError, Options, Overflow, Pipeline, Report};
+use deeppipeline_vision::{
+    Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Track, WriteVideo,
+};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit code after Ctrl-C, as shells give it.
+const INTERRUPTED: u8 = 130;
+
+/// What may be said on the command line.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address
+    pub(crate) input: String,
+
+    /// The folder for the annotated video and the JSON lines
+    #[arg(short, long, default_value = "out")]
+    output: PathBuf,
+
+    /// The folder of the models
+    #[arg(long, default_value = "models")]
+    models: PathBuf,
+
+    /// What runs the models: auto takes ONNX Runtime where its library is found, else pure Rust
+    #[arg(long, value_enum, default_value_t = RuntimeChoice::Auto)]
+    runtime: RuntimeChoice,
+
+    /// What happens when a buffer is full [default: drop_oldest for live input, block for files]
+    #[arg(long, value_parser = parse_overflow, value_name = "drop_oldest|drop_newest|block")]
+    overflow: Option<Overflow>,
+
+    /// How many samples wait in front of each stage at most
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    buffer_size: u32,
+
+    /// Stop after that many frames
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+
+    /// Read a file as fast as it would play, as if it were live
+    #[arg(long)]
+    realtime: bool,
+
+    /// How FFmpeg is to read the input, for what it cannot guess (its -f option, for example v4l2)
+    #[arg(long)]
+    format: Option<String>,
+
+    /// Afterwards run the same stages in series, and compare
+    #[arg(long)]
+    compare_serial: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum RuntimeChoice {
+    Auto,
+    Onnxruntime,
+    PureRust,
+}
+
+fn parse_overflow(name: &str) -> Result<Overflow, String> {
+    name.parse::<Overflow>().map_err(|error| error.to_string())
+}
+
+/// The stages, in order, before any of them runs.
+pub(crate) struct Stages {
+    pub(crate) capture: Capture,
+    pub(crate) detect: DetectPeople,
+    pub(crate) track: Track,
+    pub(crate) pose: EstimatePose,
+    pub(crate) classify: ClassifyBehaviour,
+    pub(crate) record: Record,
+    pub(crate) draw: Draw,
+    pub(crate) write: WriteVideo,
+}
+
+impl Arguments {
+    /// Opens the input, the models and the output: what is wrong with them is found here, before anything runs.
+    pub(crate) fn stages(&self, output: &Output) -> Result<Stages, BoxError> {
+        let runtime = match self.runtime {
+            RuntimeChoice::Auto => Runtime::Auto,
+            RuntimeChoice::Onnxruntime => Runtime::OnnxRuntime,
+            RuntimeChoice::PureRust => Runtime::PureRust,
+        };
+        let model = |name| self.models.join(name);
+        let detect = DetectPeople::load_with(model("nanodet_416.onnx"), runtime)?;
+        let pose = EstimatePose::load_with(model("movenet_lightning_192.onnx"), runtime)?;
+        let classify = ClassifyBehaviour::load(model("pose_classifier_body18.onnx"))?;
+        let mut capture = Capture::options(&self.input).realtime(self.realtime);
+        if let Some(format) = &self.format {
+            capture = capture.format(format);
+        }
+        if let Some(limit) = self.limit {
+            capture = capture.limit(limit);
+        }
+        let capture = capture.open()?;
+        let record = Record::create(output.jsonl())?;
+        let write = WriteVideo::create(output.video(), capture.frame_rate())?;
+        Ok(Stages { detect, track: Track::new(), pose, classify, record, draw: Draw::new(), write, capture })
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
+    let output = Output::create(&arguments.output, &arguments.input)?;
+    let stages = arguments.stages(&output)?;
+    let live = stages.capture.is_live();
+    let overflow = arguments.overflow.unwrap_or(if live { Overflow::DropOldest } else { Overflow::Block });
+    eprintln!(
+        "{}: {} x {}, {}; buffers of {}, {overflow}",
+        arguments.input,
+        stages.capture.width(),
+        stages.capture.height(),
+        stages.capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
+        arguments.buffer_size,
+    );
+
+    let progress = Progress::new(if live { None } else { stages.capture.frames() });
+    let before = Cost::now();
+    let (result, interrupted) = pipelined(stages, overflow, arguments.buffer_size as usize, &progress);
+    let cost = Cost::now() - before;
+    let frames = progress.finish();
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => {
+            let kept = output.keep_partial(frames > 0);
+            let note =
+                kept.map_or(String::new(), |path| format!(" (what was done before is kept as {})", path.display()));
+            return Err(format!("{error}{note}").into());
+        }
+    };
+    println!("{report}");
+    // Ctrl-C is how a live stream ends; a file it cuts short.
+    if interrupted && !live {
+        let kept = output.keep_partial(frames > 0);
+        let kept = kept
+            .map_or("nothing was done yet".to_owned(), |path| format!("what was done is kept as {}", path.display()));
+        eprintln!("interrupted after {frames} frames; {kept}");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let (video, jsonl) = output.keep()?;
+    let rate = frames as f64 / report.elapsed.as_secs_f64();
+    println!("{frames} frames, {rate:.1} frames/s, {:.1} ms of CPU a frame", cost.milliseconds_per(frames));
+    println!("wrote {} and {}", video.display(), jsonl.display());
+    if arguments.compare_serial && !live {
+        compare(arguments, rate)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All stages at work at the same time. Also says whether it was Ctrl-C that ended it.
+fn pipelined(
+    stages: Stages,
+    overflow: Overflow,
+    buffer_size: usize,
+    progress: &Progress,
+) -> (Result<Report, BoxError>, bool) {
+    let Stages { capture, detect, track, pose, classify, record, draw, write } = stages;
+    let seen = progress.counter();
+    let pipeline = Pipeline::builder()
+        .buffer_size(buffer_size)
+        .overflow(overflow)
+        .source(capture)
+        .stage(detect)
+        .stage(track)
+        .stage(pose)
+        .stage(classify)
+        .stage(record)
+        .stage(move |scene: Scene| {
+            seen.count(&scene);
+            scene
+        })
+        .options(Options::new().name("Progress"))
+        .stage(draw)
+        .end_stage(write)
+        .start();
+    let pipeline = match pipeline {
+        Ok(pipeline) => pipeline,
+        Err(error) => return (Err(error.into()), false),
+    };
+    let ctrl_c = pipeline.on_ctrl_c();
+    let result = progress.while_running(|| pipeline.join(), || pipeline.report());
+    let interrupted = ctrl_c.is_ok_and(|ctrl_c| ctrl_c.pressed());
+    (result.map_err(BoxError::from), interrupted)
+}
+
+/// The same stages one after the other on one thread, and what the pipeline gained over that.
+fn compare(arguments: &Arguments, pipelined_rate: f64) -> Result<(), BoxError> {
+    let scratch = Output::scratch(&arguments.output, &arguments.input)?;
+    let stages = arguments.stages(&scratch)?;
+    let progress = Progress::new(stages.capture.frames());
+    let before = Cost::now();
+    let serial = serial::run(stages, &progress)?;
+    let cost = Cost::now() - before;
+    progress.finish();
+    let serial_rate = serial.frames as f64 / serial.elapsed.as_secs_f64();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (slowest, slowest_time) = serial.slowest();
+    let most = ceiling(cores, cost, serial.frames, slowest_time);
+    println!("\nthe same stages in series: {serial_rate:.1} frames/s");
+    println!("speed-up {:.2}x", pipelined_rate / serial_rate);
+    println!(
+        "ceiling {most:.1} frames/s = min({cores} cores / {:.1} ms of CPU a frame, 1 / {:.1} ms of {slowest}); reached {:.0} %",
+        cost.milliseconds_per(serial.frames),
+        slowest_time.as_secs_f64() * 1000.0,
+        100.0 * pipelined_rate / most,
+    );
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The `deeppipeline` command.
+
+mod behaviour;
+mod cost;
+mod output;
+mod progress;
+mod serial;
+
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Run chains of deep-learning stages, every stage busy at the same time on a different sample.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Recognise what people do in a video: capture, detect, track, estimate poses, classify, draw, write.
+    Behaviour(behaviour::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Behaviour(arguments) => behaviour::run(&arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", one_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error on one line, whatever its parts contain.
+fn one_line(error: &dyn Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,99 @@
+//! The live line: frames, frames a second, people, drops.
+
+use deeppipeline::Report;
+use deeppipeline_vision::Scene;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How often the line changes on a terminal; elsewhere it is printed anew, more rarely.
+const ON_TERMINAL: Duration = Duration::from_millis(200);
+const ELSEWHERE: Duration = Duration::from_secs(2);
+
+/// Counts on any thread, shows on the calling one.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    counter: Counter,
+    on_terminal: bool,
+}
+
+/// What has been seen so far. Only shown, so no order between the numbers is needed.
+#[derive(Clone, Default)]
+pub(crate) struct Counter {
+    frames: Arc<AtomicU64>,
+    people: Arc<AtomicU64>,
+}
+
+impl Counter {
+    /// One more frame went through.
+    pub(crate) fn count(&self, scene: &Scene) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.people.store(scene.people.len() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Progress {
+    /// For that many frames, or nobody knows how many.
+    pub(crate) fn new(frames: Option<u64>) -> Self {
+        let bar = match frames {
+            Some(frames) => ProgressBar::new(frames),
+            None => ProgressBar::no_length(),
+        };
+        let style = ProgressStyle::with_template(if frames.is_some() {
+            "{bar:24} {pos}/{len} frames, {msg}"
+        } else {
+            "{spinner} {pos} frames, {msg}"
+        });
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Progress { bar, counter: Counter::default(), on_terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// What the stages count with.
+    pub(crate) fn counter(&self) -> Counter {
+        self.counter.clone()
+    }
+
+    /// Shows the line while `work` runs on a thread of its own.
+    pub(crate) fn while_running<T: Send>(&self, work: impl FnOnce() -> T + Send, report: impl Fn() -> Report) -> T {
+        let every = if self.on_terminal { ON_TERMINAL } else { ELSEWHERE };
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let (done, wait_for) = mpsc::channel();
+            scope.spawn(move || {
+                // The receiver waits until it gets this.
+                let _ = done.send(work());
+            });
+            loop {
+                match wait_for.recv_timeout(every) {
+                    Ok(result) => return result,
+                    Err(mpsc::RecvTimeoutError::Timeout) => self.show(started.elapsed(), report().dropped()),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        unreachable!("a panic in the work ends the scope first")
+                    }
+                }
+            }
+        })
+    }
+
+    /// Shows where things stand.
+    pub(crate) fn show(&self, elapsed: Duration, dropped: u64) {
+        let frames = self.counter.frames.load(Ordering::Relaxed);
+        let people = self.counter.people.load(Ordering::Relaxed);
+        let rate = frames as f64 / elapsed.as_secs_f64().max(0.001);
+        let message = format!("{rate:.1} frames/s, {people} people, {dropped} dropped");
+        self.bar.set_position(frames);
+        self.bar.set_message(message.clone());
+        if !self.on_terminal {
+            eprintln!("{frames} frames, {message}");
+        }
+    }
+
+    /// Takes the line away, and says how many frames there were.
+    pub(crate) fn finish(&self) -> u64 {
+        self.bar.finish_and_clear();
+        self.counter.frames.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,99 @@
+//! The same stages one after the other on one thread: what a pipeline is to be compared with.
+
+use crate::behaviour::Stages;
+use crate::progress::Progress;
+use deeppipeline::{BoxError, Give, Source, Stage};
+use std::time::{Duration, Instant};
+
+/// How long a serial run took.
+pub(crate) struct Serial {
+    pub(crate) frames: u64,
+    pub(crate) elapsed: Duration,
+    /// Name and total time of each stage.
+    times: Vec<(String, Duration)>,
+}
+
+impl Serial {
+    /// The stage that takes the longest for a frame, and how long.
+    pub(crate) fn slowest(&self) -> (&str, Duration) {
+        let slowest = self.times.iter().max_by_key(|(_, time)| *time);
+        let frames = u32::try_from(self.frames.max(1)).unwrap_or(u32::MAX);
+        slowest.map_or(("", Duration::ZERO), |(name, time)| (name, *time / frames))
+    }
+}
+
+/// Runs the stages frame by frame.
+pub(crate) fn run(stages: Stages, progress: &Progress) -> Result<Serial, BoxError> {
+    let Stages { mut capture, detect, track, pose, classify, record, draw, write } = stages;
+    let mut detect = Timed::new(detect)?;
+    let mut track = Timed::new(track)?;
+    let mut pose = Timed::new(pose)?;
+    let mut classify = Timed::new(classify)?;
+    let mut record = Timed::new(record)?;
+    let mut draw = Timed::new(draw)?;
+    let mut write = Timed::new(write)?;
+    let seen = progress.counter();
+    let mut capturing = Duration::ZERO;
+    let mut frames = 0;
+    let mut shown = Instant::now();
+    let started = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let frame = capture.source_next()?;
+        capturing += asked.elapsed();
+        let Some(frame) = frame else { break };
+        frames += 1;
+        let Some(scene) = detect.run(frame)? else { continue };
+        let Some(scene) = track.run(scene)? else { continue };
+        let Some(scene) = pose.run(scene)? else { continue };
+        let Some(scene) = classify.run(scene)? else { continue };
+        let Some(scene) = record.run(scene)? else { continue };
+        seen.count(&scene);
+        if shown.elapsed() >= Duration::from_secs(2) {
+            shown = Instant::now();
+            progress.show(started.elapsed(), 0);
+        }
+        let Some(scene) = draw.run(scene)? else { continue };
+        write.run(scene)?;
+    }
+    let mut times = vec![("capture".to_owned(), capturing)];
+    times.push(detect.end()?);
+    times.push(track.end()?);
+    times.push(pose.end()?);
+    times.push(classify.end()?);
+    times.push(record.end()?);
+    times.push(draw.end()?);
+    times.push(write.end()?);
+    drop(capture);
+    Ok(Serial { frames, elapsed: started.elapsed(), times })
+}
+
+/// A stage and the time spent in it.
+struct Timed<S> {
+    stage: S,
+    time: Duration,
+}
+
+impl<S: Stage> Timed<S> {
+    fn new(mut stage: S) -> Result<Self, BoxError> {
+        stage.setup()?;
+        Ok(Timed { stage, time: Duration::ZERO })
+    }
+
+    fn run(&mut self, x: S::Input) -> Result<Option<S::Output>, BoxError> {
+        let started = Instant::now();
+        let gave = self.stage.stage_run(x)?;
+        self.time += started.elapsed();
+        match gave {
+            Give::One(y) => Ok(Some(y)),
+            Give::Skip => Ok(None),
+            Give::Many(_) => Err("a serial run knows no Many".into()),
+        }
+    }
+
+    fn end(mut self) -> Result<(String, Duration), BoxError> {
+        self.stage.finish()?;
+        self.stage.teardown()?;
+        Ok((self.stage.name(), self.time))
+    }
+}

@@ -1,0 +1,157 @@
+//! Writing pictures into a video file.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{ChildStdin, Stdio};
+use std::time::Duration;
+
+use deeppipeline::{BoxError, Give, Stage};
+
+use crate::ffmpeg::{Ffmpeg, Process};
+use crate::frame::Frame;
+use crate::matroska;
+use crate::part_file::{OutputError, PartFile};
+use crate::scene::Scene;
+
+/// Writes the pictures into a video file (H.264 in MP4 unless the name ends otherwise), each at its own time.
+///
+/// An `ffmpeg` process encodes, with a cheap setting: x264 `ultrafast`, or MPEG-4 Part 2 where ffmpeg lacks x264. Colours are
+/// converted to BT.709 and tagged so. The file gets its name when the pipeline has drained; if anything goes wrong
+/// before, nothing is left.
+///
+/// All pictures must be of one size. An odd width or height is padded by one black pixel, which 4:2:0 video needs.
+pub struct WriteVideo {
+    ffmpeg: Ffmpeg,
+    part: Option<PartFile>,
+    format: String,
+    frame_time: Duration,
+    encoder: Option<Encoder>,
+    last_time: Option<Duration>,
+}
+
+/// The running process; the pipe comes first so that dropping ends the input before the process is waited for.
+struct Encoder {
+    pixels: ChildStdin,
+    process: Process,
+    size: (u32, u32),
+}
+
+impl WriteVideo {
+    /// Checks at once that the file can be written and that there is an ffmpeg. `frame_rate` is about how many pictures
+    /// come per second; it counts for the last picture's length only.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to, or there is no ffmpeg.
+    pub fn create(path: impl AsRef<Path>, frame_rate: Option<f64>) -> Result<Self, OutputError> {
+        const USUAL_RATE: f64 = 25.0;
+        let path = path.as_ref();
+        let ffmpeg = Ffmpeg::find()?;
+        let (part, _) = PartFile::create(path)?;
+        let rate = frame_rate.filter(|rate| (1.0..=1000.0).contains(rate)).unwrap_or(USUAL_RATE);
+        let format = match path.extension().and_then(|it| it.to_str()).unwrap_or("mp4").to_ascii_lowercase().as_str() {
+            "mkv" => "matroska",
+            "mov" => "mov",
+            "avi" => "avi",
+            "ts" => "mpegts",
+            _ => "mp4",
+        }
+        .to_owned();
+        let frame_time = Duration::from_secs_f64(1.0 / rate);
+        Ok(Self { ffmpeg, part: Some(part), format, frame_time, encoder: None, last_time: None })
+    }
+
+    fn start(&self, part: &PartFile, frame: &Frame) -> Result<Encoder, OutputError> {
+        let mut command = self.ffmpeg.command();
+        command.args(["-f", "matroska", "-i", "pipe:0"]);
+        let pad = "pad=ceil(iw/2)*2:ceil(ih/2)*2";
+        command.args(["-vf", &format!("{pad},scale=out_color_matrix=bt709:out_range=tv,format=yuv420p")]);
+        command.args(["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]);
+        if self.ffmpeg.has_encoder("libx264") {
+            command.args(["-c:v", "libx264", "-preset", "ultrafast", "-crf", "23"]);
+        } else {
+            command.args(["-c:v", "mpeg4", "-q:v", "4"]);
+        }
+        command.args(self.ffmpeg.pass_through());
+        if matches!(self.format.as_str(), "mp4" | "mov") {
+            // The table of contents in front, so that a player can start before it has the whole file.
+            command.args(["-movflags", "+faststart", "-video_track_timescale", "90000"]);
+        }
+        command.args(["-f", &self.format, "-y"]).arg(part.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let (process, _) = Process::start(&mut command).map_err(|error| part.error(error))?;
+        let pixels = process.child().stdin.take().ok_or_else(|| part.error("ffmpeg has no input"))?;
+        #[cfg(target_os = "linux")]
+        // A wider pipe means fewer switches between the two processes; it works without.
+        let _ = rustix::pipe::fcntl_setpipe_size(&pixels, 1 << 20);
+        let mut encoder = Encoder { pixels, process, size: (frame.width, frame.height) };
+        let header = matroska::header(frame.width, frame.height, self.frame_time);
+        // If ffmpeg is gone already, the first picture will say so.
+        let _ = encoder.pixels.write_all(&header);
+        Ok(encoder)
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
+        let Some(part) = &self.part else { return Ok(()) };
+        let mut encoder = match self.encoder.take() {
+            Some(encoder) => encoder,
+            None => self.start(part, frame)?,
+        };
+        if encoder.size != (frame.width, frame.height) {
+            let (width, height) = encoder.size;
+            let reason = format!("the picture changed from {width}x{height} to {}x{}", frame.width, frame.height);
+            return Err(part.error(reason));
+        }
+        // A container needs rising times; a picture that claims an earlier one is shown right after the last.
+        const SHORTEST: Duration = Duration::from_micros(100);
+        let time = self.last_time.map_or(frame.time, |last| frame.time.max(last + SHORTEST));
+        let written = encoder
+            .pixels
+            .write_all(&matroska::picture_header(time, frame.pixels.len()))
+            .and_then(|()| encoder.pixels.write_all(&frame.pixels));
+        if let Err(error) = written {
+            let Encoder { pixels, mut process, .. } = encoder;
+            drop(pixels);
+            let _ = process.wait();
+            return Err(part.error(process.log().reason().unwrap_or_else(|| error.to_string())));
+        }
+        self.last_time = Some(time);
+        self.encoder = Some(encoder);
+        Ok(())
+    }
+
+    /// Ends the file and gives it its name.
+    fn complete(&mut self) -> Result<(), OutputError> {
+        let Some(part) = self.part.take() else { return Ok(()) };
+        let Some(Encoder { pixels, mut process, .. }) = self.encoder.take() else {
+            return Err(part.error("there was no picture to write"));
+        };
+        drop(pixels);
+        let ended = process.wait().map_err(|error| part.error(error))?;
+        if !ended.success() {
+            return Err(part.error(process.log().reason().unwrap_or_else(|| "ffmpeg failed without saying why".into())));
+        }
+        part.keep()
+    }
+}
+
+impl Stage for WriteVideo {
+    type Input = Scene;
+    type Output = ();
+
+    fn stage_run(&mut self, scene: Scene) -> Result<Give<()>, BoxError> {
+        self.write(&scene.frame)?;
+        Ok(Give::One(()))
+    }
+
+    fn finish(&mut self) -> Result<Give<()>, BoxError> {
+        self.complete()?;
+        Ok(Give::Skip)
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        // Not finished means failed: the process goes first, then the part it was writing.
+        self.encoder = None;
+        self.part = None;
+        Ok(())
+    }
+}
