@@ -71,8 +71,7 @@ class Pipeline:
         `StartTimeout` for one that takes longer than `timeout` seconds; then nothing is left running.
         """
         timeout = _checked_timeout(timeout)
-        if self._engine is not None:
-            raise StartError("start was called twice: a pipeline runs once; make a new Pipeline to run again")
+        self._check_fresh()
         engine = self._engine = self._build()
         _exit.watch(self)
         try:
@@ -137,7 +136,8 @@ class Pipeline:
 
     def run(self, source: Iterable[Any] | None = None) -> Report:
         """Starts, takes all samples from the source, waits for everything to flow out, and returns the report."""
-        if source is not None and self._engine is None:
+        self._check_fresh()
+        if source is not None:
             if self._source is not None:
                 raise GraphError("run got a source, but the pipeline has one already: give one of the two")
             self._source = _checked_source(source)
@@ -180,6 +180,10 @@ class Pipeline:
         if engine is not None and not engine.wait_ended(0):
             engine.abort()
             self._wake_source(engine)
+
+    def _check_fresh(self) -> None:
+        if self._engine is not None:
+            raise StartError("start was called twice: a pipeline runs once; make a new Pipeline to run again")
 
     def _started(self, what: str) -> _engine.Engine:
         if self._engine is None:
@@ -341,7 +345,9 @@ def _checked_stages(stages: Iterable[Stage], end_stage: Stage | None) -> list[St
         if not isinstance(stage, Stage):
             raise GraphError(f"{place} is {_what(stage)}, but must be a Stage: subclass Stage and write stage_run")
         if type(stage).stage_run is Stage.stage_run and "stage_run" not in vars(stage):
-            raise GraphError(f"{place}, a {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
+            raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
+        if not callable(type(stage).stage_run):
+            raise GraphError(f"{place} has a stage_run that cannot be called: {_what(type(stage).stage_run)}")
     for index, stage in enumerate(found):
         for earlier in range(index):
             if found[earlier] is stage:
@@ -369,8 +375,10 @@ def _checked_size(argument: str, size: object) -> int:
     if isinstance(size, bool) or not isinstance(size, SupportsIndex):
         raise GraphError(f"{argument} is {_what(size)}, {wanted}")
     number = operator.index(size)
-    if not 1 <= number <= sys.maxsize:
+    if number < 1:
         raise GraphError(f"{argument} is {number}, {wanted}")
+    if number > sys.maxsize:
+        raise GraphError(f"{argument} is {number}, {wanted} and at most {sys.maxsize}")
     return number
 
 
@@ -393,6 +401,8 @@ def _checked_timeout(timeout: float | None) -> float | None:
 
 def _what(got: object) -> str:
     """What was got, for an error message: its value where that is short, and its type."""
+    if got is None:
+        return "None"
     try:
         shown = repr(got)
     except Exception:
