@@ -1,4 +1,4 @@
-"""What a stage's error does: "skip" counts the sample as failed and goes on, "stop" (the default) stops the pipeline."""
+"""What a stage's error does: "skip" counts the sample as failed and goes on, "stop" (the default) stops the run."""
 
 import logging
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -25,5 +27,16 @@ def _drain_all() -> None:
         pipeline._drain_at_exit(PATIENCE)
 
 
-# Before the interpreter waits for threads, and while daemon threads still run: `atexit` would be too late for both.
+def _forget_all() -> None:
+    for pipeline in list(_open):
+        pipeline._forget()
+    _open.clear()
+
+
+# Before the interpreter waits for threads, and while daemon threads still run.
 threading._register_atexit(_drain_all)  # type: ignore[attr-defined]
+# Once more, for what threads that are not daemons have started since.
+atexit.register(_drain_all)
+# A forked child has the pipelines but none of their threads: it must not wait for them.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -41,3 +41,17 @@ class Many:
 
 
 UNFINISHED: Final = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+"""The types of what a function with `yield` or `async` returns: nothing of it has run yet."""
+
+
+def unfinished(method: str, result: object) -> str:
+    """Why such a result is refused, and what to write instead."""
+    if isinstance(result, types.CoroutineType):
+        result.close()  # otherwise Python warns that it was never awaited, which is said here already
+    if not isinstance(result, types.GeneratorType):
+        advice = "async code is run inside the stage, for example with asyncio.run(...)"
+    elif method in ("setup", "teardown"):
+        advice = "write it without `yield`"
+    else:
+        advice = "a generator goes into Many(...) to give its values one by one, or into list(...) to give a list"
+    return f"{method} returned a {type(result).__name__}: {advice}"

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import logging
+import threading
 import types
 from collections.abc import Iterable
 from typing import Any
 
 from DeepPipeline import _engine
-from DeepPipeline._give import SKIP
+from DeepPipeline._give import SKIP, UNFINISHED, unfinished
 from DeepPipeline.stage import Stage
 
 logger = logging.getLogger("DeepPipeline")
 
 
-def work(worker: _engine.Worker, stage: Stage | SourceStage) -> None:
-    """Makes the calls that the engine asks for. The engine decides; the user's code runs here, in Python's own thread."""
+def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage | None) -> None:
+    """Makes the calls that the engine asks for. The engine decides; the user's code runs here, in Python."""
+    arguments: tuple[Any, ...] | None
     while (call := worker.next()) is not None:
         method, arguments = call
+        result = None
         try:
             result = getattr(stage, method)(*arguments)
-            if result is None and method != "stage_run" and method != "source_next":
-                result = SKIP
-            del call, arguments  # a sample that has gone on is not kept alive here while waiting for the next
+            del call, arguments  # a sample that has gone on is not kept alive here while waiting for room
+            if type(result) in UNFINISHED:
+                raise TypeError(unfinished(method, result))
             if result is END:
                 worker.exhausted()
+            elif result is None and method == "finish":
+                worker.done(SKIP)
             else:
                 worker.done(result)
-            del result
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if worker.fail(error):
                 logger.warning("stage %r skipped a sample after an error", worker.name, exc_info=error)
+            elif source is not None:
+                source.wake()
+        call = arguments = result = None  # nor is it while waiting for the next
 
 
 class _End:
@@ -46,22 +53,38 @@ class SourceStage:
 
     def __init__(self, source: Iterable[Any]) -> None:
         self._source = source
-        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._wanted = threading.Lock()
+        """Taken by the first who wakes the source, or by its end; nobody gives it back."""
 
     def setup(self) -> None:
+        self._thread = threading.current_thread()
         self._iterator = iter(self._source)
 
     def source_next(self) -> Any:
-        return next(self._iterator, END)
+        try:
+            return next(self._iterator, END)
+        except Exception:
+            if not self._wanted.locked():
+                raise
+            # Closed under its hands, as a file or a socket is: that is how such a source ends.
+            logger.debug("the source raised after it was closed", exc_info=True)
+            return END
 
     def teardown(self) -> None:
+        self._wanted.acquire(blocking=False)
         # A generator can be closed only by the thread that runs it.
         if isinstance(self._iterator, types.GeneratorType):
             self._iterator.close()
 
     def wake(self) -> None:
-        """Called from another thread: makes a waiting source return soon, if it knows how."""
+        """Makes a waiting source return soon, if it knows how. Called from other threads, any number of times."""
         close = getattr(self._source, "close", None)
-        if not self._closed and callable(close) and not isinstance(self._source, types.GeneratorType):
-            self._closed = True
+        if not callable(close) or isinstance(self._source, types.GeneratorType):
+            return
+        if threading.current_thread() is self._thread or not self._wanted.acquire(blocking=False):
+            return
+        try:
             close()
+        except Exception:
+            logger.warning("close() of the source raised", exc_info=True)

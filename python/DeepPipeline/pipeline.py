@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+import numbers
 import operator
+import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 from DeepPipeline import _engine, _exit
 from DeepPipeline._engine import Report
 from DeepPipeline._worker import SourceStage, work
-from DeepPipeline.errors import GraphError, PipelineError, PutError, PutTimeout, StageError, StartError, StartTimeout
+from DeepPipeline.errors import GraphError, PutError, PutTimeout, StageError, StartError, StartTimeout
 from DeepPipeline.stage import OVERFLOWS, Overflow, Stage, name_of, one_of, options_of
 
 logger = logging.getLogger("DeepPipeline")
@@ -40,9 +42,9 @@ class Pipeline:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        stages: Iterable[Stage],
         end_stage: Stage | None = None,
-        buffer_size: int | Sequence[int] = 2,
+        buffer_size: SupportsIndex | Iterable[SupportsIndex] = 2,
         multiprocess: bool = False,
         *,
         source: Iterable[Any] | None = None,
@@ -56,6 +58,9 @@ class Pipeline:
         self._source = None if source is None else _checked_source(source)
         self._engine: _engine.Engine | None = None
         self._threads: list[threading.Thread] = []
+        self._aborted = False
+        self._told = False
+        """Whether a failure has been raised to the caller."""
         self._build()
 
     def start(self, timeout: float | None = None, wait: bool = True) -> Self:
@@ -66,29 +71,22 @@ class Pipeline:
         `StartTimeout` for one that takes longer than `timeout` seconds; then nothing is left running.
         """
         timeout = _checked_timeout(timeout)
-        if self._engine is not None:
-            raise StartError("start was called twice: a pipeline runs once; make a new Pipeline to run again")
+        self._check_fresh()
         engine = self._engine = self._build()
-        bodies: list[Stage | SourceStage] = [*self._stages]
-        if self._source is not None:
-            bodies.append(self._source)
         _exit.watch(self)
-        for worker, body in reversed(list(zip(engine.workers(), bodies, strict=True))):
-            thread = threading.Thread(target=work, args=(worker, body), name=worker.name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        if wait:
-            try:
-                came_up = engine.wait_up(timeout)
-            except BaseException:
-                self._abort(engine)
-                raise
-            if came_up == "failed":
-                self._outcome(engine)
-            if came_up == "timeout":
-                late = ", ".join(engine.not_up())
-                self._abort(engine)
-                raise StartTimeout(f"start timed out after {timeout} s: still in setup: {late}; the pipeline was aborted")
+        try:
+            self._start_threads(engine)
+            came_up = engine.wait_up(timeout) if wait else "up"
+        except BaseException:
+            self._abort(engine)
+            raise
+        if came_up == "failed":
+            self._outcome(engine)
+            raise StartError("the pipeline was aborted while it was starting")
+        if came_up == "timeout":
+            late = ", ".join(engine.not_up())
+            self._abort(engine)
+            raise StartTimeout(f"start timed out after {timeout} s: still in setup: {late}; the pipeline was aborted")
         return self
 
     def put(self, x: Any, timeout: float | None = None) -> bool:
@@ -97,24 +95,23 @@ class Pipeline:
         True when it was accepted, False when it was dropped on arrival ("drop_newest"). Under "block" it waits for
         room, at most `timeout` seconds, then raises `PutTimeout`; the sample is its `value`.
         """
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             raise PutError("put before start: call start() first, or use `with Pipeline(...) as p:`", x)
         if self._source is not None:
             raise PutError("put on a pipeline with a source: its samples come from the source alone", x)
-        match self._engine.put(x, _checked_timeout(timeout)):
-            case "accepted":
-                return True
-            case "dropped":
-                return False
-            case "timeout":
-                raise PutTimeout(f"put timed out after {timeout} s: the buffer of the first stage stayed full", x)
-            case "own stage":
-                raise PutError(
-                    "put from one of the pipeline's own stages: return the value from stage_run (Many for several)", x
-                )
-            case "closed":
-                raise PutError("put after setstop: the pipeline takes no more samples", x)
-        raise self._failure(self._engine) or PutError("put after the pipeline failed", x)
+        outcome = engine.put(x, None if timeout is None else _checked_timeout(timeout))
+        if outcome is True or outcome is False:
+            return outcome
+        if outcome == "timeout":
+            raise PutTimeout(f"put timed out after {timeout} s: the buffer of the first stage stayed full", x)
+        if outcome == "own stage":
+            raise PutError(
+                "put from one of the pipeline's own stages: return the value from stage_run (Many for several)", x
+            )
+        if outcome == "closed":
+            raise PutError("put after setstop: the pipeline takes no more samples", x)
+        raise self._failure(engine, engine.report()) or PutError("put after the pipeline failed", x)
 
     def setstop(self, timeout: float | None = None) -> Report:
         """Closes the entrance, lets everything inside flow out in order, and returns the report.
@@ -124,7 +121,7 @@ class Pipeline:
         """
         timeout = _checked_timeout(timeout)
         engine = self._started("setstop")
-        engine.close()
+        self._close(engine)
         return self._drain(engine, timeout)
 
     def join(self) -> Report:
@@ -134,11 +131,12 @@ class Pipeline:
         """
         engine = self._started("join")
         if self._source is None:
-            engine.close()
+            self._close(engine)
         return self._drain(engine, None)
 
     def run(self, source: Iterable[Any] | None = None) -> Report:
         """Starts, takes all samples from the source, waits for everything to flow out, and returns the report."""
+        self._check_fresh()
         if source is not None:
             if self._source is not None:
                 raise GraphError("run got a source, but the pipeline has one already: give one of the two")
@@ -165,8 +163,13 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._engine is None:
+            return  # in a forked child
         try:
-            self.setstop()
+            if isinstance(error, KeyboardInterrupt):
+                self._drain_interrupted(self._engine, math.inf)
+            else:
+                self.setstop()
         except StageError:
             # What failed is on its way to the caller already.
             if not isinstance(error, StageError):
@@ -176,6 +179,11 @@ class Pipeline:
         engine = getattr(self, "_engine", None)
         if engine is not None and not engine.wait_ended(0):
             engine.abort()
+            self._wake_source(engine)
+
+    def _check_fresh(self) -> None:
+        if self._engine is not None:
+            raise StartError("start was called twice: a pipeline runs once; make a new Pipeline to run again")
 
     def _started(self, what: str) -> _engine.Engine:
         if self._engine is None:
@@ -193,59 +201,83 @@ class Pipeline:
         except ValueError as error:
             raise GraphError(str(error)) from None
 
+    def _start_threads(self, engine: _engine.Engine) -> None:
+        bodies: list[Stage | SourceStage] = [*self._stages]
+        if self._source is not None:
+            bodies.append(self._source)
+        for worker, body in reversed(list(zip(engine.workers(), bodies, strict=True))):
+            thread = threading.Thread(target=work, args=(worker, body, self._source), name=worker.name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise StartError(f"cannot start a thread for stage {worker.name!r}: {error}") from error
+            self._threads.append(thread)
+
+    def _close(self, engine: _engine.Engine) -> None:
+        engine.close()
+        self._wake_source(engine)
+
     def _drain(self, engine: _engine.Engine, timeout: float | None) -> Report:
         if engine.called_by_own_worker():
             return engine.report()
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        interrupt: KeyboardInterrupt | None = None
-        while True:
-            try:
-                self._wake_source(engine)
-                if engine.wait_ended(min(NOTE_EVERY, max(0.0, deadline - time.monotonic()))):
-                    break
-                waiting_for = ", ".join(engine.not_ended())
-                if time.monotonic() >= deadline:
-                    logger.warning("not drained after %s s, aborting; still busy: %s", timeout, waiting_for)
-                    self._abort(engine)
-                    break
-                logger.info("waiting for %s", waiting_for)
-            except KeyboardInterrupt as pressed:
-                if interrupt is not None:
-                    self._abort(engine)
-                    raise
-                interrupt = pressed
-                logger.warning("interrupted: draining; interrupt again to abort")
-                engine.close()
-        if interrupt is not None:
-            self._join_threads(engine)
-            raise interrupt
+        try:
+            self._flow_out(engine, deadline)
+        except KeyboardInterrupt:
+            self._drain_interrupted(engine, deadline)
+            raise
         return self._outcome(engine)
+
+    def _drain_interrupted(self, engine: _engine.Engine, deadline: float) -> None:
+        """After a first Ctrl-C; the next one aborts."""
+        try:
+            logger.warning("interrupted: draining; interrupt again to abort")
+            self._close(engine)
+            self._flow_out(engine, deadline)
+            self._join_threads(engine)
+        except KeyboardInterrupt:
+            self._abort(engine)
+            raise
+
+    def _flow_out(self, engine: _engine.Engine, deadline: float) -> None:
+        """Waits until every worker has ended; aborts after the deadline."""
+        while not engine.wait_ended(min(NOTE_EVERY, max(0.0, deadline - time.monotonic()))):
+            waiting_for = ", ".join(engine.not_ended())
+            if time.monotonic() >= deadline:
+                logger.warning("not drained in time, aborting; still busy: %s", waiting_for)
+                self._abort(engine)
+            if self._aborted:
+                engine.wait_ended(GRACE)
+                return
+            logger.info("waiting for %s", waiting_for)
 
     def _wake_source(self, engine: _engine.Engine) -> None:
         if self._source is not None and engine.source_should_end():
             self._source.wake()
 
     def _abort(self, engine: _engine.Engine) -> Report:
+        self._aborted = True
         engine.abort()
+        self._wake_source(engine)
         if engine.called_by_own_worker():
             return engine.report()
-        self._wake_source(engine)
         engine.wait_ended(GRACE)
         return self._final_report(engine)
 
     def _outcome(self, engine: _engine.Engine) -> Report:
         report = self._final_report(engine)
-        failure = self._failure(engine)
+        failure = self._failure(engine, report)
         if failure is not None:
             raise failure
         return report
 
-    def _failure(self, engine: _engine.Engine) -> StageError | None:
+    def _failure(self, engine: _engine.Engine, report: Report) -> StageError | None:
         found = engine.failure()
         if found is None:
             return None
+        self._told = True
         message, stage, doing, sample, cause = found
-        error = StageError(message, stage=stage, doing=doing, sample=sample, report=engine.final_report())
+        error = StageError(message, stage=stage, doing=doing, sample=sample, report=report)
         error.__cause__ = cause
         return error
 
@@ -265,29 +297,39 @@ class Pipeline:
         engine = self._engine
         if engine is None:
             return
-        engine.close()
-        progress = None
-        while not engine.wait_ended(0):
-            self._wake_source(engine)
-            before, progress = progress, [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages]
-            if progress == before:
-                logger.warning(
-                    "the interpreter exits: no progress in %s s, aborting; still busy: %s",
-                    patience,
-                    ", ".join(engine.not_ended()),
+        try:
+            self._close(engine)
+            progress = None
+            while not engine.wait_ended(0):
+                before, progress = (
+                    progress,
+                    [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages],
                 )
-                self._abort(engine)
-                return
-            engine.wait_ended(patience)
-        self._join_threads(engine)
-        failure = self._failure(engine)
-        if failure is not None:
+                if self._aborted or progress == before:
+                    stuck = ", ".join(engine.not_ended())
+                    logger.warning("the interpreter exits and does not wait any longer; still busy: %s", stuck)
+                    self._abort(engine)
+                    return
+                engine.wait_ended(patience)
+            self._join_threads(engine)
+        except KeyboardInterrupt:
+            logger.warning("interrupted while the interpreter exits: aborting")
+            self._abort(engine)
+        if not self._told and (failure := self._failure(engine, engine.report())) is not None:
             logger.error("a pipeline that nobody waited for has failed: %s", failure, exc_info=failure.__cause__)
 
+    def _forget(self) -> None:
+        """In a forked child: there are no workers here, so the pipeline is one that was never started."""
+        if self._threads:
+            self._engine = None
+            self._threads = []
 
-def _checked_stages(stages: Sequence[Stage], end_stage: Stage | None) -> list[Stage]:
+
+def _checked_stages(stages: Iterable[Stage], end_stage: Stage | None) -> list[Stage]:
     if isinstance(stages, Stage):
-        raise GraphError(f"stages is a single {type(stages).__name__}, but must be a list of stages: [{type(stages).__name__}()]")
+        raise GraphError(
+            f"stages is a single {type(stages).__name__}, but must be a list of stages: [{type(stages).__name__}()]"
+        )
     if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
         raise GraphError(f"stages is {_what(stages)}, but must be a list of stages")
     found = [*stages]
@@ -297,11 +339,15 @@ def _checked_stages(stages: Sequence[Stage], end_stage: Stage | None) -> list[St
         places.append("end_stage")
     for place, stage in zip(places, found, strict=True):
         if isinstance(stage, type) and issubclass(stage, Stage):
-            raise GraphError(f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()")
+            raise GraphError(
+                f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()"
+            )
         if not isinstance(stage, Stage):
             raise GraphError(f"{place} is {_what(stage)}, but must be a Stage: subclass Stage and write stage_run")
         if type(stage).stage_run is Stage.stage_run and "stage_run" not in vars(stage):
-            raise GraphError(f"{place}, a {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
+            raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
+        if not callable(type(stage).stage_run):
+            raise GraphError(f"{place} has a stage_run that cannot be called: {_what(type(stage).stage_run)}")
     for index, stage in enumerate(found):
         for earlier in range(index):
             if found[earlier] is stage:
@@ -312,13 +358,13 @@ def _checked_stages(stages: Sequence[Stage], end_stage: Stage | None) -> list[St
     return found
 
 
-def _checked_sizes(buffer_size: int | Sequence[int], stages: list[Stage]) -> list[int]:
+def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: list[Stage]) -> list[int]:
     if isinstance(buffer_size, Iterable) and not isinstance(buffer_size, (str, bytes, dict)):
         sizes = [_checked_size(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
         if stages and len(sizes) != len(stages):
             raise GraphError(
-                f"buffer_size has {len(sizes)} sizes, but the pipeline has {len(stages)} stages (the end stage counts): "
-                "give one size per stage, or a single number for all"
+                f"buffer_size has {len(sizes)} sizes, but the pipeline has {len(stages)} stages "
+                "(the end stage counts): give one size per stage, or a single number for all"
             )
         return sizes
     return [_checked_size("buffer_size", buffer_size)] * len(stages)
@@ -326,31 +372,41 @@ def _checked_sizes(buffer_size: int | Sequence[int], stages: list[Stage]) -> lis
 
 def _checked_size(argument: str, size: object) -> int:
     wanted = "but must be a whole number of samples, at least 1"
-    if isinstance(size, bool) or not hasattr(size, "__index__"):
+    if isinstance(size, bool) or not isinstance(size, SupportsIndex):
         raise GraphError(f"{argument} is {_what(size)}, {wanted}")
     number = operator.index(size)
     if number < 1:
         raise GraphError(f"{argument} is {number}, {wanted}")
+    if number > sys.maxsize:
+        raise GraphError(f"{argument} is {number}, {wanted} and at most {sys.maxsize}")
     return number
 
 
 def _checked_source(source: Iterable[Any]) -> SourceStage:
-    if not isinstance(source, Iterable):
-        raise GraphError(f"source is {_what(source)}, but must be iterable: a list, a generator, an object with __iter__")
+    if isinstance(source, type) or not isinstance(source, Iterable):
+        advice = ": it must be called first" if callable(source) else ""
+        raise GraphError(
+            f"source is {_what(source)}, but must be iterable: a list, a generator, an object with __iter__{advice}"
+        )
     return SourceStage(source)
 
 
 def _checked_timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout >= 0:
         raise GraphError(f"timeout is {_what(timeout)}, but must be None or a number of seconds, at least 0")
-    return None if math.isinf(timeout) else float(timeout)
+    return float(min(timeout, threading.TIMEOUT_MAX))
 
 
 def _what(got: object) -> str:
     """What was got, for an error message: its value where that is short, and its type."""
-    shown = repr(got)
-    if len(shown) > 60:
+    if got is None:
+        return "None"
+    try:
+        shown = repr(got)
+    except Exception:
+        shown = ""
+    if not 0 < len(shown) <= 60:
         return f"an object of type {type(got).__name__}"
     return f"{shown} ({type(got).__name__})"

@@ -131,6 +131,6 @@ class Stage:
 def one_of(argument: str, got: object, wanted: tuple[T, ...]) -> T:
     """The value, if it is one of those."""
     for known in wanted:
-        if got == known:
+        if isinstance(got, str) and got == known:
             return known
     raise GraphError(f"{argument} is {got!r}, but must be one of {', '.join(repr(known) for known in wanted)}")

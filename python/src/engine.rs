@@ -7,6 +7,7 @@ use deeppipeline::engine::{Graph, Node, Startup, Supervisor, Wait, Worker as Eng
 use deeppipeline::{BufferSize, Intake, OnError, Overflow, PutError, StageError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,13 @@ const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);
 
 /// One stage as the Python package describes it: name, intake, overflow or None, on_error.
 type Description = (String, String, Option<String>, String);
+
+/// What became of a `put`.
+#[derive(IntoPyObject)]
+enum Put {
+    Done(bool),
+    Refused(&'static str),
+}
 
 /// One pipeline.
 #[pyclass(frozen, module = "DeepPipeline._engine")]
@@ -43,24 +51,24 @@ impl Engine {
         workers.drain(..).map(Worker::new).collect()
     }
 
-    /// Puts one sample: "accepted", "dropped", "timeout", "closed", "failed" or "own stage".
-    fn put(&self, py: Python<'_>, x: Payload, timeout: Option<f64>) -> PyResult<&'static str> {
+    /// Puts one sample: whether it was accepted, or "timeout", "closed", "failed" or "own stage".
+    fn put(&self, py: Python<'_>, x: Payload, timeout: Option<f64>) -> PyResult<Put> {
         let mut refused = match self.supervisor.put(x, Wait::No) {
-            Ok(put) => return Ok(accepted(put.accepted)),
+            Ok(put) => return Ok(Put::Done(put.accepted)),
             Err(refused) => refused,
         };
-        let deadline = deadline(timeout)?;
+        let deadline = deadline(timeout);
         loop {
             let x = match refused {
                 PutError::Timeout(x) if deadline.is_none_or(|deadline| Instant::now() < deadline) => x,
-                PutError::Timeout(_) => return Ok("timeout"),
-                PutError::Closed(_) => return Ok("closed"),
-                PutError::OwnStage(_) => return Ok("own stage"),
-                _ => return Ok("failed"),
+                PutError::Timeout(_) => return Ok(Put::Refused("timeout")),
+                PutError::Closed(_) => return Ok(Put::Refused("closed")),
+                PutError::OwnStage(_) => return Ok(Put::Refused("own stage")),
+                _ => return Ok(Put::Refused("failed")),
             };
             py.check_signals()?;
             match py.detach(|| self.supervisor.put(x, slice(deadline))) {
-                Ok(put) => return Ok(accepted(put.accepted)),
+                Ok(put) => return Ok(Put::Done(put.accepted)),
                 Err(again) => refused = again,
             }
         }
@@ -68,7 +76,7 @@ impl Engine {
 
     /// Waits until every stage is up: "up", "failed" or "timeout".
     fn wait_up(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<&'static str> {
-        let deadline = deadline(timeout)?;
+        let deadline = deadline(timeout);
         loop {
             match py.detach(|| self.supervisor.wait_up(slice(deadline))) {
                 Startup::Up => return Ok("up"),
@@ -83,7 +91,7 @@ impl Engine {
 
     /// Waits until every worker has ended; false after the time-out.
     fn wait_ended(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let deadline = deadline(timeout)?;
+        let deadline = deadline(timeout);
         loop {
             if py.detach(|| self.supervisor.wait_ended(slice(deadline))) {
                 return Ok(true);
@@ -92,6 +100,15 @@ impl Engine {
                 return Ok(false);
             }
             py.check_signals()?;
+        }
+    }
+
+    /// Shows the garbage collector the way from the pipeline to the exception that stopped it, whose traceback may lead
+    /// back to the pipeline.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.supervisor.failure() {
+            Some(failure) => failure.cause().downcast_ref::<Raised>().map_or(Ok(()), |r| visit.call(&r.exception)),
+            None => Ok(()),
         }
     }
 
@@ -172,15 +189,9 @@ fn value_error(error: impl std::error::Error) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-fn accepted(accepted: bool) -> &'static str {
-    if accepted { "accepted" } else { "dropped" }
-}
-
-fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
-    let Some(seconds) = timeout else { return Ok(None) };
-    let timeout = Duration::try_from_secs_f64(seconds).map_err(value_error)?;
-    // A time-out beyond what the clock can tell is none.
-    Ok(Instant::now().checked_add(timeout))
+/// When the time-out is over; one beyond what the clock can tell is none.
+fn deadline(timeout: Option<f64>) -> Option<Instant> {
+    Instant::now().checked_add(Duration::try_from_secs_f64(timeout?).ok()?)
 }
 
 /// Until the deadline, or until signals are to be looked for.

@@ -2,10 +2,11 @@
 
 use crate::payload::{Payload, Raised};
 use deeppipeline::engine::{Call, Ending, GoesOn, Input, Part, Wait, Worker as EngineWorker};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyTuple, PyType};
+use pyo3::types::{PyList, PyString, PyTuple, PyType};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -13,32 +14,40 @@ use std::time::Instant;
 /// The engine's side of one worker.
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct Worker {
-    /// One Python thread drives it; the lock only makes that visible to the compiler.
-    inner: Mutex<EngineWorker<Payload>>,
+    /// One Python thread drives it; the lock only makes that visible to the compiler. Empty once the worker has ended:
+    /// the traceback of an exception may keep this object for as long as the pipeline keeps the exception.
+    inner: Mutex<Option<EngineWorker<Payload>>>,
     name: String,
 }
+
+/// The name of a method, and its arguments.
+type MethodCall<'py> = (&'py Bound<'py, PyString>, Bound<'py, PyTuple>);
 
 impl Worker {
     pub(crate) fn new(inner: EngineWorker<Payload>) -> Self {
         let name = inner.name().to_owned();
-        Worker { inner: Mutex::new(inner), name }
+        Worker { inner: Mutex::new(Some(inner)), name }
     }
 
-    fn lock(&self) -> MutexGuard<'_, EngineWorker<Payload>> {
+    fn lock(&self) -> MutexGuard<'_, Option<EngineWorker<Payload>>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, ending: Ending) -> GoesOn {
+        self.lock().as_mut().map_or(GoesOn::Silent, |worker| worker.settle(ending))
     }
 
     /// Hands one value on: at once where there is room, otherwise waiting without the interpreter.
     fn give(&self, py: Python<'_>, value: Payload, part: Part) {
         let mut guard = self.lock();
-        let worker = &mut *guard;
-        match worker.give(value, part, Wait::No) {
-            Ok(dropped) => drop(dropped),
-            Err(value) => {
-                let dropped = py.detach(|| worker.give(value, part, Wait::Forever));
-                drop(dropped);
-            }
-        }
+        let Some(worker) = guard.as_mut() else { return };
+        let dropped = match worker.give(value, part, Wait::No) {
+            Ok(dropped) => dropped,
+            // `Forever` never comes back with the value.
+            Err(value) => py.detach(|| worker.give(value, part, Wait::Forever)).unwrap_or_else(Some),
+        };
+        drop(guard);
+        drop(dropped);
     }
 }
 
@@ -51,66 +60,64 @@ impl Worker {
     }
 
     /// Waits for the next call to make, as (name of the method, arguments); None when the worker is to end.
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<(&'static str, Bound<'py, PyTuple>)>> {
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<MethodCall<'py>>> {
         let mut guard = self.lock();
-        let worker = &mut *guard;
+        let Some(worker) = guard.as_mut() else { return Ok(None) };
         let call = match worker.try_next() {
             Poll::Ready(call) => call,
             Poll::Pending => py.detach(|| worker.next()),
         };
+        let Some(call) = call else {
+            let ended = guard.take();
+            drop(guard);
+            drop(ended);
+            return Ok(None);
+        };
         drop(guard);
-        let no_arguments = PyTuple::empty(py);
-        Ok(match call {
-            None => None,
-            Some(Call::Setup) => Some(("setup", no_arguments)),
-            Some(Call::SourceNext) => Some(("source_next", no_arguments)),
-            Some(Call::Finish) => Some(("finish", no_arguments)),
-            Some(Call::Teardown) => Some(("teardown", no_arguments)),
-            Some(Call::StageRun(Input::One(sample))) => Some(("stage_run", PyTuple::new(py, [sample.value])?)),
-            Some(Call::StageRun(Input::List(samples))) => {
-                let list = PyList::new(py, samples.into_iter().map(|sample| sample.value))?;
-                Some(("stage_run", PyTuple::new(py, [list])?))
+        let arguments = match call {
+            Call::StageRun(Input::One(sample)) => PyTuple::new(py, [sample.value])?,
+            Call::StageRun(Input::List(samples)) => {
+                PyTuple::new(py, [PyList::new(py, samples.into_iter().map(|sample| sample.value))?])?
             }
-        })
+            Call::Setup => return Ok(Some((intern!(py, "setup"), PyTuple::empty(py)))),
+            Call::SourceNext => return Ok(Some((intern!(py, "source_next"), PyTuple::empty(py)))),
+            Call::Finish => return Ok(Some((intern!(py, "finish"), PyTuple::empty(py)))),
+            Call::Teardown => return Ok(Some((intern!(py, "teardown"), PyTuple::empty(py)))),
+        };
+        Ok(Some((intern!(py, "stage_run"), arguments)))
     }
 
     /// Takes what the call returned.
     fn done(&self, py: Python<'_>, result: Bound<'_, PyAny>) -> PyResult<()> {
         let words = Words::get(py)?;
         if result.is(&words.skip) {
-            self.lock().settle(Ending::Skipped);
+            self.settle(Ending::Skipped);
             return Ok(());
         }
-        if result.is_instance(words.many.bind(py))? {
+        if result.get_type().is(&words.many) {
             return self.give_many(py, &result);
         }
-        if result.is_instance(words.unfinished.bind(py))? {
-            let kind = result.get_type().name()?;
-            let advice = "a generator goes into Many(...) to give its values one by one, or into list(...) to give a \
-                          list; a coroutine is run inside the stage, for example with asyncio.run(...)";
-            return Err(PyTypeError::new_err(format!("stage_run returned a {kind}: {advice}")));
-        }
         self.give(py, result.unbind(), Part::Whole);
-        self.lock().settle(Ending::Returned);
+        self.settle(Ending::Returned);
         Ok(())
     }
 
     /// The source has no more samples.
     fn exhausted(&self) {
-        self.lock().settle(Ending::Exhausted);
+        self.settle(Ending::Exhausted);
     }
 
     /// The call raised. True when the stage skips the sample and goes on.
     fn fail(&self, exception: &Bound<'_, PyAny>) -> bool {
         let cause = Box::new(Raised::new(exception));
-        self.lock().settle(Ending::Failed(cause)) == GoesOn::SkippedFailure
+        self.settle(Ending::Failed(cause)) == GoesOn::SkippedFailure
     }
 }
 
 impl Worker {
     fn give_many(&self, py: Python<'_>, many: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut ending = Ending::Skipped;
-        if self.lock().is_end_stage() {
+        if self.lock().as_ref().is_some_and(EngineWorker::is_end_stage) {
             ending = Ending::Returned;
         } else {
             for value in many.getattr("values")?.try_iter()? {
@@ -118,7 +125,7 @@ impl Worker {
                 ending = Ending::Returned;
             }
         }
-        self.lock().settle(ending);
+        self.settle(ending);
         Ok(())
     }
 }
@@ -127,8 +134,6 @@ impl Worker {
 struct Words {
     skip: Py<PyAny>,
     many: Py<PyType>,
-    /// The types of what a function with `yield` or `async` returns.
-    unfinished: Py<PyAny>,
 }
 
 impl Words {
@@ -137,8 +142,7 @@ impl Words {
         WORDS.get_or_try_init(py, || {
             let module = py.import("DeepPipeline._give")?;
             let many = module.getattr("Many")?.cast_into::<PyType>().map_err(|_| PyRuntimeError::new_err("Many"))?;
-            let unfinished = module.getattr("UNFINISHED")?.unbind();
-            Ok(Words { skip: module.getattr("SKIP")?.unbind(), many: many.unbind(), unfinished })
+            Ok(Words { skip: module.getattr("SKIP")?.unbind(), many: many.unbind() })
         })
     }
 }

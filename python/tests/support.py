@@ -1,0 +1,95 @@
+"""Stages that tests talk to, and programs that tests run."""
+
+import queue
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+from DeepPipeline import Stage
+
+WATCHDOG = 60.0
+"""Seconds after which a test gives up waiting. Only a failing test waits that long."""
+
+
+class Pass(Stage):
+    """Gives on what it gets."""
+
+    def stage_run(self, x: Any) -> Any:
+        return x
+
+
+class Collect(Stage):
+    """Keeps what it gets in `got`."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    def stage_run(self, x: Any) -> None:
+        self.got.append(x)
+
+
+class Gate(Stage):
+    """Says what it has in hand, and gives it on when it is told to."""
+
+    def __init__(self) -> None:
+        self._in_hand: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._let_go: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def stage_run(self, x: Any) -> Any:
+        self._in_hand.put(x)
+        self._let_go.get()
+        return x
+
+    def in_hand(self) -> Any:
+        """Waits until the stage has taken a sample (or a list), and tells which."""
+        return self._in_hand.get(timeout=WATCHDOG)
+
+    def let_go(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._let_go.put(None)
+
+
+PRELUDE = """
+import os, signal, sys, threading, time
+from DeepPipeline import *
+
+class Pass(Stage):
+    def stage_run(self, x):
+        return x
+
+class Show(Stage):
+    def stage_run(self, x):
+        print("shown", x, flush=True)
+"""
+
+
+def program(code: str) -> subprocess.Popen[str]:
+    """Starts a Python program, with stages and imports at hand."""
+    source = PRELUDE + textwrap.dedent(code)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-P", "-u", "-c", source], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def run_program(code: str) -> subprocess.CompletedProcess[str]:
+    """Runs a Python program to its end, which must come by itself."""
+    process = program(code)
+    return finish(process)
+
+
+def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Waits for a program to end."""
+    try:
+        out, err = process.communicate(timeout=WATCHDOG)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> None:
+    """Reads the program's output up to a line that contains the word."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if word in line:
+            return
+    raise AssertionError(f"the program ended without {word!r}: {process.stderr and process.stderr.read()}")

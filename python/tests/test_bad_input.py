@@ -1,0 +1,316 @@
+"""Bad input gets a clear error before anything starts."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from support import Collect, Pass
+
+from DeepPipeline import GraphError, Many, Pipeline, PipelineError, PutError, Stage, StartError
+
+
+class Forgot(Stage):
+    """A stage without stage_run."""
+
+
+class Duck:
+    """Looks like a stage."""
+
+    def stage_run(self, x: Any) -> Any:
+        return x
+
+
+class Mute:
+    """Cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+twin = Pass()
+
+REFUSED: list[tuple[str, Callable[[], object], str]] = [
+    ("no stages", lambda: Pipeline([]), "stages is empty: a pipeline needs at least one stage"),
+    (
+        "one size too many",
+        lambda: Pipeline([Pass(), Pass()], buffer_size=[2, 2, 2]),
+        "buffer_size has 3 sizes, but the pipeline has 2 stages (the end stage counts): "
+        "give one size per stage, or a single number for all",
+    ),
+    (
+        "the end stage counts",
+        lambda: Pipeline([Pass()], end_stage=Pass(), buffer_size=[2]),
+        "buffer_size has 1 sizes, but the pipeline has 2 stages (the end stage counts): "
+        "give one size per stage, or a single number for all",
+    ),
+    (
+        "size 0",
+        lambda: Pipeline([Pass()], buffer_size=0),
+        "buffer_size is 0, but must be a whole number of samples, at least 1",
+    ),
+    (
+        "size 0 in a list",
+        lambda: Pipeline([Pass(), Pass()], buffer_size=[1, 0]),
+        "buffer_size[1] is 0, but must be a whole number of samples, at least 1",
+    ),
+    (
+        "negative",
+        lambda: Pipeline([Pass()], buffer_size=-2),
+        "buffer_size is -2, but must be a whole number of samples, at least 1",
+    ),
+    (
+        "boolean",
+        lambda: Pipeline([Pass()], buffer_size=True),
+        "buffer_size is True (bool), but must be a whole number of samples, at least 1",
+    ),
+    (
+        "float",
+        lambda: Pipeline([Pass()], buffer_size=2.0),  # type: ignore[arg-type]
+        "buffer_size is 2.0 (float), but must be a whole number of samples, at least 1",
+    ),
+    (
+        "text",
+        lambda: Pipeline([Pass()], buffer_size="2"),  # type: ignore[arg-type]
+        "buffer_size is '2' (str), but must be a whole number of samples, at least 1",
+    ),
+    (
+        "None",
+        lambda: Pipeline([Pass()], buffer_size=None),  # type: ignore[arg-type]
+        "buffer_size is None, but must be a whole number of samples, at least 1",
+    ),
+    (
+        "numpy's bool",
+        lambda: Pipeline([Pass()], buffer_size=[np.bool_(True)]),  # type: ignore[list-item]
+        "but must be a whole number of samples, at least 1",
+    ),
+    (
+        "more than the machine can count",
+        lambda: Pipeline([Pass()], buffer_size=2**64),
+        "buffer_size is 18446744073709551616, but must be a whole number of samples, at least 1 and at most",
+    ),
+    (
+        "a number",
+        lambda: Pipeline([Pass(), 3]),  # type: ignore[list-item]
+        "stages[1] is 3 (int), but must be a Stage: subclass Stage and write stage_run",
+    ),
+    (
+        "a duck",
+        lambda: Pipeline([Duck()]),  # type: ignore[list-item]
+        "but must be a Stage: subclass Stage and write stage_run",
+    ),
+    (
+        "a function",
+        lambda: Pipeline([print]),  # type: ignore[list-item]
+        "stages[0] is <built-in function print> (builtin_function_or_method), but must be a Stage",
+    ),
+    (
+        "something that cannot be shown",
+        lambda: Pipeline([Mute()]),  # type: ignore[list-item]
+        "stages[0] is an object of type Mute, but must be a Stage",
+    ),
+    (
+        "a class",
+        lambda: Pipeline([Pass(), Collect]),  # type: ignore[list-item]
+        "stages[1] is the class Collect, but must be an instance: write Collect()",
+    ),
+    (
+        "a class as end stage",
+        lambda: Pipeline([Pass()], end_stage=Collect),  # type: ignore[arg-type]
+        "end_stage is the class Collect, but must be an instance: write Collect()",
+    ),
+    (
+        "a stage instead of a list",
+        lambda: Pipeline(Pass()),  # type: ignore[arg-type]
+        "stages is a single Pass, but must be a list of stages: [Pass()]",
+    ),
+    (
+        "a class instead of a list",
+        lambda: Pipeline(Pass),  # type: ignore[arg-type]
+        "but must be a list of stages",
+    ),
+    (
+        "None instead of a list",
+        lambda: Pipeline(None),  # type: ignore[arg-type]
+        "stages is None, but must be a list of stages",
+    ),
+    (
+        "the same twice",
+        lambda: Pipeline([twin, Pass(), twin]),
+        "stages[2] is the same object as stages[0], a Pass: every stage needs an object of its own",
+    ),
+    (
+        "the end stage again",
+        lambda: Pipeline([twin], end_stage=twin),
+        "end_stage is the same object as stages[0], a Pass",
+    ),
+    (
+        "no stage_run",
+        lambda: Pipeline([Pass(), Forgot()]),
+        "stages[1], of class Forgot, has no stage_run: write stage_run(self, x)",
+    ),
+    (
+        "the base class",
+        lambda: Pipeline([Stage()]),
+        "stages[0], of class Stage, has no stage_run: write stage_run(self, x)",
+    ),
+    (
+        "stage_run is no method",
+        lambda: Pipeline([type("Odd", (Stage,), {"stage_run": 5})()]),
+        "stages[0] has a stage_run that cannot be called: 5 (int)",
+    ),
+    (
+        "unknown policy",
+        lambda: Pipeline([Pass()], overflow="drop"),  # type: ignore[arg-type]
+        "overflow is 'drop', but must be one of 'drop_oldest', 'drop_newest', 'block'",
+    ),
+    (
+        "unknown policy of a stage",
+        lambda: Pass().options(overflow="wait"),  # type: ignore[arg-type]
+        "overflow is 'wait', but must be one of 'drop_oldest', 'drop_newest', 'block'",
+    ),
+    (
+        "unknown on_error",
+        lambda: Pass().options(on_error="retry"),  # type: ignore[arg-type]
+        "on_error is 'retry', but must be one of 'stop', 'skip'",
+    ),
+    ("empty name", lambda: Pass().options(name=""), "name is '', but must be a string that is not empty"),
+    (
+        "latest beside block",
+        lambda: Pipeline([Pass().set_get_latest().options(overflow="block")]),
+        'stage "Pass" takes latest, which implies overflow "drop_oldest", but its overflow is set to "block"',
+    ),
+    (
+        "processes",
+        lambda: Pipeline([Pass()], multiprocess=True),
+        "multiprocess=True is not available yet: leave it out, and every stage gets a thread",
+    ),
+    (
+        "a source that cannot be iterated over",
+        lambda: Pipeline([Pass()], source=5),  # type: ignore[arg-type]
+        "source is 5 (int), but must be iterable: a list, a generator, an object with __iter__",
+    ),
+    (
+        "a generator function that was not called",
+        lambda: Pipeline([Pass()], source=len),  # type: ignore[arg-type]
+        "source is <built-in function len> (builtin_function_or_method), but must be iterable: a list, a generator, "
+        "an object with __iter__: it must be called first",
+    ),
+    ("run without a source", lambda: Pipeline([Pass()]).run(), "run needs a source: run(source), or Pipeline(source="),
+    ("two sources", lambda: Pipeline([Pass()], source=[1]).run([2]), "run got a source, but the pipeline has one already"),
+    ("Many of one", lambda: Many(5), "Many wants an iterable of values, but got int"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("refused", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_refused(refused: Callable[[], object], message: str) -> None:
+    threads = threading.enumerate()
+    with pytest.raises((GraphError, TypeError)) as caught:
+        refused()
+    assert message in str(caught.value)
+    assert threading.enumerate() == threads
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.5, float("nan"), True, "1", [1], np.float32("nan")])
+def test_a_timeout_that_is_none(timeout: Any) -> None:
+    with pytest.raises(GraphError, match="timeout is .*, but must be None or a number of seconds, at least 0"):
+        Pipeline([Pass()]).start(timeout=timeout)
+    with Pipeline([Pass()]) as p:
+        with pytest.raises(GraphError, match="timeout is"):
+            p.put(1, timeout=timeout)
+        with pytest.raises(GraphError, match="timeout is"):
+            p.setstop(timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300, 1e18, 10**400, 2**63, 30, np.float32(30), np.int64(30)])
+def test_a_timeout_beyond_the_clock_is_one(timeout: Any) -> None:
+    end = Collect()
+    p = Pipeline([end], overflow="block").start(timeout=timeout)
+    assert p.put(1, timeout=timeout)
+    assert p.setstop(timeout=timeout).outcome == "finished"
+    assert end.got == [1]
+
+
+def test_sizes_of_all_kinds() -> None:
+    for size in (3, np.int64(3), np.uint8(3), [3], (3,), iter([3]), np.array([3])):
+        with Pipeline([Pass()], buffer_size=size) as p:
+            assert [stage.buffer_size for stage in p.report().stages] == [3]
+
+
+def test_stages_of_all_kinds() -> None:
+    for stages in ((Pass(), Pass()), (Pass() for _ in range(2)), iter([Pass(), Pass()])):
+        with Pipeline(stages) as p:
+            assert len(p.report().stages) == 2
+
+
+def test_options_said_after_the_pipeline_was_made() -> None:
+    stage = Pass()
+    p = Pipeline([stage])
+    stage.set_get_latest().options(overflow="block")
+    with pytest.raises(GraphError, match="takes latest"):
+        p.start()
+    stage.set_get_single().options(name="late")
+    with p:
+        assert p.report().stages[0].name == "late"
+
+
+def test_put_before_start() -> None:
+    p = Pipeline([Pass()])
+    with pytest.raises(PutError, match="put before start: call start") as caught:
+        p.put("kept")
+    assert caught.value.value == "kept"
+
+
+@pytest.mark.parametrize("method", ["setstop", "join", "abort", "report"])
+def test_before_start(method: str) -> None:
+    with pytest.raises(StartError, match=f"{method} before start: call start"):
+        getattr(Pipeline([Pass()]), method)()
+
+
+def test_put_after_setstop() -> None:
+    p = Pipeline([Pass()]).start()
+    p.setstop()
+    with pytest.raises(PutError, match="put after setstop: the pipeline takes no more samples") as caught:
+        p.put("kept")
+    assert caught.value.value == "kept"
+
+
+def test_start_twice() -> None:
+    with Pipeline([Pass()]) as p:
+        with pytest.raises(StartError, match="start was called twice: a pipeline runs once"):
+            p.start()
+        with pytest.raises(StartError, match="start was called twice"):
+            p.run([1])
+        assert p.put(1)
+    with pytest.raises(StartError, match="start was called twice"):
+        p.start()
+
+
+def test_put_on_a_pipeline_with_a_source() -> None:
+    with (
+        Pipeline([Pass()], source=iter([1, 2])) as p,
+        pytest.raises(PutError, match="its samples come from the source alone"),
+    ):
+        p.put("kept")
+
+
+def test_put_from_an_own_stage() -> None:
+    errors = []
+
+    class Putter(Stage):
+        def stage_run(self, x: int) -> None:
+            with pytest.raises(PutError, match="put from one of the pipeline's own stages: return the value") as caught:
+                p.put(x + 1)
+            errors.append(caught.value)
+
+    p = Pipeline([Putter()]).start()
+    p.put(1)
+    p.setstop()
+    assert [error.value for error in errors] == [2]
+
+
+def test_every_error_is_a_pipeline_error() -> None:
+    for kind in (GraphError, PutError, StartError):
+        assert issubclass(kind, PipelineError)
+    assert issubclass(GraphError, ValueError)
