@@ -257,44 +257,37 @@ impl<V> Worker<V> {
         let now = self.supervisor.clock().now();
         self.pause(now);
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
-        let Some(next) = self.output().filter(|_| may_give) else { return Ok(Some(value)) };
-        let pushed = match self.seat {
-            Seat::Source => {
-                let unnumbered = Sample { id: SampleId { number: 0, part: 0 }, birth: now, value };
-                self.supervisor.buffer(next).map(|buffer| buffer.push(unnumbered, Arrival::Source, wait))
-            }
-            Seat::Stage(_) => {
-                let sample = self.sample(value, part, now);
-                self.supervisor.buffer(next).map(|buffer| buffer.push(sample, Arrival::Stage, wait))
-            }
+        let Some(buffer) = self.output().filter(|_| may_give).and_then(|next| self.supervisor.buffer(next)) else {
+            return Ok(Some(value));
         };
+        let (id, birth) = self.identity(part, now);
+        let arrival = match self.seat {
+            Seat::Source => Arrival::Source,
+            Seat::Stage(_) => Arrival::Stage,
+        };
+        let pushed = buffer.push(Sample { id, birth, value }, arrival, wait);
         if part == Part::OfMany {
             self.resume();
         }
         match pushed {
-            Some(Push::Full(value)) => Err(value),
-            Some(Push::Shut(value)) => Ok(Some(value)),
-            Some(Push::Done { dropped, .. }) => {
+            Push::Full(value) => Err(value),
+            Push::Shut(value) => Ok(Some(value)),
+            Push::Done { dropped, .. } => {
                 if let Seat::Stage(index) = self.seat {
                     self.supervisor.ledger(index).count_given();
-                    if let Some(last) = self.last {
-                        self.last_part = self.part_for(last, part);
-                    }
                 }
+                self.last_part = id.part;
                 Ok(dropped)
             }
-            None => Ok(None),
         }
     }
 
-    /// The value with the identity of the sample in hand, or of the last one while finishing.
-    fn sample(&self, value: V, part: Part, now: Instant) -> Sample<V> {
+    /// Who a value is: the sample in hand, while finishing the last one, and number 0 where there never was one (the
+    /// source's samples get theirs in the buffer).
+    fn identity(&self, part: Part, now: Instant) -> (SampleId, Instant) {
         match self.last {
-            Some(last) => {
-                let id = SampleId { number: last.id.number, part: self.part_for(last, part) };
-                Sample { id, birth: last.birth, value }
-            }
-            None => Sample { id: SampleId { number: 0, part: self.last_part + 1 }, birth: now, value },
+            Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
+            None => (SampleId { number: 0, part: self.last_part + 1 }, now),
         }
     }
 
