@@ -1,14 +1,16 @@
 //! The handle of one pipeline, for the Python package.
 
+use crate::native::NativeStage;
 use crate::payload::{Payload, Raised};
 use crate::report::{Report, SampleId};
 use crate::worker::Worker;
-use deeppipeline::engine::{Graph, Node, Startup, Supervisor, Wait, Worker as EngineWorker};
+use deeppipeline::engine::{Graph, Node, Seat, Startup, Supervisor, Wait, Worker as EngineWorker, spawn};
 use deeppipeline::{BufferSize, Intake, OnError, Overflow, PutError, StageError};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a waiting call leaves the interpreter's signals unseen.
@@ -29,6 +31,9 @@ enum Put {
 pub(crate) struct Engine {
     supervisor: Arc<Supervisor<Payload>>,
     workers: Mutex<Vec<EngineWorker<Payload>>>,
+    native_threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The name of the first stage, if that is a native one.
+    native_entrance: OnceLock<String>,
 }
 
 #[pymethods]
@@ -42,17 +47,60 @@ impl Engine {
             overflow: policy(overflow)?,
         };
         let (supervisor, workers) = Supervisor::new(graph).map_err(value_error)?;
-        Ok(Engine { supervisor, workers: Mutex::new(workers) })
+        Ok(Engine {
+            supervisor,
+            workers: Mutex::new(workers),
+            native_threads: Mutex::default(),
+            native_entrance: OnceLock::new(),
+        })
     }
 
-    /// The workers, one per stage in order and the source's last; handed out once.
-    fn workers(&self) -> Vec<Worker> {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.drain(..).map(Worker::new).collect()
+    /// Starts the workers of native stages on threads of their own, and hands out the others, once: one entry per stage
+    /// in order, and the source's last.
+    fn workers(&self, natives: Vec<Option<Py<NativeStage>>>) -> PyResult<Vec<Option<Worker>>> {
+        let workers: Vec<_> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let names: Vec<String> = workers.iter().map(|worker| worker.name().to_owned()).collect();
+        let native_name = |index: usize| natives.get(index)?.as_ref().map(|_| names[index].clone());
+        if let Some(name) = native_name(0) {
+            let _ = self.native_entrance.set(name);
+        }
+        let stages = if self.supervisor.has_source() { names.len() - 1 } else { names.len() };
+        let mut handed_out = Vec::new();
+        for (index, worker) in workers.into_iter().enumerate() {
+            let Some(native) = natives.get(index).and_then(Option::as_ref) else {
+                let next = match worker.seat() {
+                    Seat::Source => Some(0),
+                    Seat::Stage(index) => Some(index + 1).filter(|next| *next < stages),
+                };
+                handed_out.push(Some(Worker::new(worker, next.and_then(native_name))));
+                continue;
+            };
+            let (body, closer) = native.get().take(worker.name())?;
+            if worker.seat() == Seat::Source {
+                self.supervisor.set_closer(closer);
+            }
+            let thread = spawn(worker, Box::new(move || body))?;
+            self.native_threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            handed_out.push(None);
+        }
+        Ok(handed_out)
+    }
+
+    /// Waits for native threads that have nothing more to do.
+    fn join_native(&self, py: Python<'_>) {
+        let threads: Vec<_> = self.native_threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        py.detach(|| {
+            for thread in threads {
+                // A stage's panic was caught where it happened; there is nothing more to learn here.
+                let _ = thread.join();
+            }
+        });
     }
 
     /// Puts one sample: whether it was accepted, or "timeout", "closed", "failed" or "own stage".
-    fn put(&self, py: Python<'_>, x: Payload, timeout: Option<f64>) -> PyResult<Put> {
+    fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Put> {
+        let py = x.py();
+        let x = Payload::from_object(x, self.native_entrance.get().map(String::as_str))?;
         let mut refused = match self.supervisor.put(x, Wait::No) {
             Ok(put) => return Ok(Put::Done(put.accepted)),
             Err(refused) => refused,
@@ -152,13 +200,17 @@ impl Engine {
         Report(deeppipeline::Report { left_behind: self.supervisor.not_ended(), ..self.supervisor.report() })
     }
 
-    /// The failure that stopped the pipeline: message, stage, what it was doing, sample, the exception.
+    /// The failure that stopped the pipeline: message, stage, what it was doing, sample, and the exception where it was
+    /// one, else what the native stage said.
     #[expect(clippy::type_complexity, reason = "one tuple for one exception's fields")]
-    fn failure(&self, py: Python<'_>) -> Option<(String, String, String, Option<SampleId>, Option<Py<PyAny>>)> {
+    fn failure(&self, py: Python<'_>) -> Option<(String, String, String, Option<SampleId>, Py<PyAny>)> {
         let failure: StageError = self.supervisor.failure()?;
-        let exception = failure.cause().downcast_ref::<Raised>().map(|raised| raised.exception.clone_ref(py));
+        let cause = match failure.cause().downcast_ref::<Raised>() {
+            Some(raised) => raised.exception.clone_ref(py),
+            None => PyRuntimeError::new_err(failure.cause().to_string()).into_value(py).into_any(),
+        };
         let sample = failure.sample().map(SampleId::from);
-        Some((failure.to_string(), failure.stage().to_owned(), failure.doing().to_string(), sample, exception))
+        Some((failure.to_string(), failure.stage().to_owned(), failure.doing().to_string(), sample, cause))
     }
 }
 

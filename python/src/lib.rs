@@ -2,8 +2,11 @@
 //! objects into payloads, errors into exceptions, and lets go of the interpreter in every wait.
 
 mod engine;
+mod frame;
+mod native;
 mod payload;
 mod report;
+mod scene;
 mod worker;
 
 use pyo3::prelude::*;
@@ -12,6 +15,11 @@ use pyo3::prelude::*;
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<worker::Worker>()?;
+    module.add_class::<native::NativeStage>()?;
+    module.add_class::<native::NativeCapture>()?;
+    module.add_class::<frame::Frame>()?;
+    module.add_class::<scene::Scene>()?;
+    module.add_class::<scene::Person>()?;
     module.add_class::<report::Report>()?;
     module.add_class::<report::StageReport>()?;
     module.add_class::<report::SampleId>()?;

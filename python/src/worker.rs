@@ -18,15 +18,17 @@ pub(crate) struct Worker {
     /// the traceback of an exception may keep this object for as long as the pipeline keeps the exception.
     inner: Mutex<Option<EngineWorker<Payload>>>,
     name: String,
+    /// The name of the next stage, if that is a native one.
+    native_next: Option<String>,
 }
 
 /// The name of a method, and its arguments.
 type MethodCall<'py> = (&'py Bound<'py, PyString>, Bound<'py, PyTuple>);
 
 impl Worker {
-    pub(crate) fn new(inner: EngineWorker<Payload>) -> Self {
+    pub(crate) fn new(inner: EngineWorker<Payload>, native_next: Option<String>) -> Self {
         let name = inner.name().to_owned();
-        Worker { inner: Mutex::new(Some(inner)), name }
+        Worker { inner: Mutex::new(Some(inner)), name, native_next }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<EngineWorker<Payload>>> {
@@ -38,9 +40,11 @@ impl Worker {
     }
 
     /// Hands one value on: at once where there is room, otherwise waiting without the interpreter.
-    fn give(&self, py: Python<'_>, value: Payload, part: Part) {
+    fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<()> {
+        let py = value.py();
+        let value = Payload::from_object(value, self.native_next.as_deref())?;
         let mut guard = self.lock();
-        let Some(worker) = guard.as_mut() else { return };
+        let Some(worker) = guard.as_mut() else { return Ok(()) };
         let dropped = match worker.give(value, part, Wait::No) {
             Ok(dropped) => dropped,
             // `Forever` never comes back with the value.
@@ -48,6 +52,7 @@ impl Worker {
         };
         drop(guard);
         drop(dropped);
+        Ok(())
     }
 }
 
@@ -75,9 +80,10 @@ impl Worker {
         };
         drop(guard);
         let arguments = match call {
-            Call::StageRun(Input::One(sample)) => PyTuple::new(py, [sample.value])?,
+            Call::StageRun(Input::One(sample)) => PyTuple::new(py, [sample.value.into_object(py)?])?,
             Call::StageRun(Input::List(samples)) => {
-                PyTuple::new(py, [PyList::new(py, samples.into_iter().map(|sample| sample.value))?])?
+                let objects = samples.into_iter().map(|sample| sample.value.into_object(py));
+                PyTuple::new(py, [PyList::new(py, objects.collect::<PyResult<Vec<_>>>()?)?])?
             }
             Call::Setup => return Ok(Some((intern!(py, "setup"), PyTuple::empty(py)))),
             Call::SourceNext => return Ok(Some((intern!(py, "source_next"), PyTuple::empty(py)))),
@@ -95,9 +101,9 @@ impl Worker {
             return Ok(());
         }
         if result.get_type().is(&words.many) {
-            return self.give_many(py, &result);
+            return self.give_many(&result);
         }
-        self.give(py, result.unbind(), Part::Whole);
+        self.give(&result, Part::Whole)?;
         self.settle(Ending::Returned);
         Ok(())
     }
@@ -115,13 +121,13 @@ impl Worker {
 }
 
 impl Worker {
-    fn give_many(&self, py: Python<'_>, many: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn give_many(&self, many: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut ending = Ending::Skipped;
         if self.lock().as_ref().is_some_and(EngineWorker::is_end_stage) {
             ending = Ending::Returned;
         } else {
             for value in many.getattr("values")?.try_iter()? {
-                self.give(py, value?.unbind(), Part::OfMany);
+                self.give(&value?, Part::OfMany)?;
                 ending = Ending::Returned;
             }
         }

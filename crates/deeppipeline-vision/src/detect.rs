@@ -60,7 +60,8 @@ impl Stage for DetectPeople {
         let model = self.model.get()?;
         let (input, scale) = self.letterbox.fill(&frame)?;
         let outputs = model.run(&nanodet::INPUT_SHAPE, Values::F32(input))?;
-        let people = nanodet::decode(&outputs, self.min_score, scale, &frame).map_err(|reason| model.unsuitable(reason))?;
+        let people =
+            nanodet::decode(&outputs, self.min_score, scale, &frame).map_err(|reason| model.unsuitable(reason))?;
         Ok(Give::One(Scene { frame, people }))
     }
 

@@ -54,7 +54,11 @@ impl Track {
     /// How sure the detector must be of someone new, 0 to 1.
     #[must_use]
     pub fn new_from(self, score: f32) -> Self {
-        Self::with(ByteTrackParams { det_thresh: score, track_thresh: self.params.track_thresh.min(score), ..self.params })
+        Self::with(ByteTrackParams {
+            det_thresh: score,
+            track_thresh: self.params.track_thresh.min(score),
+            ..self.params
+        })
     }
 
     fn with(params: ByteTrackParams) -> Self {

@@ -36,5 +36,5 @@ pub use crate::executor::{Body, BodyFactory};
 pub use crate::graph::{Graph, Node};
 pub use crate::intake::Input;
 pub use crate::sample::Sample;
-pub use crate::supervisor::{Accepted, Startup, Supervisor};
+pub use crate::supervisor::{Accepted, Closer, Startup, Supervisor};
 pub use crate::worker::{Call, Done, Ending, GoesOn, Part, Seat, Worker};

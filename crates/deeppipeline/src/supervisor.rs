@@ -111,7 +111,7 @@ pub struct Accepted<V> {
 }
 
 /// Wakes the source from another thread.
-pub(crate) type Closer = Box<dyn Fn() + Send + Sync>;
+pub type Closer = Box<dyn Fn() + Send + Sync>;
 
 /// What all workers and the handle of one pipeline share. It holds the buffers and ledgers, and knows who is where.
 pub struct Supervisor<V> {
@@ -376,7 +376,7 @@ impl<V> Supervisor<V> {
     }
 
     /// How the source is woken from another thread.
-    pub(crate) fn set_closer(&self, closer: Option<Closer>) {
+    pub fn set_closer(&self, closer: Option<Closer>) {
         self.control.lock().close_source = closer.map(Arc::new);
     }
 

@@ -39,10 +39,18 @@ struct History {
 impl ClassifyBehaviour {
     /// x
     pub fn load(model: impl AsRef<Path>) -> Result<Self, ModelError> {
-        Ok(Self { model: LazyModel::new(model.as_ref(), Runtime::Auto)?, window: 30, tracks: HashMap::new(), pictures: 0 })
+        Ok(Self {
+            model: LazyModel::new(model.as_ref(), Runtime::Auto)?,
+            window: 30,
+            tracks: HashMap::new(),
+            pictures: 0,
+        })
     }
     /// x
-    pub fn window(mut self, n: usize) -> Self { self.window = n; self }
+    pub fn window(mut self, n: usize) -> Self {
+        self.window = n;
+        self
+    }
 }
 
 impl Stage for ClassifyBehaviour {
@@ -54,11 +62,14 @@ impl Stage for ClassifyBehaviour {
             let h = self.tracks.entry(track).or_default();
             h.moments.push_back(Moment { time: scene.frame.time, bounds: person.bounds, pose });
             h.opinions.push_back(still::classify(self.model.get()?, &pose)?);
-            while h.moments.len() > self.window { h.moments.pop_front(); h.opinions.pop_front(); }
+            while h.moments.len() > self.window {
+                h.moments.pop_front();
+                h.opinions.pop_front();
+            }
             let m = Motion::measure(h.moments.make_contiguous());
             let l = still::likeliest(h.opinions.make_contiguous());
             println!("DUMP {} {} {:?} {:?} {:?}", scene.frame.index, track, person.bounds, m, l);
-            person.behaviour = l.map(|l| Behaviour{label: l.0.into(), score: l.1});
+            person.behaviour = l.map(|l| Behaviour { label: l.0.into(), score: l.1 });
         }
         Ok(Give::One(scene))
     }

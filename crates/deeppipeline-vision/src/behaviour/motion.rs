@@ -56,7 +56,10 @@ impl Motion {
 
 /// The speeds of a joint over steps of about a quarter of a second, which is long enough for the model's jitter not to count
 /// as motion; pixels per second.
-fn speeds<'a>(window: &'a [Moment], joint: impl Fn(&Pose) -> Option<(f32, f32)> + 'a) -> impl Iterator<Item = f32> + 'a {
+fn speeds<'a>(
+    window: &'a [Moment],
+    joint: impl Fn(&Pose) -> Option<(f32, f32)> + 'a,
+) -> impl Iterator<Item = f32> + 'a {
     const STEP: Duration = Duration::from_millis(240);
     window.iter().enumerate().filter_map(move |(place, from)| {
         let to = window[place..].iter().find(|later| later.time >= from.time + STEP)?;
@@ -98,7 +101,8 @@ fn mean(values: &[f32]) -> f32 {
 /// The mean time in seconds and place.
 fn mean_place(places: &[(Duration, (f32, f32))]) -> (f32, f32, f32) {
     let count = places.len() as f32;
-    let sum = places.iter().fold((0.0, 0.0, 0.0), |sum, (time, (x, y))| (sum.0 + time.as_secs_f64(), sum.1 + x, sum.2 + y));
+    let sum =
+        places.iter().fold((0.0, 0.0, 0.0), |sum, (time, (x, y))| (sum.0 + time.as_secs_f64(), sum.1 + x, sum.2 + y));
     ((sum.0 / f64::from(count)) as f32, sum.1 / count, sum.2 / count)
 }
 

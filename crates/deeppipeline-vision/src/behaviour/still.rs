@@ -59,7 +59,9 @@ fn body18(pose: &Pose) -> [f32; 2 * POINTS] {
     let [left, right] = [Joint::LeftShoulder, Joint::RightShoulder].map(|joint| pose.joint(joint));
     let neck = ((left.x + right.x) / 2.0, (left.y + right.y) / 2.0);
     let points = pose.keypoints.iter().map(|point| (point.x, point.y)).chain([neck]);
-    let edge = |pick: fn((f32, f32)) -> f32, better: fn(f32, f32) -> f32| points.clone().map(pick).reduce(better).unwrap_or(0.0);
+    let edge = |pick: fn((f32, f32)) -> f32, better: fn(f32, f32) -> f32| {
+        points.clone().map(pick).reduce(better).unwrap_or(0.0)
+    };
     let (left, right) = (edge(|p| p.0, f32::min), edge(|p| p.0, f32::max));
     let (top, bottom) = (edge(|p| p.1, f32::min), edge(|p| p.1, f32::max));
     let extent = (right - left).max(bottom - top).max(1.0);

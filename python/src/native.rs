@@ -1,0 +1,280 @@
+//! Stages written in Rust, in a pipeline described in Python: they run on threads of the engine, without the GIL.
+
+use crate::frame::Frame;
+use crate::payload::{Native, Payload};
+use deeppipeline::engine::{Body, Call, Closer, Done, Input};
+use deeppipeline::{BoxError, Give, Source, Stage};
+use deeppipeline_vision as vision;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What flows into and out of native stages.
+trait Carried: Sized {
+    const NAME: &str;
+    fn unwrap(native: Native) -> Option<Self>;
+    fn wrap(self) -> Native;
+}
+
+impl Carried for vision::Frame {
+    const NAME: &str = "Frame";
+    fn unwrap(native: Native) -> Option<Self> {
+        if let Native::Frame(frame) = native { Some(frame) } else { None }
+    }
+    fn wrap(self) -> Native {
+        Native::Frame(self)
+    }
+}
+
+impl Carried for vision::Scene {
+    const NAME: &str = "Scene";
+    fn unwrap(native: Native) -> Option<Self> {
+        if let Native::Scene(scene) = native { Some(scene) } else { None }
+    }
+    fn wrap(self) -> Native {
+        Native::Scene(self)
+    }
+}
+
+impl Carried for () {
+    const NAME: &str = "nothing";
+    fn unwrap(native: Native) -> Option<Self> {
+        matches!(native, Native::Nothing).then_some(())
+    }
+    fn wrap(self) -> Native {
+        Native::Nothing
+    }
+}
+
+type AnyBody = Box<dyn Body<Payload> + Send>;
+
+/// A native stage on its worker.
+struct StageBody<S>(S);
+
+impl<S: Stage> Body<Payload> for StageBody<S>
+where
+    S::Input: Carried,
+    S::Output: Carried,
+{
+    fn call(&mut self, call: Call<Payload>) -> Done<Payload> {
+        let result = match call {
+            Call::Setup => self.0.setup().map(|()| Give::Skip),
+            Call::Teardown => self.0.teardown().map(|()| Give::Skip),
+            Call::Finish => self.0.finish(),
+            Call::StageRun(Input::One(sample)) => match sample.value {
+                Payload::Native(native) => match S::Input::unwrap(native) {
+                    Some(x) => self.0.stage_run(x),
+                    None => Err(wrong_type::<S>()),
+                },
+                Payload::Object(_) => Err(wrong_type::<S>()),
+            },
+            Call::StageRun(Input::List(_)) | Call::SourceNext => Err(wrong_type::<S>()),
+        };
+        match result {
+            Ok(Give::One(x)) => Done::Gave(Give::One(Payload::Native(x.wrap()))),
+            Ok(Give::Skip) => Done::Gave(Give::Skip),
+            Ok(Give::Many(values)) => Done::Gave(Give::Many(Box::new(values.map(|x| Payload::Native(x.wrap()))))),
+            Err(cause) => Done::Failed(cause),
+        }
+    }
+}
+
+fn wrong_type<S: Stage>() -> BoxError
+where
+    S::Input: Carried,
+{
+    format!("it takes one vision.{} at a time and got something else", S::Input::NAME).into()
+}
+
+/// A native source on its worker.
+struct CaptureBody(vision::Capture);
+
+impl Body<Payload> for CaptureBody {
+    fn call(&mut self, call: Call<Payload>) -> Done<Payload> {
+        match call {
+            Call::SourceNext => match self.0.source_next() {
+                Ok(Some(frame)) => Done::Gave(Give::One(Payload::Native(Native::Frame(frame)))),
+                Ok(None) => Done::Exhausted,
+                Err(cause) => Done::Failed(cause),
+            },
+            Call::Setup | Call::StageRun(_) | Call::Finish | Call::Teardown => Done::Gave(Give::Skip),
+        }
+    }
+}
+
+/// A native stage or source until its pipeline starts.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) struct NativeStage {
+    waiting: Mutex<Option<(AnyBody, Option<Closer>)>>,
+    /// What it takes: "Frame", "Scene", or "nothing" for a source.
+    #[pyo3(get)]
+    takes: &'static str,
+    /// What it gives: "Frame", "Scene", or "nothing" for an end stage.
+    #[pyo3(get)]
+    gives: &'static str,
+}
+
+impl NativeStage {
+    fn new<S: Stage + Send>(stage: S) -> Self
+    where
+        S::Input: Carried,
+        S::Output: Carried,
+    {
+        let body: AnyBody = Box::new(StageBody(stage));
+        NativeStage { waiting: Mutex::new(Some((body, None))), takes: S::Input::NAME, gives: S::Output::NAME }
+    }
+
+    /// The stage itself, once.
+    pub(crate) fn take(&self, name: &str) -> PyResult<(AnyBody, Option<Closer>)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.take().ok_or_else(|| {
+            PyValueError::new_err(format!("stage {name:?} has been part of a pipeline before: make a new one"))
+        })
+    }
+}
+
+#[pymethods]
+impl NativeStage {
+    #[staticmethod]
+    fn detect_people(py: Python<'_>, model: PathBuf, runtime: &str, min_score: Option<f32>) -> PyResult<Self> {
+        let stage = vision::DetectPeople::load_with(model, self::runtime(runtime)?);
+        let stage = stage.map_err(|error| raise(py, "ModelError", &error))?;
+        Ok(NativeStage::new(match min_score {
+            Some(score) => stage.min_score(score),
+            None => stage,
+        }))
+    }
+
+    #[staticmethod]
+    fn track() -> Self {
+        NativeStage::new(vision::Track::new())
+    }
+
+    #[staticmethod]
+    fn estimate_pose(py: Python<'_>, model: PathBuf, runtime: &str) -> PyResult<Self> {
+        let stage = vision::EstimatePose::load_with(model, self::runtime(runtime)?);
+        Ok(NativeStage::new(stage.map_err(|error| raise(py, "ModelError", &error))?))
+    }
+
+    #[staticmethod]
+    fn classify_behaviour(py: Python<'_>, model: PathBuf, runtime: &str) -> PyResult<Self> {
+        let stage = vision::ClassifyBehaviour::load_with(model, self::runtime(runtime)?);
+        Ok(NativeStage::new(stage.map_err(|error| raise(py, "ModelError", &error))?))
+    }
+
+    #[staticmethod]
+    fn record(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        Ok(NativeStage::new(vision::Record::create(path).map_err(|error| raise(py, "OutputError", &error))?))
+    }
+
+    #[staticmethod]
+    fn draw() -> Self {
+        NativeStage::new(vision::Draw::new())
+    }
+
+    #[staticmethod]
+    fn write_video(py: Python<'_>, path: PathBuf, frame_rate: Option<f64>) -> PyResult<Self> {
+        let stage = vision::WriteVideo::create(path, frame_rate).map_err(|error| raise(py, "OutputError", &error))?;
+        Ok(NativeStage::new(stage))
+    }
+}
+
+/// An opened video, camera or stream: read frame by frame from Python, or handed to a pipeline as its source.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) struct NativeCapture {
+    capture: Mutex<Option<vision::Capture>>,
+    closer: Option<Closer>,
+    /// Pixels from left to right.
+    #[pyo3(get)]
+    width: u32,
+    /// Pixels from top to bottom.
+    #[pyo3(get)]
+    height: u32,
+    /// Frames a second, if the input says so.
+    #[pyo3(get)]
+    frame_rate: Option<f64>,
+    /// How many frames there are, about, if the input says so.
+    #[pyo3(get)]
+    frames: Option<u64>,
+    /// Whether frames come at their own pace: a camera or a network stream.
+    #[pyo3(get)]
+    is_live: bool,
+}
+
+impl NativeCapture {
+    fn lock(&self) -> MutexGuard<'_, Option<vision::Capture>> {
+        self.capture.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl NativeCapture {
+    #[new]
+    fn new(py: Python<'_>, input: &str, format: Option<&str>, realtime: bool, limit: Option<u64>) -> PyResult<Self> {
+        let mut options = vision::Capture::options(input).realtime(realtime);
+        if let Some(format) = format {
+            options = options.format(format);
+        }
+        if let Some(limit) = limit {
+            options = options.limit(limit);
+        }
+        let capture = py.detach(|| options.open()).map_err(|error| raise(py, "CaptureError", &error))?;
+        Ok(NativeCapture {
+            closer: capture.closer(),
+            width: capture.width(),
+            height: capture.height(),
+            frame_rate: capture.frame_rate(),
+            frames: capture.frames(),
+            is_live: capture.is_live(),
+            capture: Mutex::new(Some(capture)),
+        })
+    }
+
+    /// The next frame; None at the end.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
+        let frame = py.detach(|| match self.lock().as_mut() {
+            Some(capture) => capture.source_next(),
+            None => Err("the capture has been handed to a pipeline".into()),
+        });
+        Ok(frame.map_err(|error| raise(py, "CaptureError", &*error))?.map(Frame::from))
+    }
+
+    /// Makes a waiting read return soon, and ends the video.
+    fn close(&self) {
+        if let Some(close) = &self.closer {
+            close();
+        }
+    }
+
+    /// Hands the capture to a pipeline, once.
+    fn into_stage(&self) -> PyResult<NativeStage> {
+        let capture = self.lock().take();
+        let capture = capture.ok_or_else(|| {
+            PyValueError::new_err("this Capture has been the source of a pipeline before: open a new one")
+        })?;
+        let closer = capture.closer();
+        let body: AnyBody = Box::new(CaptureBody(capture));
+        Ok(NativeStage { waiting: Mutex::new(Some((body, closer))), takes: "nothing", gives: vision::Frame::NAME })
+    }
+}
+
+fn runtime(name: &str) -> PyResult<vision::Runtime> {
+    match name {
+        "auto" => Ok(vision::Runtime::Auto),
+        "onnxruntime" => Ok(vision::Runtime::OnnxRuntime),
+        "pure_rust" => Ok(vision::Runtime::PureRust),
+        other => Err(PyValueError::new_err(format!(
+            "runtime is {other:?}, but must be one of \"auto\", \"onnxruntime\", \"pure_rust\""
+        ))),
+    }
+}
+
+/// The package's own exception for an error of the vision crate.
+fn raise(py: Python<'_>, exception: &str, error: &(impl std::error::Error + ?Sized)) -> PyErr {
+    let class = py.import("DeepPipeline.errors").and_then(|errors| errors.getattr(exception));
+    match class.and_then(|class| class.call1((error.to_string(),))) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(broken) => broken,
+    }
+}
