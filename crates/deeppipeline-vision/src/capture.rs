@@ -143,7 +143,8 @@ impl Capture {
 
     /// About how many pictures will come, for a progress display; `None` where nobody knows.
     pub fn frames(&self) -> Option<u64> {
-        let announced = self.duration().zip(self.frame_rate()).map(|(length, rate)| (length.as_secs_f64() * rate).round() as u64);
+        let announced =
+            self.duration().zip(self.frame_rate()).map(|(length, rate)| (length.as_secs_f64() * rate).round() as u64);
         match (announced, self.options.limit) {
             (Some(announced), Some(limit)) => Some(announced.min(limit)),
             (announced, limit) => announced.or(limit),
@@ -152,7 +153,9 @@ impl Capture {
 
     /// Whether it goes on whether or not anyone keeps up: a camera, a network stream, or a file played in real time.
     pub fn is_live(&self) -> bool {
-        self.options.realtime || is_live_input(&self.options) || (is_web(&self.options.input) && self.duration().is_none())
+        self.options.realtime
+            || is_live_input(&self.options)
+            || (is_web(&self.options.input) && self.duration().is_none())
     }
 
     fn start(options: CaptureOptions) -> Result<Self, CaptureError> {
@@ -188,14 +191,16 @@ impl Capture {
         command.args(["-vf", &filter]).args(ffmpeg.pass_through()).args(["-f", "rawvideo", "pipe:1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
 
-        let cannot_start = |error: std::io::Error| CaptureError::Open { input: options.input.clone(), reason: error.to_string() };
+        let cannot_start =
+            |error: std::io::Error| CaptureError::Open { input: options.input.clone(), reason: error.to_string() };
         let (process, infos) = Process::start(&mut command).map_err(cannot_start)?;
         let pixels = process.child().stdout.take();
         let pixels = pixels.ok_or_else(|| cannot_start(std::io::Error::other("no pipe")))?;
         widen_pipe(&pixels);
         let (width, height) = (0, 0);
         let mut capture = Self { options, process, pixels, infos, first: None, read: 0, ended: false, width, height };
-        let first = capture.read_frame()?.ok_or_else(|| CaptureError::NoFrames { input: capture.options.input.clone() })?;
+        let first =
+            capture.read_frame()?.ok_or_else(|| CaptureError::NoFrames { input: capture.options.input.clone() })?;
         (capture.width, capture.height) = (first.width, first.height);
         capture.first = Some(first);
         Ok(capture)
@@ -209,7 +214,8 @@ impl Capture {
         let Ok(info) = self.infos.recv() else { return self.end() };
         let Some(length) = bytes_of(info.width, info.height) else { return self.end() };
         let mut pixels = Vec::with_capacity(length);
-        let complete = (&mut self.pixels).take(length as u64).read_to_end(&mut pixels).is_ok_and(|count| count == length);
+        let complete =
+            (&mut self.pixels).take(length as u64).read_to_end(&mut pixels).is_ok_and(|count| count == length);
         if !complete {
             return self.end();
         }
@@ -239,7 +245,9 @@ impl Capture {
         if self.read == 0 {
             // A file that holds only sound fails at the choice of a stream; to the user that is a file without frames.
             return match log.reason() {
-                Some(reason) if failed && !reason.contains("matches no streams") => Err(CaptureError::Open { input, reason: bare(&reason) }),
+                Some(reason) if failed && !reason.contains("matches no streams") => {
+                    Err(CaptureError::Open { input, reason: bare(&reason) })
+                }
                 _ => Err(CaptureError::NoFrames { input }),
             };
         }
@@ -280,7 +288,8 @@ fn is_live_input(options: &CaptureOptions) -> bool {
     const DEVICES: [&str; 7] = ["v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "kmsgrab"];
     const STREAMS: [&str; 9] = ["rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp", "mms"];
     let scheme = options.input.split_once("://").map(|(scheme, _)| scheme);
-    options.input_format().is_some_and(|format| DEVICES.contains(&format)) || scheme.is_some_and(|scheme| STREAMS.contains(&scheme))
+    options.input_format().is_some_and(|format| DEVICES.contains(&format))
+        || scheme.is_some_and(|scheme| STREAMS.contains(&scheme))
 }
 
 fn is_web(input: &str) -> bool {

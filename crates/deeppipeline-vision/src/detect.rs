@@ -33,12 +33,12 @@ impl DetectPeople {
     /// # Errors
     /// If the file cannot be read or is no ONNX model.
     pub fn load_with(model: impl AsRef<Path>, runtime: Runtime) -> Result<Self, ModelError> {
-        const MIN_SCORE: f32 = 0.3;
+        const MIN_SCORE: f32 = 0.2;
         let model = LazyModel::new(model.as_ref(), runtime)?;
         Ok(Self { model, letterbox: nanodet::Letterbox::default(), min_score: MIN_SCORE })
     }
 
-    /// Leaves out people of whom the model is less sure, 0 to 1; 0.3 unless told, because the tracker makes use of
+    /// Leaves out people of whom the model is less sure, 0 to 1; 0.2 unless told, because the tracker makes use of
     /// uncertain ones.
     #[must_use]
     pub fn min_score(mut self, score: f32) -> Self {
@@ -60,7 +60,8 @@ impl Stage for DetectPeople {
         let model = self.model.get()?;
         let (input, scale) = self.letterbox.fill(&frame)?;
         let outputs = model.run(&nanodet::INPUT_SHAPE, Values::F32(input))?;
-        let people = nanodet::decode(&outputs, self.min_score, scale, &frame).map_err(|reason| model.unsuitable(reason))?;
+        let people =
+            nanodet::decode(&outputs, self.min_score, scale, &frame).map_err(|reason| model.unsuitable(reason))?;
         Ok(Give::One(Scene { frame, people }))
     }
 

@@ -35,7 +35,8 @@ pub(crate) fn site_packages() -> &'static [PathBuf] {
             if let Some(library) = from_variable(variable).map(|root| root.join("lib"))
                 && let Ok(entries) = std::fs::read_dir(library)
             {
-                folders.extend(entries.flatten().map(|entry| entry.path().join("site-packages")).filter(|p| p.is_dir()));
+                folders
+                    .extend(entries.flatten().map(|entry| entry.path().join("site-packages")).filter(|p| p.is_dir()));
             }
         }
         folders.extend(python_path());

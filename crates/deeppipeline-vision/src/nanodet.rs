@@ -56,7 +56,8 @@ impl Letterbox {
                 self.input[c * PLANE..(c + 1) * PLANE].fill(self.normalised[c][0]);
             }
         }
-        let source = ImageRef::new(frame.width, frame.height, &frame.pixels, PixelType::U8x3).map_err(|error| error.to_string())?;
+        let source = ImageRef::new(frame.width, frame.height, &frame.pixels, PixelType::U8x3)
+            .map_err(|error| error.to_string())?;
         let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         self.resizer.resize(&source, &mut self.small, &bilinear).map_err(|error| error.to_string())?;
         for (row, pixels) in self.small.buffer().chunks_exact(3 * width).enumerate() {
@@ -78,7 +79,9 @@ pub(crate) fn decode(outputs: &[Tensor], min_score: f32, scale: f32, frame: &Fra
         let side = SIDE / stride;
         let map = |depth: usize| {
             let found = outputs.iter().find(|output| output.shape == [1, side * side, depth]);
-            found.map(|output| &output.values).ok_or_else(|| format!("it has no output of shape [1, {}, {depth}]", side * side))
+            found
+                .map(|output| &output.values)
+                .ok_or_else(|| format!("it has no output of shape [1, {}, {depth}]", side * side))
         };
         let (scores, distances) = (map(CLASSES)?, map(4 * BINS)?);
         for cell in 0..side * side {
@@ -153,8 +156,17 @@ mod tests {
     fn a_cell_becomes_a_box_in_the_frame() {
         let mut outputs: Vec<Tensor> = STRIDES
             .iter()
-            .flat_map(|stride| [CLASSES, 4 * BINS].map(|depth| (SIDE / stride) * (SIDE / stride) * depth).into_iter().zip([CLASSES, 4 * BINS]))
-            .map(|(length, depth)| Tensor { name: String::new(), shape: vec![1, length / depth, depth], values: vec![0.0; length] })
+            .flat_map(|stride| {
+                [CLASSES, 4 * BINS]
+                    .map(|depth| (SIDE / stride) * (SIDE / stride) * depth)
+                    .into_iter()
+                    .zip([CLASSES, 4 * BINS])
+            })
+            .map(|(length, depth)| Tensor {
+                name: String::new(),
+                shape: vec![1, length / depth, depth],
+                values: vec![0.0; length],
+            })
             .collect();
         // Stride 32, column 6, row 3: its centre is (208, 112); every side lies 2 strides away.
         let cell = 3 * 13 + 6;

@@ -57,7 +57,8 @@ impl Stage for EstimatePose {
             let input = self.crop.cut(&scene.frame, square)?;
             let outputs = model.run(&INPUT_SHAPE, Values::I32(input))?;
             let pose = square.pose(&outputs);
-            person.pose = Some(pose.ok_or_else(|| model.unsuitable(format!("it has no output of shape {OUTPUT_SHAPE:?}")))?);
+            person.pose =
+                Some(pose.ok_or_else(|| model.unsuitable(format!("it has no output of shape {OUTPUT_SHAPE:?}")))?);
         }
         Ok(Give::One(scene))
     }
@@ -129,16 +130,17 @@ impl Crop {
         if right <= left || bottom <= top {
             return Ok(&self.input);
         }
-        let in_frame = |at: usize, start: f32, limit: u32| f64::from((start + at as f32 * scale).clamp(0.0, limit as f32));
+        let in_frame =
+            |at: usize, start: f32, limit: u32| f64::from((start + at as f32 * scale).clamp(0.0, limit as f32));
         let (x, y) = (in_frame(left, square.left, frame.width), in_frame(top, square.top, frame.height));
         let width = in_frame(right, square.left, frame.width) - x;
         let height = in_frame(bottom, square.top, frame.height) - y;
 
-        let source = ImageRef::new(frame.width, frame.height, &frame.pixels, PixelType::U8x3).map_err(|error| error.to_string())?;
+        let source = ImageRef::new(frame.width, frame.height, &frame.pixels, PixelType::U8x3)
+            .map_err(|error| error.to_string())?;
         let mut small = Image::new((right - left) as u32, (bottom - top) as u32, PixelType::U8x3);
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .crop(x, y, width, height);
+        let options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(x, y, width, height);
         self.resizer.resize(&source, &mut small, &options).map_err(|error| error.to_string())?;
         for (row, pixels) in small.buffer().chunks_exact((right - left) * 3).enumerate() {
             let start = ((top + row) * SIDE + left) * 3;

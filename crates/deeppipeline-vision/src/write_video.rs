@@ -65,7 +65,16 @@ impl WriteVideo {
         command.args(["-f", "matroska", "-i", "pipe:0"]);
         let pad = "pad=ceil(iw/2)*2:ceil(ih/2)*2";
         command.args(["-vf", &format!("{pad},scale=out_color_matrix=bt709:out_range=tv,format=yuv420p")]);
-        command.args(["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]);
+        command.args([
+            "-colorspace",
+            "bt709",
+            "-color_primaries",
+            "bt709",
+            "-color_trc",
+            "bt709",
+            "-color_range",
+            "tv",
+        ]);
         if self.ffmpeg.has_encoder("libx264") {
             command.args(["-c:v", "libx264", "-preset", "ultrafast", "-crf", "23"]);
         } else {

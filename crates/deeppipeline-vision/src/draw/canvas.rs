@@ -70,7 +70,8 @@ impl<'a> Canvas<'a> {
         let half = thickness / 2.0;
         let steep = dy.abs() > dx.abs();
         // Walks along the longer axis and covers, at each step, the few pixels across that the line touches.
-        let (start, end, slope, other) = if steep { (from.1, to.1, dx / dy, from.0) } else { (from.0, to.0, dy / dx, from.1) };
+        let (start, end, slope, other) =
+            if steep { (from.1, to.1, dx / dy, from.0) } else { (from.0, to.0, dy / dx, from.1) };
         let limit = if steep { self.height } else { self.width } as f32;
         let across = half * length / dx.abs().max(dy.abs()) + 1.0;
         let (first, last) = (start.min(end).max(0.0) as i32, start.max(end).min(limit) as i32);

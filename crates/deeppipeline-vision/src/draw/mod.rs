@@ -88,7 +88,8 @@ fn colour_of(person: &Person) -> Colour {
 fn draw_skeleton(canvas: &mut Canvas<'_>, pose: &Pose, unit: f32, colour: Colour) {
     const MIN_SCORE: f32 = 0.3;
     const WHITE: Colour = [255; 3];
-    let point = |joint| Some(pose.joint(joint)).filter(|point| point.score >= MIN_SCORE).map(|point| (point.x, point.y));
+    let point =
+        |joint| Some(pose.joint(joint)).filter(|point| point.score >= MIN_SCORE).map(|point| (point.x, point.y));
     for (from, to) in LIMBS {
         if let (Some(from), Some(to)) = (point(from), point(to)) {
             canvas.line(from, to, unit, colour);

@@ -21,7 +21,8 @@ pub(super) fn label(canvas: &mut Canvas<'_>, text: &str, bounds: &Bounds, size: 
     let height = font.height().ceil() + margin;
     let left = bounds.left.min(canvas.width() as f32 - width).max(0.0).round();
     let above = bounds.top - height;
-    let top = if above >= 0.0 { above } else { bounds.top.max(0.0) }.min(canvas.height() as f32 - height).max(0.0).round();
+    let top =
+        if above >= 0.0 { above } else { bounds.top.max(0.0) }.min(canvas.height() as f32 - height).max(0.0).round();
     canvas.fill(left as i32, top as i32, (left + width) as i32, (top + height) as i32, ground);
 
     let baseline = top + margin / 2.0 + font.ascent();

@@ -79,8 +79,17 @@ fn clock(text: &str) -> Option<Duration> {
 
 /// The colour matrix in `tv, bt709, progressive` or `tv, bt709/bt709/iec61966-2-1`.
 fn matrix_in(inside: &str) -> Option<String> {
-    const OTHER_WORDS: [&str; 9] =
-        ["tv", "pc", "unknown", "progressive", "top first", "bottom first", "top coded first (swapped)", "gbr", "bottom coded first (swapped)"];
+    const OTHER_WORDS: [&str; 9] = [
+        "tv",
+        "pc",
+        "unknown",
+        "progressive",
+        "top first",
+        "bottom first",
+        "top coded first (swapped)",
+        "gbr",
+        "bottom coded first (swapped)",
+    ];
     inside
         .split(", ")
         .map(|word| word.split('/').next().unwrap_or(word))

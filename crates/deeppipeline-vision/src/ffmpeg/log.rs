@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn time_and_size_of_a_picture() {
-        let line = "[Parsed_showinfo_2 @ 0x55] [info] n:   1 pts:    512 pts_time:0.25 pos: 3 fmt:rgb24 sar:0/1 s:64x48 i:P";
+        let line =
+            "[Parsed_showinfo_2 @ 0x55] [info] n:   1 pts:    512 pts_time:0.25 pos: 3 fmt:rgb24 sar:0/1 s:64x48 i:P";
         let info = frame_info(line);
         assert_eq!(info, Some(FrameInfo { time: Some(Duration::from_millis(250)), width: 64, height: 48 }));
         assert_eq!(frame_info("[Parsed_showinfo_2 @ 0x55] [info] color_range:pc color_space:gbr"), None);

@@ -17,7 +17,9 @@ use crate::locate;
 #[non_exhaustive]
 pub enum FfmpegError {
     /// None was found.
-    #[error("no ffmpeg found: `apt install ffmpeg` or `pip install imageio-ffmpeg`, or name the program in DEEPPIPELINE_FFMPEG")]
+    #[error(
+        "no ffmpeg found: `apt install ffmpeg` or `pip install imageio-ffmpeg`, or name the program in DEEPPIPELINE_FFMPEG"
+    )]
     Missing,
     /// One was found, but it cannot be started or is no ffmpeg.
     #[error("cannot run {program} as ffmpeg: {reason}")]

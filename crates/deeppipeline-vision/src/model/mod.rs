@@ -120,7 +120,9 @@ impl Model {
     /// # Errors
     /// If the model does not take such an input, or the runtime fails.
     pub fn run(&mut self, shape: &[usize], values: Values<'_>) -> Result<Vec<Tensor>, ModelError> {
-        self.flavour.run(shape, values).map_err(|reason| ModelError::Run { path: self.path.clone(), reason: one_line(&reason) })
+        self.flavour
+            .run(shape, values)
+            .map_err(|reason| ModelError::Run { path: self.path.clone(), reason: one_line(&reason) })
     }
 
     /// What runs it; never [`Runtime::Auto`].
@@ -151,7 +153,8 @@ pub fn available_runtime() -> Result<Runtime, ModelError> {
     return Ok(Runtime::PureRust);
     #[cfg(not(any(feature = "onnxruntime", feature = "pure-rust")))]
     return Err(ModelError::NoRuntime {
-        reason: "deeppipeline-vision was built without a runtime for models: turn on `onnxruntime` or `pure-rust`".into(),
+        reason: "deeppipeline-vision was built without a runtime for models: turn on `onnxruntime` or `pure-rust`"
+            .into(),
     });
 }
 

@@ -81,6 +81,7 @@ fn find_library() -> Option<PathBuf> {
     }
     let start = format!("{}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let packages = locate::site_packages().iter().map(|folder| folder.join("onnxruntime").join("capi"));
-    let system = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+    let system =
+        ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
     packages.chain(system.into_iter().map(PathBuf::from)).find_map(|folder| locate::file_starting(&folder, &start))
 }

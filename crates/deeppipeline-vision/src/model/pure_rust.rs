@@ -20,12 +20,11 @@ impl PureRust {
         let names = model
             .outputs
             .iter()
-            .map(|&outlet| model.outlet_label(outlet).map_or_else(|| model.node(outlet.node).name.clone(), str::to_owned))
+            .map(|&outlet| {
+                model.outlet_label(outlet).map_or_else(|| model.node(outlet.node).name.clone(), str::to_owned)
+            })
             .collect();
-        let plan = model
-            .into_optimized()
-            .and_then(|model| model.into_runnable())
-            .map_err(|error| root(&error))?;
+        let plan = model.into_optimized().and_then(|model| model.into_runnable()).map_err(|error| root(&error))?;
         Ok(Self { plan, names })
     }
 }
