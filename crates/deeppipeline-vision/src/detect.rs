@@ -11,8 +11,8 @@ use crate::scene::Scene;
 
 /// Finds the people in each picture with NanoDet.
 ///
-/// The model sees the picture at 416 × 416, so a person should be at least about 30 of those pixels tall. It computes on
-/// the stage's own thread.
+/// The model sees the picture shrunk to 416 pixels on its longer side; people who are only some twenty of those pixels
+/// tall, or hardly differ from what is behind them, are often missed. It computes on the stage's own thread.
 pub struct DetectPeople {
     model: LazyModel,
     letterbox: nanodet::Letterbox,
