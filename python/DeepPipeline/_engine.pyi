@@ -140,7 +140,8 @@ class Engine:
         overflow: str,
         source: bool,
     ) -> Engine: ...
-    def workers(self) -> list[Worker]: ...
+    def workers(self, natives: Sequence[NativeStage | NativeCapture | None]) -> list[Worker | None]: ...
+    def join_native(self) -> None: ...
     def put(self, x: Any, timeout: float | None) -> bool | Literal["timeout", "closed", "failed", "own stage"]: ...
     def wait_up(self, timeout: float | None) -> Literal["up", "failed", "timeout"]: ...
     def wait_ended(self, timeout: float | None) -> bool: ...
@@ -152,6 +153,111 @@ class Engine:
     def not_up(self) -> list[str]: ...
     def report(self) -> Report: ...
     def final_report(self) -> Report: ...
-    def failure(self) -> tuple[str, str, str, SampleId | None, BaseException | None] | None: ...
+    def failure(self) -> tuple[str, str, str, SampleId | None, BaseException] | None: ...
 
 def current_sample() -> tuple[int, int, float] | None: ...
+
+@final
+class NativeStage:
+    """A native stage until its pipeline starts."""
+
+    @property
+    def takes(self) -> str: ...
+    @property
+    def gives(self) -> str: ...
+    @staticmethod
+    def detect_people(model: str, runtime: str, min_score: float | None) -> NativeStage: ...
+    @staticmethod
+    def track() -> NativeStage: ...
+    @staticmethod
+    def estimate_pose(model: str, runtime: str) -> NativeStage: ...
+    @staticmethod
+    def classify_behaviour(model: str, runtime: str) -> NativeStage: ...
+    @staticmethod
+    def record(path: str) -> NativeStage: ...
+    @staticmethod
+    def draw() -> NativeStage: ...
+    @staticmethod
+    def write_video(path: str, frame_rate: float | None) -> NativeStage: ...
+
+@final
+class NativeCapture:
+    """An opened video, camera or stream."""
+
+    def __new__(cls, input: str, format: str | None, realtime: bool, limit: int | None) -> NativeCapture: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def frame_rate(self) -> float | None: ...
+    @property
+    def frames(self) -> int | None: ...
+    @property
+    def is_live(self) -> bool: ...
+    def next(self) -> Frame | None: ...
+    def close(self) -> None: ...
+    @property
+    def takes(self) -> str: ...
+    @property
+    def gives(self) -> str: ...
+
+@final
+class Frame:
+    """One picture: RGB, 8 bits a channel.
+
+    `pixels` is an array of shape (height, width, 3) over the frame's own memory. It is read-only, because other stages
+    may look at the same picture: `pixels.copy()` gives one to draw on, and `Frame(pixels, ...)` makes a frame of it.
+    """
+
+    def __new__(cls, pixels: Any, index: int = 0, time: float = 0.0) -> Frame:
+        """A frame of these pixels, which are copied: shape (height, width, 3), unsigned bytes."""
+    @property
+    def pixels(self) -> Any:
+        """Shape (height, width, 3), RGB, without a copy: an ndarray where numpy imports, else a memoryview."""
+    @property
+    def width(self) -> int:
+        """Pixels from left to right."""
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+    @property
+    def index(self) -> int:
+        """Its place in the video, from 0."""
+    @property
+    def time(self) -> float:
+        """When it is to be shown, in seconds."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Scene:
+    """A picture and the people in it. Both may be changed; what a stage gives on is what stands here then."""
+
+    def __new__(cls, frame: Frame, people: list[Person]) -> Scene: ...
+    frame: Frame
+    """The picture."""
+    people: list[Person]
+    """The people found in it."""
+
+@final
+class Person:
+    """One person in a picture."""
+
+    def __new__(
+        cls,
+        bounds: tuple[float, float, float, float],
+        score: float,
+        track: int | None = None,
+        behaviour: tuple[str, float] | None = None,
+        pose: list[tuple[float, float, float]] | None = None,
+    ) -> Person: ...
+    bounds: tuple[float, float, float, float]
+    """Left, top, right, bottom, in pixels."""
+    score: float
+    """How sure the detector is, 0 to 1."""
+    track: int | None
+    """The number that stays with the person from picture to picture."""
+    behaviour: tuple[str, float] | None
+    """What the person does, and how sure that is, 0 to 1."""
+    pose: list[tuple[float, float, float]] | None
+    """17 keypoints in COCO's order: x and y in pixels, and a score, 0 to 1."""

@@ -53,6 +53,9 @@ class SourceStage:
 
     def __init__(self, source: Iterable[Any]) -> None:
         self._source = source
+        native = getattr(source, "_native", None)
+        self._native = native if isinstance(native, _engine.NativeCapture) else None
+        """A source that runs in the engine instead of in Python."""
         self._thread: threading.Thread | None = None
         self._wanted = threading.Lock()
         """Taken by the first who wakes the source, or by its end; nobody gives it back."""

@@ -56,3 +56,15 @@ class PutError(PipelineError):
 
 class PutTimeout(PutError, TimeoutError):
     """The first buffer stayed full until the time-out of `put`."""
+
+
+class CaptureError(PipelineError):
+    """A video, camera or stream cannot be opened or read."""
+
+
+class ModelError(PipelineError):
+    """A model is missing, broken or not the expected one, or nothing can run it."""
+
+
+class OutputError(PipelineError):
+    """A result cannot be written."""

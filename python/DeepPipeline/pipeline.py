@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import numbers
@@ -192,6 +193,7 @@ class Pipeline:
 
     def _build(self) -> _engine.Engine:
         """The engine for what is described; it refuses what cannot work."""
+        _check_native_neighbours([*([] if self._source is None else [self._source]), *self._stages])
         described = []
         for stage in self._stages:
             options = options_of(stage)
@@ -205,7 +207,10 @@ class Pipeline:
         bodies: list[Stage | SourceStage] = [*self._stages]
         if self._source is not None:
             bodies.append(self._source)
-        for worker, body in reversed(list(zip(engine.workers(), bodies, strict=True))):
+        natives = [body._native for body in bodies]
+        for worker, body in reversed(list(zip(engine.workers(natives), bodies, strict=True))):
+            if worker is None:
+                continue  # it runs in the engine
             thread = threading.Thread(target=work, args=(worker, body, self._source), name=worker.name, daemon=True)
             try:
                 thread.start()
@@ -291,6 +296,7 @@ class Pipeline:
             for thread in self._threads:
                 thread.join()
             self._threads.clear()
+            engine.join_native()
 
     def _drain_at_exit(self, patience: float) -> None:
         """Drains as long as there is progress; the interpreter always exits."""
@@ -356,6 +362,23 @@ def _checked_stages(stages: Iterable[Stage], end_stage: Stage | None) -> list[St
                     "every stage needs an object of its own"
                 )
     return found
+
+
+def _check_native_neighbours(bodies: list[SourceStage | Stage]) -> None:
+    """Native stages are typed: what one gives must be what the next takes. A Python stage between them may convert."""
+    for before, after in itertools.pairwise(bodies):
+        if before._native and after._native and before._native.gives != after._native.takes:
+            raise GraphError(
+                f"{_title(after)} takes a {after._native.takes}, but {_title(before)} before it gives "
+                f"{'nothing' if before._native.gives == 'nothing' else 'a ' + before._native.gives}"
+            )
+    for body in bodies:
+        if body._native and isinstance(body, Stage) and options_of(body).intake == "all":
+            raise GraphError(f"{_title(body)} takes one sample at a time: it cannot set_get_all()")
+
+
+def _title(body: SourceStage | Stage) -> str:
+    return "the source" if isinstance(body, SourceStage) else name_of(body)
 
 
 def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: list[Stage]) -> list[int]:

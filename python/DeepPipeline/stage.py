@@ -59,6 +59,9 @@ class Stage:
     An `__init__` of your own need not call `super().__init__()`.
     """
 
+    _native: _engine.NativeStage | None = None
+    """Where the stage runs in the engine instead of in Python."""
+
     def setup(self) -> None:
         """Called once on the worker before the first sample: open, load, connect."""
 

@@ -1,6 +1,6 @@
 //! The handle of one pipeline, for the Python package.
 
-use crate::native::NativeStage;
+use crate::native::Native;
 use crate::payload::{Payload, Raised};
 use crate::report::{Report, SampleId};
 use crate::worker::Worker;
@@ -57,7 +57,7 @@ impl Engine {
 
     /// Starts the workers of native stages on threads of their own, and hands out the others, once: one entry per stage
     /// in order, and the source's last.
-    fn workers(&self, natives: Vec<Option<Py<NativeStage>>>) -> PyResult<Vec<Option<Worker>>> {
+    fn workers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Option<Worker>>> {
         let workers: Vec<_> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let names: Vec<String> = workers.iter().map(|worker| worker.name().to_owned()).collect();
         let native_name = |index: usize| natives.get(index)?.as_ref().map(|_| names[index].clone());
@@ -75,7 +75,7 @@ impl Engine {
                 handed_out.push(Some(Worker::new(worker, next.and_then(native_name))));
                 continue;
             };
-            let (body, closer) = native.get().take(worker.name())?;
+            let (body, closer) = native.take(worker.name())?;
             if worker.seat() == Seat::Source {
                 self.supervisor.set_closer(closer);
             }

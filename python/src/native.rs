@@ -1,7 +1,7 @@
 //! Stages written in Rust, in a pipeline described in Python: they run on threads of the engine, without the GIL.
 
 use crate::frame::Frame;
-use crate::payload::{Native, Payload};
+use crate::payload::{Payload, Value};
 use deeppipeline::engine::{Body, Call, Closer, Done, Input};
 use deeppipeline::{BoxError, Give, Source, Stage};
 use deeppipeline_vision as vision;
@@ -13,37 +13,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What flows into and out of native stages.
 trait Carried: Sized {
     const NAME: &str;
-    fn unwrap(native: Native) -> Option<Self>;
-    fn wrap(self) -> Native;
+    fn unwrap(value: Value) -> Option<Self>;
+    fn wrap(self) -> Value;
 }
 
 impl Carried for vision::Frame {
     const NAME: &str = "Frame";
-    fn unwrap(native: Native) -> Option<Self> {
-        if let Native::Frame(frame) = native { Some(frame) } else { None }
+    fn unwrap(value: Value) -> Option<Self> {
+        if let Value::Frame(frame) = value { Some(frame) } else { None }
     }
-    fn wrap(self) -> Native {
-        Native::Frame(self)
+    fn wrap(self) -> Value {
+        Value::Frame(self)
     }
 }
 
 impl Carried for vision::Scene {
     const NAME: &str = "Scene";
-    fn unwrap(native: Native) -> Option<Self> {
-        if let Native::Scene(scene) = native { Some(scene) } else { None }
+    fn unwrap(value: Value) -> Option<Self> {
+        if let Value::Scene(scene) = value { Some(scene) } else { None }
     }
-    fn wrap(self) -> Native {
-        Native::Scene(self)
+    fn wrap(self) -> Value {
+        Value::Scene(self)
     }
 }
 
 impl Carried for () {
     const NAME: &str = "nothing";
-    fn unwrap(native: Native) -> Option<Self> {
-        matches!(native, Native::Nothing).then_some(())
+    fn unwrap(value: Value) -> Option<Self> {
+        matches!(value, Value::Nothing).then_some(())
     }
-    fn wrap(self) -> Native {
-        Native::Nothing
+    fn wrap(self) -> Value {
+        Value::Nothing
     }
 }
 
@@ -63,7 +63,7 @@ where
             Call::Teardown => self.0.teardown().map(|()| Give::Skip),
             Call::Finish => self.0.finish(),
             Call::StageRun(Input::One(sample)) => match sample.value {
-                Payload::Native(native) => match S::Input::unwrap(native) {
+                Payload::Native(value) => match S::Input::unwrap(value) {
                     Some(x) => self.0.stage_run(x),
                     None => Err(wrong_type::<S>()),
                 },
@@ -94,7 +94,7 @@ impl Body<Payload> for CaptureBody {
     fn call(&mut self, call: Call<Payload>) -> Done<Payload> {
         match call {
             Call::SourceNext => match self.0.source_next() {
-                Ok(Some(frame)) => Done::Gave(Give::One(Payload::Native(Native::Frame(frame)))),
+                Ok(Some(frame)) => Done::Gave(Give::One(Payload::Native(Value::Frame(frame)))),
                 Ok(None) => Done::Exhausted,
                 Err(cause) => Done::Failed(cause),
             },
@@ -103,11 +103,11 @@ impl Body<Payload> for CaptureBody {
     }
 }
 
-/// A native stage or source until its pipeline starts.
+/// A native stage until its pipeline starts.
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct NativeStage {
-    waiting: Mutex<Option<(AnyBody, Option<Closer>)>>,
-    /// What it takes: "Frame", "Scene", or "nothing" for a source.
+    body: Mutex<Option<AnyBody>>,
+    /// What it takes: "Frame" or "Scene".
     #[pyo3(get)]
     takes: &'static str,
     /// What it gives: "Frame", "Scene", or "nothing" for an end stage.
@@ -122,15 +122,7 @@ impl NativeStage {
         S::Output: Carried,
     {
         let body: AnyBody = Box::new(StageBody(stage));
-        NativeStage { waiting: Mutex::new(Some((body, None))), takes: S::Input::NAME, gives: S::Output::NAME }
-    }
-
-    /// The stage itself, once.
-    pub(crate) fn take(&self, name: &str) -> PyResult<(AnyBody, Option<Closer>)> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.take().ok_or_else(|| {
-            PyValueError::new_err(format!("stage {name:?} has been part of a pipeline before: make a new one"))
-        })
+        NativeStage { body: Mutex::new(Some(body)), takes: S::Input::NAME, gives: S::Output::NAME }
     }
 }
 
@@ -247,15 +239,41 @@ impl NativeCapture {
         }
     }
 
-    /// Hands the capture to a pipeline, once.
-    fn into_stage(&self) -> PyResult<NativeStage> {
-        let capture = self.lock().take();
-        let capture = capture.ok_or_else(|| {
-            PyValueError::new_err("this Capture has been the source of a pipeline before: open a new one")
-        })?;
-        let closer = capture.closer();
-        let body: AnyBody = Box::new(CaptureBody(capture));
-        Ok(NativeStage { waiting: Mutex::new(Some((body, closer))), takes: "nothing", gives: vision::Frame::NAME })
+    /// What it takes.
+    #[getter]
+    fn takes(&self) -> &'static str {
+        <()>::NAME
+    }
+
+    /// What it gives.
+    #[getter]
+    fn gives(&self) -> &'static str {
+        vision::Frame::NAME
+    }
+}
+
+/// Whatever runs in the engine instead of in Python.
+#[derive(FromPyObject)]
+pub(crate) enum Native {
+    Stage(Py<NativeStage>),
+    Capture(Py<NativeCapture>),
+}
+
+impl Native {
+    /// What its worker is to run, and what wakes it if it is a source; once.
+    pub(crate) fn take(&self, name: &str) -> PyResult<(AnyBody, Option<Closer>)> {
+        let taken = match self {
+            Native::Stage(stage) => {
+                let body = stage.get().body.lock().unwrap_or_else(PoisonError::into_inner).take();
+                body.map(|body| (body, None))
+            }
+            Native::Capture(capture) => capture.get().lock().take().map(|capture| {
+                let closer = capture.closer();
+                let body: AnyBody = Box::new(CaptureBody(capture));
+                (body, closer)
+            }),
+        };
+        taken.ok_or_else(|| PyValueError::new_err(format!("{name} has been part of a pipeline before: make a new one")))
     }
 }
 

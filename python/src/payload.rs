@@ -13,11 +13,11 @@ use std::fmt;
 /// A sample's value on its way through the engine.
 pub(crate) enum Payload {
     Object(Py<PyAny>),
-    Native(Native),
+    Native(Value),
 }
 
 /// What native stages take and give.
-pub(crate) enum Native {
+pub(crate) enum Value {
     Frame(Frame),
     Scene(Scene),
     /// An end stage gives nothing.
@@ -29,13 +29,13 @@ impl Payload {
     pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Payload::Object(object) => Ok(object),
-            Payload::Native(Native::Frame(frame)) => {
+            Payload::Native(Value::Frame(frame)) => {
                 Ok(frame::Frame::from(frame).into_pyobject(py)?.into_any().unbind())
             }
-            Payload::Native(Native::Scene(scene)) => {
+            Payload::Native(Value::Scene(scene)) => {
                 Ok(scene::Scene::wrap(py, scene)?.into_pyobject(py)?.into_any().unbind())
             }
-            Payload::Native(Native::Nothing) => Ok(py.None()),
+            Payload::Native(Value::Nothing) => Ok(py.None()),
         }
     }
 
@@ -46,10 +46,10 @@ impl Payload {
     pub(crate) fn from_object(object: &Bound<'_, PyAny>, for_native: Option<&str>) -> PyResult<Self> {
         let Some(stage) = for_native else { return Ok(Payload::Object(object.clone().unbind())) };
         if let Ok(frame) = object.cast::<frame::Frame>() {
-            return Ok(Payload::Native(Native::Frame(frame.get().inner.clone())));
+            return Ok(Payload::Native(Value::Frame(frame.get().inner.clone())));
         }
         if let Ok(scene) = object.cast::<scene::Scene>() {
-            return Ok(Payload::Native(Native::Scene(scene.borrow().unwrap(object.py())?)));
+            return Ok(Payload::Native(Value::Scene(scene.borrow().unwrap(object.py())?)));
         }
         let kind = object.get_type().name()?;
         Err(PyTypeError::new_err(format!(

@@ -91,7 +91,7 @@ impl Arguments {
         let model = |name| self.models.join(name);
         let detect = DetectPeople::load_with(model("nanodet_416.onnx"), runtime)?;
         let pose = EstimatePose::load_with(model("movenet_lightning_192.onnx"), runtime)?;
-        let classify = ClassifyBehaviour::load(model("pose_classifier_body18.onnx"))?;
+        let classify = ClassifyBehaviour::load_with(model("pose_classifier_body18.onnx"), runtime)?;
         let mut capture = Capture::options(&self.input).realtime(self.realtime);
         if let Some(format) = &self.format {
             capture = capture.format(format);

@@ -244,12 +244,11 @@ impl Capture {
         let reason = || log.reason().unwrap_or_else(|| "ffmpeg failed without saying why".into());
         if self.read == 0 {
             // A file that holds only sound fails at the choice of a stream; to the user that is a file without frames.
-            return match log.reason() {
-                Some(reason) if failed && !reason.contains("matches no streams") => {
-                    Err(CaptureError::Open { input, reason: bare(&reason) })
-                }
-                _ => Err(CaptureError::NoFrames { input }),
-            };
+            return Err(if failed && !log.mentions("matches no streams") {
+                CaptureError::Open { input, reason: bare(&reason()) }
+            } else {
+                CaptureError::NoFrames { input }
+            });
         }
         let cut = |reason: String| CaptureError::Cut { input: self.options.input.clone(), frames: self.read, reason };
         if failed {

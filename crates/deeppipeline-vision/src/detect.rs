@@ -11,8 +11,8 @@ use crate::scene::Scene;
 
 /// Finds the people in each picture with NanoDet.
 ///
-/// The model sees the picture at 416 × 416, so a person should be at least about 30 of those pixels tall. It computes on
-/// the stage's own thread.
+/// The model sees the picture shrunk to 416 pixels on its longer side; people who are only some twenty of those pixels
+/// tall, or hardly differ from what is behind them, are often missed. It computes on the stage's own thread.
 pub struct DetectPeople {
     model: LazyModel,
     letterbox: nanodet::Letterbox,
@@ -33,12 +33,12 @@ impl DetectPeople {
     /// # Errors
     /// If the file cannot be read or is no ONNX model.
     pub fn load_with(model: impl AsRef<Path>, runtime: Runtime) -> Result<Self, ModelError> {
-        const MIN_SCORE: f32 = 0.3;
+        const MIN_SCORE: f32 = 0.2;
         let model = LazyModel::new(model.as_ref(), runtime)?;
         Ok(Self { model, letterbox: nanodet::Letterbox::default(), min_score: MIN_SCORE })
     }
 
-    /// Leaves out people of whom the model is less sure, 0 to 1; 0.3 unless told, because the tracker makes use of
+    /// Leaves out people of whom the model is less sure, 0 to 1; 0.2 unless told, because the tracker makes use of
     /// uncertain ones.
     #[must_use]
     pub fn min_score(mut self, score: f32) -> Self {

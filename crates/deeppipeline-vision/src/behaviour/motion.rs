@@ -22,6 +22,29 @@ pub(super) struct Motion {
 }
 
 impl Motion {
+    /// How likely the motion is that of someone who walks, 0 to 1; the rest is that of someone who stands.
+    ///
+    /// The ankles count most, the way of the hips confirms. Where the two balance was read off Debian's pedestrian clip
+    /// (905 windows of 32 people): three in four of those on the spot are below an ankle speed of 0.35 and a hip speed
+    /// of 0.1, nineteen in twenty of those who get on are above 0.35 and 0.3.
+    pub(super) fn walking(&self) -> f32 {
+        const ANKLES: f32 = 0.38;
+        const ROOT: f32 = 0.2;
+        const ANKLE_WEIGHT: f32 = 3.0;
+        const ROOT_WEIGHT: f32 = 1.5;
+        // Below this, speed is the model's jitter.
+        const SLOWEST: f32 = 0.03;
+        let part = |speed: f32, balance: f32| (speed.max(SLOWEST) / balance).ln();
+        let odds = ANKLE_WEIGHT * part(self.ankles, ANKLES) + ROOT_WEIGHT * part(self.root, ROOT);
+        1.0 / (1.0 + (-odds).exp())
+    }
+
+    /// Whether the body was upright nearly all the time; standing and walking mean nothing otherwise.
+    pub(super) fn is_upright(&self) -> bool {
+        const NEARLY_ALL: f32 = 0.8;
+        self.upright >= NEARLY_ALL
+    }
+
     /// Measures a window; `None` if it is too short or the joints were hardly seen.
     pub(super) fn measure(window: &[Moment]) -> Option<Self> {
         const SHORTEST_WINDOW: f32 = 0.4;

@@ -32,18 +32,21 @@ const LABELS: [&str; 20] = [
 ];
 const POINTS: usize = Joint::COUNT + 1;
 
-/// Runs the network on one pose; the chance of each class, which sum up to 1.
-pub(super) fn classify(model: &mut Model, pose: &Pose) -> Result<[f32; LABELS.len()], ModelError> {
+/// The chance of each class, which sum up to 1.
+pub(super) type Opinion = [f32; LABELS.len()];
+
+/// Runs the network on one pose.
+pub(super) fn classify(model: &mut Model, pose: &Pose) -> Result<Opinion, ModelError> {
     let outputs = model.run(&[1, POINTS, 2], Values::F32(&body18(pose)))?;
     let scores = outputs.first().and_then(|output| output.values.as_slice().try_into().ok());
     scores.ok_or_else(|| model.unsuitable(format!("it has no output of {} scores", LABELS.len())))
 }
 
 /// The likeliest label of a window and its mean chance; classes with the same label count together.
-pub(super) fn likeliest(opinions: &[[f32; LABELS.len()]]) -> Option<(&'static str, f32)> {
+pub(super) fn likeliest(opinions: &[&Opinion]) -> Option<(&'static str, f32)> {
     let count = opinions.len() as f32;
     let chance = |label: &str| {
-        let of_label = |opinion: &[f32; LABELS.len()]| -> f32 {
+        let of_label = |opinion: &&Opinion| -> f32 {
             opinion.iter().zip(LABELS).filter(|(_, name)| *name == label).map(|(score, _)| score).sum()
         };
         opinions.iter().map(of_label).sum::<f32>() / count
@@ -80,9 +83,9 @@ mod tests {
 
     #[test]
     fn classes_with_one_label_count_together() {
-        let mut opinion = [0.0; LABELS.len()];
+        let mut opinion: Opinion = [0.0; LABELS.len()];
         (opinion[1], opinion[9], opinion[10]) = (0.4, 0.3, 0.3);
-        let (label, score) = likeliest(&[opinion]).unwrap();
+        let (label, score) = likeliest(&[&opinion]).unwrap();
         assert_eq!(label, "tree pose");
         assert!((score - 0.6).abs() < 1e-6);
         assert_eq!(likeliest(&[]), None);

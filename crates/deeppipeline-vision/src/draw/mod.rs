@@ -22,6 +22,9 @@ const PALETTE: [Colour; 10] = [
     [200, 214, 229],
 ];
 
+/// Letters lower than this many pixels are hard to read.
+const SMALLEST_TEXT: f32 = 13.0;
+
 /// The limbs that are drawn.
 const LIMBS: [(Joint, Joint); 12] = [
     (Joint::LeftShoulder, Joint::RightShoulder),
@@ -72,9 +75,11 @@ impl Stage for Draw {
             }
         }
         // Labels last: they must not be crossed by other people's lines.
+        let mut taken = text::Taken::new();
         for person in people.iter() {
             if let Some(label) = label_of(person) {
-                text::label(&mut canvas, &label, &person.bounds, (unit * 10.0).max(13.0), colour_of(person));
+                let size = (unit * 10.0).max(SMALLEST_TEXT);
+                text::label(&mut canvas, &label, &person.bounds, size, colour_of(person), &mut taken);
             }
         }
         Ok(Give::One(scene))

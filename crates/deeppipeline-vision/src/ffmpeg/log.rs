@@ -63,6 +63,11 @@ impl Log {
         specific.or(contents.errors.back()).cloned()
     }
 
+    /// Whether one of the last messages holds these words.
+    pub(crate) fn mentions(&self, words: &str) -> bool {
+        self.lock().errors.iter().any(|error| error.contains(words))
+    }
+
     /// The message that says that the end of the input is missing or damaged; damage that pictures followed is not it.
     pub(crate) fn damage_at_end(&self) -> Option<String> {
         // A decoder on many threads may still give out what it read before the damage.
@@ -124,10 +129,12 @@ fn is_damage(message: &str) -> bool {
 
 /// Whether a message only repeats that something failed.
 fn is_follow_up(message: &str) -> bool {
-    const STARTS: [&str; 12] = [
+    const STARTS: [&str; 14] = [
         "Conversion failed",
         "Error opening input file",
-        "Error opening output file",
+        "Error opening output",
+        "Error parsing options for",
+        "Error initializing",
         "Error while processing",
         "Error while opening encoder",
         "Error submitting",

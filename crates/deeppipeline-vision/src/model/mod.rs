@@ -211,10 +211,10 @@ impl LazyModel {
 
     /// The model, loaded by the first call.
     pub(crate) fn get(&mut self) -> Result<&mut Model, ModelError> {
-        if self.model.is_none() {
-            self.model = Some(Model::load(&self.path, self.runtime)?);
+        match &mut self.model {
+            Some(model) => Ok(model),
+            empty => Ok(empty.insert(Model::load(&self.path, self.runtime)?)),
         }
-        Ok(self.model.as_mut().expect("was just loaded"))
     }
 
     /// Frees the model.

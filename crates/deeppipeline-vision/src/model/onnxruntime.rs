@@ -23,7 +23,7 @@ impl OnnxRuntime {
     pub(super) fn load(environment: &Environment, path: &Path) -> Result<Self, String> {
         // One thread: the stages of a pipeline already keep the cores busy, and more threads cost more than they give.
         let session = Session::builder(environment)
-            .and_then(|builder| Ok(builder.with_intra_threads(1)?.with_inter_threads(1)?.commit_from_file(path)?))
+            .and_then(|builder| builder.with_intra_threads(1)?.with_inter_threads(1)?.commit_from_file(path))
             .map_err(|error| error.to_string())?;
         let input = match session.inputs() {
             [only] => only.name().to_owned(),

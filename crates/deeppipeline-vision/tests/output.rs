@@ -1,0 +1,175 @@
+//! Files appear whole or not at all.
+
+mod support;
+
+use std::path::Path;
+
+use deeppipeline::Stage;
+use deeppipeline_vision::{Behaviour, Bounds, Capture, Frame, Record, Scene, WriteVideo};
+use support::{assert_one_line, picture, read_all, scene};
+use tempfile::TempDir;
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().display().to_string()).collect();
+    names.sort();
+    names
+}
+
+fn noise(width: u32, height: u32, index: u64) -> Scene {
+    let mut state = index.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let pixels = (0..width * height * 3).map(|_| byte()).collect();
+    Scene::new(Frame::new(width, height, index, std::time::Duration::from_millis(index * 40), pixels).unwrap())
+}
+
+#[test]
+fn a_video_keeps_its_pictures_and_uneven_times() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("out.mp4");
+    let mut write = WriteVideo::create(&path, Some(25.0)).unwrap();
+    let steps = [0, 1, 2, 5, 6, 10];
+    for step in steps {
+        write.stage_run(Scene::new(picture(64, 48, step, [90, 120, 30]))).unwrap();
+        assert_eq!(files(folder.path()), [".out.mp4.part"]);
+    }
+    write.finish().unwrap();
+    write.teardown().unwrap();
+    assert_eq!(files(folder.path()), ["out.mp4"]);
+    let (frames, error) = read_all(&mut Capture::open(path.display().to_string()).unwrap());
+    assert_eq!(error, None);
+    let read: Vec<u64> = frames.iter().map(|frame| (frame.time.as_secs_f64() / 0.04).round() as u64).collect();
+    assert_eq!(read, steps);
+}
+
+#[test]
+fn an_odd_size_is_padded() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("odd.mp4");
+    let mut write = WriteVideo::create(&path, None).unwrap();
+    write.stage_run(Scene::new(picture(63, 49, 0, [10, 200, 10]))).unwrap();
+    write.finish().unwrap();
+    let capture = Capture::open(path.display().to_string()).unwrap();
+    assert_eq!((capture.width(), capture.height()), (64, 50));
+}
+
+#[test]
+fn an_unfinished_video_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mut write = WriteVideo::create(folder.path().join("out.mp4"), None).unwrap();
+    write.stage_run(noise(64, 48, 0)).unwrap();
+    write.teardown().unwrap();
+    assert!(files(folder.path()).is_empty());
+    drop(WriteVideo::create(folder.path().join("never.mp4"), None).unwrap());
+    assert!(files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_video_without_pictures_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let mut write = WriteVideo::create(folder.path().join("out.mp4"), None).unwrap();
+    let error = write.finish().err().unwrap().to_string();
+    assert_one_line(&error, &["out.mp4", "no picture"]);
+    assert!(files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_picture_of_another_size_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let mut write = WriteVideo::create(folder.path().join("out.mp4"), None).unwrap();
+    write.stage_run(noise(64, 48, 0)).unwrap();
+    let error = write.stage_run(noise(32, 48, 1)).err().unwrap().to_string();
+    assert_one_line(&error, &["out.mp4", "64x48", "32x48"]);
+    write.teardown().unwrap();
+    assert!(files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named_at_once() {
+    let folder = TempDir::new().unwrap();
+    let missing = folder.path().join("no/such/out.mp4");
+    assert_one_line(
+        &WriteVideo::create(&missing, None).err().unwrap().to_string(),
+        &["cannot write", "no/such/out.mp4", "No such file"],
+    );
+    assert_one_line(&Record::create(&missing).err().unwrap().to_string(), &["cannot write", "No such file"]);
+    assert_one_line(&Record::create(folder.path()).err().unwrap().to_string(), &["is a folder"]);
+    if Path::new("/proc/self").exists() {
+        // Nobody may write there, not even root.
+        assert_one_line(
+            &Record::create("/proc/self/out.jsonl").err().unwrap().to_string(),
+            &["cannot write /proc/self/out.jsonl"],
+        );
+    }
+}
+
+#[test]
+fn records_are_one_line_for_each_person() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let mut record = Record::create(&path).unwrap();
+    let mut seen = scene(3, &[(Bounds { left: 1.0, top: 2.0, right: 30.25, bottom: 40.0 }, 0.5)]);
+    seen.people[0].track = Some(7);
+    seen.people[0].behaviour = Some(Behaviour { label: "walking".into(), score: 0.875 });
+    record.stage_run(seen).unwrap();
+    record.stage_run(scene(4, &[])).unwrap();
+    assert_eq!(files(folder.path()), [".out.jsonl.part"]);
+    record.finish().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        text,
+        "{\"frame\":3,\"time\":0.12,\"track\":7,\"box\":[1.0,2.0,30.3,40.0],\"score\":0.5,\"behaviour\":\"walking\",\"behaviour_score\":0.875}\n"
+    );
+}
+
+/// A folder on a disk of one megabyte; `None` where that takes rights the test does not have.
+#[cfg(target_os = "linux")]
+struct SmallDisk(TempDir);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = TempDir::new().ok()?;
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(folder.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        mount.is_ok_and(|status| status.success()).then_some(Self(folder))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_one_line_and_leaves_nothing() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: mounting a small disk takes rights this test does not have");
+        return;
+    };
+    let path = disk.0.path().join("out.mp4");
+    let mut write = WriteVideo::create(&path, None).unwrap();
+    let until_full = (0..200).find_map(|index| write.stage_run(noise(320, 240, index)).err());
+    let error = until_full.or_else(|| write.finish().err()).expect("200 pictures of noise do not fit").to_string();
+    assert_one_line(&error, &["out.mp4", "No space left"]);
+    write.teardown().unwrap();
+    assert!(files(disk.0.path()).is_empty());
+
+    let mut record = Record::create(disk.0.path().join("out.jsonl")).unwrap();
+    let crowd = || scene(0, &[(Bounds { left: 0.0, top: 0.0, right: 9.0, bottom: 9.0 }, 0.5); 100]);
+    let until_full = (0..1000).find_map(|_| record.stage_run(crowd()).err());
+    assert_one_line(&until_full.unwrap().to_string(), &["out.jsonl", "No space left"]);
+    record.teardown().unwrap();
+    assert!(files(disk.0.path()).is_empty());
+}

@@ -1,0 +1,73 @@
+//! What several tests need: clips made on the spot, people made of numbers.
+
+#![allow(dead_code, unreachable_pub, reason = "each test is a program of its own and takes what it needs")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use deeppipeline::{Give, Source, Stage};
+use deeppipeline_vision::{Bounds, Capture, Frame, Person, Scene};
+
+/// A file in the repository's `models` folder.
+pub fn model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name)
+}
+
+/// The clip that is shipped.
+pub fn park() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../clips/park.mp4").display().to_string()
+}
+
+/// Runs ffmpeg to make a clip; the words are split at spaces.
+pub fn ffmpeg(words: &str, output: &Path) {
+    let program = std::env::var("DEEPPIPELINE_FFMPEG").unwrap_or_else(|_| "ffmpeg".into());
+    let result = Command::new(program)
+        .args(["-nostdin", "-v", "error", "-y"])
+        .args(words.split_whitespace())
+        .arg(output)
+        .output()
+        .expect("these tests need an ffmpeg on PATH or in DEEPPIPELINE_FFMPEG");
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+}
+
+/// All frames of a capture, and the error it ended with.
+pub fn read_all(capture: &mut Capture) -> (Vec<Frame>, Option<String>) {
+    let mut frames = Vec::new();
+    loop {
+        match capture.source_next() {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => return (frames, None),
+            Err(error) => return (frames, Some(error.to_string())),
+        }
+    }
+}
+
+/// A small picture of one colour.
+pub fn picture(width: u32, height: u32, index: u64, colour: [u8; 3]) -> Frame {
+    let pixels = colour.repeat((width * height) as usize);
+    Frame::new(width, height, index, Duration::from_millis(index * 40), pixels).unwrap()
+}
+
+/// A scene with one person for each box.
+pub fn scene(index: u64, boxes: &[(Bounds, f32)]) -> Scene {
+    let people = boxes.iter().map(|(bounds, score)| Person::new(*bounds, *score)).collect();
+    Scene { frame: picture(64, 64, index, [0; 3]), people }
+}
+
+/// The one scene that a stage gives for one.
+pub fn run<S: Stage<Input = Scene, Output = Scene>>(stage: &mut S, scene: Scene) -> Scene {
+    match stage.stage_run(scene) {
+        Ok(Give::One(scene)) => scene,
+        Ok(_) => panic!("{} gave something other than one scene", stage.name()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Asserts that an error is one line that says all of `words`.
+pub fn assert_one_line(error: &str, words: &[&str]) {
+    assert!(!error.contains('\n'), "more than one line: {error}");
+    for word in words {
+        assert!(error.contains(word), "`{word}` is not in: {error}");
+    }
+}

@@ -1,0 +1,162 @@
+"""Stages for video, written in Rust: they run without the GIL, beside stages of your own in Python.
+
+A `Capture` is a source of `Frame`s; `DetectPeople` makes a `Scene` of a frame; the stages behind it fill in more and
+hand the scene on. A Python stage anywhere in between gets the same objects, the pixels without a copy.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, Self
+
+from DeepPipeline import _engine
+from DeepPipeline._engine import Frame, Person, Scene
+from DeepPipeline.errors import CaptureError, GraphError, ModelError, OutputError
+from DeepPipeline.stage import Stage
+
+__all__ = [
+    "Capture",
+    "CaptureError",
+    "ClassifyBehaviour",
+    "DetectPeople",
+    "Draw",
+    "EstimatePose",
+    "Frame",
+    "ModelError",
+    "OutputError",
+    "Person",
+    "Record",
+    "Scene",
+    "Track",
+    "WriteVideo",
+]
+
+Path = str | os.PathLike[str]
+Runtime = Literal["auto", "onnxruntime", "pure_rust"]
+
+
+class NativeStage(Stage):
+    """A stage that runs on a thread of the engine. It can be part of one pipeline."""
+
+    _native: _engine.NativeStage
+
+    def stage_run(self, x: Any) -> Any:
+        """Runs in the engine only."""
+        raise GraphError(f"{type(self).__name__} is native: it runs as a stage of a Pipeline, and is not called from Python")
+
+
+class DetectPeople(NativeStage):
+    """Finds people: takes a Frame, gives a Scene.
+
+    NanoDet (RangiLyu, https://github.com/RangiLyu/nanodet); `model` is the path of `nanodet_416.onnx`. People scored
+    below `min_score` (0 to 1) are left out. Raises `ModelError`.
+    """
+
+    def __init__(self, model: Path, *, runtime: Runtime = "auto", min_score: float | None = None) -> None:
+        self._native = _engine.NativeStage.detect_people(os.fspath(model), runtime, min_score)
+
+
+class Track(NativeStage):
+    """Gives every person a number that stays with them: takes and gives a Scene.
+
+    ByteTrack (Zhang et al., 2022, https://arxiv.org/abs/2110.06864).
+    """
+
+    def __init__(self) -> None:
+        self._native = _engine.NativeStage.track()
+
+
+class EstimatePose(NativeStage):
+    """Finds 17 keypoints of every person: takes and gives a Scene.
+
+    MoveNet Lightning (Google); `model` is the path of `movenet_lightning_192.onnx`. Raises `ModelError`.
+    """
+
+    def __init__(self, model: Path, *, runtime: Runtime = "auto") -> None:
+        self._native = _engine.NativeStage.estimate_pose(os.fspath(model), runtime)
+
+
+class ClassifyBehaviour(NativeStage):
+    """Says what every person does, from the last poses of their track: takes and gives a Scene.
+
+    `model` is the path of `pose_classifier_body18.onnx`, its labels beside it. Raises `ModelError`.
+    """
+
+    def __init__(self, model: Path, *, runtime: Runtime = "auto") -> None:
+        self._native = _engine.NativeStage.classify_behaviour(os.fspath(model), runtime)
+
+
+class Record(NativeStage):
+    """Writes a JSON line per frame and track to `path`: takes and gives a Scene. Raises `OutputError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._native = _engine.NativeStage.record(os.fspath(path))
+
+
+class Draw(NativeStage):
+    """Draws boxes, skeletons and labels into the frame: takes and gives a Scene."""
+
+    def __init__(self) -> None:
+        self._native = _engine.NativeStage.draw()
+
+
+class WriteVideo(NativeStage):
+    """An end stage: writes the frames of its scenes into a video file.
+
+    `frame_rate` is about how many frames come a second. Raises `OutputError`.
+    """
+
+    def __init__(self, path: Path, frame_rate: float | None = None) -> None:
+        self._native = _engine.NativeStage.write_video(os.fspath(path), frame_rate)
+
+
+class Capture:
+    """Frames of anything that FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address.
+
+    Hand it to a pipeline as its `source`, where it runs without the GIL, or iterate over it. `format` is how FFmpeg is
+    to read the input where it cannot guess (its -f option), `realtime` reads a file as fast as it would play, `limit`
+    ends it after that many frames. Raises `CaptureError`.
+    """
+
+    def __init__(
+        self, input: Path, *, format: str | None = None, realtime: bool = False, limit: int | None = None
+    ) -> None:
+        self._native = _engine.NativeCapture(os.fspath(input), format, realtime, limit)
+
+    @property
+    def width(self) -> int:
+        """Pixels from left to right."""
+        return self._native.width
+
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+        return self._native.height
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames a second, if the input says so."""
+        return self._native.frame_rate
+
+    @property
+    def frames(self) -> int | None:
+        """How many frames there are, about, if the input says so."""
+        return self._native.frames
+
+    @property
+    def is_live(self) -> bool:
+        """Whether frames come at their own pace: a camera or a network stream."""
+        return self._native.is_live
+
+    def close(self) -> None:
+        """Makes a waiting read return soon, and ends the video."""
+        self._native.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Frame:
+        frame = self._native.next()
+        if frame is None:
+            raise StopIteration
+        return frame
