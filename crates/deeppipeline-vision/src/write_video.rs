@@ -22,10 +22,11 @@ use crate::scene::Scene;
 /// All pictures must be of one size. An odd width or height is padded by one black pixel, which 4:2:0 video needs.
 pub struct WriteVideo {
     ffmpeg: Ffmpeg,
+    /// Before the part, because what is dropped first cannot write to it any more.
+    encoder: Option<Encoder>,
     part: Option<PartFile>,
     format: String,
     frame_time: Duration,
-    encoder: Option<Encoder>,
     last_time: Option<Duration>,
 }
 

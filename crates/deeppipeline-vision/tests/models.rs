@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 
 use deeppipeline::Stage;
-use deeppipeline_vision::{DetectPeople, EstimatePose, Model, ModelError, Runtime, Values};
+use deeppipeline_vision::{DetectPeople, EstimatePose, Model, Runtime, Values};
 
 const MODELS: [&str; 3] = ["nanodet_416", "movenet_lightning_192", "pose_classifier_body18"];
 
@@ -66,7 +66,7 @@ fn the_pure_rust_runtime_reproduces_the_reference() {
 #[test]
 #[cfg(feature = "onnxruntime")]
 fn onnx_runtime_reproduces_the_reference() {
-    if let Err(ModelError::NoRuntime { reason }) =
+    if let Err(deeppipeline_vision::ModelError::NoRuntime { reason }) =
         Model::load(support::model("pose_classifier_body18.onnx"), Runtime::OnnxRuntime)
     {
         assert!(std::env::var_os("DEEPPIPELINE_REQUIRE_ONNXRUNTIME").is_none(), "{reason}");

@@ -26,7 +26,7 @@ impl Motion {
     ///
     /// The ankles count most, the way of the hips confirms. Where the two balance was read off Debian's pedestrian clip
     /// (905 windows of 32 people): three in four of those on the spot are below an ankle speed of 0.35 and a hip speed
-    /// of 0.1, nineteen in twenty of those who get on are above 0.35 and 0.3.
+    /// of 0.1, nineteen in twenty of those who get on are above 0.33 and 0.3.
     pub(super) fn walking(&self) -> f32 {
         const ANKLES: f32 = 0.38;
         const ROOT: f32 = 0.2;

@@ -6,6 +6,9 @@
 //! (37.7 against 46.6 ms) and builds with this workspace's Rust version, which rten 0.27 does not.
 //! Both agree with the reference outputs in `models/reference`. Each model computes on the thread that calls it.
 
+#[cfg(not(any(feature = "onnxruntime", feature = "pure-rust")))]
+compile_error!("deeppipeline-vision needs a runtime for models: turn on the feature `onnxruntime` or `pure-rust`");
+
 #[cfg(feature = "onnxruntime")]
 mod onnxruntime;
 #[cfg(feature = "pure-rust")]
@@ -142,20 +145,12 @@ impl Model {
 /// If no runtime is there.
 pub fn available_runtime() -> Result<Runtime, ModelError> {
     #[cfg(feature = "onnxruntime")]
-    match onnxruntime::environment() {
-        Ok(_) => return Ok(Runtime::OnnxRuntime),
-        #[cfg(not(feature = "pure-rust"))]
-        Err(reason) => return Err(ModelError::NoRuntime { reason }),
-        #[cfg(feature = "pure-rust")]
-        Err(_) => (),
-    }
+    let found = onnxruntime::environment().map(|_| Runtime::OnnxRuntime);
+    #[cfg(not(feature = "onnxruntime"))]
+    let found: Result<Runtime, String> = Ok(Runtime::PureRust);
     #[cfg(feature = "pure-rust")]
-    return Ok(Runtime::PureRust);
-    #[cfg(not(any(feature = "onnxruntime", feature = "pure-rust")))]
-    return Err(ModelError::NoRuntime {
-        reason: "deeppipeline-vision was built without a runtime for models: turn on `onnxruntime` or `pure-rust`"
-            .into(),
-    });
+    let found = found.or(Ok(Runtime::PureRust));
+    found.map_err(|reason| ModelError::NoRuntime { reason })
 }
 
 fn load_flavour(path: &Path, runtime: Runtime) -> Result<(Runtime, Box<dyn Flavour>), ModelError> {
