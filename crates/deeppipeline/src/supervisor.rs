@@ -5,6 +5,7 @@
 use crate::buffer::{Arrival, Buffer, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
+use crate::executor::{catch_panic, free};
 use crate::graph::Graph;
 use crate::ledger::Ledger;
 use crate::report::{Outcome, Report, StageReport};
@@ -223,7 +224,7 @@ impl<V> Supervisor<V> {
             control.stop_source()
         };
         for buffer in &self.buffers {
-            drop(buffer.discard());
+            buffer.discard().into_iter().for_each(free);
         }
         call(wake_source);
         self.changed.notify_all();
@@ -446,7 +447,7 @@ impl<V> Supervisor<V> {
             control.stop_source()
         };
         for buffer in &self.buffers[..discarded] {
-            drop(buffer.discard());
+            buffer.discard().into_iter().for_each(free);
         }
         call(wake_source);
         self.changed.notify_all();
@@ -461,9 +462,14 @@ impl Control {
     }
 }
 
-/// Wakes the source, outside of every lock.
+/// Wakes the source, outside of every lock. A closer that panics has no caller who could make use of it.
 fn call(closer: Option<Arc<Closer>>) {
-    if let Some(close) = closer {
-        close();
+    if let Some(close) = closer
+        && let Err(panic) = catch_panic(|| {
+            close();
+            Ok(())
+        })
+    {
+        tracing::error!("waking the source: {panic}");
     }
 }
