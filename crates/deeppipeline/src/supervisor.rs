@@ -409,7 +409,11 @@ impl<V> Supervisor<V> {
         let before = control.workers[index];
         let now = before.after(event);
         control.workers[index] = now;
-        if now == WorkerPhase::Up && control.workers.iter().all(|w| *w == WorkerPhase::Up) {
+        // What was aborted while it started never comes up, even if the last `setup` still succeeds.
+        if now == WorkerPhase::Up
+            && control.phase != Phase::Halting
+            && control.workers.iter().all(|w| *w == WorkerPhase::Up)
+        {
             control.phase = control.phase.after(Event::AllUp);
             control.up_since = Some(self.clock.now());
         }
