@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Yields until the condition holds. Only a pipeline that hangs makes it give up.
-pub fn until(condition: impl Fn() -> bool) {
+pub(crate) fn until(condition: impl Fn() -> bool) {
     let watchdog = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < watchdog, "this never came to pass");
