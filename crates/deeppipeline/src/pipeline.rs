@@ -211,9 +211,10 @@ impl<I> Pipeline<I> {
         Report { left_behind: self.supervisor.not_ended(), ..self.report() }
     }
 
-    /// Waits for threads that have nothing more to do.
+    /// Waits for threads that have nothing more to do but to free their stage, whose `Drop` may be what calls here.
     fn join_threads(&self) {
-        for thread in self.threads.lock().drain(..) {
+        let own = std::thread::current().id();
+        for thread in self.threads.lock().drain(..).filter(|thread| thread.thread().id() != own) {
             // A worker's panic was caught where it happened; there is nothing more to learn here.
             let _ = thread.join();
         }

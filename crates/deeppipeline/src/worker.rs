@@ -429,5 +429,8 @@ impl<V> Drop for Worker<V> {
         };
         self.fail(doing, sample, "its worker ended too early".into());
         self.supervisor.advance(self.seat, WorkerEvent::TornDown);
+        if self.supervisor.called_by_own_worker() {
+            leave_job();
+        }
     }
 }
