@@ -30,9 +30,17 @@ pub(crate) fn follow(case: &Case, simulated: &Run) -> String {
     let threads: Vec<_> = threads.collect();
 
     let mut next_put = 1;
-    for moment in &simulated.moments {
+    let mut pulled = 0;
+    for (index, moment) in simulated.moments.iter().enumerate() {
         bring_about(&moment.event, &supervisor, &gates, &mut next_put);
         catch_up(case, moment, &supervisor);
+        // The ledger does not show that the source was asked. It was, if it has handed over all it gave and more is to
+        // come of it.
+        pulled += u64::from(is_of_source(moment));
+        let all_given = moment.report.stages[0].buffer.entered == pulled;
+        if is_up(&simulated.moments[..=index]) && all_given && simulated.moments[index + 1..].iter().any(is_of_source) {
+            crate::support::until(|| gates.of(SOURCE).holds_someone());
+        }
     }
     assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "left behind in {case:#?}");
     threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -78,6 +86,14 @@ fn bring_about(event: &Event, supervisor: &Supervisor<i64>, gates: &Gates, next_
     }
 }
 
+fn is_up(past: &[Moment]) -> bool {
+    past.iter().any(|moment| moment.event == Event::Up)
+}
+
+fn is_of_source(moment: &Moment) -> bool {
+    matches!(&moment.event, Event::Completed { stage } if stage == SOURCE)
+}
+
 /// Waits until the ledger is what the simulation's was after the same event.
 fn catch_up(case: &Case, moment: &Moment, supervisor: &Supervisor<i64>) {
     let wanted = ledger(&moment.report);
@@ -117,27 +133,40 @@ impl Drop for Gates {
 /// Lets one call pass for each permit.
 #[derive(Default)]
 struct Gate {
-    permits: Mutex<u64>,
+    state: Mutex<GateState>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    permits: u64,
+    someone_is_here: bool,
 }
 
 impl Gate {
     fn permit(&self) {
-        *self.permits.lock().unwrap() += 1;
+        self.state.lock().unwrap().permits += 1;
         self.more.notify_one();
     }
 
     fn let_all_pass(&self) {
-        *self.permits.lock().unwrap() = u64::MAX;
+        self.state.lock().unwrap().permits = u64::MAX;
         self.more.notify_all();
     }
 
     fn pass(&self) {
-        let mut permits = self.permits.lock().unwrap();
-        while *permits == 0 {
-            permits = self.more.wait(permits).unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.someone_is_here = true;
+        while state.permits == 0 {
+            state = self.more.wait(state).unwrap();
         }
-        *permits -= 1;
+        state.permits -= 1;
+        state.someone_is_here = false;
+    }
+
+    fn holds_someone(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        state.someone_is_here && state.permits == 0
     }
 }
 
