@@ -214,7 +214,8 @@ impl<I> Pipeline<I> {
     /// Waits for threads that have nothing more to do but to free their stage, whose `Drop` may be what calls here.
     fn join_threads(&self) {
         let own = std::thread::current().id();
-        for thread in self.threads.lock().drain(..).filter(|thread| thread.thread().id() != own) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
             // A worker's panic was caught where it happened; there is nothing more to learn here.
             let _ = thread.join();
         }
