@@ -77,11 +77,14 @@ impl<I> Pipeline<I> {
         let mut seats: Vec<(Worker<Value>, BodyFactory<Value>)> = workers.into_iter().zip(factories).collect();
         // From the end stage backwards, the source last.
         seats.sort_by_key(|(worker, _)| std::cmp::Reverse(worker.seat()));
-        for (worker, factory) in seats {
+        let mut seats = seats.into_iter();
+        while let Some((worker, factory)) = seats.next() {
             let stage = worker.name().to_owned();
             match thread::spawn(worker, factory) {
                 Ok(thread) => pipeline.threads.lock().push(thread),
                 Err(cause) => {
+                    // The workers that got no thread end here, so that `abort` waits only for those that did.
+                    drop(seats);
                     pipeline.abort();
                     return Err(StartError::Thread { stage, cause });
                 }
@@ -140,12 +143,14 @@ impl<I> Pipeline<I> {
     }
 
     /// Discards what is inside, gives the workers [`GRACE`] to end and to run their `teardown`, and returns the report.
-    /// A worker still in the user's code then is named in the report and left behind.
+    /// A worker still in the user's code then is named in the report and left behind. Called by one of the pipeline's
+    /// own stages it only requests the abort.
     pub fn abort(&self) -> Report {
         self.supervisor.abort();
-        if !self.supervisor.called_by_own_worker() {
-            self.supervisor.wait_ended(within(GRACE));
+        if self.supervisor.called_by_own_worker() {
+            return self.report();
         }
+        self.supervisor.wait_ended(within(GRACE));
         self.final_report()
     }
 
@@ -202,15 +207,17 @@ impl<I> Pipeline<I> {
     }
 
     fn final_report(&self) -> Report {
-        if self.supervisor.wait_ended(Wait::No) && !self.supervisor.called_by_own_worker() {
+        if self.supervisor.wait_ended(Wait::No) {
             self.join_threads();
         }
         Report { left_behind: self.supervisor.not_ended(), ..self.report() }
     }
 
-    /// Waits for threads that have nothing more to do.
+    /// Waits for threads that have nothing more to do but to free their stage, whose `Drop` may be what calls here.
     fn join_threads(&self) {
-        for thread in self.threads.lock().drain(..) {
+        let own = std::thread::current().id();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
             // A worker's panic was caught where it happened; there is nothing more to learn here.
             let _ = thread.join();
         }

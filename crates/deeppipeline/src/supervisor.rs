@@ -5,6 +5,7 @@
 use crate::buffer::{Arrival, Buffer, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
+use crate::executor::{catch_panic, free};
 use crate::graph::Graph;
 use crate::ledger::Ledger;
 use crate::report::{Outcome, Report, StageReport};
@@ -53,6 +54,11 @@ impl Phase {
             (_, Event::AllEnded) => Phase::Stopped,
             (phase, _) => phase,
         }
+    }
+
+    /// Whether a source is still asked for samples.
+    fn wants_samples(self) -> bool {
+        matches!(self, Phase::Starting | Phase::Running)
     }
 }
 
@@ -130,7 +136,6 @@ struct Control {
     workers: Vec<WorkerPhase>,
     aborted: bool,
     failure: Option<Arc<Failure>>,
-    source_wanted: bool,
     close_source: Option<Arc<Closer>>,
     up_since: Option<Instant>,
     ended_at: Option<Instant>,
@@ -168,7 +173,6 @@ impl<V> Supervisor<V> {
                 workers: vec![WorkerPhase::SettingUp; seats.len()],
                 aborted: false,
                 failure: None,
-                source_wanted: true,
                 close_source: None,
                 up_since: None,
                 ended_at: None,
@@ -204,7 +208,7 @@ impl<V> Supervisor<V> {
         let wake_source = {
             let mut control = self.control.lock();
             control.phase = control.phase.after(Event::Close);
-            control.stop_source()
+            control.close_source.clone()
         };
         if self.graph.source {
             call(wake_source);
@@ -220,10 +224,10 @@ impl<V> Supervisor<V> {
             let mut control = self.control.lock();
             control.aborted |= control.phase != Phase::Stopped;
             control.phase = control.phase.after(Event::Halt);
-            control.stop_source()
+            control.close_source.clone()
         };
         for buffer in &self.buffers {
-            drop(buffer.discard());
+            buffer.discard().into_iter().for_each(free);
         }
         call(wake_source);
         self.changed.notify_all();
@@ -232,12 +236,13 @@ impl<V> Supervisor<V> {
     /// Waits until every `setup` has succeeded, or something has failed and every worker has ended.
     pub fn wait_up(&self, wait: Wait) -> Startup {
         let mut control = self.control.lock();
+        let mut patient = true;
         loop {
             match (control.up_since, control.phase) {
                 (Some(_), _) => return Startup::Up,
                 (None, Phase::Stopped) => return Startup::Failed,
-                (None, _) if !self.wait_for_change(&mut control, wait) => return Startup::TimedOut,
-                (None, _) => {}
+                (None, _) if !patient => return Startup::TimedOut,
+                (None, _) => patient = self.wait_for_change(&mut control, wait),
             }
         }
     }
@@ -295,7 +300,7 @@ impl<V> Supervisor<V> {
     /// Whether the source has been asked to end and has not ended yet.
     pub fn source_should_end(&self) -> bool {
         let control = self.control.lock();
-        self.graph.source && !control.source_wanted && control.workers.last() != Some(&WorkerPhase::Ended)
+        self.graph.source && !control.phase.wants_samples() && control.workers.last() != Some(&WorkerPhase::Ended)
     }
 
     /// The failure that stopped the pipeline, with a report of this moment.
@@ -381,7 +386,7 @@ impl<V> Supervisor<V> {
     }
 
     pub(crate) fn source_wanted(&self) -> bool {
-        self.control.lock().source_wanted
+        self.control.lock().phase.wants_samples()
     }
 
     /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
@@ -408,7 +413,11 @@ impl<V> Supervisor<V> {
         let before = control.workers[index];
         let now = before.after(event);
         control.workers[index] = now;
-        if now == WorkerPhase::Up && control.workers.iter().all(|w| *w == WorkerPhase::Up) {
+        // What was aborted while it started never comes up, even if the last `setup` still succeeds.
+        if now == WorkerPhase::Up
+            && control.phase != Phase::Halting
+            && control.workers.iter().all(|w| *w == WorkerPhase::Up)
+        {
             control.phase = control.phase.after(Event::AllUp);
             control.up_since = Some(self.clock.now());
         }
@@ -443,27 +452,24 @@ impl<V> Supervisor<V> {
             let mut control = self.control.lock();
             control.phase = control.phase.after(Event::Halt);
             control.failure.get_or_insert_with(|| Arc::new(failure));
-            control.stop_source()
+            control.close_source.clone()
         };
         for buffer in &self.buffers[..discarded] {
-            drop(buffer.discard());
+            buffer.discard().into_iter().for_each(free);
         }
         call(wake_source);
         self.changed.notify_all();
     }
 }
 
-impl Control {
-    /// Asks the source to end, and hands back what wakes it.
-    fn stop_source(&mut self) -> Option<Arc<Closer>> {
-        self.source_wanted = false;
-        self.close_source.clone()
-    }
-}
-
-/// Wakes the source, outside of every lock.
+/// Wakes the source, outside of every lock. A closer that panics has no caller who could make use of it.
 fn call(closer: Option<Arc<Closer>>) {
-    if let Some(close) = closer {
-        close();
+    if let Some(close) = closer
+        && let Err(panic) = catch_panic(|| {
+            close();
+            Ok(())
+        })
+    {
+        tracing::error!("waking the source: {panic}");
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::buffer::{Arrival, Push, Take, Wait};
 use crate::error::{BoxError, Doing, Failure};
+use crate::executor::{catch_panic, free};
 use crate::graph::OnError;
 use crate::intake::Input;
 use crate::ledger::Fate;
@@ -157,7 +158,7 @@ impl<V> Worker<V> {
                     Seat::Source => self.give_up(),
                     Seat::Stage(index) => match self.take(index, wait) {
                         Some(Take::Ready { input, superseded }) => {
-                            drop(superseded);
+                            superseded.into_iter().for_each(free);
                             return self.run(index, input);
                         }
                         Some(Take::Drained) => {
@@ -223,7 +224,7 @@ impl<V> Worker<V> {
             Done::Gave(Give::Skip) => Ending::Skipped,
             Done::Gave(Give::One(value)) => {
                 // `Forever` never comes back with the value.
-                let _ = self.give(value, Part::Whole, Wait::Forever);
+                free(self.give(value, Part::Whole, Wait::Forever));
                 Ending::Returned
             }
             Done::Gave(Give::Many(values)) => self.give_many(values),
@@ -231,16 +232,18 @@ impl<V> Worker<V> {
         self.settle(ending)
     }
 
-    fn give_many(&mut self, values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
-        if self.is_end_stage() {
-            return Ending::Returned;
-        }
+    fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
+        let ending = if self.is_end_stage() { Ending::Returned } else { self.give_each(&mut *values) };
+        free(values);
+        ending
+    }
+
+    fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
         let mut ending = Ending::Skipped;
-        let mut values = values;
         loop {
-            match crate::executor::catch_panic(|| Ok(values.next())) {
+            match catch_panic(|| Ok(values.next())) {
                 Ok(Some(value)) => {
-                    let _ = self.give(value, Part::OfMany, Wait::Forever);
+                    free(self.give(value, Part::OfMany, Wait::Forever));
                     ending = Ending::Returned;
                 }
                 Ok(None) => return ending,
@@ -426,5 +429,8 @@ impl<V> Drop for Worker<V> {
         };
         self.fail(doing, sample, "its worker ended too early".into());
         self.supervisor.advance(self.seat, WorkerEvent::TornDown);
+        if self.supervisor.called_by_own_worker() {
+            leave_job();
+        }
     }
 }

@@ -24,6 +24,17 @@ pub(crate) fn make_call<V>(body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
     }
 }
 
+/// Frees a user's value. A `Drop` that panics is logged and goes no further: it says nothing about a sample, and
+/// must not keep a worker from ending.
+pub(crate) fn free<T>(value: T) {
+    if let Err(panic) = catch_panic(|| {
+        drop(value);
+        Ok(())
+    }) {
+        tracing::error!("freeing a value: {panic}");
+    }
+}
+
 /// Runs the user's code; a panic becomes a [`StagePanic`].
 pub(crate) fn catch_panic<T>(user_code: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
     // After a panic the stage is only torn down or, under `on_error` skip, called again: what it sees of itself is

@@ -254,12 +254,16 @@ impl Actor {
         match &mut self.state {
             State::Calling(..) | State::Ended => false,
             State::Giving(values, part, ending) => {
-                let before = values.len();
-                while let Some(value) = values.pop_front() {
-                    if let Err(value) = self.worker.give(value, *part, Wait::No) {
-                        values.push_front(value);
-                        return values.len() < before;
-                    }
+                // One at a time: between two parts an idle stage takes what it was given.
+                if let Some(value) = values.pop_front() {
+                    let given = self.worker.give(value, *part, Wait::No);
+                    return match given {
+                        Ok(_) => true,
+                        Err(value) => {
+                            values.push_front(value);
+                            false
+                        }
+                    };
                 }
                 let ending = std::mem::replace(ending, Ending::Returned);
                 self.worker.settle(ending);

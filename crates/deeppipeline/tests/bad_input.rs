@@ -1,0 +1,135 @@
+//! What makes a pipeline invalid is said before anything starts, with what was got and what is wanted.
+
+use deeppipeline::engine::{Graph, Node, Supervisor};
+use deeppipeline::{Builder, GraphError, Intake, OnError, Options, Overflow, Pipeline, StartError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn refusal<I, T>(builder: Builder<I, T>) -> String {
+    match builder.start() {
+        Err(StartError::Graph(error)) => error.to_string(),
+        Err(other) => panic!("refused for another reason: {other}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
+
+#[test]
+fn no_stages() {
+    assert_eq!(refusal(Pipeline::<u32>::builder()), "stages is empty: a pipeline needs at least one stage");
+}
+
+#[test]
+fn a_list_of_another_length_says_both_lengths() {
+    let pipeline = Pipeline::builder().buffer_size([1, 2, 3]).stage(|x: u32| x).end_stage(|_: u32| {});
+    assert_eq!(
+        refusal(pipeline),
+        "buffer_size has 3 sizes, but the pipeline has 2 stages (the end stage counts): give one size per stage, or a \
+         single number for all"
+    );
+}
+
+#[test]
+fn a_buffer_of_size_zero_names_its_stage() {
+    let all = Pipeline::builder().buffer_size(0).end_stage(|_: u32| {});
+    assert_eq!(refusal(all), "buffer_size of stage \"closure\" is 0, but must be at least 1");
+    let one = Pipeline::builder()
+        .buffer_size(vec![1, 0])
+        .stage(|x: u32| x)
+        .end_stage(|_: u32| {})
+        .options(Options::new().name("show"));
+    assert_eq!(refusal(one), "buffer_size of stage \"show\" is 0, but must be at least 1");
+}
+
+#[test]
+fn latest_with_an_explicit_policy_that_keeps_old_samples() {
+    for (overflow, name) in [(Overflow::Block, "block"), (Overflow::DropNewest, "drop_newest")] {
+        let pipeline =
+            Pipeline::builder().stage_latest(|_: u32| {}).options(Options::new().name("detect").overflow(overflow));
+        assert_eq!(
+            refusal(pipeline),
+            format!(
+                "stage \"detect\" takes latest, which implies overflow \"drop_oldest\", but its overflow is set to \
+                 \"{name}\": leave one of the two out"
+            )
+        );
+    }
+}
+
+#[test]
+fn latest_with_the_policy_it_implies_is_accepted() {
+    let pipeline = Pipeline::builder()
+        .stage_latest(|_: u32| {})
+        .options(Options::new().overflow(Overflow::DropOldest))
+        .start()
+        .unwrap();
+    assert_eq!(pipeline.setstop().unwrap().stages[0].overflow, Overflow::DropOldest);
+}
+
+#[test]
+fn options_before_any_stage() {
+    let pipeline = Pipeline::builder().options(Options::new().name("early")).end_stage(|_: u32| {});
+    assert_eq!(
+        refusal(pipeline),
+        "options() was called before any stage was added: it configures the stage added just before it"
+    );
+}
+
+#[test]
+fn a_source_after_a_stage() {
+    let pipeline = Pipeline::<u32>::builder().stage(|x: u32| x).source(0..3_u32).end_stage(|_: u32| {});
+    assert_eq!(refusal(pipeline), "source() was called after a stage was added: name the source first");
+}
+
+#[test]
+fn an_unknown_overflow_lists_the_known_ones() {
+    let error = "drop".parse::<Overflow>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "overflow is \"drop\", but must be one of \"drop_oldest\", \"drop_newest\", \"block\""
+    );
+    for policy in Overflow::ALL {
+        assert_eq!(policy.to_string().parse(), Ok(policy));
+    }
+}
+
+#[test]
+fn nothing_is_made_of_a_pipeline_that_is_refused() {
+    let made = Arc::new(AtomicBool::new(false));
+    let make = Arc::clone(&made);
+    let pipeline = Pipeline::builder().buffer_size([1, 1]).stage_made_by(move || {
+        make.store(true, Ordering::SeqCst);
+        Ok(Nothing)
+    });
+    refusal(pipeline);
+    assert!(!made.load(Ordering::SeqCst));
+
+    struct Nothing;
+    impl deeppipeline::Stage for Nothing {
+        type Input = u32;
+        type Output = u32;
+        fn stage_run(&mut self, x: u32) -> Result<deeppipeline::Give<u32>, deeppipeline::BoxError> {
+            Ok(deeppipeline::Give::One(x))
+        }
+    }
+}
+
+#[test]
+fn a_simulation_and_the_engine_refuse_the_same() {
+    assert_eq!(Pipeline::<u32>::builder().simulate().err(), Some(GraphError::NoStages));
+    assert_eq!(Supervisor::<u32>::new(Graph::default()).err(), Some(GraphError::NoStages));
+    let node = Node { intake: Intake::Latest, overflow: Some(Overflow::Block), ..Node::new("detect") };
+    let graph = Graph { stages: vec![node], ..Graph::default() };
+    assert!(matches!(Supervisor::<u32>::new(graph), Err(GraphError::OverflowAgainstIntake { .. })));
+}
+
+#[test]
+fn later_options_add_to_earlier_ones() {
+    let pipeline = Pipeline::builder()
+        .end_stage(|_: u32| {})
+        .options(Options::new().name("show").overflow(Overflow::Block))
+        .options(Options::new().on_error(OnError::Skip))
+        .start()
+        .unwrap();
+    let report = pipeline.setstop().unwrap();
+    assert_eq!((report.stages[0].name.as_str(), report.stages[0].overflow), ("show", Overflow::Block));
+}

@@ -1,0 +1,139 @@
+//! What a case says.
+
+use deeppipeline::{BufferSize, Intake, OnError, Overflow};
+use std::time::Duration;
+
+/// A pipeline, its inputs, and when what happens.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) stages: Vec<StageSpec>,
+    pub(crate) overflow: Overflow,
+    pub(crate) buffer_size: BufferSize,
+    pub(crate) input: Input,
+    /// When the workers come up.
+    pub(crate) up_after: Duration,
+    /// When `setstop` is called; otherwise after the last put, or never where there is a source.
+    pub(crate) stop_at: Option<Duration>,
+}
+
+/// Where the samples 1, 2, 3, … come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    /// Put at these times.
+    Puts(Vec<Duration>),
+    /// From a source that takes that long for each of so many, and then ends or fails.
+    Source { samples: i64, each: Duration, fails: bool },
+}
+
+/// One stage.
+#[derive(Debug, Clone)]
+pub(crate) struct StageSpec {
+    pub(crate) name: String,
+    pub(crate) does: Does,
+    pub(crate) takes: Duration,
+    pub(crate) intake: Intake,
+    pub(crate) overflow: Option<Overflow>,
+    pub(crate) on_error: OnError,
+}
+
+/// What a stage does with a sample. A list counts as the sum of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Does {
+    Identity,
+    Double,
+    SkipEven,
+    /// Gives back that many: 10·x + 1, 10·x + 2, …
+    Many(i64),
+    /// Like `Many(4)`, but the iterator panics after two.
+    BrokenMany,
+    FailOn(i64),
+    PanicOn(i64),
+    /// Skips all, and gives them all at the end.
+    HoldUntilFinish,
+    /// Identity, and then gives −1, −2, … so many at the end.
+    FinishGives(i64),
+    FailInSetup,
+    FailInFinish,
+    FailInTeardown,
+}
+
+pub(crate) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// A stage that does that in so many milliseconds.
+pub(crate) fn stage(name: &str, does: Does, takes: u64) -> StageSpec {
+    StageSpec {
+        name: name.to_owned(),
+        does,
+        takes: ms(takes),
+        intake: Intake::Single,
+        overflow: None,
+        on_error: OnError::Stop,
+    }
+}
+
+impl StageSpec {
+    pub(crate) fn latest(self) -> Self {
+        StageSpec { intake: Intake::Latest, ..self }
+    }
+
+    pub(crate) fn all(self) -> Self {
+        StageSpec { intake: Intake::All, ..self }
+    }
+
+    pub(crate) fn overflow(self, overflow: Overflow) -> Self {
+        StageSpec { overflow: Some(overflow), ..self }
+    }
+
+    pub(crate) fn skip_errors(self) -> Self {
+        StageSpec { on_error: OnError::Skip, ..self }
+    }
+}
+
+/// A chain with buffers of two that drop the oldest.
+pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
+    Case {
+        stages: stages.into_iter().collect(),
+        overflow: Overflow::DropOldest,
+        buffer_size: BufferSize::default(),
+        input: Input::Puts(Vec::new()),
+        up_after: Duration::ZERO,
+        stop_at: None,
+    }
+}
+
+impl Case {
+    /// So many puts, one every so many milliseconds, the first at once.
+    pub(crate) fn puts(self, count: u64, every: u64) -> Self {
+        Case { input: Input::Puts((0..count).map(|i| ms(i * every)).collect()), ..self }
+    }
+
+    pub(crate) fn source(self, samples: i64, each: u64) -> Self {
+        Case { input: Input::Source { samples, each: ms(each), fails: false }, ..self }
+    }
+
+    pub(crate) fn failing_source(self, samples: i64, each: u64) -> Self {
+        Case { input: Input::Source { samples, each: ms(each), fails: true }, ..self }
+    }
+
+    pub(crate) fn overflow(self, overflow: Overflow) -> Self {
+        Case { overflow, ..self }
+    }
+
+    pub(crate) fn buffer_size(self, size: impl Into<BufferSize>) -> Self {
+        Case { buffer_size: size.into(), ..self }
+    }
+
+    pub(crate) fn up_after(self, milliseconds: u64) -> Self {
+        Case { up_after: ms(milliseconds), ..self }
+    }
+
+    pub(crate) fn stop_at(self, milliseconds: u64) -> Self {
+        Case { stop_at: Some(ms(milliseconds)), ..self }
+    }
+
+    pub(crate) fn has_source(&self) -> bool {
+        matches!(self.input, Input::Source { .. })
+    }
+}

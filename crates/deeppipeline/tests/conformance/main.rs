@@ -1,0 +1,15 @@
+//! The contract as data: every case runs on every executor and must come out the same.
+//!
+//! A case names stages, policies, inputs and virtual durations, and says what comes out. The simulated executor decides
+//! the order in which things happen; every other executor is made to follow that order step by step and must show the
+//! same ledger after each step. Another executor is one more file beside `threads.rs`.
+
+mod case;
+mod cases;
+mod outcome;
+mod random;
+mod simulated;
+mod stages;
+#[path = "../support/mod.rs"]
+mod support;
+mod threads;

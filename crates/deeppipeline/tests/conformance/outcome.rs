@@ -1,0 +1,50 @@
+//! What a case looks at, in words: the report, the failure, and the end stage's values.
+
+use deeppipeline::{Report, SampleId, StageError};
+use std::fmt::Write;
+
+/// How many dropped numbers every executor remembers.
+const REMEMBERED: usize = 16;
+
+/// The whole outcome, a line for the values, one for the pipeline, and one for each stage.
+pub(crate) fn describe(values: &[(SampleId, i64)], failure: Option<&StageError>, report: &Report) -> String {
+    let values: Vec<String> = values.iter().map(|(id, x)| format!("{id}={x}")).collect();
+    let mut text = format!("values: {}\n", values.join(" "));
+    if let Some(failure) = failure {
+        let _ = writeln!(text, "{failure}");
+    }
+    text + &ledger(report)
+}
+
+/// Every counter that is not zero.
+pub(crate) fn ledger(report: &Report) -> String {
+    let mut text = format!("{}\n", report.outcome);
+    for stage in &report.stages {
+        let (buffer, counts) = (&stage.buffer, &stage.counts);
+        let counters = [
+            ("entered", buffer.entered),
+            ("taken", buffer.taken),
+            ("oldest", buffer.dropped_oldest),
+            ("newest", buffer.dropped_newest),
+            ("superseded", buffer.superseded),
+            ("discarded", buffer.discarded),
+            ("waiting", buffer.waiting),
+            ("used", counts.used),
+            ("absorbed", counts.absorbed),
+            ("skipped", counts.skipped),
+            ("failed", counts.failed),
+            ("in hand", counts.in_hand),
+            ("gave", counts.gave),
+        ];
+        let counters = counters.iter().filter(|(_, count)| *count > 0);
+        let counters: Vec<String> = counters.map(|(name, count)| format!("{count} {name}")).collect();
+        let _ = write!(text, "{}: {}", stage.name, counters.join(", "));
+        let dropped = buffer.last_dropped.iter().skip(buffer.last_dropped.len().saturating_sub(REMEMBERED));
+        let dropped: Vec<String> = dropped.map(SampleId::to_string).collect();
+        if !dropped.is_empty() {
+            let _ = write!(text, "; dropped {}", dropped.join(" "));
+        }
+        text.push('\n');
+    }
+    text
+}

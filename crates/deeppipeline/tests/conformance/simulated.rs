@@ -1,0 +1,138 @@
+//! The simulated executor: decides the order of events.
+
+use crate::case::{Case, Input};
+use crate::outcome::describe;
+use crate::stages::{Log, Logic, Numbers};
+use deeppipeline::{BoxError, Builder, Event, Give, Intake, Options, Pipeline, Report, Simulation, Source, Stage};
+
+/// What happened, and the ledger right after it.
+pub(crate) struct Moment {
+    pub(crate) event: Event,
+    pub(crate) report: Report,
+}
+
+/// One run from start to end.
+pub(crate) struct Run {
+    pub(crate) moments: Vec<Moment>,
+    pub(crate) outcome: String,
+}
+
+pub(crate) fn run(case: &Case) -> Run {
+    let log = Log::default();
+    match &case.input {
+        Input::Puts(times) => {
+            let mut simulation = build(case, &log, Pipeline::builder());
+            for (at, x) in times.iter().zip(1..) {
+                simulation.put_at(*at, x);
+            }
+            run_through(simulation, case, &log)
+        }
+        Input::Source { samples, each, fails } => {
+            let numbers = Numbers { given: 0, samples: *samples, fails: *fails };
+            let mut simulation = build(case, &log, Pipeline::builder().source(numbers));
+            simulation.takes("source", *each);
+            run_through(simulation, case, &log)
+        }
+    }
+}
+
+fn build<I>(case: &Case, log: &Log, builder: Builder<I, i64>) -> Simulation<I> {
+    let mut builder = builder.overflow(case.overflow).buffer_size(case.buffer_size.clone());
+    for (index, spec) in case.stages.iter().enumerate() {
+        let logic = Logic::new(&spec.name, spec.does, index + 1 == case.stages.len(), log);
+        builder = match spec.intake {
+            Intake::Single => builder.stage(One(logic)),
+            Intake::Latest => builder.stage_latest(One(logic)),
+            Intake::All => builder.stage_all(List(logic)),
+            other => panic!("no stage takes {other} yet"),
+        };
+        let mut options = Options::new().name(&spec.name).on_error(spec.on_error);
+        if let Some(overflow) = spec.overflow {
+            options = options.overflow(overflow);
+        }
+        builder = builder.options(options);
+    }
+    let mut simulation = builder.simulate().unwrap();
+    simulation.up_after(case.up_after);
+    for spec in &case.stages {
+        simulation.takes(&spec.name, spec.takes);
+    }
+    if let Some(at) = case.stop_at {
+        simulation.setstop_at(at);
+    }
+    simulation
+}
+
+fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Log) -> Run {
+    let mut moments = Vec::new();
+    while let Some(event) = simulation.step() {
+        let report = simulation.report();
+        assert!(report.balances(), "after {event:?} in {case:#?}\n{report:#?}");
+        moments.push(Moment { event, report });
+    }
+    let (failure, report) = match simulation.run() {
+        Ok(report) => (None, report),
+        Err(failure) => {
+            let report = failure.report().clone();
+            (Some(failure), report)
+        }
+    };
+    assert!(log.every_teardown_ran(), "{case:#?}");
+    Run { moments, outcome: describe(&log.values(), failure.as_ref(), &report) }
+}
+
+/// A stage that gets one sample.
+struct One(Logic);
+
+impl Stage for One {
+    type Input = i64;
+    type Output = i64;
+
+    fn setup(&mut self) -> Result<(), BoxError> {
+        self.0.setup()
+    }
+
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        self.0.stage_run(x)
+    }
+
+    fn finish(&mut self) -> Result<Give<i64>, BoxError> {
+        self.0.finish()
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        self.0.teardown()
+    }
+}
+
+/// A stage that gets a list.
+struct List(Logic);
+
+impl Stage for List {
+    type Input = Vec<i64>;
+    type Output = i64;
+
+    fn setup(&mut self) -> Result<(), BoxError> {
+        self.0.setup()
+    }
+
+    fn stage_run(&mut self, list: Vec<i64>) -> Result<Give<i64>, BoxError> {
+        self.0.stage_run(list.iter().sum())
+    }
+
+    fn finish(&mut self) -> Result<Give<i64>, BoxError> {
+        self.0.finish()
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        self.0.teardown()
+    }
+}
+
+impl Source for Numbers {
+    type Item = i64;
+
+    fn source_next(&mut self) -> Result<Option<i64>, BoxError> {
+        Numbers::source_next(self)
+    }
+}

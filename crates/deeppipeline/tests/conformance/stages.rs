@@ -1,0 +1,116 @@
+//! The named stages, the same code for every executor, and what they leave behind for the case to look at.
+
+use crate::case::Does;
+use deeppipeline::{BoxError, Give, SampleId, current_sample};
+use std::sync::{Arc, Mutex};
+
+/// What the stages of one run did.
+#[derive(Clone, Default)]
+pub(crate) struct Log {
+    values: Arc<Mutex<Vec<(SampleId, i64)>>>,
+    set_up: Arc<Mutex<Vec<String>>>,
+    torn_down: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    /// What the end stage got, in order.
+    pub(crate) fn values(&self) -> Vec<(SampleId, i64)> {
+        self.values.lock().unwrap().clone()
+    }
+
+    /// Each stage whose setup succeeded was torn down, once.
+    pub(crate) fn every_teardown_ran(&self) -> bool {
+        let mut set_up = self.set_up.lock().unwrap().clone();
+        let mut torn_down = self.torn_down.lock().unwrap().clone();
+        set_up.sort();
+        torn_down.sort();
+        set_up == torn_down
+    }
+}
+
+/// A stage at work.
+pub(crate) struct Logic {
+    name: String,
+    does: Does,
+    is_end: bool,
+    held: Vec<i64>,
+    log: Log,
+}
+
+impl Logic {
+    pub(crate) fn new(name: &str, does: Does, is_end: bool, log: &Log) -> Self {
+        Logic { name: name.to_owned(), does, is_end, held: Vec::new(), log: log.clone() }
+    }
+
+    pub(crate) fn setup(&mut self) -> Result<(), BoxError> {
+        if self.does == Does::FailInSetup {
+            return Err("no model".into());
+        }
+        self.log.set_up.lock().unwrap().push(self.name.clone());
+        Ok(())
+    }
+
+    pub(crate) fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        if self.is_end {
+            let sample = current_sample().expect("a stage runs on a sample");
+            self.log.values.lock().unwrap().push((sample.id, x));
+        }
+        match self.does {
+            Does::Double => Ok(Give::One(2 * x)),
+            Does::SkipEven if x % 2 == 0 => Ok(Give::Skip),
+            Does::Many(n) => Ok(Give::many((1..=n).map(move |i| 10 * x + i))),
+            Does::BrokenMany => Ok(Give::many((1..=4).map(move |i| match i {
+                1 | 2 => 10 * x + i,
+                _ => panic!("broken iterator"),
+            }))),
+            Does::FailOn(bad) if x == bad => Err(format!("{x} is bad").into()),
+            Does::PanicOn(bad) if x == bad => panic!("{x} is very bad"),
+            Does::HoldUntilFinish => {
+                self.held.push(x);
+                Ok(Give::Skip)
+            }
+            Does::Identity
+            | Does::SkipEven
+            | Does::FailOn(_)
+            | Does::PanicOn(_)
+            | Does::FinishGives(_)
+            | Does::FailInSetup
+            | Does::FailInFinish
+            | Does::FailInTeardown => Ok(Give::One(x)),
+        }
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<Give<i64>, BoxError> {
+        match self.does {
+            Does::HoldUntilFinish => Ok(Give::many(std::mem::take(&mut self.held))),
+            Does::FinishGives(n) => Ok(Give::many((1..=n).map(|i| -i))),
+            Does::FailInFinish => Err("cannot finish".into()),
+            _ => Ok(Give::Skip),
+        }
+    }
+
+    pub(crate) fn teardown(&mut self) -> Result<(), BoxError> {
+        self.log.torn_down.lock().unwrap().push(self.name.clone());
+        match self.does {
+            Does::FailInTeardown => Err("cannot close".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The samples 1, 2, 3, …
+pub(crate) struct Numbers {
+    pub(crate) given: i64,
+    pub(crate) samples: i64,
+    pub(crate) fails: bool,
+}
+
+impl Numbers {
+    pub(crate) fn source_next(&mut self) -> Result<Option<i64>, BoxError> {
+        if self.given == self.samples {
+            return if self.fails { Err("camera unplugged".into()) } else { Ok(None) };
+        }
+        self.given += 1;
+        Ok(Some(self.given))
+    }
+}

@@ -1,0 +1,135 @@
+//! The two calls of a worker, for those who drive them themselves.
+
+use deeppipeline::engine::{Call, Done, Graph, Input, Node, Supervisor, Wait, Worker};
+use deeppipeline::{Give, OnError, Outcome, Overflow, SOURCE, current_sample};
+use std::task::Poll;
+
+fn two_stages(overflow: Overflow) -> Graph {
+    Graph { stages: vec![Node::new("first"), Node::new("second")], buffer_size: 1.into(), overflow, ..Graph::default() }
+}
+
+/// Brings up all workers on this thread.
+fn bring_up(workers: &mut [Worker<u32>]) {
+    for worker in workers {
+        assert!(matches!(worker.try_next(), Poll::Ready(Some(Call::Setup))));
+        worker.done(Done::Gave(Give::Skip));
+    }
+}
+
+/// Makes every call of a worker that gives back what it gets.
+fn run_to_the_end(worker: &mut Worker<u32>) {
+    while let Some(call) = worker.next() {
+        worker.done(Done::Gave(match call {
+            Call::StageRun(Input::One(sample)) => Give::One(sample.value),
+            _ => Give::Skip,
+        }));
+    }
+}
+
+#[test]
+fn dropped_at_any_moment_makes_its_stage_fail_and_nothing_waits_for_it() {
+    for calls in 0..4 {
+        for dropped in 0..2 {
+            let (supervisor, mut workers) = Supervisor::<u32>::new(two_stages(Overflow::Block)).unwrap();
+            supervisor.put(1, Wait::No).unwrap();
+            let mut gone = workers.remove(dropped);
+            let mut stays = workers.remove(0);
+            std::thread::scope(|scope| {
+                scope.spawn(move || run_to_the_end(&mut stays));
+                let puts = scope.spawn(|| {
+                    // One of these waits for room when the worker goes.
+                    (2..10).try_for_each(|x| supervisor.put(x, Wait::Forever).map(drop))
+                });
+                // Setup, stage_run, and the next stage_run, the last of them never answered.
+                for call in 0..calls {
+                    let asked = gone.next();
+                    if call + 1 < calls
+                        && let Some(Call::StageRun(Input::One(sample))) = asked
+                    {
+                        gone.done(Done::Gave(Give::One(sample.value)));
+                    } else if call + 1 < calls {
+                        gone.done(Done::Gave(Give::Skip));
+                    }
+                }
+                drop(gone);
+                assert!(puts.join().unwrap().is_err(), "{calls} {dropped}");
+            });
+            assert!(supervisor.wait_ended(Wait::No));
+            let report = supervisor.report();
+            assert!(report.balances(), "{calls} {dropped} {report:#?}");
+            assert_eq!(report.outcome, Outcome::Failed);
+            let failure = supervisor.failure().unwrap();
+            assert_eq!(failure.stage(), ["first", "second"][dropped]);
+            assert_eq!(failure.cause().to_string(), "its worker ended too early");
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_dropped_its_worker_may_put_again() {
+    let (supervisor, mut workers) = Supervisor::<u32>::new(two_stages(Overflow::Block)).unwrap();
+    bring_up(&mut workers);
+    drop(workers);
+    assert!(!supervisor.called_by_own_worker());
+}
+
+#[test]
+fn a_dropped_source_ends_like_one_that_failed() {
+    let graph = Graph { source: true, stages: vec![Node::new("end")], ..Graph::default() };
+    let (supervisor, mut workers) = Supervisor::<u32>::new(graph).unwrap();
+    bring_up(&mut workers);
+    let mut source = workers.pop().unwrap();
+    assert!(matches!(source.next(), Some(Call::SourceNext)));
+    source.done(Done::Gave(Give::One(5)));
+    assert!(matches!(source.next(), Some(Call::SourceNext)));
+    drop(source);
+    run_to_the_end(&mut workers[0]);
+    assert!(supervisor.wait_ended(Wait::No));
+    assert_eq!(supervisor.failure().unwrap().stage(), SOURCE);
+    assert_eq!(supervisor.report().stages[0].counts.used, 1, "what came before flows out");
+}
+
+#[test]
+fn next_without_done_counts_as_a_failed_call() {
+    let mut graph = two_stages(Overflow::Block);
+    graph.stages[0].on_error = OnError::Skip;
+    let (supervisor, mut workers) = Supervisor::<u32>::new(graph).unwrap();
+    bring_up(&mut workers);
+    supervisor.put(1, Wait::No).unwrap_err();
+    std::thread::scope(|scope| scope.spawn(|| supervisor.put(1, Wait::No).map(drop)).join().unwrap()).unwrap();
+    assert!(matches!(workers[0].try_next(), Poll::Ready(Some(Call::StageRun(_)))));
+    assert_eq!(current_sample().unwrap().id.number, 1);
+    assert!(workers[0].try_next().is_pending());
+    let report = supervisor.report();
+    assert_eq!((report.stages[0].counts.failed, report.stages[0].counts.in_hand), (1, 0));
+}
+
+#[test]
+fn the_calls_of_a_worker_in_order() {
+    let (supervisor, mut workers) = Supervisor::<u32>::new(two_stages(Overflow::Block)).unwrap();
+    let mut second = workers.pop().unwrap();
+    let mut first = workers.pop().unwrap();
+    assert!(matches!(first.next(), Some(Call::Setup)));
+    assert!(supervisor.called_by_own_worker());
+    first.done(Done::Gave(Give::Skip));
+    assert!(first.try_next().is_pending(), "the other is not up");
+    assert_eq!(supervisor.not_up(), ["second"]);
+    assert!(matches!(second.next(), Some(Call::Setup)));
+    second.done(Done::Gave(Give::Skip));
+    assert!(first.try_next().is_pending(), "nothing was put");
+    supervisor.close();
+    assert!(matches!(first.next(), Some(Call::Finish)));
+    first.done(Done::Gave(Give::many([7])));
+    assert!(matches!(first.next(), Some(Call::Teardown)));
+    assert!(matches!(second.next(), Some(Call::StageRun(Input::One(sample))) if sample.value == 7));
+    second.done(Done::Gave(Give::Skip));
+    first.done(Done::Gave(Give::Skip));
+    assert!(first.next().is_none());
+    assert_eq!(supervisor.not_ended(), ["second"]);
+    assert!(matches!(second.next(), Some(Call::Finish)));
+    second.done(Done::Gave(Give::Skip));
+    assert!(matches!(second.next(), Some(Call::Teardown)));
+    second.done(Done::Gave(Give::Skip));
+    assert!(second.next().is_none() && second.next().is_none());
+    assert!(supervisor.wait_ended(Wait::No));
+}
