@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import types
@@ -34,7 +35,9 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
                 worker.done(result)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if worker.fail(error):
-                logger.warning("stage %r skipped a sample after an error", worker.name, exc_info=error)
+                # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
+                with contextlib.suppress(Exception):
+                    logger.warning("stage %r skipped a sample after an error", worker.name, exc_info=error)
             elif source is not None:
                 source.wake()
         call = arguments = result = None  # nor is it while waiting for the next

@@ -81,7 +81,8 @@ class Pipeline:
         except BaseException:
             self._abort(engine)
             raise
-        if came_up == "failed":
+        if came_up == "failed" or self._aborted:
+            engine.wait_ended(GRACE)
             self._outcome(engine)
             raise StartError("the pipeline was aborted while it was starting")
         if came_up == "timeout":
@@ -246,15 +247,19 @@ class Pipeline:
 
     def _flow_out(self, engine: _engine.Engine, deadline: float) -> None:
         """Waits until every worker has ended; aborts after the deadline."""
-        while not engine.wait_ended(min(NOTE_EVERY, max(0.0, deadline - time.monotonic()))):
+        while not engine.wait_ended(self._patience(deadline)):
+            if self._aborted:
+                return  # what is still busy is left behind
             waiting_for = ", ".join(engine.not_ended())
             if time.monotonic() >= deadline:
                 logger.warning("not drained in time, aborting; still busy: %s", waiting_for)
                 self._abort(engine)
-            if self._aborted:
-                engine.wait_ended(GRACE)
                 return
             logger.info("waiting for %s", waiting_for)
+
+    def _patience(self, deadline: float) -> float:
+        """How long to wait before looking again."""
+        return min(GRACE if self._aborted else NOTE_EVERY, max(0.0, deadline - time.monotonic()))
 
     def _wake_source(self, engine: _engine.Engine) -> None:
         if self._source is not None and engine.source_should_end():

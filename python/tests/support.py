@@ -61,6 +61,18 @@ class Pass(Stage):
 class Show(Stage):
     def stage_run(self, x):
         print("shown", x, flush=True)
+
+def ready_when_main_is_in(*names):
+    # Says so as soon as the main thread is in a function of one of these names.
+    def look():
+        while True:
+            frame = sys._current_frames()[threading.main_thread().ident]
+            while frame is not None:
+                if frame.f_code.co_name in names:
+                    print("ready", flush=True)
+                    return
+                frame = frame.f_back
+    threading.Thread(target=look, daemon=True).start()
 """
 
 

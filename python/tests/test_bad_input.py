@@ -198,7 +198,11 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         "an object with __iter__: it must be called first",
     ),
     ("run without a source", lambda: Pipeline([Pass()]).run(), "run needs a source: run(source), or Pipeline(source="),
-    ("two sources", lambda: Pipeline([Pass()], source=[1]).run([2]), "run got a source, but the pipeline has one already"),
+    (
+        "two sources",
+        lambda: Pipeline([Pass()], source=[1]).run([2]),
+        "run got a source, but the pipeline has one already",
+    ),
     ("Many of one", lambda: Many(5), "Many wants an iterable of values, but got int"),  # type: ignore[arg-type]
 ]
 
@@ -214,7 +218,7 @@ def test_refused(refused: Callable[[], object], message: str) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, -0.5, float("nan"), True, "1", [1], np.float32("nan")])
 def test_a_timeout_that_is_none(timeout: Any) -> None:
-    with pytest.raises(GraphError, match="timeout is .*, but must be None or a number of seconds, at least 0"):
+    with pytest.raises(GraphError, match=r"timeout is .*, but must be None or a number of seconds, at least 0"):
         Pipeline([Pass()]).start(timeout=timeout)
     with Pipeline([Pass()]) as p:
         with pytest.raises(GraphError, match="timeout is"):
@@ -296,7 +300,7 @@ def test_put_on_a_pipeline_with_a_source() -> None:
 
 
 def test_put_from_an_own_stage() -> None:
-    errors = []
+    errors: list[PutError] = []
 
     class Putter(Stage):
         def stage_run(self, x: int) -> None:

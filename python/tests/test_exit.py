@@ -1,0 +1,284 @@
+"""The interpreter always exits: drained, without a hang, an abort or a word too many."""
+
+import os
+import sys
+from typing import Any
+
+import pytest
+from support import program, read_until, run_program
+
+FINE = (0, "")
+
+
+def ended(code: str, *shown: Any) -> str:
+    """The program exits with 0 and shows these samples; gives back its stderr."""
+    result = run_program(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [f"shown {x}" for x in shown]
+    return result.stderr
+
+
+def test_with_an_open_pipeline() -> None:
+    assert (
+        ended("p = Pipeline([Pass(), Show()], overflow='block').start()\nfor x in range(5): p.put(x)", *range(5)) == ""
+    )
+
+
+def test_with_a_pipeline_that_was_never_started() -> None:
+    assert ended("p = Pipeline([Pass(), Show()])") == ""
+
+
+def test_with_a_slow_stage_that_goes_on() -> None:
+    code = """
+    class Slow(Stage):
+        def stage_run(self, x):
+            time.sleep(0.01)
+            return x
+    p = Pipeline([Slow(), Show()], overflow='block', buffer_size=8).start()
+    for x in range(8): p.put(x)
+    """
+    assert ended(code, *range(8)) == ""
+
+
+STUCK = """
+import DeepPipeline._exit
+DeepPipeline._exit.PATIENCE = 0.2
+entered = threading.Event()
+class Stuck(Stage):
+    def stage_run(self, x):
+        entered.set()
+        time.sleep(1e6)
+p = Pipeline([Pass(), Stuck(), Pass()]).start()
+p.put(1)
+entered.wait()
+"""
+
+
+def test_with_a_stage_stuck_in_sleep() -> None:
+    assert "still busy: Stuck" in ended(STUCK)
+
+
+def test_after_an_exception_with_a_stuck_stage() -> None:
+    result = run_program(STUCK + "raise ValueError('mine')")
+    assert result.returncode == 1
+    assert "ValueError: mine" in result.stderr
+
+
+@pytest.mark.parametrize("last", ["p.abort()", "p.setstop(timeout=0.1)", "del p"])
+def test_with_what_an_abort_left_behind(last: str) -> None:
+    ended(STUCK + last)
+
+
+def test_with_a_stage_that_never_stops_computing() -> None:
+    code = """
+    import DeepPipeline._exit
+    DeepPipeline._exit.PATIENCE = 0.2
+    entered = threading.Event()
+    class Busy(Stage):
+        def stage_run(self, x):
+            entered.set()
+            while True: pass
+    p = Pipeline([Busy(), Pass()]).start()
+    p.put(1)
+    entered.wait()
+    """
+    ended(code)
+
+
+def test_after_an_exception_inside_with() -> None:
+    result = run_program(
+        "with Pipeline([Pass(), Show()], overflow='block') as p:\n    p.put(1)\n    raise ValueError('mine')"
+    )
+    assert (result.returncode, result.stdout) == (1, "shown 1\n")
+    assert result.stderr.rstrip().endswith("ValueError: mine")
+
+
+def test_sys_exit_with_an_open_pipeline() -> None:
+    result = run_program("p = Pipeline([Show()], overflow='block').start()\np.put(1)\nsys.exit(7)")
+    assert (result.returncode, result.stdout, result.stderr) == (7, "shown 1\n", "")
+
+
+def test_with_a_failure_that_nobody_saw() -> None:
+    code = """
+    class Fails(Stage):
+        def stage_run(self, x): raise ValueError('unseen')
+    p = Pipeline([Fails()]).start()
+    p.put(1)
+    """
+    err = ended(code)
+    assert "a pipeline that nobody waited for has failed" in err
+    assert "ValueError: unseen" in err
+
+
+def test_with_a_failure_that_was_seen() -> None:
+    code = """
+    class Fails(Stage):
+        def stage_run(self, x): raise ValueError('seen')
+    p = Pipeline([Fails()]).start()
+    p.put(1)
+    try: p.setstop()
+    except StageError: pass
+    """
+    assert ended(code) == ""
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_while_another_thread_puts(daemon: bool) -> None:
+    code = f"""
+    def feed():
+        try:
+            while True: p.put(0)
+        except PutError: pass
+    p = Pipeline([Pass(), Pass()], overflow='block').start()
+    threading.Thread(target=feed, daemon={daemon}).start()
+    """
+    assert ended(code) == ""
+
+
+def test_with_a_pipeline_that_a_thread_starts_while_the_interpreter_exits() -> None:
+    code = """
+    def late():
+        global p
+        threading.main_thread().join()
+        try:
+            p = Pipeline([Pass(), Show()], overflow='block').start()
+            for x in range(5): p.put(x)
+        except StartError as error:
+            assert 'at interpreter shutdown' in str(error)
+            for x in range(5): print('shown', x)
+    threading.Thread(target=late).start()
+    """
+    assert ended(code, *range(5)) == ""
+
+
+def test_with_a_source_that_waits() -> None:
+    code = """
+    import queue
+    class Camera:
+        frames = queue.SimpleQueue()
+        def __iter__(self): return iter(self.frames.get, None)
+        def close(self): self.frames.put(None)
+    camera = Camera()
+    camera.frames.put(1)
+    p = Pipeline(source=camera, stages=[Show()], overflow='block').start()
+    """
+    assert ended(code, 1) == ""
+
+
+def test_with_a_source_that_cannot_be_woken() -> None:
+    code = """
+    import DeepPipeline._exit
+    DeepPipeline._exit.PATIENCE = 0.2
+    def frames():
+        yield 1
+        time.sleep(1e6)
+    p = Pipeline(source=frames(), stages=[Show()], overflow='block').start()
+    while not p.report().stages[0].used: pass
+    """
+    assert "still busy: source" in ended(code, 1)
+
+
+def test_from_atexit() -> None:
+    code = """
+    import atexit
+    def bye():
+        print('shown', p.setstop().outcome)
+    atexit.register(bye)
+    p = Pipeline([Pass()], overflow='block').start()
+    p.put(1)
+    """
+    assert ended(code, "finished") == ""
+
+
+def test_in_a_reference_cycle() -> None:
+    code = """
+    class Own(Show):
+        pass
+    stage = Own()
+    stage.pipeline = Pipeline([stage], overflow='block').start()
+    stage.pipeline.put(1)
+    """
+    assert ended(code, 1) == ""
+
+
+def test_many_times_with_busy_workers() -> None:
+    """What aborts an interpreter at its end does so now and then only."""
+    code = """
+    p = Pipeline([Pass(), Pass(), Pass()]).start()
+    for x in range(2000): p.put(x)
+    """
+    for process in [program(code) for _ in range(10)]:
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == FINE
+
+
+def test_a_forked_child() -> None:
+    code = """
+    p = Pipeline([Pass(), Show()], overflow='block').start()
+    child = os.fork()
+    if child == 0:
+        try: p.put(1)
+        except PutError: sys.exit(5)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+    p.put(2)
+    """
+    assert "Error" not in ended(code, 2)
+
+
+def test_a_child_forked_inside_with() -> None:
+    code = """
+    child = None
+    try:
+        with Pipeline([Show()], overflow='block') as p:
+            child = os.fork()
+            if child == 0: sys.exit(5)
+            p.put(1)
+    finally:
+        if child: assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+    """
+    assert "Error" not in ended(code, 1)
+
+
+def test_a_child_forked_by_a_stage() -> None:
+    code = """
+    import multiprocessing
+    class Forks(Stage):
+        def stage_run(self, x):
+            child = multiprocessing.get_context('fork').Process(target=int)
+            child.start()
+            child.join()
+            return child.exitcode
+    p = Pipeline([Forks(), Show()], overflow='block').start()
+    p.put(1)
+    """
+    assert "Error" not in ended(code, 0)
+
+
+def test_a_pipeline_started_in_a_forked_child() -> None:
+    code = """
+    p = Pipeline([Show()], overflow='block').start()
+    child = os.fork()
+    if child == 0:
+        p.start().put(1)
+        sys.exit(0)
+    os.waitpid(child, 0)
+    """
+    assert "Error" not in ended(code, 1)
+
+
+def test_killed_by_a_signal_it_dies_of_it() -> None:
+    process = program("p = Pipeline([Pass()]).start()\nprint('ready')\nsys.stdin.read()")
+    read_until(process, "ready")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == -15
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_no_thread_of_the_engines_own() -> None:
+    code = """
+    p = Pipeline([Pass(), Pass()]).start()
+    print('shown', len(os.listdir('/proc/self/task')) - 1)
+    """
+    assert os.path.isdir("/proc/self/task")
+    ended(code, 2)

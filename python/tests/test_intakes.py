@@ -1,0 +1,138 @@
+"""How a stage takes from its buffer, and what happens when the buffer is full."""
+
+from typing import Any
+
+import pytest
+from support import Collect, Gate, Pass
+
+from DeepPipeline import Pipeline, PutTimeout, Stage
+
+
+def test_single() -> None:
+    gate, end = Gate().set_get_single(), Collect()
+    p = Pipeline([gate, end], buffer_size=3, overflow="block").start()
+    p.put(1)
+    assert gate.in_hand() == 1
+    for x in (2, 3, 4):
+        p.put(x)
+    gate.let_go(4)
+    report = p.setstop()
+    assert end.got == [1, 2, 3, 4]
+    assert report.stages[0].intake == "single"
+
+
+def test_latest() -> None:
+    gate, end = Gate().set_get_latest(), Collect()
+    p = Pipeline([gate, end], buffer_size=3, overflow="block").start()
+    p.put(1)
+    assert gate.in_hand() == 1
+    for x in (2, 3, 4):
+        p.put(x)
+    gate.let_go(2)
+    report = p.setstop()
+    assert end.got == [1, 4]
+    first = report.stages[0]
+    assert (first.intake, first.overflow, first.superseded, first.dropped) == ("latest", "drop_oldest", 2, 2)
+    assert [str(sample) for sample in first.last_dropped] == ["2", "3"]
+
+
+def test_all() -> None:
+    gate, end = Gate().set_get_all(), Collect()
+    p = Pipeline([gate, end], buffer_size=[3, 2], overflow="block").start()
+    for x in range(1, 9):
+        p.put(x) if x < 4 else None
+    assert gate.in_hand() == [1, 2, 3]
+    for x in (4, 5):
+        p.put(x)
+    gate.let_go(2)
+    report = p.setstop()
+    assert end.got == [[1, 2, 3], [4, 5]], "what is left comes as a shorter list"
+    first = report.stages[0]
+    assert (first.used, first.absorbed, first.taken, first.gave) == (2, 3, 5, 2)
+
+
+def test_all_gives_a_list_of_its_own() -> None:
+    class Change(Stage):
+        def stage_run(self, samples: list[int]) -> list[int]:
+            samples.append(0)
+            return samples
+
+    end = Collect()
+    Pipeline([Change().set_get_all(), end], buffer_size=[2, 2], overflow="block").run([1, 2, 3, 4])
+    assert end.got == [[1, 2, 0], [3, 4, 0]]
+
+
+def test_drop_oldest() -> None:
+    gate, end = Gate(), Collect()
+    p = Pipeline([gate, end], buffer_size=[2, 8]).start()
+    p.put(1)
+    gate.in_hand()
+    assert [p.put(x) for x in (2, 3, 4)] == [True, True, True]
+    gate.let_go(3)
+    report = p.setstop()
+    assert end.got == [1, 3, 4]
+    first = report.stages[0]
+    assert (first.overflow, first.dropped_oldest) == ("drop_oldest", 1)
+    assert report.dropped == 1
+
+
+def test_drop_newest() -> None:
+    gate, end = Gate(), Collect()
+    p = Pipeline([gate, end], buffer_size=[2, 8], overflow="drop_newest").start()
+    p.put(1)
+    gate.in_hand()
+    assert [p.put(x) for x in (2, 3, 4)] == [True, True, False]
+    gate.let_go(3)
+    report = p.setstop()
+    assert end.got == [1, 2, 3]
+    assert report.stages[0].dropped_newest == 1
+
+
+def test_block() -> None:
+    gate, end = Gate(), Collect()
+    p = Pipeline([gate, end], buffer_size=1, overflow="block").start()
+    p.put(1)
+    gate.in_hand()
+    p.put(2)
+    sample = object()
+    with pytest.raises(PutTimeout, match=r"put timed out after 0.01 s: the buffer of the first stage stayed") as caught:
+        p.put(sample, timeout=0.01)
+    assert caught.value.value is sample
+    assert isinstance(caught.value, TimeoutError)
+    with pytest.raises(PutTimeout):
+        p.put(3, timeout=0)
+    gate.let_go(3)
+    p.put(4)
+    p.setstop()
+    assert end.got == [1, 2, 4]
+
+
+def test_overflow_of_one_stage() -> None:
+    gate, end = Gate().options(overflow="drop_newest"), Collect()
+    p = Pipeline([Pass(), gate, end], overflow="block").start()
+    assert [stage.overflow for stage in p.report().stages] == ["block", "drop_newest", "block"]
+    p.setstop()
+
+
+def test_setters_chain_and_keep_each_other() -> None:
+    stage = Pass().set_get_latest().options(name="a").options(on_error="skip").set_get_all().options()
+    with Pipeline([stage], buffer_size=4) as p:
+        [report] = p.report().stages
+        assert (report.name, report.intake, report.buffer_size) == ("a", "all", 4)
+
+
+def test_latest_never_runs_dry() -> None:
+    end = Collect()
+    report = Pipeline([Pass().set_get_latest(), end], overflow="block").run(range(1000))
+    first = report.stages[0]
+    assert end.got[-1] == 999
+    assert end.got == sorted(set(end.got))
+    assert first.entered == first.taken + first.dropped
+
+
+def test_a_stage_that_sees_lists_of_lists() -> None:
+    end = Collect()
+    first: Any = Pass().set_get_all()
+    second: Any = Pass().set_get_all()
+    Pipeline([first, second, end], buffer_size=[2, 3, 1], overflow="block").run(range(7))
+    assert end.got == [[[0, 1], [2, 3], [4, 5]], [[6]]]

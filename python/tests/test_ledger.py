@@ -1,0 +1,142 @@
+"""Every sample has exactly one fate."""
+
+import random
+from typing import Any, Literal
+
+import pytest
+from support import Collect, Gate, Pass
+
+from DeepPipeline import SKIP, Many, Pipeline, Report, Stage, StageReport
+
+STAGE_FIELDS = (
+    "name intake overflow buffer_size entered taken dropped_oldest dropped_newest superseded dropped discarded waiting "
+    "last_dropped used absorbed skipped failed in_hand gave busy p50 p99"
+)
+
+
+def balanced(report: Report) -> bool:
+    for buffer in report.stages:
+        assert buffer.dropped == buffer.dropped_oldest + buffer.dropped_newest + buffer.superseded
+        assert buffer.entered == buffer.taken + buffer.dropped + buffer.discarded + buffer.waiting
+        assert buffer.taken == buffer.used + buffer.absorbed + buffer.skipped + buffer.failed + buffer.in_hand
+    for before, after in zip(report.stages, report.stages[1:], strict=False):
+        assert before.gave == after.entered
+    return report.balances()
+
+
+class Moody(Stage):
+    """Skips, splits, fails and passes, as its dice say."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+
+    def stage_run(self, x: Any) -> Any:
+        match self.dice.randrange(5):
+            case 0:
+                return SKIP
+            case 1:
+                return Many([x] * self.dice.randrange(4))
+            case 2:
+                raise ValueError(x)
+        return x
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
+@pytest.mark.parametrize("intake", ["set_get_single", "set_get_latest", "set_get_all"])
+def test_after_every_kind_of_fate(
+    intake: str, overflow: Literal["drop_oldest", "drop_newest", "block"], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("ERROR", "DeepPipeline")
+    stages: list[Stage] = [getattr(Moody(seed), intake)().options(on_error="skip") for seed in range(3)]
+    end = Collect()
+    p = Pipeline(stages, end, buffer_size=[1, 2, 3, 4], overflow=overflow)
+    p.start()
+    accepted = sum(p.put(x) for x in range(500))
+    report = p.setstop()
+    assert balanced(report)
+    assert all((stage.waiting, stage.in_hand, stage.discarded) == (0, 0, 0) for stage in report.stages)
+    assert report.stages[-1].used == len(end.got)
+    assert accepted == 500 - report.stages[0].dropped_newest
+
+
+def test_while_it_runs() -> None:
+    gate = Gate()
+    p = Pipeline([gate], buffer_size=2).start()
+    for x in range(5):
+        p.put(x)
+        if x == 0:
+            gate.in_hand()
+    report = p.report()
+    [stage] = report.stages
+    assert (report.outcome, stage.in_hand, stage.waiting, stage.dropped_oldest) == ("running", 1, 2, 2)
+    assert balanced(report)
+    gate.let_go(3)
+    assert balanced(p.setstop())
+    assert p.report().outcome == "finished"
+
+
+def test_after_an_abort() -> None:
+    gate = Gate()
+    p = Pipeline([Pass(), gate], buffer_size=4, overflow="block").start()
+    for x in range(4):
+        p.put(x)
+    gate.in_hand()
+    report = p.abort()
+    assert report.outcome == "aborted"
+    assert report.left_behind == [f"{type(gate).__name__}"]
+    assert balanced(report)
+    gate.let_go()
+    while p.report().stages[1].in_hand:
+        pass
+    report = p.setstop()
+    assert balanced(report)
+    assert (report.left_behind, report.stages[1].used) == ([], 1)
+
+
+def test_a_report_does_not_change() -> None:
+    p = Pipeline([Pass()], overflow="block").start()
+    before = p.report()
+    p.put(1)
+    p.setstop()
+    assert (before.outcome, before.stages[0].entered) == ("running", 0)
+
+
+def test_last_dropped_remembers_sixteen() -> None:
+    gate = Gate()
+    p = Pipeline([gate], buffer_size=1).start()
+    p.put(0)
+    gate.in_hand()
+    for x in range(1, 40):
+        p.put(x)
+    [stage] = p.report().stages
+    assert [sample.number for sample in stage.last_dropped] == list(range(24, 40))
+    assert stage.last_dropped[0] < stage.last_dropped[1] > stage.last_dropped[0]
+    gate.let_go(2)
+    p.setstop()
+
+
+def test_what_a_report_shows() -> None:
+    report = Pipeline([Pass().options(name="first"), Collect()], overflow="block").run([1, 2])
+    assert isinstance(report, Report)
+    for stage in report.stages:
+        assert isinstance(stage, StageReport)
+        for field in STAGE_FIELDS.split():
+            getattr(stage, field)
+        assert 0 <= stage.p50 <= stage.p99 <= report.elapsed
+        assert 0 <= stage.busy <= report.elapsed
+    first = report.stage("first")
+    assert first is not None
+    assert first.used == 2
+    assert report.stage("nobody") is None
+    table = str(report)
+    assert "first" in table
+    assert "Collect" in table
+    assert repr(report).startswith("<Report finished stages=[")
+    assert repr(first).startswith('<StageReport "first" taken=2')
+
+
+def test_stubs_tell_the_truth() -> None:
+    """Every name that the stubs promise exists, and nothing else is public."""
+    for kind, fields in ((StageReport, STAGE_FIELDS.split()), (Report, None)):
+        public = {name for name in vars(kind) if not name.startswith("_")}
+        assert public == set(fields or ["outcome", "elapsed", "stages", "left_behind", "dropped", "balances", "stage"])

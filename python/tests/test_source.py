@@ -1,0 +1,244 @@
+"""Samples from a source: an iterable on a worker of its own."""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import WATCHDOG, Collect, Gate, Pass
+
+from DeepPipeline import SKIP, Many, Pipeline, PutError, Stage, StageError
+
+
+class Camera:
+    """Gives what it is sent, and waits in between; `close` wakes it."""
+
+    def __init__(self) -> None:
+        self.frames: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.waiting = threading.Semaphore(0)
+        self.closed_by: list[threading.Thread] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            self.waiting.release()
+            frame = self.frames.get()
+            if frame is None:
+                return
+            yield frame
+
+    def close(self) -> None:
+        self.closed_by.append(threading.current_thread())
+        self.frames.put(None)
+
+    def wait(self) -> None:
+        assert self.waiting.acquire(timeout=WATCHDOG)
+
+
+def test_run() -> None:
+    for source in ([1, 2, 3], (x for x in (1, 2, 3)), range(1, 4), iter((1, 2, 3)), {1: 0, 2: 0, 3: 0}):
+        end = Collect()
+        report = Pipeline([Pass(), end], overflow="block").run(source)
+        assert end.got == [1, 2, 3]
+        assert (report.outcome, report.stages[0].entered) == ("finished", 3)
+
+
+def test_source_given_to_the_pipeline() -> None:
+    end = Collect()
+    Pipeline(source=range(3), stages=[Pass(), end], overflow="block").run()
+    assert end.got == [0, 1, 2]
+
+
+def test_an_empty_source() -> None:
+    assert Pipeline(source=[], stages=[Pass()]).run().stages[0].entered == 0
+
+
+def test_none_is_a_sample_and_skip_is_not() -> None:
+    end = Collect()
+    Pipeline(source=[None, SKIP, 1, Many([2, 3])], stages=[end], overflow="block").run()
+    assert end.got == [None, 1, 2, 3]
+
+
+def test_join_waits_for_the_source() -> None:
+    camera, end = Camera(), Collect()
+    p = Pipeline(source=camera, stages=[end], overflow="block").start()
+    for x in (1, 2, None):
+        camera.frames.put(x)
+    assert p.join().outcome == "finished"
+    assert end.got == [1, 2]
+    assert camera.closed_by == []
+
+
+def test_setstop_wakes_it() -> None:
+    camera, end = Camera(), Collect()
+    p = Pipeline(source=camera, stages=[end], overflow="block").start()
+    camera.wait()
+    camera.frames.put(1)
+    camera.wait()
+    assert p.setstop().outcome == "finished"
+    assert end.got == [1]
+    assert camera.closed_by == [threading.current_thread()]
+    p.setstop()
+    assert len(camera.closed_by) == 1
+
+
+def test_abort_wakes_it() -> None:
+    camera = Camera()
+    p = Pipeline(source=camera, stages=[Pass()]).start()
+    camera.wait()
+    assert p.abort().left_behind == []
+    assert len(camera.closed_by) == 1
+
+
+def test_setstop_from_a_stage_wakes_it() -> None:
+    camera = Camera()
+
+    class Enough(Stage):
+        def stage_run(self, x: Any) -> None:
+            camera.wait()
+            p.setstop()
+
+    p = Pipeline(source=camera, stages=[Enough().options(name="enough")], overflow="block").start()
+    camera.wait()
+    camera.frames.put(1)
+    assert p.join().outcome == "finished"
+    assert [thread.name for thread in camera.closed_by] == ["enough"]
+
+
+def test_a_failing_stage_wakes_it() -> None:
+    camera = Camera()
+
+    class Fails(Stage):
+        def stage_run(self, x: Any) -> None:
+            camera.wait()
+            raise ValueError
+
+    p = Pipeline(source=camera, stages=[Fails().options(name="fails")], overflow="block").start()
+    camera.wait()
+    camera.frames.put(1)
+    with pytest.raises(StageError, match="fails"):
+        p.join()
+    assert [thread.name for thread in camera.closed_by] == ["fails"]
+
+
+def test_setstop_from_the_source_itself() -> None:
+    class Enough:
+        closed = False
+
+        def __iter__(self) -> Iterator[int]:
+            yield 1
+            p.setstop()
+            yield 2
+            raise AssertionError("asked again")
+
+        def close(self) -> None:
+            self.closed = True
+
+    source, end = Enough(), Collect()
+    p = Pipeline(source=source, stages=[end], overflow="block").start()
+    p.join()
+    assert end.got in ([1], [1, 2])
+    assert not source.closed
+
+
+def test_concurrent_setstops_close_it_once() -> None:
+    camera = Camera()
+    p = Pipeline(source=camera, stages=[Pass()]).start()
+    camera.wait()
+    threads = [threading.Thread(target=p.setstop) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(camera.closed_by) == 1
+
+
+def test_a_source_that_raises_because_it_was_closed(tmp_path: Path) -> None:
+    class Socket(Camera):
+        def __iter__(self) -> Iterator[Any]:
+            yield from super().__iter__()
+            raise OSError("bad file descriptor")
+
+    camera = Socket()
+    p = Pipeline(source=camera, stages=[Pass()]).start()
+    camera.wait()
+    assert p.setstop().outcome == "finished"
+
+    path = tmp_path / "lines"
+    path.write_text("line\n" * 10_000)
+    gate = Gate()
+    with path.open() as lines:
+        p = Pipeline(source=lines, stages=[gate], buffer_size=1, overflow="block").start()
+        gate.in_hand()
+        gate.let_go(10_000)
+        assert p.setstop().outcome == "finished"
+
+
+def test_a_close_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(Camera):
+        def close(self) -> None:
+            super().close()
+            raise OSError("cannot close")
+
+    camera = Odd()
+    p = Pipeline(source=camera, stages=[Pass()]).start()
+    camera.wait()
+    with caplog.at_level(logging.WARNING, "DeepPipeline"):
+        assert p.setstop().outcome == "finished"
+    assert "close() of the source raised" in caplog.text
+
+
+def test_a_generator_is_closed_on_its_own_thread() -> None:
+    closed_on: list[threading.Thread] = []
+    started_on: list[threading.Thread] = []
+
+    def frames() -> Iterator[int]:
+        started_on.append(threading.current_thread())
+        try:
+            while True:
+                yield 1
+        finally:
+            closed_on.append(threading.current_thread())
+
+    p = Pipeline(source=frames(), stages=[Pass()]).start()
+    while p.report().stages[0].entered == 0:
+        pass
+    p.setstop()
+    assert closed_on == started_on
+    assert closed_on[0].name == "source"
+
+
+def test_an_iterator_that_cannot_be_made() -> None:
+    class Broken:
+        def __iter__(self) -> Iterator[int]:
+            raise OSError("no camera")
+
+    with pytest.raises(StageError, match='"source" failed in setup: OSError: no camera'):
+        Pipeline(source=Broken(), stages=[Pass()]).start()
+
+
+def test_nothing_is_asked_for_after_setstop() -> None:
+    asked = []
+    gate = Gate()
+
+    def frames() -> Iterator[int]:
+        for x in range(100):
+            asked.append(x)
+            yield x
+
+    p = Pipeline(source=frames(), stages=[gate], buffer_size=1, overflow="block").start()
+    gate.in_hand()
+    gate.let_go(100)
+    report = p.setstop()
+    assert len(asked) <= 100
+    assert report.stages[0].entered == len(asked)
+    assert report.stages[0].used == len(asked), "block loses nothing"
+
+
+def test_put_is_refused_also_after_run() -> None:
+    p = Pipeline([Pass()])
+    p.run([1])
+    with pytest.raises(PutError):
+        p.put(2)
