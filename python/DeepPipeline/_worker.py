@@ -29,7 +29,7 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
                 raise TypeError(unfinished(method, result))
             if result is END:
                 worker.exhausted()
-            elif result is None and method == "finish":
+            elif method == "setup" or method == "teardown" or (method == "finish" and result is None):
                 worker.done(SKIP)
             else:
                 worker.done(result)

@@ -1,0 +1,72 @@
+"""Behaviour recognition on a video, as `deeppipeline behaviour` does it, with one stage in plain Python."""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from DeepPipeline import Pipeline, PipelineError, Stage
+from DeepPipeline.vision import (
+    Capture,
+    ClassifyBehaviour,
+    DetectPeople,
+    Draw,
+    EstimatePose,
+    Record,
+    Scene,
+    Track,
+    WriteVideo,
+)
+
+
+class Watch(Stage):
+    """The stage in plain Python: sees every scene, counts what people do, and shows a live line."""
+
+    def setup(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def stage_run(self, scene: Scene) -> Scene:
+        self.seen.update(person.behaviour[0] for person in scene.people if person.behaviour)
+        brightness = float(scene.frame.pixels[::16, ::16].mean())  # the frame's own memory, as a numpy array
+        line = f"frame {scene.frame.index + 1}, {len(scene.people)} people, brightness {brightness:.0f}"
+        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
+        return scene
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("input", help="whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address")
+    parser.add_argument("--output", type=Path, default=Path("out"), help="folder of the results (default: out)")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models (default: models)")
+    parser.add_argument("--limit", type=int, help="stop after that many frames")
+    arguments = parser.parse_args()
+
+    capture = Capture(arguments.input, limit=arguments.limit)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    name = Path(arguments.input).stem
+    watch = Watch()
+    pipeline = Pipeline(
+        source=capture,
+        stages=[
+            DetectPeople(arguments.models / "nanodet_416.onnx"),
+            Track(),
+            EstimatePose(arguments.models / "movenet_lightning_192.onnx"),
+            ClassifyBehaviour(arguments.models / "pose_classifier_body18.onnx"),
+            watch,
+            Record(arguments.output / f"{name}.behaviour.jsonl"),
+            Draw(),
+        ],
+        end_stage=WriteVideo(arguments.output / f"{name}.behaviour.mp4", capture.frame_rate),
+        overflow="drop_oldest" if capture.is_live else "block",
+    )
+    report = pipeline.run()
+    print(report)
+    for behaviour, frames in watch.seen.most_common():
+        print(f"{behaviour}: {frames}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (PipelineError, OSError) as error:
+        sys.exit(f"error: {error}")
