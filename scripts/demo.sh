@@ -9,8 +9,12 @@ export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" VIRTUAL_ENV="$PWD/.venv"
 [ $# -gt 0 ] && [[ "$1" != -* ]] || set -- clips/park.mp4 "$@"
 case $language in
 rust)
+    runtime=()
+    if compgen -G '.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so*' >/dev/null; then
+        runtime=(--no-default-features --features onnxruntime) # without the pure-Rust runtime, it builds much faster
+    fi
     printf '==> building (the first time takes some minutes)\n'
-    cargo build --release --locked --quiet -p deeppipeline-cli
+    cargo build --release --locked --quiet -p deeppipeline-cli "${runtime[@]}"
     exec target/release/deeppipeline behaviour "$@" --compare-serial
     ;;
 python)

@@ -43,7 +43,8 @@ def main() -> None:
 
     capture = Capture(arguments.input, limit=arguments.limit)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    name = Path(arguments.input).stem
+    # Named whole only when the whole run has succeeded.
+    video, lines = (arguments.output / f"{Path(arguments.input).stem}.partial.{kind}" for kind in ("mp4", "jsonl"))
     watch = Watch()
     pipeline = Pipeline(
         source=capture,
@@ -53,13 +54,15 @@ def main() -> None:
             EstimatePose(arguments.models / "movenet_lightning_192.onnx"),
             ClassifyBehaviour(arguments.models / "pose_classifier_body18.onnx"),
             watch,
-            Record(arguments.output / f"{name}.behaviour.jsonl"),
+            Record(lines),
             Draw(),
         ],
-        end_stage=WriteVideo(arguments.output / f"{name}.behaviour.mp4", capture.frame_rate),
+        end_stage=WriteVideo(video, capture.frame_rate),
         overflow="drop_oldest" if capture.is_live else "block",
     )
     report = pipeline.run()
+    for path in (video, lines):
+        path.rename(path.with_name(path.name.replace(".partial.", ".behaviour.")))
     print(report)
     for behaviour, frames in watch.seen.most_common():
         print(f"{behaviour}: {frames}")

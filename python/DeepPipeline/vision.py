@@ -6,7 +6,10 @@ hand the scene on. A Python stage anywhere in between gets the same objects, the
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+from pathlib import Path as FilePath
 from typing import Any, Literal, Self
 
 from DeepPipeline import _engine
@@ -33,6 +36,25 @@ __all__ = [
 
 Path = str | os.PathLike[str]
 Runtime = Literal["auto", "onnxruntime", "pure_rust"]
+
+
+def _find_what_is_not_linked() -> None:
+    """Tells the engine where this interpreter has ONNX Runtime and FFmpeg, unless the user has said so.
+
+    Neither is imported: only their files are used.
+    """
+    found = importlib.util.find_spec("onnxruntime")
+    if found is not None and found.origin is not None and "DEEPPIPELINE_ONNXRUNTIME" not in os.environ:
+        for library in sorted(FilePath(found.origin).parent.glob("capi/libonnxruntime.so*")):
+            os.environ["DEEPPIPELINE_ONNXRUNTIME"] = str(library)
+    found = importlib.util.find_spec("imageio_ffmpeg")
+    if found is not None and found.origin is not None and "DEEPPIPELINE_FFMPEG" not in os.environ:
+        if shutil.which("ffmpeg") is None:
+            for program in sorted(FilePath(found.origin).parent.glob("binaries/ffmpeg-*")):
+                os.environ["DEEPPIPELINE_FFMPEG"] = str(program)
+
+
+_find_what_is_not_linked()
 
 
 class NativeStage(Stage):

@@ -7,6 +7,7 @@ use crate::serial;
 use deeppipeline::{BoxError, Options, Overflow, Pipeline, Report};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Track, WriteVideo,
+    available_runtime,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,25 @@ enum RuntimeChoice {
     PureRust,
 }
 
+impl RuntimeChoice {
+    fn runtime(self) -> Runtime {
+        match self {
+            RuntimeChoice::Auto => Runtime::Auto,
+            RuntimeChoice::Onnxruntime => Runtime::OnnxRuntime,
+            RuntimeChoice::PureRust => Runtime::PureRust,
+        }
+    }
+
+    /// What will run the models.
+    fn in_words(self) -> Result<&'static str, BoxError> {
+        let runtime = match self.runtime() {
+            Runtime::Auto => available_runtime()?,
+            chosen => chosen,
+        };
+        Ok(if runtime == Runtime::PureRust { "pure Rust" } else { "ONNX Runtime" })
+    }
+}
+
 fn parse_overflow(name: &str) -> Result<Overflow, String> {
     name.parse::<Overflow>().map_err(|error| error.to_string())
 }
@@ -83,11 +103,7 @@ pub(crate) struct Stages {
 impl Arguments {
     /// Opens the input, the models and the output: what is wrong with them is found here, before anything runs.
     pub(crate) fn stages(&self, output: &Output) -> Result<Stages, BoxError> {
-        let runtime = match self.runtime {
-            RuntimeChoice::Auto => Runtime::Auto,
-            RuntimeChoice::Onnxruntime => Runtime::OnnxRuntime,
-            RuntimeChoice::PureRust => Runtime::PureRust,
-        };
+        let runtime = self.runtime.runtime();
         let model = |name| self.models.join(name);
         let detect = DetectPeople::load_with(model("nanodet_416.onnx"), runtime)?;
         let pose = EstimatePose::load_with(model("movenet_lightning_192.onnx"), runtime)?;
@@ -113,11 +129,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     let live = stages.capture.is_live();
     let overflow = arguments.overflow.unwrap_or(if live { Overflow::DropOldest } else { Overflow::Block });
     eprintln!(
-        "{}: {} x {}, {}; buffers of {}, {overflow}",
+        "{}: {} x {}, {}; models run by {}; buffers of {}, {overflow}",
         arguments.input,
         stages.capture.width(),
         stages.capture.height(),
         stages.capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
+        arguments.runtime.in_words()?,
         arguments.buffer_size,
     );
 
