@@ -27,7 +27,7 @@ impl Stage for Moody {
     type Output = u64;
 
     fn setup(&mut self) -> Result<(), BoxError> {
-        if chance(self.seed) % 50 == 0 {
+        if chance(self.seed).is_multiple_of(50) {
             return Err("not today".into());
         }
         self.up.fetch_add(1, Ordering::SeqCst);
@@ -71,7 +71,7 @@ fn run(seed: u64) {
         .overflow(Overflow::ALL[(seed % 3) as usize])
         .stage(moody(0))
         .options(on_error(0));
-    let builder = if seed % 2 == 0 { builder.stage_latest(moody(1)) } else { builder.stage(moody(1)) };
+    let builder = if seed.is_multiple_of(2) { builder.stage_latest(moody(1)) } else { builder.stage(moody(1)) };
     let pipeline = builder
         .options(on_error(1))
         .stage_all(|list: Vec<u64>| list.len() as u64)
@@ -123,7 +123,7 @@ fn run(seed: u64) {
 fn random_stops_under_load() {
     // Thousands of panics are part of it; what they say is of no use to anyone.
     std::panic::set_hook(Box::new(|info| {
-        if !info.payload_as_str().is_some_and(|text| text == "very bad mood") {
+        if info.payload_as_str() != Some("very bad mood") {
             eprintln!("{info}");
         }
     }));
