@@ -3,6 +3,7 @@
 //! There is no loop here and no user code: a Rust thread, a Python thread and a simulation drive the same two calls.
 
 use crate::buffer::{Arrival, Push, Take, Wait};
+use crate::clock::Clock;
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::{catch_panic, free};
 use crate::graph::OnError;
@@ -94,6 +95,15 @@ struct InHand {
     busy: Duration,
     /// `None` while the worker waits for room in the next buffer.
     running_since: Option<Instant>,
+}
+
+impl InHand {
+    /// The user's code is not running now. Reads the clock only if it was: at small samples that is what a hop costs.
+    fn pause(&mut self, clock: &Clock) {
+        if let Some(since) = self.running_since.take() {
+            self.busy += clock.now().saturating_duration_since(since);
+        }
+    }
 }
 
 /// The engine's side of one worker. Whoever holds it calls `next` and `done` in turn until `next` returns `None`.
@@ -257,13 +267,12 @@ impl<V> Worker<V> {
     /// # Errors
     /// The value itself, when the buffer is full under `block` and the caller would not wait any longer.
     pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, V> {
-        let now = self.supervisor.clock().now();
-        self.pause(now);
+        self.pause();
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
         let Some(buffer) = self.output().filter(|_| may_give).and_then(|next| self.supervisor.buffer(next)) else {
             return Ok(Some(value));
         };
-        let (id, birth) = self.identity(part, now);
+        let (id, birth) = self.identity(part);
         let arrival = match self.seat {
             Seat::Source => Arrival::Source,
             Seat::Stage(_) => Arrival::Stage,
@@ -287,10 +296,10 @@ impl<V> Worker<V> {
 
     /// Who a value is: the sample in hand, while finishing the last one, and number 0 where there never was one (the
     /// source's samples get theirs in the buffer).
-    fn identity(&self, part: Part, now: Instant) -> (SampleId, Instant) {
+    fn identity(&self, part: Part) -> (SampleId, Instant) {
         match self.last {
             Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
-            None => (SampleId { number: 0, part: self.last_part + 1 }, now),
+            None => (SampleId { number: 0, part: self.last_part + 1 }, self.supervisor.clock().now()),
         }
     }
 
@@ -305,7 +314,6 @@ impl<V> Worker<V> {
 
     /// Ends the call after everything it gave has been handed over.
     pub fn settle(&mut self, ending: Ending) -> GoesOn {
-        self.pause(self.supervisor.clock().now());
         match std::mem::replace(&mut self.step, Step::Ended) {
             Step::SettingUp => match ending {
                 Ending::Failed(cause) => {
@@ -345,8 +353,9 @@ impl<V> Worker<V> {
         GoesOn::Silent
     }
 
-    fn settle_run(&mut self, hand: InHand, ending: Ending) -> GoesOn {
+    fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> GoesOn {
         let Seat::Stage(index) = self.seat else { return GoesOn::Silent };
+        hand.pause(self.supervisor.clock());
         let fate = match ending {
             Ending::Returned | Ending::Exhausted => Fate::Used,
             Ending::Skipped => Fate::Skipped,
@@ -388,11 +397,9 @@ impl<V> Worker<V> {
         self.supervisor.buffer(next).map(|_| next)
     }
 
-    fn pause(&mut self, now: Instant) {
-        if let Step::Running(hand) = &mut self.step
-            && let Some(since) = hand.running_since.take()
-        {
-            hand.busy += now.saturating_duration_since(since);
+    fn pause(&mut self) {
+        if let Step::Running(hand) = &mut self.step {
+            hand.pause(self.supervisor.clock());
         }
     }
 

@@ -1,0 +1,5 @@
+use deeppipeline::Pipeline;
+
+fn main() {
+    let _ = Pipeline::<u32>::builder().stage(42);
+}
