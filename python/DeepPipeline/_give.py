@@ -40,7 +40,7 @@ class Many:
         return f"Many({self.values!r})"
 
 
-UNFINISHED: Final = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+UNFINISHED: Final = frozenset({types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType})
 """The types of what a function with `yield` or `async` returns: nothing of it has run yet."""
 
 

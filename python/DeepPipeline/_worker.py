@@ -25,14 +25,14 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
         try:
             result = getattr(stage, method)(*arguments)
             del call, arguments  # a sample that has gone on is not kept alive here while waiting for room
-            if type(result) in UNFINISHED:
-                raise TypeError(unfinished(method, result))
             if result is END:
                 worker.exhausted()
-            elif method == "setup" or method == "teardown" or (method == "finish" and result is None):
-                worker.done(SKIP)
-            else:
+            elif type(result) in UNFINISHED:
+                raise TypeError(unfinished(method, result))
+            elif method == "stage_run" or method == "source_next" or (method == "finish" and result is not None):
                 worker.done(result)
+            else:
+                worker.done(SKIP)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if worker.fail(error):
                 # Neither an exception that cannot be shown nor a log handler that fails may end the worker.

@@ -59,6 +59,7 @@ class Pipeline:
         self._source = None if source is None else _checked_source(source)
         self._engine: _engine.Engine | None = None
         self._threads: list[threading.Thread] = []
+        self._joined = False
         self._aborted = False
         self._told = False
         """Whether a failure has been raised to the caller."""
@@ -302,6 +303,7 @@ class Pipeline:
                 thread.join()
             self._threads.clear()
             engine.join_native()
+            self._joined = True
 
     def _drain_at_exit(self, patience: float) -> None:
         """Drains as long as there is progress; the interpreter always exits."""
@@ -310,12 +312,10 @@ class Pipeline:
             return
         try:
             self._close(engine)
-            progress = None
+            progress: list[tuple[int, ...]] | None = None
             while not engine.wait_ended(0):
-                before, progress = (
-                    progress,
-                    [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages],
-                )
+                before = progress
+                progress = [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages]
                 if self._aborted or progress == before:
                     stuck = ", ".join(engine.not_ended())
                     logger.warning("the interpreter exits and does not wait any longer; still busy: %s", stuck)
@@ -331,7 +331,7 @@ class Pipeline:
 
     def _forget(self) -> None:
         """In a forked child: there are no workers here, so the pipeline is one that was never started."""
-        if self._threads:
+        if not self._joined:
             self._engine = None
             self._threads = []
 

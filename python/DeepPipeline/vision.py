@@ -64,7 +64,9 @@ class NativeStage(Stage):
 
     def stage_run(self, x: Any) -> Any:
         """Runs in the engine only."""
-        raise GraphError(f"{type(self).__name__} is native: it runs as a stage of a Pipeline, and is not called from Python")
+        raise GraphError(
+            f"{type(self).__name__} is native: it runs as a stage of a Pipeline, and is not called from Python"
+        )
 
 
 class DetectPeople(NativeStage):

@@ -248,8 +248,8 @@ def test_a_child_forked_by_a_stage() -> None:
             child.start()
             child.join()
             return child.exitcode
-    p = Pipeline([Forks(), Show()], overflow='block').start()
-    p.put(1)
+    with Pipeline([Forks(), Show()], overflow='block') as p:
+        p.put(1)
     """
     assert "Error" not in ended(code, 0)
 
