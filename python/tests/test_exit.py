@@ -161,6 +161,7 @@ def test_with_a_source_that_waits() -> None:
     camera = Camera()
     camera.frames.put(1)
     p = Pipeline(source=camera, stages=[Show()], overflow='block').start()
+    while not p.report().stages[0].used: pass
     """
     assert ended(code, 1) == ""
 

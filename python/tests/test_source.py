@@ -137,8 +137,8 @@ def test_setstop_from_the_source_itself() -> None:
             self.closed = True
 
     source, end = Enough(), Collect()
-    p = Pipeline(source=source, stages=[end], overflow="block").start()
-    p.join()
+    p = Pipeline(source=source, stages=[end], overflow="block")
+    p.start().join()
     assert end.got in ([1], [1, 2])
     assert not source.closed
 
