@@ -5,10 +5,11 @@ use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::{BoxError, Builder, Event, Give, Intake, Options, Pipeline, Report, Simulation, Source, Stage};
 
-/// What happened, and the ledger right after it.
+/// What happened, and right after it the ledger and the stages that were torn down.
 pub(crate) struct Moment {
     pub(crate) event: Event,
     pub(crate) report: Report,
+    pub(crate) torn_down: Vec<String>,
 }
 
 /// One run from start to end.
@@ -68,7 +69,7 @@ fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Log) -> Run 
     while let Some(event) = simulation.step() {
         let report = simulation.report();
         assert!(report.balances(), "after {event:?} in {case:#?}\n{report:#?}");
-        moments.push(Moment { event, report });
+        moments.push(Moment { event, report, torn_down: log.torn_down() });
     }
     let (failure, report) = match simulation.run() {
         Ok(report) => (None, report),

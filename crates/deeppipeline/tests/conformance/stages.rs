@@ -18,13 +18,18 @@ impl Log {
         self.values.lock().unwrap().clone()
     }
 
+    /// The stages torn down so far, by name.
+    pub(crate) fn torn_down(&self) -> Vec<String> {
+        let mut torn_down = self.torn_down.lock().unwrap().clone();
+        torn_down.sort();
+        torn_down
+    }
+
     /// Each stage whose setup succeeded was torn down, once.
     pub(crate) fn every_teardown_ran(&self) -> bool {
         let mut set_up = self.set_up.lock().unwrap().clone();
-        let mut torn_down = self.torn_down.lock().unwrap().clone();
         set_up.sort();
-        torn_down.sort();
-        set_up == torn_down
+        set_up == self.torn_down()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The thread executor, made to follow the simulated order: every call of the user's code waits for a permit, and after
 //! each event the ledger must come to what the simulation's was.
 
-use crate::case::{Case, Input as Inputs};
+use crate::case::{Case, Does, Input as Inputs};
 use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment, Run};
 use crate::stages::{Log, Logic, Numbers};
@@ -33,7 +33,7 @@ pub(crate) fn follow(case: &Case, simulated: &Run) -> String {
     let mut pulled = 0;
     for (index, moment) in simulated.moments.iter().enumerate() {
         bring_about(&moment.event, &supervisor, &gates, &mut next_put);
-        catch_up(case, moment, &supervisor);
+        catch_up(case, moment, &supervisor, &log);
         // The ledger does not show that the source was asked. It was, if it has handed over all it gave and more is to
         // come of it.
         pulled += u64::from(is_of_source(moment));
@@ -94,13 +94,18 @@ fn is_of_source(moment: &Moment) -> bool {
     matches!(&moment.event, Event::Completed { stage } if stage == SOURCE)
 }
 
-/// Waits until the ledger is what the simulation's was after the same event.
-fn catch_up(case: &Case, moment: &Moment, supervisor: &Supervisor<i64>) {
+/// Waits until the ledger is what the simulation's was after the same event, and the same stages are torn down. (A
+/// failure shows in the ledger before it has discarded every buffer; after that comes the teardown, or for a failed
+/// setup the end of all.)
+fn catch_up(case: &Case, moment: &Moment, supervisor: &Supervisor<i64>, log: &Log) {
     let wanted = ledger(&moment.report);
     let give_up = Instant::now() + WATCHDOG;
+    if moment.event == Event::Up && case.stages.iter().any(|spec| spec.does == Does::FailInSetup) {
+        supervisor.wait_ended(Wait::Until(give_up));
+    }
     loop {
         let report = supervisor.report();
-        if ledger(&report) == wanted {
+        if ledger(&report) == wanted && log.torn_down() == moment.torn_down {
             assert!(report.balances(), "{report:#?}");
             return;
         }
