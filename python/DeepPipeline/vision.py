@@ -48,10 +48,10 @@ def _find_what_is_not_linked() -> None:
         for library in sorted(FilePath(found.origin).parent.glob("capi/libonnxruntime.so*")):
             os.environ["DEEPPIPELINE_ONNXRUNTIME"] = str(library)
     found = importlib.util.find_spec("imageio_ffmpeg")
-    if found is not None and found.origin is not None and "DEEPPIPELINE_FFMPEG" not in os.environ:
-        if shutil.which("ffmpeg") is None:
-            for program in sorted(FilePath(found.origin).parent.glob("binaries/ffmpeg-*")):
-                os.environ["DEEPPIPELINE_FFMPEG"] = str(program)
+    wanted = "DEEPPIPELINE_FFMPEG" not in os.environ and shutil.which("ffmpeg") is None
+    if wanted and found is not None and found.origin is not None:
+        for program in sorted(FilePath(found.origin).parent.glob("binaries/ffmpeg-*")):
+            os.environ["DEEPPIPELINE_FFMPEG"] = str(program)
 
 
 _find_what_is_not_linked()

@@ -101,7 +101,8 @@ impl Engine {
     fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Put> {
         let py = x.py();
         let x = Payload::from_object(x, self.native_entrance.get().map(String::as_str))?;
-        let mut refused = match self.supervisor.put(x, Wait::No) {
+        let birth = Instant::now();
+        let mut refused = match self.supervisor.put_born(x, birth, Wait::No) {
             Ok(put) => return Ok(Put::Done(put.accepted)),
             Err(refused) => refused,
         };
@@ -115,7 +116,7 @@ impl Engine {
                 _ => return Ok(Put::Refused("failed")),
             };
             py.check_signals()?;
-            match py.detach(|| self.supervisor.put(x, slice(deadline))) {
+            match py.detach(|| self.supervisor.put_born(x, birth, slice(deadline))) {
                 Ok(put) => return Ok(Put::Done(put.accepted)),
                 Err(again) => refused = again,
             }

@@ -189,10 +189,18 @@ impl<V> Supervisor<V> {
     /// # Errors
     /// See [`PutError`]; the sample is handed back in each of them.
     pub fn put(&self, value: V, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
+        self.put_born(value, self.clock.now(), wait)
+    }
+
+    /// Like [`put`](Supervisor::put), for a caller that waits in several attempts: the sample was born at the first.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn put_born(&self, value: V, birth: Instant, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
         if works_for(self.id) {
             return Err(PutError::OwnStage(value));
         }
-        let sample = Sample { id: SampleId { number: 0, part: 0 }, birth: self.clock.now(), value };
+        let sample = Sample { id: SampleId { number: 0, part: 0 }, birth, value };
         match self.buffers[0].push(sample, Arrival::Outside, wait) {
             Push::Done { accepted, dropped } => Ok(Accepted { accepted, dropped }),
             Push::Full(value) => Err(PutError::Timeout(value)),
