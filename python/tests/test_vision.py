@@ -127,14 +127,14 @@ def test_frames_may_be_put_from_python(tmp_path: Path) -> None:
 
 
 def test_a_native_stage_refuses_what_is_no_frame() -> None:
-    with Pipeline(stages=[DetectPeople(NANODET)]) as p, pytest.raises(TypeError, match="takes a vision.Frame"):
+    with Pipeline(stages=[DetectPeople(NANODET)]) as p, pytest.raises(TypeError, match=r"takes a vision\.Frame"):
         p.put({"frame": 1})
 
 
 def test_what_a_python_stage_gives_to_a_native_one_must_be_a_scene() -> None:
     pipeline = Pipeline(stages=[Call(lambda x: x), Track()]).start()
     pipeline.put("no scene")
-    with pytest.raises(StageError, match="Track, takes a vision.Frame or vision.Scene, but got str") as caught:
+    with pytest.raises(StageError, match=r"Track, takes a vision\.Frame or vision\.Scene, but got str") as caught:
         pipeline.setstop()
     assert isinstance(caught.value.__cause__, TypeError)
 
@@ -167,9 +167,9 @@ def test_an_error_in_a_native_stage_reaches_the_caller(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CaptureError, match="no-such-file.mp4"):
+    with pytest.raises(CaptureError, match=r"no-such-file\.mp4"):
         Capture("no-such-file.mp4")
-    with pytest.raises(ModelError, match="no-such-model.onnx"):
+    with pytest.raises(ModelError, match=r"no-such-model\.onnx"):
         DetectPeople("no-such-model.onnx")
     with pytest.raises(OutputError, match="no-such-folder"):
         WriteVideo(tmp_path / "no-such-folder" / "video.mp4")
