@@ -109,7 +109,8 @@ class Stage:
     ) -> Self:
         """Say more about the stage; what is left out stays as it is. Returns the stage.
 
-        - `name`: in reports, errors and of the worker's thread (default: the class's name).
+        - `name`: in reports, errors and of the worker's thread (default: the class's name; one that comes again gets a
+          number).
         - `overflow`: what happens when the buffer in front of the stage is full: "drop_oldest", "drop_newest" or
           "block" (default: the pipeline's).
         - `on_error`: what happens when it raises on a sample: "stop" (default) stops the pipeline, "skip" counts the

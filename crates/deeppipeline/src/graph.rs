@@ -54,7 +54,7 @@ impl<const N: usize> From<[usize; N]> for BufferSize {
 /// One stage in the description of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// The stage's name in reports and errors.
+    /// The stage's name in reports and errors; a name that comes again gets a number.
     pub name: String,
     /// How the stage takes from its buffer.
     pub intake: Intake,
@@ -122,6 +122,20 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// Tells stages of the same name apart, so that a report or an error names one: the second `Detect` becomes
+    /// `Detect 2`.
+    pub(crate) fn number_repeated_names(&mut self) {
+        for index in 1..self.stages.len() {
+            let (before, rest) = self.stages.split_at_mut(index);
+            let taken = |name: &str| before.iter().any(|node| node.name == name);
+            let numbered = (2..).map(|number| format!("{} {number}", rest[0].name));
+            let mut names = std::iter::once(rest[0].name.clone()).chain(numbered);
+            if let Some(free) = names.find(|name| !taken(name)) {
+                rest[0].name = free;
+            }
+        }
     }
 
     /// How many samples the buffer in front of a stage holds.

@@ -150,9 +150,10 @@ impl<V> Supervisor<V> {
         Self::on_clock(graph, Clock::Monotonic)
     }
 
-    pub(crate) fn on_clock(graph: Graph, clock: Clock) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
+    pub(crate) fn on_clock(mut graph: Graph, clock: Clock) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         graph.check()?;
+        graph.number_repeated_names();
         let drops = match clock {
             Clock::Monotonic => DROPS_TO_REMEMBER,
             Clock::Virtual(_) => usize::MAX,

@@ -73,7 +73,7 @@ fn a_sample_dropped_to_make_room() {
     until(|| pipeline.report().stages[1].buffer.entered == 4);
     drop(second_permit);
     let error = pipeline.setstop().unwrap_err();
-    assert_eq!(error.stage(), "Gated");
+    assert_eq!(error.stage(), "Gated 2");
     assert!(error.report().balances(), "{:?}", error.report());
     assert_eq!(torn_down.load(Ordering::SeqCst), 2);
 }
@@ -133,7 +133,7 @@ fn samples_discarded_by_a_failure() {
     until(|| pipeline.report().outcome == Outcome::Failed);
     drop(first_permit);
     let error = pipeline.setstop().unwrap_err();
-    assert_eq!(error.to_string(), "stage \"Gated\" failed in stage_run on sample 1: gives up");
+    assert_eq!(error.to_string(), "stage \"Gated 2\" failed in stage_run on sample 1: gives up");
     assert!(error.report().balances(), "{:?}", error.report());
     assert_eq!(torn_down.load(Ordering::SeqCst), 2);
 }

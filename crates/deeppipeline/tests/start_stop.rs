@@ -374,3 +374,11 @@ fn join_waits_for_the_source_to_end() {
         .unwrap();
     assert_eq!((report.outcome, report.stages[1].counts.used), (Outcome::Finished, 100));
 }
+
+#[test]
+fn stages_of_the_same_name_are_told_apart() {
+    let pipeline = Pipeline::builder().stage(|x: u32| x).stage(|x: u32| x).end_stage(|_: u32| {}).start().unwrap();
+    let report = pipeline.setstop().unwrap();
+    let names: Vec<&str> = report.stages.iter().map(|stage| stage.name.as_str()).collect();
+    assert_eq!(names, ["closure", "closure 2", "closure 3"]);
+}
