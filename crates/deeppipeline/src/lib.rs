@@ -52,7 +52,7 @@ mod worker;
 pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
 pub use builder::{Builder, Ended, Options};
 pub use error::{BoxError, Doing, GraphError, PutError, RunError, StageError, StagePanic, StartError};
-pub use executor::simulated::{Event, Simulation};
+pub use executor::simulated::{Event, Simulation, UnknownStage};
 pub use graph::{BufferSize, DEFAULT_BUFFER_SIZE, OnError};
 pub use intake::Intake;
 pub use ledger::StageCounts;

@@ -133,3 +133,10 @@ fn later_options_add_to_earlier_ones() {
     let report = pipeline.setstop().unwrap();
     assert_eq!((report.stages[0].name.as_str(), report.stages[0].overflow), ("show", Overflow::Block));
 }
+
+#[test]
+fn a_simulation_told_about_an_unknown_stage_names_the_known_ones() {
+    let mut simulation = Pipeline::builder().source(0..3).end_stage(|_: i32| {}).simulate().unwrap();
+    let error = simulation.takes("detect", std::time::Duration::ZERO).err().unwrap();
+    assert_eq!(error.to_string(), "no stage is named \"detect\"; there are [\"source\", \"closure\"]");
+}

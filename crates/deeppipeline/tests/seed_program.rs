@@ -31,7 +31,7 @@ fn prints_eight_samples_in_order_and_reports_the_two_that_were_dropped() {
         .unwrap();
     simulation.up_after(ms(130));
     for stage in ["one", "two", "three"] {
-        simulation.takes(stage, ms(500));
+        simulation.takes(stage, ms(500)).unwrap();
     }
     for i in 1..=10 {
         simulation.put_at(ms(300) * (i - 1), vec![format!("Pipeline: {i}")]);

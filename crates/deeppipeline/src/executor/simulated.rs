@@ -55,7 +55,7 @@ pub enum Event {
 /// for frame in 0..100 {
 ///     simulation.put_at(Duration::from_millis(10 * u64::from(frame)), frame);
 /// }
-/// let report = simulation.takes("detect", Duration::from_millis(20)).run()?;
+/// let report = simulation.takes("detect", Duration::from_millis(20))?.run()?;
 /// assert_eq!(report.stages[0].buffer.dropped(), 48);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -70,6 +70,14 @@ pub struct Simulation<I> {
     stop_at: Option<Duration>,
     stopped: bool,
     types: PhantomData<fn(I)>,
+}
+
+/// A simulation was told something about a stage that it does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no stage is named {got:?}; there are {known:?}")]
+pub struct UnknownStage {
+    got: String,
+    known: Vec<String>,
 }
 
 /// One worker, and what it does at the moment.
@@ -132,16 +140,30 @@ impl<I> Simulation<I> {
     }
 
     /// Every sample takes the stage of that name (or `"source"`) that long; otherwise it takes no time.
-    pub fn takes(&mut self, stage: &str, duration: Duration) -> &mut Self {
+    ///
+    /// # Errors
+    /// If there is no stage of that name.
+    pub fn takes(&mut self, stage: &str, duration: Duration) -> Result<&mut Self, UnknownStage> {
         self.takes_by(stage, move |_| duration)
     }
 
     /// Each sample takes the stage of that name as long as the function says.
-    pub fn takes_by(&mut self, stage: &str, duration: impl Fn(SampleId) -> Duration + Clone + 'static) -> &mut Self {
-        for actor in self.actors.iter_mut().filter(|actor| actor.worker.name() == stage) {
-            actor.duration = Box::new(duration.clone());
+    ///
+    /// # Errors
+    /// If there is no stage of that name.
+    pub fn takes_by(
+        &mut self,
+        stage: &str,
+        duration: impl Fn(SampleId) -> Duration + 'static,
+    ) -> Result<&mut Self, UnknownStage> {
+        match self.actors.iter_mut().find(|actor| actor.worker.name() == stage) {
+            Some(actor) => actor.duration = Box::new(duration),
+            None => {
+                let known = self.actors.iter().rev().map(|actor| actor.worker.name().to_owned()).collect();
+                return Err(UnknownStage { got: stage.to_owned(), known });
+            }
         }
-        self
+        Ok(self)
     }
 
     /// `setstop` is called at that time; otherwise right after the last put (or, with a source, when it has ended).

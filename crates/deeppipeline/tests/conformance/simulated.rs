@@ -31,7 +31,7 @@ pub(crate) fn run(case: &Case) -> Run {
         Input::Source { samples, each, fails } => {
             let numbers = Numbers { given: 0, samples: *samples, fails: *fails };
             let mut simulation = build(case, &log, Pipeline::builder().source(numbers));
-            simulation.takes("source", *each);
+            simulation.takes("source", *each).unwrap();
             run_through(simulation, case, &log)
         }
     }
@@ -56,7 +56,7 @@ fn build<I>(case: &Case, log: &Log, builder: Builder<I, i64>) -> Simulation<I> {
     let mut simulation = builder.simulate().unwrap();
     simulation.up_after(case.up_after);
     for spec in &case.stages {
-        simulation.takes(&spec.name, spec.takes);
+        simulation.takes(&spec.name, spec.takes).unwrap();
     }
     if let Some(at) = case.stop_at {
         simulation.setstop_at(at);
