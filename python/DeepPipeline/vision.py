@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from DeepPipeline import _engine
 from DeepPipeline._engine import Frame, Person, Scene
 from DeepPipeline.errors import CaptureError, GraphError, ModelError, OutputError
-from DeepPipeline.stage import Stage
+from DeepPipeline.stage import Stage, one_of
 
 __all__ = [
     "Capture",
@@ -36,6 +36,7 @@ __all__ = [
 
 Path = str | os.PathLike[str]
 Runtime = Literal["auto", "onnxruntime", "pure_rust"]
+RUNTIMES: tuple[Runtime, ...] = ("auto", "onnxruntime", "pure_rust")
 
 
 def _find_what_is_not_linked() -> None:
@@ -77,7 +78,8 @@ class DetectPeople(NativeStage):
     """
 
     def __init__(self, model: Path, *, runtime: Runtime = "auto", min_score: float | None = None) -> None:
-        self._native = _engine.NativeStage.detect_people(os.fspath(model), runtime, min_score)
+        checked = one_of("runtime", runtime, RUNTIMES)
+        self._native = _engine.NativeStage.detect_people(os.fspath(model), checked, min_score)
 
 
 class Track(NativeStage):
@@ -97,7 +99,7 @@ class EstimatePose(NativeStage):
     """
 
     def __init__(self, model: Path, *, runtime: Runtime = "auto") -> None:
-        self._native = _engine.NativeStage.estimate_pose(os.fspath(model), runtime)
+        self._native = _engine.NativeStage.estimate_pose(os.fspath(model), one_of("runtime", runtime, RUNTIMES))
 
 
 class ClassifyBehaviour(NativeStage):
@@ -107,7 +109,7 @@ class ClassifyBehaviour(NativeStage):
     """
 
     def __init__(self, model: Path, *, runtime: Runtime = "auto") -> None:
-        self._native = _engine.NativeStage.classify_behaviour(os.fspath(model), runtime)
+        self._native = _engine.NativeStage.classify_behaviour(os.fspath(model), one_of("runtime", runtime, RUNTIMES))
 
 
 class Record(NativeStage):

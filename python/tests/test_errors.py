@@ -53,8 +53,8 @@ def test_setup() -> None:
     stage, other = Fails("setup", Boom("no model")), Fails("", Boom())
     p = Pipeline([other, stage])
     error = failure(p, p.start)
-    assert (error.stage, error.doing, error.sample) == ("Fails", "setup", None)
-    assert str(error) == 'stage "Fails" failed in setup: Boom: no model'
+    assert (error.stage, error.doing, error.sample) == ("Fails 2", "setup", None)
+    assert str(error) == 'stage "Fails 2" failed in setup: Boom: no model'
     assert error.__cause__ is stage.error
     assert stage.calls == ["setup"]
     assert other.calls in (["setup", "teardown"], [])

@@ -178,7 +178,7 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 
 def test_setstop_ends_a_capture_that_would_go_on() -> None:
-    seen = []
+    seen: list[Frame] = []
     pipeline = Pipeline(source=Capture(CLIP, realtime=True), stages=[Call(seen.append)]).start()
     report = pipeline.setstop()
     assert report.outcome == "finished"
