@@ -2,6 +2,7 @@
 # The demo on the first seconds of the clip, in both languages: both must find the same people.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export VIRTUAL_ENV="$PWD/.venv"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 printf -- '--- in Rust\n'
