@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,15 @@ def test_pixels_are_a_view_that_outlives_its_frame() -> None:
     assert not first.flags.owndata
     del frame, second
     assert np.array_equal(first, picture())
+
+
+def test_pixels_are_a_shaped_memoryview_where_numpy_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = Frame(picture())
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    pixels = frame.pixels
+    assert isinstance(pixels, memoryview)
+    assert (pixels.shape, pixels.format, pixels.readonly) == ((48, 64, 3), "B", True)
+    assert pixels.tobytes() == picture().tobytes()
 
 
 def test_pixels_are_read_only() -> None:
