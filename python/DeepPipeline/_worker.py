@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from DeepPipeline import _engine
-from DeepPipeline._give import SKIP, UNFINISHED, unfinished
+from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished
 from DeepPipeline.stage import Stage
 
 logger = logging.getLogger("DeepPipeline")
@@ -29,10 +29,12 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
                 worker.exhausted()
             elif type(result) in UNFINISHED:
                 raise TypeError(unfinished(method, result))
-            elif method == "stage_run" or method == "source_next" or (method == "finish" and result is not None):
-                worker.done(result)
-            else:
+            elif method == "setup" or method == "teardown" or (method == "finish" and result is None):
                 worker.done(SKIP)
+            elif type(result) is Many:
+                give_many(worker, result)
+            else:
+                worker.done(result)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if worker.fail(error):
                 # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
@@ -41,6 +43,16 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
             elif source is not None:
                 source.wake()
         call = arguments = result = None  # nor is it while waiting for the next
+
+
+def give_many(worker: _engine.Worker, many: Many) -> None:
+    """Hands on one value at a time, asking for the next only when there was room for the last."""
+    given = worker.is_end_stage()  # whose values nobody asks for
+    if not given:
+        for value in many.values:
+            worker.give_part(value)
+            given = True
+    worker.done_many(given)
 
 
 class _End:

@@ -209,8 +209,11 @@ class Pipeline:
         bodies: list[Stage | SourceStage] = [*self._stages]
         if self._source is not None:
             bodies.append(self._source)
-        natives = [body._native for body in bodies]
-        for worker, body in reversed(list(zip(engine.workers(natives), bodies, strict=True))):
+        try:
+            workers = engine.workers([body._native for body in bodies])
+        except OSError as error:
+            raise StartError(f"cannot start a thread for a native stage: {error}") from error
+        for worker, body in reversed(list(zip(workers, bodies, strict=True))):
             if worker is None:
                 continue  # it runs in the engine
             thread = threading.Thread(target=work, args=(worker, body, self._source), name=worker.name, daemon=True)
@@ -248,19 +251,20 @@ class Pipeline:
 
     def _flow_out(self, engine: _engine.Engine, deadline: float) -> None:
         """Waits until every worker has ended; aborts after the deadline."""
-        while not engine.wait_ended(self._patience(deadline)):
+        next_note = time.monotonic() + NOTE_EVERY
+        while not engine.wait_ended(min(GRACE, max(0.0, deadline - time.monotonic()))):
             if self._aborted:
                 return  # what is still busy is left behind
+            self._wake_source(engine)  # a native stage that failed cannot do it
+            if time.monotonic() < min(next_note, deadline):
+                continue
+            next_note += NOTE_EVERY
             waiting_for = ", ".join(engine.not_ended())
             if time.monotonic() >= deadline:
                 logger.warning("not drained in time, aborting; still busy: %s", waiting_for)
                 self._abort(engine)
                 return
             logger.info("waiting for %s", waiting_for)
-
-    def _patience(self, deadline: float) -> float:
-        """How long to wait before looking again."""
-        return min(GRACE if self._aborted else NOTE_EVERY, max(0.0, deadline - time.monotonic()))
 
     def _wake_source(self, engine: _engine.Engine) -> None:
         if self._source is not None and engine.source_should_end():
@@ -378,6 +382,8 @@ def _check_native_neighbours(bodies: list[SourceStage | Stage]) -> None:
                 f"{'nothing' if before._native.gives == 'nothing' else 'a ' + before._native.gives}"
             )
     for body in bodies:
+        if body._native and body._native.used:
+            raise GraphError(f"{_title(body)} has been part of a pipeline before: make a new one")
         if body._native and isinstance(body, Stage) and options_of(body).intake == "all":
             raise GraphError(f"{_title(body)} takes one sample at a time: it cannot set_get_all()")
 

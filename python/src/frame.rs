@@ -98,11 +98,17 @@ impl Frame {
             return Err(PyBufferError::new_err("a frame is read-only: take pixels.copy() to draw on"));
         }
         let asked = |what: c_int| flags & what == what;
+        if asked(ffi::PyBUF_F_CONTIGUOUS) && !asked(ffi::PyBUF_C_CONTIGUOUS) && !asked(ffi::PyBUF_ANY_CONTIGUOUS) {
+            return Err(PyBufferError::new_err("a frame is in C order, row by row"));
+        }
         let frame = slf.get();
+        if frame.inner.pixels.len() != frame.shape.iter().product::<ffi::Py_ssize_t>() as usize {
+            return Err(PyBufferError::new_err("the frame's pixels are not height x width x 3 bytes"));
+        }
         let pixels = frame.inner.pixels.as_ptr();
         let length = frame.inner.pixels.len();
         let (shape, strides) = (frame.shape.as_ptr(), frame.strides.as_ptr());
-        // SAFETY: `view` is valid for writing. The pixels, shape and strides belong to the frame, which never changes
+        // SAFETY: `view` is valid for writing. There are as many pixels as the shape says. The pixels, shape and strides belong to the frame, which never changes
         // (it is frozen, and its pixels are behind an Arc that copies before anyone else writes), and which the view
         // keeps alive through `obj`. Their `*mut` is never written through, since the view says `readonly`.
         unsafe {

@@ -128,6 +128,12 @@ impl NativeStage {
 
 #[pymethods]
 impl NativeStage {
+    /// Whether it has been part of a pipeline that was started.
+    #[getter]
+    fn used(&self) -> bool {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     #[staticmethod]
     fn detect_people(py: Python<'_>, model: PathBuf, runtime: &str, min_score: Option<f32>) -> PyResult<Self> {
         let stage = vision::DetectPeople::load_with(model, self::runtime(runtime)?);
@@ -237,6 +243,12 @@ impl NativeCapture {
         if let Some(close) = &self.closer {
             close();
         }
+    }
+
+    /// Whether it has been part of a pipeline that was started.
+    #[getter]
+    fn used(&self) -> bool {
+        self.lock().is_none()
     }
 
     /// What it takes.

@@ -2,11 +2,10 @@
 
 use crate::payload::{Payload, Raised};
 use deeppipeline::engine::{Call, Ending, GoesOn, Input, Part, Wait, Worker as EngineWorker};
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyList, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -95,17 +94,29 @@ impl Worker {
 
     /// Takes what the call returned.
     fn done(&self, py: Python<'_>, result: Bound<'_, PyAny>) -> PyResult<()> {
-        let words = Words::get(py)?;
-        if result.is(&words.skip) {
+        if result.is(skip(py)?) {
             self.settle(Ending::Skipped);
             return Ok(());
-        }
-        if result.get_type().is(&words.many) {
-            return self.give_many(&result);
         }
         self.give(&result, Part::Whole)?;
         self.settle(Ending::Returned);
         Ok(())
+    }
+
+    /// Hands on one of many values; after the last of them comes `done_many`. The loop over them is Python's: Rust must
+    /// not stand above the user's code when the interpreter exits.
+    fn give_part(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.give(value, Part::OfMany)
+    }
+
+    /// The call has returned and everything it gave was handed on, or it gave nothing and is a skip.
+    fn done_many(&self, any: bool) {
+        self.settle(if any { Ending::Returned } else { Ending::Skipped });
+    }
+
+    /// Whether what it gives is ignored.
+    fn is_end_stage(&self) -> bool {
+        self.lock().as_ref().is_some_and(EngineWorker::is_end_stage)
     }
 
     /// The source has no more samples.
@@ -120,37 +131,10 @@ impl Worker {
     }
 }
 
-impl Worker {
-    fn give_many(&self, many: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut ending = Ending::Skipped;
-        if self.lock().as_ref().is_some_and(EngineWorker::is_end_stage) {
-            ending = Ending::Returned;
-        } else {
-            for value in many.getattr("values")?.try_iter()? {
-                self.give(&value?, Part::OfMany)?;
-                ending = Ending::Returned;
-            }
-        }
-        self.settle(ending);
-        Ok(())
-    }
-}
-
-/// The words of the Python package that the engine must know when it sees them.
-struct Words {
-    skip: Py<PyAny>,
-    many: Py<PyType>,
-}
-
-impl Words {
-    fn get(py: Python<'_>) -> PyResult<&'static Words> {
-        static WORDS: PyOnceLock<Words> = PyOnceLock::new();
-        WORDS.get_or_try_init(py, || {
-            let module = py.import("DeepPipeline._give")?;
-            let many = module.getattr("Many")?.cast_into::<PyType>().map_err(|_| PyRuntimeError::new_err("Many"))?;
-            Ok(Words { skip: module.getattr("SKIP")?.unbind(), many: many.unbind() })
-        })
-    }
+/// The package's own SKIP, known by identity.
+fn skip(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    static SKIP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    SKIP.get_or_try_init(py, || Ok(py.import("DeepPipeline._give")?.getattr("SKIP")?.unbind()))
 }
 
 /// The sample that the calling stage works on, as (number, part, birth in seconds of `time.monotonic()`).

@@ -162,8 +162,8 @@ def test_a_native_stage_takes_no_lists() -> None:
 def test_a_native_stage_is_part_of_one_pipeline_only() -> None:
     track = Track()
     Pipeline(stages=[track]).start().setstop()
-    with pytest.raises(ValueError, match="has been part of a pipeline before"):
-        Pipeline(stages=[track]).start()
+    with pytest.raises(GraphError, match="Track has been part of a pipeline before"):
+        Pipeline(stages=[track])
 
 
 def test_an_error_in_a_native_stage_reaches_the_caller(tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ impl<I> Pipeline<I> {
     }
 
     /// From now on the first Ctrl-C lets the pipeline drain, and a second one aborts it. It takes over the process's
-    /// handler for SIGINT, so it can be asked for only once.
+    /// handler for SIGINT, so it can be asked for only once. When the pipeline and what this returned are gone, Ctrl-C
+    /// ends the program, with exit code 130.
     ///
     /// # Errors
     /// When another handler was set before, or the system refuses.
@@ -171,8 +172,12 @@ impl<I> Pipeline<I> {
         let pressed = Arc::clone(&ctrl_c.pressed);
         ctrlc::try_set_handler(move || {
             let again = pressed.swap(true, Ordering::Relaxed);
-            if let Some(supervisor) = supervisor.upgrade() {
-                if again { supervisor.abort() } else { supervisor.close() }
+            match supervisor.upgrade() {
+                Some(supervisor) if again => supervisor.abort(),
+                Some(supervisor) => supervisor.close(),
+                // The pipeline is gone, and so is whoever could ask: Ctrl-C ends the program again, as it did before.
+                None if again || Arc::strong_count(&pressed) == 1 => std::process::exit(INTERRUPTED),
+                None => {}
             }
         })?;
         Ok(ctrl_c)
@@ -231,6 +236,10 @@ impl<I> Drop for Pipeline<I> {
         }
     }
 }
+
+/// The exit code of a program that Ctrl-C ended, as shells give it.
+#[cfg(feature = "ctrlc")]
+const INTERRUPTED: i32 = 130;
 
 /// Tells whether Ctrl-C was pressed.
 #[cfg(feature = "ctrlc")]

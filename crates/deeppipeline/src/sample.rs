@@ -50,7 +50,7 @@ pub struct SampleInfo {
 
 /// What the calling thread is doing for which pipeline.
 #[derive(Clone, Copy)]
-struct Job {
+pub(crate) struct Job {
     pipeline: u64,
     sample: Option<SampleInfo>,
 }
@@ -78,6 +78,16 @@ pub fn current_sample() -> Option<SampleInfo> {
 /// Notes what the calling thread works on from now on.
 pub(crate) fn enter_job(pipeline: u64, sample: Option<SampleInfo>) {
     JOB.set(Some(Job { pipeline, sample }));
+}
+
+/// What the calling thread works on, to be returned to later.
+pub(crate) fn present_job() -> Option<Job> {
+    JOB.get()
+}
+
+/// The calling thread works again on what it did before.
+pub(crate) fn return_to_job(job: Option<Job>) {
+    JOB.set(job);
 }
 
 /// The calling thread works for no pipeline any more.

@@ -457,12 +457,17 @@ impl<V> Supervisor<V> {
             (_, Seat::Source) => 0,
         };
         tracing::error!(stage = failure.stage, doing = %failure.doing, "{}", failure.cause);
+        let failure = Arc::new(failure);
         let wake_source = {
             let mut control = self.control.lock();
             control.phase = control.phase.after(Event::Halt);
-            control.failure.get_or_insert_with(|| Arc::new(failure));
+            if control.failure.is_none() {
+                control.failure = Some(Arc::clone(&failure));
+            }
             control.close_source.clone()
         };
+        // A later failure is freed here, outside of the lock: its error is the user's.
+        free(failure);
         for buffer in &self.buffers[..discarded] {
             buffer.discard().into_iter().for_each(free);
         }

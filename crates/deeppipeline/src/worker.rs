@@ -116,11 +116,13 @@ pub struct Worker<V> {
     last: Option<SampleInfo>,
     /// The highest part given so far for the number of `last`.
     last_part: u64,
+    /// When a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
+    waiting_since: Option<Instant>,
 }
 
 impl<V> Worker<V> {
     pub(crate) fn new(supervisor: Arc<Supervisor<V>>, seat: Seat) -> Self {
-        Worker { supervisor, seat, step: Step::Fresh, last: None, last_part: 0 }
+        Worker { supervisor, seat, step: Step::Fresh, last: None, last_part: 0, waiting_since: None }
     }
 
     /// Which worker it is.
@@ -282,9 +284,13 @@ impl<V> Worker<V> {
             self.resume();
         }
         match pushed {
-            Push::Full(value) => Err(value),
+            Push::Full(value) => {
+                self.waiting_since = Some(birth);
+                Err(value)
+            }
             Push::Shut(value) => Ok(Some(value)),
             Push::Done { dropped, .. } => {
+                self.waiting_since = None;
                 if let Seat::Stage(index) = self.seat {
                     self.supervisor.ledger(index).count_given();
                 }
@@ -299,7 +305,10 @@ impl<V> Worker<V> {
     fn identity(&self, part: Part) -> (SampleId, Instant) {
         match self.last {
             Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
-            None => (SampleId { number: 0, part: self.last_part + 1 }, self.supervisor.clock().now()),
+            None => {
+                let birth = self.waiting_since.unwrap_or_else(|| self.supervisor.clock().now());
+                (SampleId { number: 0, part: self.last_part + 1 }, birth)
+            }
         }
     }
 

@@ -223,3 +223,43 @@ fn from_many_threads_numbers_samples_in_the_order_of_acceptance() {
         assert!(own.eq(0..EACH), "what one thread puts stays in its order");
     }
 }
+
+#[test]
+fn a_sample_that_waits_for_room_keeps_the_birth_of_its_put() {
+    let ages = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ages);
+    let origin = Arc::new(Mutex::new(None));
+    let mut simulation = Pipeline::builder()
+        .buffer_size(1)
+        .overflow(Overflow::Block)
+        .end_stage(move |_: u32| {
+            let birth = current_sample().unwrap().birth;
+            let origin = *origin.lock().unwrap().get_or_insert(birth);
+            seen.lock().unwrap().push(birth - origin);
+        })
+        .options(Options::new().name("slow"))
+        .simulate()
+        .unwrap();
+    for x in 0..4 {
+        simulation.put_at(Duration::from_millis(x), x as u32);
+    }
+    simulation.takes("slow", Duration::from_millis(10)).unwrap().run().unwrap();
+    // The third put is called at 2 ms and waits until 10 ms; only then the fourth is called.
+    assert_eq!(*ages.lock().unwrap(), [0, 1, 2, 10].map(Duration::from_millis));
+}
+
+#[test]
+fn a_simulation_inside_a_stage_leaves_the_stage_what_it_was() {
+    let (told, hear) = std::sync::mpsc::channel();
+    let pipeline = Pipeline::builder()
+        .end_stage(move |_: u32| {
+            let mut inner = Pipeline::builder().source(0..3).end_stage(|_: i32| {}).simulate().unwrap();
+            inner.run().unwrap();
+            told.send(current_sample().map(|sample| sample.id.number)).unwrap();
+        })
+        .start()
+        .unwrap();
+    pipeline.put(1).unwrap();
+    pipeline.setstop().unwrap();
+    assert_eq!(hear.recv().unwrap(), Some(1));
+}

@@ -9,7 +9,7 @@ use crate::builder::Builder;
 use crate::clock::{Clock, VirtualClock};
 use crate::error::{GraphError, PutError, StageError};
 use crate::report::Report;
-use crate::sample::{SampleId, leave_job};
+use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What happened at one moment of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Simulation<I> {
     up_at: Option<Duration>,
     puts: VecDeque<(Duration, Value)>,
     put_waits: bool,
+    /// When the put that has been waiting was called.
+    put_since: Option<Instant>,
     stop_at: Option<Duration>,
     stopped: bool,
     types: PhantomData<fn(I)>,
@@ -127,6 +129,7 @@ impl<I> Simulation<I> {
             up_at: Some(Duration::ZERO),
             puts: VecDeque::new(),
             put_waits: false,
+            put_since: None,
             stop_at: None,
             stopped: false,
             types: PhantomData,
@@ -197,6 +200,14 @@ impl<I> Simulation<I> {
 
     /// Lets the next thing happen, with all that follows from it at once; `None` when nothing more will.
     pub fn step(&mut self) -> Option<Event> {
+        // Between two steps the thread is its caller's: of nobody, or of a stage of another pipeline.
+        let outside = present_job();
+        let event = self.happen();
+        return_to_job(outside);
+        event
+    }
+
+    fn happen(&mut self) -> Option<Event> {
         loop {
             let (at, next) = self.next()?;
             self.clock.move_to(at);
@@ -242,10 +253,13 @@ impl<I> Simulation<I> {
     /// Tries the next put; `None` when it has to wait for room.
     fn put(&mut self) -> Option<Event> {
         let (at, value) = self.puts.pop_front()?;
-        match self.supervisor.put(value, Wait::No) {
+        let now = Clock::Virtual(self.clock.clone()).now();
+        let birth = self.put_since.take().unwrap_or(now);
+        match self.supervisor.put_born(value, birth, Wait::No) {
             Ok(put) => Some(Event::Put(put.accepted)),
             Err(PutError::Timeout(value)) => {
                 self.puts.push_front((at, value));
+                self.put_since = Some(birth);
                 self.put_waits = true;
                 None
             }
@@ -261,8 +275,6 @@ impl<I> Simulation<I> {
             for actor in &mut self.actors {
                 moved |= actor.advance(now);
             }
-            // The puts come from outside of the pipeline, though from the same thread.
-            leave_job();
             if !moved {
                 return;
             }
