@@ -21,7 +21,8 @@ wheel: ## the Python wheel, in target/wheels
 
 fmt: ## format all code
 	cargo fmt --all
-	.venv/bin/ruff format python examples/python
+	@scripts/prepare.sh test
+	.venv/bin/ruff format python examples/python benchmarks
 
 clean: ## forget everything that was built
 	rm -rf target out .venv .venv-*

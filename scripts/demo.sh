@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 language=${1:?rust or python}
 shift
-scripts/prepare.sh demo
+if [ "$language" = python ]; then scripts/prepare.sh wheel; else scripts/prepare.sh demo; fi
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" VIRTUAL_ENV="$PWD/.venv"
 [ $# -gt 0 ] && [[ "$1" != -* ]] || set -- clips/park.mp4 "$@"
 case $language in

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Finds or installs what a command needs: prepare.sh demo|test. Prints only what it does.
+# Finds or installs what a command needs: prepare.sh demo|test|wheel. Prints only what it does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for_what=${1:?demo or test}
+for_what=${1:?demo, wheel or test}
 wanted_rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 say() { printf '==> %s\n' "$*"; }
@@ -34,12 +34,31 @@ if [ ${#packages[@]} -gt 0 ]; then
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
+# The demo only wants what PyPI brings; building and testing the package wants an interpreter that it supports.
+python=python3
+if [ "$for_what" != demo ]; then
+    supported='import sys; sys.exit(sys.version_info < (3, 11))'
+    python=
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        "$candidate" -c "$supported" 2>/dev/null && python=$candidate && break
+    done
+    [ -n "$python" ] || fail "no Python 3.11 or newer found ($(python3 --version)): install one beside it, for example python3.11"
+    if [ -x .venv/bin/python ] && ! .venv/bin/python -c "$supported"; then
+        rm -rf .venv
+    fi
+fi
+
 # A Python environment for what comes from PyPI.
 requirements=scripts/requirements-$for_what.txt
 stamp=.venv/installed-$for_what-$(cat scripts/requirements-*.txt | cksum | cut -d' ' -f1)
 if [ ! -e "$stamp" ]; then
-    [ -x .venv/bin/python ] || python3 -m venv .venv
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
     say "installing $(grep -c '^[a-z]' "$requirements") Python packages into .venv"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"
-    touch "$stamp"
+    if .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"; then
+        touch "$stamp"
+    elif [ "$for_what" = demo ]; then
+        say "no onnxruntime to be had: the models run in pure Rust, which is slower and takes longer to build"
+    else
+        fail "these Python packages could not be installed: $(tr '\n' ' ' <"$requirements")"
+    fi
 fi

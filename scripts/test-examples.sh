@@ -3,10 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --locked --quiet --examples -p examples
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
 for rust in examples/rust/*.rs; do
     name=$(basename "$rust" .rs)
-    in_rust=$(target/debug/examples/"$name" 2>/dev/null)
-    in_python=$(.venv/bin/python -W error "examples/python/$name.py" 2>/dev/null)
+    in_rust=$(target/debug/examples/"$name" 2>"$errors") || { cat "$errors" >&2; exit 1; }
+    in_python=$(.venv/bin/python -W error "examples/python/$name.py" 2>"$errors") || { cat "$errors" >&2; exit 1; }
     [ -n "$in_rust" ] || { echo "error: $name prints nothing" >&2; exit 1; }
     if [ "$name" = seed_program ]; then
         # Its sleeps are real, so which samples are dropped depends on the machine; the last three never are.

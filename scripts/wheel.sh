@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
-[ -x .venv/bin/maturin ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.16,<2'
+scripts/prepare.sh wheel
 rm -f target/wheels/deeppipeline-*.whl
 printf '==> building the Python wheel\n'
 .venv/bin/maturin build --release --locked --quiet --manifest-path python/Cargo.toml --out target/wheels

@@ -60,7 +60,12 @@ def main() -> None:
         end_stage=WriteVideo(video, capture.frame_rate),
         overflow="drop_oldest" if capture.is_live else "block",
     )
-    report = pipeline.run()
+    try:
+        report = pipeline.run()
+    except KeyboardInterrupt:  # everything inside has flowed out
+        if not capture.is_live:
+            raise
+        report = pipeline.report()  # that is how a live stream ends
     for path in (video, lines):
         path.rename(path.with_name(path.name.replace(".partial.", ".behaviour.")))
     print(report)
@@ -73,3 +78,5 @@ if __name__ == "__main__":
         main()
     except (PipelineError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

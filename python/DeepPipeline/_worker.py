@@ -36,10 +36,11 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
             else:
                 worker.done(result)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
-            if worker.fail(error):
+            untold = worker.fail(error)
+            if untold is not None:
                 # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
                 with contextlib.suppress(Exception):
-                    logger.warning("stage %r skipped a sample after an error", worker.name, exc_info=error)
+                    logger.warning("stage %r %s", worker.name, untold, exc_info=error)
             elif source is not None:
                 source.wake()
         call = arguments = result = None  # nor is it while waiting for the next

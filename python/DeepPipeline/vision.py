@@ -129,7 +129,9 @@ class Draw(NativeStage):
 class WriteVideo(NativeStage):
     """An end stage: writes the frames of its scenes into a video file.
 
-    `frame_rate` is about how many frames come a second. Raises `OutputError`.
+    `frame_rate` is about how many frames come a second. If writing fails or the pipeline is aborted, no file is left.
+    When a stage before it fails, what had passed that stage is still written: give the file a name that says so, and
+    rename it when the pipeline has succeeded, as `examples/python/behaviour.py` does. Raises `OutputError`.
     """
 
     def __init__(self, path: Path, frame_rate: float | None = None) -> None:

@@ -1,7 +1,7 @@
 //! A worker's two calls, for a Python loop: `next`, then one of `done`, `fail` and `exhausted`.
 
 use crate::payload::{Payload, Raised};
-use deeppipeline::engine::{Call, Ending, GoesOn, Input, Part, Wait, Worker as EngineWorker};
+use deeppipeline::engine::{Call, Ending, Input, Part, Untold, Wait, Worker as EngineWorker};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -34,8 +34,8 @@ impl Worker {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settle(&self, ending: Ending) -> GoesOn {
-        self.lock().as_mut().map_or(GoesOn::Silent, |worker| worker.settle(ending))
+    fn settle(&self, ending: Ending) -> Untold {
+        self.lock().as_mut().map_or(Untold::Nothing, |worker| worker.settle(ending))
     }
 
     /// Hands one value on: at once where there is room, otherwise waiting without the interpreter.
@@ -124,10 +124,15 @@ impl Worker {
         self.settle(Ending::Exhausted);
     }
 
-    /// The call raised. True when the stage skips the sample and goes on.
-    fn fail(&self, exception: &Bound<'_, PyAny>) -> bool {
+    /// The call raised. What is to be logged about it, since no caller will be told: the stage skips the sample and
+    /// goes on, or the pipeline had failed before.
+    fn fail(&self, exception: &Bound<'_, PyAny>) -> Option<&'static str> {
         let cause = Box::new(Raised::new(exception));
-        self.settle(Ending::Failed(cause)) == GoesOn::SkippedFailure
+        match self.settle(Ending::Failed(cause)) {
+            Untold::Nothing => None,
+            Untold::SkippedFailure => Some("skipped a sample after an error"),
+            Untold::LaterFailure => Some("failed too, after the failure that stopped the pipeline"),
+        }
     }
 }
 

@@ -422,3 +422,18 @@ def test_what_an_error_tells() -> None:
     assert (repr(error.sample), hash(error.sample)) == ("SampleId(number=1, part=0)", hash(error.sample))
     assert "Fails" in str(error.report)
     assert error.report.stages[0].failed == 1
+
+
+def test_a_failure_after_the_first_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Twice(Stage):
+        def stage_run(self, x: object) -> None:
+            raise Boom("first")
+
+        def teardown(self) -> None:
+            raise Boom("second")
+
+    p = Pipeline([Twice()]).start()
+    p.put(1)
+    assert str(failure(p, p.setstop).__cause__) == "first"
+    records = [record for record in caplog.records if "failed too" in record.getMessage()]
+    assert [str(record.exc_info[1]) for record in records if record.exc_info] == ["second"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,29 @@ def test_setstop_ends_a_capture_that_would_go_on() -> None:
     report = pipeline.setstop()
     assert report.outcome == "finished"
     assert len(seen) == report.stages[0].used
+
+
+def test_a_waiting_source_is_woken_when_a_native_stage_fails(tmp_path: Path) -> None:
+    class Frames:
+        """Two frames of different sizes, which a video cannot have, and then nothing until it is closed."""
+
+        def __init__(self) -> None:
+            self.closed = threading.Event()
+            self.sizes = [(32, 32), (48, 64)]
+
+        def __iter__(self) -> Frames:
+            return self
+
+        def __next__(self) -> Scene:
+            if not self.sizes:
+                self.closed.wait()
+                raise StopIteration
+            return Scene(Frame(np.zeros((*self.sizes.pop(), 3), np.uint8)), [])
+
+        def close(self) -> None:
+            self.closed.set()
+
+    frames = Frames()
+    with pytest.raises(StageError, match="WriteVideo"):
+        Pipeline([WriteVideo(tmp_path / "video.mp4", 10)], source=frames, overflow="block").run()
+    assert frames.closed.is_set()

@@ -4,7 +4,7 @@ use crate::cost::{Cost, ceiling};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::serial;
-use deeppipeline::{BoxError, Options, Overflow, Pipeline, Report};
+use deeppipeline::{BoxError, CtrlC, Options, Overflow, Pipeline, Report};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Track, WriteVideo,
     available_runtime,
@@ -140,7 +140,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
 
     let progress = Progress::new(if live { None } else { stages.capture.frames() });
     let before = Cost::now();
-    let (result, interrupted) = pipelined(stages, overflow, arguments.buffer_size as usize, &progress);
+    let (result, ctrl_c) = pipelined(stages, overflow, arguments.buffer_size as usize, &progress);
+    let interrupted = || ctrl_c.as_ref().is_some_and(CtrlC::pressed);
     let cost = Cost::now() - before;
     let frames = progress.finish();
     let report = match result {
@@ -154,7 +155,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     };
     println!("{report}");
     // Ctrl-C is how a live stream ends; a file it cuts short.
-    if interrupted && !live {
+    if interrupted() && !live {
         let kept = output.keep_partial(frames > 0);
         let kept = kept
             .map_or("nothing was done yet".to_owned(), |path| format!("what was done is kept as {}", path.display()));
@@ -166,18 +167,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     println!("{frames} frames, {rate:.1} frames/s, {:.1} ms of CPU a frame", cost.milliseconds_per(frames));
     println!("wrote {} and {}", video.display(), jsonl.display());
     if arguments.compare_serial && !live {
-        compare(arguments, rate)?;
+        compare(arguments, rate, interrupted)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if interrupted() && !live { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
-/// All stages at work at the same time. Also says whether it was Ctrl-C that ended it.
+/// All stages at work at the same time. Also hands back what tells whether Ctrl-C was pressed.
 fn pipelined(
     stages: Stages,
     overflow: Overflow,
     buffer_size: usize,
     progress: &Progress,
-) -> (Result<Report, BoxError>, bool) {
+) -> (Result<Report, BoxError>, Option<CtrlC>) {
     let Stages { capture, detect, track, pose, classify, record, draw, write } = stages;
     let seen = progress.counter();
     let pipeline = Pipeline::builder()
@@ -199,23 +200,26 @@ fn pipelined(
         .start();
     let pipeline = match pipeline {
         Ok(pipeline) => pipeline,
-        Err(error) => return (Err(error.into()), false),
+        Err(error) => return (Err(error.into()), None),
     };
     let ctrl_c = pipeline.on_ctrl_c();
     let result = progress.while_running(|| pipeline.join(), || pipeline.report());
-    let interrupted = ctrl_c.is_ok_and(|ctrl_c| ctrl_c.pressed());
-    (result.map_err(BoxError::from), interrupted)
+    (result.map_err(BoxError::from), ctrl_c.ok())
 }
 
 /// The same stages one after the other on one thread, and what the pipeline gained over that.
-fn compare(arguments: &Arguments, pipelined_rate: f64) -> Result<(), BoxError> {
+fn compare(arguments: &Arguments, pipelined_rate: f64, interrupted: impl Fn() -> bool) -> Result<(), BoxError> {
     let scratch = Output::scratch(&arguments.output, &arguments.input)?;
     let stages = arguments.stages(&scratch)?;
     let progress = Progress::new(stages.capture.frames());
     let before = Cost::now();
-    let serial = serial::run(stages, &progress)?;
+    let serial = serial::run(stages, &progress, &interrupted)?;
     let cost = Cost::now() - before;
     progress.finish();
+    if interrupted() {
+        eprintln!("interrupted: no comparison");
+        return Ok(());
+    }
     let serial_rate = serial.frames as f64 / serial.elapsed.as_secs_f64();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (slowest, slowest_time) = serial.slowest();

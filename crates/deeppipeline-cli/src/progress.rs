@@ -58,24 +58,24 @@ impl Progress {
 
     /// Shows the line while `work` runs on a thread of its own.
     pub(crate) fn while_running<T: Send>(&self, work: impl FnOnce() -> T + Send, report: impl Fn() -> Report) -> T {
-        let every = if self.on_terminal { ON_TERMINAL } else { ELSEWHERE };
         let started = Instant::now();
         std::thread::scope(|scope| {
-            let (done, wait_for) = mpsc::channel();
-            scope.spawn(move || {
-                // The receiver waits until it gets this.
-                let _ = done.send(work());
+            let (done, wait_for) = mpsc::channel::<()>();
+            let worker = scope.spawn(move || {
+                // Dropped at the end, however the work ends.
+                let _done = done;
+                work()
             });
-            loop {
-                match wait_for.recv_timeout(every) {
-                    Ok(result) => return result,
-                    Err(mpsc::RecvTimeoutError::Timeout) => self.show(started.elapsed(), report().dropped()),
-                    Err(mpsc::RecvTimeoutError::Disconnected) => {
-                        unreachable!("a panic in the work ends the scope first")
-                    }
-                }
+            while wait_for.recv_timeout(self.every()) == Err(mpsc::RecvTimeoutError::Timeout) {
+                self.show(started.elapsed(), report().dropped());
             }
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// How often the line changes.
+    pub(crate) fn every(&self) -> Duration {
+        if self.on_terminal { ON_TERMINAL } else { ELSEWHERE }
     }
 
     /// Shows where things stand.

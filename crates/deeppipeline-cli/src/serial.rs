@@ -22,8 +22,8 @@ impl Serial {
     }
 }
 
-/// Runs the stages frame by frame.
-pub(crate) fn run(stages: Stages, progress: &Progress) -> Result<Serial, BoxError> {
+/// Runs the stages frame by frame, until the input ends or it is interrupted.
+pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() -> bool) -> Result<Serial, BoxError> {
     let Stages { mut capture, detect, track, pose, classify, record, draw, write } = stages;
     let mut detect = Timed::new(detect)?;
     let mut track = Timed::new(track)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(stages: Stages, progress: &Progress) -> Result<Serial, BoxErro
         let asked = Instant::now();
         let frame = capture.source_next()?;
         capturing += asked.elapsed();
-        let Some(frame) = frame else { break };
+        let Some(frame) = frame.filter(|_| !interrupted()) else { break };
         frames += 1;
         let Some(scene) = detect.run(frame)? else { continue };
         let Some(scene) = track.run(scene)? else { continue };
@@ -49,7 +49,7 @@ pub(crate) fn run(stages: Stages, progress: &Progress) -> Result<Serial, BoxErro
         let Some(scene) = classify.run(scene)? else { continue };
         let Some(scene) = record.run(scene)? else { continue };
         seen.count(&scene);
-        if shown.elapsed() >= Duration::from_secs(2) {
+        if shown.elapsed() >= progress.every() {
             shown = Instant::now();
             progress.show(started.elapsed(), 0);
         }

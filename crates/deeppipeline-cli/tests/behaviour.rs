@@ -58,6 +58,32 @@ fn writes_a_video_and_a_line_per_frame_and_track() {
 }
 
 #[test]
+fn live_input_drops_its_oldest_and_a_file_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for (options, policy) in [(&["--limit", "3", "--realtime"][..], "drop_oldest"), (&["--limit", "3"], "block")] {
+        let run = command(&clip(), folder.path()).args(options).output().unwrap();
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{stderr}");
+        assert!(stderr.lines().next().unwrap().ends_with(policy), "{stderr}");
+    }
+}
+
+#[test]
+fn a_video_without_frames_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = folder.path().join("sound.wav");
+    // A whole WAV file: 44 bytes of header and a little silence.
+    let mut wav =
+        b"RIFF\x2c\x01\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x08\x01\0\0".to_vec();
+    wav.resize(44 + 264, 0);
+    fs::write(&sound, wav).unwrap();
+    let out = folder.path().join("out");
+    let run = command(&sound.to_string_lossy(), &out).output().unwrap();
+    assert_one_clear_line(&run, "sound.wav");
+    assert_eq!(files(&out), [""; 0]);
+}
+
+#[test]
 fn an_input_that_does_not_exist_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let run = command("no-such-file.mp4", folder.path()).output().unwrap();

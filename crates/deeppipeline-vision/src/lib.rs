@@ -46,7 +46,7 @@
 //!
 //! Every error is one line that names the file and what is the matter. What can be checked is checked when a stage is made:
 //! that an input opens and has a picture, that a model is there, that an output can be written. Output files get their
-//! name only when they are whole.
+//! name only when everything that reached them is written.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 

@@ -13,8 +13,8 @@ use crate::scene::Scene;
 /// Writes one line of JSON for each person in each picture, and passes the scene on.
 ///
 /// A line has `frame` (from 0), `time` (seconds), `track`, `box` (left, top, right, bottom in pixels), `score`,
-/// `behaviour` and `behaviour_score`; what is not known is `null`. The file gets its name when the pipeline has drained; if
-/// anything goes wrong before, nothing is left.
+/// `behaviour` and `behaviour_score`; what is not known is `null`. The file gets its name as that of
+/// [`WriteVideo`](crate::WriteVideo) does.
 pub struct Record {
     output: Option<(PartFile, BufWriter<File>)>,
 }

@@ -11,7 +11,7 @@ use crate::scene::Scene;
 /// predictions and detections by overlap, first with the detections that are sure, then what is left with those that are
 /// not: someone half hidden keeps their number. The crate `trackforge` computes it; it pairs boxes greedily, best overlap
 /// first, where the paper solves the assignment, and gives a number at the first sure sight, where the paper waits for a
-/// second. Here the number is shown from the second sight on.
+/// second. Here the number is shown from the third sight on.
 ///
 /// People without a number (unsure ones that belong to nobody known) are left out of what goes on.
 pub struct Track {

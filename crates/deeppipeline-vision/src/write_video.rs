@@ -16,8 +16,9 @@ use crate::scene::Scene;
 /// Writes the pictures into a video file (H.264 in MP4 unless the name ends otherwise), each at its own time.
 ///
 /// An `ffmpeg` process encodes, with a cheap setting: x264 `ultrafast`, or MPEG-4 Part 2 where ffmpeg lacks x264. Colours are
-/// converted to BT.709 and tagged so. The file gets its name when the pipeline has drained; if anything goes wrong
-/// before, nothing is left.
+/// converted to BT.709 and tagged so. The file gets its name when everything that reached it is written; if writing fails
+/// or the pipeline is aborted, nothing is left. When a stage before it fails, what had passed that stage is still written:
+/// give the file a name that says so, and rename it when the pipeline has succeeded, as `deeppipeline behaviour` does.
 ///
 /// All pictures must be of one size. An odd width or height is padded by one black pixel, which 4:2:0 video needs.
 pub struct WriteVideo {

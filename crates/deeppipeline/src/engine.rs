@@ -37,4 +37,4 @@ pub use crate::graph::{Graph, Node};
 pub use crate::intake::Input;
 pub use crate::sample::Sample;
 pub use crate::supervisor::{Accepted, Closer, Startup, Supervisor};
-pub use crate::worker::{Call, Done, Ending, GoesOn, Part, Seat, Worker};
+pub use crate::worker::{Call, Done, Ending, Part, Seat, Untold, Worker};

@@ -449,7 +449,8 @@ impl<V> Supervisor<V> {
     }
 
     /// A stage or the source failed for good: remembers the first failure, and discards what can no longer be used.
-    pub(crate) fn fail(&self, seat: Seat, failure: Failure) {
+    /// True for the first.
+    pub(crate) fn fail(&self, seat: Seat, failure: Failure) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, seat) {
             (Doing::Setup, _) => self.buffers.len(),
@@ -458,13 +459,14 @@ impl<V> Supervisor<V> {
         };
         tracing::error!(stage = failure.stage, doing = %failure.doing, "{}", failure.cause);
         let failure = Arc::new(failure);
-        let wake_source = {
+        let (first, wake_source) = {
             let mut control = self.control.lock();
             control.phase = control.phase.after(Event::Halt);
-            if control.failure.is_none() {
+            let first = control.failure.is_none();
+            if first {
                 control.failure = Some(Arc::clone(&failure));
             }
-            control.close_source.clone()
+            (first, control.close_source.clone())
         };
         // A later failure is freed here, outside of the lock: its error is the user's.
         free(failure);
@@ -473,6 +475,7 @@ impl<V> Supervisor<V> {
         }
         call(wake_source);
         self.changed.notify_all();
+        first
     }
 }
 

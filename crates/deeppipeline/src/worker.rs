@@ -63,13 +63,15 @@ pub enum Ending {
     Failed(BoxError),
 }
 
-/// Whether the pipeline goes on after a failed call.
+/// What a call that ended leaves to be told, beyond what the pipeline's callers will be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GoesOn {
-    /// Nothing failed, or the failure is the reason why the pipeline now stops.
-    Silent,
+pub enum Untold {
+    /// Nothing: it did not fail, or its failure is the reason why the pipeline now stops.
+    Nothing,
     /// The stage failed on a sample and skips it.
     SkippedFailure,
+    /// Another failure stopped the pipeline before, and is the one that callers are told of.
+    LaterFailure,
 }
 
 /// What the worker does at the moment.
@@ -229,7 +231,7 @@ impl<V> Worker<V> {
     }
 
     /// Takes what came of the call: hands on what it gave, waiting for room where the next buffer blocks.
-    pub fn done(&mut self, done: Done<V>) -> GoesOn {
+    pub fn done(&mut self, done: Done<V>) -> Untold {
         let ending = match done {
             Done::Failed(cause) => Ending::Failed(cause),
             Done::Exhausted => Ending::Exhausted,
@@ -322,11 +324,12 @@ impl<V> Worker<V> {
     }
 
     /// Ends the call after everything it gave has been handed over.
-    pub fn settle(&mut self, ending: Ending) -> GoesOn {
+    pub fn settle(&mut self, ending: Ending) -> Untold {
+        let mut untold = Untold::Nothing;
         match std::mem::replace(&mut self.step, Step::Ended) {
             Step::SettingUp => match ending {
                 Ending::Failed(cause) => {
-                    self.fail(Doing::Setup, None, cause);
+                    untold = self.fail(Doing::Setup, None, cause);
                     self.supervisor.advance(self.seat, WorkerEvent::TornDown);
                 }
                 _ => {
@@ -339,19 +342,19 @@ impl<V> Worker<V> {
                 Ending::Returned | Ending::Skipped => self.step = Step::Idle,
                 Ending::Exhausted => self.give_up(),
                 Ending::Failed(cause) => {
-                    self.fail(Doing::SourceNext, None, cause);
+                    untold = self.fail(Doing::SourceNext, None, cause);
                     self.give_up();
                 }
             },
             Step::Finishing => {
                 if let Ending::Failed(cause) = ending {
-                    self.fail(Doing::Finish, None, cause);
+                    untold = self.fail(Doing::Finish, None, cause);
                 }
                 self.give_up();
             }
             Step::TearingDown => {
                 if let Ending::Failed(cause) = ending {
-                    self.fail(Doing::Teardown, None, cause);
+                    untold = self.fail(Doing::Teardown, None, cause);
                 }
                 self.supervisor.advance(self.seat, WorkerEvent::TornDown);
             }
@@ -359,11 +362,11 @@ impl<V> Worker<V> {
                 self.step = idle
             }
         }
-        GoesOn::Silent
+        untold
     }
 
-    fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> GoesOn {
-        let Seat::Stage(index) = self.seat else { return GoesOn::Silent };
+    fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> Untold {
+        let Seat::Stage(index) = self.seat else { return Untold::Nothing };
         hand.pause(self.supervisor.clock());
         let fate = match ending {
             Ending::Returned | Ending::Exhausted => Fate::Used,
@@ -372,23 +375,26 @@ impl<V> Worker<V> {
         };
         self.supervisor.ledger(index).settle(hand.samples, fate, hand.busy);
         self.step = Step::Idle;
-        let Ending::Failed(cause) = ending else { return GoesOn::Silent };
+        let Ending::Failed(cause) = ending else { return Untold::Nothing };
         match self.supervisor.graph().stages[index].on_error {
             OnError::Skip => {
                 tracing::warn!(stage = self.name(), sample = %hand.newest.id, "skipped after an error: {cause}");
-                GoesOn::SkippedFailure
+                Untold::SkippedFailure
             }
             OnError::Stop => {
-                self.fail(Doing::StageRun, Some(hand.newest.id), cause);
+                let untold = self.fail(Doing::StageRun, Some(hand.newest.id), cause);
                 self.give_up();
-                GoesOn::Silent
+                untold
             }
         }
     }
 
-    fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) {
+    fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> Untold {
         let stage = self.name().to_owned();
-        self.supervisor.fail(self.seat, Failure { stage, doing, sample, cause });
+        match self.supervisor.fail(self.seat, Failure { stage, doing, sample, cause }) {
+            true => Untold::Nothing,
+            false => Untold::LaterFailure,
+        }
     }
 
     /// Nothing more will be given: what is left is `teardown`.

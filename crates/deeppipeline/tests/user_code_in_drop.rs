@@ -1,11 +1,12 @@
-//! A value whose `Drop` panics, wherever the engine frees it: nothing hangs, every stage is torn down.
+//! User code in `Drop`, wherever the engine frees a value: when it panics or looks at the pipeline, nothing hangs and
+//! every stage is torn down.
 
 mod support;
 
 use deeppipeline::{BoxError, Give, OnError, Options, Outcome, Overflow, Pipeline, Source, Stage};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock, Weak};
 use support::until;
 
 /// Panics when it is dropped while nobody is panicking already.
@@ -210,4 +211,49 @@ fn a_closer_that_panics() {
         stopping.join()
     });
     assert!(stopping.unwrap().is_ok());
+}
+
+/// An error that looks at the pipeline while it is freed.
+struct Curious(Arc<OnceLock<Weak<Pipeline<u32>>>>);
+
+impl std::fmt::Debug for Curious {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Curious")
+    }
+}
+
+impl std::fmt::Display for Curious {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("curious")
+    }
+}
+
+impl std::error::Error for Curious {}
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        if let Some(pipeline) = self.0.get().and_then(Weak::upgrade) {
+            assert!(!pipeline.report().stages.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_later_failure_is_freed_outside_of_the_engines_locks() {
+    struct FailsTwice(Arc<OnceLock<Weak<Pipeline<u32>>>>);
+    impl Stage for FailsTwice {
+        type Input = u32;
+        type Output = u32;
+        fn stage_run(&mut self, _: u32) -> Result<Give<u32>, BoxError> {
+            Err("first".into())
+        }
+        fn teardown(&mut self) -> Result<(), BoxError> {
+            Err(Box::new(Curious(Arc::clone(&self.0))))
+        }
+    }
+    let shared = Arc::default();
+    let pipeline = Arc::new(Pipeline::builder().end_stage(FailsTwice(Arc::clone(&shared))).start().unwrap());
+    assert!(shared.set(Arc::downgrade(&pipeline)).is_ok());
+    pipeline.put(1).unwrap();
+    assert_eq!(pipeline.setstop().unwrap_err().cause().to_string(), "first");
 }
