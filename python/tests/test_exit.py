@@ -58,6 +58,26 @@ def test_with_a_stage_stuck_in_sleep() -> None:
     assert "still busy: Stuck" in ended(STUCK)
 
 
+@pytest.mark.parametrize("stuck", ["time.sleep(1e6)", "while True: pass"])
+def test_with_a_generator_stuck_inside_many(stuck: str) -> None:
+    code = f"""
+    import DeepPipeline._exit
+    DeepPipeline._exit.PATIENCE = 0.2
+    entered = threading.Event()
+    class Stuck(Stage):
+        def stage_run(self, x):
+            def values():
+                yield x
+                entered.set()
+                {stuck}
+            return Many(values())
+    p = Pipeline([Stuck(), Pass()]).start()
+    p.put(1)
+    entered.wait()
+    """
+    assert "still busy: Stuck" in ended(code)
+
+
 def test_after_an_exception_with_a_stuck_stage() -> None:
     result = run_program(STUCK + "raise ValueError('mine')")
     assert result.returncode == 1
