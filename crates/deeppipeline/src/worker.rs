@@ -1,6 +1,7 @@
 //! One worker's two calls: `next` says what to do, `done` takes what came of it.
 //!
-//! There is no loop here and no user code: a Rust thread, a Python thread and a simulation drive the same two calls.
+//! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls. The
+//! only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own.
 
 use crate::buffer::{Arrival, Push, Take, Wait};
 use crate::clock::Clock;
