@@ -31,10 +31,14 @@
 //! ```
 
 pub use crate::buffer::Wait;
+#[cfg(processes)]
+pub use crate::buffer::shared::Codec;
+#[cfg(processes)]
+pub use crate::executor::process::{Apprentice, ChildEnds, Detail, Notes, Post, Station, Then, Watched};
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory};
 pub use crate::graph::{Graph, Node};
 pub use crate::intake::Input;
 pub use crate::sample::Sample;
 pub use crate::supervisor::{Accepted, Closer, Startup, Supervisor};
-pub use crate::worker::{Call, Done, Ending, Part, Seat, Untold, Worker};
+pub use crate::worker::{Call, Done, Ending, Part, Seat, Ungiven, Untold, Worker};

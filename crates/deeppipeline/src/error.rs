@@ -34,6 +34,29 @@ pub enum GraphError {
         /// The stage behind that buffer.
         stage: String,
     },
+    /// A shared buffer must have room for something.
+    #[error("buffer_bytes is 0, but must be at least 1: how many bytes wait in front of a stage at most")]
+    BufferBytesZero,
+    /// A time-out must leave some time.
+    #[error("timeout of stage {stage:?} is 0, but must be more: the time that stage_run may take for one sample")]
+    TimeoutZero {
+        /// The stage.
+        stage: String,
+    },
+    /// Where processes meet, samples must become bytes.
+    #[error("no codec was given for the buffer of stage {stage:?}, which processes share")]
+    NoCodec {
+        /// The stage behind that buffer.
+        stage: String,
+    },
+    /// Processes are not there on every system, and not without the feature `processes`.
+    #[error(
+        "stage {stage:?} is to run in a process, which needs Linux and the feature \"processes\": leave executor (or multiprocess) out, and it runs on a thread"
+    )]
+    NoProcesses {
+        /// The stage.
+        stage: String,
+    },
     /// The intake `latest` implies `drop_oldest`.
     #[error(
         "stage {stage:?} takes {intake}, which implies overflow \"drop_oldest\", but its overflow is set to \"{overflow}\": leave one of the two out"
@@ -56,6 +79,7 @@ pub enum GraphError {
 
 /// What was being done for a stage when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Doing {
     /// `setup`
@@ -158,6 +182,109 @@ impl std::error::Error for StageError {
 #[error("panicked: {0}")]
 pub struct StagePanic(pub(crate) String);
 
+/// What a stage in another process returned as its error: its text, and what its front door adds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct RemoteError {
+    pub(crate) text: String,
+    pub(crate) detail: Vec<u8>,
+}
+
+impl RemoteError {
+    /// What the front door in that process added, for the one in this to read: in Python, the pickled exception.
+    pub fn detail(&self) -> &[u8] {
+        &self.detail
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Exit::Code(code) => write!(f, "ended with exit code {code}"),
+            Exit::Signal(signal) => {
+                write!(f, "was killed by {}", signal_name(signal))?;
+                // What the kernel sends when memory runs out looks like anybody's kill.
+                if signal == 9 { f.write_str(" (a kill, or the system ran out of memory)") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// The signals that end processes which did not expect it.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        _ => return format!("signal {signal}"),
+    };
+    format!("{name} (signal {signal})")
+}
+
+/// A worker process died, and is not started again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerDied {
+    /// How it ended.
+    pub exit: Exit,
+    /// The time-out of `stage_run` for which it was killed, if it was.
+    pub timeout: Option<Duration>,
+    /// How often it had been restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW).
+    pub restarts: usize,
+    /// Whether it died before it was ready for the first time.
+    pub while_starting: bool,
+    /// The last lines that it wrote to stderr, oldest first.
+    pub stderr: Vec<String>,
+}
+
+impl fmt::Display for WorkerDied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.timeout {
+            Some(timeout) => write!(f, "its worker was killed for taking longer than {timeout:?} on one sample")?,
+            None => write!(f, "its worker {}", self.exit)?,
+        }
+        if self.while_starting {
+            f.write_str(" before it was ready")?;
+        }
+        if self.restarts > 0 {
+            write!(f, "; it had been restarted {} times within {:?}", self.restarts, crate::RESTART_WINDOW)?;
+        }
+        if !self.stderr.is_empty() {
+            write!(f, "; the last it wrote to stderr:\n  {}", self.stderr.join("\n  "))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for WorkerDied {}
+
+/// A sample does not fit into a shared buffer, however empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the sample takes {size} bytes, but buffer_bytes is {buffer_bytes}: raise buffer_bytes, or send less")]
+pub struct SampleTooLarge {
+    /// Bytes of the sample.
+    pub size: usize,
+    /// Bytes that the buffer holds at most.
+    pub buffer_bytes: u64,
+}
+
 /// The pipeline did not come up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -175,6 +302,28 @@ pub enum StartError {
         stages: Vec<String>,
         /// How long `start` waited.
         timeout: Duration,
+    },
+    /// The operating system refused memory to share with worker processes.
+    #[error(
+        "cannot map {bytes} bytes of addresses for the buffer of stage {stage:?} ({cause}): lower buffer_size or buffer_bytes"
+    )]
+    Memory {
+        /// The stage behind that buffer.
+        stage: String,
+        /// Bytes of addresses; only what is used is ever backed by memory.
+        bytes: u128,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The operating system refused a process.
+    #[error("cannot start a process for stage {stage:?}: {cause}")]
+    Process {
+        /// The stage that stayed without a worker.
+        stage: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
     },
     /// The operating system refused a thread.
     #[error("cannot start a thread for stage {stage:?}: {cause}")]
@@ -215,13 +364,17 @@ pub enum PutError<T> {
     /// A stage must not put into its own pipeline.
     #[error("put from one of the pipeline's own stages: give the value back from stage_run instead (Many for several)")]
     OwnStage(T),
+    /// The first stage runs in a process, and the sample cannot be sent there.
+    #[error("{1}")]
+    Refused(T, BoxError),
 }
 
 impl<T> PutError<T> {
     /// The sample that was not taken.
     pub fn into_sample(self) -> T {
         match self {
-            PutError::Timeout(x) | PutError::Closed(x) | PutError::Stage(x, _) | PutError::OwnStage(x) => x,
+            PutError::Timeout(x) | PutError::Closed(x) | PutError::OwnStage(x) => x,
+            PutError::Stage(x, _) | PutError::Refused(x, _) => x,
         }
     }
 
@@ -231,6 +384,7 @@ impl<T> PutError<T> {
             PutError::Closed(x) => PutError::Closed(f(x)),
             PutError::Stage(x, error) => PutError::Stage(f(x), error),
             PutError::OwnStage(x) => PutError::OwnStage(f(x)),
+            PutError::Refused(x, cause) => PutError::Refused(f(x), cause),
         }
     }
 }

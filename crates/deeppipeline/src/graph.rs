@@ -1,14 +1,57 @@
 //! The description of a pipeline, and what makes it invalid.
 
-use crate::buffer::Overflow;
+#[cfg(processes)]
+use crate::buffer::shared::{self, Codec, Limits};
+use crate::buffer::{Buffer, Overflow};
 use crate::error::GraphError;
+#[cfg(processes)]
+use crate::error::StartError;
 use crate::intake::Intake;
+#[cfg(processes)]
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How many samples a buffer holds when nobody says otherwise.
 pub const DEFAULT_BUFFER_SIZE: usize = 2;
 
+/// How many bytes the samples in a shared-memory buffer have at most when nobody says otherwise: 256 MiB.
+pub const DEFAULT_BUFFER_BYTES: usize = 256 << 20;
+
+/// How often a worker process is restarted within [`RESTART_WINDOW`] when nobody says otherwise.
+pub const DEFAULT_MAX_RESTARTS: u32 = 3;
+
+/// The time in which the restarts of a worker process are counted.
+pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// Where a stage runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Executor {
+    /// On a thread of the pipeline's own process.
+    #[default]
+    Thread,
+    /// In a process of its own.
+    Process,
+}
+
+/// What happens to the sample in hand when a worker process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum OnCrash {
+    /// It is counted as lost, and the restarted worker goes on with the next.
+    #[default]
+    Skip,
+    /// The restarted worker tries it again; if it dies of it too, the sample is lost.
+    Retry,
+    /// It is lost, and the pipeline stops.
+    Stop,
+}
+
 /// What the pipeline does when a stage fails on a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum OnError {
     /// The pipeline stops: what is past the stage flows out, the rest is discarded.
@@ -53,6 +96,7 @@ impl<const N: usize> From<[usize; N]> for BufferSize {
 
 /// One stage in the description of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     /// The stage's name in reports and errors; a name that comes again gets a number.
     pub name: String,
@@ -62,12 +106,29 @@ pub struct Node {
     pub overflow: Option<Overflow>,
     /// What happens when it fails on a sample.
     pub on_error: OnError,
+    /// Where it runs.
+    pub executor: Executor,
+    /// What happens to the sample in hand when its process dies.
+    pub on_crash: OnCrash,
+    /// How often its process is restarted within [`RESTART_WINDOW`]; after one death more the pipeline stops.
+    pub max_restarts: u32,
+    /// How long `stage_run` may take: a process is killed then and counts as crashed, on a thread it is only logged.
+    pub timeout: Option<Duration>,
 }
 
 impl Node {
     /// A stage with default options.
     pub fn new(name: impl Into<String>) -> Self {
-        Node { name: name.into(), intake: Intake::default(), overflow: None, on_error: OnError::default() }
+        Node {
+            name: name.into(),
+            intake: Intake::default(),
+            overflow: None,
+            on_error: OnError::default(),
+            executor: Executor::default(),
+            on_crash: OnCrash::default(),
+            max_restarts: DEFAULT_MAX_RESTARTS,
+            timeout: None,
+        }
     }
 
     /// The policy in force: the stage's own, else what its intake implies, else the pipeline's.
@@ -81,7 +142,7 @@ impl Node {
 }
 
 /// A whole pipeline as plain data: what there is, in order, without the code of the stages.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
     /// Whether samples come from a source instead of `put`.
     pub source: bool,
@@ -89,8 +150,23 @@ pub struct Graph {
     pub stages: Vec<Node>,
     /// How many samples the buffers hold.
     pub buffer_size: BufferSize,
+    /// How many bytes the samples in a buffer have at most, where it lies in shared memory: in front of and behind a
+    /// stage in a process.
+    pub buffer_bytes: usize,
     /// What happens when a buffer is full, for stages that do not say.
     pub overflow: Overflow,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Graph {
+            source: false,
+            stages: Vec::new(),
+            buffer_size: BufferSize::default(),
+            buffer_bytes: DEFAULT_BUFFER_BYTES,
+            overflow: Overflow::default(),
+        }
+    }
 }
 
 impl Graph {
@@ -107,7 +183,16 @@ impl Graph {
         {
             return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.stages.len() });
         }
+        if self.buffer_bytes == 0 {
+            return Err(GraphError::BufferBytesZero);
+        }
         for (index, node) in self.stages.iter().enumerate() {
+            if node.executor == Executor::Process && !cfg!(processes) {
+                return Err(GraphError::NoProcesses { stage: node.name.clone() });
+            }
+            if node.timeout == Some(Duration::ZERO) {
+                return Err(GraphError::TimeoutZero { stage: node.name.clone() });
+            }
             if self.size_of(index) == 0 {
                 return Err(GraphError::BufferSizeZero { stage: node.name.clone() });
             }
@@ -124,9 +209,43 @@ impl Graph {
         Ok(())
     }
 
+    /// The description if it is valid, with a name of its own for each stage.
+    pub(crate) fn checked(mut self) -> Result<Self, GraphError> {
+        self.check()?;
+        self.number_repeated_names();
+        Ok(self)
+    }
+
+    /// The buffer in front of a stage, for values of its own process.
+    pub(crate) fn buffer_in_memory<V>(&self, index: usize, drops_to_remember: usize) -> Buffer<V> {
+        let node = &self.stages[index];
+        Buffer::in_memory(self.size_of(index), node.overflow_in(self), node.intake, drops_to_remember)
+    }
+
+    /// The buffer in front of a stage, for values that cross from one process to another.
+    #[cfg(processes)]
+    pub(crate) fn buffer_in_shared_memory<V>(
+        &self,
+        index: usize,
+        codec: Arc<dyn Codec<V>>,
+    ) -> Result<shared::Buffer<V>, StartError> {
+        let node = &self.stages[index];
+        let limits = Limits {
+            capacity: self.size_of(index),
+            bytes: self.buffer_bytes as u64,
+            overflow: node.overflow_in(self),
+            intake: node.intake,
+        };
+        let may_retry = node.executor == Executor::Process && node.on_crash == OnCrash::Retry;
+        shared::Buffer::create(limits, codec, may_retry).map_err(|cause| {
+            let bytes = limits.slots() as u128 * u128::from(limits.bytes);
+            StartError::Memory { stage: node.name.clone(), bytes, cause }
+        })
+    }
+
     /// Tells stages of the same name apart, so that a report or an error names one: the second `Detect` becomes
     /// `Detect 2`.
-    pub(crate) fn number_repeated_names(&mut self) {
+    fn number_repeated_names(&mut self) {
         for index in 1..self.stages.len() {
             let (before, rest) = self.stages.split_at_mut(index);
             let taken = |name: &str| before.iter().any(|node| node.name == name);
@@ -136,6 +255,12 @@ impl Graph {
                 rest[0].name = free;
             }
         }
+    }
+
+    /// Whether samples cross from one process to another in front of a stage.
+    pub(crate) fn is_shared(&self, index: usize) -> bool {
+        let in_process = |index: usize| self.stages[index].executor == Executor::Process;
+        in_process(index) || index.checked_sub(1).is_some_and(in_process)
     }
 
     /// How many samples the buffer in front of a stage holds.

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// How a stage takes from its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Intake {
     /// The oldest waiting sample.

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::time::Duration;
 
 /// The counters of one stage. At any quiet moment
-/// `taken = used + absorbed + skipped + failed + in_hand`, and `gave` entered the next buffer.
+/// `taken = used + absorbed + skipped + failed + lost + in_hand`, and `gave` entered the next buffer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StageCounts {
     /// Samples whose result went on (or, in the end stage, that were worked on).
@@ -16,6 +16,8 @@ pub struct StageCounts {
     pub skipped: u64,
     /// Samples on which the stage failed.
     pub failed: u64,
+    /// Samples that a worker process had in hand when it died.
+    pub lost: u64,
     /// Samples that `stage_run` is working on now.
     pub in_hand: u64,
     /// What the stage gave to the next buffer, the parts of a Many and of `finish` each counted.
@@ -25,7 +27,7 @@ pub struct StageCounts {
 impl StageCounts {
     /// All samples the stage is done with.
     pub fn settled(&self) -> u64 {
-        self.used + self.absorbed + self.skipped + self.failed
+        self.used + self.absorbed + self.skipped + self.failed + self.lost
     }
 }
 
@@ -47,6 +49,7 @@ pub(crate) enum Fate {
     Used,
     Skipped,
     Failed,
+    Lost,
 }
 
 /// A reading of one stage's ledger.
@@ -59,9 +62,7 @@ pub(crate) struct Reading {
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        // Two digits over a growing range: a few kilobytes for any stage that exists.
-        #[expect(clippy::expect_used, reason = "the precision is a constant in the accepted range of 0 to 5")]
-        let times = Histogram::new(2).expect("two significant digits");
+        let times = histogram();
         Ledger { entries: Mutex::new(Entries { counts: StageCounts::default(), busy: Duration::ZERO, times }) }
     }
 
@@ -87,6 +88,7 @@ impl Ledger {
             }
             Fate::Skipped => counts.skipped += samples,
             Fate::Failed => counts.failed += samples,
+            Fate::Lost => counts.lost += samples,
         }
         entries.busy += took;
         // The histogram grows as needed; only a time beyond 64 bits of nanoseconds could not be recorded.
@@ -95,10 +97,31 @@ impl Ledger {
 
     pub(crate) fn read(&self) -> Reading {
         let entries = self.entries.lock();
-        let quantile = |q| match entries.times.is_empty() {
-            true => Duration::ZERO,
-            false => Duration::from_nanos(entries.times.value_at_quantile(q)),
-        };
-        Reading { counts: entries.counts.clone(), busy: entries.busy, p50: quantile(0.5), p99: quantile(0.99) }
+        let (p50, p99) = median_and_p99(&entries.times);
+        Reading { counts: entries.counts.clone(), busy: entries.busy, p50, p99 }
     }
+}
+
+fn histogram() -> Histogram<u64> {
+    // Two digits over a growing range: a few kilobytes for any stage that exists.
+    #[expect(clippy::expect_used, reason = "the precision is a constant in the accepted range of 0 to 5")]
+    Histogram::new(2).expect("two significant digits")
+}
+
+fn median_and_p99(times: &Histogram<u64>) -> (Duration, Duration) {
+    let quantile = |q| match times.is_empty() {
+        true => Duration::ZERO,
+        false => Duration::from_nanos(times.value_at_quantile(q)),
+    };
+    (quantile(0.5), quantile(0.99))
+}
+
+/// The median and the 99th percentile of durations in nanoseconds, each with how often it came.
+#[cfg(processes)]
+pub(crate) fn quantiles(durations: impl IntoIterator<Item = (u64, u64)>) -> (Duration, Duration) {
+    let mut times = histogram();
+    for (nanoseconds, count) in durations {
+        let _ = times.record_n(nanoseconds, count);
+    }
+    median_and_p99(&times)
 }

@@ -31,6 +31,7 @@
 //! | feature | default | what it brings |
 //! |---|---|---|
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
+//! | `processes` | off | a stage in a process of its own ([`Isolated`]), on Linux |
 
 mod buffer;
 mod builder;
@@ -49,11 +50,19 @@ mod supervisor;
 mod typed;
 mod worker;
 
+#[cfg(processes)]
+pub use buffer::shared::SharedBytes;
 pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
 pub use builder::{Builder, Ended, Options};
-pub use error::{BoxError, Doing, GraphError, PutError, RunError, StageError, StagePanic, StartError};
+pub use error::{
+    BoxError, Doing, Exit, GraphError, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic,
+    StartError, WorkerDied,
+};
 pub use executor::simulated::{Event, Simulation, UnknownStage};
-pub use graph::{BufferSize, DEFAULT_BUFFER_SIZE, OnError};
+pub use graph::{
+    BufferSize, DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_SIZE, DEFAULT_MAX_RESTARTS, Executor, OnCrash, OnError,
+    RESTART_WINDOW,
+};
 pub use intake::Intake;
 pub use ledger::StageCounts;
 #[cfg(feature = "ctrlc")]

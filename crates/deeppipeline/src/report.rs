@@ -59,6 +59,8 @@ pub struct StageReport {
     pub buffer: BufferCounts,
     /// What happened in the stage.
     pub counts: StageCounts,
+    /// How often its worker process was started again after a death.
+    pub restarts: u64,
     /// Time spent in `stage_run`, all samples together.
     pub busy: Duration,
     /// Half of the calls of `stage_run` took no longer than this.
@@ -96,20 +98,28 @@ impl StageReport {
     }
 }
 
+/// `once`, or `3 times`.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.stages.iter().map(|s| s.name.chars().count()).max().unwrap_or(0).max("stage".len());
         write!(f, "{:width$}  {:>8} {:>5} {:>9} {:>9}", "stage", "samples", "busy", "p50 ms", "p99 ms")?;
-        writeln!(f, " {:>8} {:>8} {:>7} {:>10}", "dropped", "skipped", "failed", "discarded")?;
+        writeln!(f, " {:>8} {:>8} {:>7} {:>6} {:>10}", "dropped", "skipped", "failed", "lost", "discarded")?;
         for stage in &self.stages {
             let busy = 100.0 * stage.busy_share(self.elapsed);
             let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
             write!(f, "{:width$}  {:>8} {busy:>4.0}%", stage.name, stage.buffer.taken)?;
             write!(f, " {:>9.3} {:>9.3}", milliseconds(stage.p50), milliseconds(stage.p99))?;
             write!(f, " {:>8} {:>8}", stage.buffer.dropped(), stage.counts.skipped)?;
-            writeln!(f, " {:>7} {:>10}", stage.counts.failed, stage.buffer.discarded)?;
+            writeln!(f, " {:>7} {:>6} {:>10}", stage.counts.failed, stage.counts.lost, stage.buffer.discarded)?;
         }
         write!(f, "{} after {:.2} s", self.outcome, self.elapsed.as_secs_f64())?;
+        for stage in self.stages.iter().filter(|stage| stage.restarts > 0) {
+            write!(f, "; {} restarted {}", stage.name, times(stage.restarts))?;
+        }
         if !self.left_behind.is_empty() {
             write!(f, "; still in user code and left behind: {}", self.left_behind.join(", "))?;
         }

@@ -1,16 +1,24 @@
 //! Start, watch, drain, stop: who is in which phase, and what every change of phase sets off.
 //!
-//! Two tables say what may follow what: [`Phase::after`] for the pipeline and [`WorkerPhase::after`] for a worker.
+//! Two tables say what may follow what: [`Phase::after`] for the pipeline and [`WorkerPhase::after`] for a worker, on a
+//! thread or in a process.
 
-use crate::buffer::{Arrival, Buffer, Push, Wait};
+use crate::buffer::{Arrival, Buffer, BufferCounts, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
 use crate::executor::{catch_panic, free};
-use crate::graph::Graph;
-use crate::ledger::Ledger;
+use crate::graph::{Graph, Node};
+use crate::ledger::{Ledger, Reading};
 use crate::report::{Outcome, Report, StageReport};
 use crate::sample::{Sample, SampleId, works_for};
-use crate::worker::{Seat, Worker};
+use crate::worker::{Home, Seat, Worker};
+#[cfg(processes)]
+use crate::{
+    buffer::shared::Codec,
+    error::StartError,
+    executor::process::{Post, Station, Waker},
+    graph::Executor,
+};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,14 +73,24 @@ impl Phase {
 /// Where one worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerPhase {
-    SettingUp,
-    Up,
-    Finishing,
+    /// In its first `setup`.
+    Starting,
+    /// `setup` succeeded; once all have come so far, it runs.
+    Ready,
+    /// Its buffer is drained: in `finish`.
+    Draining,
+    /// It gives no more: in `teardown`.
     TearingDown,
-    Ended,
+    /// Its process died before it was done; what it had in hand has its fate.
+    Crashed,
+    /// Its process is being started again, or in another `setup`.
+    Restarting,
+    /// Over.
+    Stopped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum WorkerEvent {
     /// `setup` succeeded.
     SetUp,
@@ -82,15 +100,24 @@ pub(crate) enum WorkerEvent {
     Done,
     /// `teardown` is over, or there is nothing to tear down.
     TornDown,
+    /// Its process died.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "threads do not die"))]
+    Died,
+    /// Its process is started again.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "threads are not started again"))]
+    StartedAgain,
 }
 
 impl WorkerPhase {
     fn after(self, event: WorkerEvent) -> WorkerPhase {
+        use WorkerPhase::{Crashed, Draining, Ready, Restarting, Starting, Stopped, TearingDown};
         match (self, event) {
-            (WorkerPhase::SettingUp, WorkerEvent::SetUp) => WorkerPhase::Up,
-            (WorkerPhase::Up, WorkerEvent::Drained) => WorkerPhase::Finishing,
-            (WorkerPhase::Up | WorkerPhase::Finishing, WorkerEvent::Done) => WorkerPhase::TearingDown,
-            (_, WorkerEvent::TornDown) => WorkerPhase::Ended,
+            (Starting | Restarting, WorkerEvent::SetUp) => Ready,
+            (Ready, WorkerEvent::Drained) => Draining,
+            (Ready | Draining, WorkerEvent::Done) => TearingDown,
+            (Ready | Draining | Restarting, WorkerEvent::Died) => Crashed,
+            (Crashed, WorkerEvent::StartedAgain) => Restarting,
+            (_, WorkerEvent::TornDown) => Stopped,
             (phase, _) => phase,
         }
     }
@@ -128,21 +155,27 @@ pub struct Supervisor<V> {
     ledgers: Vec<Ledger>,
     control: Mutex<Control>,
     changed: Condvar,
+    /// Whoever watches over a worker process learns of every change of phase.
+    #[cfg(processes)]
+    watchers: Vec<crate::executor::process::Waker>,
 }
 
 struct Control {
     phase: Phase,
     /// One per stage, and the source's last where there is one.
     workers: Vec<WorkerPhase>,
-    aborted: bool,
+    /// How often each was started again.
+    restarts: Vec<u64>,
+    aborted_at: Option<Instant>,
     failure: Option<Arc<Failure>>,
     close_source: Option<Arc<Closer>>,
     up_since: Option<Instant>,
     ended_at: Option<Instant>,
 }
 
-impl<V> Supervisor<V> {
-    /// A pipeline as described, and its workers: one per stage in order, and the source's last where there is one.
+impl<V: Send + 'static> Supervisor<V> {
+    /// A pipeline as described, and its workers: one per stage in order, and the source's last where there is one. Every
+    /// stage is on a thread here, whatever its `executor` says.
     ///
     /// # Errors
     /// What makes the description invalid.
@@ -150,39 +183,93 @@ impl<V> Supervisor<V> {
         Self::on_clock(graph, Clock::Monotonic)
     }
 
-    pub(crate) fn on_clock(mut graph: Graph, clock: Clock) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        graph.check()?;
-        graph.number_repeated_names();
+    pub(crate) fn on_clock(graph: Graph, clock: Clock) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
         let drops = match clock {
             Clock::Monotonic => DROPS_TO_REMEMBER,
             Clock::Virtual(_) => usize::MAX,
         };
-        let buffers = graph.stages.iter().enumerate();
-        let buffers =
-            buffers.map(|(i, node)| Buffer::new(graph.size_of(i), node.overflow_in(&graph), node.intake, drops));
-        let seats = (0..graph.stages.len()).map(Seat::Stage).chain(graph.source.then_some(Seat::Source));
-        let seats: Vec<Seat> = seats.collect();
-        let supervisor = Arc::new(Supervisor {
+        let graph = graph.checked()?;
+        let buffers = (0..graph.stages.len()).map(|index| graph.buffer_in_memory(index, drops)).collect();
+        let supervisor = Arc::new(Self::assembled(graph, clock, buffers));
+        let seats = supervisor.seats();
+        let workers = seats.into_iter().map(|seat| Worker::new(Arc::clone(&supervisor) as _, seat)).collect();
+        Ok((supervisor, workers))
+    }
+
+    /// A pipeline as described, of threads and processes, and who is to drive each of its seats: one per stage in order,
+    /// and the source's last where there is one. `codecs` has one entry per buffer, and one for each at which processes
+    /// meet.
+    ///
+    /// # Errors
+    /// What makes the description invalid, and what the system refuses.
+    #[cfg(processes)]
+    pub fn with_processes(
+        graph: Graph,
+        codecs: Vec<Option<Arc<dyn Codec<V>>>>,
+    ) -> Result<(Arc<Self>, Vec<Post<V>>), StartError> {
+        let graph = graph.checked()?;
+        let mut codecs = codecs.into_iter();
+        let mut buffers = Vec::new();
+        for index in 0..graph.stages.len() {
+            let codec = codecs.next().flatten();
+            buffers.push(match codec.filter(|_| graph.is_shared(index)) {
+                Some(codec) => Buffer::Shared(graph.buffer_in_shared_memory(index, codec)?),
+                None if graph.is_shared(index) => {
+                    return Err(GraphError::NoCodec { stage: graph.stages[index].name.clone() }.into());
+                }
+                None => graph.buffer_in_memory(index, DROPS_TO_REMEMBER),
+            });
+        }
+        let mut supervisor = Self::assembled(graph, Clock::Monotonic, buffers);
+        let mut wakers = Vec::new();
+        for node in &supervisor.graph.stages {
+            let wanted = node.executor == Executor::Process;
+            let waker = wanted.then(Waker::new).transpose();
+            wakers.push(waker.map_err(|cause| StartError::Process { stage: node.name.clone(), cause })?);
+        }
+        supervisor.watchers = wakers.iter().flatten().cloned().collect();
+        let supervisor = Arc::new(supervisor);
+        let posts = supervisor.seats().into_iter().map(|seat| {
+            let waker = match seat {
+                Seat::Stage(index) => wakers[index].take().map(|waker| (index, waker)),
+                Seat::Source => None,
+            };
+            match waker {
+                Some((index, waker)) => Post::Process(Station::new(Arc::clone(&supervisor), index, waker)),
+                None => Post::Thread(Worker::new(Arc::clone(&supervisor) as _, seat)),
+            }
+        });
+        Ok((Arc::clone(&supervisor), posts.collect()))
+    }
+
+    fn assembled(graph: Graph, clock: Clock, buffers: Vec<Buffer<V>>) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let workers = graph.stages.len() + usize::from(graph.source);
+        Supervisor {
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
-            buffers: buffers.collect(),
+            buffers,
             ledgers: graph.stages.iter().map(|_| Ledger::new()).collect(),
             control: Mutex::new(Control {
                 phase: Phase::Starting,
-                workers: vec![WorkerPhase::SettingUp; seats.len()],
-                aborted: false,
+                workers: vec![WorkerPhase::Starting; workers],
+                restarts: vec![0; workers],
+                aborted_at: None,
                 failure: None,
                 close_source: None,
                 up_since: None,
                 ended_at: None,
             }),
             changed: Condvar::new(),
+            #[cfg(processes)]
+            watchers: Vec::new(),
             graph,
-        });
-        let workers = seats.into_iter().map(|seat| Worker::new(Arc::clone(&supervisor), seat)).collect();
-        Ok((supervisor, workers))
+        }
+    }
+
+    fn seats(&self) -> Vec<Seat> {
+        (0..self.graph.stages.len()).map(Seat::Stage).chain(self.graph.source.then_some(Seat::Source)).collect()
     }
 
     /// Puts one sample into the first buffer.
@@ -202,9 +289,10 @@ impl<V> Supervisor<V> {
             return Err(PutError::OwnStage(value));
         }
         let sample = Sample { id: SampleId { number: 0, part: 0 }, birth, value };
-        match self.buffers[0].push(sample, Arrival::Outside, wait) {
+        match self.buffers[0].push(sample, Arrival::Outside, None, wait) {
             Push::Done { accepted, dropped } => Ok(Accepted { accepted, dropped }),
             Push::Full(value) => Err(PutError::Timeout(value)),
+            Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),
             Push::Shut(value) => Err(match self.failure() {
                 Some(error) => PutError::Stage(value, error),
                 None => PutError::Closed(value),
@@ -224,22 +312,26 @@ impl<V> Supervisor<V> {
         } else {
             self.buffers[0].close();
         }
-        self.changed.notify_all();
+        self.tell_all();
     }
 
     /// Discards what is inside and asks every worker to end after its present call; does not wait.
     pub fn abort(&self) {
         let wake_source = {
             let mut control = self.control.lock();
-            control.aborted |= control.phase != Phase::Stopped;
+            if control.phase != Phase::Stopped {
+                control.aborted_at.get_or_insert_with(|| self.clock.now());
+            }
             control.phase = control.phase.after(Event::Halt);
             control.close_source.clone()
         };
+        // First, so that a process that hangs with a buffer's lock in its hands is killed in time.
+        self.tell_all();
         for buffer in &self.buffers {
             buffer.discard().into_iter().for_each(free);
         }
         call(wake_source);
-        self.changed.notify_all();
+        self.tell_all();
     }
 
     /// Waits until every `setup` has succeeded, or something has failed and every worker has ended.
@@ -254,6 +346,18 @@ impl<V> Supervisor<V> {
                 (None, _) => patient = self.wait_for_change(&mut control, wait),
             }
         }
+    }
+
+    /// When the pipeline was aborted.
+    #[cfg(processes)]
+    pub(crate) fn aborted_at(&self) -> Option<Instant> {
+        self.control.lock().aborted_at
+    }
+
+    /// Where the worker of a stage is.
+    #[cfg(processes)]
+    pub(crate) fn phase_of(&self, index: usize) -> WorkerPhase {
+        self.control.lock().workers[index]
     }
 
     /// Waits until every worker has ended; false when the caller would not wait any longer.
@@ -280,12 +384,14 @@ impl<V> Supervisor<V> {
 
     /// The stages (and the source) whose worker has not ended, from the front.
     pub fn not_ended(&self) -> Vec<String> {
-        self.workers_that(|phase| phase != WorkerPhase::Ended)
+        self.workers_that(|phase| phase != WorkerPhase::Stopped)
     }
 
     /// The stages (and the source) whose `setup` has not returned, from the front.
     pub fn not_up(&self) -> Vec<String> {
-        self.workers_that(|phase| phase == WorkerPhase::SettingUp)
+        self.workers_that(|phase| {
+            matches!(phase, WorkerPhase::Starting | WorkerPhase::Crashed | WorkerPhase::Restarting)
+        })
     }
 
     fn workers_that(&self, wanted: impl Fn(WorkerPhase) -> bool) -> Vec<String> {
@@ -309,7 +415,7 @@ impl<V> Supervisor<V> {
     /// Whether the source has been asked to end and has not ended yet.
     pub fn source_should_end(&self) -> bool {
         let control = self.control.lock();
-        self.graph.source && !control.phase.wants_samples() && control.workers.last() != Some(&WorkerPhase::Ended)
+        self.graph.source && !control.phase.wants_samples() && control.workers.last() != Some(&WorkerPhase::Stopped)
     }
 
     /// The failure that stopped the pipeline, with a report of this moment.
@@ -324,23 +430,25 @@ impl<V> Supervisor<V> {
             let control = self.control.lock();
             let outcome = match (control.phase, &control.failure) {
                 (_, Some(_)) => Outcome::Failed,
-                _ if control.aborted => Outcome::Aborted,
+                _ if control.aborted_at.is_some() => Outcome::Aborted,
                 (Phase::Stopped, None) => Outcome::Finished,
                 (_, None) => Outcome::Running,
             };
             let until = control.ended_at.unwrap_or_else(|| self.clock.now());
             (outcome, control.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
         };
-        let stages = self.graph.stages.iter().zip(&self.buffers).zip(&self.ledgers);
-        let stages = stages.map(|((node, buffer), ledger)| {
-            let reading = ledger.read();
+        let restarts = self.control.lock().restarts.clone();
+        let stages = self.graph.stages.iter().enumerate().map(|(index, node)| {
+            let buffer = &self.buffers[index];
+            let (counts, reading) = self.read(index);
             StageReport {
                 name: node.name.clone(),
                 intake: node.intake,
                 overflow: buffer.overflow(),
                 buffer_size: buffer.capacity(),
-                buffer: buffer.counts(),
+                buffer: counts,
                 counts: reading.counts,
+                restarts: restarts[index],
                 busy: reading.busy,
                 p50: reading.p50,
                 p99: reading.p99,
@@ -349,33 +457,23 @@ impl<V> Supervisor<V> {
         Report { outcome, elapsed, stages: stages.collect(), left_behind: Vec::new() }
     }
 
-    // What workers say and ask.
-
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    pub(crate) fn buffer(&self, index: usize) -> Option<&Buffer<V>> {
-        self.buffers.get(index)
-    }
-
-    pub(crate) fn ledger(&self, index: usize) -> &Ledger {
-        &self.ledgers[index]
-    }
-
-    pub(crate) fn name_of(&self, seat: Seat) -> &str {
-        match seat {
-            Seat::Source => SOURCE,
-            Seat::Stage(index) => &self.graph.stages[index].name,
+    /// What happened in a buffer, and in the stage behind it.
+    fn read(&self, index: usize) -> (BufferCounts, Reading) {
+        #[cfg(processes)]
+        if let Some(buffer) = self.buffers[index].shared() {
+            let (counts, mut reading) = buffer.read();
+            // What a worker gave before it died is known only to the buffer that received it.
+            reading.counts.gave = self.buffers.get(index + 1).map_or(0, |next| next.counts().entered);
+            return (counts, reading);
         }
+        (self.buffers[index].counts(), self.ledgers[index].read())
+    }
+
+    /// Wakes whoever waits for a change of phase.
+    fn tell_all(&self) {
+        self.changed.notify_all();
+        #[cfg(processes)]
+        self.watchers.iter().for_each(crate::executor::process::Waker::wake);
     }
 
     fn seat(&self, worker: usize) -> Seat {
@@ -393,13 +491,41 @@ impl<V> Supervisor<V> {
     pub fn set_closer(&self, closer: Option<Closer>) {
         self.control.lock().close_source = closer.map(Arc::new);
     }
+}
 
-    pub(crate) fn source_wanted(&self) -> bool {
+impl<V: Send + 'static> Home<V> for Supervisor<V> {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn node(&self, index: usize) -> &Node {
+        &self.graph.stages[index]
+    }
+
+    fn buffer(&self, index: usize) -> Option<&Buffer<V>> {
+        self.buffers.get(index)
+    }
+
+    fn ledger(&self, index: usize) -> Option<&Ledger> {
+        self.ledgers.get(index)
+    }
+
+    fn name_of(&self, seat: Seat) -> &str {
+        match seat {
+            Seat::Source => SOURCE,
+            Seat::Stage(index) => &self.graph.stages[index].name,
+        }
+    }
+
+    fn source_wanted(&self) -> bool {
         self.control.lock().phase.wants_samples()
     }
 
-    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
-    pub(crate) fn wait_for_all_up(&self, wait: Wait) -> Option<bool> {
+    fn wait_for_all_up(&self, wait: Wait) -> Option<bool> {
         let mut control = self.control.lock();
         loop {
             // Once everything was up, the buffers say how it goes on: what is past a failed stage still flows out.
@@ -415,27 +541,27 @@ impl<V> Supervisor<V> {
         }
     }
 
-    /// A worker moves on.
-    pub(crate) fn advance(&self, seat: Seat, event: WorkerEvent) {
+    fn advance(&self, seat: Seat, event: WorkerEvent) {
         let mut control = self.control.lock();
         let index = self.index_of(seat);
         let before = control.workers[index];
         let now = before.after(event);
         control.workers[index] = now;
         // What was aborted while it started never comes up, even if the last `setup` still succeeds.
-        if now == WorkerPhase::Up
+        if now == WorkerPhase::Ready
             && control.phase != Phase::Halting
-            && control.workers.iter().all(|w| *w == WorkerPhase::Up)
+            && control.workers.iter().all(|w| *w == WorkerPhase::Ready)
         {
             control.phase = control.phase.after(Event::AllUp);
-            control.up_since = Some(self.clock.now());
+            control.up_since.get_or_insert_with(|| self.clock.now());
         }
-        if control.workers.iter().all(|w| *w == WorkerPhase::Ended) {
+        control.restarts[index] += u64::from(event == WorkerEvent::StartedAgain);
+        if control.workers.iter().all(|w| *w == WorkerPhase::Stopped) {
             control.phase = control.phase.after(Event::AllEnded);
             control.ended_at.get_or_insert_with(|| self.clock.now());
         }
         drop(control);
-        let gives_no_more = matches!(now, WorkerPhase::TearingDown | WorkerPhase::Ended);
+        let gives_no_more = matches!(now, WorkerPhase::TearingDown | WorkerPhase::Stopped);
         if gives_no_more && before != WorkerPhase::TearingDown {
             let next = match seat {
                 Seat::Source => 0,
@@ -445,12 +571,11 @@ impl<V> Supervisor<V> {
                 buffer.close();
             }
         }
-        self.changed.notify_all();
+        self.tell_all();
     }
 
-    /// A stage or the source failed for good: remembers the first failure, and discards what can no longer be used.
-    /// True for the first.
-    pub(crate) fn fail(&self, seat: Seat, failure: Failure) -> bool {
+    /// Remembers the first failure, and discards what can no longer be used.
+    fn fail(&self, seat: Seat, failure: Failure) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, seat) {
             (Doing::Setup, _) => self.buffers.len(),
@@ -474,7 +599,7 @@ impl<V> Supervisor<V> {
             buffer.discard().into_iter().for_each(free);
         }
         call(wake_source);
-        self.changed.notify_all();
+        self.tell_all();
         first
     }
 }

@@ -3,19 +3,49 @@
 //! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls. The
 //! only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own.
 
-use crate::buffer::{Arrival, Push, Take, Wait};
+use crate::buffer::{Arrival, Buffer, Hold, Push, Receipt, Take, Wait};
 use crate::clock::Clock;
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::{catch_panic, free};
-use crate::graph::OnError;
+use crate::graph::{Node, OnError};
 use crate::intake::Input;
-use crate::ledger::Fate;
-use crate::sample::{Sample, SampleId, SampleInfo, enter_job, leave_job};
+use crate::ledger::{Fate, Ledger};
+use crate::sample::{Sample, SampleId, SampleInfo, enter_job, leave_job, works_for};
 use crate::stage::Give;
-use crate::supervisor::{Supervisor, WorkerEvent};
+use crate::supervisor::WorkerEvent;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+
+/// The pipeline around a worker: the supervisor itself, or what stands for it in another process.
+pub(crate) trait Home<V>: Send + Sync {
+    /// Tells the pipeline's own workers from other callers.
+    fn id(&self) -> u64;
+    fn clock(&self) -> &Clock;
+    fn name_of(&self, seat: Seat) -> &str;
+    /// How the stage at that index is to be treated.
+    fn node(&self, index: usize) -> &Node;
+    /// The buffer in front of the stage at that index.
+    fn buffer(&self, index: usize) -> Option<&Buffer<V>>;
+    /// Where what happens in that stage is counted, unless its buffer does.
+    fn ledger(&self, index: usize) -> Option<&Ledger>;
+    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
+    fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
+    /// Whether a source is to be asked for samples.
+    fn source_wanted(&self) -> bool;
+    /// A worker moves on.
+    fn advance(&self, seat: Seat, event: WorkerEvent);
+    /// A stage or the source failed for good. True for the failure that callers will be told of.
+    fn fail(&self, seat: Seat, failure: Failure) -> bool;
+}
+
+/// Why a value was not handed on.
+pub enum Ungiven<V> {
+    /// The buffer is full under `block`, and the caller would not wait any longer.
+    Full(V),
+    /// It cannot cross to the process of the next stage.
+    Refused(V, BoxError),
+}
 
 /// Which of the pipeline's workers it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +103,8 @@ pub enum Untold {
     SkippedFailure,
     /// Another failure stopped the pipeline before, and is the one that callers are told of.
     LaterFailure,
+    /// The stage took longer on a sample than its time-out.
+    OverTimeout,
 }
 
 /// What the worker does at the moment.
@@ -98,6 +130,12 @@ struct InHand {
     busy: Duration,
     /// `None` while the worker waits for room in the next buffer.
     running_since: Option<Instant>,
+    /// Its slots, where the samples came from another process.
+    hold: Option<Hold>,
+    /// Parts given so far, those included that a worker before this one gave.
+    parts: u64,
+    /// Parts still to come that a worker before this one gave.
+    leave_out: u64,
 }
 
 impl InHand {
@@ -105,7 +143,34 @@ impl InHand {
     fn pause(&mut self, clock: &Clock) {
         if let Some(since) = self.running_since.take() {
             self.busy += clock.now().saturating_duration_since(since);
+            self.show_running(None);
         }
+    }
+
+    fn run(&mut self, now: Instant) {
+        self.running_since = Some(now);
+        self.show_running(Some(now));
+    }
+
+    /// Lets the supervisor see from outside of a process how long the user's code has been running.
+    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
+    fn show_running(&self, since: Option<Instant>) {
+        #[cfg(processes)]
+        if let Some(hold) = &self.hold {
+            hold.set_running_since(since.map(crate::clock::to_nanoseconds));
+        }
+    }
+
+    /// What the next buffer is to remember of a value given now.
+    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
+    fn receipt(&self, part: Part) -> Option<Receipt> {
+        #[cfg(processes)]
+        return self
+            .hold
+            .as_ref()
+            .map(|hold| Receipt { ticket: hold.ticket(), parts: (part == Part::OfMany).then_some(self.parts + 1) });
+        #[cfg(not(processes))]
+        None
     }
 }
 
@@ -113,7 +178,7 @@ impl InHand {
 ///
 /// Dropping it earlier counts as a failure of its stage, so that nothing ever waits for a worker that is gone.
 pub struct Worker<V> {
-    supervisor: Arc<Supervisor<V>>,
+    home: Arc<dyn Home<V>>,
     seat: Seat,
     step: Step,
     last: Option<SampleInfo>,
@@ -124,8 +189,8 @@ pub struct Worker<V> {
 }
 
 impl<V> Worker<V> {
-    pub(crate) fn new(supervisor: Arc<Supervisor<V>>, seat: Seat) -> Self {
-        Worker { supervisor, seat, step: Step::Fresh, last: None, last_part: 0, waiting_since: None }
+    pub(crate) fn new(home: Arc<dyn Home<V>>, seat: Seat) -> Self {
+        Worker { home, seat, step: Step::Fresh, last: None, last_part: 0, waiting_since: None }
     }
 
     /// Which worker it is.
@@ -135,7 +200,7 @@ impl<V> Worker<V> {
 
     /// The name of its stage.
     pub fn name(&self) -> &str {
-        self.supervisor.name_of(self.seat)
+        self.home.name_of(self.seat)
     }
 
     /// Whether what it gives is ignored.
@@ -161,23 +226,27 @@ impl<V> Worker<V> {
         loop {
             match self.step {
                 Step::Fresh => return self.call(Step::SettingUp, Call::Setup),
-                Step::WaitingForOthers => match self.supervisor.wait_for_all_up(wait) {
+                Step::WaitingForOthers => match self.home.wait_for_all_up(wait) {
                     None => return Poll::Pending,
                     Some(true) => self.step = Step::Idle,
                     Some(false) => self.give_up(),
                 },
                 Step::Idle => match self.seat {
-                    Seat::Source if self.supervisor.source_wanted() => {
+                    Seat::Source if self.home.source_wanted() => {
                         return self.call(Step::Pulling, Call::SourceNext);
                     }
                     Seat::Source => self.give_up(),
                     Seat::Stage(index) => match self.take(index, wait) {
-                        Some(Take::Ready { input, superseded }) => {
+                        Some(Take::Ready { input, superseded, hold, given }) => {
                             superseded.into_iter().for_each(free);
-                            return self.run(index, input);
+                            return self.run(index, input, hold, given);
+                        }
+                        Some(Take::Unreadable { newest, samples, hold, cause }) => {
+                            self.take_in_hand(newest, samples, hold, 0);
+                            self.settle(Ending::Failed(cause));
                         }
                         Some(Take::Drained) => {
-                            self.supervisor.advance(self.seat, WorkerEvent::Drained);
+                            self.home.advance(self.seat, WorkerEvent::Drained);
                             return self.call(Step::Finishing, Call::Finish);
                         }
                         Some(Take::Discarded) | None => self.give_up(),
@@ -203,11 +272,11 @@ impl<V> Worker<V> {
             Step::Running(hand) => Some(hand.newest),
             _ => None,
         };
-        enter_job(self.supervisor.id(), sample);
+        enter_job(self.home.id(), sample);
     }
 
     fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
-        Some(self.supervisor.buffer(index)?.take(wait))
+        Some(self.home.buffer(index)?.take(wait))
     }
 
     fn call(&mut self, step: Step, call: Call<V>) -> Poll<Option<Call<V>>> {
@@ -216,19 +285,28 @@ impl<V> Worker<V> {
         Poll::Ready(Some(call))
     }
 
-    fn run(&mut self, index: usize, input: Input<V>) -> Poll<Option<Call<V>>> {
-        let newest = input.newest();
-        self.supervisor.ledger(index).begin(input.count());
-        if let Some(newest) = newest {
-            if self.last.is_none_or(|last| last.id.number != newest.id.number) {
-                self.last_part = 0;
-            }
-            self.last = Some(newest);
-            let running_since = Some(self.supervisor.clock().now());
-            self.step = Step::Running(InHand { samples: input.count(), newest, busy: Duration::ZERO, running_since });
+    fn run(&mut self, index: usize, input: Input<V>, hold: Option<Hold>, given: u64) -> Poll<Option<Call<V>>> {
+        if hold.is_none()
+            && let Some(ledger) = self.home.ledger(index)
+        {
+            ledger.begin(input.count());
+        }
+        if let Some(newest) = input.newest() {
+            self.take_in_hand(newest, input.count(), hold, given);
         }
         self.enter();
         Poll::Ready(Some(Call::StageRun(input)))
+    }
+
+    fn take_in_hand(&mut self, newest: SampleInfo, samples: u64, hold: Option<Hold>, given: u64) {
+        if self.last.is_none_or(|last| last.id.number != newest.id.number) {
+            self.last_part = 0;
+        }
+        self.last = Some(newest);
+        let (busy, now) = (Duration::ZERO, self.home.clock().now());
+        let mut hand = InHand { samples, newest, busy, running_since: None, hold, parts: given, leave_out: given };
+        hand.run(now);
+        self.step = Step::Running(hand);
     }
 
     /// Takes what came of the call: hands on what it gave, waiting for room where the next buffer blocks.
@@ -237,14 +315,26 @@ impl<V> Worker<V> {
             Done::Failed(cause) => Ending::Failed(cause),
             Done::Exhausted => Ending::Exhausted,
             Done::Gave(Give::Skip) => Ending::Skipped,
-            Done::Gave(Give::One(value)) => {
-                // `Forever` never comes back with the value.
-                free(self.give(value, Part::Whole, Wait::Forever));
-                Ending::Returned
-            }
+            Done::Gave(Give::One(value)) => match self.give_and_free(value, Part::Whole) {
+                Ok(()) => Ending::Returned,
+                Err(cause) => Ending::Failed(cause),
+            },
             Done::Gave(Give::Many(values)) => self.give_many(values),
         };
         self.settle(ending)
+    }
+
+    fn give_and_free(&mut self, value: V, part: Part) -> Result<(), BoxError> {
+        match self.give(value, part, Wait::Forever) {
+            Ok(dropped) => free(dropped),
+            // `Forever` never comes back with this.
+            Err(Ungiven::Full(value)) => free(value),
+            Err(Ungiven::Refused(value, cause)) => {
+                free(value);
+                return Err(cause);
+            }
+        }
+        Ok(())
     }
 
     fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
@@ -257,10 +347,10 @@ impl<V> Worker<V> {
         let mut ending = Ending::Skipped;
         loop {
             match catch_panic(|| Ok(values.next())) {
-                Ok(Some(value)) => {
-                    free(self.give(value, Part::OfMany, Wait::Forever));
-                    ending = Ending::Returned;
-                }
+                Ok(Some(value)) => match self.give_and_free(value, Part::OfMany) {
+                    Ok(()) => ending = Ending::Returned,
+                    Err(cause) => return Ending::Failed(cause),
+                },
                 Ok(None) => return ending,
                 Err(cause) => return Ending::Failed(cause),
             }
@@ -270,36 +360,61 @@ impl<V> Worker<V> {
     /// Hands one value to the next buffer, and back what was dropped for it.
     ///
     /// # Errors
-    /// The value itself, when the buffer is full under `block` and the caller would not wait any longer.
-    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, V> {
+    /// The value itself, when it did not go on.
+    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, Ungiven<V>> {
         self.pause();
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
-        let Some(buffer) = self.output().filter(|_| may_give).and_then(|next| self.supervisor.buffer(next)) else {
-            return Ok(Some(value));
-        };
+        let Some(output) = self.output().filter(|_| may_give) else { return Ok(Some(value)) };
         let (id, birth) = self.identity(part);
+        if part == Part::OfMany && self.is_left_out() {
+            self.last_part = id.part;
+            self.resume();
+            return Ok(Some(value));
+        }
+        let Some(buffer) = self.home.buffer(output) else { return Ok(Some(value)) };
+        let receipt = match &self.step {
+            Step::Running(hand) => hand.receipt(part),
+            _ => None,
+        };
         let arrival = match self.seat {
             Seat::Source => Arrival::Source,
             Seat::Stage(_) => Arrival::Stage,
         };
-        let pushed = buffer.push(Sample { id, birth, value }, arrival, wait);
+        let pushed = buffer.push(Sample { id, birth, value }, arrival, receipt, wait);
         if part == Part::OfMany {
             self.resume();
         }
         match pushed {
             Push::Full(value) => {
                 self.waiting_since = Some(birth);
-                Err(value)
+                Err(Ungiven::Full(value))
             }
             Push::Shut(value) => Ok(Some(value)),
+            Push::Refused(value, cause) => Err(Ungiven::Refused(value, cause)),
             Push::Done { dropped, .. } => {
                 self.waiting_since = None;
-                if let Seat::Stage(index) = self.seat {
-                    self.supervisor.ledger(index).count_given();
+                if let Seat::Stage(index) = self.seat
+                    && let Some(ledger) = self.home.ledger(index)
+                {
+                    ledger.count_given();
+                }
+                if let Step::Running(hand) = &mut self.step {
+                    hand.parts += 1;
                 }
                 self.last_part = id.part;
                 Ok(dropped)
             }
+        }
+    }
+
+    /// Whether the next part has gone on already, given by a worker that died.
+    fn is_left_out(&mut self) -> bool {
+        match &mut self.step {
+            Step::Running(hand) if hand.leave_out > 0 => {
+                hand.leave_out -= 1;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -309,7 +424,7 @@ impl<V> Worker<V> {
         match self.last {
             Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
             None => {
-                let birth = self.waiting_since.unwrap_or_else(|| self.supervisor.clock().now());
+                let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
                 (SampleId { number: 0, part: self.last_part + 1 }, birth)
             }
         }
@@ -331,11 +446,11 @@ impl<V> Worker<V> {
             Step::SettingUp => match ending {
                 Ending::Failed(cause) => {
                     untold = self.fail(Doing::Setup, None, cause);
-                    self.supervisor.advance(self.seat, WorkerEvent::TornDown);
+                    self.home.advance(self.seat, WorkerEvent::TornDown);
                 }
                 _ => {
                     self.step = Step::WaitingForOthers;
-                    self.supervisor.advance(self.seat, WorkerEvent::SetUp);
+                    self.home.advance(self.seat, WorkerEvent::SetUp);
                 }
             },
             Step::Running(hand) => return self.settle_run(hand, ending),
@@ -357,7 +472,7 @@ impl<V> Worker<V> {
                 if let Ending::Failed(cause) = ending {
                     untold = self.fail(Doing::Teardown, None, cause);
                 }
-                self.supervisor.advance(self.seat, WorkerEvent::TornDown);
+                self.home.advance(self.seat, WorkerEvent::TornDown);
             }
             idle @ (Step::Fresh | Step::WaitingForOthers | Step::Idle | Step::GivingUp | Step::Ended) => {
                 self.step = idle
@@ -368,31 +483,56 @@ impl<V> Worker<V> {
 
     fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> Untold {
         let Seat::Stage(index) = self.seat else { return Untold::Nothing };
-        hand.pause(self.supervisor.clock());
+        hand.pause(self.home.clock());
         let fate = match ending {
             Ending::Returned | Ending::Exhausted => Fate::Used,
             Ending::Skipped => Fate::Skipped,
             Ending::Failed(_) => Fate::Failed,
         };
-        self.supervisor.ledger(index).settle(hand.samples, fate, hand.busy);
+        let (newest, took) = (hand.newest, hand.busy);
+        self.count(index, hand, fate);
         self.step = Step::Idle;
-        let Ending::Failed(cause) = ending else { return Untold::Nothing };
-        match self.supervisor.graph().stages[index].on_error {
+        let node = self.home.node(index);
+        let Ending::Failed(cause) = ending else {
+            return match node.timeout {
+                Some(timeout) if took > timeout => {
+                    tracing::warn!(stage = self.name(), sample = %newest.id, "took {took:?}, over its timeout of {timeout:?}");
+                    Untold::OverTimeout
+                }
+                _ => Untold::Nothing,
+            };
+        };
+        match node.on_error {
             OnError::Skip => {
-                tracing::warn!(stage = self.name(), sample = %hand.newest.id, "skipped after an error: {cause}");
+                tracing::warn!(stage = self.name(), sample = %newest.id, "skipped after an error: {cause}");
                 Untold::SkippedFailure
             }
             OnError::Stop => {
-                let untold = self.fail(Doing::StageRun, Some(hand.newest.id), cause);
+                let untold = self.fail(Doing::StageRun, Some(newest.id), cause);
                 self.give_up();
                 untold
             }
         }
     }
 
+    /// The samples in hand have got their fate.
+    fn count(&self, index: usize, hand: InHand, fate: Fate) {
+        match hand.hold {
+            #[cfg(processes)]
+            Some(hold) => hold.settle(fate, hand.busy),
+            #[cfg(not(processes))]
+            Some(hold) => match hold {},
+            None => {
+                if let Some(ledger) = self.home.ledger(index) {
+                    ledger.settle(hand.samples, fate, hand.busy);
+                }
+            }
+        }
+    }
+
     fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> Untold {
         let stage = self.name().to_owned();
-        match self.supervisor.fail(self.seat, Failure { stage, doing, sample, cause }) {
+        match self.home.fail(self.seat, Failure { stage, doing, sample, cause }) {
             true => Untold::Nothing,
             false => Untold::LaterFailure,
         }
@@ -401,7 +541,7 @@ impl<V> Worker<V> {
     /// Nothing more will be given: what is left is `teardown`.
     fn give_up(&mut self) {
         self.step = Step::GivingUp;
-        self.supervisor.advance(self.seat, WorkerEvent::Done);
+        self.home.advance(self.seat, WorkerEvent::Done);
     }
 
     /// The index of the buffer it gives to; none for the end stage.
@@ -410,19 +550,19 @@ impl<V> Worker<V> {
             Seat::Source => 0,
             Seat::Stage(index) => index + 1,
         };
-        self.supervisor.buffer(next).map(|_| next)
+        self.home.buffer(next).map(|_| next)
     }
 
     fn pause(&mut self) {
         if let Step::Running(hand) = &mut self.step {
-            hand.pause(self.supervisor.clock());
+            hand.pause(self.home.clock());
         }
     }
 
     fn resume(&mut self) {
-        let now = self.supervisor.clock().now();
+        let now = self.home.clock().now();
         if let Step::Running(hand) = &mut self.step {
-            hand.running_since = Some(now);
+            hand.run(now);
         }
     }
 }
@@ -438,21 +578,22 @@ pub enum Part {
 
 impl<V> Drop for Worker<V> {
     fn drop(&mut self) {
-        let (doing, sample) = match (&self.step, self.seat) {
+        let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.seat) {
             (Step::Ended, _) => return,
             (Step::Fresh | Step::SettingUp, _) => (Doing::Setup, None),
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
             (_, Seat::Source) => (Doing::SourceNext, None),
             (Step::Running(hand), Seat::Stage(index)) => {
-                self.supervisor.ledger(index).settle(hand.samples, Fate::Failed, hand.busy);
-                (Doing::StageRun, Some(hand.newest.id))
+                let sample = hand.newest.id;
+                self.count(index, hand, Fate::Failed);
+                (Doing::StageRun, Some(sample))
             }
             (_, Seat::Stage(_)) => (Doing::StageRun, None),
         };
         self.fail(doing, sample, "its worker ended too early".into());
-        self.supervisor.advance(self.seat, WorkerEvent::TornDown);
-        if self.supervisor.called_by_own_worker() {
+        self.home.advance(self.seat, WorkerEvent::TornDown);
+        if works_for(self.home.id()) {
             leave_job();
         }
     }

@@ -127,7 +127,7 @@ impl<V> Buffer<V> {
         } else if wake {
             self.emptied.notify_all();
         }
-        Take::Ready { input, superseded }
+        Take::Ready { input, superseded, hold: None, given: 0 }
     }
 
     fn must_wait(&self, state: &State<V>) -> bool {

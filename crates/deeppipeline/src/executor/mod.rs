@@ -1,5 +1,7 @@
 //! Where workers live and whose clock they read.
 
+#[cfg(processes)]
+pub(crate) mod process;
 pub(crate) mod simulated;
 pub(crate) mod thread;
 

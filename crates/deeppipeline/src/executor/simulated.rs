@@ -13,7 +13,7 @@ use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
-use crate::worker::{Call, Done, Ending, Part, Worker};
+use crate::worker::{Call, Done, Ending, Part, Ungiven, Worker};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -293,9 +293,14 @@ impl Actor {
                     let given = self.worker.give(value, *part, Wait::No);
                     return match given {
                         Ok(_) => true,
-                        Err(value) => {
+                        Err(Ungiven::Full(value)) => {
                             values.push_front(value);
                             false
+                        }
+                        // Only a border between processes refuses a value, and here is none.
+                        Err(Ungiven::Refused(_, cause)) => {
+                            *ending = Ending::Failed(cause);
+                            true
                         }
                     };
                 }

@@ -21,6 +21,7 @@ pub(crate) fn follow(case: &Case, simulated: &Run) -> String {
         stages: case.stages.iter().map(node).collect(),
         buffer_size: case.buffer_size.clone(),
         overflow: case.overflow,
+        ..Graph::default()
     };
     let (supervisor, workers) = Supervisor::<i64>::new(graph).unwrap();
     let gates = Gates(workers.iter().map(|worker| (worker.name().to_owned(), Arc::default())).collect());

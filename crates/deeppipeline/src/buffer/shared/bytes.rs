@@ -1,0 +1,132 @@
+//! A received sample where it lies, and what its stage still looks at.
+
+use super::machine::{Machine, Slot};
+use super::map::Map;
+use crate::ledger::Fate;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+/// The bytes of a sample that came from another process, where they lie in the memory that both share.
+///
+/// As long as this lives, the buffer uses its slot for nothing else. A receiver that keeps many gets copies before the
+/// buffer runs out of slots.
+pub struct SharedBytes {
+    machine: Arc<Machine<Map>>,
+    slot: Slot,
+    seen: Arc<Seen>,
+    /// Instead of the slot, which others may use again.
+    copy: Option<Vec<u8>>,
+    writable: bool,
+}
+
+/// How a view of a slot and the fate of the sample in it meet: whoever comes second frees the slot.
+#[derive(Debug)]
+struct Seen {
+    slot: usize,
+    phase: AtomicU8,
+}
+
+const LOOKED_AT: u8 = 0;
+const NOT_LOOKED_AT: u8 = 1;
+/// The sample has got its fate, and its slot is held for the view.
+const HELD: u8 = 2;
+
+impl SharedBytes {
+    /// The bytes, to be written; `None` where the sample may have to be handed to another worker again.
+    pub fn as_mut(&mut self) -> Option<&mut [u8]> {
+        match &mut self.copy {
+            Some(copy) => Some(copy),
+            None if self.writable => Some(self.machine.words().bytes_mut(&mut self.slot)),
+            None => None,
+        }
+    }
+
+    /// Whether the bytes may be written.
+    pub fn is_writable(&self) -> bool {
+        self.writable || self.copy.is_some()
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.copy {
+            Some(copy) => copy,
+            None => self.machine.words().bytes(&self.slot),
+        }
+    }
+}
+
+impl fmt::Debug for SharedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedBytes({} bytes)", self.len())
+    }
+}
+
+impl Drop for SharedBytes {
+    fn drop(&mut self) {
+        if self.copy.is_none() && self.seen.phase.swap(NOT_LOOKED_AT, Ordering::AcqRel) == HELD {
+            self.machine.release(self.seen.slot);
+        }
+    }
+}
+
+/// The slots that a worker has in hand.
+pub(crate) struct Hold {
+    machine: Arc<Machine<Map>>,
+    slots: Vec<Arc<Seen>>,
+    ticket: u64,
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hold({:?})", self.slots)
+    }
+}
+
+impl Hold {
+    pub(super) fn new(machine: &Arc<Machine<Map>>, ticket: u64) -> Self {
+        Hold { machine: Arc::clone(machine), slots: Vec::new(), ticket }
+    }
+
+    /// Looks at one more slot of this take, or at a copy of it.
+    pub(super) fn look_at(&mut self, slot: Slot, copy: bool, writable: bool) -> SharedBytes {
+        let copy = copy.then(|| self.machine.words().bytes(&slot).to_vec());
+        let phase = if copy.is_some() { NOT_LOOKED_AT } else { LOOKED_AT };
+        let seen = Arc::new(Seen { slot: slot.index(), phase: AtomicU8::new(phase) });
+        self.slots.push(Arc::clone(&seen));
+        SharedBytes { machine: Arc::clone(&self.machine), slot, seen, copy, writable }
+    }
+
+    /// How many samples are in hand.
+    pub(crate) fn count(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// The number of this take.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// The user's code runs on it, or does not.
+    pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
+        self.machine.set_running_since(nanoseconds);
+    }
+
+    /// The samples have got their fate.
+    pub(crate) fn settle(self, fate: Fate, took: Duration) {
+        let slots: Vec<(usize, bool)> =
+            self.slots.iter().map(|seen| (seen.slot, seen.phase.load(Ordering::Acquire) == LOOKED_AT)).collect();
+        self.machine.settle(&slots, fate, took);
+        for (seen, (slot, held)) in self.slots.iter().zip(slots) {
+            let meets = || seen.phase.compare_exchange(LOOKED_AT, HELD, Ordering::AcqRel, Ordering::Acquire);
+            if held && meets().is_err() {
+                self.machine.release(slot);
+            }
+        }
+    }
+}

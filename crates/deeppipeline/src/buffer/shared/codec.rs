@@ -1,0 +1,25 @@
+//! How values become bytes in shared memory, and bytes values.
+
+use super::SharedBytes;
+use crate::error::BoxError;
+
+/// How the values in one buffer cross to another process. Called without any lock of the engine.
+pub trait Codec<V>: Send + Sync {
+    /// How many bytes the value will take.
+    ///
+    /// # Errors
+    /// For a value that cannot cross.
+    fn size(&self, value: &V) -> Result<usize, BoxError>;
+
+    /// Writes the value into exactly as many bytes as `size` said. They hold leftovers of earlier samples.
+    ///
+    /// # Errors
+    /// For a value that cannot cross.
+    fn write(&self, value: &V, room: &mut [u8]) -> Result<(), BoxError>;
+
+    /// The value again, which may keep the bytes.
+    ///
+    /// # Errors
+    /// For bytes that are no such value: the stage fails on that sample.
+    fn read(&self, bytes: SharedBytes) -> Result<V, BoxError>;
+}

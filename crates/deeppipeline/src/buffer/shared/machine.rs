@@ -1,0 +1,766 @@
+//! What may become of a slot: the state machine of a shared buffer, one transaction a step.
+//!
+//! The table is in the README beside this folder. Nothing here waits, and nothing here touches what is in a slot.
+
+use super::layout::{DROPS, Field, Layout, SlotField, TIMES};
+use super::session::{Owner, Session};
+use super::words::Words;
+use crate::buffer::{Arrival, BufferCounts, Gate, Overflow};
+use crate::graph::OnCrash;
+use crate::intake::Intake;
+use crate::ledger::{Fate, StageCounts};
+use crate::sample::SampleId;
+use std::time::Duration;
+
+/// Who has a slot, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nobody.
+    Free,
+    /// Whoever brings a sample writes it.
+    Writing,
+    /// The sample waits in the queue.
+    Ready,
+    /// A worker has the sample in hand.
+    InHand,
+    /// The sample has its fate, but a view of it is still looked at.
+    Held,
+}
+
+/// A slot's word: sequence, owner and state in one, so that no death can tear them apart.
+fn word(sequence: u64, owner: Owner, state: State) -> u64 {
+    sequence << 24 | u64::from(owner.0) << 8 | state as u64
+}
+
+/// One slot, in the hands of whoever holds this: there is never a second one for the same slot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    index: usize,
+    length: usize,
+}
+
+impl Slot {
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+}
+
+/// What never changes about a shared buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Limits {
+    pub(crate) capacity: usize,
+    /// Bytes of all samples inside.
+    pub(crate) bytes: u64,
+    pub(crate) overflow: Overflow,
+    pub(crate) intake: Intake,
+}
+
+/// Samples that may be written at the same time; another one waits for a moment.
+const WRITERS: usize = 2;
+/// Slots that views may hold beyond what one take takes.
+const SPARE: usize = 4;
+
+impl Limits {
+    /// Samples that one take may take.
+    fn at_once(self) -> usize {
+        match self.intake {
+            Intake::All => self.capacity,
+            Intake::Single | Intake::Latest => 1,
+        }
+    }
+
+    /// Slots that views may hold after their samples have got their fate.
+    fn holdable(self) -> usize {
+        self.at_once() + SPARE
+    }
+
+    /// Enough that nobody ever waits for a slot while there is room.
+    pub(crate) fn slots(self) -> usize {
+        self.capacity + WRITERS + self.at_once() + self.holdable()
+    }
+
+    pub(crate) fn layout(self) -> Layout {
+        Layout { slots: self.slots() }
+    }
+}
+
+/// What is to be known about a sample that arrives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Label {
+    pub(crate) id: SampleId,
+    /// Nanoseconds of the monotonic clock.
+    pub(crate) birth: u64,
+    /// Of which take it is the result.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// Which take a result belongs to, as the buffer after the stage keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) ticket: u64,
+    /// Parts received so far; `None` for the one result.
+    pub(crate) parts: Option<u64>,
+}
+
+const WHOLE: u64 = u64::MAX;
+
+/// Where the queue begins: samples that are put back in front go below.
+const FIRST_PLACE: u64 = 1 << 32;
+
+/// What came of asking for a slot to write a sample into.
+#[derive(Debug)]
+pub(crate) enum Reserved {
+    Slot(Slot),
+    /// No room now; the bell for room shows this.
+    Full(u32),
+    Shut,
+    /// The sample has its fate already: dropped on arrival, or discarded.
+    Gone {
+        accepted: bool,
+    },
+}
+
+/// What came of handing in a written sample.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    Inside,
+    Discarded,
+    Shut,
+}
+
+/// A sample that was taken.
+#[derive(Debug)]
+pub(crate) struct TakenSlot {
+    pub(crate) slot: Slot,
+    pub(crate) id: SampleId,
+    pub(crate) birth: u64,
+    /// Parts that a worker that died had given of it, to be left out now.
+    pub(crate) given: u64,
+}
+
+/// What came of asking for something to work on.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Ready {
+        slots: Vec<TakenSlot>,
+        ticket: u64,
+        /// Whether what is taken must be copied out, because views hold too many slots.
+        copy: bool,
+    },
+    /// Nothing now; the bell for arrivals shows this.
+    Empty(u32),
+    Drained,
+    Discarded,
+}
+
+/// What became of the sample that a dead worker had in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It had nothing in hand.
+    Nothing,
+    /// Its result had gone on.
+    Used(SampleId),
+    Lost(SampleId),
+    /// It waits again, in front.
+    Retried(SampleId),
+}
+
+/// The slot machine over some memory.
+#[derive(Debug)]
+pub(crate) struct Machine<W> {
+    words: W,
+    limits: Limits,
+    layout: Layout,
+    me: Owner,
+}
+
+impl<W: Words> Machine<W> {
+    /// A buffer in fresh memory, all zero.
+    pub(crate) fn create(words: W, limits: Limits) -> Self {
+        let machine = Machine::open(words, limits, Owner::HOME);
+        let layout = machine.layout;
+        let set = |at, value| machine.words.set(at, value);
+        set(layout.field(Field::Front), FIRST_PLACE);
+        set(layout.field(Field::Back), FIRST_PLACE);
+        set(layout.field(Field::Ticket), 1);
+        set(layout.field(Field::Free), layout.slots as u64);
+        // The first slot on top.
+        (0..layout.slots).for_each(|slot| set(layout.free((layout.slots - 1 - slot) as u64), slot as u64));
+        machine
+    }
+
+    /// A buffer that another process has created.
+    pub(crate) fn open(words: W, limits: Limits, me: Owner) -> Self {
+        Machine { words, limits, layout: limits.layout(), me }
+    }
+
+    pub(crate) fn words(&self) -> &W {
+        &self.words
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Does all of it or, if this process dies, nothing.
+    fn at_once<T>(&self, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
+        self.within(Session::enter(&self.words, self.layout, self.me), change)
+    }
+
+    /// The same after the death of a process.
+    fn at_once_after<T>(&self, dead: Owner, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
+        self.within(Session::enter_after(&self.words, self.layout, self.me, dead), change)
+    }
+
+    fn within<'a, T>(&'a self, session: Session<'a, W>, change: impl FnOnce(&mut Step<'a, W>) -> T) -> T {
+        let mut step = Step { session, layout: self.layout, limits: self.limits, me: self.me };
+        let result = change(&mut step);
+        step.session.leave();
+        result
+    }
+
+    /// Asks for a slot of so many bytes. Where there is no room, what that means for an arriving sample is decided here,
+    /// before it is written.
+    pub(crate) fn reserve(&self, length: usize, id: SampleId, arrival: Arrival) -> Reserved {
+        self.at_once(|step| step.reserve(length, id, arrival))
+    }
+
+    /// Gives back a slot that was not written.
+    pub(crate) fn cancel(&self, slot: Slot) {
+        self.at_once(|step| {
+            step.stop_writing(&slot);
+            step.free(slot.index);
+        });
+    }
+
+    /// Hands in a written sample.
+    pub(crate) fn publish(&self, slot: Slot, label: Label, arrival: Arrival) -> Published {
+        self.at_once(|step| step.publish(&slot, label, arrival))
+    }
+
+    /// Takes what the intake says.
+    pub(crate) fn take(&self) -> Taken {
+        self.at_once(|step| step.take())
+    }
+
+    /// What was in hand has got its fate. Slots that are still looked at stay held until `release`.
+    pub(crate) fn settle(&self, slots: &[(usize, bool)], fate: Fate, took: Duration) {
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.at_once(|step| {
+            for &(slot, viewed) in slots {
+                if viewed {
+                    step.mark(slot, State::Held);
+                    step.session.add(Field::Held, 1);
+                } else {
+                    step.free(slot);
+                }
+            }
+            step.settle(slots.len() as u64, fate);
+            step.session.add(Field::Busy, nanoseconds);
+            let time = self.layout.time(time_step(nanoseconds));
+            step.session.set_at(time, step.session.get_at(time) + 1);
+        });
+    }
+
+    /// Nobody looks at a held slot any longer.
+    pub(crate) fn release(&self, slot: usize) {
+        self.at_once(|step| {
+            step.session.subtract(Field::Held, 1);
+            step.free(slot);
+        });
+    }
+
+    /// When the user's code began with what is in hand; `None` while it does not run.
+    pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
+        self.words.set(self.layout.field(Field::RunningSince), nanoseconds.unwrap_or(0));
+    }
+
+    pub(crate) fn running_since(&self) -> Option<u64> {
+        Some(self.words.get(self.layout.field(Field::RunningSince))).filter(|since| *since > 0)
+    }
+
+    /// Lowers the gate; below `Closed`, what is inside is discarded.
+    pub(crate) fn lower_gate(&self, gate: Gate) {
+        self.at_once(|step| step.lower_gate(gate));
+    }
+
+    pub(crate) fn gate(&self) -> Gate {
+        self.at_once(|step| step.gate())
+    }
+
+    /// The counters of one moment, the stage's included.
+    pub(crate) fn counts(&self) -> (BufferCounts, StageCounts) {
+        self.at_once(|step| step.counts())
+    }
+
+    /// How often a call of `stage_run` took how many nanoseconds, and how many in all.
+    pub(crate) fn times(&self) -> (Vec<(u64, u64)>, Duration) {
+        // Each word alone is right at some moment, and that is all a histogram needs.
+        let counts = (0..TIMES).map(|index| (time_of(index), self.words.get(self.layout.time(index))));
+        let busy = self.words.get(self.layout.field(Field::Busy));
+        (counts.filter(|(_, count)| *count > 0).collect(), Duration::from_nanos(busy))
+    }
+
+    /// After the death of whoever brings samples: what it was writing is gone. The last take of which a result arrived.
+    pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
+        let (ticket, parts) = self.at_once_after(dead, |step| {
+            for slot in 0..self.layout.slots {
+                if step.is(slot, dead, State::Writing) {
+                    let length = step.slot(slot, SlotField::Length) as usize;
+                    step.stop_writing(&Slot { index: slot, length });
+                    step.free(slot);
+                }
+            }
+            step.session.ring_everything();
+            (step.session.get(Field::ReceiptTicket), step.session.get(Field::ReceiptParts))
+        });
+        (ticket > 0).then_some(Receipt { ticket, parts: (parts != WHOLE).then_some(parts) })
+    }
+
+    /// After the death of whoever takes samples: what it held is free, and what it had in hand gets its fate.
+    pub(crate) fn taker_died(&self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+        self.set_running_since(None);
+        self.at_once_after(dead, |step| {
+            step.session.ring_everything();
+            step.taker_died(dead, on_crash, received)
+        })
+    }
+
+    /// How many samples have come inside.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.words.get(self.layout.field(Field::Sequence))
+    }
+
+    /// Takes a free slot out of use that keeps memory which it does not need: it was last used for that sequence number
+    /// or one before, or its last sample was much smaller than one before. `trimmed` gives it back.
+    pub(crate) fn next_to_trim(&self, idle_since: u64) -> Option<Slot> {
+        self.at_once(|step| step.next_to_trim(idle_since))
+    }
+
+    /// The memory of a slot has gone back to the system.
+    pub(crate) fn trimmed(&self, slot: Slot) {
+        self.at_once(|step| {
+            step.set_slot(slot.index, SlotField::Touched, 0);
+            step.free_last(slot.index);
+        });
+    }
+}
+
+/// One transaction.
+struct Step<'a, W> {
+    session: Session<'a, W>,
+    layout: Layout,
+    limits: Limits,
+    me: Owner,
+}
+
+impl<W: Words> Step<'_, W> {
+    fn slot(&self, slot: usize, field: SlotField) -> u64 {
+        self.session.get_at(self.layout.slot(slot, field))
+    }
+
+    fn set_slot(&mut self, slot: usize, field: SlotField, value: u64) {
+        self.session.set_at(self.layout.slot(slot, field), value);
+    }
+
+    fn is(&self, slot: usize, owner: Owner, state: State) -> bool {
+        self.slot(slot, SlotField::Word) & 0xff_ffff == word(0, owner, state)
+    }
+
+    /// The slot goes over to another state, in the hands of this process, and keeps its sequence.
+    fn mark(&mut self, slot: usize, state: State) {
+        let sequence = self.slot(slot, SlotField::Word) >> 24;
+        self.set_slot(slot, SlotField::Word, word(sequence, self.me, state));
+    }
+
+    /// The slot is the first to be used again: its memory is still in the caches.
+    fn free(&mut self, slot: usize) {
+        self.mark(slot, State::Free);
+        let free = self.session.get(Field::Free);
+        self.session.set_at(self.layout.free(free), slot as u64);
+        self.session.set(Field::Free, free + 1);
+        self.session.ring_emptied();
+    }
+
+    /// The slot is the last to be used again.
+    fn free_last(&mut self, slot: usize) {
+        self.free(slot);
+        let top = self.session.get(Field::Free) - 1;
+        let (first, last) = (self.layout.free(0), self.layout.free(top));
+        let (one, other) = (self.session.get_at(first), self.session.get_at(last));
+        self.session.set_at(first, other);
+        self.session.set_at(last, one);
+    }
+
+    fn waiting(&self) -> u64 {
+        self.session.get(Field::Back) - self.session.get(Field::Front)
+    }
+
+    fn capacity(&self) -> u64 {
+        self.limits.capacity as u64
+    }
+
+    fn gate(&self) -> Gate {
+        match self.session.get(Field::Gate) {
+            0 => Gate::Open,
+            1 => Gate::Closed,
+            _ => Gate::Discarding,
+        }
+    }
+
+    fn has_room_for(&self, length: u64) -> bool {
+        let inside = self.waiting() + self.session.get(Field::Writing);
+        inside < self.capacity() && !self.is_too_much(inside, length)
+    }
+
+    /// Whether a sample of that many bytes does not fit beside what is inside. One alone always does.
+    fn is_too_much(&self, inside: u64, length: u64) -> bool {
+        inside > 0 && self.session.get(Field::Bytes) + length > self.limits.bytes
+    }
+
+    fn reserve(&mut self, length: usize, id: SampleId, arrival: Arrival) -> Reserved {
+        let gate = self.gate();
+        if arrival == Arrival::Outside && gate != Gate::Open {
+            return Reserved::Shut;
+        }
+        if gate == Gate::Discarding {
+            self.session.add(Field::Entered, 1);
+            self.session.add(Field::Discarded, 1);
+            return Reserved::Gone { accepted: true };
+        }
+        let room = self.has_room_for(length as u64);
+        if !room && self.waiting() < self.capacity() {
+            self.is_full_by_bytes();
+        }
+        if !room && self.limits.overflow == Overflow::DropNewest {
+            let id = self.count_arrival(id, arrival);
+            self.session.add(Field::DroppedNewest, 1);
+            self.remember_drop(id);
+            return Reserved::Gone { accepted: false };
+        }
+        // A gate that is closed lets its one stage in, even beyond the capacity, as a full memory buffer does.
+        let waits = !room && gate == Gate::Open && self.limits.overflow == Overflow::Block;
+        let free = self.session.get(Field::Free);
+        if waits || free == 0 {
+            return Reserved::Full(self.session.will_wait_for_emptied());
+        }
+        let slot = self.session.get_at(self.layout.free(free - 1)) as usize;
+        self.session.set(Field::Free, free - 1);
+        self.start_writing(slot, length as u64);
+        Reserved::Slot(Slot { index: slot, length })
+    }
+
+    fn start_writing(&mut self, slot: usize, length: u64) {
+        self.mark(slot, State::Writing);
+        self.set_slot(slot, SlotField::Length, length);
+        let touched = self.slot(slot, SlotField::Touched).max(length);
+        self.set_slot(slot, SlotField::Touched, touched);
+        self.session.add(Field::Writing, 1);
+        self.session.add(Field::Bytes, length);
+    }
+
+    fn stop_writing(&mut self, slot: &Slot) {
+        self.session.subtract(Field::Writing, 1);
+        self.session.subtract(Field::Bytes, slot.length as u64);
+    }
+
+    /// For the intake `all`, a buffer that has no room for the bytes of another sample is as full as one with too many.
+    fn is_full_by_bytes(&mut self) {
+        if self.limits.intake == Intake::All && self.session.get(Field::FullByBytes) == 0 {
+            self.session.set(Field::FullByBytes, 1);
+            self.session.ring_filled();
+        }
+    }
+
+    /// Counts an arrival, which gets its number here unless a stage brings it.
+    fn count_arrival(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
+        self.session.add(Field::Entered, 1);
+        match arrival {
+            Arrival::Stage => id,
+            Arrival::Source | Arrival::Outside => SampleId { number: self.session.get(Field::Entered), part: 0 },
+        }
+    }
+
+    fn publish(&mut self, slot: &Slot, label: Label, arrival: Arrival) -> Published {
+        self.stop_writing(slot);
+        let gate = self.gate();
+        if arrival == Arrival::Outside && gate != Gate::Open {
+            self.free(slot.index);
+            return Published::Shut;
+        }
+        if let Some(receipt) = label.receipt {
+            self.session.set(Field::ReceiptTicket, receipt.ticket);
+            self.session.set(Field::ReceiptParts, receipt.parts.unwrap_or(WHOLE));
+        }
+        let id = self.count_arrival(label.id, arrival);
+        if gate == Gate::Discarding {
+            self.session.add(Field::Discarded, 1);
+            self.free(slot.index);
+            return Published::Discarded;
+        }
+        if self.limits.overflow == Overflow::DropOldest {
+            while self.waiting() > 0
+                && (self.waiting() >= self.capacity() || self.is_too_much(self.waiting(), slot.length as u64))
+            {
+                if self.waiting() < self.capacity() {
+                    self.is_full_by_bytes();
+                }
+                let oldest = self.pop_front();
+                self.session.add(Field::DroppedOldest, 1);
+                self.pass_over(oldest);
+            }
+        }
+        let sequence = self.session.get(Field::Sequence) + 1;
+        self.session.set(Field::Sequence, sequence);
+        self.set_slot(slot.index, SlotField::Word, word(sequence, self.me, State::Ready));
+        for (field, value) in [
+            (SlotField::Number, id.number),
+            (SlotField::Part, id.part),
+            (SlotField::Birth, label.birth),
+            (SlotField::Deaths, 0),
+            (SlotField::Given, 0),
+        ] {
+            self.set_slot(slot.index, field, value);
+        }
+        self.session.add(Field::Bytes, slot.length as u64);
+        let back = self.session.get(Field::Back);
+        self.session.set_at(self.layout.queue(back), slot.index as u64);
+        self.session.set(Field::Back, back + 1);
+        if self.can_take() {
+            self.session.ring_filled();
+        }
+        Published::Inside
+    }
+
+    fn pop_front(&mut self) -> usize {
+        let front = self.session.get(Field::Front);
+        self.session.set(Field::Front, front + 1);
+        self.leave_queue(front)
+    }
+
+    fn pop_back(&mut self) -> usize {
+        let back = self.session.get(Field::Back) - 1;
+        self.session.set(Field::Back, back);
+        self.leave_queue(back)
+    }
+
+    fn leave_queue(&mut self, position: u64) -> usize {
+        let slot = self.session.get_at(self.layout.queue(position)) as usize;
+        self.session.subtract(Field::Bytes, self.slot(slot, SlotField::Length));
+        slot
+    }
+
+    /// A waiting sample that is never taken.
+    fn pass_over(&mut self, slot: usize) {
+        self.remember_drop(self.id(slot));
+        self.free(slot);
+    }
+
+    fn id(&self, slot: usize) -> SampleId {
+        SampleId { number: self.slot(slot, SlotField::Number), part: self.slot(slot, SlotField::Part) }
+    }
+
+    fn remember_drop(&mut self, id: SampleId) {
+        let drops = self.session.get(Field::Drops);
+        let place = self.layout.drop(drops);
+        self.session.set_at(place, id.number);
+        self.session.set_at(place + 1, id.part);
+        self.session.set(Field::Drops, drops + 1);
+    }
+
+    fn can_take(&self) -> bool {
+        match self.limits.intake {
+            Intake::All if self.gate() == Gate::Open && self.session.get(Field::FullByBytes) == 0 => {
+                self.waiting() >= self.capacity()
+            }
+            Intake::Single | Intake::Latest | Intake::All => self.waiting() > 0,
+        }
+    }
+
+    fn take(&mut self) -> Taken {
+        if !self.can_take() {
+            return match self.gate() {
+                Gate::Open => Taken::Empty(self.session.will_wait_for_filled()),
+                Gate::Closed => Taken::Drained,
+                Gate::Discarding => Taken::Discarded,
+            };
+        }
+        let taken: Vec<usize> = match self.limits.intake {
+            Intake::Single => vec![self.pop_front()],
+            Intake::Latest => {
+                let newest = self.pop_back();
+                while self.waiting() > 0 {
+                    let old = self.pop_front();
+                    self.session.add(Field::Superseded, 1);
+                    self.pass_over(old);
+                }
+                vec![newest]
+            }
+            Intake::All => (0..self.waiting().min(self.capacity())).map(|_| self.pop_front()).collect(),
+        };
+        if self.session.get(Field::FullByBytes) != 0 {
+            self.session.set(Field::FullByBytes, 0);
+        }
+        let ticket = self.session.get(Field::Ticket);
+        self.session.set(Field::Ticket, ticket + 1);
+        let count = taken.len() as u64;
+        self.session.add(Field::Taken, count);
+        self.session.add(Field::InHand, count);
+        let copy = self.session.get(Field::Held) + count > self.limits.holdable() as u64;
+        let slots = taken.into_iter().map(|slot| {
+            self.mark(slot, State::InHand);
+            self.set_slot(slot, SlotField::Ticket, ticket);
+            TakenSlot {
+                slot: Slot { index: slot, length: self.slot(slot, SlotField::Length) as usize },
+                id: self.id(slot),
+                birth: self.slot(slot, SlotField::Birth),
+                given: self.slot(slot, SlotField::Given),
+            }
+        });
+        let slots = slots.collect();
+        self.session.ring_emptied();
+        Taken::Ready { slots, ticket, copy }
+    }
+
+    fn settle(&mut self, samples: u64, fate: Fate) {
+        self.session.subtract(Field::InHand, samples);
+        match fate {
+            Fate::Used => {
+                self.session.add(Field::Used, 1);
+                self.session.add(Field::Absorbed, samples - 1);
+            }
+            Fate::Skipped => self.session.add(Field::Skipped, samples),
+            Fate::Failed => self.session.add(Field::Failed, samples),
+            Fate::Lost => self.session.add(Field::Lost, samples),
+        }
+    }
+
+    fn lower_gate(&mut self, gate: Gate) {
+        let lowered = self.gate().max(gate);
+        self.session.set(Field::Gate, lowered as u64);
+        if lowered == Gate::Discarding {
+            while self.waiting() > 0 {
+                let slot = self.pop_front();
+                self.session.add(Field::Discarded, 1);
+                self.free(slot);
+            }
+        }
+        self.session.ring_filled();
+        self.session.ring_emptied();
+    }
+
+    fn counts(&self) -> (BufferCounts, StageCounts) {
+        let get = |field| self.session.get(field);
+        let drops = get(Field::Drops);
+        let dropped = (drops.saturating_sub(DROPS as u64)..drops).map(|index| {
+            let place = self.layout.drop(index);
+            SampleId { number: self.session.get_at(place), part: self.session.get_at(place + 1) }
+        });
+        let buffer = BufferCounts {
+            entered: get(Field::Entered),
+            taken: get(Field::Taken),
+            dropped_oldest: get(Field::DroppedOldest),
+            dropped_newest: get(Field::DroppedNewest),
+            superseded: get(Field::Superseded),
+            discarded: get(Field::Discarded),
+            waiting: self.waiting(),
+            last_dropped: dropped.collect(),
+        };
+        let stage = StageCounts {
+            used: get(Field::Used),
+            absorbed: get(Field::Absorbed),
+            skipped: get(Field::Skipped),
+            failed: get(Field::Failed),
+            lost: get(Field::Lost),
+            in_hand: get(Field::InHand),
+            gave: 0,
+        };
+        (buffer, stage)
+    }
+
+    fn taker_died(&mut self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+        let mut in_hand = Vec::new();
+        for slot in 0..self.layout.slots {
+            if self.is(slot, dead, State::Held) {
+                self.session.subtract(Field::Held, 1);
+                self.free(slot);
+            } else if self.is(slot, dead, State::InHand) {
+                in_hand.push(slot);
+            }
+        }
+        in_hand.sort_by_key(|slot| self.slot(*slot, SlotField::Word));
+        let Some(&newest) = in_hand.last() else { return Verdict::Nothing };
+        let id = self.id(newest);
+        let received = received.filter(|receipt| receipt.ticket == self.slot(newest, SlotField::Ticket));
+        let retry = on_crash == OnCrash::Retry && in_hand.iter().all(|slot| self.slot(*slot, SlotField::Deaths) == 0);
+        let count = in_hand.len() as u64;
+        let discarding = self.gate() == Gate::Discarding;
+        let verdict = match received {
+            Some(Receipt { parts: None, .. }) => Verdict::Used(id),
+            Some(_) if on_crash == OnCrash::Skip => Verdict::Used(id),
+            _ if retry && !discarding => Verdict::Retried(id),
+            _ => Verdict::Lost(id),
+        };
+        match verdict {
+            Verdict::Retried(_) => {
+                let given = received.and_then(|receipt| receipt.parts).unwrap_or(0);
+                self.session.subtract(Field::Taken, count);
+                self.session.subtract(Field::InHand, count);
+                in_hand.into_iter().rev().for_each(|slot| self.put_back(slot, given));
+            }
+            Verdict::Used(_) | Verdict::Lost(_) | Verdict::Nothing => {
+                let fate = if matches!(verdict, Verdict::Used(_)) { Fate::Used } else { Fate::Lost };
+                self.settle(count, fate);
+                in_hand.into_iter().for_each(|slot| self.free(slot));
+            }
+        }
+        verdict
+    }
+
+    /// In front of all that waits, for another try.
+    fn put_back(&mut self, slot: usize, given: u64) {
+        self.mark(slot, State::Ready);
+        let deaths = self.slot(slot, SlotField::Deaths);
+        self.set_slot(slot, SlotField::Deaths, deaths + 1);
+        self.set_slot(slot, SlotField::Given, given);
+        self.session.add(Field::Bytes, self.slot(slot, SlotField::Length));
+        let front = self.session.get(Field::Front) - 1;
+        self.session.set(Field::Front, front);
+        self.session.set_at(self.layout.queue(front), slot as u64);
+    }
+
+    fn next_to_trim(&mut self, idle_since: u64) -> Option<Slot> {
+        let free = self.session.get(Field::Free);
+        let slot_at = |index: u64| self.session.get_at(self.layout.free(index)) as usize;
+        let (index, slot) = (0..free).map(|index| (index, slot_at(index))).find(|(_, slot)| {
+            let (touched, length) = (self.slot(*slot, SlotField::Touched), self.slot(*slot, SlotField::Length));
+            let is_idle = self.slot(*slot, SlotField::Word) >> 24 <= idle_since;
+            touched > 0 && (is_idle || touched > 4 * length + SMALL)
+        })?;
+        let touched = self.slot(slot, SlotField::Touched) as usize;
+        self.session.set_at(self.layout.free(index), self.session.get_at(self.layout.free(free - 1)));
+        self.session.set(Field::Free, free - 1);
+        Some(Slot { index: slot, length: touched })
+    }
+}
+
+/// Bytes that are not worth being given back.
+const SMALL: u64 = 1 << 20;
+
+/// The step of the histogram for a duration: 64 steps an octave, so that a step is 1.6 % wide at most.
+fn time_step(nanoseconds: u64) -> usize {
+    let nanoseconds = nanoseconds.max(64);
+    let octave = nanoseconds.ilog2() - 6;
+    let step = (nanoseconds >> octave) - 64;
+    (octave as usize * 64 + step as usize).min(TIMES - 1)
+}
+
+/// The duration in the middle of a step, in nanoseconds.
+fn time_of(step: usize) -> u64 {
+    let octave = step / 64;
+    ((64 + step as u64 % 64) << octave) + (1 << octave) / 2
+}

@@ -1,0 +1,198 @@
+//! The buffer between two processes: one lock, slots in shared memory, and no death that could tear it apart.
+
+mod bytes;
+mod codec;
+mod layout;
+mod machine;
+mod map;
+mod session;
+mod words;
+
+pub(crate) use bytes::Hold;
+pub use bytes::SharedBytes;
+pub use codec::Codec;
+pub(crate) use machine::{Limits, Receipt, Verdict};
+pub(crate) use session::Owner;
+
+use super::{Arrival, BufferCounts, Gate, Push, Take, Wait};
+use crate::clock::{from_nanoseconds, to_nanoseconds};
+use crate::error::{BoxError, SampleTooLarge};
+use crate::executor::catch_panic;
+use crate::graph::OnCrash;
+use crate::intake::{Input, Intake};
+use crate::ledger::{Reading, quantiles};
+use crate::sample::{Sample, SampleInfo};
+use machine::{Label, Machine, Published, Reserved, Taken};
+use map::Map;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use words::{Bell, Words};
+
+/// A bounded queue of samples in shared memory, in front of one stage. It also counts what happens in that stage.
+pub(crate) struct Buffer<V> {
+    machine: Arc<Machine<Map>>,
+    codec: Arc<dyn Codec<V>>,
+    /// Whether what is taken may have to be handed out again, so that nobody may write it.
+    may_retry: bool,
+    /// The highest sequence number at the last look for memory to be given back.
+    swept: AtomicU64,
+}
+
+impl<V> Buffer<V> {
+    pub(crate) fn create(limits: Limits, codec: Arc<dyn Codec<V>>, may_retry: bool) -> io::Result<Self> {
+        let machine = Machine::create(Map::create(limits)?, limits);
+        Ok(Buffer { machine: Arc::new(machine), codec, may_retry, swept: AtomicU64::new(0) })
+    }
+
+    /// The buffer that the pipeline's own process has created, as one of its workers sees it.
+    pub(crate) fn open(
+        file: OwnedFd,
+        limits: Limits,
+        me: Owner,
+        codec: Arc<dyn Codec<V>>,
+        may_retry: bool,
+    ) -> io::Result<Self> {
+        let machine = Machine::open(Map::open(file, limits)?, limits, me);
+        Ok(Buffer { machine: Arc::new(machine), codec, may_retry, swept: AtomicU64::new(0) })
+    }
+
+    /// What a worker process opens.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.machine.words().file()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.machine.limits()
+    }
+
+    /// Writes a sample into a slot, waiting for room where the policy is `block`. The caller frees what is handed back:
+    /// the value itself, once it is written.
+    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, receipt: Option<Receipt>, wait: Wait) -> Push<V> {
+        let Sample { id, birth, value } = sample;
+        let size = match catch_panic(|| self.codec.size(&value)) {
+            Ok(size) if size as u64 <= self.limits().bytes => size,
+            Ok(size) => {
+                return Push::Refused(value, Box::new(SampleTooLarge { size, buffer_bytes: self.limits().bytes }));
+            }
+            Err(cause) => return Push::Refused(value, cause),
+        };
+        let mut slot = loop {
+            match self.machine.reserve(size, id, arrival) {
+                Reserved::Slot(slot) => break slot,
+                Reserved::Gone { accepted } => return Push::Done { accepted, dropped: Some(value) },
+                Reserved::Shut => return Push::Shut(value),
+                Reserved::Full(_) if is_over(wait) => return Push::Full(value),
+                Reserved::Full(shows) => self.machine.words().sleep(Bell::Emptied, shows, wait),
+            }
+        };
+        let room = self.machine.words().bytes_mut(&mut slot);
+        if let Err(cause) = catch_panic(|| self.codec.write(&value, room)) {
+            self.machine.cancel(slot);
+            return Push::Refused(value, cause);
+        }
+        match self.machine.publish(slot, Label { id, birth: to_nanoseconds(birth), receipt }, arrival) {
+            Published::Inside | Published::Discarded => Push::Done { accepted: true, dropped: Some(value) },
+            Published::Shut => Push::Shut(value),
+        }
+    }
+
+    /// Takes what the intake says, waiting for it if need be.
+    pub(crate) fn take(&self, wait: Wait) -> Take<V> {
+        let (slots, ticket, copy) = loop {
+            match self.machine.take() {
+                Taken::Ready { slots, ticket, copy } => break (slots, ticket, copy),
+                Taken::Drained => return Take::Drained,
+                Taken::Discarded => return Take::Discarded,
+                Taken::Empty(_) if is_over(wait) => return Take::Empty,
+                Taken::Empty(shows) => self.machine.words().sleep(Bell::Filled, shows, wait),
+            }
+        };
+        let mut hold = Hold::new(&self.machine, ticket);
+        let mut samples = Vec::with_capacity(slots.len());
+        let mut problem: Option<BoxError> = None;
+        let (mut newest, mut given) = (None, 0);
+        for taken in slots {
+            let (id, birth) = (taken.id, from_nanoseconds(taken.birth));
+            (newest, given) = (Some(SampleInfo { id, birth }), taken.given);
+            let bytes = hold.look_at(taken.slot, copy, !self.may_retry);
+            match catch_panic(|| self.codec.read(bytes)) {
+                Ok(value) => samples.push(Sample { id, birth, value }),
+                Err(cause) => problem = Some(cause),
+            }
+        }
+        let (count, hold) = (hold.count(), Some(hold));
+        match (problem, newest) {
+            (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, hold, cause },
+            _ => {
+                let input = match self.limits().intake {
+                    Intake::All => Some(Input::List(samples)),
+                    Intake::Single | Intake::Latest => samples.pop().map(Input::One),
+                };
+                match input {
+                    Some(input) => Take::Ready { input, superseded: Vec::new(), hold, given },
+                    None => Take::Empty,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn lower_gate(&self, gate: Gate) {
+        self.machine.lower_gate(gate);
+    }
+
+    pub(crate) fn counts(&self) -> BufferCounts {
+        self.machine.counts().0
+    }
+
+    /// What happened in the buffer, and in the stage behind it.
+    pub(crate) fn read(&self) -> (BufferCounts, Reading) {
+        let (times, busy) = self.machine.times();
+        let (p50, p99) = quantiles(times);
+        let (buffer, counts) = self.machine.counts();
+        (buffer, Reading { counts, busy, p50, p99 })
+    }
+
+    /// Whether what is inside was given up.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.machine.gate() == Gate::Discarding
+    }
+
+    /// When the user's code began with what the stage has in hand; `None` while it does not run.
+    pub(crate) fn running_since(&self) -> Option<Instant> {
+        self.machine.running_since().map(from_nanoseconds)
+    }
+
+    /// After the death of the worker that brings samples: the last take of which a result arrived.
+    pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
+        self.machine.giver_died(dead)
+    }
+
+    /// After the death of the worker that takes samples.
+    pub(crate) fn taker_died(&self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+        self.machine.taker_died(dead, on_crash, received)
+    }
+
+    /// Gives memory back to the system that nothing has used since this was called before.
+    pub(crate) fn sweep(&self) {
+        // Only this process sweeps, on one thread.
+        let idle_since = self.swept.swap(self.machine.sequence(), Ordering::Relaxed);
+        while let Some(slot) = self.machine.next_to_trim(idle_since) {
+            if let Err(problem) = self.machine.words().forget(&slot) {
+                tracing::warn!("memory stays in use: {problem}");
+            }
+            self.machine.trimmed(slot);
+        }
+    }
+}
+
+/// Whether a caller would not wait any longer.
+fn is_over(wait: Wait) -> bool {
+    match wait {
+        Wait::No => true,
+        Wait::Forever => false,
+        Wait::Until(deadline) => Instant::now() >= deadline,
+    }
+}

@@ -1,0 +1,40 @@
+//! The memory that a buffer's processes share, seen as words: what the slot machine reads and writes.
+//!
+//! The machine is generic over it, so that the same code runs in a mapped memory, under loom, and in a test in which a
+//! process dies at any step.
+
+use crate::buffer::Wait;
+
+/// What processes sleep on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bell {
+    /// The lock.
+    Lock,
+    /// There may be something to take.
+    Filled,
+    /// There may be room.
+    Emptied,
+}
+
+/// Words that several processes see.
+pub(crate) trait Words {
+    /// A word that the lock protects.
+    fn get(&self, at: usize) -> u64;
+
+    /// Writes a word that the lock protects, after everything that was written before and before everything that is
+    /// written later: whoever finds the memory after a death finds all writes up to some moment and none after it.
+    fn set(&self, at: usize, value: u64);
+
+    /// What a bell shows.
+    fn bell(&self, bell: Bell) -> u32;
+
+    /// Changes what a bell shows from one value to another, and says whether it did; what was written before is
+    /// seen by whoever reads the new value.
+    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool;
+
+    /// Sleeps while the bell shows that, until it is rung or patience ends; may also return for no reason.
+    fn sleep(&self, bell: Bell, shows: u32, wait: Wait);
+
+    /// Wakes everybody who sleeps on a bell.
+    fn ring(&self, bell: Bell);
+}

@@ -1,0 +1,176 @@
+//! What a worker process and the pipeline's process say to each other, over a socket that is also the lifeline of both.
+
+use crate::buffer::shared::Limits;
+use crate::error::Doing;
+use crate::graph::Node;
+use crate::sample::SampleId;
+use crate::supervisor::WorkerEvent;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+/// The first that a worker process hears: who it is. The memory of its buffers comes with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    pub(crate) index: usize,
+    pub(crate) node: Node,
+    /// The buffer in front of it.
+    pub(crate) input: Limits,
+    /// The buffer behind it; none for the end stage.
+    pub(crate) output: Option<Limits>,
+    /// Whether samples may have to be handed out again.
+    pub(crate) may_retry: bool,
+    /// The process of the pipeline.
+    pub(crate) pipeline: u32,
+    /// What the front door adds.
+    pub(crate) front: Vec<u8>,
+}
+
+/// What a worker process hears later: everything is up, or (false) will never be.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AllUp(pub(super) bool);
+
+/// What a worker process says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// It moves on.
+    Advance(WorkerEvent),
+    /// It failed for good.
+    Failed { doing: Doing, sample: Option<SampleId>, text: String, detail: Vec<u8> },
+    /// Something for the front door, in its own words.
+    Note(Vec<u8>),
+}
+
+/// Descriptors that come with `Begin`: the memory of two buffers.
+const DESCRIPTORS: usize = 2;
+
+/// What came of reading without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    Some,
+    Nothing,
+    /// Nobody is at the other end.
+    End,
+}
+
+/// One end of the socket.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: UnixStream,
+    unread: Vec<u8>,
+}
+
+impl Link {
+    /// Both ends: for the pipeline's process, and for its worker.
+    pub(super) fn pair() -> io::Result<(Link, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        Ok((Link::new(ours), theirs))
+    }
+
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Link { stream: UnixStream::from(socket), unread: Vec::new() }
+    }
+
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Link { stream: self.stream.try_clone()?, unread: Vec::new() })
+    }
+
+    pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        self.stream.write_all(&framed(message)?)
+    }
+
+    /// Sends a message and descriptors with it.
+    pub(super) fn send_with(&mut self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = framed(message)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::Error::other("too many descriptors for one message"));
+        }
+        let sent = sendmsg(&self.stream, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        self.stream.write_all(&bytes[sent..])
+    }
+
+    /// Waits for a message that comes with descriptors.
+    pub(super) fn receive_with<T: DeserializeOwned>(&mut self) -> io::Result<(T, Vec<OwnedFd>)> {
+        let mut descriptors = Vec::new();
+        let mut room = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let got = recvmsg(&self.stream, &mut [IoSliceMut::new(&mut room)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                descriptors.extend(received);
+            }
+        }
+        self.unread.extend_from_slice(&room[..got.bytes]);
+        if got.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok((self.receive()?, descriptors))
+    }
+
+    /// Waits for a message.
+    pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        loop {
+            if let Some(message) = self.next_read()? {
+                return Ok(message);
+            }
+            let mut room = [0; 4096];
+            match self.stream.read(&mut room) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.unread.extend_from_slice(&room[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads what has come, without waiting.
+    pub(super) fn read_some(&mut self) -> io::Result<Read> {
+        let mut room = [0; 4096];
+        match rustix::net::recv(&self.stream, &mut room, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Ok(Read::End),
+            Ok((_, count)) => {
+                self.unread.extend_from_slice(&room[..count]);
+                Ok(Read::Some)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Nothing),
+            // A peer that died with unread words from us in its socket.
+            Err(Errno::CONNRESET) => Ok(Read::End),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next message that has been read as a whole.
+    pub(super) fn next_read<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let Some((length, rest)) = self.unread.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some(message) = rest.get(..length) else { return Ok(None) };
+        let message = postcard::from_bytes(message).map_err(io::Error::other)?;
+        self.unread.drain(..4 + length);
+        Ok(Some(message))
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// The message behind its length in four bytes.
+fn framed(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
+    let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(bytes)
+}

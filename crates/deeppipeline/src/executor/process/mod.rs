@@ -1,0 +1,28 @@
+//! A process for a stage: who starts it, what it is told, who watches it, and what its death means.
+//!
+//! The pipeline's process holds a [`Station`] for each such stage, driven by a thread of the front door:
+//!
+//! ```text
+//! open -> start the process -> started -> watch, watch, ... Exited -> ended -> Restart: open again, or Over
+//! ```
+//!
+//! The worker's process is an [`Apprentice`] that hears who it is, and then runs the same two calls as any worker.
+
+mod link;
+mod remote;
+mod station;
+mod waker;
+
+pub use remote::{Apprentice, Detail, Notes};
+pub use station::{ChildEnds, Station, Then, Watched};
+pub(crate) use waker::Waker;
+
+use crate::worker::Worker;
+
+/// Who drives a seat of a pipeline.
+pub enum Post<V: Send + 'static> {
+    /// A thread of the pipeline's own process, with this worker.
+    Thread(Worker<V>),
+    /// A process of its own, that somebody starts and watches.
+    Process(Station<V>),
+}

@@ -1,0 +1,527 @@
+//! The pipeline's side of a stage in a process: it watches the process, and decides what its death means.
+
+use super::link::{AllUp, Begin, Link, Read, Said};
+use super::waker::Waker;
+use crate::buffer::Wait;
+use crate::buffer::shared::{self, Owner, Verdict};
+use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
+use crate::graph::{OnCrash, RESTART_WINDOW};
+use crate::pipeline::GRACE;
+use crate::sample::SampleId;
+use crate::supervisor::{Supervisor, WorkerEvent, WorkerPhase};
+use crate::worker::{Home, Seat};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::time::Timespec;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many lines of a worker's stderr are kept for the error that tells of its death.
+const LINES_KEPT: usize = 20;
+/// A line longer than that is cut, so that a worker cannot fill the memory.
+const LINE_LENGTH: usize = 64 << 10;
+/// What a worker says is read in portions: one that never stops must not keep its death from being seen.
+const READS_AT_ONCE: usize = 64;
+/// The pause before the second restart in a row; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often memory that nothing uses is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// What a new worker process is to have: its end of the socket, and where its stderr goes. Hand them to the process, and
+/// drop them.
+#[derive(Debug)]
+pub struct ChildEnds {
+    /// Becomes its [`Apprentice`](super::Apprentice).
+    pub socket: OwnedFd,
+    /// Becomes its stderr.
+    pub stderr: OwnedFd,
+}
+
+/// What watching over a process has come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// It wrote a line to stderr, without the line's end.
+    Line(String),
+    /// A note for the front door.
+    Note(Vec<u8>),
+    /// A failure of which no caller will be told, since another stopped the pipeline before.
+    LaterFailure(RemoteError),
+    /// It has ended; somebody is to wait for it and to call [`Station::ended`].
+    Exited,
+}
+
+/// What is to follow the end of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// Start another, after this pause; say why in a log.
+    Restart {
+        /// See [`Station::rest`].
+        pause: Duration,
+        /// What happened, for a log.
+        why: String,
+    },
+    /// The stage has ended.
+    Over,
+}
+
+/// A stage that runs in a process, as the pipeline's process sees it. Dropping it counts as a failure of its stage.
+pub struct Station<V: Send + 'static> {
+    home: Arc<Supervisor<V>>,
+    index: usize,
+    waker: Waker,
+    /// What every new process is told by the front door.
+    front: Vec<u8>,
+    may_restart: bool,
+    present: Option<Incarnation>,
+    was_ready: bool,
+    deaths: VecDeque<Instant>,
+    stderr: VecDeque<String>,
+    swept: Instant,
+    is_over: bool,
+}
+
+/// One process.
+struct Incarnation {
+    link: Link,
+    link_open: bool,
+    stderr: OwnedFd,
+    stderr_open: bool,
+    line: Vec<u8>,
+    process: Option<OwnedFd>,
+    all_up: bool,
+    torn_down: bool,
+    killed_for: Option<Duration>,
+    news: VecDeque<Watched>,
+}
+
+impl<V: Send + 'static> Station<V> {
+    pub(crate) fn new(home: Arc<Supervisor<V>>, index: usize, waker: Waker) -> Self {
+        Station {
+            home,
+            index,
+            waker,
+            front: Vec::new(),
+            may_restart: true,
+            present: None,
+            was_ready: false,
+            deaths: VecDeque::new(),
+            stderr: VecDeque::new(),
+            swept: Instant::now(),
+            is_over: false,
+        }
+    }
+
+    /// Which of the pipeline's seats it is.
+    pub fn seat(&self) -> Seat {
+        Seat::Stage(self.index)
+    }
+
+    /// The name of the stage.
+    pub fn name(&self) -> &str {
+        self.home.name_of(self.seat())
+    }
+
+    /// What the front door leaves for the one in the worker process.
+    pub fn set_front(&mut self, front: Vec<u8>) {
+        self.front = front;
+    }
+
+    /// Its first process is its last.
+    pub fn never_restart(&mut self) {
+        self.may_restart = false;
+    }
+
+    /// Makes ready for a new process.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn open(&mut self) -> io::Result<ChildEnds> {
+        let (link, socket) = Link::pair()?;
+        let (ours, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        self.stderr.clear();
+        self.present = Some(Incarnation {
+            link,
+            link_open: true,
+            stderr: ours,
+            stderr_open: true,
+            line: Vec::new(),
+            process: None,
+            all_up: false,
+            torn_down: false,
+            killed_for: None,
+            news: VecDeque::new(),
+        });
+        Ok(ChildEnds { socket, stderr })
+    }
+
+    /// The process has been started: tells it who it is.
+    ///
+    /// # Errors
+    /// What the operating system says; a process that is gone already is found by `watch`.
+    pub fn started(&mut self, pid: u32) -> io::Result<()> {
+        let begin = self.begin()?;
+        let Some(mut present) = self.present.take() else { return Err(io::Error::other("`open` comes first")) };
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        present.process = Some(pidfd_open(pid, PidfdFlags::empty())?);
+        let files: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
+        let sent = present.link.send_with(&begin, &files);
+        self.present = Some(present);
+        match sent {
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    fn begin(&self) -> io::Result<Begin> {
+        let node = self.home.node(self.index).clone();
+        Ok(Begin {
+            index: self.index,
+            may_retry: node.on_crash == OnCrash::Retry,
+            input: self.input()?.limits(),
+            output: self.output().map(shared::Buffer::limits),
+            pipeline: std::process::id(),
+            front: self.front.clone(),
+            node,
+        })
+    }
+
+    fn input(&self) -> io::Result<&shared::Buffer<V>> {
+        let buffer = self.home.buffer(self.index).and_then(|buffer| buffer.shared());
+        buffer.ok_or_else(|| io::Error::other("the buffer in front of a stage in a process is not shared"))
+    }
+
+    fn output(&self) -> Option<&shared::Buffer<V>> {
+        self.home.buffer(self.index + 1)?.shared()
+    }
+
+    /// Watches over the process until there is something to be done about it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn watch(&mut self) -> io::Result<Watched> {
+        loop {
+            let Some(present) = &mut self.present else { return Ok(Watched::Exited) };
+            if let Some(news) = present.news.pop_front() {
+                return Ok(news);
+            }
+            self.tell_all_up();
+            let deadline = self.see_to_deadlines()?;
+            if self.wait(deadline)? {
+                return Ok(Watched::Exited);
+            }
+        }
+    }
+
+    /// Lets the worker begin once every other is up too, or tells it that this will not be.
+    fn tell_all_up(&mut self) {
+        let is_ready = self.home.phase_of(self.index) == WorkerPhase::Ready;
+        let Some(present) = self.present.as_mut().filter(|present| is_ready && !present.all_up) else { return };
+        if let Some(up) = self.home.wait_for_all_up(Wait::No) {
+            present.all_up = true;
+            // If it is gone, its end is noticed by `wait`.
+            let _ = present.link.send(&AllUp(up));
+        }
+    }
+
+    /// Does what is due, and says when to look again.
+    fn see_to_deadlines(&mut self) -> io::Result<Instant> {
+        let now = Instant::now();
+        if now >= self.swept + SWEEP_EVERY {
+            self.swept = now;
+            self.input()?.sweep();
+            if let Some(output) = self.output() {
+                output.sweep();
+            }
+        }
+        let mut next = self.swept + SWEEP_EVERY;
+        if let Some(aborted_at) = self.home.aborted_at() {
+            let last_moment = aborted_at + GRACE;
+            if now >= last_moment {
+                self.kill(None)?;
+            } else {
+                next = next.min(last_moment);
+            }
+        }
+        if let Some(timeout) = self.home.node(self.index).timeout {
+            // What begins after this moment is not over its time before then.
+            let over = self.input()?.running_since().unwrap_or(now) + timeout;
+            if now >= over {
+                self.kill(Some(timeout))?;
+            } else {
+                next = next.min(over);
+            }
+        }
+        Ok(next)
+    }
+
+    fn kill(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Some(present) = &mut self.present
+            && let Some(process) = &present.process
+        {
+            pidfd_send_signal(process, Signal::KILL)?;
+            present.killed_for = present.killed_for.or(timeout);
+        }
+        Ok(())
+    }
+
+    /// Waits for news, and takes them in; true when the process has ended and all its news are known.
+    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+        let Some(present) = &mut self.present else { return Ok(true) };
+        let Some(process) = &present.process else { return Err(io::Error::other("`started` comes first")) };
+        let timeout = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+        let mut ready = vec![PollFd::new(process, PollFlags::IN), PollFd::new(&self.waker, PollFlags::IN)];
+        if present.link_open {
+            ready.push(PollFd::new(&present.link, PollFlags::IN));
+        }
+        if present.stderr_open {
+            ready.push(PollFd::new(&present.stderr, PollFlags::IN));
+        }
+        match poll(&mut ready, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let exited = !ready[0].revents().is_empty();
+        self.waker.calm();
+        self.read_link()?;
+        self.read_stderr()?;
+        let Some(present) = &self.present else { return Ok(true) };
+        if exited && !present.line.is_empty() {
+            self.end_line();
+        }
+        Ok(exited && self.present.as_ref().is_none_or(|present| present.news.is_empty()))
+    }
+
+    /// Takes in everything that the worker has said.
+    fn read_link(&mut self) -> io::Result<()> {
+        for _ in 0..READS_AT_ONCE {
+            let Some(present) = self.present.as_mut().filter(|present| present.link_open) else { return Ok(()) };
+            let read = present.link.read_some()?;
+            present.link_open = read != Read::End;
+            while let Some(present) = &mut self.present
+                && let Some(said) = present.link.next_read()?
+            {
+                self.hear(said);
+            }
+            if read != Read::Some {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, said: Said) {
+        let seat = self.seat();
+        let news = match said {
+            Said::Advance(event) => {
+                self.was_ready |= event == WorkerEvent::SetUp;
+                if event == WorkerEvent::TornDown
+                    && let Some(present) = &mut self.present
+                {
+                    // Only when the process has ended: what it had borrowed must come back first.
+                    present.torn_down = true;
+                    return;
+                }
+                self.home.advance(seat, event);
+                return;
+            }
+            Said::Failed { doing, sample, text, detail } => {
+                let cause = RemoteError { text, detail };
+                let stage = self.name().to_owned();
+                let failure = Failure { stage, doing, sample, cause: Box::new(cause.clone()) };
+                if self.home.fail(seat, failure) {
+                    return;
+                }
+                Watched::LaterFailure(cause)
+            }
+            Said::Note(note) => Watched::Note(note),
+        };
+        if let Some(present) = &mut self.present {
+            present.news.push_back(news);
+        }
+    }
+
+    fn read_stderr(&mut self) -> io::Result<()> {
+        let mut room = [0; 4096];
+        for _ in 0..READS_AT_ONCE {
+            let Some(present) = self.present.as_mut().filter(|present| present.stderr_open) else { return Ok(()) };
+            match rustix::io::read(&present.stderr, &mut room) {
+                Ok(0) => present.stderr_open = false,
+                Ok(count) => room[..count].iter().for_each(|byte| self.read_byte(*byte)),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_byte(&mut self, byte: u8) {
+        let Some(present) = &mut self.present else { return };
+        if byte != b'\n' {
+            present.line.push(byte);
+        }
+        if byte == b'\n' || present.line.len() >= LINE_LENGTH {
+            self.end_line();
+        }
+    }
+
+    fn end_line(&mut self) {
+        let Some(present) = &mut self.present else { return };
+        let line = String::from_utf8_lossy(&std::mem::take(&mut present.line)).into_owned();
+        if self.stderr.len() == LINES_KEPT {
+            self.stderr.pop_front();
+        }
+        self.stderr.push_back(line.clone());
+        present.news.push_back(Watched::Line(line));
+    }
+
+    /// The process has ended like this. Gives what it had in hand its fate, and says what follows.
+    pub fn ended(&mut self, exit: Exit) -> Then {
+        let (torn_down, killed_for) = match self.present.take() {
+            Some(present) => (present.torn_down, present.killed_for),
+            None => (false, None),
+        };
+        let verdict = self.settle_hand();
+        let node = self.home.node(self.index).clone();
+        let phase = self.home.phase_of(self.index);
+        if torn_down {
+            if exit != Exit::Code(0) {
+                tracing::warn!(stage = self.name(), "its worker {exit}, after its work was done");
+            }
+            return self.over();
+        }
+        let sample = match verdict {
+            Verdict::Nothing => None,
+            Verdict::Used(id) | Verdict::Lost(id) | Verdict::Retried(id) => Some(id),
+        };
+        let aborted = self.home.aborted_at().is_some();
+        if aborted || (phase != WorkerPhase::TearingDown && self.is_given_up()) {
+            return self.over();
+        }
+        let now = Instant::now();
+        self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
+        let died = WorkerDied {
+            exit,
+            timeout: killed_for,
+            restarts: self.deaths.len(),
+            while_starting: matches!(phase, WorkerPhase::Starting | WorkerPhase::Restarting),
+            stderr: self.stderr.iter().cloned().collect(),
+        };
+        let may_restart = self.was_ready
+            && self.may_restart
+            && phase != WorkerPhase::TearingDown
+            && node.on_crash != OnCrash::Stop
+            && self.deaths.len() < node.max_restarts as usize;
+        if !may_restart {
+            self.give_up(phase, sample, died);
+            return Then::Over;
+        }
+        let why = describe(&died, verdict);
+        tracing::warn!(stage = self.name(), "{why}; starting it again");
+        self.deaths.push_back(now);
+        self.home.advance(self.seat(), WorkerEvent::Died);
+        let pause = match self.deaths.len() as u32 {
+            0 | 1 => Duration::ZERO,
+            again => FIRST_PAUSE.saturating_mul(1 << (again - 2).min(16)).min(LONGEST_PAUSE),
+        };
+        Then::Restart { pause, why }
+    }
+
+    /// Gives what a dead worker had in hand its fate. What the next buffer last received tells whether it had been used.
+    fn settle_hand(&self) -> Verdict {
+        let dead = Owner::of_stage(self.index);
+        let on_crash = self.home.node(self.index).on_crash;
+        let received = self.output().and_then(|output| output.giver_died(dead));
+        self.input().map_or(Verdict::Nothing, |input| input.taker_died(dead, on_crash, received))
+    }
+
+    /// Waits out the pause before a restart; false when there is no need for one any longer.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn rest(&mut self, pause: Duration) -> io::Result<bool> {
+        let until = Instant::now() + pause;
+        loop {
+            if self.home.aborted_at().is_some() || self.is_given_up() {
+                self.over();
+                return Ok(false);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.home.advance(self.seat(), WorkerEvent::StartedAgain);
+                return Ok(true);
+            }
+            let timeout = Timespec::try_from(left).ok();
+            match poll(&mut [PollFd::new(&self.waker, PollFlags::IN)], timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => self.waker.calm(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Another process could not be started: the pipeline stops.
+    pub fn cannot_start(&mut self, cause: io::Error) {
+        let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };
+        self.present = None;
+        self.fail(doing, None, Box::new(cause));
+    }
+
+    /// Whether what is in front of the stage was discarded, so that there is nothing to be started for.
+    fn is_given_up(&self) -> bool {
+        self.input().map_or(true, shared::Buffer::is_discarding)
+    }
+
+    fn over(&mut self) -> Then {
+        self.is_over = true;
+        self.home.advance(self.seat(), WorkerEvent::TornDown);
+        Then::Over
+    }
+
+    fn give_up(&mut self, phase: WorkerPhase, sample: Option<SampleId>, died: WorkerDied) {
+        let doing = match phase {
+            _ if !self.was_ready => Doing::Setup,
+            WorkerPhase::Draining if sample.is_none() => Doing::Finish,
+            WorkerPhase::TearingDown => Doing::Teardown,
+            _ => Doing::StageRun,
+        };
+        self.fail(doing, sample, Box::new(died));
+    }
+
+    fn fail(&mut self, doing: Doing, sample: Option<SampleId>, cause: crate::error::BoxError) {
+        let stage = self.name().to_owned();
+        self.home.fail(self.seat(), Failure { stage, doing, sample, cause });
+        self.over();
+    }
+}
+
+impl<V: Send + 'static> Drop for Station<V> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // Whoever drives it has gone. The process goes first, so that what it has in hand can be counted.
+        let gone = self.kill(None).is_ok();
+        if let Some(process) = self.present.as_ref().and_then(|present| present.process.as_ref())
+            && gone
+        {
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], None);
+        }
+        self.settle_hand();
+        let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };
+        self.fail(doing, None, "nobody watches over its worker any longer".into());
+    }
+}
+
+fn describe(died: &WorkerDied, verdict: Verdict) -> String {
+    let (what, id) = match verdict {
+        Verdict::Nothing => return died.to_string(),
+        Verdict::Used(id) => ("had been used", id),
+        Verdict::Lost(id) => ("is lost", id),
+        Verdict::Retried(id) => ("is tried again", id),
+    };
+    format!("{died}; sample {id}, which it had in hand, {what}")
+}
