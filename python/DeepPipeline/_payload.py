@@ -142,13 +142,13 @@ def _reduce_array(array: Any) -> Any:
 def _reduce_tensor(tensor: Any) -> Any:
     torch: Any = sys.modules["torch"]
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and tensor.numel() > 0
-    special = tensor.requires_grad or tensor.is_quantized or tensor.is_conj() or tensor.is_neg()
-    if plain and not special and not tensor.__dict__:
+    if plain and not (tensor.requires_grad or tensor.is_quantized or tensor.__dict__):
         size = tensor.element_size()
         # As integers, since numpy does not know all of torch's types.
         integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}.get(size, tensor.dtype)
         with contextlib.suppress(RuntimeError):  # a torch without numpy, or a tensor with names
-            buffer, _, strides = _lay(tensor.view(integer).numpy())
+            # What waits to be conjugated or negated: torch 1.13 forgets it when it pickles.
+            buffer, _, strides = _lay(tensor.resolve_conj().resolve_neg().view(integer).numpy())
             return _tensor, (tensor.dtype, buffer, tuple(tensor.shape), tuple(stride // size for stride in strides))
     return tensor.__reduce_ex__(5)
 

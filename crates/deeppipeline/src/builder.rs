@@ -4,13 +4,19 @@ use crate::buffer::Overflow;
 use crate::error::{BoxError, GraphError, RunError, StartError};
 use crate::executor::BodyFactory;
 use crate::executor::simulated::Simulation;
-use crate::graph::{BufferSize, Graph, Node, OnError};
+use crate::graph::{BufferSize, Graph, Node, OnCrash, OnError};
 use crate::intake::{Input, Intake};
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
 use crate::stage::{Source, Stage};
 use crate::supervisor::Closer;
 use crate::typed::{IntoStage, SourceBody, StageBody, Value, list, one};
+#[cfg(processes)]
+use crate::{
+    graph::Executor,
+    isolated::{Isolated, IsolatedStage, body},
+    transfer::Transfer,
+};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -20,6 +26,9 @@ pub struct Options {
     name: Option<String>,
     overflow: Option<Overflow>,
     on_error: Option<OnError>,
+    on_crash: Option<OnCrash>,
+    max_restarts: Option<u32>,
+    timeout: Option<Duration>,
 }
 
 impl Options {
@@ -43,6 +52,26 @@ impl Options {
     /// What happens when the stage fails on a sample.
     pub fn on_error(mut self, on_error: OnError) -> Self {
         self.on_error = Some(on_error);
+        self
+    }
+
+    /// What happens to the sample in hand when the stage's process dies.
+    pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
+        self.on_crash = Some(on_crash);
+        self
+    }
+
+    /// How often the stage's process is restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW); after one death more
+    /// the pipeline stops.
+    pub fn max_restarts(mut self, max_restarts: u32) -> Self {
+        self.max_restarts = Some(max_restarts);
+        self
+    }
+
+    /// How long `stage_run` may take for one sample: a process is killed then and counts as crashed, on a thread it is
+    /// only logged.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 }
@@ -77,6 +106,11 @@ pub struct Builder<I, T> {
     pub(crate) bodies: Vec<BodyFactory<Value>>,
     pub(crate) source: Option<BodyFactory<Value>>,
     pub(crate) closer: Option<Closer>,
+    /// One per stage: what its process is told, where it has one.
+    #[cfg(processes)]
+    pub(crate) isolated: Vec<Option<IsolatedStage>>,
+    #[cfg(processes)]
+    pub(crate) worker_arguments: Vec<std::ffi::OsString>,
     problem: Option<GraphError>,
     types: PhantomData<fn(I) -> T>,
 }
@@ -91,6 +125,10 @@ impl<I: Send + 'static> Builder<I, I> {
             bodies: Vec::new(),
             source: None,
             closer: None,
+            #[cfg(processes)]
+            isolated: Vec::new(),
+            #[cfg(processes)]
+            worker_arguments: Vec::new(),
             problem: None,
             types: PhantomData,
         }
@@ -116,6 +154,13 @@ impl<I, T: Send + 'static> Builder<I, T> {
     /// How many samples each buffer holds: one number for all, or a list with one per stage, the end stage included.
     pub fn buffer_size(mut self, size: impl Into<BufferSize>) -> Self {
         self.graph.buffer_size = size.into();
+        self
+    }
+
+    /// How many bytes the samples in one buffer have at most, where it lies in shared memory: in front of and behind an
+    /// isolated stage. A single sample that is larger is refused.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.graph.buffer_bytes = bytes;
         self
     }
 
@@ -193,6 +238,83 @@ impl<I, T: Send + 'static> Builder<I, T> {
     {
         self.graph.stages.push(Node { intake, ..Node::new(name) });
         self.bodies.push(Box::new(move || Box::new(StageBody::new(make, unpack))));
+        #[cfg(processes)]
+        self.isolated.push(None);
+        self.retyped()
+    }
+}
+
+/// Stages in processes of their own; on Linux, with the feature `processes`.
+#[cfg(processes)]
+impl<I, T: Send + 'static> Builder<I, T> {
+    /// Adds a stage in a process of its own, where it is made from these settings; it takes the oldest waiting sample.
+    /// See [`Isolated`].
+    pub fn stage_isolated<S>(self, settings: S::Settings) -> Builder<I, S::Output>
+    where
+        S: Isolated<Input = T, Output: Transfer>,
+        T: Transfer,
+    {
+        self.add_isolated::<S, T, _>(&settings, Intake::Single, one)
+    }
+
+    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes the newest waiting sample.
+    pub fn stage_isolated_latest<S>(self, settings: S::Settings) -> Builder<I, S::Output>
+    where
+        S: Isolated<Input = T, Output: Transfer>,
+        T: Transfer,
+    {
+        self.add_isolated::<S, T, _>(&settings, Intake::Latest, one)
+    }
+
+    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of `buffer_size` samples.
+    pub fn stage_isolated_all<S>(self, settings: S::Settings) -> Builder<I, S::Output>
+    where
+        S: Isolated<Input = Vec<T>, Output: Transfer>,
+        T: Transfer,
+    {
+        self.add_isolated::<S, T, _>(&settings, Intake::All, list)
+    }
+
+    /// Adds the last stage, in a process of its own; what it gives back is ignored.
+    pub fn end_stage_isolated<S>(self, settings: S::Settings) -> Builder<I, Ended>
+    where
+        S: Isolated<Input = T, Output: Transfer>,
+        T: Transfer,
+    {
+        self.stage_isolated::<S>(settings).retyped()
+    }
+
+    /// What the command line of worker processes has behind the program's name; nothing otherwise. Of use where `main`
+    /// is not one's own, as in tests.
+    pub fn worker_arguments<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.worker_arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    fn add_isolated<S, U, F>(mut self, settings: &S::Settings, intake: Intake, unpack: F) -> Builder<I, S::Output>
+    where
+        S: Isolated<Output: Transfer>,
+        U: Transfer,
+        F: FnMut(Input<Value>) -> Option<S::Input> + Send + 'static,
+    {
+        let name = crate::stage::short_type_name::<S>();
+        let settings = postcard::to_stdvec(settings);
+        let isolated = settings.and_then(|settings| {
+            let stage = IsolatedStage::new::<S, U>(&settings, intake == Intake::All)?;
+            Ok((stage, settings))
+        });
+        match isolated {
+            Ok((isolated, settings)) => {
+                // On a virtual clock it runs here.
+                self.bodies.push(body::<S, F>(settings, unpack));
+                self.isolated.push(Some(isolated));
+            }
+            Err(cause) => {
+                let problem = GraphError::Settings { stage: name.clone(), cause: cause.to_string() };
+                self.problem.get_or_insert(problem);
+            }
+        }
+        self.graph.stages.push(Node { intake, executor: Executor::Process, ..Node::new(name) });
         self.retyped()
     }
 }
@@ -207,6 +329,9 @@ impl<I, T> Builder<I, T> {
         node.name = options.name.unwrap_or_else(|| std::mem::take(&mut node.name));
         node.overflow = options.overflow.or(node.overflow);
         node.on_error = options.on_error.unwrap_or(node.on_error);
+        node.on_crash = options.on_crash.unwrap_or(node.on_crash);
+        node.max_restarts = options.max_restarts.unwrap_or(node.max_restarts);
+        node.timeout = options.timeout.or(node.timeout);
         self
     }
 
@@ -254,8 +379,18 @@ impl<I, T> Builder<I, T> {
     }
 
     fn retyped<J, U>(self) -> Builder<J, U> {
-        let Builder { graph, bodies, source, closer, problem, types: _ } = self;
-        Builder { graph, bodies, source, closer, problem, types: PhantomData }
+        Builder {
+            graph: self.graph,
+            bodies: self.bodies,
+            source: self.source,
+            closer: self.closer,
+            #[cfg(processes)]
+            isolated: self.isolated,
+            #[cfg(processes)]
+            worker_arguments: self.worker_arguments,
+            problem: self.problem,
+            types: PhantomData,
+        }
     }
 }
 

@@ -49,6 +49,14 @@ pub enum GraphError {
         /// The stage behind that buffer.
         stage: String,
     },
+    /// Settings must become bytes to reach the process of their stage.
+    #[error("the settings of stage {stage:?} cannot be sent to its process: {cause}")]
+    Settings {
+        /// The stage.
+        stage: String,
+        /// Why.
+        cause: String,
+    },
     /// Processes are not there on every system, and not without the feature `processes`.
     #[error(
         "stage {stage:?} is to run in a process, which needs Linux and the feature \"processes\": leave executor (or multiprocess) out, and it runs on a thread"
@@ -316,6 +324,11 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// This process was started as a worker, and has gone on as if it were the program itself.
+    #[error(
+        "this process is a worker: begin main with deeppipeline::worker().stage::<...>().run(), before anything else"
+    )]
+    NotAWorker,
     /// The operating system refused a process.
     #[error("cannot start a process for stage {stage:?}: {cause}")]
     Process {

@@ -41,12 +41,16 @@ mod error;
 mod executor;
 mod graph;
 mod intake;
+#[cfg(processes)]
+mod isolated;
 mod ledger;
 mod pipeline;
 mod report;
 mod sample;
 mod stage;
 mod supervisor;
+#[cfg(processes)]
+mod transfer;
 mod typed;
 mod worker;
 
@@ -64,6 +68,8 @@ pub use graph::{
     RESTART_WINDOW,
 };
 pub use intake::Intake;
+#[cfg(processes)]
+pub use isolated::{Isolated, Workers, worker};
 pub use ledger::StageCounts;
 #[cfg(feature = "ctrlc")]
 pub use pipeline::CtrlC;
@@ -72,4 +78,6 @@ pub use report::{Outcome, Report, StageReport};
 pub use sample::{SampleId, SampleInfo, current_sample};
 pub use stage::{Give, Source, Stage};
 pub use supervisor::SOURCE;
+#[cfg(processes)]
+pub use transfer::Transfer;
 pub use typed::{ClosureStage, IntoStage, IsClosure, IsStage};

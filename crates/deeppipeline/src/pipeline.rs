@@ -7,8 +7,16 @@ use crate::executor::{BodyFactory, thread};
 use crate::report::Report;
 use crate::supervisor::{Startup, Supervisor};
 use crate::typed::{Value, unbox};
-use crate::worker::Worker;
+use crate::worker::{Seat, Worker};
+#[cfg(processes)]
+use crate::{
+    executor::process::Post,
+    isolated::{check_that_main_begins_with_worker, drive},
+};
 use parking_lot::Mutex;
+#[cfg(processes)]
+use std::ffi::OsString;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 #[cfg(feature = "ctrlc")]
@@ -21,6 +29,9 @@ const WAITING_NOTE_EVERY: Duration = Duration::from_secs(5);
 
 /// How long workers get, after a time-out or an abort, to end and to run their `teardown`.
 pub const GRACE: Duration = Duration::from_millis(500);
+
+/// How long the system may take to end a process that was killed.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Stands for the samples of a pipeline with a source: no such value exists, so nobody can `put` one.
 pub enum Sourced {}
@@ -69,24 +80,19 @@ impl<I: Send + 'static> Pipeline<I> {
 
 impl<I> Pipeline<I> {
     pub(crate) fn spawn<T>(builder: Builder<I, T>) -> Result<Self, StartError> {
-        let Builder { graph, bodies, source, closer, .. } = builder;
-        let (supervisor, workers) = Supervisor::new(graph)?;
-        supervisor.set_closer(closer);
+        let (supervisor, mut jobs) = jobs(builder)?;
         let pipeline = Pipeline { supervisor, threads: Mutex::default(), types: PhantomData };
-        let factories = bodies.into_iter().chain(source);
-        let mut seats: Vec<(Worker<Value>, BodyFactory<Value>)> = workers.into_iter().zip(factories).collect();
         // From the end stage backwards, the source last.
-        seats.sort_by_key(|(worker, _)| std::cmp::Reverse(worker.seat()));
-        let mut seats = seats.into_iter();
-        while let Some((worker, factory)) = seats.next() {
-            let stage = worker.name().to_owned();
-            match thread::spawn(worker, factory) {
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.seat));
+        let mut jobs = jobs.into_iter();
+        while let Some(Job { name, start, .. }) = jobs.next() {
+            match start() {
                 Ok(thread) => pipeline.threads.lock().push(thread),
                 Err(cause) => {
                     // The workers that got no thread end here, so that `abort` waits only for those that did.
-                    drop(seats);
+                    drop(jobs);
                     pipeline.abort();
-                    return Err(StartError::Thread { stage, cause });
+                    return Err(StartError::Thread { stage: name, cause });
                 }
             }
         }
@@ -151,6 +157,8 @@ impl<I> Pipeline<I> {
             return self.report();
         }
         self.supervisor.wait_ended(within(GRACE));
+        // A process that is still there is being killed now.
+        self.supervisor.wait_processes_ended(within(KILLED_WITHIN));
         self.final_report()
     }
 
@@ -255,6 +263,62 @@ impl CtrlC {
     pub fn pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
     }
+}
+
+/// A thread of the pipeline's own process that is to be started.
+struct Job {
+    seat: Seat,
+    name: String,
+    start: Box<dyn FnOnce() -> io::Result<JoinHandle<()>>>,
+}
+
+impl Job {
+    fn of_thread(worker: Worker<Value>, factory: BodyFactory<Value>) -> Self {
+        let (seat, name) = (worker.seat(), worker.name().to_owned());
+        Job { seat, name, start: Box::new(move || thread::spawn(worker, factory)) }
+    }
+}
+
+#[cfg(not(processes))]
+fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
+    let Builder { graph, bodies, source, closer, .. } = builder;
+    let (supervisor, workers) = Supervisor::new(graph)?;
+    supervisor.set_closer(closer);
+    let factories = bodies.into_iter().chain(source);
+    Ok((
+        supervisor,
+        workers.into_iter().zip(factories).map(|(worker, factory)| Job::of_thread(worker, factory)).collect(),
+    ))
+}
+
+#[cfg(processes)]
+fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
+    let Builder { graph, bodies, source, closer, isolated, worker_arguments, .. } = builder;
+    if isolated.iter().any(Option::is_some) {
+        check_that_main_begins_with_worker()?;
+    }
+    // Samples cross to another process in front of an isolated stage and behind it.
+    let codecs = (0..isolated.len()).map(|index| {
+        let before = index.checked_sub(1).and_then(|before| isolated[before].as_ref());
+        let codec = isolated[index].as_ref().map(|stage| &stage.input);
+        codec.or_else(|| before.map(|stage| &stage.output)).cloned()
+    });
+    let (supervisor, posts) = Supervisor::with_processes(graph, codecs.collect())?;
+    supervisor.set_closer(closer);
+    let worker_arguments: Arc<[OsString]> = worker_arguments.into();
+    let mut isolated = isolated.into_iter();
+    let factories = bodies.into_iter().chain(source);
+    let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match (post, isolated.next().flatten()) {
+        (Post::Process(mut station), stage) => {
+            station.set_front(stage.map(|stage| stage.front).unwrap_or_default());
+            let (seat, name) = (station.seat(), station.name().to_owned());
+            let arguments = Arc::clone(&worker_arguments);
+            let thread = std::thread::Builder::new().name(name.replace('\0', ""));
+            Job { seat, name, start: Box::new(move || thread.spawn(move || drive(station, &arguments))) }
+        }
+        (Post::Thread(worker), _) => Job::of_thread(worker, factory),
+    });
+    Ok((supervisor, jobs.collect()))
 }
 
 fn within(timeout: Duration) -> Wait {

@@ -7,7 +7,7 @@ use crate::buffer::{Arrival, Buffer, BufferCounts, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
 use crate::executor::{catch_panic, free};
-use crate::graph::{Graph, Node};
+use crate::graph::{Executor, Graph, Node};
 use crate::ledger::{Ledger, Reading};
 use crate::report::{Outcome, Report, StageReport};
 use crate::sample::{Sample, SampleId, works_for};
@@ -17,7 +17,6 @@ use crate::{
     buffer::shared::Codec,
     error::StartError,
     executor::process::{Post, Station, Waker},
-    graph::Executor,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
@@ -369,6 +368,24 @@ impl<V: Send + 'static> Supervisor<V> {
             }
         }
         true
+    }
+
+    /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after an
+    /// abort.
+    pub fn wait_processes_ended(&self, wait: Wait) -> bool {
+        let in_process = |index: usize| {
+            self.graph.stages.get(index).is_some_and(|node| cfg!(processes) && node.executor == Executor::Process)
+        };
+        let mut control = self.control.lock();
+        loop {
+            let mut left = control.workers.iter().enumerate().filter(|(_, phase)| **phase != WorkerPhase::Stopped);
+            if !left.any(|(index, _)| in_process(index)) {
+                return true;
+            }
+            if !self.wait_for_change(&mut control, wait) {
+                return false;
+            }
+        }
     }
 
     fn wait_for_change(&self, control: &mut MutexGuard<'_, Control>, wait: Wait) -> bool {

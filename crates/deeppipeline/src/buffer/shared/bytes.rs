@@ -12,14 +12,16 @@ use std::time::Duration;
 /// The bytes of a sample that came from another process, where they lie in the memory that both share.
 ///
 /// As long as this lives, the buffer uses its slot for nothing else. A receiver that keeps many gets copies before the
-/// buffer runs out of slots.
+/// buffer runs out of slots. Bytes to be sent may be made from a `Vec<u8>`.
 pub struct SharedBytes {
-    machine: Arc<Machine<Map>>,
-    slot: Slot,
-    seen: Arc<Seen>,
-    /// Instead of the slot, which others may use again.
-    copy: Option<Vec<u8>>,
-    writable: bool,
+    place: Place,
+    /// Where the bytes begin that are still of interest.
+    from: usize,
+}
+
+enum Place {
+    Slot { machine: Arc<Machine<Map>>, slot: Slot, seen: Arc<Seen>, writable: bool },
+    Owned(Vec<u8>),
 }
 
 /// How a view of a slot and the fate of the sample in it meet: whoever comes second frees the slot.
@@ -27,6 +29,8 @@ pub struct SharedBytes {
 struct Seen {
     slot: usize,
     phase: AtomicU8,
+    /// A child that this process forks has the views too, but no slots to give back.
+    process: u32,
 }
 
 const LOOKED_AT: u8 = 0;
@@ -37,16 +41,30 @@ const HELD: u8 = 2;
 impl SharedBytes {
     /// The bytes, to be written; `None` where the sample may have to be handed to another worker again.
     pub fn as_mut(&mut self) -> Option<&mut [u8]> {
-        match &mut self.copy {
-            Some(copy) => Some(copy),
-            None if self.writable => Some(self.machine.words().bytes_mut(&mut self.slot)),
-            None => None,
-        }
+        let all = match &mut self.place {
+            Place::Owned(bytes) => bytes,
+            Place::Slot { machine, slot, writable: true, .. } => machine.words().bytes_mut(slot),
+            Place::Slot { writable: false, .. } => return None,
+        };
+        Some(&mut all[self.from..])
     }
 
     /// Whether the bytes may be written.
     pub fn is_writable(&self) -> bool {
-        self.writable || self.copy.is_some()
+        !matches!(self.place, Place::Slot { writable: false, .. })
+    }
+
+    /// The same without so many at the front, or none if there are fewer.
+    #[must_use]
+    pub fn skip(mut self, count: usize) -> Self {
+        self.from += count.min(self.len());
+        self
+    }
+}
+
+impl From<Vec<u8>> for SharedBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        SharedBytes { place: Place::Owned(bytes), from: 0 }
     }
 }
 
@@ -54,10 +72,11 @@ impl Deref for SharedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.copy {
-            Some(copy) => copy,
-            None => self.machine.words().bytes(&self.slot),
-        }
+        let all = match &self.place {
+            Place::Owned(bytes) => bytes,
+            Place::Slot { machine, slot, .. } => machine.words().bytes(slot),
+        };
+        &all[self.from..]
     }
 }
 
@@ -69,8 +88,11 @@ impl fmt::Debug for SharedBytes {
 
 impl Drop for SharedBytes {
     fn drop(&mut self) {
-        if self.copy.is_none() && self.seen.phase.swap(NOT_LOOKED_AT, Ordering::AcqRel) == HELD {
-            self.machine.release(self.seen.slot);
+        if let Place::Slot { machine, seen, .. } = &self.place
+            && seen.phase.swap(NOT_LOOKED_AT, Ordering::AcqRel) == HELD
+            && seen.process == std::process::id()
+        {
+            machine.release(seen.slot);
         }
     }
 }
@@ -95,11 +117,13 @@ impl Hold {
 
     /// Looks at one more slot of this take, or at a copy of it.
     pub(super) fn look_at(&mut self, slot: Slot, copy: bool, writable: bool) -> SharedBytes {
-        let copy = copy.then(|| self.machine.words().bytes(&slot).to_vec());
-        let phase = if copy.is_some() { NOT_LOOKED_AT } else { LOOKED_AT };
-        let seen = Arc::new(Seen { slot: slot.index(), phase: AtomicU8::new(phase) });
+        let phase = AtomicU8::new(if copy { NOT_LOOKED_AT } else { LOOKED_AT });
+        let seen = Arc::new(Seen { slot: slot.index(), phase, process: std::process::id() });
         self.slots.push(Arc::clone(&seen));
-        SharedBytes { machine: Arc::clone(&self.machine), slot, seen, copy, writable }
+        if copy {
+            return self.machine.words().bytes(&slot).to_vec().into();
+        }
+        SharedBytes { place: Place::Slot { machine: Arc::clone(&self.machine), slot, seen, writable }, from: 0 }
     }
 
     /// How many samples are in hand.

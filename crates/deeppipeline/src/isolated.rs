@@ -1,0 +1,289 @@
+//! Rust stages in processes of their own: what they are, and how the same program becomes their worker.
+
+use crate::buffer::shared::Codec;
+use crate::error::{BoxError, Exit, StartError};
+use crate::executor::process::{Apprentice, Station, Then, Watched};
+use crate::executor::{BodyFactory, make_call};
+use crate::intake::Input;
+use crate::stage::Stage;
+use crate::transfer::{Transfer, Typed};
+use crate::typed::{StageBody, Value, list, one};
+use rustix::process::getppid;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Tells a worker process whose it is: the number of the process that started it.
+const VARIABLE: &str = "DEEPPIPELINE_WORKER";
+
+/// A stage that can run in a process of its own: it is made there, by name, from settings.
+///
+/// ```
+/// use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage};
+///
+/// struct Scale(f32);
+///
+/// impl Stage for Scale {
+///     type Input = f32;
+///     type Output = f32;
+///     fn stage_run(&mut self, x: f32) -> Result<Give<f32>, BoxError> {
+///         Ok(Give::One(self.0 * x))
+///     }
+/// }
+///
+/// impl Isolated for Scale {
+///     const NAME: &str = "scale";
+///     type Settings = f32;
+///     fn make(factor: f32) -> Result<Self, BoxError> {
+///         Ok(Scale(factor))
+///     }
+/// }
+///
+/// fn main() -> Result<(), BoxError> {
+///     // First of all: where this program was started as a worker, it works here, and never comes back.
+///     deeppipeline::worker().stage::<Scale>().run();
+///
+///     let pipeline = Pipeline::builder()
+///         .stage_isolated::<Scale>(10.0)
+///         .end_stage(|x: f32| println!("{x}"))
+///         .start()?;
+///     pipeline.put(4.2)?;
+///     pipeline.setstop()?;
+///     Ok(())
+/// }
+/// ```
+pub trait Isolated: Stage {
+    /// The name under which [`worker`] finds it.
+    const NAME: &str;
+
+    /// What it is made from.
+    type Settings: Serialize + DeserializeOwned;
+
+    /// Makes the stage, in its own process.
+    ///
+    /// # Errors
+    /// An error here is an error of the stage's `setup`.
+    fn make(settings: Self::Settings) -> Result<Self, BoxError>
+    where
+        Self: Sized;
+}
+
+/// Begins to say which stages this program can run as a worker: the first line of `main`. See [`Isolated`].
+pub fn worker() -> Workers {
+    Workers { known: Vec::new() }
+}
+
+/// The isolated stages that a program knows.
+#[must_use = "nothing happens before `run`"]
+pub struct Workers {
+    known: Vec<Known>,
+}
+
+struct Known {
+    name: &'static str,
+    takes_lists: bool,
+    input: Arc<dyn Codec<Value>>,
+    output: Arc<dyn Codec<Value>>,
+    body: fn(Vec<u8>) -> BodyFactory<Value>,
+}
+
+impl Workers {
+    /// Knows a stage that takes one sample at a time.
+    pub fn stage<S>(self) -> Self
+    where
+        S: Isolated<Input: Transfer, Output: Transfer>,
+    {
+        self.knows::<S, S::Input>(false, |settings| body::<S, _>(settings, one))
+    }
+
+    /// Knows a stage that takes lists.
+    pub fn stage_all<S, T>(self) -> Self
+    where
+        S: Isolated<Input = Vec<T>, Output: Transfer>,
+        T: Transfer,
+    {
+        self.knows::<S, T>(true, |settings| body::<S, _>(settings, list))
+    }
+
+    fn knows<S, T>(mut self, takes_lists: bool, body: fn(Vec<u8>) -> BodyFactory<Value>) -> Self
+    where
+        S: Isolated<Output: Transfer>,
+        T: Transfer,
+    {
+        let (input, output) = (Arc::new(Typed::<T>::new()), Arc::new(Typed::<S::Output>::new()));
+        self.known.push(Known { name: S::NAME, takes_lists, input, output, body });
+        self
+    }
+
+    /// Where this program was started as a worker, works until the pipeline ends, and then ends the process. Otherwise
+    /// it returns at once.
+    pub fn run(self) {
+        if !is_worker() {
+            return;
+        }
+        WORKING.store(true, Ordering::Relaxed);
+        let worked = become_worker().and_then(|apprentice| self.work(apprentice));
+        std::process::exit(match worked {
+            Ok(()) => 0,
+            Err(problem) => {
+                eprintln!("this worker cannot begin: {problem}");
+                1
+            }
+        });
+    }
+
+    fn work(self, apprentice: Apprentice) -> io::Result<()> {
+        let Front { name, takes_lists, settings } =
+            postcard::from_bytes(apprentice.front()).map_err(io::Error::other)?;
+        let Some(known) = self.known.iter().find(|known| known.name == name && known.takes_lists == takes_lists) else {
+            let names: Vec<&str> = self.known.iter().map(|known| known.name).collect();
+            let method = if takes_lists { "stage_all" } else { "stage" };
+            return Err(io::Error::other(format!(
+                "{name:?} is not among the isolated stages that main begins with, {names:?}: \
+                 add it to deeppipeline::worker() with .{method}"
+            )));
+        };
+        let (input, output) = (Arc::clone(&known.input), Arc::clone(&known.output));
+        let (mut worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
+        let mut body = (known.body)(settings)();
+        while let Some(call) = worker.next() {
+            let done = make_call(&mut *body, call);
+            worker.done(done);
+        }
+        Ok(())
+    }
+}
+
+/// Whether this process has been started as a worker. A process that a worker starts is none.
+fn is_worker() -> bool {
+    let parent = std::env::var(VARIABLE).ok().and_then(|value| value.parse().ok());
+    parent.is_some() && parent == getppid().map(|parent| parent.as_raw_pid())
+}
+
+/// Set once this process works as a worker.
+static WORKING: AtomicBool = AtomicBool::new(false);
+
+/// Takes the socket out of stdin, where it came in, and learns who this process is.
+fn become_worker() -> io::Result<Apprentice> {
+    // A terminal's Ctrl-C is for the pipeline's process: it drains, and this one still has work to do.
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default())?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Apprentice::listen(socket)
+}
+
+/// What the worker's program needs to know which stage it is to make.
+#[derive(Serialize, Deserialize)]
+struct Front {
+    name: String,
+    takes_lists: bool,
+    settings: Vec<u8>,
+}
+
+/// What the builder keeps of a stage that is to run in a process.
+pub(crate) struct IsolatedStage {
+    pub(crate) front: Vec<u8>,
+    pub(crate) input: Arc<dyn Codec<Value>>,
+    pub(crate) output: Arc<dyn Codec<Value>>,
+}
+
+impl IsolatedStage {
+    pub(crate) fn new<S, T>(settings: &[u8], takes_lists: bool) -> Result<Self, postcard::Error>
+    where
+        S: Isolated<Output: Transfer>,
+        T: Transfer,
+    {
+        let front = Front { name: S::NAME.to_owned(), takes_lists, settings: settings.to_vec() };
+        Ok(IsolatedStage {
+            front: postcard::to_stdvec(&front)?,
+            input: Arc::new(Typed::<T>::new()),
+            output: Arc::new(Typed::<S::Output>::new()),
+        })
+    }
+}
+
+/// The stage at work, made from its settings by the worker.
+pub(crate) fn body<S, U>(settings: Vec<u8>, unpack: U) -> BodyFactory<Value>
+where
+    S: Isolated,
+    U: FnMut(Input<Value>) -> Option<S::Input> + Send + 'static,
+{
+    Box::new(move || {
+        let make = move || S::make(postcard::from_bytes(&settings)?);
+        Box::new(StageBody::new(make, unpack))
+    })
+}
+
+/// Starts the processes of one stage, one after the other, and watches over them until the stage has ended.
+pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
+    loop {
+        let started = start(&mut station, arguments);
+        let ended = started.and_then(|child| watch(&mut station, child));
+        match ended.map(|exit| station.ended(exit)) {
+            Err(cause) => return station.cannot_start(cause),
+            Ok(Then::Over) => return,
+            Ok(Then::Restart { pause, .. }) => match station.rest(pause) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(cause) => return station.cannot_start(cause),
+            },
+        }
+    }
+}
+
+fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<Child> {
+    let ends = station.open()?;
+    // The program as it runs now, even if its file has been replaced since.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(arguments).env(VARIABLE, std::process::id().to_string());
+    command.stdin(Stdio::from(ends.socket)).stderr(Stdio::from(ends.stderr));
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    let mut child = command.spawn()?;
+    if let Err(error) = station.started(child.id()) {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(error);
+    }
+    Ok(child)
+}
+
+fn watch(station: &mut Station<Value>, mut child: Child) -> io::Result<Exit> {
+    loop {
+        match station.watch() {
+            Ok(Watched::Line(line)) => eprintln!("[{}] {line}", station.name()),
+            Ok(Watched::LaterFailure(cause)) => {
+                tracing::error!(
+                    stage = station.name(),
+                    "failed too, after the failure that stopped the pipeline: {cause}"
+                );
+            }
+            Ok(Watched::Note(_)) => {}
+            Ok(Watched::Exited) => return Ok(exit_of(child.wait()?)),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match status.signal() {
+        Some(signal) => Exit::Signal(signal),
+        None => Exit::Code(status.code().unwrap_or_default()),
+    }
+}
+
+/// Refuses to start processes from a worker that went past the line in which it should have begun to work: each would
+/// start as many again.
+pub(crate) fn check_that_main_begins_with_worker() -> Result<(), StartError> {
+    if is_worker() && !WORKING.load(Ordering::Relaxed) { Err(StartError::NotAWorker) } else { Ok(()) }
+}
