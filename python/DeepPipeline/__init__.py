@@ -22,9 +22,12 @@ from DeepPipeline.errors import (
     PipelineError,
     PutError,
     PutTimeout,
+    RemoteError,
+    SendError,
     StageError,
     StartError,
     StartTimeout,
+    WorkerDied,
 )
 from DeepPipeline.pipeline import Pipeline
 from DeepPipeline.stage import Sample, Stage
@@ -37,12 +40,15 @@ __all__ = [
     "PipelineError",
     "PutError",
     "PutTimeout",
+    "RemoteError",
     "Report",
     "Sample",
     "SampleId",
+    "SendError",
     "Stage",
     "StageError",
     "StageReport",
     "StartError",
     "StartTimeout",
+    "WorkerDied",
 ]

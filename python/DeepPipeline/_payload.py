@@ -105,17 +105,17 @@ def _part(buffer: PickleBuffer) -> Any:
 
 def _lay(array: Any) -> tuple[PickleBuffer, int, tuple[int, ...]]:
     """The array's memory without gaps, and the offset and strides that make it the same array there."""
-    axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    ways = [slice(None, None, -1) if stride < 0 else slice(None) if stride else slice(1) for stride in array.strides]
+    walk = array.strides
+    axes = sorted(range(len(walk)), key=lambda axis: -abs(walk[axis]))
+    ways = [slice(None, None, -1) if stride < 0 else slice(None) if stride else slice(1) for stride in walk]
     # In the order of its memory a flipped or transposed array has no gaps, and what is repeated lies there once.
     block = array[(*ways, ...)].transpose(axes)
-    offset, strides, step = 0, [0] * array.ndim, array.itemsize
-    for axis in reversed(axes):
-        size, stride = array.shape[axis], array.strides[axis]
-        if stride < 0:
+    offset, strides, step = 0, [0] * len(walk), array.itemsize
+    for axis, size in zip(reversed(axes), reversed(block.shape), strict=True):
+        if walk[axis] < 0:
             offset += (size - 1) * step
-        if stride:
-            strides[axis] = step if stride > 0 else -step
+        if walk[axis]:
+            strides[axis] = step if walk[axis] > 0 else -step
             step *= size
     if block.flags.c_contiguous:
         buffer = PickleBuffer(block.reshape(-1).view("u1"))

@@ -11,20 +11,20 @@ from typing import Any
 
 from DeepPipeline import _engine
 from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished
-from DeepPipeline.stage import Stage
 
 logger = logging.getLogger("DeepPipeline")
 
 
-def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage | None) -> None:
+def work(worker: _engine.Worker, stage: object, source: SourceStage | None) -> None:
     """Makes the calls that the engine asks for. The engine decides; the user's code runs here, in Python."""
     arguments: tuple[Any, ...] | None
-    while (call := worker.next()) is not None:
-        method, arguments = call
-        result = None
+    while (method := worker.next()) is not None:
+        arguments = result = None
+        late = False
         try:
+            arguments = worker.arguments()
             result = getattr(stage, method)(*arguments)
-            del call, arguments  # a sample that has gone on is not kept alive here while waiting for room
+            del arguments  # a sample that has gone on is not kept alive here while waiting for room
             if result is END:
                 worker.exhausted()
             elif type(result) in UNFINISHED:
@@ -32,9 +32,11 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
             elif method == "setup" or method == "teardown" or (method == "finish" and result is None):
                 worker.done(SKIP)
             elif type(result) is Many:
-                give_many(worker, result)
+                late = give_many(worker, result)
             else:
-                worker.done(result)
+                late = worker.done(result)
+            if late:
+                logger.warning("stage %r took longer than its timeout on a sample", worker.name)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             untold = worker.fail(error)
             if untold is not None:
@@ -43,17 +45,17 @@ def work(worker: _engine.Worker, stage: Stage | SourceStage, source: SourceStage
                     logger.warning("stage %r %s", worker.name, untold, exc_info=error)
             elif source is not None:
                 source.wake()
-        call = arguments = result = None  # nor is it while waiting for the next
+        arguments = result = None  # nor is it while waiting for the next
 
 
-def give_many(worker: _engine.Worker, many: Many) -> None:
-    """Hands on one value at a time, asking for the next only when there was room for the last."""
+def give_many(worker: _engine.Worker, many: Many) -> bool:
+    """Hands on one value at a time, asking for the next only when there was room for the last; true if it was late."""
     given = worker.is_end_stage()  # whose values nobody asks for
     if not given:
         for value in many.values:
             worker.give_part(value)
             given = True
-    worker.done_many(given)
+    return worker.done_many(given)
 
 
 class _End:

@@ -43,6 +43,25 @@ class StageError(PipelineError):
         self.report = report
 
 
+class SendError(PipelineError):
+    """A sample cannot be sent to the process of the next stage: it does not pickle, or is larger than `buffer_bytes`."""
+
+
+class RemoteError(PipelineError):
+    """What a stage in a process raised, where that exception itself cannot be pickled: its type and its text."""
+
+
+class WorkerDied(PipelineError):
+    """The process of a stage died, and is not started again. It is the cause of a `StageError`."""
+
+    exitcode: int
+    """Its exit code; a negative one is the number of the signal that ended it."""
+    stderr: list[str]
+    """The last lines that it wrote to stderr, 20 at most, oldest first."""
+    while_starting: bool
+    """Whether it died before its `setup` had succeeded."""
+
+
 class PutError(PipelineError):
     """The pipeline did not take the sample."""
 

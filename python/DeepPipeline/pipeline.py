@@ -11,19 +11,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, SupportsIndex
 
 from DeepPipeline import _engine, _exit
 from DeepPipeline._engine import Report
+from DeepPipeline._processes import START_METHODS, StartMethod, Watch, check_stages
+from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._worker import SourceStage, work
-from DeepPipeline.errors import GraphError, PutError, PutTimeout, StageError, StartError, StartTimeout
-from DeepPipeline.stage import OVERFLOWS, Overflow, Stage, name_of, one_of, options_of
+from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
+from DeepPipeline.stage import OVERFLOWS, Executor, Overflow, Stage, name_of, one_of, options_of
 
 logger = logging.getLogger("DeepPipeline")
 
 GRACE = 0.5
 """Seconds that workers get, after a time-out or an abort, to end and to run their `teardown`."""
+
+KILLED_WITHIN = 5.0
+"""Seconds that the system may take to end a process that was killed."""
 
 NOTE_EVERY = 5.0
 """Every so many seconds a `setstop` without a time-out says in the log what it waits for."""
@@ -35,10 +41,14 @@ class Pipeline:
     - `stages`: the stages in order. The last one is the end stage, unless `end_stage` is given apart.
     - `buffer_size`: how many samples wait in front of a stage at most: one number for all, or a list with one per
       stage, the end stage included.
-    - `multiprocess`: a process for every stage; False is a thread for every stage.
+    - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says otherwise
+      for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
     - `source`: an iterable that samples come from, on a worker of its own, instead of `put`.
     - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams,
       "drop_newest", or "block" where nothing may be lost.
+    - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another.
+    - `start_method`: how processes are started, as in `multiprocessing`: "spawn", "forkserver" or "fork". Processes that
+      were forked are not restarted.
     """
 
     def __init__(
@@ -50,11 +60,16 @@ class Pipeline:
         *,
         source: Iterable[Any] | None = None,
         overflow: Overflow = "drop_oldest",
+        buffer_bytes: SupportsIndex = 256 << 20,
+        start_method: StartMethod = "spawn",
     ) -> None:
         self._stages = _checked_stages(stages, end_stage)
         self._buffer_size = _checked_sizes(buffer_size, self._stages)
-        if multiprocess:
-            raise GraphError("multiprocess=True is not available yet: leave it out, and every stage gets a thread")
+        if not isinstance(multiprocess, bool):
+            raise GraphError(f"multiprocess is {_what(multiprocess)}, but must be True or False")
+        self._executors = [_executor_of(stage, multiprocess) for stage in self._stages]
+        self._buffer_bytes = _checked_count("buffer_bytes", buffer_bytes, "bytes")
+        self._start_method = one_of("start_method", start_method, START_METHODS)
         self._overflow = one_of("overflow", overflow, OVERFLOWS)
         self._source = None if source is None else _checked_source(source)
         self._engine: _engine.Engine | None = None
@@ -74,10 +89,11 @@ class Pipeline:
         """
         timeout = _checked_timeout(timeout)
         self._check_fresh()
+        self._check_processes()
         engine = self._engine = self._build()
         _exit.watch(self)
         try:
-            self._start_threads(engine)
+            self._start_workers(engine)
             came_up = engine.wait_up(timeout) if wait else "up"
         except BaseException:
             self._abort(engine)
@@ -103,7 +119,10 @@ class Pipeline:
             raise PutError("put before start: call start() first, or use `with Pipeline(...) as p:`", x)
         if self._source is not None:
             raise PutError("put on a pipeline with a source: its samples come from the source alone", x)
-        outcome = engine.put(x, None if timeout is None else _checked_timeout(timeout))
+        try:
+            outcome = engine.put(x, None if timeout is None else _checked_timeout(timeout))
+        except SendError as error:
+            raise PutError(f"the sample {error}", x) from error.__cause__
         if outcome is True or outcome is False:
             return outcome
         if outcome == "timeout":
@@ -196,31 +215,55 @@ class Pipeline:
     def _build(self) -> _engine.Engine:
         """The engine for what is described; it refuses what cannot work."""
         _check_native_neighbours([*([] if self._source is None else [self._source]), *self._stages])
-        described = []
-        for stage in self._stages:
-            options = options_of(stage)
-            described.append((name_of(stage), options.intake, options.overflow, options.on_error))
+        described = [
+            replace(options_of(stage), name=name_of(stage), executor=executor)
+            for stage, executor in zip(self._stages, self._executors, strict=True)
+        ]
+        sizes = self._buffer_size
         try:
-            return _engine.Engine(described, self._buffer_size, self._overflow, self._source is not None)
+            return _engine.Engine(described, sizes, self._buffer_bytes, self._overflow, self._source is not None)
         except ValueError as error:
             raise GraphError(str(error)) from None
+        except OSError as error:
+            raise StartError(str(error)) from None
 
-    def _start_threads(self, engine: _engine.Engine) -> None:
+    def _check_processes(self) -> None:
+        in_process = [
+            (name_of(stage), stage)
+            for stage, executor in zip(self._stages, self._executors, strict=True)
+            if executor == "process"
+        ]
+        if in_process:
+            check_not_in_a_worker_that_starts()
+            check_stages(in_process, self._start_method)
+
+    def _start_workers(self, engine: _engine.Engine) -> None:
         bodies: list[Stage | SourceStage] = [*self._stages]
         if self._source is not None:
             bodies.append(self._source)
         try:
-            workers = engine.workers([body._native for body in bodies])
+            drivers = engine.drivers([body._native for body in bodies])
         except OSError as error:
             raise StartError(f"cannot start a thread for a native stage: {error}") from error
-        for worker, body in reversed(list(zip(workers, bodies, strict=True))):
-            if worker is None:
-                continue  # it runs in the engine
-            thread = threading.Thread(target=work, args=(worker, body, self._source), name=worker.name, daemon=True)
+        threads = []
+        for driver, body in reversed(list(zip(drivers, bodies, strict=True))):
+            if isinstance(driver, _engine.Worker):
+                threads.append((driver.name, work, (driver, body, self._source)))
+            elif driver is not None and isinstance(body, Stage):
+                watch = Watch(driver, body, self._start_method)
+                try:
+                    watch.start()
+                except Exception as error:
+                    watch.give_up(error)
+                    raise StartError(f"cannot start a process for stage {driver.name!r}: {error}") from error
+                threads.append((driver.name, watch.run, ()))
+        # Only now, since a process that is forked beside threads may hang.
+        for name, run, arguments in threads:
+            thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:
-                raise StartError(f"cannot start a thread for stage {worker.name!r}: {error}") from error
+                raise StartError(f"cannot start a thread for stage {name!r}: {error}") from error
             self._threads.append(thread)
 
     def _close(self, engine: _engine.Engine) -> None:
@@ -277,6 +320,8 @@ class Pipeline:
         if engine.called_by_own_worker():
             return engine.report()
         engine.wait_ended(GRACE)
+        # A process that is still there is being killed now.
+        engine.wait_processes_ended(KILLED_WITHIN)
         return self._final_report(engine)
 
     def _outcome(self, engine: _engine.Engine) -> Report:
@@ -388,24 +433,34 @@ def _check_native_neighbours(bodies: list[SourceStage | Stage]) -> None:
             raise GraphError(f"{_title(body)} takes one sample at a time: it cannot set_get_all()")
 
 
+def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
+    """Where a stage runs: where it says, else where the pipeline says."""
+    said = options_of(stage).executor
+    if stage._native is None:
+        return said or ("process" if multiprocess else "thread")
+    if said == "process":
+        raise GraphError(f"{name_of(stage)} is native and runs on a thread, without the GIL: leave out executor='process'")
+    return "thread"
+
+
 def _title(body: SourceStage | Stage) -> str:
     return "the source" if isinstance(body, SourceStage) else name_of(body)
 
 
 def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: list[Stage]) -> list[int]:
     if isinstance(buffer_size, Iterable) and not isinstance(buffer_size, (str, bytes, dict)):
-        sizes = [_checked_size(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
+        sizes = [_checked_count(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
         if stages and len(sizes) != len(stages):
             raise GraphError(
                 f"buffer_size has {len(sizes)} sizes, but the pipeline has {len(stages)} stages "
                 "(the end stage counts): give one size per stage, or a single number for all"
             )
         return sizes
-    return [_checked_size("buffer_size", buffer_size)] * len(stages)
+    return [_checked_count("buffer_size", buffer_size)] * len(stages)
 
 
-def _checked_size(argument: str, size: object) -> int:
-    wanted = "but must be a whole number of samples, at least 1"
+def _checked_count(argument: str, size: object, what: str = "samples") -> int:
+    wanted = f"but must be a whole number of {what}, at least 1"
     if isinstance(size, bool) or not isinstance(size, SupportsIndex):
         raise GraphError(f"{argument} is {_what(size)}, {wanted}")
     number = operator.index(size)

@@ -11,10 +11,14 @@ from DeepPipeline.errors import GraphError
 
 Overflow = Literal["drop_oldest", "drop_newest", "block"]
 OnError = Literal["stop", "skip"]
+OnCrash = Literal["skip", "retry", "stop"]
+Executor = Literal["thread", "process"]
 Intake = Literal["single", "latest", "all"]
 
 OVERFLOWS: tuple[Overflow, ...] = ("drop_oldest", "drop_newest", "block")
 ON_ERRORS: tuple[OnError, ...] = ("stop", "skip")
+ON_CRASHES: tuple[OnCrash, ...] = ("skip", "retry", "stop")
+EXECUTORS: tuple[Executor, ...] = ("thread", "process")
 
 
 T = TypeVar("T")
@@ -39,6 +43,10 @@ class Options:
     intake: Intake = "single"
     overflow: Overflow | None = None
     on_error: OnError = "stop"
+    executor: Executor | None = None
+    on_crash: OnCrash = "skip"
+    max_restarts: int = 3
+    timeout: float | None = None
 
 
 def options_of(stage: Stage) -> Options:
@@ -106,6 +114,10 @@ class Stage:
         name: str | None = None,
         overflow: Overflow | None = None,
         on_error: OnError | None = None,
+        executor: Executor | None = None,
+        on_crash: OnCrash | None = None,
+        max_restarts: int | None = None,
+        timeout: float | None = None,
     ) -> Self:
         """Say more about the stage; what is left out stays as it is. Returns the stage.
 
@@ -115,6 +127,13 @@ class Stage:
           "block" (default: the pipeline's).
         - `on_error`: what happens when it raises on a sample: "stop" (default) stops the pipeline, "skip" counts the
           sample as failed and goes on.
+        - `executor`: where it runs: "thread" or "process" (default: the pipeline's `multiprocess`).
+        - `on_crash`: what happens to the sample in hand when its process dies: "skip" (default) counts it as lost,
+          "retry" gives it to the restarted process, once, "stop" stops the pipeline.
+        - `max_restarts`: how often its process is started again within 60 s (default 3); after one death more the
+          pipeline stops.
+        - `timeout`: how many seconds `stage_run` may take for one sample: a process is killed then and counts as
+          crashed, on a thread it is only logged (default: as long as it takes).
         """
         changes: dict[str, Any] = {}
         if name is not None:
@@ -125,6 +144,18 @@ class Stage:
             changes["overflow"] = one_of("overflow", overflow, OVERFLOWS)
         if on_error is not None:
             changes["on_error"] = one_of("on_error", on_error, ON_ERRORS)
+        if executor is not None:
+            changes["executor"] = one_of("executor", executor, EXECUTORS)
+        if on_crash is not None:
+            changes["on_crash"] = one_of("on_crash", on_crash, ON_CRASHES)
+        if max_restarts is not None:
+            if isinstance(max_restarts, bool) or not isinstance(max_restarts, int) or not 0 <= max_restarts < 1 << 32:
+                raise GraphError(f"max_restarts is {max_restarts!r}, but must be a whole number, at least 0")
+            changes["max_restarts"] = max_restarts
+        if timeout is not None:
+            if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+                raise GraphError(f"timeout is {timeout!r}, but must be a number of seconds, more than 0")
+            changes["timeout"] = float(timeout)
         return self._with(**changes)
 
     def _with(self, **changes: Any) -> Self:

@@ -1,12 +1,17 @@
 //! The handle of one pipeline, for the Python package.
 
 use crate::native::Native;
-use crate::payload::{Payload, Raised};
+use crate::payload::{Next, Payload, Raised, exception_of, raise};
 use crate::report::{Report, SampleId};
+use crate::slot::Carrier;
+use crate::station::Station;
 use crate::worker::Worker;
-use deeppipeline::engine::{Graph, Node, Seat, Startup, Supervisor, Wait, Worker as EngineWorker, spawn};
-use deeppipeline::{BufferSize, Intake, OnError, Overflow, PutError, StageError};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use deeppipeline::engine::{Codec, Graph, Node, Post, Startup, Supervisor, Wait, spawn};
+use deeppipeline::{
+    BufferSize, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError, StartError,
+    WorkerDied,
+};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,8 +21,26 @@ use std::time::{Duration, Instant};
 /// How long a waiting call leaves the interpreter's signals unseen.
 const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);
 
-/// One stage as the Python package describes it: name, intake, overflow or None, on_error.
-type Description = (String, String, Option<String>, String);
+/// One stage as the Python package describes it.
+#[derive(FromPyObject)]
+struct Description {
+    name: String,
+    intake: String,
+    overflow: Option<String>,
+    on_error: String,
+    executor: String,
+    on_crash: String,
+    max_restarts: u32,
+    timeout: Option<f64>,
+}
+
+/// Who drives a seat: a Python thread, a process that a Python thread watches, or nobody in Python.
+#[derive(IntoPyObject)]
+enum Driver {
+    Thread(Worker),
+    Process(Station),
+    Engine(Option<()>),
+}
 
 /// What became of a `put`.
 #[derive(IntoPyObject)]
@@ -30,60 +53,75 @@ enum Put {
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct Engine {
     supervisor: Arc<Supervisor<Payload>>,
-    workers: Mutex<Vec<EngineWorker<Payload>>>,
+    posts: Mutex<Vec<Post<Payload>>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
-    /// The name of the first stage, if that is a native one.
-    native_entrance: OnceLock<String>,
+    /// Who takes what is put.
+    entrance: OnceLock<Next>,
 }
 
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(stages: Vec<Description>, buffer_size: Vec<usize>, overflow: &str, source: bool) -> PyResult<Self> {
+    fn new(
+        stages: Vec<Description>,
+        buffer_size: Vec<usize>,
+        buffer_bytes: usize,
+        overflow: &str,
+        source: bool,
+    ) -> PyResult<Self> {
         let graph = Graph {
             source,
             stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
             buffer_size: BufferSize::List(buffer_size),
+            buffer_bytes,
             overflow: policy(overflow)?,
         };
-        let (supervisor, workers) = Supervisor::new(graph).map_err(value_error)?;
+        let codecs = graph.stages.iter().map(|_| Some(Arc::new(Carrier) as Arc<dyn Codec<Payload>>)).collect();
+        let (supervisor, posts) = Supervisor::with_processes(graph, codecs).map_err(|error| match error {
+            StartError::Graph(error) => value_error(error),
+            other => PyOSError::new_err(other.to_string()),
+        })?;
         Ok(Engine {
             supervisor,
-            workers: Mutex::new(workers),
+            posts: Mutex::new(posts),
             native_threads: Mutex::default(),
-            native_entrance: OnceLock::new(),
+            entrance: OnceLock::new(),
         })
     }
 
     /// Starts the workers of native stages on threads of their own, and hands out the others, once: one entry per stage
     /// in order, and the source's last.
-    fn workers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Option<Worker>>> {
-        let workers: Vec<_> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
-        let names: Vec<String> = workers.iter().map(|worker| worker.name().to_owned()).collect();
-        let native_name = |index: usize| natives.get(index)?.as_ref().map(|_| names[index].clone());
-        if let Some(name) = native_name(0) {
-            let _ = self.native_entrance.set(name);
+    fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
+        let posts: Vec<_> = self.posts.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let stages = posts.len() - usize::from(self.supervisor.has_source());
+        let in_process: Vec<bool> = posts.iter().map(|post| matches!(post, Post::Process(_))).collect();
+        let names: Vec<String> = posts.iter().map(|post| post_name(post).to_owned()).collect();
+        // What a stage in a process gives crosses to the next, wherever that is.
+        let next_after = |index: Option<usize>| match index.map_or(0, |index| index + 1) {
+            next if next >= stages => Next::Nobody,
+            next if natives.get(next).is_some_and(Option::is_some) => Next::Native(names[next].clone()),
+            next if in_process[next] => Next::Elsewhere(names[next].clone()),
+            _ => Next::Here,
+        };
+        let _ = self.entrance.set(next_after(None));
+        let mut drivers = Vec::new();
+        for (index, post) in posts.into_iter().enumerate() {
+            let next = next_after((index < stages).then_some(index));
+            drivers.push(match (post, natives.get(index).and_then(Option::as_ref)) {
+                (Post::Process(station), _) => Driver::Process(Station::new(station)),
+                (Post::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
+                (Post::Thread(worker), Some(native)) => {
+                    let (body, closer) = native.take(worker.name())?;
+                    if index >= stages {
+                        self.supervisor.set_closer(closer);
+                    }
+                    let thread = spawn(worker, Box::new(move || body))?;
+                    self.native_threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+                    Driver::Engine(None)
+                }
+            });
         }
-        let stages = if self.supervisor.has_source() { names.len() - 1 } else { names.len() };
-        let mut handed_out = Vec::new();
-        for (index, worker) in workers.into_iter().enumerate() {
-            let Some(native) = natives.get(index).and_then(Option::as_ref) else {
-                let next = match worker.seat() {
-                    Seat::Source => Some(0),
-                    Seat::Stage(index) => Some(index + 1).filter(|next| *next < stages),
-                };
-                handed_out.push(Some(Worker::new(worker, next.and_then(native_name))));
-                continue;
-            };
-            let (body, closer) = native.take(worker.name())?;
-            if worker.seat() == Seat::Source {
-                self.supervisor.set_closer(closer);
-            }
-            let thread = spawn(worker, Box::new(move || body))?;
-            self.native_threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-            handed_out.push(None);
-        }
-        Ok(handed_out)
+        Ok(drivers)
     }
 
     /// Waits for native threads that have nothing more to do.
@@ -100,9 +138,14 @@ impl Engine {
     /// Puts one sample: whether it was accepted, or "timeout", "closed", "failed" or "own stage".
     fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Put> {
         let py = x.py();
-        let x = Payload::from_object(x, self.native_entrance.get().map(String::as_str))?;
         let birth = Instant::now();
-        let mut refused = match self.supervisor.put_born(x, birth, Wait::No) {
+        let x = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here))?;
+        let first = match x {
+            // What goes into another process is copied there, which takes a while.
+            Payload::Packed(_) | Payload::Native(_) => py.detach(|| self.supervisor.put_born(x, birth, Wait::No)),
+            Payload::Object(_) | Payload::Laid(_) => self.supervisor.put_born(x, birth, Wait::No),
+        };
+        let mut refused = match first {
             Ok(put) => return Ok(Put::Done(put.accepted)),
             Err(refused) => refused,
         };
@@ -113,6 +156,7 @@ impl Engine {
                 PutError::Timeout(_) => return Ok(Put::Refused("timeout")),
                 PutError::Closed(_) => return Ok(Put::Refused("closed")),
                 PutError::OwnStage(_) => return Ok(Put::Refused("own stage")),
+                PutError::Refused(_, cause) => return Err(raise(py, "SendError", &cause.to_string())),
                 _ => return Ok(Put::Refused("failed")),
             };
             py.check_signals()?;
@@ -150,6 +194,12 @@ impl Engine {
             }
             py.check_signals()?;
         }
+    }
+
+    /// Waits until every worker process has ended, as those do that are killed after an abort; false after the time-out.
+    fn wait_processes_ended(&self, py: Python<'_>, timeout: f64) -> bool {
+        let wait = deadline(Some(timeout)).map_or(Wait::Forever, Wait::Until);
+        py.detach(|| self.supervisor.wait_processes_ended(wait))
     }
 
     /// Shows the garbage collector the way from the pipeline to the exception that stopped it, whose traceback may lead
@@ -206,17 +256,57 @@ impl Engine {
     #[expect(clippy::type_complexity, reason = "one tuple for one exception's fields")]
     fn failure(&self, py: Python<'_>) -> Option<(String, String, String, Option<SampleId>, Py<PyAny>)> {
         let failure: StageError = self.supervisor.failure()?;
-        let cause = match failure.cause().downcast_ref::<Raised>() {
-            Some(raised) => raised.exception.clone_ref(py),
-            None => PyRuntimeError::new_err(failure.cause().to_string()).into_value(py).into_any(),
+        let cause = if let Some(raised) = failure.cause().downcast_ref::<Raised>() {
+            raised.exception.clone_ref(py)
+        } else if let Some(remote) = failure.cause().downcast_ref::<RemoteError>() {
+            exception_of(py, remote)
+        } else if let Some(died) = failure.cause().downcast_ref::<WorkerDied>() {
+            worker_died(py, died)
+        } else {
+            PyRuntimeError::new_err(failure.cause().to_string()).into_value(py).into_any()
         };
         let sample = failure.sample().map(SampleId::from);
         Some((failure.to_string(), failure.stage().to_owned(), failure.doing().to_string(), sample, cause))
     }
 }
 
-fn node((name, intake, overflow, on_error): Description) -> PyResult<Node> {
+/// The package's `WorkerDied`.
+fn worker_died(py: Python<'_>, died: &WorkerDied) -> Py<PyAny> {
+    let code = match died.exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => -signal,
+    };
+    let error = raise(py, "WorkerDied", &died.to_string()).into_value(py).into_any();
+    // An attribute that cannot be set leaves the text, which says the same.
+    let _ = error.setattr(py, "exitcode", code);
+    let _ = error.setattr(py, "stderr", died.stderr.clone());
+    let _ = error.setattr(py, "while_starting", died.while_starting);
+    error
+}
+
+fn post_name(post: &Post<Payload>) -> &str {
+    match post {
+        Post::Thread(worker) => worker.name(),
+        Post::Process(station) => station.name(),
+    }
+}
+
+fn node(description: Description) -> PyResult<Node> {
+    let Description { name, intake, overflow, on_error, executor, on_crash, max_restarts, timeout } = description;
     let mut node = Node::new(name);
+    node.max_restarts = max_restarts;
+    // The package has checked it; one beyond what the clock can tell is none.
+    node.timeout = timeout.and_then(|timeout| Duration::try_from_secs_f64(timeout).ok());
+    node.executor = match executor.as_str() {
+        "process" => Executor::Process,
+        _ => Executor::Thread,
+    };
+    node.on_crash = match on_crash.as_str() {
+        "skip" => OnCrash::Skip,
+        "retry" => OnCrash::Retry,
+        "stop" => OnCrash::Stop,
+        other => return Err(PyValueError::new_err(format!("on_crash is {other:?}"))),
+    };
     node.intake = match intake.as_str() {
         "single" => Intake::Single,
         "latest" => Intake::Latest,

@@ -7,6 +7,8 @@ mod native;
 mod payload;
 mod report;
 mod scene;
+mod slot;
+mod station;
 mod worker;
 
 use pyo3::prelude::*;
@@ -15,6 +17,8 @@ use pyo3::prelude::*;
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<worker::Worker>()?;
+    module.add_class::<station::Station>()?;
+    module.add_class::<slot::SlotView>()?;
     module.add_class::<native::NativeStage>()?;
     module.add_class::<native::NativeCapture>()?;
     module.add_class::<frame::Frame>()?;
@@ -23,5 +27,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::Report>()?;
     module.add_class::<report::StageReport>()?;
     module.add_class::<report::SampleId>()?;
+    module.add_function(wrap_pyfunction!(worker::become_worker, module)?)?;
     module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
 }

@@ -1,19 +1,40 @@
-//! What flows between stages: Python objects as they are, and what native stages work on.
+//! What flows between stages: Python objects as they are or made ready for another process, and what native stages work
+//! on.
 //!
 //! A native stage runs on a thread of the engine, which never touches the interpreter. So the border is crossed on the
 //! Python side: what is taken by a Python stage becomes an object there, and what is given to a native stage stops being
 //! one before it leaves.
 
+use crate::slot::{Laid, Packed};
 use crate::{frame, scene};
+use deeppipeline::{BoxError, RemoteError};
 use deeppipeline_vision::{Frame, Scene};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use std::fmt;
 
 /// A sample's value on its way through the engine.
 pub(crate) enum Payload {
     Object(Py<PyAny>),
     Native(Value),
+    /// On its way into another process.
+    Packed(Packed),
+    /// As it came from another process.
+    Laid(Laid),
+}
+
+/// Who takes what is given.
+#[derive(Clone)]
+pub(crate) enum Next {
+    /// A Python stage in the same process.
+    Here,
+    /// A native stage of that name.
+    Native(String),
+    /// A Python stage of that name, in another process.
+    Elsewhere(String),
+    /// Nobody: what an end stage gives is ignored.
+    Nobody,
 }
 
 /// What native stages take and give.
@@ -36,25 +57,57 @@ impl Payload {
                 Ok(scene::Scene::wrap(py, scene)?.into_pyobject(py)?.into_any().unbind())
             }
             Payload::Native(Value::Nothing) => Ok(py.None()),
+            Payload::Packed(packed) => Ok(packed.into_object()),
+            Payload::Laid(laid) => laid.into_object(py),
         }
     }
 
-    /// What the engine carries: an object as it is, unless the next stage is native.
+    /// What the engine carries: an object as it is, unless the next stage is native or elsewhere.
     ///
     /// # Errors
-    /// `TypeError` for what no native stage takes.
-    pub(crate) fn from_object(object: &Bound<'_, PyAny>, for_native: Option<&str>) -> PyResult<Self> {
-        let Some(stage) = for_native else { return Ok(Payload::Object(object.clone().unbind())) };
+    /// `TypeError` for what no native stage takes, `SendError` for what cannot be sent to another process.
+    pub(crate) fn from_object(object: &Bound<'_, PyAny>, next: &Next) -> PyResult<Self> {
+        let stage = match next {
+            Next::Here | Next::Nobody => return Ok(Payload::Object(object.clone().unbind())),
+            Next::Native(stage) | Next::Elsewhere(stage) => stage,
+        };
         if let Ok(frame) = object.cast::<frame::Frame>() {
             return Ok(Payload::Native(Value::Frame(frame.get().inner.clone())));
         }
         if let Ok(scene) = object.cast::<scene::Scene>() {
             return Ok(Payload::Native(Value::Scene(scene.borrow().unwrap(object.py())?)));
         }
+        if let Next::Elsewhere(_) = next {
+            return match Packed::new(object) {
+                Ok(packed) => Ok(Payload::Packed(packed)),
+                Err(cause) => Err(send_error(object.py(), stage, cause)),
+            };
+        }
         let kind = object.get_type().name()?;
         Err(PyTypeError::new_err(format!(
             "the next stage, {stage}, takes a vision.Frame or vision.Scene, but got {kind}"
         )))
+    }
+}
+
+/// The package's `SendError`, with what went wrong as its cause.
+fn send_error(py: Python<'_>, stage: &str, cause: PyErr) -> PyErr {
+    // Only an `Exception` says something about the sample.
+    if !cause.is_instance_of::<PyException>(py) {
+        return cause;
+    }
+    let text = format!("cannot be sent to the process of stage {stage:?}: {}", cause.value(py));
+    let error = raise(py, "SendError", &text);
+    error.set_cause(py, Some(cause));
+    error
+}
+
+/// An exception of the package's own.
+pub(crate) fn raise(py: Python<'_>, exception: &str, text: &str) -> PyErr {
+    let class = py.import("DeepPipeline.errors").and_then(|errors| errors.getattr(exception));
+    match class.and_then(|class| class.call1((text,))) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(broken) => broken,
     }
 }
 
@@ -85,3 +138,23 @@ impl fmt::Display for Raised {
 }
 
 impl std::error::Error for Raised {}
+
+/// The exception as bytes, for the pipeline's process; none where it does not pickle.
+pub(crate) fn detail(cause: &BoxError) -> Vec<u8> {
+    let Some(raised) = cause.downcast_ref::<Raised>() else { return Vec::new() };
+    // Only a thread of Python has raised it, and this is the same thread.
+    Python::attach(|py| {
+        let dump = py.import("DeepPipeline._remote").and_then(|module| module.getattr("dump_exception"));
+        dump.and_then(|dump| dump.call1((&raised.exception,))?.extract()).unwrap_or_default()
+    })
+}
+
+/// The exception that a worker process sent, or one that says what is known of it.
+pub(crate) fn exception_of(py: Python<'_>, cause: &RemoteError) -> Py<PyAny> {
+    let load = py.import("DeepPipeline._remote").and_then(|module| module.getattr("load_exception"));
+    let loaded = load.and_then(|load| load.call1((PyBytes::new(py, cause.detail()), cause.to_string())));
+    match loaded {
+        Ok(exception) => exception.unbind(),
+        Err(broken) => broken.into_value(py).into_any(),
+    }
+}

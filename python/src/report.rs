@@ -146,6 +146,10 @@ getters! {
     skipped: u64 = |s| s.counts.skipped;
     /// Samples on which the stage failed.
     failed: u64 = |s| s.counts.failed;
+    /// Samples that a worker process had in hand when it died.
+    lost: u64 = |s| s.counts.lost;
+    /// How often the stage's worker process was started again.
+    restarts: u64 = |s| s.restarts;
     /// Samples that stage_run is working on now.
     in_hand: u64 = |s| s.counts.in_hand;
     /// What the stage gave to the next buffer.

@@ -1,12 +1,14 @@
 //! A worker's two calls, for a Python loop: `next`, then one of `done`, `fail` and `exhausted`.
 
-use crate::payload::{Payload, Raised};
-use deeppipeline::engine::{Call, Ending, Input, Part, Untold, Wait, Worker as EngineWorker};
+use crate::payload::{Next, Payload, Raised, detail, raise};
+use crate::slot::Carrier;
+use deeppipeline::engine::{Apprentice, Call, Ending, Input, Notes, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -17,17 +19,17 @@ pub(crate) struct Worker {
     /// the traceback of an exception may keep this object for as long as the pipeline keeps the exception.
     inner: Mutex<Option<EngineWorker<Payload>>>,
     name: String,
-    /// The name of the next stage, if that is a native one.
-    native_next: Option<String>,
+    next: Next,
+    /// What the call at hand is about.
+    input: Mutex<Option<Input<Payload>>>,
+    /// In a worker process, the way to the pipeline's.
+    notes: Option<Notes>,
 }
 
-/// The name of a method, and its arguments.
-type MethodCall<'py> = (&'py Bound<'py, PyString>, Bound<'py, PyTuple>);
-
 impl Worker {
-    pub(crate) fn new(inner: EngineWorker<Payload>, native_next: Option<String>) -> Self {
+    pub(crate) fn new(inner: EngineWorker<Payload>, next: Next) -> Self {
         let name = inner.name().to_owned();
-        Worker { inner: Mutex::new(Some(inner)), name, native_next }
+        Worker { inner: Mutex::new(Some(inner)), name, next, input: Mutex::default(), notes: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<EngineWorker<Payload>>> {
@@ -41,17 +43,23 @@ impl Worker {
     /// Hands one value on: at once where there is room, otherwise waiting without the interpreter.
     fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<()> {
         let py = value.py();
-        let value = Payload::from_object(value, self.native_next.as_deref())?;
+        let value = Payload::from_object(value, &self.next)?;
         let mut guard = self.lock();
         let Some(worker) = guard.as_mut() else { return Ok(()) };
-        let dropped = match worker.give(value, part, Wait::No) {
-            Ok(dropped) => dropped,
-            // `Forever` never comes back with the value.
-            Err(value) => py.detach(|| worker.give(value, part, Wait::Forever)).unwrap_or_else(Some),
+        // What goes into another process is copied there, which takes a while.
+        let given = match value {
+            Payload::Packed(_) | Payload::Native(_) => py.detach(|| worker.give(value, part, Wait::Forever)),
+            Payload::Object(_) | Payload::Laid(_) => match worker.give(value, part, Wait::No) {
+                Err(Ungiven::Full(value)) => py.detach(|| worker.give(value, part, Wait::Forever)),
+                given => given,
+            },
         };
         drop(guard);
-        drop(dropped);
-        Ok(())
+        match given {
+            // `Forever` never comes back with what is full.
+            Ok(_) | Err(Ungiven::Full(_)) => Ok(()),
+            Err(Ungiven::Refused(_, cause)) => Err(raise(py, "SendError", &cause.to_string())),
+        }
     }
 }
 
@@ -63,10 +71,10 @@ impl Worker {
         &self.name
     }
 
-    /// Waits for the next call to make, as (name of the method, arguments); None when the worker is to end.
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<MethodCall<'py>>> {
+    /// Waits for the next call to make: the name of the method; None when the worker is to end.
+    fn next<'py>(&self, py: Python<'py>) -> Option<&'py Bound<'py, PyString>> {
         let mut guard = self.lock();
-        let Some(worker) = guard.as_mut() else { return Ok(None) };
+        let worker = guard.as_mut()?;
         let call = match worker.try_next() {
             Poll::Ready(call) => call,
             Poll::Pending => py.detach(|| worker.next()),
@@ -75,32 +83,55 @@ impl Worker {
             let ended = guard.take();
             drop(guard);
             drop(ended);
-            return Ok(None);
+            return None;
         };
         drop(guard);
-        let arguments = match call {
-            Call::StageRun(Input::One(sample)) => PyTuple::new(py, [sample.value.into_object(py)?])?,
-            Call::StageRun(Input::List(samples)) => {
-                let objects = samples.into_iter().map(|sample| sample.value.into_object(py));
-                PyTuple::new(py, [PyList::new(py, objects.collect::<PyResult<Vec<_>>>()?)?])?
+        match call {
+            Call::StageRun(input) => {
+                *self.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
+                Some(intern!(py, "stage_run"))
             }
-            Call::Setup => return Ok(Some((intern!(py, "setup"), PyTuple::empty(py)))),
-            Call::SourceNext => return Ok(Some((intern!(py, "source_next"), PyTuple::empty(py)))),
-            Call::Finish => return Ok(Some((intern!(py, "finish"), PyTuple::empty(py)))),
-            Call::Teardown => return Ok(Some((intern!(py, "teardown"), PyTuple::empty(py)))),
-        };
-        Ok(Some((intern!(py, "stage_run"), arguments)))
+            Call::Setup => Some(intern!(py, "setup")),
+            Call::SourceNext => Some(intern!(py, "source_next")),
+            Call::Finish => Some(intern!(py, "finish")),
+            Call::Teardown => Some(intern!(py, "teardown")),
+        }
+    }
+
+    /// The arguments of the call, once. It fails where a sample from another process cannot be made again here.
+    fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match input {
+            Some(Input::One(sample)) => PyTuple::new(py, [sample.value.into_object(py)?]),
+            Some(Input::List(samples)) => {
+                let objects = samples.into_iter().map(|sample| sample.value.into_object(py));
+                PyTuple::new(py, [PyList::new(py, objects.collect::<PyResult<Vec<_>>>()?)?])
+            }
+            None => Ok(PyTuple::empty(py)),
+        }
+    }
+
+    /// In a worker process, sends something to the pipeline's process: a log record.
+    fn send_note(&self, py: Python<'_>, note: Vec<u8>) {
+        if let Some(notes) = &self.notes {
+            py.detach(|| notes.send(note));
+        }
     }
 
     /// Takes what the call returned.
-    fn done(&self, py: Python<'_>, result: Bound<'_, PyAny>) -> PyResult<()> {
-        if result.is(skip(py)?) {
-            self.settle(Ending::Skipped);
-            return Ok(());
-        }
-        self.give(&result, Part::Whole)?;
-        self.settle(Ending::Returned);
-        Ok(())
+    ///
+    /// True when the call took longer than the stage's time-out.
+    fn done(&self, py: Python<'_>, result: Bound<'_, PyAny>) -> PyResult<bool> {
+        let ending = match result.is(skip(py)?) {
+            true => Ending::Skipped,
+            false => {
+                self.give(&result, Part::Whole)?;
+                Ending::Returned
+            }
+        };
+        // The sample is given back before it is counted, so that its slot is free again.
+        drop(result);
+        Ok(self.settle(ending) == Untold::OverTimeout)
     }
 
     /// Hands on one of many values; after the last of them comes `done_many`. The loop over them is Python's: Rust must
@@ -110,8 +141,8 @@ impl Worker {
     }
 
     /// The call has returned and everything it gave was handed on, or it gave nothing and is a skip.
-    fn done_many(&self, any: bool) {
-        self.settle(if any { Ending::Returned } else { Ending::Skipped });
+    fn done_many(&self, any: bool) -> bool {
+        self.settle(if any { Ending::Returned } else { Ending::Skipped }) == Untold::OverTimeout
     }
 
     /// Whether what it gives is ignored.
@@ -132,8 +163,22 @@ impl Worker {
             Untold::Nothing => None,
             Untold::SkippedFailure => Some("skipped a sample after an error"),
             Untold::LaterFailure => Some("failed too, after the failure that stopped the pipeline"),
+            Untold::OverTimeout => None,
         }
     }
+}
+
+/// Becomes the worker of a stage, in a process that was started for it: `socket` is its end of the socket, which it keeps.
+#[pyfunction]
+pub(crate) fn become_worker(py: Python<'_>, socket: i32) -> PyResult<Worker> {
+    // SAFETY: the descriptor was made for this process and given to it to keep; the package calls this once with it.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let (inner, notes) = py.detach(|| {
+        let apprentice = Apprentice::listen(socket)?;
+        apprentice.begin(Arc::new(Carrier), Arc::new(Carrier), detail)
+    })?;
+    let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere("the next one".to_owned()) };
+    Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
 }
 
 /// The package's own SKIP, known by identity.

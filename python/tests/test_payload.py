@@ -298,6 +298,7 @@ def test_a_memoryview_that_only_numpy_knows_is_refused_without_it(monkeypatch: p
 
 
 def test_a_pickle_buffer_comes_back_as_a_memoryview() -> None:
+    sent: Any
     for sent in (b"abc", bytearray(b"abc")):
         got: Any = send([pickle.PickleBuffer(sent)])[0]
         assert type(got) is memoryview
@@ -427,7 +428,6 @@ def test_a_tensor_that_is_more_than_its_memory_is_left_to_torch() -> None:
         assert got.requires_grad == sent.requires_grad
         assert str(got) == str(sent)
     assert vars(send(marked)) == vars(pickle.loads(pickle.dumps(marked)))
-    assert _payload.pack(kinds)[2] == []
 
 
 def test_arrow_data_is_a_view_into_the_slot() -> None:

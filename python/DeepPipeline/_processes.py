@@ -1,0 +1,139 @@
+"""The pipeline's side of stages in processes: they are started, watched, and started again."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from multiprocessing import context as contexts
+from multiprocessing import reduction
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal
+
+from DeepPipeline import _engine
+from DeepPipeline._payload import why_not
+from DeepPipeline._remote import Job, log_from
+from DeepPipeline.errors import StartError
+from DeepPipeline.stage import Stage
+
+logger = logging.getLogger("DeepPipeline")
+
+StartMethod = Literal["spawn", "forkserver", "fork"]
+START_METHODS: tuple[StartMethod, ...] = ("spawn", "forkserver", "fork")
+
+
+class Watch:
+    """A stage in a process: its first process is started by `start`, and everything after that by `run`, on a thread."""
+
+    def __init__(self, station: _engine.Station, stage: Stage, start_method: StartMethod) -> None:
+        self.name = station.name
+        self._station = station
+        self._stage = stage
+        self._context: Any = multiprocessing.get_context(start_method)
+        self._process: BaseProcess | None = None
+        if start_method == "fork":
+            # By the time of a restart there are threads, and a fork beside threads may hang.
+            station.never_restart()
+
+    def start(self) -> None:
+        """Starts the process."""
+        socket, stderr = self._station.open()
+        job = Job(socket, stderr, self._stage, logging.getLogger().getEffectiveLevel())
+        process = self._context.Process(target=job.serve, name=f"DeepPipeline {self.name}", daemon=False)
+        # It inherits the mask: no Ctrl-C ends it before it has said that it ignores them.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self._process = process
+        self._station.started(process.pid)
+
+    def run(self) -> None:
+        """Watches over one process after the other until the stage has ended."""
+        try:
+            while True:
+                self._listen()
+                again = self._station.ended(self._exit_code())
+                if again is None:
+                    return
+                pause, why = again
+                logger.warning("stage %r: %s; starting it again", self.name, why)
+                if not self._station.rest(pause):
+                    return
+                self.start()
+        except BaseException as error:  # whatever it is, nobody else would tell the pipeline
+            self.give_up(error)
+
+    def give_up(self, error: BaseException) -> None:
+        """The process could not be started or watched: the pipeline stops."""
+        if self._process is not None:
+            self._process.kill()
+        self._station.cannot_start(f"its process could not be started: {type(error).__name__}: {error}")
+
+    def _listen(self) -> None:
+        while (news := self._station.watch()) is not None:
+            kind, what = news
+            if kind == "line":
+                print(f"[{self.name}] {what}", file=sys.stderr, flush=True)
+            elif kind == "note":
+                log_from(self.name, what)
+            else:
+                text = "failed too, after the failure that stopped the pipeline"
+                logger.warning("stage %r %s", self.name, text, exc_info=what)
+
+    def _exit_code(self) -> int:
+        process, self._process = self._process, None
+        assert process is not None
+        process.join()
+        # None only where somebody else has waited for it.
+        code = 1 if process.exitcode is None else process.exitcode
+        process.close()
+        return code
+
+
+def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> None:
+    """Refuses stages that cannot reach their processes, naming what is to blame."""
+    if start_method == "fork":
+        return
+    for name, stage in stages:
+        if type(stage).__module__ == "__main__" and not _main_is_a_file():
+            raise StartError(
+                f"stage {name!r}: its class, {type(stage).__qualname__}, is defined in a notebook or at a prompt, where "
+                "another process cannot find it. Put the class into a module, a .py file, and import it from there; or "
+                'give the pipeline start_method="fork"; or leave multiprocess out'
+            )
+        try:
+            _pickle_as_if_starting(stage)
+        except Exception as error:
+            blamed = why_not(stage, _pickle_as_if_starting)
+            raise StartError(
+                f"stage {name!r} cannot be sent to its process: cannot pickle {blamed} ({error}). "
+                "Make it in setup(), which runs in the process"
+            ) from error
+
+
+def _main_is_a_file() -> bool:
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)  # of `python -m`
+    return spec is not None or os.path.exists(getattr(main, "__file__", None) or "")
+
+
+class _NoProcess:
+    """What locks, queues and descriptors want to see before they let themselves be pickled."""
+
+    DupFd = staticmethod(int)
+
+    @staticmethod
+    def duplicate_for_child(descriptor: int) -> int:
+        return descriptor
+
+
+def _pickle_as_if_starting(value: object) -> None:
+    contexts.set_spawning_popen(_NoProcess())
+    try:
+        reduction.ForkingPickler.dumps(value)
+    finally:
+        contexts.set_spawning_popen(None)

@@ -1,0 +1,152 @@
+"""The worker's side of a stage in a process: what it is given, what it runs, and what it sends home."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing import reduction
+from multiprocessing.process import current_process
+from typing import Any
+
+from DeepPipeline import _engine
+from DeepPipeline._worker import work
+from DeepPipeline.errors import RemoteError, StartError
+from DeepPipeline.stage import Stage
+
+
+class Job:
+    """What a worker process is given. It is pickled while its process is being started, or inherited by a fork."""
+
+    def __init__(self, socket: int, stderr: int, stage: Stage, log_level: int) -> None:
+        self._descriptors = socket, stderr
+        self._make: Callable[[], Stage] = lambda: stage
+        self._stage = stage
+        self._log_level = log_level
+
+    def __getstate__(self) -> tuple[list[Any], bytes, int]:
+        descriptors = [reduction.DupFd(descriptor) for descriptor in self._descriptors]
+        # In bytes of its own, so that a stage that cannot be made again fails where its stderr is seen.
+        return descriptors, bytes(reduction.ForkingPickler.dumps(self._stage)), self._log_level
+
+    def __setstate__(self, state: tuple[list[Any], bytes, int]) -> None:
+        descriptors, pickled, self._log_level = state
+        socket, stderr = (descriptor.detach() for descriptor in descriptors)
+        self._descriptors = socket, stderr
+        self._make = lambda: _loaded(pickled)
+
+    def serve(self) -> None:
+        """The whole life of a worker process."""
+        # A terminal's Ctrl-C is for the pipeline's process: it drains, and this one still has work to do.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        socket, stderr = self._descriptors
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        # Where in Python a signal hit it, as the last lines that its pipeline will tell.
+        faulthandler.enable()
+        worker = _engine.become_worker(socket)
+        _send_logs_home(worker, self._log_level)
+        work(worker, _StageToBe(self._make), None)
+
+
+def _loaded(pickled: bytes) -> Stage:
+    try:
+        stage = pickle.loads(pickled)
+    except Exception as error:
+        raise StartError(f"the stage cannot be made again in its process: {error}") from error
+    assert isinstance(stage, Stage)
+    return stage
+
+
+class _StageToBe:
+    """A stage that is made on its worker, as the first part of its setup."""
+
+    def __init__(self, make: Callable[[], Stage]) -> None:
+        self._make = make
+
+    def setup(self) -> None:
+        stage = self._make()
+        self.stage_run, self.finish, self.teardown = stage.stage_run, stage.finish, stage.teardown
+        stage.setup()
+
+
+class _SendHome(logging.Handler):
+    """Sends log records to the pipeline's process, where logging is set up."""
+
+    def __init__(self, worker: _engine.Worker) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            shown = vars(record) | {"msg": record.getMessage(), "args": None, "exc_info": None}
+            if record.exc_info:
+                shown["exc_text"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+            plain = {key: value for key, value in shown.items() if isinstance(value, (str, int, float, type(None)))}
+            self._worker.send_note(pickle.dumps(plain))
+        except Exception:
+            self.handleError(record)
+
+
+def _send_logs_home(worker: _engine.Worker, level: int) -> None:
+    root = logging.getLogger()
+    # A program that sets up logging when it is imported has done so here too.
+    if not root.handlers:
+        root.addHandler(_SendHome(worker))
+        root.setLevel(level)
+
+
+def log_from(stage: str, note: bytes) -> None:
+    """In the pipeline's process: logs a record of a worker's."""
+    record = logging.makeLogRecord(pickle.loads(note))
+    record.processName = record.stage = stage
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception in another process, as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def dump_exception(error: BaseException) -> bytes:
+    """The exception for the pipeline's process: itself where it pickles, and the text of its traceback."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickled = pickle.dumps(error)
+    except Exception:
+        pickled = b""
+    return pickle.dumps((pickled, trace))
+
+
+def load_exception(detail: bytes, text: str) -> BaseException:
+    """What a worker dumped; where the exception cannot be made again, a `RemoteError` with its text."""
+    pickled, trace = pickle.loads(detail) if detail else (b"", "")
+    try:
+        error = pickle.loads(pickled)
+    except Exception:
+        error = None
+    if not isinstance(error, BaseException):
+        error = RemoteError(text)
+    if trace:
+        error.__cause__ = RemoteTraceback(trace)
+    return error
+
+
+def check_not_in_a_worker_that_starts() -> None:
+    """Ends a worker that runs the program itself while it imports it: it would start workers without end."""
+    if getattr(current_process(), "_inheriting", False):
+        raise SystemExit(
+            "DeepPipeline: a worker process imports the program to find its stages, and ran into its start(). "
+            "Put what the program does under\n\n    if __name__ == \"__main__\":\n\nso that it does not run there."
+        )

@@ -1,0 +1,111 @@
+//! A stage in a process, for the Python thread that starts the process and watches over it.
+
+use crate::payload::{Payload, exception_of};
+use deeppipeline::Exit;
+use deeppipeline::engine::{ChildEnds, Station as EngineStation, Then, Watched};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A stage in a process.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) struct Station {
+    /// One Python thread drives it; the lock only makes that visible to the compiler. Empty once the stage has ended.
+    inner: Mutex<Option<EngineStation<Payload>>>,
+    /// What a process that is being started is to have.
+    ends: Mutex<Option<ChildEnds>>,
+    name: String,
+}
+
+impl Station {
+    pub(crate) fn new(inner: EngineStation<Payload>) -> Self {
+        let name = inner.name().to_owned();
+        Station { inner: Mutex::new(Some(inner)), ends: Mutex::default(), name }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<EngineStation<Payload>>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&mut EngineStation<Payload>) -> T) -> PyResult<T> {
+        match self.lock().as_mut() {
+            Some(station) => Ok(call(station)),
+            None => Err(PyRuntimeError::new_err("the stage has ended")),
+        }
+    }
+}
+
+#[pymethods]
+impl Station {
+    /// The name of its stage.
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its first process is its last.
+    fn never_restart(&self) -> PyResult<()> {
+        self.with(EngineStation::never_restart)
+    }
+
+    /// Makes ready for a new process: the descriptors that it is to get, its end of the socket and its stderr. They are
+    /// closed here by `started`.
+    fn open(&self) -> PyResult<(i32, i32)> {
+        let ends = self.with(EngineStation::open)??;
+        let descriptors = (ends.socket.as_raw_fd(), ends.stderr.as_raw_fd());
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+        Ok(descriptors)
+    }
+
+    /// The process has been started.
+    fn started(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
+        drop(self.ends.lock().unwrap_or_else(PoisonError::into_inner).take());
+        py.detach(|| self.with(|station| station.started(pid)))??;
+        Ok(())
+    }
+
+    /// Watches over the process until there is something to be done about it: ("line", str), ("note", bytes),
+    /// ("failure", exception), or None when it has ended.
+    fn watch(&self, py: Python<'_>) -> PyResult<Option<(&'static str, Py<PyAny>)>> {
+        Ok(match py.detach(|| self.with(EngineStation::watch))?? {
+            Watched::Line(line) => Some(("line", line.into_pyobject(py)?.into_any().unbind())),
+            Watched::Note(note) => Some(("note", PyBytes::new(py, &note).into_any().unbind())),
+            Watched::LaterFailure(cause) => Some(("failure", exception_of(py, &cause))),
+            Watched::Exited => None,
+        })
+    }
+
+    /// The process has ended with this exit code, a negative one for a signal: after how many seconds another is to be
+    /// started, and what happened; None if the stage has ended.
+    fn ended(&self, py: Python<'_>, code: i32) -> PyResult<Option<(f64, String)>> {
+        let exit = if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) };
+        match py.detach(|| self.with(|station| station.ended(exit)))? {
+            Then::Restart { pause, why } => Ok(Some((pause.as_secs_f64(), why))),
+            Then::Over => {
+                drop(self.lock().take());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits out the pause before a restart; false when there is no need for one any longer.
+    fn rest(&self, py: Python<'_>, pause: f64) -> PyResult<bool> {
+        let pause = Duration::try_from_secs_f64(pause).unwrap_or_default();
+        Ok(py.detach(|| self.with(|station| station.rest(pause)))??)
+    }
+
+    /// Another process could not be started, or not be watched: the pipeline stops.
+    fn cannot_start(&self, py: Python<'_>, why: String) {
+        drop(self.ends.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let station = self.lock().take();
+        py.detach(|| {
+            if let Some(mut station) = station {
+                station.cannot_start(io::Error::other(why));
+            }
+        });
+    }
+}
