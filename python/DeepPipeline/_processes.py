@@ -25,7 +25,7 @@ START_METHODS: tuple[StartMethod, ...] = ("spawn", "forkserver", "fork")
 
 
 class Watch:
-    """A stage in a process: its first process is started by `start`, and everything after that by `run`, on a thread."""
+    """A stage in a process: `start` starts the first one, and `run`, on a thread, sees to everything after that."""
 
     def __init__(self, station: _engine.Station, stage: Stage, start_method: StartMethod) -> None:
         self.name = station.name
@@ -75,14 +75,13 @@ class Watch:
 
     def _listen(self) -> None:
         while (news := self._station.watch()) is not None:
-            kind, what = news
-            if kind == "line":
-                print(f"[{self.name}] {what}", file=sys.stderr, flush=True)
-            elif kind == "note":
-                log_from(self.name, what)
+            if news[0] == "line":
+                print(f"[{self.name}] {news[1]}", file=sys.stderr, flush=True)
+            elif news[0] == "note":
+                log_from(self.name, news[1])
             else:
                 text = "failed too, after the failure that stopped the pipeline"
-                logger.warning("stage %r %s", self.name, text, exc_info=what)
+                logger.warning("stage %r %s", self.name, text, exc_info=news[1])
 
     def _exit_code(self) -> int:
         process, self._process = self._process, None
@@ -101,8 +100,8 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
     for name, stage in stages:
         if type(stage).__module__ == "__main__" and not _main_is_a_file():
             raise StartError(
-                f"stage {name!r}: its class, {type(stage).__qualname__}, is defined in a notebook or at a prompt, where "
-                "another process cannot find it. Put the class into a module, a .py file, and import it from there; or "
+                f"stage {name!r}: its class, {type(stage).__qualname__}, is defined in a notebook or at a prompt, "
+                "where another process cannot find it. Put the class into a module, a .py file, and import it from there; or "
                 'give the pipeline start_method="fork"; or leave multiprocess out'
             )
         try:
@@ -132,7 +131,7 @@ class _NoProcess:
 
 
 def _pickle_as_if_starting(value: object) -> None:
-    contexts.set_spawning_popen(_NoProcess())
+    contexts.set_spawning_popen(_NoProcess())  # type: ignore[arg-type]
     try:
         reduction.ForkingPickler.dumps(value)
     finally:

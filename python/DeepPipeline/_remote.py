@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -132,12 +133,11 @@ def dump_exception(error: BaseException) -> bytes:
 def load_exception(detail: bytes, text: str) -> BaseException:
     """What a worker dumped; where the exception cannot be made again, a `RemoteError` with its text."""
     pickled, trace = pickle.loads(detail) if detail else (b"", "")
-    try:
-        error = pickle.loads(pickled)
-    except Exception:
-        error = None
-    if not isinstance(error, BaseException):
-        error = RemoteError(text)
+    error: BaseException = RemoteError(text)
+    with contextlib.suppress(Exception):
+        loaded = pickle.loads(pickled)
+        if isinstance(loaded, BaseException):
+            error = loaded
     if trace:
         error.__cause__ = RemoteTraceback(trace)
     return error
@@ -148,5 +148,5 @@ def check_not_in_a_worker_that_starts() -> None:
     if getattr(current_process(), "_inheriting", False):
         raise SystemExit(
             "DeepPipeline: a worker process imports the program to find its stages, and ran into its start(). "
-            "Put what the program does under\n\n    if __name__ == \"__main__\":\n\nso that it does not run there."
+            'Put what the program does under\n\n    if __name__ == "__main__":\n\nso that it does not run there.'
         )

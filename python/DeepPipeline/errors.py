@@ -44,7 +44,7 @@ class StageError(PipelineError):
 
 
 class SendError(PipelineError):
-    """A sample cannot be sent to the process of the next stage: it does not pickle, or is larger than `buffer_bytes`."""
+    """A sample cannot be sent to the process of a stage: it does not pickle, or is larger than `buffer_bytes`."""
 
 
 class RemoteError(PipelineError):

@@ -10,10 +10,10 @@ import operator
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, SupportsIndex
+from typing import Any, Self, SupportsIndex, TypeVar
 
 from DeepPipeline import _engine, _exit
 from DeepPipeline._engine import Report
@@ -21,9 +21,11 @@ from DeepPipeline._processes import START_METHODS, StartMethod, Watch, check_sta
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
-from DeepPipeline.stage import OVERFLOWS, Executor, Overflow, Stage, name_of, one_of, options_of
+from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Stage, name_of, one_of, options_of
 
 logger = logging.getLogger("DeepPipeline")
+
+T = TypeVar("T")
 
 GRACE = 0.5
 """Seconds that workers get, after a time-out or an abort, to end and to run their `teardown`."""
@@ -41,14 +43,14 @@ class Pipeline:
     - `stages`: the stages in order. The last one is the end stage, unless `end_stage` is given apart.
     - `buffer_size`: how many samples wait in front of a stage at most: one number for all, or a list with one per
       stage, the end stage included.
-    - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says otherwise
-      for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
+    - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
+      otherwise for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
     - `source`: an iterable that samples come from, on a worker of its own, instead of `put`.
     - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams,
       "drop_newest", or "block" where nothing may be lost.
     - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another.
-    - `start_method`: how processes are started, as in `multiprocessing`: "spawn", "forkserver" or "fork". Processes that
-      were forked are not restarted.
+    - `start_method`: how processes are started, as in `multiprocessing`: "spawn", "forkserver" or "fork". Processes
+      that were forked are not restarted.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Pipeline:
         self._aborted = False
         self._told = False
         """Whether a failure has been raised to the caller."""
-        self._build()
+        self._described(_engine.Engine.check)
 
     def start(self, timeout: float | None = None, wait: bool = True) -> Self:
         """Starts every worker, and returns the pipeline when every `setup` has succeeded.
@@ -213,19 +215,23 @@ class Pipeline:
         return self._engine
 
     def _build(self) -> _engine.Engine:
-        """The engine for what is described; it refuses what cannot work."""
+        """The engine for what is described."""
+        try:
+            return self._described(_engine.Engine)
+        except OSError as error:
+            raise StartError(str(error)) from None
+
+    def _described(self, make: Callable[[list[Options], list[int], int, Overflow, bool], T]) -> T:
+        """Hands the description to the engine, which refuses what cannot work."""
         _check_native_neighbours([*([] if self._source is None else [self._source]), *self._stages])
         described = [
             replace(options_of(stage), name=name_of(stage), executor=executor)
             for stage, executor in zip(self._stages, self._executors, strict=True)
         ]
-        sizes = self._buffer_size
         try:
-            return _engine.Engine(described, sizes, self._buffer_bytes, self._overflow, self._source is not None)
+            return make(described, self._buffer_size, self._buffer_bytes, self._overflow, self._source is not None)
         except ValueError as error:
             raise GraphError(str(error)) from None
-        except OSError as error:
-            raise StartError(str(error)) from None
 
     def _check_processes(self) -> None:
         in_process = [
@@ -245,7 +251,7 @@ class Pipeline:
             drivers = engine.drivers([body._native for body in bodies])
         except OSError as error:
             raise StartError(f"cannot start a thread for a native stage: {error}") from error
-        threads = []
+        threads: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = []
         for driver, body in reversed(list(zip(drivers, bodies, strict=True))):
             if isinstance(driver, _engine.Worker):
                 threads.append((driver.name, work, (driver, body, self._source)))
@@ -439,7 +445,9 @@ def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
     if stage._native is None:
         return said or ("process" if multiprocess else "thread")
     if said == "process":
-        raise GraphError(f"{name_of(stage)} is native and runs on a thread, without the GIL: leave out executor='process'")
+        raise GraphError(
+            f"{name_of(stage)} is native and runs on a thread, without the GIL: leave out executor='process'"
+        )
     return "thread"
 
 

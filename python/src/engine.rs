@@ -1,12 +1,15 @@
 //! The handle of one pipeline, for the Python package.
 
 use crate::native::Native;
-use crate::payload::{Next, Payload, Raised, exception_of, raise};
+use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
 use crate::report::{Report, SampleId};
-use crate::slot::Carrier;
-use crate::station::Station;
 use crate::worker::Worker;
-use deeppipeline::engine::{Codec, Graph, Node, Post, Startup, Supervisor, Wait, spawn};
+use deeppipeline::engine::{Graph, Node, Startup, Supervisor, Wait, Worker as EngineWorker, spawn};
+#[cfg(processes)]
+use {
+    crate::{slot::Carrier, station::Station},
+    deeppipeline::engine::{Codec, Post, Station as EngineStation},
+};
 use deeppipeline::{
     BufferSize, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError, StartError,
     WorkerDied,
@@ -38,8 +41,50 @@ struct Description {
 #[derive(IntoPyObject)]
 enum Driver {
     Thread(Worker),
+    #[cfg(processes)]
     Process(Station),
     Engine(Option<()>),
+}
+
+/// Who is to be given a driver.
+enum Seated {
+    Thread(EngineWorker<Payload>),
+    #[cfg(processes)]
+    Process(EngineStation<Payload>),
+}
+
+impl Seated {
+    fn name(&self) -> &str {
+        match self {
+            Seated::Thread(worker) => worker.name(),
+            #[cfg(processes)]
+            Seated::Process(station) => station.name(),
+        }
+    }
+
+    #[cfg(processes)]
+    fn is_in_process(&self) -> bool {
+        !matches!(self, Seated::Thread(_))
+    }
+}
+
+type Assembled = (Arc<Supervisor<Payload>>, Vec<Seated>);
+
+#[cfg(processes)]
+fn assemble(graph: Graph) -> Result<Assembled, StartError> {
+    let codecs = graph.stages.iter().map(|_| Some(Arc::new(Carrier) as Arc<dyn Codec<Payload>>)).collect();
+    let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
+    let seated = posts.into_iter().map(|post| match post {
+        Post::Thread(worker) => Seated::Thread(worker),
+        Post::Process(station) => Seated::Process(station),
+    });
+    Ok((supervisor, seated.collect()))
+}
+
+#[cfg(not(processes))]
+fn assemble(graph: Graph) -> Result<Assembled, StartError> {
+    let (supervisor, workers) = Supervisor::new(graph)?;
+    Ok((supervisor, workers.into_iter().map(Seated::Thread).collect()))
 }
 
 /// What became of a `put`.
@@ -53,7 +98,7 @@ enum Put {
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct Engine {
     supervisor: Arc<Supervisor<Payload>>,
-    posts: Mutex<Vec<Post<Payload>>>,
+    seated: Mutex<Vec<Seated>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
     /// Who takes what is put.
     entrance: OnceLock<Next>,
@@ -69,48 +114,56 @@ impl Engine {
         overflow: &str,
         source: bool,
     ) -> PyResult<Self> {
-        let graph = Graph {
-            source,
-            stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
-            buffer_size: BufferSize::List(buffer_size),
-            buffer_bytes,
-            overflow: policy(overflow)?,
-        };
-        let codecs = graph.stages.iter().map(|_| Some(Arc::new(Carrier) as Arc<dyn Codec<Payload>>)).collect();
-        let (supervisor, posts) = Supervisor::with_processes(graph, codecs).map_err(|error| match error {
+        let graph = graph(stages, buffer_size, buffer_bytes, overflow, source)?;
+        let (supervisor, seated) = assemble(graph).map_err(|error| match error {
             StartError::Graph(error) => value_error(error),
             other => PyOSError::new_err(other.to_string()),
         })?;
         Ok(Engine {
             supervisor,
-            posts: Mutex::new(posts),
+            seated: Mutex::new(seated),
             native_threads: Mutex::default(),
             entrance: OnceLock::new(),
         })
     }
 
+    /// Refuses what cannot work, before anything is made for it.
+    #[staticmethod]
+    fn check(
+        stages: Vec<Description>,
+        buffer_size: Vec<usize>,
+        buffer_bytes: usize,
+        overflow: &str,
+        source: bool,
+    ) -> PyResult<()> {
+        graph(stages, buffer_size, buffer_bytes, overflow, source)?.check().map_err(value_error)
+    }
+
     /// Starts the workers of native stages on threads of their own, and hands out the others, once: one entry per stage
     /// in order, and the source's last.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
-        let posts: Vec<_> = self.posts.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
-        let stages = posts.len() - usize::from(self.supervisor.has_source());
-        let in_process: Vec<bool> = posts.iter().map(|post| matches!(post, Post::Process(_))).collect();
-        let names: Vec<String> = posts.iter().map(|post| post_name(post).to_owned()).collect();
+        let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let stages = seated.len() - usize::from(self.supervisor.has_source());
+        let names: Vec<String> = seated.iter().map(|seat| seat.name().to_owned()).collect();
+        #[cfg(processes)]
+        let in_process: Vec<bool> = seated.iter().map(Seated::is_in_process).collect();
         // What a stage in a process gives crosses to the next, wherever that is.
         let next_after = |index: Option<usize>| match index.map_or(0, |index| index + 1) {
             next if next >= stages => Next::Nobody,
             next if natives.get(next).is_some_and(Option::is_some) => Next::Native(names[next].clone()),
+            #[cfg(processes)]
             next if in_process[next] => Next::Elsewhere(names[next].clone()),
             _ => Next::Here,
         };
         let _ = self.entrance.set(next_after(None));
         let mut drivers = Vec::new();
-        for (index, post) in posts.into_iter().enumerate() {
+        for (index, seat) in seated.into_iter().enumerate() {
             let next = next_after((index < stages).then_some(index));
-            drivers.push(match (post, natives.get(index).and_then(Option::as_ref)) {
-                (Post::Process(station), _) => Driver::Process(Station::new(station)),
-                (Post::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
-                (Post::Thread(worker), Some(native)) => {
+            drivers.push(match (seat, natives.get(index).and_then(Option::as_ref)) {
+                #[cfg(processes)]
+                (Seated::Process(station), _) => Driver::Process(Station::new(station)),
+                (Seated::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
+                (Seated::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
                     if index >= stages {
                         self.supervisor.set_closer(closer);
@@ -140,10 +193,9 @@ impl Engine {
         let py = x.py();
         let birth = Instant::now();
         let x = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here))?;
-        let first = match x {
-            // What goes into another process is copied there, which takes a while.
-            Payload::Packed(_) | Payload::Native(_) => py.detach(|| self.supervisor.put_born(x, birth, Wait::No)),
-            Payload::Object(_) | Payload::Laid(_) => self.supervisor.put_born(x, birth, Wait::No),
+        let first = match is_copied(&x) {
+            true => py.detach(|| self.supervisor.put_born(x, birth, Wait::No)),
+            false => self.supervisor.put_born(x, birth, Wait::No),
         };
         let mut refused = match first {
             Ok(put) => return Ok(Put::Done(put.accepted)),
@@ -284,11 +336,20 @@ fn worker_died(py: Python<'_>, died: &WorkerDied) -> Py<PyAny> {
     error
 }
 
-fn post_name(post: &Post<Payload>) -> &str {
-    match post {
-        Post::Thread(worker) => worker.name(),
-        Post::Process(station) => station.name(),
-    }
+fn graph(
+    stages: Vec<Description>,
+    buffer_size: Vec<usize>,
+    buffer_bytes: usize,
+    overflow: &str,
+    source: bool,
+) -> PyResult<Graph> {
+    Ok(Graph {
+        source,
+        stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
+        buffer_size: BufferSize::List(buffer_size),
+        buffer_bytes,
+        overflow: policy(overflow)?,
+    })
 }
 
 fn node(description: Description) -> PyResult<Node> {

@@ -6,9 +6,12 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyImportError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyMemoryView;
+use pyo3::types::{PyBytes, PyMemoryView};
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
+
+/// Width, height, index, time and pixels.
+type Fields<'py> = (u32, u32, u64, f64, Bound<'py, PyBytes>);
 
 /// One picture: RGB, 8 bits a channel.
 ///
@@ -83,6 +86,21 @@ impl Frame {
     #[getter]
     fn time(&self) -> f64 {
         self.inner.time.as_secs_f64()
+    }
+
+    /// A frame pickles as its numbers and its pixels. (Between stages it crosses to another process as it is.)
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Fields<'py>)> {
+        let rebuild = py.get_type::<Self>().getattr("_of_bytes")?;
+        let frame = &self.inner;
+        Ok((rebuild, (frame.width, frame.height, frame.index, self.time(), PyBytes::new(py, &frame.pixels))))
+    }
+
+    #[staticmethod]
+    fn _of_bytes(width: u32, height: u32, index: u64, time: f64, pixels: Vec<u8>) -> PyResult<Self> {
+        let time = Duration::try_from_secs_f64(time).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        deeppipeline_vision::Frame::new(width, height, index, time, pixels)
+            .map(Frame::from)
+            .ok_or_else(|| PyValueError::new_err("the pixels are not height x width x 3 bytes"))
     }
 
     fn __repr__(&self) -> String {

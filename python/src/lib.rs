@@ -7,7 +7,9 @@ mod native;
 mod payload;
 mod report;
 mod scene;
+#[cfg(processes)]
 mod slot;
+#[cfg(processes)]
 mod station;
 mod worker;
 
@@ -17,8 +19,12 @@ use pyo3::prelude::*;
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<worker::Worker>()?;
-    module.add_class::<station::Station>()?;
-    module.add_class::<slot::SlotView>()?;
+    #[cfg(processes)]
+    {
+        module.add_class::<station::Station>()?;
+        module.add_class::<slot::SlotView>()?;
+        module.add_function(wrap_pyfunction!(station::become_worker, module)?)?;
+    }
     module.add_class::<native::NativeStage>()?;
     module.add_class::<native::NativeCapture>()?;
     module.add_class::<frame::Frame>()?;
@@ -27,6 +33,5 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::Report>()?;
     module.add_class::<report::StageReport>()?;
     module.add_class::<report::SampleId>()?;
-    module.add_function(wrap_pyfunction!(worker::become_worker, module)?)?;
     module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
 }

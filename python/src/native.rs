@@ -67,7 +67,7 @@ where
                     Some(x) => self.0.stage_run(x),
                     None => Err(wrong_type::<S>()),
                 },
-                Payload::Object(_) | Payload::Packed(_) | Payload::Laid(_) => Err(wrong_type::<S>()),
+                _ => Err(wrong_type::<S>()),
             },
             Call::StageRun(Input::List(_)) | Call::SourceNext => Err(wrong_type::<S>()),
         };

@@ -5,11 +5,16 @@
 //! Python side: what is taken by a Python stage becomes an object there, and what is given to a native stage stops being
 //! one before it leaves.
 
+#[cfg(processes)]
 use crate::slot::{Laid, Packed};
 use crate::{frame, scene};
-use deeppipeline::{BoxError, RemoteError};
+#[cfg(processes)]
+use deeppipeline::BoxError;
+use deeppipeline::RemoteError;
 use deeppipeline_vision::{Frame, Scene};
-use pyo3::exceptions::{PyException, PyTypeError};
+#[cfg(processes)]
+use pyo3::exceptions::PyException;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::fmt;
@@ -19,8 +24,10 @@ pub(crate) enum Payload {
     Object(Py<PyAny>),
     Native(Value),
     /// On its way into another process.
+    #[cfg(processes)]
     Packed(Packed),
     /// As it came from another process.
+    #[cfg(processes)]
     Laid(Laid),
 }
 
@@ -31,7 +38,8 @@ pub(crate) enum Next {
     Here,
     /// A native stage of that name.
     Native(String),
-    /// A Python stage of that name, in another process.
+    /// A stage of that name, on the other side of a border between processes.
+    #[cfg(processes)]
     Elsewhere(String),
     /// Nobody: what an end stage gives is ignored.
     Nobody,
@@ -57,7 +65,9 @@ impl Payload {
                 Ok(scene::Scene::wrap(py, scene)?.into_pyobject(py)?.into_any().unbind())
             }
             Payload::Native(Value::Nothing) => Ok(py.None()),
+            #[cfg(processes)]
             Payload::Packed(packed) => Ok(packed.into_object()),
+            #[cfg(processes)]
             Payload::Laid(laid) => laid.into_object(py),
         }
     }
@@ -69,7 +79,9 @@ impl Payload {
     pub(crate) fn from_object(object: &Bound<'_, PyAny>, next: &Next) -> PyResult<Self> {
         let stage = match next {
             Next::Here | Next::Nobody => return Ok(Payload::Object(object.clone().unbind())),
-            Next::Native(stage) | Next::Elsewhere(stage) => stage,
+            Next::Native(stage) => stage,
+            #[cfg(processes)]
+            Next::Elsewhere(stage) => stage,
         };
         if let Ok(frame) = object.cast::<frame::Frame>() {
             return Ok(Payload::Native(Value::Frame(frame.get().inner.clone())));
@@ -77,6 +89,7 @@ impl Payload {
         if let Ok(scene) = object.cast::<scene::Scene>() {
             return Ok(Payload::Native(Value::Scene(scene.borrow().unwrap(object.py())?)));
         }
+        #[cfg(processes)]
         if let Next::Elsewhere(_) = next {
             return match Packed::new(object) {
                 Ok(packed) => Ok(Payload::Packed(packed)),
@@ -90,7 +103,20 @@ impl Payload {
     }
 }
 
+/// Whether it takes a while to hand the value on, since it is copied then.
+pub(crate) fn is_copied(value: &Payload) -> bool {
+    match value {
+        Payload::Object(_) => false,
+        Payload::Native(_) => true,
+        #[cfg(processes)]
+        Payload::Packed(_) => true,
+        #[cfg(processes)]
+        Payload::Laid(_) => false,
+    }
+}
+
 /// The package's `SendError`, with what went wrong as its cause.
+#[cfg(processes)]
 fn send_error(py: Python<'_>, stage: &str, cause: PyErr) -> PyErr {
     // Only an `Exception` says something about the sample.
     if !cause.is_instance_of::<PyException>(py) {
@@ -140,6 +166,7 @@ impl fmt::Display for Raised {
 impl std::error::Error for Raised {}
 
 /// The exception as bytes, for the pipeline's process; none where it does not pickle.
+#[cfg(processes)]
 pub(crate) fn detail(cause: &BoxError) -> Vec<u8> {
     let Some(raised) = cause.downcast_ref::<Raised>() else { return Vec::new() };
     // Only a thread of Python has raised it, and this is the same thread.

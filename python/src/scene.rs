@@ -24,6 +24,10 @@ impl Scene {
         Scene { frame, people }
     }
 
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyAny>, (Py<Frame>, Py<PyList>)) {
+        (py.get_type::<Self>().into_any(), (self.frame.clone_ref(py), self.people.clone_ref(py)))
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("<Scene of frame {}: {} people>", self.frame.get().inner.index, self.people.bind(py).len()))
     }
@@ -50,6 +54,10 @@ impl Scene {
         Ok(scene)
     }
 }
+
+/// Bounds, score, track, behaviour and pose.
+type Fields =
+    ((f32, f32, f32, f32), f32, Option<u64>, Option<(String, f32)>, Option<Vec<(f32, f32, f32)>>);
 
 /// One person in a picture.
 #[pyclass(module = "DeepPipeline.vision")]
@@ -83,6 +91,11 @@ impl Person {
         pose: Option<Vec<(f32, f32, f32)>>,
     ) -> Self {
         Person { bounds, score, track, behaviour, pose }
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyAny>, Fields) {
+        let fields = (self.bounds, self.score, self.track, self.behaviour.clone(), self.pose.clone());
+        (py.get_type::<Self>().into_any(), fields)
     }
 
     fn __repr__(&self) -> String {

@@ -5,7 +5,8 @@
 
 use crate::payload::{Payload, Value};
 use deeppipeline::engine::Codec;
-use deeppipeline::{BoxError, SharedBytes};
+use deeppipeline::{BoxError, SharedBytes, Transfer};
+use deeppipeline_vision as vision;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
@@ -229,8 +230,8 @@ impl Codec<Payload> for Carrier {
     fn size(&self, value: &Payload) -> Result<usize, BoxError> {
         match value {
             Payload::Packed(packed) => Ok(packed.size),
-            Payload::Native(Value::Frame(frame)) => { let _ = frame; Err(not_packed()) },
-            Payload::Native(Value::Scene(scene)) => { let _ = scene; Err(not_packed()) },
+            Payload::Native(Value::Frame(frame)) => Ok(WORD + frame.size()?),
+            Payload::Native(Value::Scene(scene)) => Ok(WORD + scene.size()?),
             Payload::Native(Value::Nothing) | Payload::Object(_) | Payload::Laid(_) => Err(not_packed()),
         }
     }
@@ -241,11 +242,11 @@ impl Codec<Payload> for Carrier {
             Payload::Packed(packed) => packed.write(room),
             Payload::Native(Value::Frame(frame)) => {
                 *first = FRAME.to_le_bytes();
-                { let _ = (frame, rest); Err(not_packed()) }
+                frame.write(rest)
             }
             Payload::Native(Value::Scene(scene)) => {
                 *first = SCENE.to_le_bytes();
-                { let _ = (scene, rest); Err(not_packed()) }
+                scene.write(rest)
             }
             Payload::Native(Value::Nothing) | Payload::Object(_) | Payload::Laid(_) => Err(not_packed()),
         }
@@ -254,6 +255,8 @@ impl Codec<Payload> for Carrier {
     fn read(&self, bytes: SharedBytes) -> Result<Payload, BoxError> {
         let kind = bytes.first_chunk().map(|word| u64::from_le_bytes(*word));
         match kind {
+            Some(FRAME) => Ok(Payload::Native(Value::Frame(vision::Frame::read(bytes.skip(WORD))?))),
+            Some(SCENE) => Ok(Payload::Native(Value::Scene(vision::Scene::read(bytes.skip(WORD))?))),
             _ => Ok(Payload::Laid(Laid::new(bytes).ok_or("the slot holds no sample")?)),
         }
     }

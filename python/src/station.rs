@@ -1,15 +1,24 @@
 //! A stage in a process, for the Python thread that starts the process and watches over it.
 
 use crate::payload::{Payload, exception_of};
+use crate::worker::Worker;
 use deeppipeline::Exit;
-use deeppipeline::engine::{ChildEnds, Station as EngineStation, Then, Watched};
+use deeppipeline::engine::{Apprentice, ChildEnds, Station as EngineStation, Then, Watched};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Becomes the worker of a stage, in a process that was started for it: `socket` is its end of the socket, which it keeps.
+#[pyfunction]
+pub(crate) fn become_worker(py: Python<'_>, socket: i32) -> PyResult<Worker> {
+    // SAFETY: the descriptor was made for this process and given to it to keep; the package calls this once with it.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    Ok(py.detach(|| Worker::of_apprentice(Apprentice::listen(socket)?))?)
+}
 
 /// A stage in a process.
 #[pyclass(frozen, module = "DeepPipeline._engine")]

@@ -1,14 +1,19 @@
 //! A worker's two calls, for a Python loop: `next`, then one of `done`, `fail` and `exhausted`.
 
-use crate::payload::{Next, Payload, Raised, detail, raise};
-use crate::slot::Carrier;
-use deeppipeline::engine::{Apprentice, Call, Ending, Input, Notes, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
+use crate::payload::{Next, Payload, Raised, is_copied, raise};
+use deeppipeline::engine::{Call, Ending, Input, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
+#[cfg(processes)]
+use {
+    crate::payload::detail,
+    crate::slot::Carrier,
+    deeppipeline::engine::{Apprentice, Notes},
+    std::sync::Arc,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple};
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -23,17 +28,34 @@ pub(crate) struct Worker {
     /// What the call at hand is about.
     input: Mutex<Option<Input<Payload>>>,
     /// In a worker process, the way to the pipeline's.
+    #[cfg(processes)]
     notes: Option<Notes>,
 }
 
 impl Worker {
     pub(crate) fn new(inner: EngineWorker<Payload>, next: Next) -> Self {
         let name = inner.name().to_owned();
-        Worker { inner: Mutex::new(Some(inner)), name, next, input: Mutex::default(), notes: None }
+        Worker {
+            inner: Mutex::new(Some(inner)),
+            name,
+            next,
+            input: Mutex::default(),
+            #[cfg(processes)]
+            notes: None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<EngineWorker<Payload>>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker of a process that was started for it.
+    #[cfg(processes)]
+    pub(crate) fn of_apprentice(apprentice: Apprentice) -> std::io::Result<Self> {
+        let carrier = Arc::new(Carrier);
+        let (inner, notes) = apprentice.begin(Arc::clone(&carrier) as _, carrier, detail)?;
+        let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere("next".to_owned()) };
+        Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
     }
 
     fn settle(&self, ending: Ending) -> Untold {
@@ -47,9 +69,9 @@ impl Worker {
         let mut guard = self.lock();
         let Some(worker) = guard.as_mut() else { return Ok(()) };
         // What goes into another process is copied there, which takes a while.
-        let given = match value {
-            Payload::Packed(_) | Payload::Native(_) => py.detach(|| worker.give(value, part, Wait::Forever)),
-            Payload::Object(_) | Payload::Laid(_) => match worker.give(value, part, Wait::No) {
+        let given = match is_copied(&value) {
+            true => py.detach(|| worker.give(value, part, Wait::Forever)),
+            false => match worker.give(value, part, Wait::No) {
                 Err(Ungiven::Full(value)) => py.detach(|| worker.give(value, part, Wait::Forever)),
                 given => given,
             },
@@ -112,6 +134,7 @@ impl Worker {
     }
 
     /// In a worker process, sends something to the pipeline's process: a log record.
+    #[cfg(processes)]
     fn send_note(&self, py: Python<'_>, note: Vec<u8>) {
         if let Some(notes) = &self.notes {
             py.detach(|| notes.send(note));
@@ -166,19 +189,6 @@ impl Worker {
             Untold::OverTimeout => None,
         }
     }
-}
-
-/// Becomes the worker of a stage, in a process that was started for it: `socket` is its end of the socket, which it keeps.
-#[pyfunction]
-pub(crate) fn become_worker(py: Python<'_>, socket: i32) -> PyResult<Worker> {
-    // SAFETY: the descriptor was made for this process and given to it to keep; the package calls this once with it.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let (inner, notes) = py.detach(|| {
-        let apprentice = Apprentice::listen(socket)?;
-        apprentice.begin(Arc::new(Carrier), Arc::new(Carrier), detail)
-    })?;
-    let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere("the next one".to_owned()) };
-    Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
 }
 
 /// The package's own SKIP, known by identity.

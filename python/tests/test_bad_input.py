@@ -182,11 +182,6 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         'stage "Pass" takes latest, which implies overflow "drop_oldest", but its overflow is set to "block"',
     ),
     (
-        "processes",
-        lambda: Pipeline([Pass()], multiprocess=True),
-        "multiprocess=True is not available yet: leave it out, and every stage gets a thread",
-    ),
-    (
         "a source that cannot be iterated over",
         lambda: Pipeline([Pass()], source=5),  # type: ignore[arg-type]
         "source is 5 (int), but must be iterable: a list, a generator, an object with __iter__",

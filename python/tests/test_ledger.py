@@ -10,7 +10,7 @@ from DeepPipeline import SKIP, Many, Pipeline, Report, Stage, StageReport
 
 STAGE_FIELDS = (
     "name intake overflow buffer_size entered taken dropped_oldest dropped_newest superseded dropped discarded waiting "
-    "last_dropped used absorbed skipped failed in_hand gave busy p50 p99"
+    "last_dropped used absorbed skipped failed lost restarts in_hand gave busy p50 p99"
 )
 
 
@@ -18,7 +18,10 @@ def balanced(report: Report) -> bool:
     for buffer in report.stages:
         assert buffer.dropped == buffer.dropped_oldest + buffer.dropped_newest + buffer.superseded
         assert buffer.entered == buffer.taken + buffer.dropped + buffer.discarded + buffer.waiting
-        assert buffer.taken == buffer.used + buffer.absorbed + buffer.skipped + buffer.failed + buffer.in_hand
+        assert (
+            buffer.taken
+            == buffer.used + buffer.absorbed + buffer.skipped + buffer.failed + buffer.lost + buffer.in_hand
+        )
     for before, after in zip(report.stages, report.stages[1:], strict=False):
         assert before.gave == after.entered
     return report.balances()
