@@ -32,6 +32,11 @@ class Watch(Stage):
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
         return scene
 
+    def teardown(self) -> None:
+        # Here, since in a process of its own the stage's attributes stay in that process.
+        for behaviour, frames in self.seen.most_common():
+            print(f"{behaviour}: {frames}", flush=True)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -39,13 +44,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder of the results (default: out)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models (default: models)")
     parser.add_argument("--limit", type=int, help="stop after that many frames")
+    parser.add_argument("--multiprocess", action="store_true", help="run the Python stage in a process of its own")
     arguments = parser.parse_args()
 
     capture = Capture(arguments.input, limit=arguments.limit)
     arguments.output.mkdir(parents=True, exist_ok=True)
     # Named whole only when the whole run has succeeded.
     video, lines = (arguments.output / f"{Path(arguments.input).stem}.partial.{kind}" for kind in ("mp4", "jsonl"))
-    watch = Watch()
     pipeline = Pipeline(
         source=capture,
         stages=[
@@ -53,12 +58,13 @@ def main() -> None:
             Track(),
             EstimatePose(arguments.models / "movenet_lightning_192.onnx"),
             ClassifyBehaviour(arguments.models / "pose_classifier_body18.onnx"),
-            watch,
+            Watch(),
             Record(lines),
             Draw(),
         ],
         end_stage=WriteVideo(video, capture.frame_rate),
         overflow="drop_oldest" if capture.is_live else "block",
+        multiprocess=arguments.multiprocess,
     )
     try:
         report = pipeline.run()
@@ -69,8 +75,6 @@ def main() -> None:
     for path in (video, lines):
         path.rename(path.with_name(path.name.replace(".partial.", ".behaviour.")))
     print(report)
-    for behaviour, frames in watch.seen.most_common():
-        print(f"{behaviour}: {frames}")
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ class Append(Stage):
 
 class End(Stage):
     def stage_run(self, x: list[str]) -> None:
-        print(json.dumps(x))
+        print(json.dumps(x), flush=True)
 
 
-P = Pipeline(stages=[Append("stage one"), Append("stage two"), Append("stage three"), End()], buffer_size=2)
-P.start()
-for i in range(1, 11):
-    P.put([f"Pipeline: {i}"])
-    time.sleep(0.3)
-print(P.setstop(), file=sys.stderr)
+if __name__ == "__main__":
+    stages = [Append("stage one"), Append("stage two"), Append("stage three"), End()]
+    P = Pipeline(stages=stages, buffer_size=2, multiprocess=True)
+    P.start()
+    for i in range(1, 11):
+        P.put([f"Pipeline: {i}"])
+        time.sleep(0.3)
+    print(P.setstop(), file=sys.stderr)

@@ -247,10 +247,7 @@ class Pipeline:
         bodies: list[Stage | SourceStage] = [*self._stages]
         if self._source is not None:
             bodies.append(self._source)
-        try:
-            drivers = engine.drivers([body._native for body in bodies])
-        except OSError as error:
-            raise StartError(f"cannot start a thread for a native stage: {error}") from error
+        drivers = engine.drivers([body._native for body in bodies])
         threads: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = []
         for driver, body in reversed(list(zip(drivers, bodies, strict=True))):
             if isinstance(driver, _engine.Worker):
@@ -264,6 +261,10 @@ class Pipeline:
                     raise StartError(f"cannot start a process for stage {driver.name!r}: {error}") from error
                 threads.append((driver.name, watch.run, ()))
         # Only now, since a process that is forked beside threads may hang.
+        try:
+            engine.start_native()
+        except OSError as error:
+            raise StartError(f"cannot start a thread for a native stage: {error}") from error
         for name, run, arguments in threads:
             thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
             try:

@@ -1,6 +1,6 @@
 //! The handle of one pipeline, for the Python package.
 
-use crate::native::Native;
+use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
 use crate::report::{Report, SampleId};
 use crate::worker::Worker;
@@ -99,6 +99,8 @@ enum Put {
 pub(crate) struct Engine {
     supervisor: Arc<Supervisor<Payload>>,
     seated: Mutex<Vec<Seated>>,
+    /// Native stages that have no thread yet.
+    natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
     /// Who takes what is put.
     entrance: OnceLock<Next>,
@@ -122,6 +124,7 @@ impl Engine {
         Ok(Engine {
             supervisor,
             seated: Mutex::new(seated),
+            natives: Mutex::default(),
             native_threads: Mutex::default(),
             entrance: OnceLock::new(),
         })
@@ -139,8 +142,8 @@ impl Engine {
         graph(stages, buffer_size, buffer_bytes, overflow, source)?.check().map_err(value_error)
     }
 
-    /// Starts the workers of native stages on threads of their own, and hands out the others, once: one entry per stage
-    /// in order, and the source's last.
+    /// Hands out who drives what, once: one entry per stage in order, and the source's last. Native stages are kept for
+    /// `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
         let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let stages = seated.len() - usize::from(self.supervisor.has_source());
@@ -168,13 +171,22 @@ impl Engine {
                     if index >= stages {
                         self.supervisor.set_closer(closer);
                     }
-                    let thread = spawn(worker, Box::new(move || body))?;
-                    self.native_threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+                    self.natives.lock().unwrap_or_else(PoisonError::into_inner).push((worker, body));
                     Driver::Engine(None)
                 }
             });
         }
         Ok(drivers)
+    }
+
+    /// Starts the workers of native stages, on threads of the engine.
+    fn start_native(&self) -> PyResult<()> {
+        let natives: Vec<_> = self.natives.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        for (worker, body) in natives {
+            let thread = spawn(worker, Box::new(move || body))?;
+            self.native_threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(())
     }
 
     /// Waits for native threads that have nothing more to do.

@@ -47,7 +47,7 @@ impl Carried for () {
     }
 }
 
-type AnyBody = Box<dyn Body<Payload> + Send>;
+pub(crate) type AnyBody = Box<dyn Body<Payload> + Send>;
 
 /// A native stage on its worker.
 struct StageBody<S>(S);

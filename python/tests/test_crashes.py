@@ -191,7 +191,7 @@ def test_a_pipeline_that_is_forgotten_leaves_no_process() -> None:
 
 
 PROGRAM = """
-import multiprocessing, os, signal, sys, time
+import logging, multiprocessing, os, signal, sys, time
 from DeepPipeline import *
 
 def say(*words):
@@ -268,6 +268,39 @@ def test_ctrl_c_drains_once_and_workers_print_no_tracebacks(tmp_path: Path) -> N
     os.killpg(process.pid, signal.SIGINT)
     result = finish(process)
     assert "outcome finished True 0" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_a_second_ctrl_c_aborts(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        class Stuck(Stage):
+            def stage_run(self, x):
+                say("stuck")
+                signal.pause()
+
+        class Told(logging.Handler):
+            def emit(self, record):
+                say("told", record.getMessage())
+
+        if __name__ == "__main__":
+            logging.getLogger("DeepPipeline").addHandler(Told())
+            try:
+                with Pipeline([Stuck(), Show()], multiprocess=True, overflow="block") as p:
+                    p.put(1)
+                    signal.pause()
+            except KeyboardInterrupt:
+                report = p.report()
+                say("outcome", report.outcome, report.balances(), report.stages[0].lost)
+        """,
+    )
+    lines_until(process, "stuck")
+    os.killpg(process.pid, signal.SIGINT)
+    lines_until(process, "told interrupted: draining")
+    os.killpg(process.pid, signal.SIGINT)
+    result = finish(process)
+    assert "outcome aborted True 1" in result.stdout
     assert "Traceback" not in result.stderr
 
 

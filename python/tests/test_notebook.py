@@ -73,6 +73,28 @@ go_on.clear()
 stuck.put(1)
 entered.wait()
 """,
+    """
+from DeepPipeline import StartError
+try:
+    Pipeline([Double(), Keep()], multiprocess=True).start()
+except StartError as error:
+    print(error)
+""",
+    """
+import importlib, pathlib, sys
+pathlib.Path("mine.py").write_text("from DeepPipeline import Stage\\n"
+    "class Square(Stage):\\n    def stage_run(self, x): return x * x\\n")
+sys.path.insert(0, "")
+import mine
+keep = Keep().options(executor="thread")
+Pipeline([mine.Square(), keep], multiprocess=True, overflow="block").run([1, 2, 3])
+keep.got
+""",
+    """
+keep = Keep().options(executor="thread")
+Pipeline([Double(), keep], multiprocess=True, start_method="fork", overflow="block").run([1, 2, 3])
+keep.got
+""",
 ]
 
 
@@ -89,3 +111,6 @@ def test_cells_run_and_the_kernel_shuts_down(tmp_path: Path) -> None:
     assert "ValueError: mine" in outputs[3]
     assert "interrupted" in outputs[4]
     assert "'finished'" in outputs[4]
+    assert "Double, is defined in a notebook" in outputs[6]
+    assert "Put the class into a module" in outputs[6]
+    assert outputs[7:] == ["[1, 4, 9]", "[2, 4, 6]"]

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -63,16 +64,31 @@ VARIANTS = {
     ),
     "without setstop": PROGRAM.format(preparation="", arguments=USUAL, last_line=""),
 }
+GUARD = 'if __name__ == "__main__":\n'
+PROCESSES = {
+    "processes": "stages=[one, two, three, end], buffer_size=2, multiprocess=True",
+    "processes, a size per stage": "stages=[one, two, three, end], buffer_size=[2, 2, 2, 2], multiprocess=True",
+}
+
+
+def guarded(program: str) -> str:
+    """As its authors publish it: what it does is under `if __name__ == "__main__":`."""
+    classes, marker, rest = program.partition("one, two, three, end = ")
+    return classes + GUARD + textwrap.indent(marker + rest, "    ")
 
 
 @pytest.fixture(scope="module")
-def programs() -> Iterator[dict[str, subprocess.Popen[str]]]:
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """All of them at once: they do little but sleep."""
     pipe = subprocess.PIPE
     running = {
         name: subprocess.Popen([sys.executable, "-P", "-c", code], stdout=pipe, stderr=pipe, text=True)
         for name, code in VARIANTS.items()
     }
+    for name, arguments in PROCESSES.items():
+        path = tmp_path_factory.mktemp("seed") / "program.py"
+        path.write_text(guarded(PROGRAM.format(preparation="", arguments=arguments, last_line=REPORT)))
+        running[name] = subprocess.Popen([sys.executable, "-P", path], stdout=pipe, stderr=pipe, text=True)
     yield running
     for process in running.values():
         process.kill()
@@ -85,7 +101,7 @@ def lines_of(process: subprocess.Popen[str]) -> list[str]:
     return result.stdout.splitlines()
 
 
-@pytest.mark.parametrize("name", ["as published", "end_stage apart", "a size per stage", "single"])
+@pytest.mark.parametrize("name", ["as published", "end_stage apart", "a size per stage", "single", *PROCESSES])
 def test_nothing_inside_is_cut_off(programs: dict[str, subprocess.Popen[str]], name: str) -> None:
     *printed, report = lines_of(programs[name])
     samples = [ast.literal_eval(line) for line in printed]
