@@ -1,10 +1,9 @@
 """One hop between two processes, in Python and in Rust, against what people use today; restarts; idle stages.
 
-    python benchmarks/processes.py [--rust target/release/deps/process_hop-...] [--peers .../hop.py] [--rounds 3]
+    python benchmarks/processes.py [--rust target/release/deps/process_hop-...] [--rounds 3]
 
 In each round everybody takes a turn, with the same payloads: a 1080p RGB frame (6.2 MB) or 1 KB, 16 samples in flight,
-nothing lost. `queue` is `multiprocessing.Queue`, `manager` the buffer of PyParallelPipe 1.0.2, `oob` hand-made slots of
-shared memory with pickle 5. A ratio above 1 is in our favour.
+nothing lost. The rivals are those of `rivals.py`. A ratio above 1 is in our favour.
 """
 
 import argparse
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from DeepPipeline import Pipeline, Stage
 
 FRAME = 1920 * 1080 * 3
@@ -129,7 +127,7 @@ def number(text: str, pattern: str) -> float:
     return float(found[1])
 
 
-def measure(rust: str | None, peers: str | None, rounds: int) -> dict[str, list[float]]:
+def measure(rust: str | None, peers: str, rounds: int) -> dict[str, list[float]]:
     figures: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
@@ -145,10 +143,9 @@ def measure(rust: str | None, peers: str | None, rounds: int) -> dict[str, list[
         note(name, number(text, r"p50\s+([\d.]+)") if mode == "paced" else number(text, r"([\d.]+) samples/s"))
 
     def rival(kind: str, mode: str, size: int, count: int, period: int) -> None:
-        if peers is not None:
-            text = run(sys.executable, peers, mode, kind, size, count, period)
-            name = f"{kind} {mode} {size}"
-            note(name, number(text, r"p50=\s*([\d.]+)") if mode == "paced" else number(text, r"([\d.]+) msg/s"))
+        text = run(sys.executable, peers, mode, kind, size, count, period)
+        name = f"{kind} {mode} {size}"
+        note(name, number(text, r"p50=\s*([\d.]+)") if mode == "paced" else number(text, r"([\d.]+) msg/s"))
 
     for index in range(rounds):
         print(f"round {index + 1} of {rounds}", flush=True)
@@ -185,7 +182,8 @@ ROWS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rust", help="the built bench process_hop (default: the Rust hops are left out)")
-    parser.add_argument("--peers", help="a script that measures rivals as `hop.py` does (default: they are left out)")
+    rivals = Path(__file__).with_name("rivals.py")
+    parser.add_argument("--peers", default=str(rivals), help="another script that measures rivals as rivals.py does")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     figures = measure(arguments.rust, arguments.peers, arguments.rounds)
@@ -199,11 +197,9 @@ def main() -> None:
             ratio = medians[other] / medians[one] if less_is_better else medians[one] / medians[other]
             print(f"  {title:48} {ratio:8.2f}")
     outages, starts = restart(5)
-    beyond = statistics.median(outages) - statistics.median(starts)
-    print(
-        f"\nSIGKILL to the next sample: {statistics.median(outages):.0f} ms, a start alone {statistics.median(starts):.0f} ms"
-    )
-    print(f"  beyond the worker's own start {beyond:.0f} ms")
+    outage, start = statistics.median(outages), statistics.median(starts)
+    print(f"\nSIGKILL to the next sample: {outage:.0f} ms, a start alone {start:.0f} ms")
+    print(f"  beyond the worker's own start {outage - start:.0f} ms")
     print("CPU of an idle stage in 5 s, ms: " + ", ".join(f"{spent:.3f}" for spent in idle(5)))
     print(json.dumps({"figures": figures, "outages": outages, "starts": starts}))
 

@@ -14,7 +14,7 @@ machine() {
 }
 
 printf '==> building\n'
-cargo bench --locked --quiet -p deeppipeline --no-run
+cargo bench --locked --quiet -p deeppipeline --features processes --no-run
 cargo build --release --locked --quiet -p deeppipeline-cli
 scripts/wheel.sh
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/deeppipeline-*.whl
@@ -23,6 +23,10 @@ printf '==> engine: hops, wake-ups, drops, overlap, idle\n'
 { machine; cargo bench --locked --quiet -p deeppipeline; } 2>&1 | tee "$raw/engine.txt"
 printf '==> a Python hop against queue.Queue\n'
 { machine; .venv/bin/python benchmarks/python_hop.py; } 2>&1 | tee "$raw/python.txt"
+printf '==> hops between processes, in Python and in Rust, against rivals\n'
+.venv/bin/python -m pip install --quiet --disable-pip-version-check PyParallelPipe==1.0.2
+process_hop=$(find target/release/deps -name 'process_hop-*' -executable -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+{ machine; .venv/bin/python benchmarks/processes.py --rust "$process_hop" ${PEERS:+--peers "$PEERS"}; } 2>&1 | tee "$raw/processes.txt"
 printf '==> the demo, three times, each time beside the same stages in series\n'
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -71,12 +72,15 @@ class Watch:
         """The process could not be started or watched: the pipeline stops."""
         if self._process is not None:
             self._process.kill()
+            self._process.join()
         self._station.cannot_start(f"its process could not be started: {type(error).__name__}: {error}")
 
     def _listen(self) -> None:
         while (news := self._station.watch()) is not None:
             if news[0] == "line":
-                print(f"[{self.name}] {news[1]}", file=sys.stderr, flush=True)
+                # Nobody may be there to read it, and that must not end the watch.
+                with contextlib.suppress(Exception):
+                    print(f"[{self.name}] {news[1]}", file=sys.stderr, flush=True)
             elif news[0] == "note":
                 log_from(self.name, news[1])
             else:
@@ -101,8 +105,8 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
         if type(stage).__module__ == "__main__" and not _main_is_a_file():
             raise StartError(
                 f"stage {name!r}: its class, {type(stage).__qualname__}, is defined in a notebook or at a prompt, "
-                "where another process cannot find it. Put the class into a module, a .py file, and import it from there; or "
-                'give the pipeline start_method="fork"; or leave multiprocess out'
+                "where another process cannot find it. Put the class into a module, a .py file, and import it; "
+                'or give the pipeline start_method="fork"; or leave multiprocess out'
             )
         try:
             _pickle_as_if_starting(stage)

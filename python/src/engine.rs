@@ -5,11 +5,6 @@ use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
 use crate::report::{Report, SampleId};
 use crate::worker::Worker;
 use deeppipeline::engine::{Graph, Node, Startup, Supervisor, Wait, Worker as EngineWorker, spawn};
-#[cfg(processes)]
-use {
-    crate::{slot::Carrier, station::Station},
-    deeppipeline::engine::{Codec, Post, Station as EngineStation},
-};
 use deeppipeline::{
     BufferSize, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError, StartError,
     WorkerDied,
@@ -20,6 +15,11 @@ use pyo3::{PyTraverseError, PyVisit};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+#[cfg(processes)]
+use {
+    crate::{slot::Carrier, station::Station},
+    deeppipeline::engine::{Codec, Post, Station as EngineStation},
+};
 
 /// How long a waiting call leaves the interpreter's signals unseen.
 const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);

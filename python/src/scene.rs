@@ -56,8 +56,7 @@ impl Scene {
 }
 
 /// Bounds, score, track, behaviour and pose.
-type Fields =
-    ((f32, f32, f32, f32), f32, Option<u64>, Option<(String, f32)>, Option<Vec<(f32, f32, f32)>>);
+type Fields = ((f32, f32, f32, f32), f32, Option<u64>, Option<(String, f32)>, Option<Vec<(f32, f32, f32)>>);
 
 /// One person in a picture.
 #[pyclass(module = "DeepPipeline.vision")]

@@ -268,6 +268,7 @@ fn not_packed() -> BoxError {
 
 fn payload_module(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let module = MODULE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("DeepPipeline._payload")?.into_any().unbind()))?;
+    let module =
+        MODULE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("DeepPipeline._payload")?.into_any().unbind()))?;
     Ok(module.bind(py))
 }

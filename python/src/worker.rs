@@ -2,13 +2,6 @@
 
 use crate::payload::{Next, Payload, Raised, is_copied, raise};
 use deeppipeline::engine::{Call, Ending, Input, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
-#[cfg(processes)]
-use {
-    crate::payload::detail,
-    crate::slot::Carrier,
-    deeppipeline::engine::{Apprentice, Notes},
-    std::sync::Arc,
-};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -16,6 +9,13 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
+#[cfg(processes)]
+use {
+    crate::payload::detail,
+    crate::slot::Carrier,
+    deeppipeline::engine::{Apprentice, Notes},
+    std::sync::Arc,
+};
 
 /// The engine's side of one worker.
 #[pyclass(frozen, module = "DeepPipeline._engine")]

@@ -2,9 +2,11 @@
 
 use crate::cost::{Cost, ceiling};
 use crate::output::Output;
-use crate::progress::Progress;
+#[cfg(target_os = "linux")]
+use crate::processes;
+use crate::progress::{Counter, Progress};
 use crate::serial;
-use deeppipeline::{BoxError, CtrlC, Options, Overflow, Pipeline, Report};
+use deeppipeline::{BoxError, CtrlC, Options, Overflow, Pipeline, Report, Sourced};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Track, WriteVideo,
     available_runtime,
@@ -53,6 +55,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     format: Option<String>,
 
+    /// Run each stage in a process of its own (Linux). One that dies is started again without what it remembered, the
+    /// tracker's numbers for example; the frame that it had in hand is counted as lost
+    #[arg(long)]
+    multiprocess: bool,
+
     /// Afterwards run the same stages in series, and compare
     #[arg(long)]
     compare_serial: bool,
@@ -88,6 +95,14 @@ fn parse_overflow(name: &str) -> Result<Overflow, String> {
     name.parse::<Overflow>().map_err(|error| error.to_string())
 }
 
+/// The input and the models, found to be in order before anything runs.
+pub(crate) struct Opened {
+    pub(crate) capture: Capture,
+    detect: DetectPeople,
+    pose: EstimatePose,
+    classify: ClassifyBehaviour,
+}
+
 /// The stages, in order, before any of them runs.
 pub(crate) struct Stages {
     pub(crate) capture: Capture,
@@ -101,13 +116,23 @@ pub(crate) struct Stages {
 }
 
 impl Arguments {
-    /// Opens the input, the models and the output: what is wrong with them is found here, before anything runs.
-    pub(crate) fn stages(&self, output: &Output) -> Result<Stages, BoxError> {
-        let runtime = self.runtime.runtime();
-        let model = |name| self.models.join(name);
-        let detect = DetectPeople::load_with(model("nanodet_416.onnx"), runtime)?;
-        let pose = EstimatePose::load_with(model("movenet_lightning_192.onnx"), runtime)?;
-        let classify = ClassifyBehaviour::load_with(model("pose_classifier_body18.onnx"), runtime)?;
+    /// What runs the models.
+    pub(crate) fn runtime(&self) -> Runtime {
+        self.runtime.runtime()
+    }
+
+    /// The models that find people, read poses and name behaviour.
+    pub(crate) fn models(&self) -> [PathBuf; 3] {
+        ["nanodet_416.onnx", "movenet_lightning_192.onnx", "pose_classifier_body18.onnx"]
+            .map(|name| self.models.join(name))
+    }
+
+    /// Opens the input and the models: what is wrong with them is found here, before anything runs.
+    fn open(&self) -> Result<Opened, BoxError> {
+        let [detect, pose, classify] = self.models();
+        let detect = DetectPeople::load_with(detect, self.runtime())?;
+        let pose = EstimatePose::load_with(pose, self.runtime())?;
+        let classify = ClassifyBehaviour::load_with(classify, self.runtime())?;
         let mut capture = Capture::options(&self.input).realtime(self.realtime);
         if let Some(format) = &self.format {
             capture = capture.format(format);
@@ -115,7 +140,14 @@ impl Arguments {
         if let Some(limit) = self.limit {
             capture = capture.limit(limit);
         }
-        let capture = capture.open()?;
+        Ok(Opened { capture: capture.open()?, detect, pose, classify })
+    }
+}
+
+impl Opened {
+    /// Every stage, here in this process. Creates the files of the output.
+    fn stages(self, output: &Output) -> Result<Stages, BoxError> {
+        let Opened { capture, detect, pose, classify } = self;
         let record = Record::create(output.jsonl())?;
         let write = WriteVideo::create(output.video(), capture.frame_rate())?;
         Ok(Stages { detect, track: Track::new(), pose, classify, record, draw: Draw::new(), write, capture })
@@ -125,22 +157,23 @@ impl Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     let output = Output::create(&arguments.output, &arguments.input)?;
-    let stages = arguments.stages(&output)?;
-    let live = stages.capture.is_live();
+    let opened = arguments.open()?;
+    let capture = &opened.capture;
+    let live = capture.is_live();
     let overflow = arguments.overflow.unwrap_or(if live { Overflow::DropOldest } else { Overflow::Block });
     eprintln!(
         "{}: {} x {}, {}; models run by {}; buffers of {}, {overflow}",
         arguments.input,
-        stages.capture.width(),
-        stages.capture.height(),
-        stages.capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
+        capture.width(),
+        capture.height(),
+        capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
         arguments.runtime.in_words()?,
         arguments.buffer_size,
     );
 
-    let progress = Progress::new(if live { None } else { stages.capture.frames() });
+    let progress = Progress::new(if live { None } else { capture.frames() });
     let before = Cost::now();
-    let (result, ctrl_c) = pipelined(stages, overflow, arguments.buffer_size as usize, &progress);
+    let (result, ctrl_c) = pipelined(arguments, opened, overflow, &output, &progress);
     let interrupted = || ctrl_c.as_ref().is_some_and(CtrlC::pressed);
     let cost = Cost::now() - before;
     let frames = progress.finish();
@@ -157,8 +190,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     // Ctrl-C is how a live stream ends; a file it cuts short.
     if interrupted() && !live {
         let kept = output.keep_partial(frames > 0);
-        let kept = kept
-            .map_or("nothing was done yet".to_owned(), |path| format!("what was done is kept as {}", path.display()));
+        let kept =
+            kept.map_or("nothing is kept".to_owned(), |path| format!("what was done is kept as {}", path.display()));
         eprintln!("interrupted after {frames} frames; {kept}");
         return Ok(ExitCode::from(INTERRUPTED));
     }
@@ -174,16 +207,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
 
 /// All stages at work at the same time. Also hands back what tells whether Ctrl-C was pressed.
 fn pipelined(
-    stages: Stages,
+    arguments: &Arguments,
+    opened: Opened,
     overflow: Overflow,
-    buffer_size: usize,
+    output: &Output,
     progress: &Progress,
 ) -> (Result<Report, BoxError>, Option<CtrlC>) {
-    let Stages { capture, detect, track, pose, classify, record, draw, write } = stages;
-    let seen = progress.counter();
-    let pipeline = Pipeline::builder()
-        .buffer_size(buffer_size)
-        .overflow(overflow)
+    let pipeline = match start(arguments, opened, overflow, output, progress.counter()) {
+        Ok(pipeline) => pipeline,
+        Err(error) => return (Err(error), None),
+    };
+    let ctrl_c = pipeline.on_ctrl_c();
+    let result = progress.while_running(|| pipeline.join(), || pipeline.report());
+    (result.map_err(BoxError::from), ctrl_c.ok())
+}
+
+/// Starts every stage, on a thread or in a process.
+fn start(
+    arguments: &Arguments,
+    opened: Opened,
+    overflow: Overflow,
+    output: &Output,
+    seen: Counter,
+) -> Result<Pipeline<Sourced>, BoxError> {
+    let builder = Pipeline::builder().buffer_size(arguments.buffer_size as usize).overflow(overflow);
+    if arguments.multiprocess {
+        #[cfg(target_os = "linux")]
+        return Ok(processes::start(arguments, builder, opened.capture, output, seen)?);
+        #[cfg(not(target_os = "linux"))]
+        return Err("--multiprocess needs Linux: leave it out, and each stage runs on a thread".into());
+    }
+    let Stages { capture, detect, track, pose, classify, record, draw, write } = opened.stages(output)?;
+    let pipeline = builder
         .source(capture)
         .stage(detect)
         .stage(track)
@@ -191,26 +246,20 @@ fn pipelined(
         .stage(classify)
         .stage(record)
         .stage(move |scene: Scene| {
-            seen.count(&scene);
+            seen.count(scene.people.len());
             scene
         })
         .options(Options::new().name("Progress"))
         .stage(draw)
         .end_stage(write)
-        .start();
-    let pipeline = match pipeline {
-        Ok(pipeline) => pipeline,
-        Err(error) => return (Err(error.into()), None),
-    };
-    let ctrl_c = pipeline.on_ctrl_c();
-    let result = progress.while_running(|| pipeline.join(), || pipeline.report());
-    (result.map_err(BoxError::from), ctrl_c.ok())
+        .start()?;
+    Ok(pipeline)
 }
 
 /// The same stages one after the other on one thread, and what the pipeline gained over that.
 fn compare(arguments: &Arguments, pipelined_rate: f64, interrupted: impl Fn() -> bool) -> Result<(), BoxError> {
     let scratch = Output::scratch(&arguments.output, &arguments.input)?;
-    let stages = arguments.stages(&scratch)?;
+    let stages = arguments.open()?.stages(&scratch)?;
     let progress = Progress::new(stages.capture.frames());
     let before = Cost::now();
     let serial = serial::run(stages, &progress, &interrupted)?;

@@ -4,7 +4,7 @@ use nix::sys::resource::{Usage, UsageWho, getrusage};
 use std::ops::Sub;
 use std::time::Duration;
 
-/// CPU time of this process and of the processes it has waited for (FFmpeg's).
+/// CPU time of this process and of the processes it has waited for: FFmpeg's, and those of stages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost(Duration);
 

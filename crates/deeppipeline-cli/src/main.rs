@@ -3,6 +3,8 @@
 mod behaviour;
 mod cost;
 mod output;
+#[cfg(target_os = "linux")]
+mod processes;
 mod progress;
 mod serial;
 
@@ -25,6 +27,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Where this program was started to be one of its own stages, it works here, and never comes back.
+    #[cfg(target_os = "linux")]
+    processes::workers().run();
+
     let result = match Arguments::parse().command {
         Command::Behaviour(arguments) => behaviour::run(&arguments),
     };

@@ -40,7 +40,11 @@ impl Output {
 
     /// The run has succeeded: the files get their names.
     pub(crate) fn keep(&self) -> Result<(PathBuf, PathBuf), BoxError> {
-        self.move_to("behaviour")
+        let [video, jsonl] = self.places("behaviour");
+        for (from, to) in [(self.video(), &video), (self.jsonl(), &jsonl)] {
+            fs::rename(from, to).map_err(|error| cannot_write(to, &error))?;
+        }
+        Ok((video, jsonl))
     }
 
     /// The run has failed: what there is gets a name that says so.
@@ -48,16 +52,15 @@ impl Output {
         if !worth_keeping {
             return None;
         }
-        self.move_to("behaviour.partial").ok().map(|(video, _)| video)
+        let [video, jsonl] = self.places("behaviour.partial");
+        // One of the two is missing where its writer failed.
+        let mut kept = vec![(self.video(), video), (self.jsonl(), jsonl)];
+        kept.retain(|(from, to)| fs::rename(from, to).is_ok());
+        kept.into_iter().next().map(|(_, to)| to)
     }
 
-    fn move_to(&self, name: &str) -> Result<(PathBuf, PathBuf), BoxError> {
-        let place = |ending: &str| self.folder.join(format!("{}.{name}.{ending}", self.stem));
-        let (video, jsonl) = (place("mp4"), place("jsonl"));
-        for (from, to) in [(self.video(), &video), (self.jsonl(), &jsonl)] {
-            fs::rename(from, to).map_err(|error| cannot_write(to, &error))?;
-        }
-        Ok((video, jsonl))
+    fn places(&self, name: &str) -> [PathBuf; 2] {
+        ["mp4", "jsonl"].map(|ending| self.folder.join(format!("{}.{name}.{ending}", self.stem)))
     }
 }
 
@@ -85,6 +88,15 @@ mod tests {
         assert_eq!(stem("/dev/video0"), "video0");
         assert_eq!(stem("rtsp://camera.local/live?channel=1"), "live_channel_1");
         assert_eq!(stem(".."), "input");
+    }
+
+    #[test]
+    fn of_a_run_that_failed_what_there_is_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::create(folder.path(), "park.mp4").unwrap();
+        assert_eq!(output.keep_partial(true), None);
+        fs::write(output.jsonl(), "a line").unwrap();
+        assert_eq!(output.keep_partial(true), Some(folder.path().join("park.behaviour.partial.jsonl")));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The live line: frames, frames a second, people, drops.
 
 use deeppipeline::Report;
-use deeppipeline_vision::Scene;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -28,10 +27,10 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// One more frame went through.
-    pub(crate) fn count(&self, scene: &Scene) {
+    /// One more frame went through, with that many people in it.
+    pub(crate) fn count(&self, people: usize) {
         self.frames.fetch_add(1, Ordering::Relaxed);
-        self.people.store(scene.people.len() as u64, Ordering::Relaxed);
+        self.people.store(people as u64, Ordering::Relaxed);
     }
 }
 

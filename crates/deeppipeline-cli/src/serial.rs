@@ -48,7 +48,7 @@ pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() ->
         let Some(scene) = pose.run(scene)? else { continue };
         let Some(scene) = classify.run(scene)? else { continue };
         let Some(scene) = record.run(scene)? else { continue };
-        seen.count(&scene);
+        seen.count(scene.people.len());
         if shown.elapsed() >= progress.every() {
             shown = Instant::now();
             progress.show(started.elapsed(), 0);

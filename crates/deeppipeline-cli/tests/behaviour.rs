@@ -165,3 +165,204 @@ fn ctrl_c_drains_and_keeps_what_was_done_under_a_name_that_says_so() {
     assert!(rest.iter().any(|line| line.starts_with("interrupted after")), "{rest:?}");
     assert_eq!(files(folder.path()), ["park.behaviour.partial.jsonl", "park.behaviour.partial.mp4"]);
 }
+
+/// With `--multiprocess`.
+#[cfg(target_os = "linux")]
+mod multiprocess {
+    use super::*;
+    use std::io::{BufRead, BufReader, Lines};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, ChildStderr};
+
+    /// A run whose stages are at work.
+    struct Running {
+        command: Child,
+        stderr: Lines<BufReader<ChildStderr>>,
+    }
+
+    impl Running {
+        /// Starts it in a process group of its own, as a shell does, and waits until frames have gone through.
+        fn start(output: &Path, options: &[&str]) -> Self {
+            let mut command = command(&clip(), output);
+            command.arg("--multiprocess").args(options).process_group(0);
+            let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut stderr = BufReader::new(command.stderr.take().unwrap()).lines();
+            let frames = |line: String| line.split_once(" frames, ").and_then(|(count, _)| count.parse().ok());
+            // By then all of them have begun, the ffmpeg that writes among them.
+            let flowing = stderr.by_ref().map_while(Result::ok).filter_map(frames).any(|count: u64| count >= 10);
+            assert!(flowing, "no frames went through");
+            Running { command, stderr }
+        }
+
+        fn pid(&self) -> u32 {
+            self.command.id()
+        }
+
+        /// The processes of its stages.
+        fn stages(&self) -> Vec<u32> {
+            processes_of(self.pid()).into_iter().filter(|pid| parent(*pid) == Some(self.pid())).collect()
+        }
+
+        /// What it printed, what it said from now on, and its exit code.
+        fn end(self) -> (String, Vec<String>, Option<i32>) {
+            let said = self.stderr.map_while(Result::ok).collect();
+            let end = self.command.wait_with_output().unwrap();
+            (String::from_utf8_lossy(&end.stdout).into_owned(), said, end.status.code())
+        }
+    }
+
+    fn send(signal: &str, to: impl std::fmt::Display) {
+        let sent = Command::new("kill").args(["-s", signal, "--", &to.to_string()]).status().unwrap();
+        assert!(sent.success(), "{signal} to {to}");
+    }
+
+    /// The processes that a run has for its stages, and what those have started.
+    fn processes_of(run: u32) -> Vec<u32> {
+        let mark = format!("DEEPPIPELINE_WORKER={run}");
+        let is_marked = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_marked).collect()
+    }
+
+    /// A number out of `/proc/PID/stat`, counted from the state, which is 0; `None` if the process is gone.
+    fn stat(pid: u32, field: usize) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        text.rsplit_once(')')?.1.split_whitespace().nth(field)?.parse().ok()
+    }
+
+    fn parent(pid: u32) -> Option<u32> {
+        stat(pid, 1).and_then(|pid| pid.try_into().ok())
+    }
+
+    /// What is left may still be on its way out, as the ffmpeg of a stage that was killed.
+    fn wait_until_gone(run: u32) {
+        while !processes_of(run).is_empty() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn lines(folder: &Path) -> String {
+        fs::read_to_string(folder.join("park.behaviour.jsonl")).unwrap()
+    }
+
+    #[test]
+    fn it_writes_the_same_lines_and_leaves_no_process() {
+        let (threads, processes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let run = command(&clip(), threads.path()).args(["--limit", "20"]).output().unwrap();
+        assert!(run.status.success());
+        let mut run = command(&clip(), processes.path());
+        run.args(["--limit", "20", "--multiprocess", "--compare-serial"]);
+        let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = run.id();
+        let run = run.wait_with_output().unwrap();
+        assert!(processes_of(pid).is_empty());
+        let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "{stderr}");
+        for wanted in ["DetectPeople", "WriteVideo", "20 frames", "speed-up"] {
+            assert!(stdout.contains(wanted), "{wanted} is missing in {stdout}");
+        }
+        assert_eq!(files(processes.path()), ["park.behaviour.jsonl", "park.behaviour.mp4"]);
+        assert_eq!(lines(processes.path()), lines(threads.path()));
+        assert!(!lines(threads.path()).is_empty());
+    }
+
+    #[test]
+    fn a_model_that_does_not_load_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (models, out) = (folder.path().join("models"), folder.path().join("out"));
+        fs::create_dir(&models).unwrap();
+        for name in ["nanodet_416.onnx", "movenet_lightning_192.onnx", "pose_classifier_body18.onnx"] {
+            fs::copy(project("models").join(name), models.join(name)).unwrap();
+        }
+        let mut run = Command::new(env!("CARGO_BIN_EXE_deeppipeline"));
+        run.args(["behaviour", &clip(), "--multiprocess", "--models"]).arg(&models).arg("--output").arg(&out);
+        let broken = models.join("movenet_lightning_192.onnx");
+        // It begins like one, so that only its stage's process finds out.
+        fs::write(&broken, &fs::read(&broken).unwrap()[..2000]).unwrap();
+        assert_one_clear_line(&run.output().unwrap(), "movenet_lightning_192.onnx is broken");
+        fs::write(&broken, "not a model").unwrap();
+        assert_one_clear_line(&run.output().unwrap(), "movenet_lightning_192.onnx is broken");
+        assert_eq!(files(&out), [""; 0]);
+    }
+
+    #[test]
+    fn a_stage_that_is_killed_is_started_again_and_loses_at_most_what_it_had_in_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        // At its own pace, so that the clip is not over before the first line of progress.
+        let run = Running::start(folder.path(), &["--limit", "90", "--realtime", "--overflow", "block"]);
+        let pid = run.pid();
+        // The detector works the hardest.
+        let cpu_time = |pid: &u32| stat(*pid, 11).unwrap_or(0) + stat(*pid, 12).unwrap_or(0);
+        send("KILL", run.stages().into_iter().max_by_key(cpu_time).unwrap());
+        let (stdout, stderr, code) = run.end();
+        assert_eq!(code, Some(0), "{stdout}{stderr:?}");
+        assert!(stdout.contains("; DetectPeople restarted once"), "{stdout}");
+        let detect = stdout.lines().find(|line| line.starts_with("DetectPeople")).unwrap();
+        let lost: u64 = detect.split_whitespace().nth(8).unwrap().parse().unwrap();
+        assert!(lost <= 1, "{stdout}");
+        assert!(stdout.contains(&format!("\n{} frames, ", 90 - lost)), "{stdout}");
+        assert_eq!(files(folder.path()), ["park.behaviour.jsonl", "park.behaviour.mp4"]);
+        assert!(processes_of(pid).is_empty());
+    }
+
+    #[test]
+    fn a_writer_that_is_killed_ends_the_run_with_a_clear_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Running::start(folder.path(), &[]);
+        let pid = run.pid();
+        // The one that has started an ffmpeg.
+        let starters = processes_of(pid).into_iter().filter_map(parent);
+        let writer = starters.into_iter().find(|starter| *starter != pid).unwrap();
+        send("KILL", writer);
+        let (_, said, code) = run.end();
+        assert_eq!(code, Some(1), "{said:?}");
+        let error = said.last().unwrap();
+        assert!(error.starts_with("error: stage \"WriteVideo\" failed"), "{error}");
+        assert!(error.contains("its worker was killed by SIGKILL"), "{error}");
+        // Whether the lines had their end depends on who was faster; nothing looks as if it were whole.
+        let partial = |name: &String| name == "park.behaviour.partial.jsonl";
+        assert!(files(folder.path()).iter().all(partial), "{:?}", files(folder.path()));
+        wait_until_gone(pid);
+    }
+
+    #[test]
+    fn ctrl_c_in_a_terminal_reaches_every_process_and_still_drains() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Running::start(folder.path(), &[]);
+        let pid = run.pid();
+        send("INT", format!("-{pid}"));
+        let (stdout, said, code) = run.end();
+        assert_eq!(code, Some(130), "{said:?}");
+        assert!(said.iter().any(|line| line.starts_with("interrupted after")), "{said:?}");
+        assert!(!stdout.contains("restarted"), "{stdout}");
+        assert_eq!(files(folder.path()), ["park.behaviour.partial.jsonl", "park.behaviour.partial.mp4"]);
+        assert!(processes_of(pid).is_empty());
+    }
+
+    #[test]
+    fn a_second_ctrl_c_ends_even_a_stage_that_does_not_move() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Running::start(folder.path(), &[]);
+        let pid = run.pid();
+        send("STOP", run.stages()[0]);
+        for _ in 0..2 {
+            send("INT", format!("-{pid}"));
+            // Two at the same time count as one.
+            while is_pending_sigint(pid) {
+                std::thread::yield_now();
+            }
+        }
+        let (_, said, code) = run.end();
+        assert_eq!(code, Some(130), "{said:?}");
+        wait_until_gone(pid);
+    }
+
+    fn is_pending_sigint(pid: u32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+        pending.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 0b10 != 0))
+    }
+}

@@ -1,7 +1,8 @@
 //! One picture of a video.
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use crate::pixels::Pixels;
 
 /// One picture of a video; cloning it shares the pixels.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,20 +16,19 @@ pub struct Frame {
     /// When the picture is to be shown, counted from the start of the video.
     pub time: Duration,
     /// `height` × `width` × 3 bytes: red, green, blue (full range sRGB), row by row, without padding.
-    pub pixels: Arc<Vec<u8>>,
+    pub pixels: Pixels,
 }
 
 impl Frame {
     /// Wraps pixels, `height * width * 3` bytes of RGB; `None` if there are more or fewer.
     pub fn new(width: u32, height: u32, index: u64, time: Duration, pixels: Vec<u8>) -> Option<Self> {
         let expected = bytes_of(width, height)?;
-        (pixels.len() == expected).then(|| Self { width, height, index, time, pixels: Arc::new(pixels) })
+        (pixels.len() == expected).then(|| Self { width, height, index, time, pixels: pixels.into() })
     }
 
     /// The pixels for drawing on: copied first if someone else holds this picture too, in place otherwise.
     pub fn pixels_mut(&mut self) -> &mut [u8] {
-        let pixels: &mut Vec<u8> = Arc::make_mut(&mut self.pixels);
-        pixels
+        self.pixels.make_mut()
     }
 }
 

@@ -41,6 +41,7 @@
 //! |---|---|
 //! | `onnxruntime` (default) | ONNX Runtime where its library is found |
 //! | `pure-rust` (default) | a runtime that cargo builds, used otherwise |
+//! | `processes` | the stages in processes of their own, on Linux: they are `Isolated`, frames and scenes are `Transfer` |
 //!
 //! # When something is wrong
 //!
@@ -56,15 +57,20 @@ mod detect;
 mod draw;
 mod ffmpeg;
 mod frame;
+#[cfg(processes)]
+mod isolated;
 mod locate;
 mod matroska;
 mod model;
 mod nanodet;
 mod part_file;
+mod pixels;
 mod pose;
 mod record;
 mod scene;
 mod track;
+#[cfg(processes)]
+mod transfer;
 mod write_video;
 
 pub use behaviour::ClassifyBehaviour;
@@ -73,8 +79,14 @@ pub use detect::DetectPeople;
 pub use draw::Draw;
 pub use ffmpeg::FfmpegError;
 pub use frame::Frame;
+#[cfg(processes)]
+pub use isolated::{
+    ClassifyBehaviourSettings, DetectPeopleSettings, EstimatePoseSettings, RecordSettings, TrackSettings,
+    WriteVideoSettings, workers,
+};
 pub use model::{Model, ModelError, Runtime, Tensor, Values, available_runtime};
 pub use part_file::OutputError;
+pub use pixels::Pixels;
 pub use pose::EstimatePose;
 pub use record::Record;
 pub use scene::{Behaviour, Bounds, Joint, Keypoint, Person, Pose, Scene};

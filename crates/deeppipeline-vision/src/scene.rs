@@ -1,5 +1,7 @@
 //! What is known about the people in one picture; each stage fills in a little more.
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame::Frame;
 
 /// A picture and the people in it.
@@ -19,7 +21,7 @@ impl Scene {
 }
 
 /// One person in one picture.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Person {
     /// Where the person is.
     pub bounds: Bounds,
@@ -41,7 +43,7 @@ impl Person {
 }
 
 /// An upright box, in pixels of the frame; `right` and `bottom` lie just outside.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Left edge.
     pub left: f32,
@@ -80,7 +82,7 @@ impl Bounds {
 }
 
 /// The joints of one person, in the order of the COCO data set (see [`Joint`]).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pose {
     /// One point for each joint.
     pub keypoints: [Keypoint; Joint::COUNT],
@@ -94,7 +96,7 @@ impl Pose {
 }
 
 /// Where one joint is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Keypoint {
     /// Column, in pixels of the frame.
     pub x: f32,
@@ -133,7 +135,7 @@ impl Joint {
 }
 
 /// What a person does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
     /// A word or two for people to read: `walking`, `standing`, `unknown`.
     pub label: String,

@@ -258,6 +258,7 @@ impl Graph {
     }
 
     /// Whether samples cross from one process to another in front of a stage.
+    #[cfg(processes)]
     pub(crate) fn is_shared(&self, index: usize) -> bool {
         let in_process = |index: usize| self.stages[index].executor == Executor::Process;
         in_process(index) || index.checked_sub(1).is_some_and(in_process)

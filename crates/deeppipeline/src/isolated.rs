@@ -8,11 +8,12 @@ use crate::intake::Input;
 use crate::stage::Stage;
 use crate::transfer::{Transfer, Typed};
 use crate::typed::{StageBody, Value, list, one};
-use rustix::process::getppid;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, getppid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -159,10 +160,18 @@ impl Workers {
     }
 }
 
-/// Whether this process has been started as a worker. A process that a worker starts is none.
+/// Whether this process has been started as a worker. A process that a worker starts is none: its parent is another, and
+/// the worker has put its socket away.
 fn is_worker() -> bool {
-    let parent = std::env::var(VARIABLE).ok().and_then(|value| value.parse().ok());
-    parent.is_some() && parent == getppid().map(|parent| parent.as_raw_pid())
+    let Some(pipeline) = std::env::var(VARIABLE).ok().and_then(|value| value.parse::<i32>().ok()) else { return false };
+    let parent = getppid().map(Pid::as_raw_pid);
+    // The pipeline's process may have ended already. Whoever comes too late must not take itself for the program.
+    parent == Some(pipeline) || maker_of_stdin() == Some(pipeline)
+}
+
+/// The process that has made the socket which is stdin here, if it is one.
+fn maker_of_stdin() -> Option<i32> {
+    socket_peercred(rustix::stdio::stdin()).ok().map(|maker| maker.pid.as_raw_pid())
 }
 
 /// Set once this process works as a worker.
@@ -257,7 +266,10 @@ fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<Chi
 fn watch(station: &mut Station<Value>, mut child: Child) -> io::Result<Exit> {
     loop {
         match station.watch() {
-            Ok(Watched::Line(line)) => eprintln!("[{}] {line}", station.name()),
+            Ok(Watched::Line(line)) => {
+                // Nobody may be there to read it, and that must not end the watch.
+                let _ = writeln!(io::stderr(), "[{}] {line}", station.name());
+            }
             Ok(Watched::LaterFailure(cause)) => {
                 tracing::error!(
                     stage = station.name(),

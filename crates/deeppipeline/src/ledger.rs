@@ -49,6 +49,7 @@ pub(crate) enum Fate {
     Used,
     Skipped,
     Failed,
+    #[cfg_attr(not(processes), expect(dead_code, reason = "only a process can die with a sample in hand"))]
     Lost,
 }
 

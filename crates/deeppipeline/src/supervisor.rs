@@ -14,7 +14,7 @@ use crate::sample::{Sample, SampleId, works_for};
 use crate::worker::{Home, Seat, Worker};
 #[cfg(processes)]
 use crate::{
-    buffer::shared::Codec,
+    buffer::shared::{self, Codec},
     error::StartError,
     executor::process::{Post, Station, Waker},
 };
@@ -103,7 +103,6 @@ pub(crate) enum WorkerEvent {
     #[cfg_attr(not(processes), expect(dead_code, reason = "threads do not die"))]
     Died,
     /// Its process is started again.
-    #[cfg_attr(not(processes), expect(dead_code, reason = "threads are not started again"))]
     StartedAgain,
 }
 
@@ -577,6 +576,8 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             control.phase = control.phase.after(Event::AllEnded);
             control.ended_at.get_or_insert_with(|| self.clock.now());
         }
+        #[cfg(processes)]
+        let has_stopped = control.phase == Phase::Stopped;
         drop(control);
         let gives_no_more = matches!(now, WorkerPhase::TearingDown | WorkerPhase::Stopped);
         if gives_no_more && before != WorkerPhase::TearingDown {
@@ -587,6 +588,11 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             if let Some(buffer) = self.buffers.get(next) {
                 buffer.close();
             }
+        }
+        #[cfg(processes)]
+        if has_stopped {
+            // Whoever keeps the pipeline for its report need not keep what lay in its buffers.
+            self.buffers.iter().filter_map(Buffer::shared).for_each(shared::Buffer::sweep_all);
         }
         self.tell_all();
     }

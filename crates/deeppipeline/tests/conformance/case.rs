@@ -38,6 +38,7 @@ pub(crate) struct StageSpec {
 
 /// What a stage does with a sample. A list counts as the sum of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Does {
     Identity,
     Double,

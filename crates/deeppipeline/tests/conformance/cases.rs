@@ -5,6 +5,8 @@ use crate::case::Does::{
     Many, PanicOn, SkipEven,
 };
 use crate::case::{Case, chain, stage};
+#[cfg(processes)]
+use crate::processes;
 use crate::{simulated, threads};
 use deeppipeline::Overflow::{Block, DropNewest, DropOldest};
 
@@ -13,6 +15,10 @@ fn check(case: Case, expected: &[&str]) {
     let simulated = simulated::run(&case);
     assert_eq!(simulated.outcome.lines().collect::<Vec<_>>(), expected, "{case:#?}");
     assert_eq!(threads::follow(&case, &simulated), simulated.outcome, "{case:#?}");
+    #[cfg(processes)]
+    for (name, in_process) in processes::ALL_AND_MIXES {
+        assert_eq!(processes::follow(&case, &simulated, in_process), simulated.outcome, "{name}: {case:#?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,14 @@
 
 mod case;
 mod cases;
+mod follow;
+mod gated;
+#[cfg(processes)]
+#[path = "../support/line.rs"]
+mod line;
 mod outcome;
+#[cfg(processes)]
+mod processes;
 mod random;
 mod simulated;
 mod stages;

@@ -1,12 +1,18 @@
-//! Random chains: the ledger balances, order holds, nothing hangs, and threads do what the simulation did.
+//! Random chains: the ledger balances, order holds, nothing hangs, and threads and processes do what the simulation did.
 //!
 //! `CONFORMANCE_SEED=n cargo test -p deeppipeline --test conformance random` runs one seed alone.
 
 use crate::case::{Case, Does, Input, StageSpec, chain, ms, stage};
+#[cfg(processes)]
+use crate::processes;
 use crate::{simulated, threads};
 use deeppipeline::{BufferSize, Intake, OnError, Overflow};
 
 const SEEDS: std::ops::Range<u64> = 0..400;
+
+/// Processes take longer to start: they get every fourth seed.
+#[cfg(processes)]
+const PROCESSES_EVERY: u64 = 4;
 
 #[test]
 fn random_chains_come_out_the_same_on_every_executor() {
@@ -17,6 +23,13 @@ fn random_chains_come_out_the_same_on_every_executor() {
         let simulated = simulated::run(&case);
         assert_order(&simulated.outcome);
         assert_eq!(threads::follow(&case, &simulated), simulated.outcome);
+        #[cfg(processes)]
+        if only.is_some() || seed.is_multiple_of(PROCESSES_EVERY) {
+            assert_eq!(processes::follow(&case, &simulated, |_| true), simulated.outcome, "in processes");
+            let mix = seed / PROCESSES_EVERY;
+            let in_process = |index: usize| mix >> index & 1 == 1;
+            assert_eq!(processes::follow(&case, &simulated, in_process), simulated.outcome, "in a mix");
+        }
         drop(told);
     }
 }

@@ -4,6 +4,7 @@ use crate::case::{Case, Input};
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::{BoxError, Builder, Event, Give, Intake, Options, Pipeline, Report, Simulation, Source, Stage};
+use std::sync::Arc;
 
 /// What happened, and right after it the ledger and the stages that were torn down.
 pub(crate) struct Moment {
@@ -19,7 +20,7 @@ pub(crate) struct Run {
 }
 
 pub(crate) fn run(case: &Case) -> Run {
-    let log = Log::default();
+    let log = Arc::<Log>::default();
     match &case.input {
         Input::Puts(times) => {
             let mut simulation = build(case, &log, Pipeline::builder());
@@ -37,10 +38,10 @@ pub(crate) fn run(case: &Case) -> Run {
     }
 }
 
-fn build<I>(case: &Case, log: &Log, builder: Builder<I, i64>) -> Simulation<I> {
+fn build<I>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation<I> {
     let mut builder = builder.overflow(case.overflow).buffer_size(case.buffer_size.clone());
     for (index, spec) in case.stages.iter().enumerate() {
-        let logic = Logic::new(&spec.name, spec.does, index + 1 == case.stages.len(), log);
+        let logic = Logic::new(&spec.name, spec.does, index + 1 == case.stages.len(), log.clone());
         builder = match spec.intake {
             Intake::Single => builder.stage(One(logic)),
             Intake::Latest => builder.stage_latest(One(logic)),
@@ -64,7 +65,7 @@ fn build<I>(case: &Case, log: &Log, builder: Builder<I, i64>) -> Simulation<I> {
     simulation
 }
 
-fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Log) -> Run {
+fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Arc<Log>) -> Run {
     let mut moments = Vec::new();
     while let Some(event) = simulation.step() {
         let report = simulation.report();

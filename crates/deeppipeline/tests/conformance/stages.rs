@@ -4,12 +4,37 @@ use crate::case::Does;
 use deeppipeline::{BoxError, Give, SampleId, current_sample};
 use std::sync::{Arc, Mutex};
 
+/// Something that a stage did, for the case to look at.
+#[derive(Debug, Clone)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Entry {
+    /// The end stage got this.
+    Value(SampleId, i64),
+    SetUp(String),
+    TornDown(String),
+}
+
+/// Whoever is told what a stage did.
+pub(crate) trait Witness: Send + Sync {
+    fn note(&self, entry: Entry);
+}
+
 /// What the stages of one run did.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Log {
-    values: Arc<Mutex<Vec<(SampleId, i64)>>>,
-    set_up: Arc<Mutex<Vec<String>>>,
-    torn_down: Arc<Mutex<Vec<String>>>,
+    values: Mutex<Vec<(SampleId, i64)>>,
+    set_up: Mutex<Vec<String>>,
+    torn_down: Mutex<Vec<String>>,
+}
+
+impl Witness for Log {
+    fn note(&self, entry: Entry) {
+        match entry {
+            Entry::Value(id, x) => self.values.lock().unwrap().push((id, x)),
+            Entry::SetUp(stage) => self.set_up.lock().unwrap().push(stage),
+            Entry::TornDown(stage) => self.torn_down.lock().unwrap().push(stage),
+        }
+    }
 }
 
 impl Log {
@@ -39,26 +64,26 @@ pub(crate) struct Logic {
     does: Does,
     is_end: bool,
     held: Vec<i64>,
-    log: Log,
+    witness: Arc<dyn Witness>,
 }
 
 impl Logic {
-    pub(crate) fn new(name: &str, does: Does, is_end: bool, log: &Log) -> Self {
-        Logic { name: name.to_owned(), does, is_end, held: Vec::new(), log: log.clone() }
+    pub(crate) fn new(name: &str, does: Does, is_end: bool, witness: Arc<dyn Witness>) -> Self {
+        Logic { name: name.to_owned(), does, is_end, held: Vec::new(), witness }
     }
 
     pub(crate) fn setup(&mut self) -> Result<(), BoxError> {
         if self.does == Does::FailInSetup {
             return Err("no model".into());
         }
-        self.log.set_up.lock().unwrap().push(self.name.clone());
+        self.witness.note(Entry::SetUp(self.name.clone()));
         Ok(())
     }
 
     pub(crate) fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
         if self.is_end {
             let sample = current_sample().expect("a stage runs on a sample");
-            self.log.values.lock().unwrap().push((sample.id, x));
+            self.witness.note(Entry::Value(sample.id, x));
         }
         match self.does {
             Does::Double => Ok(Give::One(2 * x)),
@@ -95,7 +120,7 @@ impl Logic {
     }
 
     pub(crate) fn teardown(&mut self) -> Result<(), BoxError> {
-        self.log.torn_down.lock().unwrap().push(self.name.clone());
+        self.witness.note(Entry::TornDown(self.name.clone()));
         match self.does {
             Does::FailInTeardown => Err("cannot close".into()),
             _ => Ok(()),

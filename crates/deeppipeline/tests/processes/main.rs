@@ -1,35 +1,34 @@
-//! Stages in processes of their own, in Rust.
+//! Stages in processes of their own: how they flow, die, start again and stop.
+//!
+//! The program of these tests is started again as the worker of each such stage. What a stage in a process does there, and
+//! when, its test decides: see `puppet.rs`.
 #![cfg(target_os = "linux")]
 
+mod alone;
+mod bytes;
+mod chaos;
+mod crash;
+mod engine;
+mod flow;
+#[path = "../support/line.rs"]
+mod line;
+mod many;
+mod nested;
+mod nothing_left;
+mod orphans;
+mod puppet;
+mod restarts;
 mod stages;
+mod start;
+mod stderr;
+mod stop;
+#[path = "../support/mod.rs"]
+mod support;
+mod timeout;
+mod views;
 
-use deeppipeline::{Overflow, Pipeline};
-use stages::{Double, Keep, Sum};
-
-/// The workers of these tests begin here: in the parent it does nothing.
+/// The workers of these tests begin here: in the tests' own process it does nothing.
 #[test]
 fn become_a_worker() {
-    deeppipeline::worker().stage::<Double>().stage::<Keep>().stage_all::<Sum, _>().run();
-}
-
-#[test]
-fn samples_flow_through_processes_and_threads_in_order() {
-    let path = stages::scratch("flow");
-    let pipeline = Pipeline::builder()
-        .overflow(Overflow::Block)
-        .worker_arguments(stages::ARGUMENTS)
-        .stage_isolated::<Double>(())
-        .stage(|x: i64| x + 1)
-        .stage_isolated::<Double>(())
-        .end_stage_isolated::<Keep>(path.clone())
-        .start()
-        .unwrap();
-    for x in 1..=100 {
-        pipeline.put(x).unwrap();
-    }
-    let report = pipeline.setstop().unwrap();
-    println!("{report}");
-    assert!(report.balances(), "{report:#?}");
-    let kept = stages::kept(&path);
-    assert_eq!(kept, (1..=100).map(|x| 2 * (2 * x + 1)).collect::<Vec<i64>>());
+    stages::known().run();
 }

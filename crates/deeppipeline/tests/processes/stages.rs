@@ -1,12 +1,80 @@
-//! The stages of these tests.
+//! What the pipelines of these tests have in common.
 
-use deeppipeline::{BoxError, Give, Isolated, Stage};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::PathBuf;
+use crate::line::WATCHDOG;
+use crate::puppet::{Puppet, Puppets};
+use deeppipeline::{BoxError, Builder, Give, Isolated, Overflow, Pipeline, Report, Stage, StageReport, Workers};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What makes a worker of the test program.
 pub(crate) const ARGUMENTS: [&str; 4] = ["--exact", "become_a_worker", "--nocapture", "--quiet"];
+
+/// The stages that a worker can become.
+pub(crate) fn known() -> Workers {
+    deeppipeline::worker()
+        .stage::<Double>()
+        .stage_all::<Sum, _>()
+        .stage::<Puppet>()
+        .stage_all::<Puppets, _>()
+        .stage::<crate::start::NeverMade>()
+        .stage::<crate::stop::Clinging>()
+        .stage::<crate::bytes::Blow>()
+        .stage::<crate::bytes::Weigh>()
+        .stage_all::<crate::bytes::WeighAll, _>()
+        .stage::<crate::views::Album>()
+        .stage::<crate::views::Mirror>()
+        .stage::<crate::many::Armed>()
+        .stage::<crate::nested::Nested>()
+        .stage::<crate::chaos::Reckless>()
+        .stage_all::<crate::chaos::RecklessList, _>()
+}
+
+/// A pipeline of these tests: it blocks, so that nothing is dropped.
+pub(crate) fn pipeline<I: Send + 'static>() -> Builder<I, I> {
+    Pipeline::builder().overflow(Overflow::Block).worker_arguments(ARGUMENTS)
+}
+
+/// What an end stage on a thread is given to send what it gets, and where it arrives.
+pub(crate) fn end<T>() -> (impl FnMut(T), Values<T>) {
+    let (sender, receiver): (Sender<T>, _) = channel();
+    // Nobody listens any longer when a test has failed.
+    (move |x| drop(sender.send(x)), Values(receiver))
+}
+
+/// What an end stage got.
+pub(crate) struct Values<T>(Receiver<T>);
+
+impl<T> Values<T> {
+    /// Waits for the next.
+    pub(crate) fn next(&self) -> T {
+        self.0.recv_timeout(WATCHDOG).expect("the end stage gets something")
+    }
+
+    /// All that there will be, once the pipeline has ended.
+    pub(crate) fn rest(&self) -> Vec<T> {
+        self.0.iter().collect()
+    }
+}
+
+/// The report of a pipeline that has ended, after a look at its ledger.
+pub(crate) fn ended<I>(pipeline: Pipeline<I>) -> Report
+where
+    I: Send + 'static,
+{
+    let report = match pipeline.setstop() {
+        Ok(report) => report,
+        Err(error) => error.report().clone(),
+    };
+    assert_clear(&report);
+    report
+}
+
+/// Every sample has its fate, and nobody is left behind.
+pub(crate) fn assert_clear(report: &Report) {
+    assert!(report.balances(), "{report:#?}");
+    assert!(report.left_behind.is_empty(), "{report:#?}");
+    let is_clear = |stage: &StageReport| stage.buffer.waiting == 0 && stage.counts.in_hand == 0;
+    assert!(report.stages.iter().all(is_clear), "{report:#?}");
+}
 
 pub(crate) struct Double;
 
@@ -26,26 +94,6 @@ impl Isolated for Double {
     }
 }
 
-/// Writes what it gets into a file, a line each.
-pub(crate) struct Keep(File);
-
-impl Stage for Keep {
-    type Input = i64;
-    type Output = ();
-    fn stage_run(&mut self, x: i64) -> Result<Give<()>, BoxError> {
-        writeln!(self.0, "{x}")?;
-        Ok(Give::One(()))
-    }
-}
-
-impl Isolated for Keep {
-    const NAME: &str = "keep";
-    type Settings = PathBuf;
-    fn make(path: PathBuf) -> Result<Self, BoxError> {
-        Ok(Keep(OpenOptions::new().create(true).append(true).open(path)?))
-    }
-}
-
 pub(crate) struct Sum;
 
 impl Stage for Sum {
@@ -62,16 +110,4 @@ impl Isolated for Sum {
     fn make((): ()) -> Result<Self, BoxError> {
         Ok(Sum)
     }
-}
-
-pub(crate) fn scratch(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("deeppipeline-{}-{name}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    path
-}
-
-pub(crate) fn kept(path: &PathBuf) -> Vec<i64> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let _ = std::fs::remove_file(path);
-    text.lines().map(|line| line.parse().unwrap()).collect()
 }

@@ -102,6 +102,7 @@ pub(crate) struct Hold {
     machine: Arc<Machine<Map>>,
     slots: Vec<Arc<Seen>>,
     ticket: u64,
+    process: u32,
 }
 
 impl fmt::Debug for Hold {
@@ -111,14 +112,14 @@ impl fmt::Debug for Hold {
 }
 
 impl Hold {
-    pub(super) fn new(machine: &Arc<Machine<Map>>, ticket: u64) -> Self {
-        Hold { machine: Arc::clone(machine), slots: Vec::new(), ticket }
+    pub(super) fn new(machine: &Arc<Machine<Map>>, ticket: u64, process: u32) -> Self {
+        Hold { machine: Arc::clone(machine), slots: Vec::new(), ticket, process }
     }
 
     /// Looks at one more slot of this take, or at a copy of it.
     pub(super) fn look_at(&mut self, slot: Slot, copy: bool, writable: bool) -> SharedBytes {
         let phase = AtomicU8::new(if copy { NOT_LOOKED_AT } else { LOOKED_AT });
-        let seen = Arc::new(Seen { slot: slot.index(), phase, process: std::process::id() });
+        let seen = Arc::new(Seen { slot: slot.index(), phase, process: self.process });
         self.slots.push(Arc::clone(&seen));
         if copy {
             return self.machine.words().bytes(&slot).to_vec().into();

@@ -1,5 +1,7 @@
 //! Where each word of a shared buffer is.
 
+use super::session::Owner;
+
 /// How many dropped samples a buffer remembers by number.
 pub(super) const DROPS: usize = 16;
 
@@ -10,8 +12,6 @@ pub(super) const TIMES: usize = 64 * 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Field {
-    /// How many changes of an unfinished transaction are written down, to be undone if its process dies.
-    Undo,
     Gate,
     /// Counts arrivals that went inside: the sequence in a slot's word.
     Sequence,
@@ -114,16 +114,31 @@ impl Layout {
         self.slot(self.slots, SlotField::Word) + self.slots + index as usize
     }
 
-    /// A change that may have to be undone: the word and what it was.
-    pub(super) fn undo(self, index: u64) -> usize {
-        self.free(self.slots as u64) + 2 * index as usize
+    /// A change that may have to be undone: the word and what it was. Each process writes in a place of its own, which
+    /// stays in its caches.
+    pub(super) fn undo(self, owner: Owner, index: u64) -> usize {
+        self.free(self.slots as u64) + owner.place() * self.undo_length() + 1 + 2 * index as usize
     }
 
-    /// How many words there are. The longest transaction gives up all slots.
+    /// How many changes of an unfinished transaction of that process are written down.
+    pub(super) fn undo_count(self, owner: Owner) -> usize {
+        self.undo(owner, 0) - 1
+    }
+
+    /// Words for the longest transaction, which passes over all slots.
+    fn undo_length(self) -> usize {
+        (1 + 2 * (CHANGES_PER_SLOT * self.slots + FIELDS)).next_multiple_of(CACHE_LINE)
+    }
+
+    /// How many words there are.
     pub(crate) fn words(self) -> usize {
-        self.undo(CHANGES_PER_SLOT * self.slots as u64 + FIELDS as u64)
+        self.free(self.slots as u64) + Owner::PLACES * self.undo_length()
     }
 }
 
-/// A slot that is passed over changes its word, the stack of free slots and its height, and three words of the drops.
-const CHANGES_PER_SLOT: u64 = 8;
+/// A sample that is passed over changes the front of the queue, the bytes inside and its counter, three words of the
+/// drops, its slot's word, and the stack of free slots and its height.
+const CHANGES_PER_SLOT: usize = 9;
+
+/// Words in a cache line.
+const CACHE_LINE: usize = 8;

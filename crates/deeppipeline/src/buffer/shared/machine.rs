@@ -65,6 +65,13 @@ const WRITERS: usize = 2;
 const SPARE: usize = 4;
 
 impl Limits {
+    /// Whoever waits for room is woken when no more than so many wait inside. Waking for every place that comes free
+    /// would cost a large buffer two switches of process a sample; a small one has no time to lose.
+    fn refill_at(self) -> u64 {
+        let free = if self.capacity >= 8 { self.capacity / 2 } else { 1 };
+        (self.capacity - free) as u64
+    }
+
     /// Samples that one take may take.
     fn at_once(self) -> usize {
         match self.intake {
@@ -224,9 +231,27 @@ impl<W: Words> Machine<W> {
     }
 
     /// Asks for a slot of so many bytes. Where there is no room, what that means for an arriving sample is decided here,
-    /// before it is written.
+    /// before it is written; its receipt is kept if that is its end.
+    pub(crate) fn reserve_for(
+        &self,
+        length: usize,
+        id: SampleId,
+        arrival: Arrival,
+        receipt: Option<Receipt>,
+    ) -> Reserved {
+        self.at_once(|step| {
+            let reserved = step.reserve(length, id, arrival);
+            if matches!(reserved, Reserved::Gone { .. }) {
+                step.keep_receipt(receipt);
+            }
+            reserved
+        })
+    }
+
+    /// The same for what is no result of a take.
+    #[cfg(test)]
     pub(crate) fn reserve(&self, length: usize, id: SampleId, arrival: Arrival) -> Reserved {
-        self.at_once(|step| step.reserve(length, id, arrival))
+        self.reserve_for(length, id, arrival, None)
     }
 
     /// Gives back a slot that was not written.
@@ -234,6 +259,7 @@ impl<W: Words> Machine<W> {
         self.at_once(|step| {
             step.stop_writing(&slot);
             step.free(slot.index);
+            step.session.ring_emptied();
         });
     }
 
@@ -383,7 +409,10 @@ impl<W: Words> Step<'_, W> {
         let free = self.session.get(Field::Free);
         self.session.set_at(self.layout.free(free), slot as u64);
         self.session.set(Field::Free, free + 1);
-        self.session.ring_emptied();
+        // With a slot to be had, a sample may come in even where enough wait, as with `drop_oldest`.
+        if free == 0 {
+            self.session.ring_emptied();
+        }
     }
 
     /// The slot is the last to be used again.
@@ -412,11 +441,6 @@ impl<W: Words> Step<'_, W> {
         }
     }
 
-    fn has_room_for(&self, length: u64) -> bool {
-        let inside = self.waiting() + self.session.get(Field::Writing);
-        inside < self.capacity() && !self.is_too_much(inside, length)
-    }
-
     /// Whether a sample of that many bytes does not fit beside what is inside. One alone always does.
     fn is_too_much(&self, inside: u64, length: u64) -> bool {
         inside > 0 && self.session.get(Field::Bytes) + length > self.limits.bytes
@@ -432,8 +456,10 @@ impl<W: Words> Step<'_, W> {
             self.session.add(Field::Discarded, 1);
             return Reserved::Gone { accepted: true };
         }
-        let room = self.has_room_for(length as u64);
-        if !room && self.waiting() < self.capacity() {
+        let inside = self.waiting() + self.session.get(Field::Writing);
+        let room_for_one = inside < self.capacity();
+        let room = room_for_one && !self.is_too_much(inside, length as u64);
+        if room_for_one && !room {
             self.is_full_by_bytes();
         }
         if !room && self.limits.overflow == Overflow::DropNewest {
@@ -476,6 +502,14 @@ impl<W: Words> Step<'_, W> {
         }
     }
 
+    /// Remembers of which take an arrival is the result, until its worker has settled it.
+    fn keep_receipt(&mut self, receipt: Option<Receipt>) {
+        if let Some(receipt) = receipt {
+            self.session.set(Field::ReceiptTicket, receipt.ticket);
+            self.session.set(Field::ReceiptParts, receipt.parts.unwrap_or(WHOLE));
+        }
+    }
+
     /// Counts an arrival, which gets its number here unless a stage brings it.
     fn count_arrival(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
         self.session.add(Field::Entered, 1);
@@ -492,10 +526,7 @@ impl<W: Words> Step<'_, W> {
             self.free(slot.index);
             return Published::Shut;
         }
-        if let Some(receipt) = label.receipt {
-            self.session.set(Field::ReceiptTicket, receipt.ticket);
-            self.session.set(Field::ReceiptParts, receipt.parts.unwrap_or(WHOLE));
-        }
+        self.keep_receipt(label.receipt);
         let id = self.count_arrival(label.id, arrival);
         if gate == Gate::Discarding {
             self.session.add(Field::Discarded, 1);
@@ -575,10 +606,17 @@ impl<W: Words> Step<'_, W> {
     fn can_take(&self) -> bool {
         match self.limits.intake {
             Intake::All if self.gate() == Gate::Open && self.session.get(Field::FullByBytes) == 0 => {
-                self.waiting() >= self.capacity()
+                self.waiting() >= self.capacity() || self.put_back_in_front() > 0
             }
             Intake::Single | Intake::Latest | Intake::All => self.waiting() > 0,
         }
+    }
+
+    /// How many samples in front a worker that died had in hand: for the intake `all`, the list that is tried again.
+    fn put_back_in_front(&self) -> u64 {
+        let places = self.session.get(Field::Front)..self.session.get(Field::Back);
+        let slot = |place| self.session.get_at(self.layout.queue(place)) as usize;
+        places.take_while(|place| self.slot(slot(*place), SlotField::Deaths) > 0).count() as u64
     }
 
     fn take(&mut self) -> Taken {
@@ -600,10 +638,18 @@ impl<W: Words> Step<'_, W> {
                 }
                 vec![newest]
             }
-            Intake::All => (0..self.waiting().min(self.capacity())).map(|_| self.pop_front()).collect(),
+            Intake::All => {
+                let count = match self.put_back_in_front() {
+                    0 => self.waiting().min(self.capacity()),
+                    list => list,
+                };
+                (0..count).map(|_| self.pop_front()).collect()
+            }
         };
         if self.session.get(Field::FullByBytes) != 0 {
             self.session.set(Field::FullByBytes, 0);
+            // Whoever still finds no room for its bytes says so again, or nobody would hand over what is left.
+            self.session.ring_emptied();
         }
         let ticket = self.session.get(Field::Ticket);
         self.session.set(Field::Ticket, ticket + 1);
@@ -622,7 +668,9 @@ impl<W: Words> Step<'_, W> {
             }
         });
         let slots = slots.collect();
-        self.session.ring_emptied();
+        if self.waiting() <= self.limits.refill_at() {
+            self.session.ring_emptied();
+        }
         Taken::Ready { slots, ticket, copy }
     }
 

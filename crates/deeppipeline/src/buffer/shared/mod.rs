@@ -6,6 +6,8 @@ mod layout;
 mod machine;
 mod map;
 mod session;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub(crate) use bytes::Hold;
@@ -37,6 +39,8 @@ pub(crate) struct Buffer<V> {
     codec: Arc<dyn Codec<V>>,
     /// Whether what is taken may have to be handed out again, so that nobody may write it.
     may_retry: bool,
+    /// This process, asked once: the system call is not free.
+    process: u32,
     /// The highest sequence number at the last look for memory to be given back.
     swept: AtomicU64,
 }
@@ -44,7 +48,12 @@ pub(crate) struct Buffer<V> {
 impl<V> Buffer<V> {
     pub(crate) fn create(limits: Limits, codec: Arc<dyn Codec<V>>, may_retry: bool) -> io::Result<Self> {
         let machine = Machine::create(Map::create(limits)?, limits);
-        Ok(Buffer { machine: Arc::new(machine), codec, may_retry, swept: AtomicU64::new(0) })
+        Ok(Buffer::over(machine, codec, may_retry))
+    }
+
+    fn over(machine: Machine<Map>, codec: Arc<dyn Codec<V>>, may_retry: bool) -> Self {
+        let (machine, process) = (Arc::new(machine), std::process::id());
+        Buffer { machine, codec, may_retry, process, swept: AtomicU64::new(0) }
     }
 
     /// The buffer that the pipeline's own process has created, as one of its workers sees it.
@@ -56,7 +65,7 @@ impl<V> Buffer<V> {
         may_retry: bool,
     ) -> io::Result<Self> {
         let machine = Machine::open(Map::open(file, limits)?, limits, me);
-        Ok(Buffer { machine: Arc::new(machine), codec, may_retry, swept: AtomicU64::new(0) })
+        Ok(Buffer::over(machine, codec, may_retry))
     }
 
     /// What a worker process opens.
@@ -80,7 +89,7 @@ impl<V> Buffer<V> {
             Err(cause) => return Push::Refused(value, cause),
         };
         let mut slot = loop {
-            match self.machine.reserve(size, id, arrival) {
+            match self.machine.reserve_for(size, id, arrival, receipt) {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Gone { accepted } => return Push::Done { accepted, dropped: Some(value) },
                 Reserved::Shut => return Push::Shut(value),
@@ -110,7 +119,7 @@ impl<V> Buffer<V> {
                 Taken::Empty(shows) => self.machine.words().sleep(Bell::Filled, shows, wait),
             }
         };
-        let mut hold = Hold::new(&self.machine, ticket);
+        let mut hold = Hold::new(&self.machine, ticket, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
         let (mut newest, mut given) = (None, 0);
@@ -178,7 +187,15 @@ impl<V> Buffer<V> {
     /// Gives memory back to the system that nothing has used since this was called before.
     pub(crate) fn sweep(&self) {
         // Only this process sweeps, on one thread.
-        let idle_since = self.swept.swap(self.machine.sequence(), Ordering::Relaxed);
+        self.forget_since(self.swept.swap(self.machine.sequence(), Ordering::Relaxed));
+    }
+
+    /// Gives back to the system all memory that nothing lies in.
+    pub(crate) fn sweep_all(&self) {
+        self.forget_since(u64::MAX);
+    }
+
+    fn forget_since(&self, idle_since: u64) {
         while let Some(slot) = self.machine.next_to_trim(idle_since) {
             if let Err(problem) = self.machine.words().forget(&slot) {
                 tracing::warn!("memory stays in use: {problem}");

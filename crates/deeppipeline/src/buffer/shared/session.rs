@@ -20,6 +20,14 @@ impl Owner {
         Owner(u16::try_from(index + 1).unwrap_or(u16::MAX))
     }
 
+    /// How many processes share a buffer.
+    pub(super) const PLACES: usize = 3;
+
+    /// A number of its own for each process at one buffer: the two beside the pipeline's own run neighbouring stages.
+    pub(super) fn place(self) -> usize {
+        if self == Owner::HOME { 0 } else { 1 + usize::from(self.0 % 2) }
+    }
+
     fn holding(self) -> u32 {
         u32::from(self.0) + 1
     }
@@ -36,6 +44,7 @@ const TRIES: usize = 100;
 pub(super) struct Session<'a, W> {
     words: &'a W,
     layout: Layout,
+    me: Owner,
     written_down: u64,
     ring_filled: bool,
     ring_emptied: bool,
@@ -49,7 +58,7 @@ impl<'a, W: Words> Session<'a, W> {
             let shows = words.bell(Bell::Lock);
             if shows == FREE {
                 if words.change_bell(Bell::Lock, FREE, held) {
-                    return Session { words, layout, written_down: 0, ring_filled: false, ring_emptied: false };
+                    return Session { words, layout, me, written_down: 0, ring_filled: false, ring_emptied: false };
                 }
             } else if tries < TRIES {
                 tries += 1;
@@ -64,28 +73,35 @@ impl<'a, W: Words> Session<'a, W> {
 
     /// Like `enter`, after the death of a process: takes the lock out of its hands, and undoes what it had not finished.
     pub(super) fn enter_after(words: &'a W, layout: Layout, me: Owner, dead: Owner) -> Self {
-        let shows = words.bell(Bell::Lock);
-        let inherited =
-            shows & !CONTENDED == dead.holding() && words.change_bell(Bell::Lock, shows, me.holding() | CONTENDED);
-        if !inherited {
-            // It may have let go and died before it woke the next.
-            words.ring(Bell::Lock);
-            return Session::enter(words, layout, me);
+        let mut shows = words.bell(Bell::Lock);
+        // Whoever goes to sleep on the lock in this moment changes what it shows, but not whose it is.
+        while shows & !CONTENDED == dead.holding() {
+            if words.change_bell(Bell::Lock, shows, me.holding() | CONTENDED) {
+                let session = Session { words, layout, me, written_down: 0, ring_filled: false, ring_emptied: false };
+                session.undo(dead);
+                return session;
+            }
+            shows = words.bell(Bell::Lock);
         }
-        let session = Session { words, layout, written_down: 0, ring_filled: false, ring_emptied: false };
-        let mut left = session.get(Field::Undo);
+        // It may have let go and died before it woke the next.
+        words.ring(Bell::Lock);
+        Session::enter(words, layout, me)
+    }
+
+    /// Takes back what a dead process has changed and not finished.
+    fn undo(&self, dead: Owner) {
+        let mut left = self.words.get(self.layout.undo_count(dead));
         while left > 0 {
             left -= 1;
-            let place = layout.undo(left);
-            words.set(words.get(place) as usize, words.get(place + 1));
-            words.set(layout.field(Field::Undo), left);
+            let place = self.layout.undo(dead, left);
+            self.words.set(self.words.get(place) as usize, self.words.get(place + 1));
+            self.words.set(self.layout.undo_count(dead), left);
         }
-        session
     }
 
     /// Everything has happened; lets go of the lock, and wakes whom it may concern.
     pub(super) fn leave(self) {
-        self.words.set(self.layout.field(Field::Undo), 0);
+        self.words.set(self.layout.undo_count(self.me), 0);
         let filled = self.ring_filled && self.count_ring(Bell::Filled, Field::FilledWaited);
         let emptied = self.ring_emptied && self.count_ring(Bell::Emptied, Field::EmptiedWaited);
         let mut shows = self.words.bell(Bell::Lock);
@@ -166,11 +182,11 @@ impl<'a, W: Words> Session<'a, W> {
 
     /// Changes a word; undone if this process dies before it leaves.
     pub(super) fn set_at(&mut self, at: usize, value: u64) {
-        let place = self.layout.undo(self.written_down);
+        let place = self.layout.undo(self.me, self.written_down);
         self.words.set(place, at as u64);
         self.words.set(place + 1, self.words.get(at));
         self.written_down += 1;
-        self.words.set(self.layout.field(Field::Undo), self.written_down);
+        self.words.set(self.layout.undo_count(self.me), self.written_down);
         self.words.set(at, value);
     }
 }

@@ -5,7 +5,7 @@ use super::waker::Waker;
 use crate::buffer::Wait;
 use crate::buffer::shared::{self, Owner, Verdict};
 use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
-use crate::graph::{OnCrash, RESTART_WINDOW};
+use crate::graph::{Executor, OnCrash, RESTART_WINDOW};
 use crate::pipeline::GRACE;
 use crate::sample::SampleId;
 use crate::supervisor::{Supervisor, WorkerEvent, WorkerPhase};
@@ -81,6 +81,8 @@ pub struct Station<V: Send + 'static> {
     deaths: VecDeque<Instant>,
     stderr: VecDeque<String>,
     swept: Instant,
+    /// A child that this process forks has the station too, but no business with its worker.
+    process: u32,
     is_over: bool,
 }
 
@@ -95,6 +97,8 @@ struct Incarnation {
     all_up: bool,
     torn_down: bool,
     killed_for: Option<Duration>,
+    /// What became of the samples that it had in hand, once it has ended.
+    verdict: Option<Verdict>,
     news: VecDeque<Watched>,
 }
 
@@ -111,6 +115,7 @@ impl<V: Send + 'static> Station<V> {
             deaths: VecDeque::new(),
             stderr: VecDeque::new(),
             swept: Instant::now(),
+            process: std::process::id(),
             is_over: false,
         }
     }
@@ -154,6 +159,7 @@ impl<V: Send + 'static> Station<V> {
             all_up: false,
             torn_down: false,
             killed_for: None,
+            verdict: None,
             news: VecDeque::new(),
         });
         Ok(ChildEnds { socket, stderr })
@@ -234,7 +240,10 @@ impl<V: Send + 'static> Station<V> {
         if now >= self.swept + SWEEP_EVERY {
             self.swept = now;
             self.input()?.sweep();
-            if let Some(output) = self.output() {
+            // What is in front of another process, the station of that one sees to.
+            if let Some(output) = self.output()
+                && self.home.node(self.index + 1).executor != Executor::Process
+            {
                 output.sweep();
             }
         }
@@ -263,7 +272,11 @@ impl<V: Send + 'static> Station<V> {
         if let Some(present) = &mut self.present
             && let Some(process) = &present.process
         {
-            pidfd_send_signal(process, Signal::KILL)?;
+            match pidfd_send_signal(process, Signal::KILL) {
+                // Somebody has waited for it already: it is gone.
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
             present.killed_for = present.killed_for.or(timeout);
         }
         Ok(())
@@ -287,6 +300,13 @@ impl<V: Send + 'static> Station<V> {
         }
         let exited = !ready[0].revents().is_empty();
         self.waker.calm();
+        if exited && present.verdict.is_none() {
+            // At once: it may hold the lock of a buffer, and whoever waits for that may hold what `ended` needs.
+            let verdict = self.settle_hand();
+            if let Some(present) = &mut self.present {
+                present.verdict = Some(verdict);
+            }
+        }
         self.read_link()?;
         self.read_stderr()?;
         let Some(present) = &self.present else { return Ok(true) };
@@ -381,11 +401,11 @@ impl<V: Send + 'static> Station<V> {
 
     /// The process has ended like this. Gives what it had in hand its fate, and says what follows.
     pub fn ended(&mut self, exit: Exit) -> Then {
-        let (torn_down, killed_for) = match self.present.take() {
-            Some(present) => (present.torn_down, present.killed_for),
-            None => (false, None),
+        let (torn_down, killed_for, verdict) = match self.present.take() {
+            Some(present) => (present.torn_down, present.killed_for, present.verdict),
+            None => (false, None, None),
         };
-        let verdict = self.settle_hand();
+        let verdict = verdict.unwrap_or_else(|| self.settle_hand());
         let node = self.home.node(self.index).clone();
         let phase = self.home.phase_of(self.index);
         if torn_down {
@@ -463,10 +483,11 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// Another process could not be started: the pipeline stops.
+    /// Another process could not be started, or the one there was not be watched, and has ended: the pipeline stops.
     pub fn cannot_start(&mut self, cause: io::Error) {
         let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };
         self.present = None;
+        self.settle_hand();
         self.fail(doing, None, Box::new(cause));
     }
 
@@ -500,7 +521,7 @@ impl<V: Send + 'static> Station<V> {
 
 impl<V: Send + 'static> Drop for Station<V> {
     fn drop(&mut self) {
-        if self.is_over {
+        if self.is_over || self.process != std::process::id() {
             return;
         }
         // Whoever drives it has gone. The process goes first, so that what it has in hand can be counted.

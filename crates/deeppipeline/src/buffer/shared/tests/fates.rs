@@ -1,0 +1,220 @@
+//! What becomes of samples while nobody dies: the machine does what the model does, and what a buffer in memory does.
+
+use super::super::machine::{Label, Limits, Machine, Published, Reserved, Taken};
+use super::memory::Plain;
+use super::world::{Act, World};
+use super::{INTAKES, Random, Told, limits, policies};
+use crate::buffer::{Arrival, Gate, Overflow, Push, Take, Wait, memory};
+use crate::graph::OnCrash;
+use crate::intake::{Input, Intake};
+use crate::ledger::Fate;
+use crate::sample::{Sample, SampleId};
+use std::time::{Duration, Instant};
+
+const SEEDS: u64 = 20;
+const STEPS: usize = 300;
+const ARRIVALS: [Arrival; 3] = [Arrival::Stage, Arrival::Source, Arrival::Outside];
+const FATES: [Fate; 4] = [Fate::Used, Fate::Skipped, Fate::Failed, Fate::Lost];
+
+impl World {
+    /// Something that somebody may do now.
+    pub(super) fn random_act(&self, random: &mut Random) -> Act {
+        let writers = if self.arrival == Arrival::Outside { 4 } else { 1 };
+        match random.below(40) {
+            0..14 if self.is_writing() < writers => {
+                let largest = if random.one_in(3) { 100 } else { 33 };
+                Act::Reserve(random.below(largest + 1))
+            }
+            0..25 => Act::Publish,
+            25 => Act::Cancel,
+            26..36 if self.has_in_hand() => {
+                let viewed = if random.one_in(2) { random.below(self.at_once() as u64 + 1) } else { 0 };
+                Act::Settle(viewed as usize, random.choice(&FATES))
+            }
+            26..36 => Act::Take,
+            36..38 => Act::Release,
+            38 => Act::Trim(random.below(100)),
+            _ if random.one_in(40) => Act::Gate(random.choice(&[Gate::Closed, Gate::Discarding])),
+            _ => Act::Take,
+        }
+    }
+}
+
+pub(super) fn random_limits(random: &mut Random, overflow: Overflow, intake: Intake) -> Limits {
+    limits(random.choice(&[1, 2, 3, 4, 9]), random.choice(&[100, 1 << 40]), overflow, intake)
+}
+
+#[test]
+fn every_sample_has_the_fate_that_the_policy_gives_it() {
+    for (overflow, intake) in policies() {
+        for arrival in ARRIVALS {
+            for seed in 0..SEEDS {
+                let told = Told((seed, overflow, intake, arrival));
+                let mut random = Random(seed);
+                let mut world = World::new(random_limits(&mut random, overflow, intake), arrival, OnCrash::Skip);
+                for _ in 0..STEPS {
+                    let act = world.random_act(&mut random);
+                    world.acts(&[act]);
+                }
+                world.goes_on();
+                drop(told);
+            }
+        }
+    }
+}
+
+/// Both buffers, fed and emptied in the same way.
+struct Both {
+    shared: Machine<Plain>,
+    memory: memory::Buffer<()>,
+    arrival: Arrival,
+    brought: u64,
+}
+
+impl Both {
+    fn push(&mut self) {
+        self.brought += 1;
+        let id = SampleId { number: self.brought, part: 0 };
+        let pushed = match self.memory.push(Sample { id, birth: Instant::now(), value: () }, self.arrival, Wait::No) {
+            Push::Done { accepted, .. } => format!("accepted: {accepted}"),
+            Push::Full(()) => "full".to_owned(),
+            Push::Shut(()) => "shut".to_owned(),
+            Push::Refused(..) => "refused".to_owned(),
+        };
+        let label = Label { id, birth: 1, receipt: None };
+        let shared = match self.shared.reserve(1, id, self.arrival) {
+            Reserved::Slot(slot) => match self.shared.publish(slot, label, self.arrival) {
+                Published::Inside | Published::Discarded => "accepted: true".to_owned(),
+                Published::Shut => "shut".to_owned(),
+            },
+            Reserved::Full(_) => "full".to_owned(),
+            Reserved::Shut => "shut".to_owned(),
+            Reserved::Gone { accepted } => format!("accepted: {accepted}"),
+        };
+        assert_eq!(shared, pushed);
+    }
+
+    fn take(&mut self) {
+        let ids = |samples: Vec<Sample<()>>| samples.iter().map(|sample| sample.id).collect();
+        let taken = match self.memory.take(Wait::No) {
+            Take::Ready { input: Input::One(sample), .. } => Ok(ids(vec![sample])),
+            Take::Ready { input: Input::List(list), .. } => Ok(ids(list)),
+            Take::Empty => Err("empty"),
+            Take::Drained => Err("drained"),
+            Take::Discarded => Err("discarded"),
+            Take::Unreadable { .. } => Err("unreadable"),
+        };
+        let shared = match self.shared.take() {
+            Taken::Ready { slots, .. } => {
+                let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
+                self.shared.settle(&settled, Fate::Used, Duration::ZERO);
+                Ok(slots.iter().map(|taken| taken.id).collect::<Vec<_>>())
+            }
+            Taken::Empty(_) => Err("empty"),
+            Taken::Drained => Err("drained"),
+            Taken::Discarded => Err("discarded"),
+        };
+        assert_eq!(shared, taken);
+    }
+
+    fn lower_gate(&mut self, gate: Gate) {
+        match gate {
+            Gate::Discarding => drop(self.memory.discard()),
+            _ => self.memory.close(),
+        }
+        self.shared.lower_gate(gate);
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        let is_shut = self.shared.gate() != Gate::Open && self.arrival != Arrival::Outside;
+        match random.below(60) {
+            0 if random.one_in(3) => self.lower_gate(random.choice(&[Gate::Closed, Gate::Discarding])),
+            // Whoever closes a buffer has brought its last.
+            ..35 if !is_shut || self.shared.gate() == Gate::Discarding => self.push(),
+            _ => self.take(),
+        }
+        assert_eq!(self.shared.counts().0, self.memory.counts());
+    }
+}
+
+#[test]
+fn a_buffer_between_processes_does_what_one_between_threads_does() {
+    for (overflow, intake) in policies() {
+        for arrival in ARRIVALS {
+            for seed in 0..SEEDS {
+                let told = Told((seed, overflow, intake, arrival));
+                let mut random = Random(seed);
+                let capacity = 1 + random.below(5) as usize;
+                let limits = limits(capacity, 1 << 40, overflow, intake);
+                let mut both = Both {
+                    shared: Machine::create(Plain::new(limits), limits),
+                    memory: memory::Buffer::new(capacity, overflow, intake, 16),
+                    arrival,
+                    brought: 0,
+                };
+                (0..STEPS).for_each(|_| both.step(&mut random));
+                drop(told);
+            }
+        }
+    }
+}
+
+fn world(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> World {
+    World::new(limits(capacity, bytes, overflow, intake), Arrival::Outside, OnCrash::Retry)
+}
+
+/// The undo log must hold the longest transactions there are: otherwise the memory is too small, and this panics.
+#[test]
+fn a_large_buffer_can_pass_over_all_that_waits_at_once() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let mut world = world(200, 400, overflow, Intake::Latest);
+        (0..200).for_each(|_| world.acts(&[Act::Reserve(1), Act::Publish]));
+        world.acts(&[Act::Take]);
+        assert_eq!(world.model.buffer.superseded, 199);
+    }
+    for intake in INTAKES {
+        let mut world = world(200, 400, Overflow::DropOldest, intake);
+        (0..200).for_each(|_| world.acts(&[Act::Reserve(2), Act::Publish]));
+        world.acts(&[Act::Reserve(400), Act::Publish]);
+        assert_eq!(world.model.buffer.dropped_oldest, 200);
+        (0..199).for_each(|_| world.acts(&[Act::Reserve(0), Act::Publish]));
+        world.acts(&[Act::Gate(Gate::Discarding)]);
+    }
+}
+
+#[test]
+fn samples_that_are_still_being_written_do_not_make_a_list_short() {
+    let mut world = world(2, 1 << 40, Overflow::Block, Intake::All);
+    world.acts(&[Act::Reserve(1), Act::Reserve(1), Act::Reserve(1), Act::Publish, Act::Take]);
+    assert!(!world.has_in_hand(), "a list of two is due, and one sample is inside");
+    world.acts(&[Act::Publish, Act::Take]);
+    assert_eq!(world.model.hand.len(), 2);
+}
+
+#[test]
+fn a_sample_that_does_not_fit_makes_a_list_short() {
+    for overflow in [Overflow::Block, Overflow::DropNewest] {
+        let mut world = world(4, 100, overflow, Intake::All);
+        world.acts(&[Act::Reserve(60), Act::Publish, Act::Reserve(30), Act::Publish, Act::Take]);
+        assert!(!world.has_in_hand());
+        world.acts(&[Act::Reserve(50), Act::Take]);
+        assert_eq!(world.model.hand.len(), 2);
+    }
+}
+
+#[test]
+fn the_time_of_a_call_is_found_again_almost_exactly() {
+    let limits = limits(1, 1, Overflow::Block, Intake::Single);
+    for nanoseconds in [64, 1000, 123_456, 1_000_000, 98_765_432_100] {
+        let machine = Machine::create(Plain::new(limits), limits);
+        let id = SampleId { number: 1, part: 0 };
+        let Reserved::Slot(slot) = machine.reserve(1, id, Arrival::Stage) else { panic!("it is empty") };
+        machine.publish(slot, Label { id, birth: 1, receipt: None }, Arrival::Stage);
+        let Taken::Ready { slots, .. } = machine.take() else { panic!("one is inside") };
+        machine.settle(&[(slots[0].slot.index(), false)], Fate::Used, Duration::from_nanos(nanoseconds));
+        let (times, busy) = machine.times();
+        assert_eq!(busy, Duration::from_nanos(nanoseconds));
+        let [(time, 1)] = times[..] else { panic!("one call was timed: {times:?}") };
+        assert!(time.abs_diff(nanoseconds) <= nanoseconds / 64, "{time} is far from {nanoseconds}");
+    }
+}

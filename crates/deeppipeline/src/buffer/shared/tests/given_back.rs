@@ -1,0 +1,83 @@
+//! What the memory of a buffer costs the system, and who can take it away.
+
+use crate::buffer::shared::{Buffer, Codec, Limits, SharedBytes};
+use crate::buffer::{Arrival, Overflow, Push, Take, Wait};
+use crate::error::BoxError;
+use crate::intake::Intake;
+use crate::ledger::Fate;
+use crate::sample::{Sample, SampleId};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+struct Bytes;
+
+impl Codec<Vec<u8>> for Bytes {
+    fn size(&self, value: &Vec<u8>) -> Result<usize, BoxError> {
+        Ok(value.len())
+    }
+
+    fn write(&self, value: &Vec<u8>, room: &mut [u8]) -> Result<(), BoxError> {
+        room.copy_from_slice(value);
+        Ok(())
+    }
+
+    fn read(&self, bytes: SharedBytes) -> Result<Vec<u8>, BoxError> {
+        Ok(bytes.to_vec())
+    }
+}
+
+const LARGE: usize = 2 << 20;
+
+fn buffer() -> Buffer<Vec<u8>> {
+    let limits = Limits { capacity: 4, bytes: 64 << 20, overflow: Overflow::Block, intake: Intake::Single };
+    Buffer::create(limits, Arc::new(Bytes), false).unwrap()
+}
+
+fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
+    for size in sizes {
+        let sample = Sample { id: SampleId { number: 0, part: 0 }, birth: Instant::now(), value: vec![7; *size] };
+        assert!(matches!(buffer.push(sample, Arrival::Outside, None, Wait::No), Push::Done { accepted: true, .. }));
+    }
+    for _ in sizes {
+        let Take::Ready { hold: Some(hold), .. } = buffer.take(Wait::No) else { panic!("nothing to take") };
+        hold.settle(Fate::Used, Duration::ZERO);
+    }
+}
+
+fn bytes_in_memory(buffer: &Buffer<Vec<u8>>) -> usize {
+    rustix::fs::fstat(buffer.file()).unwrap().st_blocks as usize * 512
+}
+
+#[test]
+fn memory_that_lies_idle_goes_back_to_the_system() {
+    let buffer = buffer();
+    pass(&buffer, &[LARGE; 4]);
+    buffer.sweep();
+    assert!(bytes_in_memory(&buffer) >= 4 * LARGE, "what was used since the last sweep stays warm");
+    // One slot goes on being used, the others do not.
+    pass(&buffer, &[LARGE]);
+    buffer.sweep();
+    let warm = bytes_in_memory(&buffer);
+    assert!((LARGE..2 * LARGE).contains(&warm), "{warm}");
+    buffer.sweep();
+    assert!(bytes_in_memory(&buffer) < LARGE / 8);
+    pass(&buffer, &[LARGE, 1, LARGE]);
+}
+
+#[test]
+fn a_slot_that_was_large_once_gives_back_what_it_does_not_need() {
+    let buffer = buffer();
+    pass(&buffer, &[LARGE]);
+    pass(&buffer, &[1]);
+    buffer.sweep();
+    assert!(bytes_in_memory(&buffer) < LARGE / 8);
+}
+
+#[test]
+fn nobody_can_shrink_the_memory_under_anothers_hands() {
+    let buffer = buffer();
+    let size = rustix::fs::fstat(buffer.file()).unwrap().st_size as u64;
+    for length in [0, size - 1, size + 1] {
+        assert_eq!(rustix::fs::ftruncate(buffer.file(), length), Err(rustix::io::Errno::PERM));
+    }
+}

@@ -1,0 +1,275 @@
+//! Threads over one buffer, in every order that loom can think of within some preemptions. A lost wake-up is a deadlock
+//! here, and a slot in two hands a data race; loom finds both.
+
+use super::super::machine::{Label, Limits, Machine, Published, Receipt, Reserved, Taken, Verdict};
+use super::super::session::Owner;
+use super::super::words::{Bell, Words};
+use super::limits;
+use super::memory::{Died, Loomed, Seen, unless_dead};
+use super::model::Model;
+use crate::buffer::{Arrival, Gate, Overflow, Wait};
+use crate::graph::OnCrash;
+use crate::intake::Intake;
+use crate::ledger::Fate;
+use crate::sample::SampleId;
+use ::loom::model::Builder;
+use ::loom::thread::{JoinHandle, spawn};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+
+const GIVER: Owner = Owner(1);
+const TAKER: Owner = Owner(2);
+
+/// A process's view of the buffer.
+struct Process(Machine<Seen>);
+
+impl Process {
+    fn new(memory: &Arc<Loomed>, limits: Limits, owner: Owner) -> Self {
+        Process(Machine::open(Seen::new(memory), limits, owner))
+    }
+
+    fn memory(&self) -> &Loomed {
+        &self.0.words().memory
+    }
+
+    /// Brings a sample and waits for room; false when the buffer is shut.
+    fn brings(&self, number: u64, arrival: Arrival) -> bool {
+        let id = SampleId { number, part: 0 };
+        let slot = loop {
+            match self.0.reserve(1, id, arrival) {
+                Reserved::Slot(slot) => break slot,
+                Reserved::Full(shows) => self.0.words().sleep(Bell::Emptied, shows, Wait::Forever),
+                Reserved::Gone { .. } => return true,
+                Reserved::Shut => return false,
+            }
+        };
+        self.memory().write_slot(slot.index(), number);
+        let receipt = Some(Receipt { ticket: number, parts: None });
+        self.0.publish(slot, Label { id, birth: 1, receipt }, arrival) != Published::Shut
+    }
+
+    /// Takes what there is to take, waiting for it; nothing at the end.
+    fn takes(&self) -> Vec<u64> {
+        loop {
+            match self.0.take() {
+                Taken::Ready { slots, .. } => {
+                    let values = slots.iter().map(|taken| self.memory().read_slot(taken.slot.index())).collect();
+                    let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
+                    self.0.settle(&settled, Fate::Used, Duration::ZERO);
+                    return values;
+                }
+                Taken::Empty(shows) => self.0.words().sleep(Bell::Filled, shows, Wait::Forever),
+                Taken::Drained | Taken::Discarded => return Vec::new(),
+            }
+        }
+    }
+
+    /// Takes until the end.
+    fn takes_all(&self) -> Vec<u64> {
+        let mut all = Vec::new();
+        loop {
+            match self.takes() {
+                values if values.is_empty() => return all,
+                values => all.extend(values),
+            }
+        }
+    }
+}
+
+/// The buffer, as the thread that has created it sees it.
+struct Buffer {
+    memory: Arc<Loomed>,
+    limits: Limits,
+    home: Process,
+}
+
+impl Buffer {
+    fn new(capacity: usize, overflow: Overflow, intake: Intake) -> Self {
+        let limits = limits(capacity, 100, overflow, intake);
+        let memory = Loomed::new(limits);
+        let home = Process(Machine::create(Seen::new(&memory), limits));
+        Buffer { memory, limits, home }
+    }
+
+    fn spawn<T: 'static>(&self, owner: Owner, does: impl FnOnce(&Process) -> T + 'static) -> JoinHandle<T> {
+        let (memory, limits) = (Arc::clone(&self.memory), self.limits);
+        spawn(move || does(&Process::new(&memory, limits, owner)))
+    }
+
+    /// The counts hang together, and nothing leaks.
+    fn ends(&self) -> Model {
+        Model::read(&self.home.0, 0)
+    }
+}
+
+fn check(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 5_000;
+    builder.check(threads);
+}
+
+#[test]
+fn block_loses_nothing_and_nobody_sleeps_forever() {
+    check(4, || {
+        let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
+        let giver =
+            buffer.spawn(GIVER, |giver| (1..=3).for_each(|number| assert!(giver.brings(number, Arrival::Stage))));
+        let taken: Vec<_> = (0..3).flat_map(|_| buffer.home.takes()).collect();
+        giver.join().expect("it lives");
+        assert_eq!(taken, [1, 2, 3]);
+        assert_eq!(buffer.ends().stage.used, 3);
+    });
+}
+
+#[test]
+fn drop_oldest_tears_nothing_and_counts_what_it_drops() {
+    check(4, || {
+        let buffer = Buffer::new(1, Overflow::DropOldest, Intake::Single);
+        let taker = buffer.spawn(TAKER, Process::takes_all);
+        assert!((1..=3).all(|number| buffer.home.brings(number, Arrival::Source)));
+        buffer.home.0.lower_gate(Gate::Closed);
+        let taken = taker.join().expect("it lives");
+        assert!(taken.is_sorted_by(|one, next| one < next), "{taken:?}");
+        assert_eq!(taken.last(), Some(&3), "the newest is never dropped");
+        assert_eq!(buffer.ends().buffer.dropped_oldest, 3 - taken.len() as u64);
+    });
+}
+
+#[test]
+fn latest_is_woken_and_passes_over_what_is_older() {
+    check(5, || {
+        let buffer = Buffer::new(2, Overflow::DropOldest, Intake::Latest);
+        let taker = buffer.spawn(TAKER, Process::takes_all);
+        assert!((1..=2).all(|number| buffer.home.brings(number, Arrival::Source)));
+        buffer.home.0.lower_gate(Gate::Closed);
+        let taken = taker.join().expect("it lives");
+        assert!(matches!(taken[..], [1, 2] | [2]), "{taken:?}");
+        assert_eq!(buffer.ends().buffer.superseded, 2 - taken.len() as u64);
+    });
+}
+
+#[test]
+fn two_callers_of_put_and_one_who_takes_lists_all_get_on() {
+    check(4, || {
+        let buffer = Buffer::new(2, Overflow::Block, Intake::All);
+        let putters = [1, 2].map(|number| buffer.spawn(Owner::HOME, move |home| home.brings(number, Arrival::Outside)));
+        let mut taken = buffer.home.takes();
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2], "a list of two is handed over when both are inside");
+        putters.into_iter().for_each(|putter| assert!(putter.join().expect("it lives")));
+        assert_eq!(buffer.ends().stage.absorbed, 1);
+    });
+}
+
+#[test]
+fn whoever_waits_for_room_when_the_entrance_closes_gets_the_sample_back() {
+    check(5, || {
+        let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
+        let putter =
+            buffer.spawn(Owner::HOME, |home| (1..=2).filter(|number| home.brings(*number, Arrival::Outside)).count());
+        buffer.home.0.lower_gate(Gate::Closed);
+        let inside = putter.join().expect("it lives");
+        assert_eq!(buffer.home.takes_all().len(), inside);
+        assert_eq!(buffer.ends().buffer.entered, inside as u64);
+    });
+}
+
+/// The steps of a process at which a death could make a difference to others.
+fn steps_that_matter(does: impl Fn(&Process) + Send + Sync + 'static, before: fn(&Buffer)) -> Vec<u64> {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&steps);
+    check(0, move || {
+        let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
+        before(&buffer);
+        let process = Process::new(&buffer.memory, buffer.limits, GIVER);
+        does(&process);
+        *told.lock() = process.0.words().life.steps_at_bells();
+    });
+    let steps = steps.lock();
+    steps.clone()
+}
+
+/// Lives for so many steps.
+fn mortal<T>(process: &Process, steps: u64, does: impl FnOnce(&Process) -> T) -> Result<T, Died> {
+    process.0.words().life.ends_after(steps);
+    unless_dead(|| does(process))
+}
+
+fn take_one(process: &Process) {
+    assert_eq!(process.takes().len(), 1);
+}
+
+#[test]
+fn a_taker_that_dies_leaves_a_buffer_that_goes_on() {
+    let one_inside = |buffer: &Buffer| assert!(buffer.home.brings(1, Arrival::Source));
+    for step in steps_that_matter(take_one, one_inside) {
+        check(3, move || {
+            let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
+            one_inside(&buffer);
+            let taker = buffer.spawn(TAKER, move |taker| mortal(taker, step, take_one).is_err());
+            let giver = buffer.spawn(GIVER, |giver| assert!(giver.brings(2, Arrival::Stage)));
+            let died = taker.join().expect("a death is caught");
+            let verdict = if died { buffer.home.0.taker_died(TAKER, OnCrash::Retry, None) } else { Verdict::Nothing };
+            assert!(matches!(verdict, Verdict::Retried(_) | Verdict::Nothing));
+            let used = buffer.home.0.counts().1.used;
+            let taken: Vec<_> = (used..2).flat_map(|_| buffer.home.takes()).collect();
+            giver.join().expect("it lives");
+            assert_eq!(taken, if used == 0 { vec![1, 2] } else { vec![2] });
+            assert_eq!(buffer.ends().stage.used, 2);
+        });
+    }
+}
+
+fn bring_one(process: &Process) {
+    assert!(process.brings(1, Arrival::Stage));
+}
+
+#[test]
+fn a_giver_that_dies_leaves_a_buffer_that_goes_on() {
+    for step in steps_that_matter(bring_one, |_| {}) {
+        check(3, move || {
+            let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
+            let giver = buffer.spawn(GIVER, move |giver| mortal(giver, step, bring_one).is_err());
+            let taker = buffer.spawn(TAKER, Process::takes_all);
+            let died = giver.join().expect("a death is caught");
+            let receipt = if died { buffer.home.0.giver_died(GIVER) } else { Some(Receipt { ticket: 1, parts: None }) };
+            let successor = Process::new(&buffer.memory, buffer.limits, GIVER);
+            assert!(successor.brings(2, Arrival::Stage));
+            buffer.home.0.lower_gate(Gate::Closed);
+            let taken = taker.join().expect("it lives");
+            assert_eq!(taken, if receipt.is_some() { vec![1, 2] } else { vec![2] });
+            assert_eq!(buffer.ends().buffer.entered, taken.len() as u64);
+        });
+    }
+}
+
+#[test]
+fn two_who_die_at_once_are_buried_by_two() {
+    let one_inside = |buffer: &Buffer| assert!(buffer.home.brings(1, Arrival::Source));
+    let bring_two = |giver: &Process| assert!(giver.brings(2, Arrival::Stage));
+    for taker_dies in steps_that_matter(take_one, one_inside) {
+        for giver_dies in steps_that_matter(bring_one, |_| {}) {
+            check(2, move || {
+                let buffer = Buffer::new(2, Overflow::Block, Intake::Single);
+                one_inside(&buffer);
+                let taker = buffer.spawn(TAKER, move |taker| mortal(taker, taker_dies, take_one).is_err());
+                let giver = buffer.spawn(GIVER, move |giver| mortal(giver, giver_dies, bring_two).is_err());
+                let other_station = buffer.spawn(Owner::HOME, move |home| {
+                    if giver.join().expect("a death is caught") {
+                        home.0.giver_died(GIVER);
+                    }
+                });
+                if taker.join().expect("a death is caught") {
+                    buffer.home.0.taker_died(TAKER, OnCrash::Retry, None);
+                }
+                other_station.join().expect("it lives");
+                buffer.home.0.lower_gate(Gate::Closed);
+                buffer.home.takes_all();
+                let ends = buffer.ends();
+                assert_eq!(ends.stage.used, ends.buffer.entered);
+            });
+        }
+    }
+}

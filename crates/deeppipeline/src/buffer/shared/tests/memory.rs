@@ -1,0 +1,310 @@
+//! Memories for the machine: plain, of a process that dies, and under loom.
+
+use super::super::layout::Field;
+use super::super::words::{Bell, Words};
+use crate::buffer::Wait;
+use crate::buffer::shared::machine::Limits;
+use ::loom::cell::UnsafeCell;
+use ::loom::sync::atomic::AtomicU32 as LoomU32;
+use ::loom::thread::{self, Thread};
+use parking_lot::Mutex;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+const BELLS: [Bell; 3] = [Bell::Lock, Bell::Filled, Bell::Emptied];
+
+/// Words that all processes of a test see, one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Plain(Rc<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    words: RefCell<Vec<u64>>,
+    bells: [Cell<u32>; BELLS.len()],
+    /// Bells that show something new and have not been rung since, so that whoever slept before still sleeps.
+    unrung: [Cell<bool>; BELLS.len()],
+}
+
+impl Plain {
+    pub(super) fn new(limits: Limits) -> Self {
+        let words = RefCell::new(vec![0; limits.layout().words()]);
+        Plain(Rc::new(Shown { words, bells: Default::default(), unrung: Default::default() }))
+    }
+
+    /// Whoever slept on a bell when it changed has been woken, and nobody has the lock.
+    pub(super) fn assert_quiet(&self) {
+        assert_eq!(self.bell(Bell::Lock), 0, "the lock is free");
+        for bell in BELLS {
+            assert!(!self.0.unrung[bell as usize].get(), "{bell:?} has changed but was not rung");
+        }
+    }
+
+    /// As if another process had gone to sleep on the lock while somebody holds it.
+    fn contend(&self) {
+        let lock = &self.0.bells[Bell::Lock as usize];
+        lock.set(lock.get() | 1 << 31);
+        self.0.unrung[Bell::Lock as usize].set(true);
+    }
+}
+
+impl Words for Plain {
+    fn get(&self, at: usize) -> u64 {
+        self.0.words.borrow()[at]
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        self.0.words.borrow_mut()[at] = value;
+    }
+
+    fn bell(&self, bell: Bell) -> u32 {
+        self.0.bells[bell as usize].get()
+    }
+
+    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
+        let changes = self.bell(bell) == from;
+        if changes {
+            self.0.bells[bell as usize].set(to);
+            if bell != Bell::Lock {
+                self.0.unrung[bell as usize].set(true);
+            }
+        }
+        changes
+    }
+
+    fn sleep(&self, bell: Bell, _: u32, _: Wait) {
+        panic!("nobody is left who would ring {bell:?}");
+    }
+
+    fn ring(&self, bell: Bell) {
+        self.0.unrung[bell as usize].set(false);
+    }
+}
+
+/// What a process throws when it dies.
+struct Death;
+
+/// Runs what a process does; `Err` if it died over it. Nothing is cleaned up then: a session has no `Drop`.
+pub(super) fn unless_dead<T>(does: impl FnOnce() -> T) -> Result<T, Died> {
+    catch_unwind(AssertUnwindSafe(does)).map_err(|payload| match payload.downcast::<Death>() {
+        Ok(_) => Died,
+        Err(other) => resume_unwind(other),
+    })
+}
+
+/// A process died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Died;
+
+/// How long a process lives, in changes that others can see.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    steps_left: Cell<Option<u64>>,
+    is_over: Cell<bool>,
+    /// Whether others sleep on the lock whenever this process has it.
+    contended: Cell<bool>,
+    /// Whether each step so far changed or rang a bell.
+    steps: RefCell<Vec<bool>>,
+}
+
+impl Life {
+    /// From now on it makes so many steps, and dies at the next.
+    pub(super) fn ends_after(&self, steps: u64) {
+        self.steps_left.set(Some(steps));
+    }
+
+    pub(super) fn goes_on(&self) {
+        self.steps_left.set(None);
+    }
+
+    pub(super) fn is_contended(&self, contended: bool) {
+        self.contended.set(contended);
+    }
+
+    /// The steps right before and right after a change of a bell, and one in the middle of each transaction: where a
+    /// death falls in between makes no difference to those who live at the same time.
+    pub(super) fn steps_at_bells(&self) -> Vec<u64> {
+        let steps = self.steps.borrow();
+        let bells: Vec<usize> = (0..steps.len()).filter(|step| steps[*step]).collect();
+        let between = bells.windows(2).map(|pair| pair[0].midpoint(pair[1]));
+        let around = bells.iter().flat_map(|bell| [*bell, bell + 1]);
+        around.chain(between).collect::<BTreeSet<_>>().into_iter().map(|step| step as u64).collect()
+    }
+
+    fn step(&self, at_bell: bool) {
+        assert!(!self.is_over.get(), "the dead do nothing");
+        if let Some(left) = self.steps_left.get() {
+            if left == 0 {
+                self.is_over.set(true);
+                resume_unwind(Box::new(Death));
+            }
+            self.steps_left.set(Some(left - 1));
+        }
+        self.steps.borrow_mut().push(at_bell);
+    }
+}
+
+/// The memory as a process sees it that may die at any step.
+#[derive(Debug)]
+pub(super) struct Mortal<W> {
+    pub(super) words: W,
+    pub(super) life: Rc<Life>,
+}
+
+impl Words for Mortal<Plain> {
+    fn get(&self, at: usize) -> u64 {
+        self.words.get(at)
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        self.life.step(false);
+        self.words.set(at, value);
+    }
+
+    fn bell(&self, bell: Bell) -> u32 {
+        self.words.bell(bell)
+    }
+
+    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
+        if self.words.bell(bell) == from {
+            self.life.step(true);
+        }
+        let changed = self.words.change_bell(bell, from, to);
+        if changed && bell == Bell::Lock && from == 0 && self.life.contended.get() {
+            self.words.contend();
+        }
+        changed
+    }
+
+    fn sleep(&self, bell: Bell, shows: u32, wait: Wait) {
+        self.words.sleep(bell, shows, wait);
+    }
+
+    fn ring(&self, bell: Bell) {
+        self.life.step(true);
+        self.words.ring(bell);
+    }
+}
+
+/// Words under loom. Those that the lock protects are in one cell, which loom watches: whoever touched them without the
+/// lock would be found.
+pub(super) struct Loomed {
+    words: UnsafeCell<Vec<u64>>,
+    running_since: AtomicU64,
+    bells: [LoomBell; BELLS.len()],
+    /// What is in the slots, which belongs to whoever holds them.
+    slots: Vec<UnsafeCell<u64>>,
+}
+
+/// A bell is an atomic word and, as a futex has in the kernel, a list of those who sleep on it. Threads of loom take turns
+/// at what loom knows of, so that none comes between a look at the bell and an entry in the list.
+#[derive(Default)]
+struct LoomBell {
+    word: LoomU32,
+    /// The same for whoever only looks. Nothing follows from a look but an attempt to change the bell or to sleep, which
+    /// fails if the look was too early: loom has to interleave the attempts alone.
+    shows: AtomicU32,
+    sleepers: Mutex<Vec<Thread>>,
+}
+
+// SAFETY: not true of the cells, and that is the point: loom fails a test that uses them from two threads at once.
+#[allow(unsafe_code)]
+unsafe impl Sync for Loomed {}
+// SAFETY: nothing in it belongs to a thread.
+#[allow(unsafe_code)]
+unsafe impl Send for Loomed {}
+
+impl Loomed {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Loomed {
+            words: UnsafeCell::new(vec![0; limits.layout().words()]),
+            running_since: AtomicU64::new(0),
+            bells: Default::default(),
+            slots: (0..limits.slots()).map(|_| UnsafeCell::new(0)).collect(),
+        })
+    }
+
+    #[allow(unsafe_code)]
+    pub(super) fn read_slot(&self, slot: usize) -> u64 {
+        // SAFETY: loom checks that nobody writes at the same time.
+        self.slots[slot].with(|value| unsafe { *value })
+    }
+
+    #[allow(unsafe_code)]
+    pub(super) fn write_slot(&self, slot: usize, value: u64) {
+        // SAFETY: loom checks that nobody else uses it at the same time.
+        self.slots[slot].with_mut(|place| unsafe { *place = value });
+    }
+}
+
+/// The memory under loom, as one thread sees it.
+pub(super) struct Seen {
+    pub(super) memory: Arc<Loomed>,
+    pub(super) life: Life,
+}
+
+impl Seen {
+    pub(super) fn new(memory: &Arc<Loomed>) -> Self {
+        Seen { memory: Arc::clone(memory), life: Life::default() }
+    }
+
+    fn bell_of(&self, bell: Bell) -> &LoomBell {
+        &self.memory.bells[bell as usize]
+    }
+}
+
+const RUNNING_SINCE: usize = Field::RunningSince as usize;
+
+impl Words for Seen {
+    #[allow(unsafe_code)]
+    fn get(&self, at: usize) -> u64 {
+        match at {
+            RUNNING_SINCE => self.memory.running_since.load(Ordering::Relaxed),
+            // SAFETY: loom checks that nobody writes at the same time.
+            at => self.memory.words.with(|words| unsafe { (&*words)[at] }),
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn set(&self, at: usize, value: u64) {
+        self.life.step(false);
+        match at {
+            RUNNING_SINCE => self.memory.running_since.store(value, Ordering::Relaxed),
+            // SAFETY: loom checks that nobody else uses it at the same time.
+            at => self.memory.words.with_mut(|words| unsafe { (&mut *words)[at] = value }),
+        }
+    }
+
+    fn bell(&self, bell: Bell) -> u32 {
+        self.bell_of(bell).shows.load(Ordering::Relaxed)
+    }
+
+    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
+        self.life.step(true);
+        let bell = self.bell_of(bell);
+        let changed = bell.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if changed {
+            bell.shows.store(to, Ordering::Relaxed);
+        }
+        changed
+    }
+
+    fn sleep(&self, bell: Bell, shows: u32, _: Wait) {
+        let bell = self.bell_of(bell);
+        // Like the kernel it sees what the bell shows now, not what it showed before.
+        if bell.word.compare_exchange(shows, shows, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            bell.sleepers.lock().push(thread::current());
+            thread::park();
+        }
+    }
+
+    fn ring(&self, bell: Bell) {
+        self.life.step(true);
+        // Whoever goes to sleep between the change of a bell and this would have seen the change.
+        let woken = std::mem::take(&mut *self.bell_of(bell).sleepers.lock());
+        woken.iter().for_each(Thread::unpark);
+    }
+}

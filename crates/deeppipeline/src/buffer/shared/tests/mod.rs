@@ -1,0 +1,59 @@
+//! The slot machine on its own: against a model of what it is to do, with processes that die at any step, and with
+//! threads that loom interleaves.
+
+mod death;
+mod fates;
+mod given_back;
+mod hops;
+mod loom;
+mod memory;
+mod model;
+mod world;
+
+use super::machine::Limits;
+use crate::buffer::Overflow;
+use crate::intake::Intake;
+use std::fmt::Debug;
+
+const INTAKES: [Intake; 3] = [Intake::Single, Intake::Latest, Intake::All];
+
+fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {
+    Limits { capacity, bytes, overflow, intake }
+}
+
+/// Every policy with every intake.
+fn policies() -> impl Iterator<Item = (Overflow, Intake)> {
+    Overflow::ALL.into_iter().flat_map(|overflow| INTAKES.into_iter().map(move |intake| (overflow, intake)))
+}
+
+/// A small generator (splitmix64): the same seed gives the same run on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % end
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    fn choice<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// Says what repeats a run, when it fails.
+struct Told<T: Debug>(T);
+
+impl<T: Debug> Drop for Told<T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this repeats it: {:?}", self.0);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! What a shared buffer is to do, written down a second time without slots, places and locks.
+
+use super::super::layout::{Field, SlotField};
+use super::super::machine::{Label, Limits, Machine, Receipt, Verdict};
+use super::super::session::Owner;
+use super::super::words::Words;
+use crate::buffer::{Arrival, BufferCounts, Gate, Overflow};
+use crate::graph::OnCrash;
+use crate::intake::Intake;
+use crate::ledger::{Fate, StageCounts};
+use crate::sample::SampleId;
+use std::collections::{BTreeSet, VecDeque};
+
+/// How many dropped samples are remembered.
+const DROPS: usize = 16;
+/// Slots that views may hold beyond what one take takes.
+const SPARE: usize = 4;
+const WHOLE: u64 = u64::MAX;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) id: SampleId,
+    pub(super) length: u64,
+    deaths: u64,
+    given: u64,
+}
+
+impl Waiting {
+    pub(super) fn is_retried(&self) -> bool {
+        self.deaths > 0
+    }
+}
+
+/// What a buffer answers to whoever brings a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Slot,
+    Full,
+    Shut,
+    Gone { accepted: bool },
+    Inside,
+    Discarded,
+}
+
+/// What a buffer answers to whoever takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Taking {
+    Ready { ids: Vec<SampleId>, given: Vec<u64>, copy: bool },
+    Empty,
+    Drained,
+    Discarded,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Model {
+    pub(super) limits: Limits,
+    pub(super) gate: Gate,
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Who writes how many bytes, in the order of these numbers.
+    pub(super) writing: Vec<(u16, u64)>,
+    pub(super) hand: Vec<Waiting>,
+    /// Of the last take.
+    pub(super) ticket: u64,
+    pub(super) held: usize,
+    pub(super) full_by_bytes: bool,
+    receipt: Option<Receipt>,
+    pub(super) buffer: BufferCounts,
+    pub(super) stage: StageCounts,
+}
+
+impl Model {
+    pub(super) fn new(limits: Limits) -> Self {
+        Model {
+            limits,
+            gate: Gate::Open,
+            waiting: VecDeque::new(),
+            writing: Vec::new(),
+            hand: Vec::new(),
+            ticket: 0,
+            held: 0,
+            full_by_bytes: false,
+            receipt: None,
+            buffer: BufferCounts::default(),
+            stage: StageCounts::default(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.waiting.iter().map(|sample| sample.length).chain(self.writing.iter().map(|(_, length)| *length)).sum()
+    }
+
+    fn fits(&self, inside: usize, length: u64) -> bool {
+        inside == 0 || self.bytes() + length <= self.limits.bytes
+    }
+
+    /// When no more are inside, whoever waits for room has been woken.
+    pub(super) fn refill_at(&self) -> usize {
+        if self.limits.capacity < 8 {
+            self.limits.capacity - 1
+        } else {
+            self.limits.capacity - self.limits.capacity / 2
+        }
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.limits.slots() - self.waiting.len() - self.writing.len() - self.hand.len() - self.held
+    }
+
+    fn at_once(&self) -> usize {
+        if self.limits.intake == Intake::All { self.limits.capacity } else { 1 }
+    }
+
+    /// `trimming`: slots that are out of use for a moment.
+    pub(super) fn reserve(&mut self, length: u64, arrival: Arrival, owner: Owner, trimming: usize) -> Answer {
+        if arrival == Arrival::Outside && self.gate != Gate::Open {
+            return Answer::Shut;
+        }
+        if self.gate == Gate::Discarding {
+            self.buffer.entered += 1;
+            self.buffer.discarded += 1;
+            return Answer::Gone { accepted: true };
+        }
+        let inside = self.waiting.len() + self.writing.len();
+        let room = inside < self.limits.capacity && self.fits(inside, length);
+        self.full_by_bytes |=
+            self.limits.intake == Intake::All && inside < self.limits.capacity && !self.fits(inside, length);
+        match self.limits.overflow {
+            Overflow::DropNewest if !room => Answer::Gone { accepted: false },
+            Overflow::Block if !room && self.gate == Gate::Open => Answer::Full,
+            _ if self.free() == trimming => Answer::Full,
+            _ => {
+                self.writing.push((owner.0, length));
+                self.writing.sort_unstable();
+                Answer::Slot
+            }
+        }
+    }
+
+    pub(super) fn keep_receipt(&mut self, receipt: Option<Receipt>) {
+        self.receipt = receipt.or(self.receipt);
+    }
+
+    /// A sample that `reserve` has dropped on arrival.
+    pub(super) fn drop_on_arrival(&mut self, id: SampleId, arrival: Arrival) {
+        let id = self.arrive(id, arrival);
+        self.buffer.dropped_newest += 1;
+        self.remember(id);
+    }
+
+    fn arrive(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
+        self.buffer.entered += 1;
+        match arrival {
+            Arrival::Stage => id,
+            Arrival::Source | Arrival::Outside => SampleId { number: self.buffer.entered, part: 0 },
+        }
+    }
+
+    fn remember(&mut self, id: SampleId) {
+        self.buffer.last_dropped.push_back(id);
+        while self.buffer.last_dropped.len() > DROPS {
+            self.buffer.last_dropped.pop_front();
+        }
+    }
+
+    pub(super) fn cancel(&mut self, length: u64, owner: Owner) {
+        let place = self.writing.iter().position(|writing| *writing == (owner.0, length));
+        self.writing.remove(place.expect("it is being written"));
+    }
+
+    pub(super) fn publish(&mut self, length: u64, label: Label, arrival: Arrival, owner: Owner) -> Answer {
+        self.cancel(length, owner);
+        if arrival == Arrival::Outside && self.gate != Gate::Open {
+            return Answer::Shut;
+        }
+        self.keep_receipt(label.receipt);
+        let id = self.arrive(label.id, arrival);
+        if self.gate == Gate::Discarding {
+            self.buffer.discarded += 1;
+            return Answer::Discarded;
+        }
+        while self.limits.overflow == Overflow::DropOldest
+            && (self.waiting.len() >= self.limits.capacity || !self.fits(self.waiting.len(), length))
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.full_by_bytes |= self.limits.intake == Intake::All && self.waiting.len() + 1 < self.limits.capacity;
+            self.buffer.dropped_oldest += 1;
+            self.remember(oldest.id);
+        }
+        self.waiting.push_back(Waiting { id, length, deaths: 0, given: 0 });
+        Answer::Inside
+    }
+
+    /// How many samples in front belong to a list that is to be tried again.
+    fn to_retry(&self) -> usize {
+        let list = self.limits.intake == Intake::All;
+        self.waiting.iter().take_while(|sample| list && sample.deaths > 0).count()
+    }
+
+    pub(super) fn can_take(&self) -> bool {
+        let waits_for_more = self.limits.intake == Intake::All && self.gate == Gate::Open && !self.full_by_bytes;
+        match waits_for_more {
+            true => self.waiting.len() >= self.limits.capacity || self.to_retry() > 0,
+            false => !self.waiting.is_empty(),
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Taking {
+        if !self.can_take() {
+            return match self.gate {
+                Gate::Open => Taking::Empty,
+                Gate::Closed => Taking::Drained,
+                Gate::Discarding => Taking::Discarded,
+            };
+        }
+        let count = match self.limits.intake {
+            Intake::Single => 1,
+            Intake::Latest => {
+                while self.waiting.len() > 1
+                    && let Some(older) = self.waiting.pop_front()
+                {
+                    self.buffer.superseded += 1;
+                    self.remember(older.id);
+                }
+                1
+            }
+            Intake::All if self.to_retry() > 0 => self.to_retry(),
+            Intake::All => self.waiting.len().min(self.limits.capacity),
+        };
+        assert!(self.hand.is_empty(), "there is one worker");
+        self.hand = self.waiting.drain(..count).collect();
+        self.full_by_bytes = false;
+        self.ticket += 1;
+        self.buffer.taken += count as u64;
+        self.stage.in_hand += count as u64;
+        Taking::Ready {
+            ids: self.hand.iter().map(|sample| sample.id).collect(),
+            given: self.hand.iter().map(|sample| sample.given).collect(),
+            copy: self.held + count > self.at_once() + SPARE,
+        }
+    }
+
+    pub(super) fn settle(&mut self, viewed: usize, fate: Fate) {
+        let count = self.hand.len() as u64;
+        self.hand.clear();
+        self.held += viewed;
+        self.stage.in_hand -= count;
+        match fate {
+            Fate::Used => {
+                self.stage.used += 1;
+                self.stage.absorbed += count - 1;
+            }
+            Fate::Skipped => self.stage.skipped += count,
+            Fate::Failed => self.stage.failed += count,
+            Fate::Lost => self.stage.lost += count,
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        self.held -= 1;
+    }
+
+    pub(super) fn lower_gate(&mut self, gate: Gate) {
+        self.gate = self.gate.max(gate);
+        if self.gate == Gate::Discarding {
+            self.buffer.discarded += self.waiting.len() as u64;
+            self.waiting.clear();
+        }
+    }
+
+    pub(super) fn giver_died(&mut self, dead: Owner) -> Option<Receipt> {
+        self.writing.retain(|(owner, _)| *owner != dead.0);
+        self.receipt
+    }
+
+    pub(super) fn taker_died(&mut self, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+        self.held = 0;
+        let Some(newest) = self.hand.last() else { return Verdict::Nothing };
+        let id = newest.id;
+        let received = received.filter(|receipt| receipt.ticket == self.ticket);
+        let parts = received.and_then(|receipt| receipt.parts);
+        let used = received.is_some() && (parts.is_none() || on_crash == OnCrash::Skip);
+        let again = on_crash == OnCrash::Retry
+            && self.gate != Gate::Discarding
+            && self.hand.iter().all(|sample| sample.deaths == 0);
+        if used || !again {
+            let fate = if used { Fate::Used } else { Fate::Lost };
+            self.settle(0, fate);
+            return if used { Verdict::Used(id) } else { Verdict::Lost(id) };
+        }
+        let count = self.hand.len() as u64;
+        self.buffer.taken -= count;
+        self.stage.in_hand -= count;
+        while let Some(sample) = self.hand.pop() {
+            self.waiting.push_front(Waiting { deaths: 1, given: parts.unwrap_or(0), ..sample });
+        }
+        Verdict::Retried(id)
+    }
+
+    /// What a buffer is like. It has to hang together.
+    pub(super) fn read<W: Words>(machine: &Machine<W>, trimming: usize) -> Model {
+        let (buffer, stage) = machine.counts();
+        let limits = machine.limits();
+        let memory = Memory { words: machine.words(), limits };
+        memory.assert_no_slot_leaks(trimming);
+        assert!(buffer.balances(), "{buffer:?}");
+        assert_eq!(buffer.taken, stage.settled() + stage.in_hand, "{stage:?}");
+        let mut writing: Vec<_> =
+            memory.in_state(WRITING).map(|slot| (memory.owner(slot), memory.length(slot))).collect();
+        writing.sort_unstable();
+        let mut hand: Vec<_> = memory.in_state(IN_HAND).collect();
+        hand.sort_by_key(|slot| memory.sequence(*slot));
+        let ticket = memory.get(Field::Ticket) - 1;
+        assert!(hand.iter().all(|slot| memory.slot(*slot, SlotField::Ticket) == ticket), "one take is in hand");
+        let parts = Some(memory.get(Field::ReceiptParts)).filter(|parts| *parts != WHOLE);
+        let receipt = Receipt { ticket: memory.get(Field::ReceiptTicket), parts };
+        let model = Model {
+            limits,
+            gate: [Gate::Open, Gate::Closed, Gate::Discarding][memory.get(Field::Gate) as usize],
+            waiting: memory.queue().iter().map(|slot| memory.sample(*slot)).collect(),
+            writing,
+            hand: hand.iter().map(|slot| memory.sample(*slot)).collect(),
+            ticket,
+            held: memory.in_state(HELD).count(),
+            full_by_bytes: memory.get(Field::FullByBytes) != 0,
+            receipt: Some(receipt).filter(|receipt| receipt.ticket > 0),
+            buffer,
+            stage,
+        };
+        assert_eq!(memory.get(Field::Bytes), model.bytes());
+        assert_eq!(memory.get(Field::InHand), model.hand.len() as u64);
+        assert_eq!(memory.get(Field::Writing), model.writing.len() as u64);
+        assert_eq!(memory.get(Field::Held), model.held as u64);
+        model
+    }
+}
+
+/// The states of a slot, as its word tells them.
+const FREE: u64 = 0;
+const WRITING: u64 = 1;
+const READY: u64 = 2;
+const IN_HAND: u64 = 3;
+const HELD: u64 = 4;
+
+struct Memory<'a, W> {
+    words: &'a W,
+    limits: Limits,
+}
+
+impl<W: Words> Memory<'_, W> {
+    fn get(&self, field: Field) -> u64 {
+        self.words.get(self.limits.layout().field(field))
+    }
+
+    fn slot(&self, slot: usize, field: SlotField) -> u64 {
+        self.words.get(self.limits.layout().slot(slot, field))
+    }
+
+    fn state(&self, slot: usize) -> u64 {
+        self.slot(slot, SlotField::Word) & 0xff
+    }
+
+    fn owner(&self, slot: usize) -> u16 {
+        (self.slot(slot, SlotField::Word) >> 8) as u16
+    }
+
+    fn sequence(&self, slot: usize) -> u64 {
+        self.slot(slot, SlotField::Word) >> 24
+    }
+
+    fn length(&self, slot: usize) -> u64 {
+        self.slot(slot, SlotField::Length)
+    }
+
+    fn sample(&self, slot: usize) -> Waiting {
+        let get = |field| self.slot(slot, field);
+        Waiting {
+            id: SampleId { number: get(SlotField::Number), part: get(SlotField::Part) },
+            length: self.length(slot),
+            deaths: get(SlotField::Deaths),
+            given: get(SlotField::Given),
+        }
+    }
+
+    fn in_state(&self, state: u64) -> impl Iterator<Item = usize> {
+        (0..self.limits.slots()).filter(move |slot| self.state(*slot) == state)
+    }
+
+    fn queue(&self) -> Vec<usize> {
+        let places = self.get(Field::Front)..self.get(Field::Back);
+        places.map(|place| self.words.get(self.limits.layout().queue(place)) as usize).collect()
+    }
+
+    /// Every slot is in one place, and in the state that belongs there; the queue is in the order of arrival.
+    fn assert_no_slot_leaks(&self, trimming: usize) {
+        for owner in [Owner::HOME, Owner(1), Owner(2)] {
+            let left = self.words.get(self.limits.layout().undo_count(owner));
+            assert_eq!(left, 0, "nothing is left to be undone by {owner:?}");
+        }
+        let queue = self.queue();
+        assert!(queue.is_sorted_by_key(|slot| self.sequence(*slot)), "{queue:?}");
+        let free: Vec<_> = (0..self.get(Field::Free)).map(|at| self.words.get(self.limits.layout().free(at))).collect();
+        let free: Vec<_> = free.into_iter().map(|slot| slot as usize).collect();
+        for (state, slots) in [(READY, &queue), (FREE, &free)] {
+            assert!(slots.iter().all(|slot| self.state(*slot) == state), "{slots:?} are not all in state {state}");
+            assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), slots.len(), "{slots:?} has one twice");
+        }
+        assert_eq!(self.in_state(READY).count(), queue.len());
+        assert_eq!(self.in_state(FREE).count(), free.len() + trimming);
+        assert!((0..self.limits.slots()).all(|slot| self.state(slot) <= HELD));
+    }
+}

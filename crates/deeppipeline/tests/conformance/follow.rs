@@ -1,0 +1,198 @@
+//! An executor made to follow the simulated order: every call of the user's code waits for a permit, and after each event
+//! the ledger must come to what the simulation's was.
+
+use crate::case::{Case, Does, Input as Inputs, StageSpec};
+use crate::gated::{Around, Gate, GatedSource, GatedStage};
+use crate::outcome::{describe, ledger};
+use crate::simulated::{Moment, Run};
+use crate::stages::{Entry, Log, Logic, Numbers, Witness};
+use deeppipeline::engine::{Graph, Node, Seat, Supervisor, Wait, Worker, spawn};
+use deeppipeline::{Event, Intake, SOURCE, StageReport};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Only a pipeline that hangs takes that long.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// The pipeline that a case describes.
+pub(crate) fn graph(case: &Case) -> Graph {
+    Graph {
+        source: case.has_source(),
+        stages: case.stages.iter().map(node).collect(),
+        buffer_size: case.buffer_size.clone(),
+        overflow: case.overflow,
+        ..Graph::default()
+    }
+}
+
+fn node(spec: &StageSpec) -> Node {
+    Node { intake: spec.intake, overflow: spec.overflow, on_error: spec.on_error, ..Node::new(&spec.name) }
+}
+
+/// A run of a case on some executor.
+pub(crate) struct Follower<'a> {
+    case: &'a Case,
+    supervisor: Arc<Supervisor<i64>>,
+    gates: Gates,
+    log: Arc<Log>,
+}
+
+impl<'a> Follower<'a> {
+    pub(crate) fn new(case: &'a Case, supervisor: Arc<Supervisor<i64>>) -> Self {
+        let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.has_source().then_some(SOURCE));
+        let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
+        Follower { case, supervisor, gates, log: Arc::default() }
+    }
+
+    /// The test around one stage, as it is in the process of the pipeline.
+    pub(crate) fn around(&self, index: usize) -> Arc<dyn Around> {
+        Arc::new(AroundHere {
+            gate: self.gates.of(&self.case.stages[index].name),
+            log: Arc::clone(&self.log),
+            supervisor: Arc::clone(&self.supervisor),
+            next: index + 1,
+        })
+    }
+
+    /// A thread for a worker.
+    pub(crate) fn spawn(&self, worker: Worker<i64>) -> JoinHandle<()> {
+        let body = match (worker.seat(), &self.case.input) {
+            (Seat::Stage(index), _) => {
+                let (spec, around) = (&self.case.stages[index], self.around(index));
+                let logic = Logic::new(&spec.name, spec.does, index + 1 == self.case.stages.len(), around.clone());
+                GatedStage::new(logic, around).factory()
+            }
+            (Seat::Source, Inputs::Source { samples, fails, .. }) => {
+                let numbers = Numbers { given: 0, samples: *samples, fails: *fails };
+                GatedSource::new(numbers, self.gates.of(SOURCE)).factory()
+            }
+            (Seat::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
+        };
+        spawn(worker, body).unwrap()
+    }
+
+    /// Follows the simulated run, and says what came out.
+    pub(crate) fn follow(self, simulated: &Run, threads: Vec<JoinHandle<()>>) -> String {
+        let Follower { case, supervisor, gates, log } = &self;
+        let mut next_put = 1;
+        let mut pulled = 0;
+        for (index, moment) in simulated.moments.iter().enumerate() {
+            self.bring_about(&moment.event, &mut next_put);
+            self.catch_up(moment);
+            // The ledger does not show that the source was asked. It was, if it has handed over all it gave and more is
+            // to come of it.
+            pulled += u64::from(is_of_source(moment));
+            let all_given = moment.report.stages[0].buffer.entered == pulled;
+            let up = is_up(&simulated.moments[..=index]);
+            if up && all_given && simulated.moments[index + 1..].iter().any(is_of_source) {
+                crate::support::until(|| gates.of(SOURCE).holds_someone());
+            }
+        }
+        assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "left behind in {case:#?}");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(log.every_teardown_ran(), "{case:#?}");
+        describe(&log.values(), supervisor.failure().as_ref(), &supervisor.report())
+    }
+
+    fn bring_about(&self, event: &Event, next_put: &mut i64) {
+        let mut put = || {
+            let put = self.supervisor.put(*next_put, Wait::Until(Instant::now() + WATCHDOG));
+            *next_put += 1;
+            put
+        };
+        match event {
+            Event::Up => self.gates.0.iter().for_each(|(_, gate)| gate.permit()),
+            Event::Completed { stage } => self.gates.of(stage).permit(),
+            Event::Put(accepted) => assert_eq!(put().unwrap().accepted, *accepted, "put {}", *next_put - 1),
+            Event::Refused => drop(put().unwrap_err()),
+            Event::Stop => self.supervisor.close(),
+            other => panic!("{other:?} is not known here"),
+        }
+    }
+
+    /// Waits until the ledger is what the simulation's was after the same event, and the same stages are torn down. (A
+    /// failure shows in the ledger before it has discarded every buffer; after that comes the teardown, or for a failed
+    /// setup the end of all.)
+    fn catch_up(&self, moment: &Moment) {
+        let Follower { case, supervisor, log, .. } = self;
+        let wanted = ledger(&moment.report);
+        let give_up = Instant::now() + WATCHDOG;
+        if moment.event == Event::Up && case.stages.iter().any(|spec| spec.does == Does::FailInSetup) {
+            supervisor.wait_ended(Wait::Until(give_up));
+        }
+        loop {
+            let report = supervisor.report();
+            if ledger(&report) == wanted && log.torn_down() == moment.torn_down {
+                assert!(report.balances(), "{report:#?}");
+                return;
+            }
+            assert!(
+                Instant::now() < give_up,
+                "after {:?} the simulation has\n{wanted}\nand the executor has\n{}\nin {case:#?}",
+                moment.event,
+                ledger(&report)
+            );
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn is_up(past: &[Moment]) -> bool {
+    past.iter().any(|moment| moment.event == Event::Up)
+}
+
+fn is_of_source(moment: &Moment) -> bool {
+    matches!(&moment.event, Event::Completed { stage } if stage == SOURCE)
+}
+
+/// A gate for each worker; all open when the test is over, so that none stays behind after a failure.
+struct Gates(Vec<(String, Arc<Gate>)>);
+
+impl Gates {
+    fn of(&self, worker: &str) -> Arc<Gate> {
+        let (_, gate) = self.0.iter().find(|(name, _)| name == worker).expect("every worker has a gate");
+        Arc::clone(gate)
+    }
+}
+
+impl Drop for Gates {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(_, gate)| gate.let_all_pass());
+    }
+}
+
+/// The test around a stage, in the process of the pipeline.
+struct AroundHere {
+    gate: Arc<Gate>,
+    log: Arc<Log>,
+    supervisor: Arc<Supervisor<i64>>,
+    /// The stage after this one.
+    next: usize,
+}
+
+impl Witness for AroundHere {
+    fn note(&self, entry: Entry) {
+        self.log.note(entry);
+    }
+}
+
+impl Around for AroundHere {
+    fn pass(&self) {
+        self.gate.pass();
+    }
+
+    fn next_has_taken(&self) {
+        crate::support::until(|| {
+            let report = self.supervisor.report();
+            report.stages.get(self.next).is_none_or(|stage| stage.counts.in_hand > 0 || !can_take(stage))
+        });
+    }
+}
+
+fn can_take(stage: &StageReport) -> bool {
+    match stage.intake {
+        Intake::All => stage.buffer.waiting >= stage.buffer_size as u64,
+        _ => stage.buffer.waiting > 0,
+    }
+}

@@ -1,0 +1,146 @@
+//! The stages as the engine calls them, on every executor that follows the simulation: each call waits for its permit.
+
+use crate::stages::{Logic, Numbers, Witness};
+use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input};
+use deeppipeline::{BoxError, Give};
+use std::sync::{Arc, Condvar, Mutex};
+
+/// The test around one stage, wherever the stage runs.
+pub(crate) trait Around: Witness {
+    /// Waits for the permit for one call.
+    fn pass(&self);
+
+    /// Waits until the stage after this one has taken what it can. What a busy stage gets in one call, one part after
+    /// the other, depends on the mood of the machine; here an idle stage always takes before the next part comes, as it
+    /// does in the simulation.
+    fn next_has_taken(&self);
+}
+
+/// Lets one call pass for each permit.
+#[derive(Default)]
+pub(crate) struct Gate {
+    state: Mutex<GateState>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    permits: u64,
+    someone_is_here: bool,
+}
+
+impl Gate {
+    pub(crate) fn permit(&self) {
+        self.state.lock().unwrap().permits += 1;
+        self.more.notify_one();
+    }
+
+    pub(crate) fn let_all_pass(&self) {
+        self.state.lock().unwrap().permits = u64::MAX;
+        self.more.notify_all();
+    }
+
+    pub(crate) fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.someone_is_here = true;
+        while state.permits == 0 {
+            state = self.more.wait(state).unwrap();
+        }
+        state.permits -= 1;
+        state.someone_is_here = false;
+    }
+
+    pub(crate) fn holds_someone(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        state.someone_is_here && state.permits == 0
+    }
+}
+
+/// A stage that passes a gate in `setup` and `stage_run`, and gives its parts only to an idle stage.
+pub(crate) struct GatedStage {
+    logic: Logic,
+    around: Arc<dyn Around>,
+}
+
+impl GatedStage {
+    pub(crate) fn new(logic: Logic, around: Arc<dyn Around>) -> Self {
+        GatedStage { logic, around }
+    }
+
+    pub(crate) fn factory(self) -> BodyFactory<i64> {
+        Box::new(move || Box::new(self))
+    }
+}
+
+impl Body<i64> for GatedStage {
+    fn call(&mut self, call: Call<i64>) -> Done<i64> {
+        let result = match call {
+            Call::Setup => {
+                self.around.pass();
+                self.logic.setup().map(|()| Give::Skip)
+            }
+            Call::StageRun(input) => {
+                self.around.pass();
+                let x = match input {
+                    Input::One(sample) => sample.value,
+                    Input::List(samples) => samples.iter().map(|sample| sample.value).sum(),
+                };
+                self.logic.stage_run(x)
+            }
+            Call::Finish => {
+                self.around.next_has_taken();
+                self.logic.finish()
+            }
+            Call::Teardown => self.logic.teardown().map(|()| Give::Skip),
+            Call::SourceNext => Err("this is no source".into()),
+        };
+        match result {
+            Ok(Give::Many(mut values)) => {
+                let around = Arc::clone(&self.around);
+                Done::Gave(Give::many(std::iter::from_fn(move || {
+                    around.next_has_taken();
+                    values.next()
+                })))
+            }
+            Ok(give) => Done::Gave(give),
+            Err(cause) => Done::Failed(cause),
+        }
+    }
+}
+
+/// A source that passes a gate before each sample.
+pub(crate) struct GatedSource {
+    numbers: Numbers,
+    gate: Arc<Gate>,
+}
+
+impl GatedSource {
+    pub(crate) fn new(numbers: Numbers, gate: Arc<Gate>) -> Self {
+        GatedSource { numbers, gate }
+    }
+
+    pub(crate) fn factory(self) -> BodyFactory<i64> {
+        Box::new(move || Box::new(self))
+    }
+}
+
+impl Body<i64> for GatedSource {
+    fn call(&mut self, call: Call<i64>) -> Done<i64> {
+        let next: Result<Option<i64>, BoxError> = match call {
+            Call::Setup => {
+                self.gate.pass();
+                return Done::Gave(Give::Skip);
+            }
+            Call::SourceNext => {
+                self.gate.pass();
+                self.numbers.source_next()
+            }
+            Call::StageRun(_) | Call::Finish | Call::Teardown => return Done::Gave(Give::Skip),
+        };
+        match next {
+            Ok(Some(x)) => Done::Gave(Give::One(x)),
+            Ok(None) => Done::Exhausted,
+            Err(cause) => Done::Failed(cause),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The process executor, made to follow the simulated order: some stages or all are in processes of their own, and each
+//! of these reaches the test around it over a line.
+
+use crate::case::{Case, Does};
+use crate::follow::{Follower, graph};
+use crate::gated::{Around, GatedStage};
+use crate::line::{Desk, Line};
+use crate::simulated::Run;
+use crate::stages::{Entry, Logic, Witness};
+use deeppipeline::engine::{Apprentice, Codec, Post, Station, Supervisor, Then, Watched, spawn};
+use deeppipeline::{BoxError, Executor, Exit, SharedBytes};
+use serde::{Deserialize, Serialize};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// Set for a worker: the address of the test around it.
+const VARIABLE: &str = "CONFORMANCE_DESK";
+
+/// Enough for any buffer of a case.
+const BUFFER_BYTES: usize = 4096;
+
+/// Whether the stage at that index is in a process.
+type InProcess = fn(usize) -> bool;
+
+/// Which stages are in processes: all, and both ways in which processes and threads meet.
+pub(crate) const ALL_AND_MIXES: [(&str, InProcess); 3] = [
+    ("all in processes", |_| true),
+    ("the first and every second after it in a process", |index| index % 2 == 0),
+    ("the second and every second after it in a process", |index| index % 2 == 1),
+];
+
+/// Follows the simulated run with a process for each stage that is to have one, and says what came out.
+pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) -> bool) -> String {
+    let mut graph = graph(case);
+    graph.buffer_bytes = BUFFER_BYTES;
+    for (index, node) in graph.stages.iter_mut().enumerate() {
+        node.executor = if in_process(index) { Executor::Process } else { Executor::Thread };
+    }
+    let codecs = case.stages.iter().map(|_| Some(Arc::new(EightBytes) as _)).collect();
+    let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
+    let follower = Follower::new(case, supervisor);
+    let threads = posts.into_iter().enumerate().map(|(index, post)| match post {
+        Post::Thread(worker) => follower.spawn(worker),
+        Post::Process(mut station) => {
+            let spec = &case.stages[index];
+            let part = Part { name: spec.name.clone(), does: spec.does, is_end: index + 1 == case.stages.len() };
+            station.set_front(postcard::to_stdvec(&part).unwrap());
+            let around = follower.around(index);
+            std::thread::spawn(move || drive(station, around))
+        }
+    });
+    let threads = threads.collect();
+    follower.follow(simulated, threads)
+}
+
+/// What a worker's program is told about its stage.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    name: String,
+    does: Does,
+    is_end: bool,
+}
+
+/// Starts the one process of a stage, and watches over it.
+fn drive(mut station: Station<i64>, around: Arc<dyn Around>) {
+    let desk = Desk::open();
+    let ends = station.open().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "processes::become_a_worker", "--nocapture", "--quiet"])
+        .env(VARIABLE, desk.address())
+        .stdin(Stdio::from(ends.socket))
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(ends.stderr))
+        .spawn()
+        .unwrap();
+    station.started(child.id()).unwrap();
+    std::thread::spawn(move || answer(&desk, &*around));
+    loop {
+        match station.watch().unwrap() {
+            Watched::Line(line) => eprintln!("[{}] {line}", station.name()),
+            Watched::LaterFailure(_) | Watched::Note(_) => {}
+            Watched::Exited => break,
+        }
+    }
+    let status = child.wait().unwrap();
+    let exit = status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code);
+    assert_eq!(exit, Exit::Code(0), "the worker of {}", station.name());
+    assert_eq!(station.ended(exit), Then::Over, "the worker of {}", station.name());
+}
+
+/// The workers of these tests begin here: in the test's own process it does nothing.
+#[test]
+fn become_a_worker() {
+    let Ok(address) = std::env::var(VARIABLE) else { return };
+    let apprentice = Apprentice::listen(std::io::stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let Part { name, does, is_end } = postcard::from_bytes(apprentice.front()).unwrap();
+    let around: Arc<dyn Around> = Arc::new(AroundElsewhere(Mutex::new(Line::to(&address).unwrap())));
+    let codec = Arc::new(EightBytes);
+    let (worker, _) = apprentice.begin(codec.clone(), codec, |_| Vec::new()).unwrap();
+    let stage = GatedStage::new(Logic::new(&name, does, is_end, around.clone()), around);
+    spawn(worker, stage.factory()).unwrap().join().unwrap();
+    std::process::exit(0);
+}
+
+/// Carries the values of all cases.
+struct EightBytes;
+
+impl Codec<i64> for EightBytes {
+    fn size(&self, _: &i64) -> Result<usize, BoxError> {
+        Ok(8)
+    }
+
+    fn write(&self, value: &i64, room: &mut [u8]) -> Result<(), BoxError> {
+        room.copy_from_slice(&value.to_le_bytes());
+        Ok(())
+    }
+
+    fn read(&self, bytes: SharedBytes) -> Result<i64, BoxError> {
+        Ok(i64::from_le_bytes(bytes[..].try_into()?))
+    }
+}
+
+/// What a worker asks of the test. Each question is answered, if only to say that it was heard.
+#[derive(Serialize, Deserialize)]
+enum Ask {
+    Pass,
+    NextHasTaken,
+    Note(Entry),
+}
+
+/// Answers the worker of one stage until it has ended.
+fn answer(desk: &Desk, around: &dyn Around) {
+    let mut line = desk.next().unwrap();
+    while let Ok(ask) = line.hear() {
+        match ask {
+            Ask::Pass => around.pass(),
+            Ask::NextHasTaken => around.next_has_taken(),
+            Ask::Note(entry) => around.note(entry),
+        }
+        // A worker that is gone cannot hear it; its end is seen by whoever drives it.
+        let _ = line.say(&());
+    }
+}
+
+/// The test around a stage, from the process of the stage.
+struct AroundElsewhere(Mutex<Line>);
+
+impl AroundElsewhere {
+    fn ask(&self, ask: &Ask) {
+        let mut line = self.0.lock().unwrap();
+        line.say(ask).unwrap();
+        line.hear().unwrap()
+    }
+}
+
+impl Witness for AroundElsewhere {
+    fn note(&self, entry: Entry) {
+        self.ask(&Ask::Note(entry));
+    }
+}
+
+impl Around for AroundElsewhere {
+    fn pass(&self) {
+        self.ask(&Ask::Pass);
+    }
+
+    fn next_has_taken(&self) {
+        self.ask(&Ask::NextHasTaken);
+    }
+}

@@ -1,0 +1,185 @@
+//! What other front doors rely on: a station without its driver, a process that is never started again, and who is up.
+
+use crate::line::WATCHDOG;
+use crate::puppet::{At, Do, Player, Strings};
+use crate::stages::ARGUMENTS;
+use crate::support::until;
+use deeppipeline::engine::{Codec, Graph, Node, Post, Station, Supervisor, Then, Wait, Watched};
+use deeppipeline::{BoxError, Executor, Exit, SharedBytes, StageError};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Values as a worker of the typed front door sends and reads them.
+struct Postcard;
+
+impl Codec<i64> for Postcard {
+    fn size(&self, value: &i64) -> Result<usize, BoxError> {
+        Ok(postcard::to_stdvec(value)?.len())
+    }
+
+    fn write(&self, value: &i64, room: &mut [u8]) -> Result<(), BoxError> {
+        room.copy_from_slice(&postcard::to_stdvec(value)?);
+        Ok(())
+    }
+
+    fn read(&self, bytes: SharedBytes) -> Result<i64, BoxError> {
+        Ok(postcard::from_bytes(&bytes)?)
+    }
+}
+
+/// A pipeline of puppets, one stage for each, and their stations.
+fn stations(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<Station<i64>>) {
+    let node = |index| Node { executor: Executor::Process, ..Node::new(format!("stage {index}")) };
+    let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: 1000, ..Graph::default() };
+    let codecs = strings.iter().map(|_| Some(Arc::new(Postcard) as _)).collect();
+    let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
+    let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {
+        Post::Process(mut station) => {
+            // As the typed front door's worker reads it: name, whether it takes lists, settings.
+            let front = ("puppet", false, postcard::to_stdvec(strings).unwrap());
+            station.set_front(postcard::to_stdvec(&front).unwrap());
+            station
+        }
+        Post::Thread(_) => panic!("all are in processes"),
+    });
+    (supervisor, stations.collect())
+}
+
+fn open(station: &mut Station<i64>) -> Child {
+    let ends = station.open().unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(ARGUMENTS)
+        .env("DEEPPIPELINE_WORKER", std::process::id().to_string())
+        .stdin(Stdio::from(ends.socket))
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(ends.stderr))
+        .spawn()
+        .unwrap();
+    station.started(child.id()).unwrap();
+    child
+}
+
+/// Watches over one process to its end, and says what follows.
+fn watch(station: &mut Station<i64>, mut child: Child) -> Then {
+    while station.watch().unwrap() != Watched::Exited {}
+    let status = child.wait().unwrap();
+    station.ended(status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code))
+}
+
+/// Watches over all processes of a stage.
+fn drive(mut station: Station<i64>) {
+    loop {
+        let child = open(&mut station);
+        match watch(&mut station, child) {
+            Then::Restart { pause, .. } if station.rest(pause).unwrap() => {}
+            _ => return,
+        }
+    }
+}
+
+fn failure(supervisor: &Supervisor<i64>) -> StageError {
+    assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)));
+    let report = supervisor.report();
+    crate::stages::assert_clear(&report);
+    supervisor.failure().unwrap()
+}
+
+#[test]
+fn a_worker_that_dies_while_others_still_start_is_started_again() {
+    let players = [Player::new(), Player::new()];
+    let (supervisor, stations) = stations(&players.each_ref().map(|player| player.strings().asking_in_setup()));
+    std::thread::scope(|scope| {
+        stations.into_iter().for_each(|station| drop(scope.spawn(|| drive(station))));
+        let (mut early, mut late) = (players[0].next(), players[1].next());
+        early.lets(At::Setup);
+        until(|| supervisor.not_up() == ["stage 1"]);
+        early.kill();
+        let mut early = players[0].next();
+        early.lets(At::Setup);
+        late.lets(At::Setup);
+        supervisor.put(1, Wait::Forever).unwrap();
+        early.lets(At::Run(1));
+        late.lets(At::Run(1));
+        supervisor.close();
+    });
+    let report = supervisor.report();
+    crate::stages::assert_clear(&report);
+    assert_eq!((report.stages[0].restarts, report.stages[1].counts.used), (1, 1));
+}
+
+#[test]
+fn a_process_that_is_never_started_again_stops_the_pipeline_by_its_death() {
+    let player = Player::new();
+    let (supervisor, mut stations) = stations(&[player.strings()]);
+    let mut station = stations.remove(0);
+    station.never_restart();
+    let driver = std::thread::spawn(move || drive(station));
+    supervisor.put(1, Wait::Forever).unwrap();
+    player.next().at_tell(At::Run(1), Do::Exit(5));
+    driver.join().unwrap();
+    assert_eq!(
+        failure(&supervisor).to_string(),
+        "stage \"stage 0\" failed in stage_run on sample 1: its worker ended with exit code 5"
+    );
+    assert!(!player.has_next());
+}
+
+#[test]
+fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_hand() {
+    let player = Player::new();
+    let (supervisor, mut stations) = stations(&[player.strings()]);
+    let mut station = stations.remove(0);
+    let mut child = open(&mut station);
+    supervisor.put(1, Wait::Forever).unwrap();
+    supervisor.put(2, Wait::Forever).unwrap();
+    let mut hand = std::thread::scope(|scope| {
+        // Somebody has to watch until it is at work.
+        let watching = scope.spawn(|| {
+            let _ = station.watch();
+            drop(station);
+        });
+        let mut hand = player.next();
+        hand.at_tell(At::Run(1), Do::Write("one line ends the watch\n".to_owned(), Box::new(Do::Hang)));
+        watching.join().unwrap();
+        hand
+    });
+    hand.wait_until_it_ends();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_eq!(
+        failure(&supervisor).to_string(),
+        "stage \"stage 0\" failed in stage_run: nobody watches over its worker any longer"
+    );
+    let stage = &supervisor.report().stages[0];
+    assert_eq!((stage.counts.lost, stage.buffer.discarded), (1, 1));
+}
+
+#[test]
+fn a_station_that_never_got_a_process_is_a_failed_start() {
+    let player = Player::new();
+    let (supervisor, mut stations) = stations(&[player.strings()]);
+    supervisor.put(1, Wait::Forever).unwrap();
+    stations[0].cannot_start(std::io::Error::other("no room for another"));
+    drop(stations);
+    assert_eq!(failure(&supervisor).to_string(), "stage \"stage 0\" failed in setup: no room for another");
+}
+
+#[test]
+fn a_driver_that_gives_up_after_a_death_leaves_no_sample_without_a_fate() {
+    let player = Player::new();
+    let (supervisor, mut stations) = stations(&[player.strings()]);
+    let mut station = stations.remove(0);
+    let mut child = open(&mut station);
+    supervisor.put(1, Wait::Forever).unwrap();
+    let driver = std::thread::spawn(move || {
+        while station.watch().unwrap() != Watched::Exited {}
+        child.wait().unwrap();
+        // As when waiting for it has failed.
+        station.cannot_start(std::io::Error::other("the system is tired"));
+    });
+    player.next().at_tell(At::Run(1), Do::Abort);
+    driver.join().unwrap();
+    assert_eq!(failure(&supervisor).to_string(), "stage \"stage 0\" failed in stage_run: the system is tired");
+    assert_eq!(supervisor.report().stages[0].counts.lost, 1);
+}

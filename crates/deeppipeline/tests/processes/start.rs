@@ -1,0 +1,178 @@
+//! A start that fails says which stage failed, and why, and leaves nothing behind.
+
+use crate::puppet::{At, Do, Player, Puppet};
+use crate::stages::{ARGUMENTS, Double, end, ended, pipeline};
+use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, StartError};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+fn failure<I>(started: Result<Pipeline<I>, StartError>) -> String {
+    match started {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it came up"),
+    }
+}
+
+#[test]
+fn a_worker_that_dies_before_it_is_ready_is_a_failed_start() {
+    let (player, (end, values)) = (Player::new(), end::<i64>());
+    let strings = player.strings().asking_in_setup();
+    let other = Player::new();
+    let pipeline = pipeline()
+        .stage_isolated::<Puppet>(other.strings().asking_at_the_end())
+        .stage_isolated::<Puppet>(strings)
+        .end_stage(end)
+        .start_without_waiting()
+        .unwrap();
+    pipeline.put(1).unwrap();
+    player.next().at_tell(At::Setup, Do::Write("no such device\n".to_owned(), Box::new(Do::Exit(2))));
+    // The other one is up already, and is torn down.
+    other.next().lets(At::Teardown);
+    let error = pipeline.setstop().unwrap_err();
+    crate::stages::assert_clear(error.report());
+    assert_eq!(
+        error.to_string(),
+        "stage \"Puppet 2\" failed in setup: its worker ended with exit code 2 before it was ready; the last it wrote to \
+         stderr:\n  no such device"
+    );
+    assert_eq!(error.report().stages[0].buffer.discarded, 1);
+    drop(pipeline);
+    assert!(values.rest().is_empty());
+}
+
+/// Known to no worker under this name.
+struct Unknown;
+
+impl Stage for Unknown {
+    type Input = i64;
+    type Output = i64;
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        Ok(Give::One(x))
+    }
+}
+
+impl Isolated for Unknown {
+    const NAME: &str = "unknown";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(Unknown)
+    }
+}
+
+#[test]
+fn a_stage_that_main_does_not_know_is_named_with_those_it_knows() {
+    let started = pipeline().stage_isolated::<Unknown>(()).end_stage(|_: i64| {}).start();
+    let text = failure(started);
+    assert!(text.starts_with("stage \"Unknown\" failed in setup: its worker ended with exit code 1"), "{text}");
+    assert!(
+        text.contains("\"unknown\" is not among the isolated stages that main begins with, [\"double\", "),
+        "{text}"
+    );
+    assert!(text.ends_with("add it to deeppipeline::worker() with .stage"), "{text}");
+}
+
+/// Cannot be made.
+pub(crate) struct NeverMade;
+
+impl Stage for NeverMade {
+    type Input = i64;
+    type Output = i64;
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        Ok(Give::One(x))
+    }
+}
+
+impl Isolated for NeverMade {
+    const NAME: &str = "never made";
+    type Settings = String;
+    fn make(why: String) -> Result<Self, BoxError> {
+        Err(why.into())
+    }
+}
+
+#[test]
+fn a_stage_that_cannot_be_made_is_a_failed_setup() {
+    let started = pipeline().stage_isolated::<NeverMade>("no model".to_owned()).end_stage(|_: i64| {}).start();
+    assert_eq!(failure(started), "stage \"NeverMade\" failed in setup: no model");
+}
+
+#[test]
+fn settings_and_errors_may_be_large() {
+    let why = "x".repeat(3 << 20);
+    let started = pipeline().stage_isolated::<NeverMade>(why.clone()).end_stage(|_: i64| {}).start();
+    assert!(failure(started) == format!("stage \"NeverMade\" failed in setup: {why}"), "the error is another");
+}
+
+#[test]
+fn a_setup_that_takes_too_long_is_aborted_and_its_process_killed() {
+    let player = Player::new();
+    let strings = player.strings().asking_in_setup();
+    let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(|_: i64| {});
+    let starting = std::thread::spawn(move || failure(pipeline.start_timeout(Duration::from_millis(500))));
+    let mut hand = player.next();
+    assert_eq!(hand.at(), At::Setup);
+    assert_eq!(starting.join().unwrap(), "[\"Puppet\"] still in setup after 500ms; the pipeline was aborted");
+    assert!(hand.is_gone());
+}
+
+/// Settings that cannot be sent.
+#[derive(Deserialize)]
+struct Shy;
+
+impl Serialize for Shy {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("too shy"))
+    }
+}
+
+struct Wallflower;
+
+impl Stage for Wallflower {
+    type Input = i64;
+    type Output = i64;
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        Ok(Give::One(x))
+    }
+}
+
+impl Isolated for Wallflower {
+    const NAME: &str = "wallflower";
+    type Settings = Shy;
+    fn make(_: Shy) -> Result<Self, BoxError> {
+        Ok(Wallflower)
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_sent_are_refused() {
+    let started = pipeline().stage_isolated::<Wallflower>(Shy).end_stage(|_: i64| {}).start();
+    let text = failure(started);
+    assert!(text.starts_with("the settings of stage \"Wallflower\" cannot be sent to its process: "), "{text}");
+}
+
+#[test]
+fn a_main_that_does_not_begin_with_worker_fails_in_the_worker_and_in_the_pipeline() {
+    let started = Pipeline::builder()
+        .worker_arguments(["--exact", "start::a_main_of_its_own", "--nocapture", "--quiet"])
+        .stage_isolated::<Double>(())
+        .end_stage(|_: i64| {})
+        .start();
+    let text = failure(started);
+    assert!(text.starts_with("stage \"Double\" failed in setup: its worker ended with exit code 42"), "{text}");
+    assert!(text.contains("this process is a worker: begin main with deeppipeline::worker()"), "{text}");
+}
+
+/// Stands for a main that goes straight to work. As a test it has nothing to say: it starts a pipeline of one process.
+#[test]
+fn a_main_of_its_own() {
+    let started =
+        Pipeline::builder().worker_arguments(ARGUMENTS).stage_isolated::<Double>(()).end_stage(|_: i64| {}).start();
+    match started {
+        Ok(pipeline) => drop(ended(pipeline)),
+        Err(error @ StartError::NotAWorker) => {
+            eprintln!("{error}");
+            std::process::exit(42);
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
