@@ -40,10 +40,13 @@ pub mod engine;
 mod error;
 mod executor;
 mod graph;
+mod hand;
+mod home;
 mod intake;
 #[cfg(processes)]
 mod isolated;
 mod ledger;
+mod phase;
 mod pipeline;
 mod report;
 mod sample;

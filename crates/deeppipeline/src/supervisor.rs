@@ -1,17 +1,18 @@
 //! Start, watch, drain, stop: who is in which phase, and what every change of phase sets off.
 //!
-//! Two tables say what may follow what: [`Phase::after`] for the pipeline and [`WorkerPhase::after`] for a worker, on a
-//! thread or in a process.
+//! What may follow what stands in the tables of `phase.rs`.
 
 use crate::buffer::{Arrival, Buffer, BufferCounts, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
 use crate::executor::{catch_panic, free};
 use crate::graph::{Executor, Graph, Node};
+use crate::home::Home;
 use crate::ledger::{Ledger, Reading};
+use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::report::{Outcome, Report, StageReport};
 use crate::sample::{Sample, SampleId, works_for};
-use crate::worker::{Home, Seat, Worker};
+use crate::worker::{Seat, Worker};
 #[cfg(processes)]
 use crate::{
     buffer::shared::{self, Codec},
@@ -28,98 +29,6 @@ pub const SOURCE: &str = "source";
 
 /// How many dropped samples a buffer remembers by number.
 const DROPS_TO_REMEMBER: usize = 16;
-
-/// Where the whole pipeline is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Some worker is not up yet; nothing runs.
-    Starting,
-    /// Everything is up.
-    Running,
-    /// The entrance is closed; what is inside flows out.
-    Draining,
-    /// A failure or an abort; some or all of what is inside was discarded.
-    Halting,
-    /// Every worker has ended.
-    Stopped,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Event {
-    AllUp,
-    Close,
-    Halt,
-    AllEnded,
-}
-
-impl Phase {
-    fn after(self, event: Event) -> Phase {
-        match (self, event) {
-            (Phase::Starting, Event::AllUp) => Phase::Running,
-            (Phase::Starting | Phase::Running, Event::Close) => Phase::Draining,
-            (Phase::Starting | Phase::Running | Phase::Draining, Event::Halt) => Phase::Halting,
-            (_, Event::AllEnded) => Phase::Stopped,
-            (phase, _) => phase,
-        }
-    }
-
-    /// Whether a source is still asked for samples.
-    fn wants_samples(self) -> bool {
-        matches!(self, Phase::Starting | Phase::Running)
-    }
-}
-
-/// Where one worker is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WorkerPhase {
-    /// In its first `setup`.
-    Starting,
-    /// `setup` succeeded; once all have come so far, it runs.
-    Ready,
-    /// Its buffer is drained: in `finish`.
-    Draining,
-    /// It gives no more: in `teardown`.
-    TearingDown,
-    /// Its process died before it was done; what it had in hand has its fate.
-    Crashed,
-    /// Its process is being started again, or in another `setup`.
-    Restarting,
-    /// Over.
-    Stopped,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
-pub(crate) enum WorkerEvent {
-    /// `setup` succeeded.
-    SetUp,
-    /// The buffer in front is drained.
-    Drained,
-    /// The worker is to give up: its buffer was discarded, it failed, `finish` is done, or the source has ended.
-    Done,
-    /// `teardown` is over, or there is nothing to tear down.
-    TornDown,
-    /// Its process died.
-    #[cfg_attr(not(processes), expect(dead_code, reason = "threads do not die"))]
-    Died,
-    /// Its process is started again.
-    StartedAgain,
-}
-
-impl WorkerPhase {
-    fn after(self, event: WorkerEvent) -> WorkerPhase {
-        use WorkerPhase::{Crashed, Draining, Ready, Restarting, Starting, Stopped, TearingDown};
-        match (self, event) {
-            (Starting | Restarting, WorkerEvent::SetUp) => Ready,
-            (Ready, WorkerEvent::Drained) => Draining,
-            (Ready | Draining, WorkerEvent::Done) => TearingDown,
-            (Ready | Draining | Restarting, WorkerEvent::Died) => Crashed,
-            (Crashed, WorkerEvent::StartedAgain) => Restarting,
-            (_, WorkerEvent::TornDown) => Stopped,
-            (phase, _) => phase,
-        }
-    }
-}
 
 /// Whether the workers came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -564,12 +473,15 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         let now = before.after(event);
         control.workers[index] = now;
         // What was aborted while it started never comes up, even if the last `setup` still succeeds.
-        if now == WorkerPhase::Ready
+        if control.up_since.is_none()
             && control.phase != Phase::Halting
             && control.workers.iter().all(|w| *w == WorkerPhase::Ready)
         {
             control.phase = control.phase.after(Event::AllUp);
-            control.up_since.get_or_insert_with(|| self.clock.now());
+            control.up_since = Some(self.clock.now());
+        }
+        if control.up_since.is_some() {
+            control.workers.iter_mut().for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));
         }
         control.restarts[index] += u64::from(event == WorkerEvent::StartedAgain);
         if control.workers.iter().all(|w| *w == WorkerPhase::Stopped) {

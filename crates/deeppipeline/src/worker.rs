@@ -3,41 +3,20 @@
 //! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls. The
 //! only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own.
 
-use crate::buffer::{Arrival, Buffer, Hold, Push, Receipt, Take, Wait};
-use crate::clock::Clock;
+use crate::buffer::{Arrival, Hold, Push, Take, Wait};
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::{catch_panic, free};
-use crate::graph::{Node, OnError};
+use crate::graph::OnError;
+use crate::hand::InHand;
+use crate::home::Home;
 use crate::intake::Input;
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::Fate;
+use crate::phase::WorkerEvent;
 use crate::sample::{Sample, SampleId, SampleInfo, enter_job, leave_job, works_for};
 use crate::stage::Give;
-use crate::supervisor::WorkerEvent;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
-
-/// The pipeline around a worker: the supervisor itself, or what stands for it in another process.
-pub(crate) trait Home<V>: Send + Sync {
-    /// Tells the pipeline's own workers from other callers.
-    fn id(&self) -> u64;
-    fn clock(&self) -> &Clock;
-    fn name_of(&self, seat: Seat) -> &str;
-    /// How the stage at that index is to be treated.
-    fn node(&self, index: usize) -> &Node;
-    /// The buffer in front of the stage at that index.
-    fn buffer(&self, index: usize) -> Option<&Buffer<V>>;
-    /// Where what happens in that stage is counted, unless its buffer does.
-    fn ledger(&self, index: usize) -> Option<&Ledger>;
-    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
-    fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
-    /// Whether a source is to be asked for samples.
-    fn source_wanted(&self) -> bool;
-    /// A worker moves on.
-    fn advance(&self, seat: Seat, event: WorkerEvent);
-    /// A stage or the source failed for good. True for the failure that callers will be told of.
-    fn fail(&self, seat: Seat, failure: Failure) -> bool;
-}
+use std::time::Instant;
 
 /// Why a value was not handed on.
 pub enum Ungiven<V> {
@@ -120,58 +99,6 @@ enum Step {
     GivingUp,
     TearingDown,
     Ended,
-}
-
-/// The samples that `stage_run` is working on.
-#[derive(Debug)]
-struct InHand {
-    samples: u64,
-    newest: SampleInfo,
-    busy: Duration,
-    /// `None` while the worker waits for room in the next buffer.
-    running_since: Option<Instant>,
-    /// Its slots, where the samples came from another process.
-    hold: Option<Hold>,
-    /// Parts given so far, those included that a worker before this one gave.
-    parts: u64,
-    /// Parts still to come that a worker before this one gave.
-    leave_out: u64,
-}
-
-impl InHand {
-    /// The user's code is not running now. Reads the clock only if it was: at small samples that is what a hop costs.
-    fn pause(&mut self, clock: &Clock) {
-        if let Some(since) = self.running_since.take() {
-            self.busy += clock.now().saturating_duration_since(since);
-            self.show_running(None);
-        }
-    }
-
-    fn run(&mut self, now: Instant) {
-        self.running_since = Some(now);
-        self.show_running(Some(now));
-    }
-
-    /// Lets the supervisor see from outside of a process how long the user's code has been running.
-    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
-    fn show_running(&self, since: Option<Instant>) {
-        #[cfg(processes)]
-        if let Some(hold) = &self.hold {
-            hold.set_running_since(since.map(crate::clock::to_nanoseconds));
-        }
-    }
-
-    /// What the next buffer is to remember of a value given now.
-    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
-    fn receipt(&self, part: Part) -> Option<Receipt> {
-        #[cfg(processes)]
-        return self
-            .hold
-            .as_ref()
-            .map(|hold| Receipt { ticket: hold.ticket(), parts: (part == Part::OfMany).then_some(self.parts + 1) });
-        #[cfg(not(processes))]
-        None
-    }
 }
 
 /// The engine's side of one worker. Whoever holds it calls `next` and `done` in turn until `next` returns `None`.
@@ -303,9 +230,7 @@ impl<V> Worker<V> {
             self.last_part = 0;
         }
         self.last = Some(newest);
-        let (busy, now) = (Duration::ZERO, self.home.clock().now());
-        let mut hand = InHand { samples, newest, busy, running_since: None, hold, parts: given, leave_out: given };
-        hand.run(now);
+        let hand = InHand::new(newest, samples, hold, given, self.home.clock().now());
         self.step = Step::Running(hand);
     }
 

@@ -106,7 +106,7 @@ impl Layout {
 
     /// The place of the queue at that position.
     pub(super) fn queue(self, position: u64) -> usize {
-        self.slot(self.slots, SlotField::Word) + position as usize % self.slots
+        self.slot(self.slots, SlotField::Word) + (position % self.slots as u64) as usize
     }
 
     /// The free slots, the one used last on top.

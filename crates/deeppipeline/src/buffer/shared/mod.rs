@@ -6,6 +6,7 @@ mod layout;
 mod machine;
 mod map;
 mod session;
+mod step;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -3,8 +3,8 @@
 use crate::buffer::shared::Limits;
 use crate::error::Doing;
 use crate::graph::Node;
+use crate::phase::WorkerEvent;
 use crate::sample::SampleId;
-use crate::supervisor::WorkerEvent;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,

@@ -8,13 +8,15 @@
 //!
 //! The worker's process is an [`Apprentice`] that hears who it is, and then runs the same two calls as any worker.
 
+mod incarnation;
 mod link;
 mod remote;
 mod station;
 mod waker;
 
+pub use incarnation::ChildEnds;
 pub use remote::{Apprentice, Detail, Notes};
-pub use station::{ChildEnds, Station, Then, Watched};
+pub use station::{Station, Then, Watched};
 pub(crate) use waker::Waker;
 
 use crate::worker::Worker;

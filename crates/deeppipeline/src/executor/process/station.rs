@@ -1,45 +1,30 @@
 //! The pipeline's side of a stage in a process: it watches the process, and decides what its death means.
 
-use super::link::{AllUp, Begin, Link, Read, Said};
+use super::incarnation::{ChildEnds, Incarnation};
+use super::link::{Begin, Said};
 use super::waker::Waker;
 use crate::buffer::Wait;
 use crate::buffer::shared::{self, Owner, Verdict};
 use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
 use crate::graph::{Executor, OnCrash, RESTART_WINDOW};
+use crate::home::Home;
+use crate::phase::{WorkerEvent, WorkerPhase};
 use crate::pipeline::GRACE;
 use crate::sample::SampleId;
-use crate::supervisor::{Supervisor, WorkerEvent, WorkerPhase};
-use crate::worker::{Home, Seat};
+use crate::supervisor::Supervisor;
+use crate::worker::Seat;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::time::Timespec;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many lines of a worker's stderr are kept for the error that tells of its death.
-const LINES_KEPT: usize = 20;
-/// A line longer than that is cut, so that a worker cannot fill the memory.
-const LINE_LENGTH: usize = 64 << 10;
-/// What a worker says is read in portions: one that never stops must not keep its death from being seen.
-const READS_AT_ONCE: usize = 64;
 /// The pause before the second restart in a row; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often memory that nothing uses is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// What a new worker process is to have: its end of the socket, and where its stderr goes. Hand them to the process, and
-/// drop them.
-#[derive(Debug)]
-pub struct ChildEnds {
-    /// Becomes its [`Apprentice`](super::Apprentice).
-    pub socket: OwnedFd,
-    /// Becomes its stderr.
-    pub stderr: OwnedFd,
-}
 
 /// What watching over a process has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,27 +64,10 @@ pub struct Station<V: Send + 'static> {
     present: Option<Incarnation>,
     was_ready: bool,
     deaths: VecDeque<Instant>,
-    stderr: VecDeque<String>,
     swept: Instant,
     /// A child that this process forks has the station too, but no business with its worker.
     process: u32,
     is_over: bool,
-}
-
-/// One process.
-struct Incarnation {
-    link: Link,
-    link_open: bool,
-    stderr: OwnedFd,
-    stderr_open: bool,
-    line: Vec<u8>,
-    process: Option<OwnedFd>,
-    all_up: bool,
-    torn_down: bool,
-    killed_for: Option<Duration>,
-    /// What became of the samples that it had in hand, once it has ended.
-    verdict: Option<Verdict>,
-    news: VecDeque<Watched>,
 }
 
 impl<V: Send + 'static> Station<V> {
@@ -113,7 +81,6 @@ impl<V: Send + 'static> Station<V> {
             present: None,
             was_ready: false,
             deaths: VecDeque::new(),
-            stderr: VecDeque::new(),
             swept: Instant::now(),
             process: std::process::id(),
             is_over: false,
@@ -145,24 +112,9 @@ impl<V: Send + 'static> Station<V> {
     /// # Errors
     /// What the operating system says.
     pub fn open(&mut self) -> io::Result<ChildEnds> {
-        let (link, socket) = Link::pair()?;
-        let (ours, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&ours, true)?;
-        self.stderr.clear();
-        self.present = Some(Incarnation {
-            link,
-            link_open: true,
-            stderr: ours,
-            stderr_open: true,
-            line: Vec::new(),
-            process: None,
-            all_up: false,
-            torn_down: false,
-            killed_for: None,
-            verdict: None,
-            news: VecDeque::new(),
-        });
-        Ok(ChildEnds { socket, stderr })
+        let (incarnation, ends) = Incarnation::open()?;
+        self.present = Some(incarnation);
+        Ok(ends)
     }
 
     /// The process has been started: tells it who it is.
@@ -172,15 +124,10 @@ impl<V: Send + 'static> Station<V> {
     pub fn started(&mut self, pid: u32) -> io::Result<()> {
         let begin = self.begin()?;
         let Some(mut present) = self.present.take() else { return Err(io::Error::other("`open` comes first")) };
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        present.process = Some(pidfd_open(pid, PidfdFlags::empty())?);
-        let files: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
-        let sent = present.link.send_with(&begin, &files);
+        let memory: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
+        let started = present.started(pid, &begin, &memory);
         self.present = Some(present);
-        match sent {
-            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
-            sent => sent,
-        }
+        started
     }
 
     fn begin(&self) -> io::Result<Begin> {
@@ -217,7 +164,7 @@ impl<V: Send + 'static> Station<V> {
             }
             self.tell_all_up();
             let deadline = self.see_to_deadlines()?;
-            if self.wait(deadline)? {
+            if self.listen(deadline)? {
                 return Ok(Watched::Exited);
             }
         }
@@ -225,12 +172,11 @@ impl<V: Send + 'static> Station<V> {
 
     /// Lets the worker begin once every other is up too, or tells it that this will not be.
     fn tell_all_up(&mut self) {
-        let is_ready = self.home.phase_of(self.index) == WorkerPhase::Ready;
-        let Some(present) = self.present.as_mut().filter(|present| is_ready && !present.all_up) else { return };
-        if let Some(up) = self.home.wait_for_all_up(Wait::No) {
-            present.all_up = true;
-            // If it is gone, its end is noticed by `wait`.
-            let _ = present.link.send(&AllUp(up));
+        let is_set_up = matches!(self.home.phase_of(self.index), WorkerPhase::Ready | WorkerPhase::Running);
+        if let Some(present) = self.present.as_mut().filter(|present| is_set_up && !present.knows_all_up)
+            && let Some(up) = self.home.wait_for_all_up(Wait::No)
+        {
+            present.tell_all_up(up);
         }
     }
 
@@ -269,69 +215,21 @@ impl<V: Send + 'static> Station<V> {
     }
 
     fn kill(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if let Some(present) = &mut self.present
-            && let Some(process) = &present.process
-        {
-            match pidfd_send_signal(process, Signal::KILL) {
-                // Somebody has waited for it already: it is gone.
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
-            present.killed_for = present.killed_for.or(timeout);
-        }
-        Ok(())
+        self.present.as_mut().map_or(Ok(()), |present| present.kill(timeout))
     }
 
     /// Waits for news, and takes them in; true when the process has ended and all its news are known.
-    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
-        let Some(present) = &mut self.present else { return Ok(true) };
-        let Some(process) = &present.process else { return Err(io::Error::other("`started` comes first")) };
-        let timeout = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
-        let mut ready = vec![PollFd::new(process, PollFlags::IN), PollFd::new(&self.waker, PollFlags::IN)];
-        if present.link_open {
-            ready.push(PollFd::new(&present.link, PollFlags::IN));
-        }
-        if present.stderr_open {
-            ready.push(PollFd::new(&present.stderr, PollFlags::IN));
-        }
-        match poll(&mut ready, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let exited = !ready[0].revents().is_empty();
-        self.waker.calm();
-        if exited && present.verdict.is_none() {
-            // At once: it may hold the lock of a buffer, and whoever waits for that may hold what `ended` needs.
-            let verdict = self.settle_hand();
-            if let Some(present) = &mut self.present {
-                present.verdict = Some(verdict);
-            }
-        }
-        self.read_link()?;
-        self.read_stderr()?;
+    fn listen(&mut self, deadline: Instant) -> io::Result<bool> {
         let Some(present) = &self.present else { return Ok(true) };
-        if exited && !present.line.is_empty() {
-            self.end_line();
-        }
-        Ok(exited && self.present.as_ref().is_none_or(|present| present.news.is_empty()))
-    }
-
-    /// Takes in everything that the worker has said.
-    fn read_link(&mut self) -> io::Result<()> {
-        for _ in 0..READS_AT_ONCE {
-            let Some(present) = self.present.as_mut().filter(|present| present.link_open) else { return Ok(()) };
-            let read = present.link.read_some()?;
-            present.link_open = read != Read::End;
-            while let Some(present) = &mut self.present
-                && let Some(said) = present.link.next_read()?
-            {
-                self.hear(said);
-            }
-            if read != Read::Some {
-                return Ok(());
-            }
-        }
-        Ok(())
+        let ended = present.wait(&self.waker, Some(deadline))?;
+        let is_news = ended && present.verdict.is_none();
+        // At once: it may hold the lock of a buffer, and whoever waits for that may hold what `ended` needs.
+        let verdict = is_news.then(|| self.settle_hand());
+        let Some(present) = &mut self.present else { return Ok(true) };
+        present.verdict = present.verdict.or(verdict);
+        present.read_stderr(ended)?;
+        present.read_link()?.into_iter().for_each(|said| self.hear(said));
+        Ok(ended && self.present.as_ref().is_none_or(|present| present.news.is_empty()))
     }
 
     fn hear(&mut self, said: Said) {
@@ -365,50 +263,14 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    fn read_stderr(&mut self) -> io::Result<()> {
-        let mut room = [0; 4096];
-        for _ in 0..READS_AT_ONCE {
-            let Some(present) = self.present.as_mut().filter(|present| present.stderr_open) else { return Ok(()) };
-            match rustix::io::read(&present.stderr, &mut room) {
-                Ok(0) => present.stderr_open = false,
-                Ok(count) => room[..count].iter().for_each(|byte| self.read_byte(*byte)),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn read_byte(&mut self, byte: u8) {
-        let Some(present) = &mut self.present else { return };
-        if byte != b'\n' {
-            present.line.push(byte);
-        }
-        if byte == b'\n' || present.line.len() >= LINE_LENGTH {
-            self.end_line();
-        }
-    }
-
-    fn end_line(&mut self) {
-        let Some(present) = &mut self.present else { return };
-        let line = String::from_utf8_lossy(&std::mem::take(&mut present.line)).into_owned();
-        if self.stderr.len() == LINES_KEPT {
-            self.stderr.pop_front();
-        }
-        self.stderr.push_back(line.clone());
-        present.news.push_back(Watched::Line(line));
-    }
-
     /// The process has ended like this. Gives what it had in hand its fate, and says what follows.
     pub fn ended(&mut self, exit: Exit) -> Then {
-        let (torn_down, killed_for, verdict) = match self.present.take() {
-            Some(present) => (present.torn_down, present.killed_for, present.verdict),
-            None => (false, None, None),
-        };
+        let present = self.present.take();
+        let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
         let node = self.home.node(self.index).clone();
         let phase = self.home.phase_of(self.index);
-        if torn_down {
+        if present.as_ref().is_some_and(|present| present.torn_down) {
             if exit != Exit::Code(0) {
                 tracing::warn!(stage = self.name(), "its worker {exit}, after its work was done");
             }
@@ -426,10 +288,10 @@ impl<V: Send + 'static> Station<V> {
         self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
         let died = WorkerDied {
             exit,
-            timeout: killed_for,
+            timeout: present.as_ref().and_then(|present| present.killed_for),
             restarts: self.deaths.len(),
             while_starting: matches!(phase, WorkerPhase::Starting | WorkerPhase::Restarting),
-            stderr: self.stderr.iter().cloned().collect(),
+            stderr: present.map_or(Vec::new(), |present| present.last_lines.into()),
         };
         let may_restart = self.was_ready
             && self.may_restart
@@ -525,11 +387,10 @@ impl<V: Send + 'static> Drop for Station<V> {
             return;
         }
         // Whoever drives it has gone. The process goes first, so that what it has in hand can be counted.
-        let gone = self.kill(None).is_ok();
-        if let Some(process) = self.present.as_ref().and_then(|present| present.process.as_ref())
-            && gone
+        if let Some(mut present) = self.present.take()
+            && present.kill(None).is_ok()
         {
-            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], None);
+            while let Ok(false) = present.wait(&self.waker, None) {}
         }
         self.settle_hand();
         let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };

@@ -103,16 +103,17 @@ impl Buffer {
     }
 }
 
+/// `LOOM_MAX_PREEMPTIONS=n cargo test -p deeppipeline --features processes --lib loom` looks deeper.
 fn check(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(preemptions);
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 5_000;
     builder.check(threads);
 }
 
 #[test]
 fn block_loses_nothing_and_nobody_sleeps_forever() {
-    check(4, || {
+    check(3, || {
         let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
         let giver =
             buffer.spawn(GIVER, |giver| (1..=3).for_each(|number| assert!(giver.brings(number, Arrival::Stage))));
@@ -125,7 +126,7 @@ fn block_loses_nothing_and_nobody_sleeps_forever() {
 
 #[test]
 fn drop_oldest_tears_nothing_and_counts_what_it_drops() {
-    check(4, || {
+    check(3, || {
         let buffer = Buffer::new(1, Overflow::DropOldest, Intake::Single);
         let taker = buffer.spawn(TAKER, Process::takes_all);
         assert!((1..=3).all(|number| buffer.home.brings(number, Arrival::Source)));
@@ -139,7 +140,7 @@ fn drop_oldest_tears_nothing_and_counts_what_it_drops() {
 
 #[test]
 fn latest_is_woken_and_passes_over_what_is_older() {
-    check(5, || {
+    check(3, || {
         let buffer = Buffer::new(2, Overflow::DropOldest, Intake::Latest);
         let taker = buffer.spawn(TAKER, Process::takes_all);
         assert!((1..=2).all(|number| buffer.home.brings(number, Arrival::Source)));
@@ -152,7 +153,7 @@ fn latest_is_woken_and_passes_over_what_is_older() {
 
 #[test]
 fn two_callers_of_put_and_one_who_takes_lists_all_get_on() {
-    check(4, || {
+    check(3, || {
         let buffer = Buffer::new(2, Overflow::Block, Intake::All);
         let putters = [1, 2].map(|number| buffer.spawn(Owner::HOME, move |home| home.brings(number, Arrival::Outside)));
         let mut taken = buffer.home.takes();
@@ -251,7 +252,7 @@ fn two_who_die_at_once_are_buried_by_two() {
     let bring_two = |giver: &Process| assert!(giver.brings(2, Arrival::Stage));
     for taker_dies in steps_that_matter(take_one, one_inside) {
         for giver_dies in steps_that_matter(bring_one, |_| {}) {
-            check(2, move || {
+            check(1, move || {
                 let buffer = Buffer::new(2, Overflow::Block, Intake::Single);
                 one_inside(&buffer);
                 let taker = buffer.spawn(TAKER, move |taker| mortal(taker, taker_dies, take_one).is_err());

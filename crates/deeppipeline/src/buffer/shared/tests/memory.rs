@@ -303,8 +303,10 @@ impl Words for Seen {
 
     fn ring(&self, bell: Bell) {
         self.life.step(true);
-        // Whoever goes to sleep between the change of a bell and this would have seen the change.
-        let woken = std::mem::take(&mut *self.bell_of(bell).sleepers.lock());
+        let bell = self.bell_of(bell);
+        // Tells loom that it matters whether others go to sleep before this or after.
+        bell.word.fetch_add(0, Ordering::AcqRel);
+        let woken = std::mem::take(&mut *bell.sleepers.lock());
         woken.iter().for_each(Thread::unpark);
     }
 }

@@ -1,0 +1,473 @@
+//! What each step of the slot machine does to the words.
+
+use super::layout::{DROPS, Field, Layout, SlotField, TIMES};
+use super::machine::{Label, Limits, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Verdict};
+use super::session::{Owner, Session};
+use super::words::Words;
+use crate::buffer::{Arrival, BufferCounts, Gate, Overflow};
+use crate::graph::OnCrash;
+use crate::intake::Intake;
+use crate::ledger::{Fate, StageCounts};
+use crate::sample::SampleId;
+
+/// Who has a slot, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nobody.
+    Free,
+    /// Whoever brings a sample writes it.
+    Writing,
+    /// The sample waits in the queue.
+    Ready,
+    /// A worker has the sample in hand.
+    InHand,
+    /// The sample has its fate, but a view of it is still looked at.
+    Held,
+}
+
+/// A slot's word: sequence, owner and state in one, so that no death can tear them apart.
+fn word(sequence: u64, owner: Owner, state: State) -> u64 {
+    sequence << 24 | u64::from(owner.0) << 8 | state as u64
+}
+
+/// In place of a number of parts: it was the one result.
+pub(super) const WHOLE: u64 = u64::MAX;
+
+/// One transaction.
+pub(super) struct Step<'a, W> {
+    pub(super) session: Session<'a, W>,
+    layout: Layout,
+    limits: Limits,
+    me: Owner,
+}
+
+impl<'a, W: Words> Step<'a, W> {
+    pub(super) fn new(session: Session<'a, W>, limits: Limits, me: Owner) -> Self {
+        Step { session, layout: limits.layout(), limits, me }
+    }
+
+    pub(super) fn slot(&self, slot: usize, field: SlotField) -> u64 {
+        self.session.get_at(self.layout.slot(slot, field))
+    }
+
+    pub(super) fn set_slot(&mut self, slot: usize, field: SlotField, value: u64) {
+        self.session.set_at(self.layout.slot(slot, field), value);
+    }
+
+    pub(super) fn is(&self, slot: usize, owner: Owner, state: State) -> bool {
+        self.slot(slot, SlotField::Word) & 0xff_ffff == word(0, owner, state)
+    }
+
+    /// The slot goes over to another state, in the hands of this process, and keeps its sequence.
+    pub(super) fn mark(&mut self, slot: usize, state: State) {
+        let sequence = self.slot(slot, SlotField::Word) >> 24;
+        self.set_slot(slot, SlotField::Word, word(sequence, self.me, state));
+    }
+
+    /// The slot is the first to be used again: its memory is still in the caches.
+    pub(super) fn free(&mut self, slot: usize) {
+        self.mark(slot, State::Free);
+        let free = self.session.get(Field::Free);
+        self.session.set_at(self.layout.free(free), slot as u64);
+        self.session.set(Field::Free, free + 1);
+        // With a slot to be had, a sample may come in even where enough wait, as with `drop_oldest`.
+        if free == 0 {
+            self.session.ring_emptied();
+        }
+    }
+
+    /// The slot is the last to be used again.
+    pub(super) fn free_last(&mut self, slot: usize) {
+        self.free(slot);
+        let top = self.session.get(Field::Free) - 1;
+        let (first, last) = (self.layout.free(0), self.layout.free(top));
+        let (one, other) = (self.session.get_at(first), self.session.get_at(last));
+        self.session.set_at(first, other);
+        self.session.set_at(last, one);
+    }
+
+    fn waiting(&self) -> u64 {
+        self.session.get(Field::Back) - self.session.get(Field::Front)
+    }
+
+    fn capacity(&self) -> u64 {
+        self.limits.capacity as u64
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        match self.session.get(Field::Gate) {
+            0 => Gate::Open,
+            1 => Gate::Closed,
+            _ => Gate::Discarding,
+        }
+    }
+
+    /// Whether a sample of that many bytes does not fit beside what is inside. One alone always does.
+    fn is_too_much(&self, inside: u64, length: u64) -> bool {
+        inside > 0 && self.session.get(Field::Bytes) + length > self.limits.bytes
+    }
+
+    pub(super) fn reserve(&mut self, length: usize, id: SampleId, arrival: Arrival) -> Reserved {
+        let gate = self.gate();
+        if arrival == Arrival::Outside && gate != Gate::Open {
+            return Reserved::Shut;
+        }
+        if gate == Gate::Discarding {
+            self.session.add(Field::Entered, 1);
+            self.session.add(Field::Discarded, 1);
+            return Reserved::Gone { accepted: true };
+        }
+        let inside = self.waiting() + self.session.get(Field::Writing);
+        let room_for_one = inside < self.capacity();
+        let room = room_for_one && !self.is_too_much(inside, length as u64);
+        if room_for_one && !room {
+            self.is_full_by_bytes();
+        }
+        if !room && self.limits.overflow == Overflow::DropNewest {
+            let id = self.count_arrival(id, arrival);
+            self.session.add(Field::DroppedNewest, 1);
+            self.remember_drop(id);
+            return Reserved::Gone { accepted: false };
+        }
+        // A gate that is closed lets its one stage in, even beyond the capacity, as a full memory buffer does.
+        let waits = !room && gate == Gate::Open && self.limits.overflow == Overflow::Block;
+        let free = self.session.get(Field::Free);
+        if waits || free == 0 {
+            return Reserved::Full(self.session.will_wait_for_emptied());
+        }
+        let slot = self.session.get_at(self.layout.free(free - 1)) as usize;
+        self.session.set(Field::Free, free - 1);
+        self.start_writing(slot, length as u64);
+        Reserved::Slot(Slot { index: slot, length })
+    }
+
+    fn start_writing(&mut self, slot: usize, length: u64) {
+        self.mark(slot, State::Writing);
+        self.set_slot(slot, SlotField::Length, length);
+        let touched = self.slot(slot, SlotField::Touched).max(length);
+        self.set_slot(slot, SlotField::Touched, touched);
+        self.session.add(Field::Writing, 1);
+        self.session.add(Field::Bytes, length);
+    }
+
+    pub(super) fn stop_writing(&mut self, slot: &Slot) {
+        self.session.subtract(Field::Writing, 1);
+        self.session.subtract(Field::Bytes, slot.length as u64);
+    }
+
+    /// For the intake `all`, a buffer that has no room for the bytes of another sample is as full as one with too many.
+    fn is_full_by_bytes(&mut self) {
+        if self.limits.intake == Intake::All && self.session.get(Field::FullByBytes) == 0 {
+            self.session.set(Field::FullByBytes, 1);
+            self.session.ring_filled();
+        }
+    }
+
+    /// Remembers of which take an arrival is the result, until its worker has settled it.
+    pub(super) fn keep_receipt(&mut self, receipt: Option<Receipt>) {
+        if let Some(receipt) = receipt {
+            self.session.set(Field::ReceiptTicket, receipt.ticket);
+            self.session.set(Field::ReceiptParts, receipt.parts.unwrap_or(WHOLE));
+        }
+    }
+
+    /// Counts an arrival, which gets its number here unless a stage brings it.
+    fn count_arrival(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
+        self.session.add(Field::Entered, 1);
+        match arrival {
+            Arrival::Stage => id,
+            Arrival::Source | Arrival::Outside => SampleId { number: self.session.get(Field::Entered), part: 0 },
+        }
+    }
+
+    pub(super) fn publish(&mut self, slot: &Slot, label: Label, arrival: Arrival) -> Published {
+        self.stop_writing(slot);
+        let gate = self.gate();
+        if arrival == Arrival::Outside && gate != Gate::Open {
+            self.free(slot.index);
+            return Published::Shut;
+        }
+        self.keep_receipt(label.receipt);
+        let id = self.count_arrival(label.id, arrival);
+        if gate == Gate::Discarding {
+            self.session.add(Field::Discarded, 1);
+            self.free(slot.index);
+            return Published::Discarded;
+        }
+        if self.limits.overflow == Overflow::DropOldest {
+            while self.waiting() > 0
+                && (self.waiting() >= self.capacity() || self.is_too_much(self.waiting(), slot.length as u64))
+            {
+                if self.waiting() < self.capacity() {
+                    self.is_full_by_bytes();
+                }
+                let oldest = self.pop_front();
+                self.session.add(Field::DroppedOldest, 1);
+                self.pass_over(oldest);
+            }
+        }
+        let sequence = self.session.get(Field::Sequence) + 1;
+        self.session.set(Field::Sequence, sequence);
+        self.set_slot(slot.index, SlotField::Word, word(sequence, self.me, State::Ready));
+        for (field, value) in [
+            (SlotField::Number, id.number),
+            (SlotField::Part, id.part),
+            (SlotField::Birth, label.birth),
+            (SlotField::Deaths, 0),
+            (SlotField::Given, 0),
+        ] {
+            self.set_slot(slot.index, field, value);
+        }
+        self.session.add(Field::Bytes, slot.length as u64);
+        let back = self.session.get(Field::Back);
+        self.session.set_at(self.layout.queue(back), slot.index as u64);
+        self.session.set(Field::Back, back + 1);
+        if self.can_take() {
+            self.session.ring_filled();
+        }
+        Published::Inside
+    }
+
+    fn pop_front(&mut self) -> usize {
+        let front = self.session.get(Field::Front);
+        self.session.set(Field::Front, front + 1);
+        self.leave_queue(front)
+    }
+
+    fn pop_back(&mut self) -> usize {
+        let back = self.session.get(Field::Back) - 1;
+        self.session.set(Field::Back, back);
+        self.leave_queue(back)
+    }
+
+    fn leave_queue(&mut self, position: u64) -> usize {
+        let slot = self.session.get_at(self.layout.queue(position)) as usize;
+        self.session.subtract(Field::Bytes, self.slot(slot, SlotField::Length));
+        slot
+    }
+
+    /// A waiting sample that is never taken.
+    fn pass_over(&mut self, slot: usize) {
+        self.remember_drop(self.id(slot));
+        self.free(slot);
+    }
+
+    fn id(&self, slot: usize) -> SampleId {
+        SampleId { number: self.slot(slot, SlotField::Number), part: self.slot(slot, SlotField::Part) }
+    }
+
+    fn remember_drop(&mut self, id: SampleId) {
+        let drops = self.session.get(Field::Drops);
+        let place = self.layout.drop(drops);
+        self.session.set_at(place, id.number);
+        self.session.set_at(place + 1, id.part);
+        self.session.set(Field::Drops, drops + 1);
+    }
+
+    fn can_take(&self) -> bool {
+        match self.limits.intake {
+            Intake::All if self.gate() == Gate::Open && self.session.get(Field::FullByBytes) == 0 => {
+                self.waiting() >= self.capacity() || self.put_back_in_front() > 0
+            }
+            Intake::Single | Intake::Latest | Intake::All => self.waiting() > 0,
+        }
+    }
+
+    /// How many samples in front a worker that died had in hand: for the intake `all`, the list that is tried again.
+    fn put_back_in_front(&self) -> u64 {
+        let places = self.session.get(Field::Front)..self.session.get(Field::Back);
+        let slot = |place| self.session.get_at(self.layout.queue(place)) as usize;
+        places.take_while(|place| self.slot(slot(*place), SlotField::Deaths) > 0).count() as u64
+    }
+
+    pub(super) fn take(&mut self) -> Taken {
+        if !self.can_take() {
+            return match self.gate() {
+                Gate::Open => Taken::Empty(self.session.will_wait_for_filled()),
+                Gate::Closed => Taken::Drained,
+                Gate::Discarding => Taken::Discarded,
+            };
+        }
+        let taken: Vec<usize> = match self.limits.intake {
+            Intake::Single => vec![self.pop_front()],
+            Intake::Latest => {
+                let newest = self.pop_back();
+                while self.waiting() > 0 {
+                    let old = self.pop_front();
+                    self.session.add(Field::Superseded, 1);
+                    self.pass_over(old);
+                }
+                vec![newest]
+            }
+            Intake::All => {
+                let count = match self.put_back_in_front() {
+                    0 => self.waiting().min(self.capacity()),
+                    list => list,
+                };
+                (0..count).map(|_| self.pop_front()).collect()
+            }
+        };
+        if self.session.get(Field::FullByBytes) != 0 {
+            self.session.set(Field::FullByBytes, 0);
+        }
+        let ticket = self.session.get(Field::Ticket);
+        self.session.set(Field::Ticket, ticket + 1);
+        let count = taken.len() as u64;
+        self.session.add(Field::Taken, count);
+        self.session.add(Field::InHand, count);
+        let copy = self.session.get(Field::Held) + count > self.limits.holdable() as u64;
+        let slots = taken.into_iter().map(|slot| {
+            self.mark(slot, State::InHand);
+            self.set_slot(slot, SlotField::Ticket, ticket);
+            TakenSlot {
+                slot: Slot { index: slot, length: self.slot(slot, SlotField::Length) as usize },
+                id: self.id(slot),
+                birth: self.slot(slot, SlotField::Birth),
+                given: self.slot(slot, SlotField::Given),
+            }
+        });
+        let slots = slots.collect();
+        if self.waiting() <= self.limits.refill_at() {
+            self.session.ring_emptied();
+        }
+        Taken::Ready { slots, ticket, copy }
+    }
+
+    pub(super) fn settle(&mut self, samples: u64, fate: Fate) {
+        self.session.subtract(Field::InHand, samples);
+        match fate {
+            Fate::Used => {
+                self.session.add(Field::Used, 1);
+                self.session.add(Field::Absorbed, samples - 1);
+            }
+            Fate::Skipped => self.session.add(Field::Skipped, samples),
+            Fate::Failed => self.session.add(Field::Failed, samples),
+            Fate::Lost => self.session.add(Field::Lost, samples),
+        }
+    }
+
+    pub(super) fn lower_gate(&mut self, gate: Gate) {
+        let lowered = self.gate().max(gate);
+        self.session.set(Field::Gate, lowered as u64);
+        if lowered == Gate::Discarding {
+            while self.waiting() > 0 {
+                let slot = self.pop_front();
+                self.session.add(Field::Discarded, 1);
+                self.free(slot);
+            }
+        }
+        self.session.ring_filled();
+        self.session.ring_emptied();
+    }
+
+    pub(super) fn counts(&self) -> (BufferCounts, StageCounts) {
+        let get = |field| self.session.get(field);
+        let drops = get(Field::Drops);
+        let dropped = (drops.saturating_sub(DROPS as u64)..drops).map(|index| {
+            let place = self.layout.drop(index);
+            SampleId { number: self.session.get_at(place), part: self.session.get_at(place + 1) }
+        });
+        let buffer = BufferCounts {
+            entered: get(Field::Entered),
+            taken: get(Field::Taken),
+            dropped_oldest: get(Field::DroppedOldest),
+            dropped_newest: get(Field::DroppedNewest),
+            superseded: get(Field::Superseded),
+            discarded: get(Field::Discarded),
+            waiting: self.waiting(),
+            last_dropped: dropped.collect(),
+        };
+        let stage = StageCounts {
+            used: get(Field::Used),
+            absorbed: get(Field::Absorbed),
+            skipped: get(Field::Skipped),
+            failed: get(Field::Failed),
+            lost: get(Field::Lost),
+            in_hand: get(Field::InHand),
+            gave: 0,
+        };
+        (buffer, stage)
+    }
+
+    pub(super) fn taker_died(&mut self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+        let mut in_hand = Vec::new();
+        for slot in 0..self.layout.slots {
+            if self.is(slot, dead, State::Held) {
+                self.session.subtract(Field::Held, 1);
+                self.free(slot);
+            } else if self.is(slot, dead, State::InHand) {
+                in_hand.push(slot);
+            }
+        }
+        in_hand.sort_by_key(|slot| self.slot(*slot, SlotField::Word));
+        let Some(&newest) = in_hand.last() else { return Verdict::Nothing };
+        let id = self.id(newest);
+        let received = received.filter(|receipt| receipt.ticket == self.slot(newest, SlotField::Ticket));
+        let retry = on_crash == OnCrash::Retry && in_hand.iter().all(|slot| self.slot(*slot, SlotField::Deaths) == 0);
+        let count = in_hand.len() as u64;
+        let discarding = self.gate() == Gate::Discarding;
+        let verdict = match received {
+            Some(Receipt { parts: None, .. }) => Verdict::Used(id),
+            Some(_) if on_crash == OnCrash::Skip => Verdict::Used(id),
+            _ if retry && !discarding => Verdict::Retried(id),
+            _ => Verdict::Lost(id),
+        };
+        match verdict {
+            Verdict::Retried(_) => {
+                let given = received.and_then(|receipt| receipt.parts).unwrap_or(0);
+                self.session.subtract(Field::Taken, count);
+                self.session.subtract(Field::InHand, count);
+                in_hand.into_iter().rev().for_each(|slot| self.put_back(slot, given));
+            }
+            Verdict::Used(_) | Verdict::Lost(_) | Verdict::Nothing => {
+                let fate = if matches!(verdict, Verdict::Used(_)) { Fate::Used } else { Fate::Lost };
+                self.settle(count, fate);
+                in_hand.into_iter().for_each(|slot| self.free(slot));
+            }
+        }
+        verdict
+    }
+
+    /// In front of all that waits, for another try.
+    fn put_back(&mut self, slot: usize, given: u64) {
+        self.mark(slot, State::Ready);
+        let deaths = self.slot(slot, SlotField::Deaths);
+        self.set_slot(slot, SlotField::Deaths, deaths + 1);
+        self.set_slot(slot, SlotField::Given, given);
+        self.session.add(Field::Bytes, self.slot(slot, SlotField::Length));
+        let front = self.session.get(Field::Front) - 1;
+        self.session.set(Field::Front, front);
+        self.session.set_at(self.layout.queue(front), slot as u64);
+    }
+
+    pub(super) fn next_to_trim(&mut self, idle_since: u64) -> Option<Slot> {
+        let free = self.session.get(Field::Free);
+        let slot_at = |index: u64| self.session.get_at(self.layout.free(index)) as usize;
+        let (index, slot) = (0..free).map(|index| (index, slot_at(index))).find(|(_, slot)| {
+            let (touched, length) = (self.slot(*slot, SlotField::Touched), self.slot(*slot, SlotField::Length));
+            let is_idle = self.slot(*slot, SlotField::Word) >> 24 <= idle_since;
+            touched > 0 && (is_idle || touched > 4 * length + SMALL)
+        })?;
+        let touched = self.slot(slot, SlotField::Touched) as usize;
+        self.session.set_at(self.layout.free(index), self.session.get_at(self.layout.free(free - 1)));
+        self.session.set(Field::Free, free - 1);
+        Some(Slot { index: slot, length: touched })
+    }
+}
+
+/// Bytes that are not worth being given back.
+const SMALL: u64 = 1 << 20;
+
+/// The step of the histogram for a duration: 64 steps an octave, so that a step is 1.6 % wide at most.
+pub(super) fn time_step(nanoseconds: u64) -> usize {
+    let nanoseconds = nanoseconds.max(64);
+    let octave = nanoseconds.ilog2() - 6;
+    let step = (nanoseconds >> octave) - 64;
+    (octave as usize * 64 + step as usize).min(TIMES - 1)
+}
+
+/// The duration in the middle of a step, in nanoseconds.
+pub(super) fn time_of(step: usize) -> u64 {
+    let octave = step / 64;
+    ((64 + step as u64 % 64) << octave) + (1 << octave) / 2
+}

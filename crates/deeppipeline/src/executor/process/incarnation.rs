@@ -1,0 +1,181 @@
+//! One worker process, from its start to its end: what it says, what it writes to stderr, and whether it lives.
+
+use super::link::{AllUp, Begin, Link, Read, Said};
+use super::station::Watched;
+use super::waker::Waker;
+use crate::buffer::shared::Verdict;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::time::Timespec;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How many lines of a worker's stderr are kept for the error that tells of its death.
+const LINES_KEPT: usize = 20;
+/// A line longer than that is cut, so that a worker cannot fill the memory.
+const LINE_LENGTH: usize = 64 << 10;
+/// What a worker says is read in portions: one that never stops must not keep its death from being seen.
+const READS_AT_ONCE: usize = 64;
+
+/// What a new worker process is to have: its end of the socket, and where its stderr goes. Hand them to the process, and
+/// drop them.
+#[derive(Debug)]
+pub struct ChildEnds {
+    /// Becomes its [`Apprentice`](super::Apprentice).
+    pub socket: OwnedFd,
+    /// Becomes its stderr.
+    pub stderr: OwnedFd,
+}
+
+pub(super) struct Incarnation {
+    link: Link,
+    link_open: bool,
+    stderr: OwnedFd,
+    stderr_open: bool,
+    /// The line that it has not ended yet.
+    line: Vec<u8>,
+    pub(super) last_lines: VecDeque<String>,
+    process: Option<OwnedFd>,
+    /// Whether it has been told that everything is up, or will never be.
+    pub(super) knows_all_up: bool,
+    pub(super) torn_down: bool,
+    pub(super) killed_for: Option<Duration>,
+    /// What became of the samples that it had in hand, once it has ended.
+    pub(super) verdict: Option<Verdict>,
+    /// What the front door has not been told yet.
+    pub(super) news: VecDeque<Watched>,
+}
+
+impl Incarnation {
+    /// Makes ready for a process that is about to be started.
+    pub(super) fn open() -> io::Result<(Self, ChildEnds)> {
+        let (link, socket) = Link::pair()?;
+        let (ours, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        let incarnation = Incarnation {
+            link,
+            link_open: true,
+            stderr: ours,
+            stderr_open: true,
+            line: Vec::new(),
+            last_lines: VecDeque::new(),
+            process: None,
+            knows_all_up: false,
+            torn_down: false,
+            killed_for: None,
+            verdict: None,
+            news: VecDeque::new(),
+        };
+        Ok((incarnation, ChildEnds { socket, stderr }))
+    }
+
+    /// The process has been started: tells it who it is.
+    pub(super) fn started(&mut self, pid: u32, begin: &Begin, memory: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        self.process = Some(pidfd_open(pid, PidfdFlags::empty())?);
+        match self.link.send_with(begin, memory) {
+            // It is gone already, as `wait` will find.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Tells it that everything is up, or will never be.
+    pub(super) fn tell_all_up(&mut self, up: bool) {
+        self.knows_all_up = true;
+        // If it is gone, its end is noticed by `wait`.
+        let _ = self.link.send(&AllUp(up));
+    }
+
+    /// Kills it, for a time-out or for another reason.
+    pub(super) fn kill(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        match pidfd_send_signal(process, Signal::KILL) {
+            // Somebody has waited for it already: it is gone.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.killed_for = self.killed_for.or(timeout);
+        Ok(())
+    }
+
+    /// Waits until it says or writes something, ends, or the waker wakes; true when it has ended.
+    pub(super) fn wait(&self, waker: &Waker, deadline: Option<Instant>) -> io::Result<bool> {
+        let Some(process) = &self.process else { return Err(io::Error::other("`started` comes first")) };
+        let patience = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        let mut ready = vec![PollFd::new(process, PollFlags::IN), PollFd::new(waker, PollFlags::IN)];
+        if self.link_open {
+            ready.push(PollFd::new(&self.link, PollFlags::IN));
+        }
+        if self.stderr_open {
+            ready.push(PollFd::new(&self.stderr, PollFlags::IN));
+        }
+        match poll(&mut ready, patience.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        waker.calm();
+        Ok(!ready[0].revents().is_empty())
+    }
+
+    /// What it has said since.
+    pub(super) fn read_link(&mut self) -> io::Result<Vec<Said>> {
+        let mut said = Vec::new();
+        for _ in 0..READS_AT_ONCE {
+            if !self.link_open {
+                break;
+            }
+            let read = self.link.read_some()?;
+            self.link_open = read != Read::End;
+            while let Some(message) = self.link.next_read()? {
+                said.push(message);
+            }
+            if read != Read::Some {
+                break;
+            }
+        }
+        Ok(said)
+    }
+
+    /// Takes in the lines that it has written since; its end ends the last line, too.
+    pub(super) fn read_stderr(&mut self, ended: bool) -> io::Result<()> {
+        let mut room = [0; 4096];
+        for _ in 0..READS_AT_ONCE {
+            if !self.stderr_open {
+                break;
+            }
+            match rustix::io::read(&self.stderr, &mut room) {
+                Ok(0) => self.stderr_open = false,
+                Ok(count) => room[..count].iter().for_each(|byte| self.read_byte(*byte)),
+                Err(Errno::AGAIN | Errno::INTR) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if ended && !self.line.is_empty() {
+            self.end_line();
+        }
+        Ok(())
+    }
+
+    fn read_byte(&mut self, byte: u8) {
+        if byte != b'\n' {
+            self.line.push(byte);
+        }
+        if byte == b'\n' || self.line.len() >= LINE_LENGTH {
+            self.end_line();
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+        if self.last_lines.len() == LINES_KEPT {
+            self.last_lines.pop_front();
+        }
+        self.last_lines.push_back(line.clone());
+        self.news.push_back(Watched::Line(line));
+    }
+}

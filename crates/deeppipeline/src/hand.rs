@@ -1,0 +1,67 @@
+//! The samples that a stage works on, and how long it has been working on them.
+
+use crate::buffer::{Hold, Receipt};
+use crate::clock::Clock;
+use crate::sample::SampleInfo;
+use crate::worker::Part;
+use std::time::{Duration, Instant};
+
+/// The samples that `stage_run` is working on.
+#[derive(Debug)]
+pub(crate) struct InHand {
+    pub(crate) samples: u64,
+    pub(crate) newest: SampleInfo,
+    pub(crate) busy: Duration,
+    /// `None` while the worker waits for room in the next buffer.
+    running_since: Option<Instant>,
+    /// Its slots, where the samples came from another process.
+    pub(crate) hold: Option<Hold>,
+    /// Parts given so far, those included that a worker before this one gave.
+    pub(crate) parts: u64,
+    /// Parts still to come that a worker before this one gave.
+    pub(crate) leave_out: u64,
+}
+
+impl InHand {
+    /// Taken now, by a stage of which a worker that died had given so many parts already.
+    pub(crate) fn new(newest: SampleInfo, samples: u64, hold: Option<Hold>, given: u64, now: Instant) -> Self {
+        let busy = Duration::ZERO;
+        let mut hand = InHand { samples, newest, busy, running_since: None, hold, parts: given, leave_out: given };
+        hand.run(now);
+        hand
+    }
+
+    /// The user's code is not running now. Reads the clock only if it was: at small samples that is what a hop costs.
+    pub(crate) fn pause(&mut self, clock: &Clock) {
+        if let Some(since) = self.running_since.take() {
+            self.busy += clock.now().saturating_duration_since(since);
+            self.show_running(None);
+        }
+    }
+
+    pub(crate) fn run(&mut self, now: Instant) {
+        self.running_since = Some(now);
+        self.show_running(Some(now));
+    }
+
+    /// Lets the supervisor see from outside of a process how long the user's code has been running.
+    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
+    fn show_running(&self, since: Option<Instant>) {
+        #[cfg(processes)]
+        if let Some(hold) = &self.hold {
+            hold.set_running_since(since.map(crate::clock::to_nanoseconds));
+        }
+    }
+
+    /// What the next buffer is to remember of a value given now.
+    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
+    pub(crate) fn receipt(&self, part: Part) -> Option<Receipt> {
+        #[cfg(processes)]
+        return self
+            .hold
+            .as_ref()
+            .map(|hold| Receipt { ticket: hold.ticket(), parts: (part == Part::OfMany).then_some(self.parts + 1) });
+        #[cfg(not(processes))]
+        None
+    }
+}

@@ -1,0 +1,31 @@
+//! What a worker needs of the pipeline around it.
+
+use crate::buffer::{Buffer, Wait};
+use crate::clock::Clock;
+use crate::error::Failure;
+use crate::graph::Node;
+use crate::ledger::Ledger;
+use crate::phase::WorkerEvent;
+use crate::worker::Seat;
+
+/// The pipeline around a worker: the supervisor itself, or what stands for it in another process.
+pub(crate) trait Home<V>: Send + Sync {
+    /// Tells the pipeline's own workers from other callers.
+    fn id(&self) -> u64;
+    fn clock(&self) -> &Clock;
+    fn name_of(&self, seat: Seat) -> &str;
+    /// How the stage at that index is to be treated.
+    fn node(&self, index: usize) -> &Node;
+    /// The buffer in front of the stage at that index.
+    fn buffer(&self, index: usize) -> Option<&Buffer<V>>;
+    /// Where what happens in that stage is counted, unless its buffer does.
+    fn ledger(&self, index: usize) -> Option<&Ledger>;
+    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
+    fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
+    /// Whether a source is to be asked for samples.
+    fn source_wanted(&self) -> bool;
+    /// A worker moves on.
+    fn advance(&self, seat: Seat, event: WorkerEvent);
+    /// A stage or the source failed for good. True for the failure that callers will be told of.
+    fn fail(&self, seat: Seat, failure: Failure) -> bool;
+}

@@ -1,0 +1,134 @@
+//! What may follow what: one table for the pipeline, and one for a worker, on a thread or in a process.
+
+/// Where the whole pipeline is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Some worker is not up yet; nothing runs.
+    Starting,
+    /// Everything is up.
+    Running,
+    /// The entrance is closed; what is inside flows out.
+    Draining,
+    /// A failure or an abort; some or all of what is inside was discarded.
+    Halting,
+    /// Every worker has ended.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    AllUp,
+    Close,
+    Halt,
+    AllEnded,
+}
+
+impl Phase {
+    pub(crate) fn after(self, event: Event) -> Phase {
+        match (self, event) {
+            (Phase::Starting, Event::AllUp) => Phase::Running,
+            (Phase::Starting | Phase::Running, Event::Close) => Phase::Draining,
+            (Phase::Starting | Phase::Running | Phase::Draining, Event::Halt) => Phase::Halting,
+            (_, Event::AllEnded) => Phase::Stopped,
+            (phase, _) => phase,
+        }
+    }
+
+    /// Whether a source is still asked for samples.
+    pub(crate) fn wants_samples(self) -> bool {
+        matches!(self, Phase::Starting | Phase::Running)
+    }
+}
+
+/// Where one worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerPhase {
+    /// In its first `setup`.
+    Starting,
+    /// `setup` succeeded; it waits for the others.
+    Ready,
+    /// It takes samples.
+    Running,
+    /// Its buffer is drained: in `finish`.
+    Draining,
+    /// It gives no more: in `teardown`.
+    TearingDown,
+    /// Its process died before it was done; what it had in hand has its fate.
+    Crashed,
+    /// Its process is being started again, or in another `setup`.
+    Restarting,
+    /// Over.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum WorkerEvent {
+    /// `setup` succeeded.
+    SetUp,
+    /// So has every other's.
+    AllUp,
+    /// The buffer in front is drained.
+    Drained,
+    /// The worker is to give up: its buffer was discarded, it failed, `finish` is done, or the source has ended.
+    Done,
+    /// `teardown` is over, or there is nothing to tear down.
+    TornDown,
+    /// Its process died.
+    #[cfg_attr(not(processes), allow(dead_code, reason = "threads do not die"))]
+    Died,
+    /// Its process is started again.
+    StartedAgain,
+}
+
+impl WorkerPhase {
+    pub(crate) fn after(self, event: WorkerEvent) -> WorkerPhase {
+        use WorkerPhase::{Crashed, Draining, Ready, Restarting, Running, Starting, Stopped, TearingDown};
+        match (self, event) {
+            (Starting | Restarting, WorkerEvent::SetUp) => Ready,
+            (Ready, WorkerEvent::AllUp) => Running,
+            (Running, WorkerEvent::Drained) => Draining,
+            (Ready | Running | Draining, WorkerEvent::Done) => TearingDown,
+            (Ready | Running | Draining | Restarting, WorkerEvent::Died) => Crashed,
+            (Crashed, WorkerEvent::StartedAgain) => Restarting,
+            (_, WorkerEvent::TornDown) => Stopped,
+            (phase, _) => phase,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WorkerEvent::{AllUp, Died, Done, Drained, SetUp, StartedAgain, TornDown};
+    use super::WorkerPhase::{Crashed, Draining, Ready, Restarting, Running, Starting, Stopped, TearingDown};
+    use super::{WorkerEvent, WorkerPhase};
+
+    fn lives(events: &[WorkerEvent]) -> Vec<WorkerPhase> {
+        let mut phase = Starting;
+        let phases = events.iter().map(|event| {
+            phase = phase.after(*event);
+            phase
+        });
+        phases.collect()
+    }
+
+    #[test]
+    fn a_worker_comes_up_runs_drains_and_stops() {
+        let phases = lives(&[SetUp, AllUp, Drained, Done, TornDown]);
+        assert_eq!(phases, [Ready, Running, Draining, TearingDown, Stopped]);
+    }
+
+    #[test]
+    fn a_worker_that_dies_comes_up_again() {
+        let phases = lives(&[SetUp, AllUp, Died, StartedAgain, Died, StartedAgain, SetUp, AllUp, Drained, Died]);
+        let again = [Crashed, Restarting, Crashed, Restarting, Ready, Running, Draining, Crashed];
+        assert_eq!(phases, [&[Ready, Running][..], &again].concat());
+    }
+
+    #[test]
+    fn a_death_before_the_first_ready_or_after_the_last_gift_is_no_crash() {
+        assert_eq!(Starting.after(Died), Starting);
+        assert_eq!(TearingDown.after(Died), TearingDown);
+        assert_eq!(Stopped.after(StartedAgain), Stopped);
+    }
+}
