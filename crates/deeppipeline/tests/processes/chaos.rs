@@ -15,8 +15,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open,
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Deaths in an ordinary run.
 const KILLS: u64 = 300;
@@ -29,10 +30,10 @@ const KILLS_EACH: u64 = 3;
 
 /// A small generator (splitmix64): the same seed gives the same numbers on every machine.
 #[derive(Debug, Clone)]
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -40,11 +41,11 @@ impl Random {
         (x ^ (x >> 31)) % end
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
 }
@@ -322,7 +323,7 @@ fn run(seed: u64) -> u64 {
         tell((current_sample().unwrap().id, ware.path));
     });
     let pipeline = Arc::new(builder.start_without_waiting().unwrap());
-    let _watchdog = watchdog(seed, &pipeline);
+    let watchdog = watchdog(seed, &pipeline);
     let workers: Mutex<Vec<(i32, OwnedFd)>> = Mutex::default();
     let is_over = AtomicBool::new(false);
     let stop = random.pick(&[Stop::Setstop, Stop::Setstop, Stop::Setstop, Stop::Timeout, Stop::Abort]);
@@ -337,7 +338,7 @@ fn run(seed: u64) -> u64 {
         }
         match stop {
             Stop::Setstop => drop(pipeline.setstop()),
-            Stop::Timeout => drop(pipeline.setstop_timeout(std::time::Duration::from_millis(50))),
+            Stop::Timeout => drop(pipeline.setstop_timeout(Duration::from_millis(50))),
             Stop::Abort => drop(pipeline.abort()),
         }
         is_over.store(true, Ordering::SeqCst);
@@ -357,7 +358,7 @@ fn run(seed: u64) -> u64 {
     let deaths = report.stages.iter().map(|stage| stage.restarts).sum::<u64>() + u64::from(result.is_err());
     let report = report.clone();
     drop(pipeline);
-    drop(_watchdog);
+    drop(watchdog);
     assert_order(seed, &values.rest(), &report);
     deaths
 }
@@ -375,13 +376,20 @@ fn assert_order(seed: u64, values: &[(SampleId, u64)], report: &Report) {
 }
 
 /// Prints what there is to know, and ends everything, unless it is dropped in time.
-fn watchdog(seed: u64, pipeline: &Arc<Pipeline<Ware>>) -> std::sync::mpsc::Sender<()> {
+pub(crate) fn watchdog<I: Send + 'static>(seed: u64, pipeline: &Arc<Pipeline<I>>) -> Sender<()> {
     let (alive, ends) = channel::<()>();
     let pipeline = Arc::downgrade(pipeline);
     std::thread::spawn(move || {
         if ends.recv_timeout(2 * WATCHDOG) == Err(RecvTimeoutError::Timeout) {
-            let report = pipeline.upgrade().map(|pipeline| pipeline.report());
-            eprintln!("CHAOS_SEED={seed} hangs: {report:#?}");
+            eprintln!("CHAOS_SEED={seed} hangs");
+            // What hangs may be what a report waits for too.
+            let (told, is_told) = channel::<()>();
+            std::thread::spawn(move || {
+                let report = pipeline.upgrade().map(|pipeline| pipeline.report());
+                eprintln!("{report:#?}");
+                drop(told);
+            });
+            let _ = is_told.recv_timeout(Duration::from_secs(5));
             std::process::abort();
         }
     });
@@ -391,7 +399,7 @@ fn watchdog(seed: u64, pipeline: &Arc<Pipeline<Ware>>) -> std::sync::mpsc::Sende
 /// Learns of every new worker.
 fn welcome(desk: &Desk, workers: &Mutex<Vec<(i32, OwnedFd)>>, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
-        let Ok(mut line) = desk.next_within(std::time::Duration::from_millis(50)) else { continue };
+        let Ok(mut line) = desk.next_within(Duration::from_millis(50)) else { continue };
         // It may have died already. As long as it is this process's child, the number is its own.
         let Ok(pid) = line.hear::<i32>() else { continue };
         let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -438,6 +446,11 @@ fn put_half(pipeline: &Pipeline<Ware>, half: u64) {
     }
 }
 
+/// What a variable says.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
+}
+
 #[test]
 fn workers_die_at_random_and_every_sample_has_one_fate() {
     if !is_alone("chaos::workers_die_at_random_and_every_sample_has_one_fate") {
@@ -448,28 +461,29 @@ fn workers_die_at_random_and_every_sample_has_one_fate() {
             eprintln!("{info}");
         }
     }));
-    let number = |name| std::env::var(name).ok().map(|value| value.parse().expect("a number"));
     if let Some(seed) = number("CHAOS_SEED") {
         println!("chaos: {} workers died", run(seed));
         return;
     }
+    until_so_many_died("chaos", number("CHAOS_KILLS").unwrap_or(KILLS), run);
+}
+
+/// Runs seeds, several at the same time, until so many workers have died, and looks at what is left of them.
+pub(crate) fn until_so_many_died(what: &str, wanted: u64, run: impl Fn(u64) -> u64 + Sync) {
     // What is made once, and stays.
     run(0);
     let before = descriptors();
-    let wanted = number("CHAOS_KILLS").unwrap_or(KILLS);
     let (deaths, seeds) = (AtomicU64::new(0), AtomicU64::new(1));
     std::thread::scope(|scope| {
-        let (deaths, seeds) = (&deaths, &seeds);
         for _ in 0..AT_ONCE {
-            scope.spawn(move || {
+            scope.spawn(|| {
                 while deaths.load(Ordering::SeqCst) < wanted {
-                    let seed = seeds.fetch_add(1, Ordering::SeqCst);
-                    deaths.fetch_add(run(seed), Ordering::SeqCst);
+                    deaths.fetch_add(run(seeds.fetch_add(1, Ordering::SeqCst)), Ordering::SeqCst);
                 }
             });
         }
     });
-    println!("chaos: {} workers died in {} pipelines", deaths.into_inner(), seeds.into_inner());
+    println!("{what}: {} workers died in {} pipelines", deaths.into_inner(), seeds.into_inner());
     // The threads of the last pipelines may still be on their way out.
     until(|| (children(), mappings(), descriptors()) == (Vec::new(), 0, before));
 }

@@ -10,6 +10,7 @@ mod chaos;
 mod crash;
 mod engine;
 mod flow;
+mod haste;
 #[path = "../support/line.rs"]
 mod line;
 mod many;

@@ -24,6 +24,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::views::Mirror>()
         .stage::<crate::many::Armed>()
         .stage::<crate::nested::Nested>()
+        .stage::<crate::haste::Hasty>()
         .stage::<crate::chaos::Reckless>()
         .stage_all::<crate::chaos::RecklessList, _>()
 }

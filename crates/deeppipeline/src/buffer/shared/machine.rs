@@ -52,10 +52,15 @@ impl Limits {
         let free = match self.intake {
             // A list that is tried again leaves others inside, and they may wait for more before they are a list.
             Intake::All => 0,
-            Intake::Single | Intake::Latest if self.capacity < 8 => 1,
+            Intake::Single | Intake::Latest if !self.rings_late() => 1,
             Intake::Single | Intake::Latest => self.capacity / 2,
         };
         (self.capacity - free) as u64
+    }
+
+    /// Whether there may be room for a while before whoever waits for it is woken.
+    pub(super) fn rings_late(self) -> bool {
+        self.capacity >= 8 && self.intake != Intake::All
     }
 
     /// Samples that one take may take.
@@ -345,10 +350,11 @@ impl<W: Words> Machine<W> {
         self.words.get(self.layout.field(Field::Sequence))
     }
 
-    /// Takes a free slot out of use that keeps memory which it does not need: it was last used for that sequence number
+    /// Takes a free slot out of use, if the lock is free, too, that keeps memory which it does not need: it was last used for that sequence number
     /// or one before, or its last sample was much smaller than one before. `trimmed` gives it back.
     pub(crate) fn next_to_trim(&self, idle_since: u64) -> Option<Slot> {
-        self.at_once(|step| step.next_to_trim(idle_since))
+        let session = Session::try_enter(&self.words, self.layout, self.me)?;
+        self.within(session, |step| step.next_to_trim(idle_since))
     }
 
     /// The memory of a slot has gone back to the system.

@@ -5,15 +5,21 @@
 #![allow(unsafe_code)]
 
 use super::machine::{Limits, Slot};
+use super::session::Owner;
 use super::words::{Bell, Words};
 use crate::buffer::Wait;
 use memmap2::{MmapOptions, MmapRaw};
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::process::{Signal, pidfd_send_signal};
 use rustix::thread::futex;
+use rustix::time::Timespec;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
 /// Each bell lies in a cache line of its own.
@@ -29,7 +35,14 @@ pub(crate) struct Map {
     /// Where the slots begin, and how far apart they are, in bytes.
     first_slot: usize,
     stride: usize,
+    /// In the pipeline's own process, the others that share the buffer.
+    sharers: Mutex<Vec<(Owner, Arc<OwnedFd>)>>,
 }
+
+/// How long the pipeline's process sleeps on the lock before it looks whether its holder still lives.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+/// After so many looks the holder is killed: only a process that was stopped holds a lock that long.
+const KILL_AFTER: u32 = 10;
 
 /// How many bytes of addresses a buffer takes: few of them are ever backed by memory. `None` if that is too many.
 fn size_of(limits: Limits) -> Option<(usize, usize, usize)> {
@@ -64,12 +77,19 @@ impl Map {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the shared memory is of another size"));
         }
         let raw = MmapOptions::new().len(size).map_raw(&file)?;
-        Ok(Map { raw, file, words: limits.layout().words(), first_slot, stride })
+        Ok(Map { raw, file, words: limits.layout().words(), first_slot, stride, sharers: Mutex::default() })
     }
 
     /// What another process opens.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// From now on a process shares the buffer as this owner, instead of the one before it.
+    pub(crate) fn share_with(&self, owner: Owner, process: Arc<OwnedFd>) {
+        let mut sharers = self.sharers.lock();
+        sharers.retain(|(known, _)| *known != owner);
+        sharers.push((owner, process));
     }
 
     /// The bytes of a slot, for whoever holds it.
@@ -144,5 +164,20 @@ impl Words for Map {
     fn ring(&self, bell: Bell) {
         // Waking fails only for an address that is not mapped.
         let _ = futex::wake(self.bell_word(bell), futex::Flags::empty(), i32::MAX as u32);
+    }
+
+    fn patience(&self) -> Wait {
+        if self.sharers.lock().is_empty() { Wait::Forever } else { Wait::Until(Instant::now() + LOOK_AFTER) }
+    }
+
+    fn has_ended(&self, holder: Owner, sleeps: u32) -> bool {
+        let sharers = self.sharers.lock();
+        let Some((_, process)) = sharers.iter().find(|(owner, _)| *owner == holder) else { return false };
+        if sleeps > KILL_AFTER {
+            // It fails only where there is nothing left to kill.
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)), Ok(1))
     }
 }

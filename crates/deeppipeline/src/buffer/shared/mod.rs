@@ -31,7 +31,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use words::{Bell, Words};
 
 /// A bounded queue of samples in shared memory, in front of one stage. It also counts what happens in that stage.
@@ -74,6 +74,11 @@ impl<V> Buffer<V> {
         self.machine.words().file()
     }
 
+    /// A worker process is about to share the buffer.
+    pub(crate) fn share_with(&self, owner: Owner, process: Arc<OwnedFd>) {
+        self.machine.words().share_with(owner, process);
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         self.machine.limits()
     }
@@ -95,7 +100,7 @@ impl<V> Buffer<V> {
                 Reserved::Gone { accepted } => return Push::Done { accepted, dropped: Some(value) },
                 Reserved::Shut => return Push::Shut(value),
                 Reserved::Full(_) if is_over(wait) => return Push::Full(value),
-                Reserved::Full(shows) => self.machine.words().sleep(Bell::Emptied, shows, wait),
+                Reserved::Full(shows) => self.machine.words().sleep(Bell::Emptied, shows, self.until_room(wait)),
             }
         };
         let room = self.machine.words().bytes_mut(&mut slot);
@@ -106,6 +111,16 @@ impl<V> Buffer<V> {
         match self.machine.publish(slot, Label { id, birth: to_nanoseconds(birth), receipt }, arrival) {
             Published::Inside | Published::Discarded => Push::Done { accepted: true, dropped: Some(value) },
             Published::Shut => Push::Shut(value),
+        }
+    }
+
+    /// How long to sleep before looking again. A large buffer rings late; so whoever it lets wait looks for himself.
+    fn until_room(&self, wait: Wait) -> Wait {
+        let soon = Instant::now() + LOOK_AGAIN;
+        match wait {
+            Wait::Until(deadline) => Wait::Until(deadline.min(soon)),
+            Wait::Forever if self.limits().rings_late() => Wait::Until(soon),
+            wait => wait,
         }
     }
 
@@ -205,6 +220,9 @@ impl<V> Buffer<V> {
         }
     }
 }
+
+/// How long whoever waits for room may miss that there is some.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Whether a caller would not wait any longer.
 fn is_over(wait: Wait) -> bool {

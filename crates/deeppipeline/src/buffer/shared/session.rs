@@ -5,7 +5,6 @@
 
 use super::layout::{Field, Layout};
 use super::words::{Bell, Words};
-use crate::buffer::Wait;
 
 /// Who shares a buffer: 0 for everybody in the pipeline's own process, from 1 for worker processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +30,11 @@ impl Owner {
     fn holding(self) -> u32 {
         u32::from(self.0) + 1
     }
+
+    /// Whose lock it is that shows this; somebody's.
+    fn that_holds(shows: u32) -> Owner {
+        Owner(((shows & !CONTENDED) - 1) as u16)
+    }
 }
 
 const FREE: u32 = 0;
@@ -53,39 +57,64 @@ pub(super) struct Session<'a, W> {
 impl<'a, W: Words> Session<'a, W> {
     pub(super) fn enter(words: &'a W, layout: Layout, me: Owner) -> Self {
         let mut held = me.holding();
-        let mut tries = 0;
+        let (mut tries, mut sleeps) = (0, 0);
         loop {
             let shows = words.bell(Bell::Lock);
             if shows == FREE {
                 if words.change_bell(Bell::Lock, FREE, held) {
-                    return Session { words, layout, me, written_down: 0, ring_filled: false, ring_emptied: false };
+                    return Session::holding(words, layout, me);
                 }
             } else if tries < TRIES {
                 tries += 1;
                 std::hint::spin_loop();
             } else if shows & CONTENDED != 0 || words.change_bell(Bell::Lock, shows, shows | CONTENDED) {
-                words.sleep(Bell::Lock, shows | CONTENDED, Wait::Forever);
+                words.sleep(Bell::Lock, shows | CONTENDED, words.patience());
                 // Others may still sleep: whoever has slept leaves the lock as contended.
                 held = me.holding() | CONTENDED;
+                sleeps += 1;
+                let holder = Owner::that_holds(shows);
+                if words.has_ended(holder, sleeps)
+                    && let Some(session) = Session::inherit(words, layout, me, holder)
+                {
+                    return session;
+                }
             }
         }
     }
 
+    /// Like `enter`, if the lock is to be had at once.
+    pub(super) fn try_enter(words: &'a W, layout: Layout, me: Owner) -> Option<Self> {
+        let free = words.bell(Bell::Lock) == FREE && words.change_bell(Bell::Lock, FREE, me.holding());
+        free.then(|| Session::holding(words, layout, me))
+    }
+
+    fn holding(words: &'a W, layout: Layout, me: Owner) -> Self {
+        Session { words, layout, me, written_down: 0, ring_filled: false, ring_emptied: false }
+    }
+
     /// Like `enter`, after the death of a process: takes the lock out of its hands, and undoes what it had not finished.
     pub(super) fn enter_after(words: &'a W, layout: Layout, me: Owner, dead: Owner) -> Self {
-        let mut shows = words.bell(Bell::Lock);
-        // Whoever goes to sleep on the lock in this moment changes what it shows, but not whose it is.
-        while shows & !CONTENDED == dead.holding() {
-            if words.change_bell(Bell::Lock, shows, me.holding() | CONTENDED) {
-                let session = Session { words, layout, me, written_down: 0, ring_filled: false, ring_emptied: false };
-                session.undo(dead);
-                return session;
-            }
-            shows = words.bell(Bell::Lock);
+        if let Some(session) = Session::inherit(words, layout, me, dead) {
+            return session;
         }
         // It may have let go and died before it woke the next.
         words.ring(Bell::Lock);
         Session::enter(words, layout, me)
+    }
+
+    /// Takes the lock out of the hands of the dead, if it is there.
+    fn inherit(words: &'a W, layout: Layout, me: Owner, dead: Owner) -> Option<Self> {
+        let mut shows = words.bell(Bell::Lock);
+        // Whoever goes to sleep on the lock in this moment changes what it shows, but not whose it is.
+        while shows & !CONTENDED == dead.holding() {
+            if words.change_bell(Bell::Lock, shows, me.holding() | CONTENDED) {
+                let session = Session::holding(words, layout, me);
+                session.undo(dead);
+                return Some(session);
+            }
+            shows = words.bell(Bell::Lock);
+        }
+        None
     }
 
     /// Takes back what a dead process has changed and not finished.

@@ -3,6 +3,7 @@
 //! The machine is generic over it, so that the same code runs in a mapped memory, under loom, and in a test in which a
 //! process dies at any step.
 
+use super::session::Owner;
 use crate::buffer::Wait;
 
 /// What processes sleep on.
@@ -37,4 +38,14 @@ pub(crate) trait Words {
 
     /// Wakes everybody who sleeps on a bell.
     fn ring(&self, bell: Bell);
+
+    /// How long to sleep on the lock before asking `has_ended`.
+    fn patience(&self) -> Wait {
+        Wait::Forever
+    }
+
+    /// Whether the process that has held the lock for so many sleeps has ended, so that nobody will let go of it.
+    fn has_ended(&self, _holder: Owner, _sleeps: u32) -> bool {
+        false
+    }
 }

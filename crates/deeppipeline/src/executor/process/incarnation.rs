@@ -11,6 +11,7 @@ use rustix::time::Timespec;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many lines of a worker's stderr are kept for the error that tells of its death.
@@ -38,7 +39,7 @@ pub(super) struct Incarnation {
     /// The line that it has not ended yet.
     line: Vec<u8>,
     pub(super) last_lines: VecDeque<String>,
-    process: Option<OwnedFd>,
+    process: Option<Arc<OwnedFd>>,
     /// Whether it has been told that everything is up, or will never be.
     pub(super) knows_all_up: bool,
     pub(super) torn_down: bool,
@@ -72,10 +73,16 @@ impl Incarnation {
         Ok((incarnation, ChildEnds { socket, stderr }))
     }
 
-    /// The process has been started: tells it who it is.
-    pub(super) fn started(&mut self, pid: u32, begin: &Begin, memory: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// The process has been started.
+    pub(super) fn started(&mut self, pid: u32) -> io::Result<Arc<OwnedFd>> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        self.process = Some(pidfd_open(pid, PidfdFlags::empty())?);
+        let process = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
+        self.process = Some(Arc::clone(&process));
+        Ok(process)
+    }
+
+    /// Tells the process who it is, and lets it begin.
+    pub(super) fn begin(&mut self, begin: &Begin, memory: &[BorrowedFd<'_>]) -> io::Result<()> {
         match self.link.send_with(begin, memory) {
             // It is gone already, as `wait` will find.
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),

@@ -125,9 +125,13 @@ impl<V: Send + 'static> Station<V> {
         let begin = self.begin()?;
         let Some(mut present) = self.present.take() else { return Err(io::Error::other("`open` comes first")) };
         let memory: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
-        let started = present.started(pid, &begin, &memory);
+        let process = present.started(pid)?;
+        for buffer in std::iter::once(self.input()?).chain(self.output()) {
+            buffer.share_with(Owner::of_stage(self.index), Arc::clone(&process));
+        }
+        let begun = present.begin(&begin, &memory);
         self.present = Some(present);
-        started
+        begun
     }
 
     fn begin(&self) -> io::Result<Begin> {
@@ -183,17 +187,7 @@ impl<V: Send + 'static> Station<V> {
     /// Does what is due, and says when to look again.
     fn see_to_deadlines(&mut self) -> io::Result<Instant> {
         let now = Instant::now();
-        if now >= self.swept + SWEEP_EVERY {
-            self.swept = now;
-            self.input()?.sweep();
-            // What is in front of another process, the station of that one sees to.
-            if let Some(output) = self.output()
-                && self.home.node(self.index + 1).executor != Executor::Process
-            {
-                output.sweep();
-            }
-        }
-        let mut next = self.swept + SWEEP_EVERY;
+        let mut next = now + SWEEP_EVERY;
         if let Some(aborted_at) = self.home.aborted_at() {
             let last_moment = aborted_at + GRACE;
             if now >= last_moment {
@@ -211,7 +205,17 @@ impl<V: Send + 'static> Station<V> {
                 next = next.min(over);
             }
         }
-        Ok(next)
+        if now >= self.swept + SWEEP_EVERY {
+            self.swept = now;
+            self.input()?.sweep();
+            // What is in front of another process, the station of that one sees to.
+            if let Some(output) = self.output()
+                && self.home.node(self.index + 1).executor != Executor::Process
+            {
+                output.sweep();
+            }
+        }
+        Ok(next.min(self.swept + SWEEP_EVERY))
     }
 
     fn kill(&mut self, timeout: Option<Duration>) -> io::Result<()> {

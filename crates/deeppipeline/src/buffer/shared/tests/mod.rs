@@ -5,6 +5,7 @@ mod death;
 mod fates;
 mod given_back;
 mod hops;
+mod inherited;
 mod loom;
 mod memory;
 mod model;

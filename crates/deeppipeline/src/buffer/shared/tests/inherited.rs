@@ -1,0 +1,27 @@
+//! A lock whose holder has ended, met by somebody who knows nothing of that death yet.
+
+use crate::buffer::Overflow;
+use crate::buffer::shared::machine::{Limits, Machine};
+use crate::buffer::shared::map::Map;
+use crate::buffer::shared::session::Owner;
+use crate::buffer::shared::words::{Bell, Words};
+use crate::intake::Intake;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::process::Command;
+use std::sync::Arc;
+
+#[test]
+fn a_lock_in_the_hands_of_the_dead_is_inherited() {
+    let limits = Limits { capacity: 2, bytes: 4096, overflow: Overflow::Block, intake: Intake::Single };
+    let machine = Machine::create(Map::create(limits).unwrap(), limits);
+    let mut child = Command::new("true").spawn().unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], None).unwrap();
+    machine.words().share_with(Owner(1), Arc::new(process));
+    assert!(machine.words().change_bell(Bell::Lock, 0, 2), "the lock is in the hands of owner 1 now");
+    assert_eq!(machine.counts().0.entered, 0);
+    assert_eq!(machine.words().bell(Bell::Lock), 0);
+    child.wait().unwrap();
+}
