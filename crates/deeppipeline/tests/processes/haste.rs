@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::Thread;
 
 /// Deaths in an ordinary run.
-const KILLS: u64 = 100;
+const KILLS: u64 = 40;
 /// What each pipeline is fed.
 const SAMPLES: u64 = 2000;
 /// What the first stage makes of each.
