@@ -8,7 +8,7 @@ use crate::chaos::{Random, number, until_so_many_died, watchdog};
 use crate::stages::{ARGUMENTS, assert_clear, end};
 use deeppipeline::{BoxError, Builder, Give, Isolated, OnCrash, Options, Overflow, Pipeline, Report, Stage};
 use rustix::process::{Signal, getpid, kill_process};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 
 /// Deaths in an ordinary run.
@@ -20,10 +20,12 @@ const PARTS: u64 = 20;
 /// So many parts a worker gives at least before it dies, and so many more at most.
 const LIVES: (u64, u64) = (400, 50_000);
 
-/// Splits what is whole and gives on what is a part, as fast as it can, and has a thread that ends the process at some moment.
+/// Splits what is whole and gives on what is a part, as fast as it can, and has a thread that ends the process at some
+/// moment.
 pub(crate) struct Hasty {
     left: u64,
     end: Option<Thread>,
+    is_called_off: Arc<Mutex<bool>>,
 }
 
 impl Stage for Hasty {
@@ -42,10 +44,10 @@ impl Stage for Hasty {
         Ok(if is_whole { Give::many((0..PARTS).map(move |part| SAMPLES + PARTS * x + part)) } else { Give::One(x) })
     }
 
-    fn teardown(&mut self) -> Result<(), BoxError> {
-        // A death from here on would stop the pipeline, which is not what this is about.
-        self.end = None;
-        Ok(())
+    fn finish(&mut self) -> Result<Give<u64>, BoxError> {
+        // A death in teardown would stop the pipeline, which is not what this is about.
+        *self.is_called_off.lock().unwrap() = true;
+        Ok(Give::Skip)
     }
 }
 
@@ -56,12 +58,17 @@ impl Isolated for Hasty {
         let pid = u64::from(getpid().as_raw_pid().unsigned_abs());
         let mut random = Random(seed ^ pid << 32);
         let spins = random.below(20_000);
+        let is_called_off = Arc::<Mutex<bool>>::default();
+        let called_off = Arc::clone(&is_called_off);
         let end = std::thread::spawn(move || {
             std::thread::park();
             (0..spins).for_each(|_| std::hint::spin_loop());
-            let _ = kill_process(getpid(), Signal::KILL);
+            let called_off = called_off.lock().unwrap();
+            if !*called_off {
+                let _ = kill_process(getpid(), Signal::KILL);
+            }
         });
-        Ok(Hasty { left: LIVES.0 + random.below(LIVES.1), end: Some(end.thread().clone()) })
+        Ok(Hasty { left: LIVES.0 + random.below(LIVES.1), end: Some(end.thread().clone()), is_called_off })
     }
 }
 
