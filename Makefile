@@ -17,7 +17,7 @@ bench: ## the numbers of docs/benchmarks.md, measured on this machine
 	@scripts/bench.sh
 
 chaos: ## kill worker processes at random for a while: KILLS=1000
-	CHAOS_KILLS=$(or $(KILLS),1000) cargo test --release -p deeppipeline --all-features --test processes chaos -- --nocapture
+	CHAOS_KILLS=$(or $(KILLS),1000) cargo test --release -p deeppipeline --all-features --test processes -- chaos::workers haste:: --nocapture
 
 wheel: ## the Python wheel, in target/wheels
 	@scripts/wheel.sh
