@@ -234,9 +234,7 @@ impl<V: Send + 'static> Supervisor<V> {
         };
         // First, so that a process that hangs with a buffer's lock in its hands is killed in time.
         self.tell_all();
-        for buffer in &self.buffers {
-            buffer.discard().into_iter().for_each(free);
-        }
+        self.discard(self.buffers.len());
         call(wake_source);
         self.tell_all();
     }
@@ -394,6 +392,14 @@ impl<V: Send + 'static> Supervisor<V> {
         (self.buffers[index].counts(), self.ledgers[index].read())
     }
 
+    /// Gives up what is in the first so many buffers. From the last one backwards: a stage that ends meanwhile closes the
+    /// buffer behind it, and whoever takes from that one must not think that it was drained.
+    fn discard(&self, buffers: usize) {
+        for buffer in self.buffers[..buffers].iter().rev() {
+            buffer.discard().into_iter().for_each(free);
+        }
+    }
+
     /// Wakes whoever waits for a change of phase.
     fn tell_all(&self) {
         self.changed.notify_all();
@@ -530,9 +536,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         };
         // A later failure is freed here, outside of the lock: its error is the user's.
         free(failure);
-        for buffer in &self.buffers[..discarded] {
-            buffer.discard().into_iter().for_each(free);
-        }
+        self.discard(discarded);
         call(wake_source);
         self.tell_all();
         first

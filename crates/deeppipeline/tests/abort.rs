@@ -2,7 +2,7 @@
 
 mod support;
 
-use deeppipeline::engine::{Call, Done, Graph, Node, Startup, Supervisor, Wait};
+use deeppipeline::engine::{Call, Done, Graph, Node, Startup, Supervisor, Wait, Worker};
 use deeppipeline::{BoxError, Give, Outcome, Overflow, Pipeline, Stage};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
@@ -104,4 +104,65 @@ fn from_an_own_stage_it_only_requests() {
     assert_eq!(report.outcome, Outcome::Aborted);
     assert!(report.left_behind.is_empty(), "nobody waited for anyone: {:?}", report.left_behind);
     assert_eq!(pipeline.setstop().unwrap().outcome, Outcome::Aborted);
+}
+
+/// Does something when it is freed.
+struct WhenFreed(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for WhenFreed {
+    fn drop(&mut self) {
+        if let Some(does) = self.0.take() {
+            does();
+        }
+    }
+}
+
+/// From a thread of its own, since this one drives the workers.
+fn put(supervisor: &Supervisor<WhenFreed>, value: WhenFreed) {
+    std::thread::scope(|scope| scope.spawn(|| supervisor.put(value, Wait::No).unwrap()).join().unwrap());
+}
+
+/// While what waits before the first stage is being freed, that stage ends and closes the buffer of the second, which is
+/// asked what it has to do then: this says what it was. `give_up` is given a third stage with a sample in hand.
+fn asked_while_all_is_given_up(give_up: impl FnOnce(&Supervisor<WhenFreed>, Worker<WhenFreed>)) -> String {
+    let nodes = ["first", "second", "third"].map(Node::new);
+    let graph = Graph { stages: nodes.into(), ..Graph::default() };
+    let (supervisor, mut workers) = Supervisor::<WhenFreed>::new(graph).unwrap();
+    for worker in &mut workers {
+        assert!(matches!(worker.next(), Some(Call::Setup)));
+        worker.done(Done::Gave(Give::Skip));
+    }
+    let [mut first, mut second, mut third] = <[_; 3]>::try_from(workers).ok().unwrap();
+    put(&supervisor, WhenFreed(None));
+    for worker in [&mut first, &mut second] {
+        assert!(matches!(worker.next(), Some(Call::StageRun(_))));
+        worker.done(Done::Gave(Give::One(WhenFreed(None))));
+    }
+    assert!(matches!(third.next(), Some(Call::StageRun(_))));
+    put(&supervisor, WhenFreed(None));
+    assert!(matches!(first.next(), Some(Call::StageRun(_))));
+    let (tell, told) = channel();
+    let first_ends = move || {
+        first.done(Done::Gave(Give::Skip));
+        assert!(matches!(first.next(), Some(Call::Teardown)));
+        first.done(Done::Gave(Give::Skip));
+        tell.send(format!("{:?}", second.next().map(|call| matches!(call, Call::Teardown)))).unwrap();
+    };
+    put(&supervisor, WhenFreed(Some(Box::new(first_ends))));
+    give_up(&supervisor, third);
+    told.recv().unwrap()
+}
+
+#[test]
+fn no_stage_finishes_what_is_being_aborted() {
+    let asked = asked_while_all_is_given_up(|supervisor, _third| supervisor.abort());
+    assert_eq!(asked, "Some(true)", "it is torn down, and not asked to finish");
+}
+
+#[test]
+fn no_stage_before_a_failed_one_finishes() {
+    let asked = asked_while_all_is_given_up(|_, mut third| {
+        third.done(Done::Failed("it fails".into()));
+    });
+    assert_eq!(asked, "Some(true)", "it is torn down, and not asked to finish");
 }
