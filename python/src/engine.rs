@@ -361,6 +361,7 @@ fn graph(
         buffer_size: BufferSize::List(buffer_size),
         buffer_bytes,
         overflow: policy(overflow)?,
+        max_age: None,
     })
 }
 

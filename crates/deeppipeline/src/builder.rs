@@ -1,23 +1,28 @@
 //! A typed chain under construction: what does not fit does not compile.
 
 use crate::buffer::Overflow;
-use crate::error::{BoxError, GraphError, RunError, StartError};
-use crate::executor::BodyFactory;
+use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
+use crate::executor::{Body, BodyFactory};
 use crate::graph::{BufferSize, Graph, Node, OnCrash, OnError};
 use crate::intake::{Input, Intake};
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
-use crate::stage::{Source, Stage};
+use crate::stage::{Source, Stage, short_type_name};
 use crate::supervisor::Closer;
-use crate::typed::{IntoStage, SourceBody, StageBody, Value, list, one};
+use crate::typed::{
+    IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one,
+};
+use crate::window::{Window, Windows};
 #[cfg(processes)]
 use crate::{
     graph::Executor,
     isolated::{Isolated, IsolatedStage, body},
     transfer::Transfer,
 };
+use std::hash::Hash;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What can be said about one stage. Everything has a default.
@@ -29,6 +34,9 @@ pub struct Options {
     on_crash: Option<OnCrash>,
     max_restarts: Option<u32>,
     timeout: Option<Duration>,
+    workers: Option<usize>,
+    ordered: Option<bool>,
+    max_age: Option<Duration>,
 }
 
 impl Options {
@@ -69,9 +77,31 @@ impl Options {
     }
 
     /// How long `stage_run` may take for one sample: a process is killed then and counts as crashed, on a thread it is
-    /// only logged.
+    /// only logged; but where it is one of several workers and keeps the results of the others waiting, they go on, and
+    /// the sample is lost.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// How many workers the stage has, each with a stage of its own: one that it [makes](crate::made_by), or an isolated
+    /// one. Its samples leave it in the order in which they
+    /// were taken, unless [`ordered`](Options::ordered) says otherwise.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Whether what several workers give goes on in the order in which the samples were taken: true by default. At most
+    /// 2 × workers results wait for one before them; then their workers wait.
+    pub fn ordered(mut self, ordered: bool) -> Self {
+        self.ordered = Some(ordered);
+        self
+    }
+
+    /// How old a sample may be when the stage takes it; an older one is dropped instead.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
         self
     }
 }
@@ -103,7 +133,7 @@ impl Options {
 #[must_use = "a builder does nothing until `start`, `run` or `simulate`"]
 pub struct Builder<I, T> {
     pub(crate) graph: Graph,
-    pub(crate) bodies: Vec<BodyFactory<Value>>,
+    pub(crate) bodies: Vec<Bodies>,
     pub(crate) source: Option<BodyFactory<Value>>,
     pub(crate) closer: Option<Closer>,
     /// One per stage: what its process is told, where it has one.
@@ -113,6 +143,35 @@ pub struct Builder<I, T> {
     pub(crate) worker_arguments: Vec<std::ffi::OsString>,
     problem: Option<GraphError>,
     types: PhantomData<fn(I) -> T>,
+}
+
+/// What the workers of one stage run.
+pub(crate) enum Bodies {
+    /// There is one stage, so one worker.
+    One(BodyFactory<Value>),
+    /// A stage is made for each worker.
+    Each(Box<dyn Fn() -> BodyFactory<Value> + Send>),
+}
+
+/// What each seat of a pipeline runs, the source's last.
+pub(crate) fn factories(
+    graph: &Graph,
+    bodies: Vec<Bodies>,
+    source: Option<BodyFactory<Value>>,
+) -> Result<Vec<BodyFactory<Value>>, GraphError> {
+    let mut factories = Vec::new();
+    for (node, bodies) in graph.stages.iter().zip(bodies) {
+        match bodies {
+            Bodies::One(body) if node.workers == 1 => factories.push(body),
+            Bodies::One(_) => {
+                let (stage, workers) = (node.name.clone(), node.workers);
+                return Err(GraphError::OneObjectForSeveralWorkers { stage, workers });
+            }
+            Bodies::Each(make) => factories.extend((0..node.workers).map(|_| make())),
+        }
+    }
+    factories.extend(source);
+    Ok(factories)
 }
 
 /// What an end stage gives: nothing that another stage could take.
@@ -170,74 +229,176 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self
     }
 
+    /// How old a sample may be when a stage takes it, for every stage that does not say otherwise; an older one is dropped
+    /// instead.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.graph.max_age = Some(max_age);
+        self
+    }
+
     /// Adds a stage that takes the oldest waiting sample.
     pub fn stage<S, M>(self, stage: S) -> Builder<I, S::Output>
     where
         S: IntoStage<M, Input = T>,
-        S::Stage: Send,
     {
-        self.add(stage.into_stage(), Intake::Single, one)
+        self.add(stage.into_maker(), Intake::Single, one)
     }
 
     /// Adds a stage that takes the newest waiting sample; older ones are counted as superseded.
     pub fn stage_latest<S, M>(self, stage: S) -> Builder<I, S::Output>
     where
         S: IntoStage<M, Input = T>,
-        S::Stage: Send,
     {
-        self.add(stage.into_stage(), Intake::Latest, one)
+        self.add(stage.into_maker(), Intake::Latest, one)
     }
 
     /// Adds a stage that takes a list of `buffer_size` samples as soon as its buffer is full.
     pub fn stage_all<S, M>(self, stage: S) -> Builder<I, S::Output>
     where
         S: IntoStage<M, Input = Vec<T>>,
-        S::Stage: Send,
     {
-        self.add(stage.into_stage(), Intake::All, list)
+        self.add(stage.into_maker(), Intake::All, list)
     }
 
-    /// Adds a stage that is made on its own worker, for one that must not move between threads.
-    ///
-    /// An error from `make` is an error of the stage's setup.
-    pub fn stage_made_by<S>(self, make: impl FnOnce() -> Result<S, BoxError> + Send + 'static) -> Builder<I, S::Output>
+    /// Adds a stage that takes a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout`.
+    /// The stage's `buffer_size` must be `max_size` at least.
+    pub fn stage_batch<S, M>(self, max_size: usize, timeout: Duration, stage: S) -> Builder<I, S::Output>
     where
-        S: Stage<Input = T>,
+        S: IntoStage<M, Input = Vec<T>>,
     {
-        let name = crate::stage::short_type_name::<S>();
-        self.add_made(name, make, Intake::Single, one)
+        self.add(stage.into_maker(), Intake::Batch { max_size, timeout }, list)
+    }
+
+    /// Adds a stage that takes a list of the last samples with every sample, once there are enough: a [`Window`].
+    ///
+    /// ```
+    /// use deeppipeline::{Pipeline, Window};
+    ///
+    /// let pipeline = Pipeline::builder()
+    ///     .stage_window(Window::new(3), |last: Vec<f64>| last.iter().sum::<f64>() / 3.0)
+    ///     .end_stage(|mean: f64| println!("{mean}"))
+    ///     .start()?;
+    /// for x in 1..=5 {
+    ///     pipeline.put(f64::from(x))?;
+    /// }
+    /// assert_eq!(pipeline.setstop()?.stages[0].counts.in_hand, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stage_window<S, M>(self, window: Window, stage: S) -> Builder<I, S::Output>
+    where
+        S: IntoStage<M, Input = Vec<T>>,
+        T: Clone,
+    {
+        self.stage_window_by(window, |_: &T| (), stage)
+    }
+
+    /// Like [`stage_window`](Builder::stage_window), with a window for each key: a list has the last samples of one key.
+    pub fn stage_window_by<S, M, K>(
+        mut self,
+        window: Window,
+        key: impl Fn(&T) -> K + Clone + Send + Sync + 'static,
+        stage: S,
+    ) -> Builder<I, S::Output>
+    where
+        S: IntoStage<M, Input = Vec<T>>,
+        T: Clone,
+        K: Hash + Eq + Clone + 'static,
+    {
+        self.check_keys(window);
+        let Window { size, stride, .. } = window;
+        let unpack = move || OfKey::new(window, key.clone());
+        self.add_with(stage.into_maker(), Intake::Window { size, stride }, unpack)
+    }
+
+    /// Adds a stage that keeps a window for each of many keys in one sample, as for the people in a picture: `keys` gives
+    /// keys with an item for each. The stage runs once for every sample, and gets it with the [`Windows`] that are due.
+    ///
+    /// ```
+    /// use deeppipeline::{Pipeline, Window, Windows};
+    ///
+    /// // Where each person is in a picture.
+    /// type People = Vec<(u32, f64)>;
+    ///
+    /// let pipeline = Pipeline::builder()
+    ///     .stage_windows(Window::new(2).idle(30), |people: &People| people.clone(), |seen: Windows<People, u32, f64>| {
+    ///         seen.iter().map(|(person, last)| (*person, last[1] - last[0])).collect::<Vec<_>>()
+    ///     })
+    ///     .end_stage(|moved: Vec<(u32, f64)>| println!("{moved:?}"))
+    ///     .start()?;
+    /// pipeline.put(vec![(1, 0.5), (2, 7.0)])?;
+    /// pipeline.put(vec![(2, 7.5)])?;
+    /// assert_eq!(pipeline.setstop()?.stages[1].counts.used, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stage_windows<S, M, K, P, L>(
+        mut self,
+        window: Window,
+        keys: impl Fn(&T) -> L + Clone + Send + Sync + 'static,
+        stage: S,
+    ) -> Builder<I, S::Output>
+    where
+        S: IntoStage<M, Input = Windows<T, K, P>>,
+        K: Hash + Eq + Clone + 'static,
+        P: Clone + 'static,
+        L: IntoIterator<Item = (K, P)> + 'static,
+    {
+        self.check_keys(window);
+        let Window { size, stride, .. } = window;
+        let unpack = move || OfKeys::new(window, keys.clone());
+        self.add_with(stage.into_maker(), Intake::Window { size, stride }, unpack)
+    }
+
+    fn check_keys(&mut self, window: Window) {
+        if window.max_keys == 0 {
+            self.problem.get_or_insert(GraphError::MaxKeysZero);
+        }
+        if window.idle == Some(0) {
+            self.problem.get_or_insert(GraphError::IdleZero);
+        }
     }
 
     /// Adds the last stage; what it gives back is ignored.
     pub fn end_stage<S, M>(self, stage: S) -> Builder<I, Ended>
     where
         S: IntoStage<M, Input = T>,
-        S::Stage: Send,
     {
         self.stage(stage).retyped()
     }
 
-    fn add<S, U>(self, stage: S, intake: Intake, unpack: U) -> Builder<I, S::Output>
+    fn add<S, U>(self, maker: Maker<S>, intake: Intake, unpack: U) -> Builder<I, S::Output>
     where
-        S: Stage + Send,
-        U: FnMut(Input<Value>) -> Option<S::Input> + Send + 'static,
+        S: Stage,
+        U: FnMut(Input<Value>) -> Option<S::Input> + Copy + Send + Sync + 'static,
     {
-        self.add_made(stage.name(), move || Ok(stage), intake, unpack)
+        self.add_with(maker, intake, move || unpack)
     }
 
-    fn add_made<S, U>(
+    fn add_with<S, U>(
         mut self,
-        name: String,
-        make: impl FnOnce() -> Result<S, BoxError> + Send + 'static,
+        maker: Maker<S>,
         intake: Intake,
-        unpack: U,
+        unpack: impl Fn() -> U + Send + Sync + 'static,
     ) -> Builder<I, S::Output>
     where
         S: Stage,
-        U: FnMut(Input<Value>) -> Option<S::Input> + Send + 'static,
+        U: Unpack<S::Input>,
     {
+        let (name, bodies) = match maker.0 {
+            Making::Given(stage, name) => {
+                let body = move || Box::new(StageBody::new(move || Ok(stage()), unpack())) as Box<dyn Body<Value>>;
+                (name, Bodies::One(Box::new(body)))
+            }
+            Making::Made(make) => {
+                let unpack = Arc::new(unpack);
+                let body = move || -> BodyFactory<Value> {
+                    let (make, unpack) = (Arc::clone(&make), Arc::clone(&unpack));
+                    Box::new(move || Box::new(StageBody::new(move || make(), unpack())))
+                };
+                (short_type_name::<S>(), Bodies::Each(Box::new(body)))
+            }
+        };
         self.graph.stages.push(Node { intake, ..Node::new(name) });
-        self.bodies.push(Box::new(move || Box::new(StageBody::new(make, unpack))));
+        self.bodies.push(bodies);
         #[cfg(processes)]
         self.isolated.push(None);
         self.retyped()
@@ -291,22 +452,37 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self
     }
 
+    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes batches, see
+    /// [`stage_batch`](Builder::stage_batch).
+    pub fn stage_isolated_batch<S>(
+        self,
+        max_size: usize,
+        timeout: Duration,
+        settings: S::Settings,
+    ) -> Builder<I, S::Output>
+    where
+        S: Isolated<Input = Vec<T>, Output: Transfer>,
+        T: Transfer,
+    {
+        self.add_isolated::<S, T, _>(&settings, Intake::Batch { max_size, timeout }, list)
+    }
+
     fn add_isolated<S, U, F>(mut self, settings: &S::Settings, intake: Intake, unpack: F) -> Builder<I, S::Output>
     where
         S: Isolated<Output: Transfer>,
         U: Transfer,
-        F: FnMut(Input<Value>) -> Option<S::Input> + Send + 'static,
+        F: Fn(Input<Value>) -> Option<S::Input> + Copy + Send + 'static,
     {
-        let name = crate::stage::short_type_name::<S>();
+        let name = short_type_name::<S>();
         let settings = postcard::to_stdvec(settings);
         let isolated = settings.and_then(|settings| {
-            let stage = IsolatedStage::new::<S, U>(&settings, intake == Intake::All)?;
+            let stage = IsolatedStage::new::<S, U>(&settings, intake.takes_lists())?;
             Ok((stage, settings))
         });
         match isolated {
             Ok((isolated, settings)) => {
                 // On a virtual clock it runs here.
-                self.bodies.push(body::<S, F>(settings, unpack));
+                self.bodies.push(Bodies::Each(Box::new(move || body::<S, F>(settings.clone(), unpack))));
                 self.isolated.push(Some(isolated));
             }
             Err(cause) => {
@@ -332,6 +508,9 @@ impl<I, T> Builder<I, T> {
         node.on_crash = options.on_crash.unwrap_or(node.on_crash);
         node.max_restarts = options.max_restarts.unwrap_or(node.max_restarts);
         node.timeout = options.timeout.or(node.timeout);
+        node.workers = options.workers.unwrap_or(node.workers);
+        node.ordered = options.ordered.unwrap_or(node.ordered);
+        node.max_age = options.max_age.or(node.max_age);
         self
     }
 

@@ -18,7 +18,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Instant {
         match self {
             Clock::Monotonic => Instant::now(),
-            Clock::Virtual(clock) => clock.origin + clock.elapsed(),
+            Clock::Virtual(clock) => clock.now(),
         }
     }
 }
@@ -38,6 +38,14 @@ impl VirtualClock {
     pub(crate) fn elapsed(&self) -> Duration {
         // One thread moves the clock and reads it; nothing else is published through it.
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.origin + self.elapsed()
+    }
+
+    pub(crate) fn since_origin(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.origin)
     }
 
     pub(crate) fn move_to(&self, elapsed: Duration) {

@@ -41,4 +41,5 @@ pub use crate::graph::{Graph, Node};
 pub use crate::intake::Input;
 pub use crate::sample::Sample;
 pub use crate::supervisor::{Accepted, Closer, Startup, Supervisor};
-pub use crate::worker::{Call, Done, Ending, Part, Seat, Ungiven, Untold, Worker};
+pub use crate::window::{Keeper, Put, account};
+pub use crate::worker::{Call, Done, Ending, Kept, Part, Seat, Ungiven, Untold, Worker};

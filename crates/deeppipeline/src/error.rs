@@ -1,6 +1,7 @@
 //! What can go wrong, one small type per operation. Where a sample was in hand, the error hands it back.
 
 use crate::buffer::Overflow;
+use crate::graph::MAX_WORKERS;
 use crate::intake::Intake;
 use crate::report::Report;
 use crate::sample::SampleId;
@@ -40,6 +41,74 @@ pub enum GraphError {
     /// A time-out must leave some time.
     #[error("timeout of stage {stage:?} is 0, but must be more: the time that stage_run may take for one sample")]
     TimeoutZero {
+        /// The stage.
+        stage: String,
+    },
+    /// A stage has at least one worker.
+    #[error("workers of stage {stage:?} is {got}, but must be 1 to {MAX_WORKERS}")]
+    Workers {
+        /// The stage.
+        stage: String,
+        /// What was asked for.
+        got: usize,
+    },
+    /// Several workers need a stage each.
+    #[error(
+        "stage {stage:?} has {workers} workers but is a single object: give it with made_by(|| ...), which makes one for each worker"
+    )]
+    OneObjectForSeveralWorkers {
+        /// The stage.
+        stage: String,
+        /// How many workers it was to have.
+        workers: usize,
+    },
+    /// A window is of one worker's samples.
+    #[error(
+        "stage {stage:?} takes windows and has {workers} workers, each of which would see some of the samples: leave workers out"
+    )]
+    WindowOfSeveralWorkers {
+        /// The stage.
+        stage: String,
+        /// How many workers it was to have.
+        workers: usize,
+    },
+    /// A window has samples, and moves.
+    #[error("the window of stage {stage:?} has size {size} and stride {stride}, but both must be at least 1")]
+    WindowZero {
+        /// The stage.
+        stage: String,
+        /// Its size.
+        size: usize,
+        /// Its stride.
+        stride: usize,
+    },
+    /// A stage with windows for keys keeps at least one.
+    #[error("max_keys of a window is 0, but must be at least 1: for how many keys windows are kept")]
+    MaxKeysZero,
+    /// A key is not forgotten at once.
+    #[error("idle of a window is 0, but must be at least 1: after how many samples without it a key is forgotten")]
+    IdleZero,
+    /// A batch has room for a sample.
+    #[error("max_size of the batch of stage {stage:?} is 0, but must be at least 1")]
+    BatchZero {
+        /// The stage.
+        stage: String,
+    },
+    /// A batch waits in the buffer until it is complete.
+    #[error(
+        "stage {stage:?} takes batches of up to {max_size}, but its buffer_size is {buffer_size}: give it a buffer_size of {max_size} or more"
+    )]
+    BatchBeyondBuffer {
+        /// The stage.
+        stage: String,
+        /// The size of a full batch.
+        max_size: usize,
+        /// The size of the buffer that it would have to be in.
+        buffer_size: usize,
+    },
+    /// Samples must be allowed some age.
+    #[error("max_age of stage {stage:?} is 0, but must be more: how old a sample may be when the stage takes it")]
+    MaxAgeZero {
         /// The stage.
         stage: String,
     },

@@ -1,8 +1,9 @@
 //! The description of a pipeline, and what makes it invalid.
 
 #[cfg(processes)]
-use crate::buffer::shared::{self, Codec, Limits};
-use crate::buffer::{Buffer, Overflow};
+use crate::buffer::shared::{self, Codec};
+use crate::buffer::{Buffer, Crew, Limits, Overflow};
+use crate::clock::Clock;
 use crate::error::GraphError;
 #[cfg(processes)]
 use crate::error::StartError;
@@ -19,6 +20,9 @@ pub const DEFAULT_BUFFER_BYTES: usize = 256 << 20;
 
 /// How often a worker process is restarted within [`RESTART_WINDOW`] when nobody says otherwise.
 pub const DEFAULT_MAX_RESTARTS: u32 = 3;
+
+/// How many workers a stage may have.
+pub const MAX_WORKERS: usize = 1024;
 
 /// The time in which the restarts of a worker process are counted.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
@@ -112,8 +116,15 @@ pub struct Node {
     pub on_crash: OnCrash,
     /// How often its process is restarted within [`RESTART_WINDOW`]; after one death more the pipeline stops.
     pub max_restarts: u32,
-    /// How long `stage_run` may take: a process is killed then and counts as crashed, on a thread it is only logged.
+    /// How long `stage_run` may take: a process is killed then and counts as crashed. On a thread it is only logged; but
+    /// where it is one of several and keeps the results of the others waiting, they go on without the sample.
     pub timeout: Option<Duration>,
+    /// How many workers it has; each has a stage of its own.
+    pub workers: usize,
+    /// Whether its samples leave it in the order in which it took them, however many workers it has.
+    pub ordered: bool,
+    /// A sample that is older when the stage takes it is dropped instead; `None` follows the pipeline.
+    pub max_age: Option<Duration>,
 }
 
 impl Node {
@@ -128,6 +139,9 @@ impl Node {
             on_crash: OnCrash::default(),
             max_restarts: DEFAULT_MAX_RESTARTS,
             timeout: None,
+            workers: 1,
+            ordered: true,
+            max_age: None,
         }
     }
 
@@ -136,7 +150,7 @@ impl Node {
         match (self.overflow, self.intake) {
             (Some(own), _) => own,
             (None, Intake::Latest) => Overflow::DropOldest,
-            (None, Intake::Single | Intake::All) => graph.overflow,
+            (None, _) => graph.overflow,
         }
     }
 }
@@ -155,6 +169,8 @@ pub struct Graph {
     pub buffer_bytes: usize,
     /// What happens when a buffer is full, for stages that do not say.
     pub overflow: Overflow,
+    /// The age beyond which a sample is dropped when it is taken, for stages that do not say.
+    pub max_age: Option<Duration>,
 }
 
 impl Default for Graph {
@@ -165,6 +181,7 @@ impl Default for Graph {
             buffer_size: BufferSize::default(),
             buffer_bytes: DEFAULT_BUFFER_BYTES,
             overflow: Overflow::default(),
+            max_age: None,
         }
     }
 }
@@ -196,6 +213,11 @@ impl Graph {
             if self.size_of(index) == 0 {
                 return Err(GraphError::BufferSizeZero { stage: node.name.clone() });
             }
+            self.check_workers(node)?;
+            self.check_lists(index, node)?;
+            if node.max_age.or(self.max_age) == Some(Duration::ZERO) {
+                return Err(GraphError::MaxAgeZero { stage: node.name.clone() });
+            }
             if let (Intake::Latest, Some(overflow)) = (node.intake, node.overflow)
                 && overflow != Overflow::DropOldest
             {
@@ -209,6 +231,33 @@ impl Graph {
         Ok(())
     }
 
+    fn check_workers(&self, node: &Node) -> Result<(), GraphError> {
+        let stage = || node.name.clone();
+        if !(1..=MAX_WORKERS).contains(&node.workers) {
+            return Err(GraphError::Workers { stage: stage(), got: node.workers });
+        }
+        match node.intake {
+            Intake::Window { .. } if node.workers > 1 => {
+                Err(GraphError::WindowOfSeveralWorkers { stage: stage(), workers: node.workers })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_lists(&self, index: usize, node: &Node) -> Result<(), GraphError> {
+        let stage = || node.name.clone();
+        match node.intake {
+            Intake::Window { size, stride } if size == 0 || stride == 0 => {
+                Err(GraphError::WindowZero { stage: stage(), size, stride })
+            }
+            Intake::Batch { max_size: 0, .. } => Err(GraphError::BatchZero { stage: stage() }),
+            Intake::Batch { max_size, .. } if max_size > self.size_of(index) => {
+                Err(GraphError::BatchBeyondBuffer { stage: stage(), max_size, buffer_size: self.size_of(index) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The description if it is valid, with a name of its own for each stage.
     pub(crate) fn checked(mut self) -> Result<Self, GraphError> {
         self.check()?;
@@ -217,9 +266,35 @@ impl Graph {
     }
 
     /// The buffer in front of a stage, for values of its own process.
-    pub(crate) fn buffer_in_memory<V>(&self, index: usize, drops_to_remember: usize) -> Buffer<V> {
+    pub(crate) fn buffer_in_memory<V>(&self, index: usize, drops_to_remember: usize, clock: &Clock) -> Buffer<V> {
+        Buffer::in_memory(self.limits_of(index), drops_to_remember, clock.clone())
+    }
+
+    fn limits_of(&self, index: usize) -> Limits {
         let node = &self.stages[index];
-        Buffer::in_memory(self.size_of(index), node.overflow_in(self), node.intake, drops_to_remember)
+        let giver = index.checked_sub(1).map_or(Crew::ONE, |before| self.crew_of(before));
+        Limits {
+            capacity: self.size_of(index),
+            bytes: self.buffer_bytes as u64,
+            overflow: node.overflow_in(self),
+            intake: node.intake,
+            max_age: node.max_age.or(self.max_age),
+            givers: giver,
+            takers: self.crew_of(index),
+            is_last: index + 1 == self.stages.len(),
+        }
+    }
+
+    /// The workers of a stage. Nothing leaves an end stage, so there is nothing to be put in order.
+    fn crew_of(&self, index: usize) -> Crew {
+        let node = &self.stages[index];
+        let timeout = node.timeout.filter(|_| node.executor == Executor::Thread);
+        Crew { workers: node.workers, ordered: node.ordered && index + 1 < self.stages.len(), timeout }
+    }
+
+    /// Whether the results of a stage have to be put in order.
+    pub(crate) fn reorders(&self, index: usize) -> bool {
+        self.crew_of(index).reorders()
     }
 
     /// The buffer in front of a stage, for values that cross from one process to another.
@@ -229,13 +304,7 @@ impl Graph {
         index: usize,
         codec: Arc<dyn Codec<V>>,
     ) -> Result<shared::Buffer<V>, StartError> {
-        let node = &self.stages[index];
-        let limits = Limits {
-            capacity: self.size_of(index),
-            bytes: self.buffer_bytes as u64,
-            overflow: node.overflow_in(self),
-            intake: node.intake,
-        };
+        let (node, limits) = (&self.stages[index], self.limits_of(index));
         let may_retry = node.executor == Executor::Process && node.on_crash == OnCrash::Retry;
         shared::Buffer::create(limits, codec, may_retry).map_err(|cause| {
             let bytes = limits.slots() as u128 * u128::from(limits.bytes);

@@ -1,6 +1,6 @@
 //! The samples that a stage works on, and how long it has been working on them.
 
-use crate::buffer::{Hold, Receipt};
+use crate::buffer::{Hold, Receipt, Taken};
 use crate::clock::Clock;
 use crate::sample::SampleInfo;
 use crate::worker::Part;
@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct InHand {
     pub(crate) samples: u64,
+    /// Samples kept before that its list uses, too.
+    pub(crate) kept: u64,
     pub(crate) newest: SampleInfo,
     pub(crate) busy: Duration,
     /// `None` while the worker waits for room in the next buffer.
     running_since: Option<Instant>,
+    /// Which take it was.
+    pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
     pub(crate) hold: Option<Hold>,
     /// Parts given so far, those included that a worker before this one gave.
@@ -23,11 +27,13 @@ pub(crate) struct InHand {
 }
 
 impl InHand {
-    /// Taken now, by a stage of which a worker that died had given so many parts already.
-    pub(crate) fn new(newest: SampleInfo, samples: u64, hold: Option<Hold>, given: u64, now: Instant) -> Self {
-        let busy = Duration::ZERO;
-        let mut hand = InHand { samples, newest, busy, running_since: None, hold, parts: given, leave_out: given };
-        hand.run(now);
+    /// What has just been taken.
+    pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
+        let (busy, running_since) = (Duration::ZERO, None);
+        let Taken { ticket, at, hold, given } = taken;
+        let mut hand =
+            InHand { samples, kept: 0, newest, busy, running_since, ticket, hold, parts: given, leave_out: given };
+        hand.run(at);
         hand
     }
 
@@ -60,7 +66,7 @@ impl InHand {
         return self
             .hold
             .as_ref()
-            .map(|hold| Receipt { ticket: hold.ticket(), parts: (part == Part::OfMany).then_some(self.parts + 1) });
+            .map(|_| Receipt { ticket: self.ticket, parts: (part == Part::OfMany).then_some(self.parts + 1) });
         #[cfg(not(processes))]
         None
     }

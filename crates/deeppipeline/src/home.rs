@@ -16,6 +16,8 @@ pub(crate) trait Home<V>: Send + Sync {
     fn name_of(&self, seat: Seat) -> &str;
     /// How the stage at that index is to be treated.
     fn node(&self, index: usize) -> &Node;
+    /// Whether the results of several workers of that stage have to be put in order.
+    fn reorders(&self, index: usize) -> bool;
     /// The buffer in front of the stage at that index.
     fn buffer(&self, index: usize) -> Option<&Buffer<V>>;
     /// Where what happens in that stage is counted, unless its buffer does.

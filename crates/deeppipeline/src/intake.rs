@@ -2,6 +2,7 @@
 
 use crate::sample::{Sample, SampleInfo};
 use std::fmt;
+use std::time::Duration;
 
 /// How a stage takes from its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +16,27 @@ pub enum Intake {
     Latest,
     /// A list of `buffer_size` samples as soon as the buffer is full; each sample is used once.
     All,
+    /// A list of the last `size` samples, moving by `stride`. The worker keeps them; the buffer gives one at a time.
+    Window {
+        /// How many samples are in a list.
+        size: usize,
+        /// How many samples one list is behind the next.
+        stride: usize,
+    },
+    /// A list of 1 to `max_size` samples: whatever is there once the first has waited `timeout`.
+    Batch {
+        /// How many samples are in a list at most.
+        max_size: usize,
+        /// How long the first of them waits for others.
+        timeout: Duration,
+    },
+}
+
+impl Intake {
+    /// Whether one take may take several samples.
+    pub(crate) fn takes_lists(self) -> bool {
+        matches!(self, Intake::All | Intake::Batch { .. })
+    }
 }
 
 impl fmt::Display for Intake {
@@ -23,6 +45,8 @@ impl fmt::Display for Intake {
             Intake::Single => "single",
             Intake::Latest => "latest",
             Intake::All => "all",
+            Intake::Window { .. } => "window",
+            Intake::Batch { .. } => "batch",
         })
     }
 }
@@ -30,9 +54,9 @@ impl fmt::Display for Intake {
 /// What one take gave a worker: what one `stage_run` gets.
 #[derive(Debug)]
 pub enum Input<V> {
-    /// For the intakes single and latest.
+    /// For the intakes that take one sample at a time.
     One(Sample<V>),
-    /// For the list intakes, oldest first, never empty.
+    /// For the intakes all and batch, oldest first, never empty.
     List(Vec<Sample<V>>),
 }
 
@@ -45,12 +69,16 @@ impl<V> Input<V> {
         }
     }
 
+    /// The samples in it, oldest first.
+    pub(crate) fn samples(&self) -> &[Sample<V>] {
+        match self {
+            Input::One(sample) => std::slice::from_ref(sample),
+            Input::List(list) => list,
+        }
+    }
+
     /// The newest sample in it, under whose number the result goes on.
     pub(crate) fn newest(&self) -> Option<SampleInfo> {
-        let sample = match self {
-            Input::One(sample) => Some(sample),
-            Input::List(list) => list.last(),
-        };
-        sample.map(|s| SampleInfo { id: s.id, birth: s.birth })
+        self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth })
     }
 }

@@ -3,7 +3,7 @@
 use crate::buffer::shared::Codec;
 use crate::error::{BoxError, Exit, StartError};
 use crate::executor::process::{Apprentice, Station, Then, Watched};
-use crate::executor::{BodyFactory, make_call};
+use crate::executor::{BodyFactory, work};
 use crate::intake::Input;
 use crate::stage::Stage;
 use crate::transfer::{Transfer, Typed};
@@ -152,10 +152,7 @@ impl Workers {
         let (input, output) = (Arc::clone(&known.input), Arc::clone(&known.output));
         let (mut worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
         let mut body = (known.body)(settings)();
-        while let Some(call) = worker.next() {
-            let done = make_call(&mut *body, call);
-            worker.done(done);
-        }
+        work(&mut worker, &mut *body);
         Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! What happened to every sample inside one stage. (What happened before it is counted in its buffer.)
 
+use crate::intake::Input;
+use crate::report::Spread;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The counters of one stage. At any quiet moment
 /// `taken = used + absorbed + skipped + failed + lost + in_hand`, and `gave` entered the next buffer.
@@ -16,9 +18,10 @@ pub struct StageCounts {
     pub skipped: u64,
     /// Samples on which the stage failed.
     pub failed: u64,
-    /// Samples that a worker process had in hand when it died.
+    /// Samples that a worker process had in hand when it died, and those that took one of several ordered threads longer
+    /// than the stage's `timeout` while others waited for them.
     pub lost: u64,
-    /// Samples that `stage_run` is working on now.
+    /// Samples that `stage_run` is working on now, and those that a window has not used yet.
     pub in_hand: u64,
     /// What the stage gave to the next buffer, the parts of a Many and of `finish` each counted.
     pub gave: u64,
@@ -39,8 +42,11 @@ pub(crate) struct Ledger {
 struct Entries {
     counts: StageCounts,
     busy: Duration,
-    /// Nanoseconds per call of `stage_run`, to two significant digits.
-    times: Histogram<u64>,
+    /// Nanoseconds per call of `stage_run`.
+    times: Durations,
+    /// How old samples were when they were taken, and when the stage was done with them.
+    ages: Durations,
+    ages_after: Durations,
 }
 
 /// How a call of `stage_run` ended for the samples it got.
@@ -49,7 +55,6 @@ pub(crate) enum Fate {
     Used,
     Skipped,
     Failed,
-    #[cfg_attr(not(processes), expect(dead_code, reason = "only a process can die with a sample in hand"))]
     Lost,
 }
 
@@ -57,19 +62,31 @@ pub(crate) enum Fate {
 pub(crate) struct Reading {
     pub(crate) counts: StageCounts,
     pub(crate) busy: Duration,
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
+    pub(crate) times: Spread,
+    pub(crate) ages: Spread,
+    pub(crate) ages_after: Spread,
 }
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        let times = histogram();
-        Ledger { entries: Mutex::new(Entries { counts: StageCounts::default(), busy: Duration::ZERO, times }) }
+        Ledger {
+            entries: Mutex::new(Entries {
+                counts: StageCounts::default(),
+                busy: Duration::ZERO,
+                times: Durations::new(),
+                ages: Durations::new(),
+                ages_after: Durations::new(),
+            }),
+        }
     }
 
-    /// A call of `stage_run` begins with that many samples.
-    pub(crate) fn begin(&self, samples: u64) {
-        self.entries.lock().counts.in_hand += samples;
+    /// A call of `stage_run` begins with what was taken at that time.
+    pub(crate) fn begin<V>(&self, input: &Input<V>, at: Instant) {
+        let mut entries = self.entries.lock();
+        entries.counts.in_hand += input.count();
+        for sample in input.samples() {
+            entries.ages.record(at.saturating_duration_since(sample.birth));
+        }
     }
 
     /// One more value went to the next buffer.
@@ -77,8 +94,8 @@ impl Ledger {
         self.entries.lock().counts.gave += 1;
     }
 
-    /// A call of `stage_run` has ended: `samples` were in hand for `took`.
-    pub(crate) fn settle(&self, samples: u64, fate: Fate, took: Duration) {
+    /// A call of `stage_run` has ended: `samples` were in hand for `took`, the newest of them is so old now.
+    pub(crate) fn settle(&self, samples: u64, fate: Fate, took: Duration, age: Duration) {
         let mut entries = self.entries.lock();
         let counts = &mut entries.counts;
         counts.in_hand -= samples;
@@ -92,37 +109,64 @@ impl Ledger {
             Fate::Lost => counts.lost += samples,
         }
         entries.busy += took;
-        // The histogram grows as needed; only a time beyond 64 bits of nanoseconds could not be recorded.
-        let _ = entries.times.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1));
+        entries.times.record(took);
+        entries.ages_after.record(age);
+    }
+
+    /// So many samples that a window kept are in no list.
+    pub(crate) fn skip_kept(&self, samples: u64) {
+        let mut entries = self.entries.lock();
+        entries.counts.in_hand -= samples;
+        entries.counts.skipped += samples;
     }
 
     pub(crate) fn read(&self) -> Reading {
         let entries = self.entries.lock();
-        let (p50, p99) = median_and_p99(&entries.times);
-        Reading { counts: entries.counts.clone(), busy: entries.busy, p50, p99 }
+        Reading {
+            counts: entries.counts.clone(),
+            busy: entries.busy,
+            times: entries.times.spread(),
+            ages: entries.ages.spread(),
+            ages_after: entries.ages_after.spread(),
+        }
     }
 }
 
-fn histogram() -> Histogram<u64> {
-    // Two digits over a growing range: a few kilobytes for any stage that exists.
-    #[expect(clippy::expect_used, reason = "the precision is a constant in the accepted range of 0 to 5")]
-    Histogram::new(2).expect("two significant digits")
+/// Durations in nanoseconds, to two significant digits: a few kilobytes for any stage that exists.
+pub(crate) struct Durations {
+    histogram: Histogram<u64>,
+    max: Duration,
 }
 
-fn median_and_p99(times: &Histogram<u64>) -> (Duration, Duration) {
-    let quantile = |q| match times.is_empty() {
-        true => Duration::ZERO,
-        false => Duration::from_nanos(times.value_at_quantile(q)),
-    };
-    (quantile(0.5), quantile(0.99))
-}
-
-/// The median and the 99th percentile of durations in nanoseconds, each with how often it came.
-#[cfg(processes)]
-pub(crate) fn quantiles(durations: impl IntoIterator<Item = (u64, u64)>) -> (Duration, Duration) {
-    let mut times = histogram();
-    for (nanoseconds, count) in durations {
-        let _ = times.record_n(nanoseconds, count);
+impl Durations {
+    pub(crate) fn new() -> Self {
+        #[expect(clippy::expect_used, reason = "the precision is a constant in the accepted range of 0 to 5")]
+        let histogram = Histogram::new(2).expect("two significant digits");
+        Durations { histogram, max: Duration::ZERO }
     }
-    median_and_p99(&times)
+
+    pub(crate) fn record(&mut self, duration: Duration) {
+        self.max = self.max.max(duration);
+        // The histogram grows as needed; only a time beyond 64 bits of nanoseconds could not be recorded.
+        let _ = self.histogram.record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1));
+    }
+
+    /// What was counted elsewhere: durations in nanoseconds, each with how often it came, and the longest of them.
+    #[cfg(processes)]
+    pub(crate) fn counted(durations: impl IntoIterator<Item = (u64, u64)>, max: Duration) -> Self {
+        let mut times = Durations { max, ..Durations::new() };
+        for (nanoseconds, count) in durations {
+            let _ = times.histogram.record_n(nanoseconds, count);
+        }
+        times
+    }
+
+    pub(crate) fn spread(&self) -> Spread {
+        let quantile = |q| match self.histogram.is_empty() {
+            true => Duration::ZERO,
+            // A step of the histogram may reach beyond the longest.
+            false => Duration::from_nanos(self.histogram.value_at_quantile(q)).min(self.max),
+        };
+        Spread { p50: quantile(0.5), p99: quantile(0.99), max: self.max }
+    }
 }

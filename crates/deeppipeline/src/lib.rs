@@ -55,6 +55,7 @@ mod supervisor;
 #[cfg(processes)]
 mod transfer;
 mod typed;
+mod window;
 mod worker;
 
 #[cfg(processes)]
@@ -67,8 +68,8 @@ pub use error::{
 };
 pub use executor::simulated::{Event, Simulation, UnknownStage};
 pub use graph::{
-    BufferSize, DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_SIZE, DEFAULT_MAX_RESTARTS, Executor, OnCrash, OnError,
-    RESTART_WINDOW,
+    BufferSize, DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_SIZE, DEFAULT_MAX_RESTARTS, Executor, MAX_WORKERS, OnCrash,
+    OnError, RESTART_WINDOW,
 };
 pub use intake::Intake;
 #[cfg(processes)]
@@ -77,10 +78,11 @@ pub use ledger::StageCounts;
 #[cfg(feature = "ctrlc")]
 pub use pipeline::CtrlC;
 pub use pipeline::{GRACE, Pipeline, Sourced};
-pub use report::{Outcome, Report, StageReport};
+pub use report::{Outcome, Report, Spread, StageReport};
 pub use sample::{SampleId, SampleInfo, current_sample};
 pub use stage::{Give, Source, Stage};
 pub use supervisor::SOURCE;
 #[cfg(processes)]
 pub use transfer::Transfer;
-pub use typed::{ClosureStage, IntoStage, IsClosure, IsStage};
+pub use typed::{ClosureStage, IntoStage, IsClosure, IsMade, IsStage, MadeBy, Maker, made_by};
+pub use window::{DEFAULT_MAX_KEYS, Window, Windows};

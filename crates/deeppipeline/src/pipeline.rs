@@ -1,7 +1,7 @@
 //! The handle of a running pipeline.
 
 use crate::buffer::Wait;
-use crate::builder::Builder;
+use crate::builder::{Builder, factories};
 use crate::error::{PutError, StageError, StartError};
 use crate::executor::{BodyFactory, thread};
 use crate::report::Report;
@@ -282,9 +282,9 @@ impl Job {
 #[cfg(not(processes))]
 fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
     let Builder { graph, bodies, source, closer, .. } = builder;
+    let factories = factories(&graph, bodies, source)?;
     let (supervisor, workers) = Supervisor::new(graph)?;
     supervisor.set_closer(closer);
-    let factories = bodies.into_iter().chain(source);
     Ok((
         supervisor,
         workers.into_iter().zip(factories).map(|(worker, factory)| Job::of_thread(worker, factory)).collect(),
@@ -303,20 +303,21 @@ fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job
         let codec = isolated[index].as_ref().map(|stage| &stage.input);
         codec.or_else(|| before.map(|stage| &stage.output)).cloned()
     });
-    let (supervisor, posts) = Supervisor::with_processes(graph, codecs.collect())?;
+    let codecs = codecs.collect();
+    let factories = factories(&graph, bodies, source)?;
+    let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
     supervisor.set_closer(closer);
     let worker_arguments: Arc<[OsString]> = worker_arguments.into();
-    let mut isolated = isolated.into_iter();
-    let factories = bodies.into_iter().chain(source);
-    let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match (post, isolated.next().flatten()) {
-        (Post::Process(mut station), stage) => {
-            station.set_front(stage.map(|stage| stage.front).unwrap_or_default());
+    let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match post {
+        Post::Process(mut station) => {
+            let stage = isolated.get(station.index()).and_then(Option::as_ref);
+            station.set_front(stage.map(|stage| stage.front.clone()).unwrap_or_default());
             let (seat, name) = (station.seat(), station.name().to_owned());
             let arguments = Arc::clone(&worker_arguments);
             let thread = std::thread::Builder::new().name(name.replace('\0', ""));
             Job { seat, name, start: Box::new(move || thread.spawn(move || drive(station, &arguments))) }
         }
-        (Post::Thread(worker), _) => Job::of_thread(worker, factory),
+        Post::Thread(worker) => Job::of_thread(worker, factory),
     });
     Ok((supervisor, jobs.collect()))
 }

@@ -31,6 +31,17 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// How a number of durations are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// Half of them are no longer than this.
+    pub p50: Duration,
+    /// 99 of 100 are no longer than this.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
 /// What happened to every sample, stage by stage. Printing it gives a table with a row per stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -40,6 +51,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// One entry per stage, in order.
     pub stages: Vec<StageReport>,
+    /// How old samples were when the end stage was done with them (for a list, its newest).
+    pub age: Spread,
     /// Workers that were still in the user's code when the pipeline stopped waiting for them.
     pub left_behind: Vec<String>,
 }
@@ -59,8 +72,12 @@ pub struct StageReport {
     pub buffer: BufferCounts,
     /// What happened in the stage.
     pub counts: StageCounts,
-    /// How often its worker process was started again after a death.
+    /// How many workers it has.
+    pub workers: usize,
+    /// How often a worker process of it was started again after a death.
     pub restarts: u64,
+    /// How old samples were when it took them.
+    pub age: Spread,
     /// Time spent in `stage_run`, all samples together.
     pub busy: Duration,
     /// Half of the calls of `stage_run` took no longer than this.
@@ -89,11 +106,11 @@ impl Report {
 }
 
 impl StageReport {
-    /// The share of `elapsed` that the stage spent in `stage_run`, 0 to 1.
+    /// The share of `elapsed` that the stage's workers spent in `stage_run`, 0 to 1.
     pub fn busy_share(&self, elapsed: Duration) -> f64 {
         match elapsed.is_zero() {
             true => 0.0,
-            false => self.busy.as_secs_f64() / elapsed.as_secs_f64(),
+            false => self.busy.as_secs_f64() / elapsed.as_secs_f64() / self.workers as f64,
         }
     }
 }
@@ -106,13 +123,18 @@ fn times(count: u64) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.stages.iter().map(|s| s.name.chars().count()).max().unwrap_or(0).max("stage".len());
-        write!(f, "{:width$}  {:>8} {:>5} {:>9} {:>9}", "stage", "samples", "busy", "p50 ms", "p99 ms")?;
+        write!(
+            f,
+            "{:width$}  {:>8} {:>5} {:>9} {:>9} {:>9}",
+            "stage", "samples", "busy", "p50 ms", "p99 ms", "age ms"
+        )?;
         writeln!(f, " {:>8} {:>8} {:>7} {:>6} {:>10}", "dropped", "skipped", "failed", "lost", "discarded")?;
         for stage in &self.stages {
             let busy = 100.0 * stage.busy_share(self.elapsed);
             let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
             write!(f, "{:width$}  {:>8} {busy:>4.0}%", stage.name, stage.buffer.taken)?;
             write!(f, " {:>9.3} {:>9.3}", milliseconds(stage.p50), milliseconds(stage.p99))?;
+            write!(f, " {:>9.3}", milliseconds(stage.age.p50))?;
             write!(f, " {:>8} {:>8}", stage.buffer.dropped(), stage.counts.skipped)?;
             writeln!(f, " {:>7} {:>6} {:>10}", stage.counts.failed, stage.counts.lost, stage.buffer.discarded)?;
         }

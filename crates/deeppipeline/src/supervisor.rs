@@ -2,7 +2,7 @@
 //!
 //! What may follow what stands in the tables of `phase.rs`.
 
-use crate::buffer::{Arrival, Buffer, BufferCounts, Push, Wait};
+use crate::buffer::{Arrival, Buffer, BufferCounts, Origin, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
 use crate::executor::{catch_panic, free};
@@ -10,7 +10,7 @@ use crate::graph::{Executor, Graph, Node};
 use crate::home::Home;
 use crate::ledger::{Ledger, Reading};
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
-use crate::report::{Outcome, Report, StageReport};
+use crate::report::{Outcome, Report, Spread, StageReport};
 use crate::sample::{Sample, SampleId, works_for};
 use crate::worker::{Seat, Worker};
 #[cfg(processes)]
@@ -57,6 +57,8 @@ pub type Closer = Box<dyn Fn() + Send + Sync>;
 pub struct Supervisor<V> {
     id: u64,
     graph: Graph,
+    /// The workers of the first stage, of the second, and so on, and the source's last where there is one.
+    seats: Vec<Seat>,
     clock: Clock,
     buffers: Vec<Buffer<V>>,
     ledgers: Vec<Ledger>,
@@ -69,7 +71,7 @@ pub struct Supervisor<V> {
 
 struct Control {
     phase: Phase,
-    /// One per stage, and the source's last where there is one.
+    /// One per seat.
     workers: Vec<WorkerPhase>,
     /// How often each was started again.
     restarts: Vec<u64>,
@@ -81,7 +83,7 @@ struct Control {
 }
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// A pipeline as described, and its workers: one per stage in order, and the source's last where there is one. Every
+    /// A pipeline as described, and its workers: those of each stage in order, and the source's last where there is one. Every
     /// stage is on a thread here, whatever its `executor` says.
     ///
     /// # Errors
@@ -96,15 +98,15 @@ impl<V: Send + 'static> Supervisor<V> {
             Clock::Virtual(_) => usize::MAX,
         };
         let graph = graph.checked()?;
-        let buffers = (0..graph.stages.len()).map(|index| graph.buffer_in_memory(index, drops)).collect();
+        let buffers = (0..graph.stages.len()).map(|index| graph.buffer_in_memory(index, drops, &clock)).collect();
         let supervisor = Arc::new(Self::assembled(graph, clock, buffers));
-        let seats = supervisor.seats();
-        let workers = seats.into_iter().map(|seat| Worker::new(Arc::clone(&supervisor) as _, seat)).collect();
+        let seats = supervisor.seats.iter();
+        let workers = seats.map(|seat| Worker::new(Arc::clone(&supervisor) as _, *seat)).collect();
         Ok((supervisor, workers))
     }
 
-    /// A pipeline as described, of threads and processes, and who is to drive each of its seats: one per stage in order,
-    /// and the source's last where there is one. `codecs` has one entry per buffer, and one for each at which processes
+    /// A pipeline as described, of threads and processes, and who is to drive each of its seats: those of each stage in
+    /// order, and the source's last where there is one. `codecs` has one entry per buffer, and one for each at which processes
     /// meet.
     ///
     /// # Errors
@@ -124,35 +126,40 @@ impl<V: Send + 'static> Supervisor<V> {
                 None if graph.is_shared(index) => {
                     return Err(GraphError::NoCodec { stage: graph.stages[index].name.clone() }.into());
                 }
-                None => graph.buffer_in_memory(index, DROPS_TO_REMEMBER),
+                None => graph.buffer_in_memory(index, DROPS_TO_REMEMBER, &Clock::Monotonic),
             });
         }
         let mut supervisor = Self::assembled(graph, Clock::Monotonic, buffers);
         let mut wakers = Vec::new();
-        for node in &supervisor.graph.stages {
+        for seat in &supervisor.seats {
+            let Seat::Stage { index, .. } = *seat else { continue };
+            let node = &supervisor.graph.stages[index];
             let wanted = node.executor == Executor::Process;
             let waker = wanted.then(Waker::new).transpose();
             wakers.push(waker.map_err(|cause| StartError::Process { stage: node.name.clone(), cause })?);
         }
         supervisor.watchers = wakers.iter().flatten().cloned().collect();
         let supervisor = Arc::new(supervisor);
-        let posts = supervisor.seats().into_iter().map(|seat| {
-            let waker = match seat {
-                Seat::Stage(index) => wakers[index].take().map(|waker| (index, waker)),
-                Seat::Source => None,
-            };
-            match waker {
-                Some((index, waker)) => Post::Process(Station::new(Arc::clone(&supervisor), index, waker)),
-                None => Post::Thread(Worker::new(Arc::clone(&supervisor) as _, seat)),
+        let wakers = wakers.into_iter().chain(std::iter::repeat(None));
+        let posts = supervisor.seats.iter().zip(wakers).map(|(seat, waker)| match (*seat, waker) {
+            (Seat::Stage { index, worker }, Some(waker)) => {
+                Post::Process(Station::new(Arc::clone(&supervisor), index, worker, waker))
             }
+            (seat, _) => Post::Thread(Worker::new(Arc::clone(&supervisor) as _, seat)),
         });
-        Ok((Arc::clone(&supervisor), posts.collect()))
+        let posts = posts.collect();
+        Ok((supervisor, posts))
     }
 
     fn assembled(graph: Graph, clock: Clock, buffers: Vec<Buffer<V>>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let workers = graph.stages.len() + usize::from(graph.source);
+        let stages = graph.stages.iter().enumerate();
+        let of_stages =
+            stages.flat_map(|(index, node)| (0..node.workers).map(move |worker| Seat::Stage { index, worker }));
+        let seats: Vec<Seat> = of_stages.chain(graph.source.then_some(Seat::Source)).collect();
+        let workers = seats.len();
         Supervisor {
+            seats,
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
@@ -175,10 +182,6 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    fn seats(&self) -> Vec<Seat> {
-        (0..self.graph.stages.len()).map(Seat::Stage).chain(self.graph.source.then_some(Seat::Source)).collect()
-    }
-
     /// Puts one sample into the first buffer.
     ///
     /// # Errors
@@ -196,11 +199,11 @@ impl<V: Send + 'static> Supervisor<V> {
             return Err(PutError::OwnStage(value));
         }
         let sample = Sample { id: SampleId { number: 0, part: 0 }, birth, value };
-        match self.buffers[0].push(sample, Arrival::Outside, None, wait) {
-            Push::Done { accepted, dropped } => Ok(Accepted { accepted, dropped }),
+        match self.buffers[0].push(sample, Arrival::Outside, Origin::default(), wait) {
+            Push::Done { accepted, dropped, .. } => Ok(Accepted { accepted, dropped }),
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),
-            Push::Shut(value) => Err(match self.failure() {
+            Push::Shut(value) | Push::Late(value) => Err(match self.failure() {
                 Some(error) => PutError::Stage(value, error),
                 None => PutError::Closed(value),
             }),
@@ -217,7 +220,7 @@ impl<V: Send + 'static> Supervisor<V> {
         if self.graph.source {
             call(wake_source);
         } else {
-            self.buffers[0].close();
+            self.close_buffer(0);
         }
         self.tell_all();
     }
@@ -259,10 +262,16 @@ impl<V: Send + 'static> Supervisor<V> {
         self.control.lock().aborted_at
     }
 
-    /// Where the worker of a stage is.
+    /// Where a worker is.
     #[cfg(processes)]
-    pub(crate) fn phase_of(&self, index: usize) -> WorkerPhase {
-        self.control.lock().workers[index]
+    pub(crate) fn phase_of(&self, seat: Seat) -> WorkerPhase {
+        self.control.lock().workers[self.index_of(seat)]
+    }
+
+    /// Whether anything will happen by itself after that moment, and when: what waits for others is due, or overdue.
+    pub(crate) fn due_after(&self, now: Instant) -> Option<Instant> {
+        let due = self.buffers.iter().flat_map(|buffer| [buffer.due_at(), buffer.overdue_at()]).flatten();
+        due.filter(|due| *due > now).min()
     }
 
     /// Waits until every worker has ended; false when the caller would not wait any longer.
@@ -279,13 +288,14 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after an
     /// abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
-        let in_process = |index: usize| {
-            self.graph.stages.get(index).is_some_and(|node| cfg!(processes) && node.executor == Executor::Process)
+        let in_process = |seat: &Seat| match seat {
+            Seat::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor == Executor::Process,
+            Seat::Source => false,
         };
         let mut control = self.control.lock();
         loop {
-            let mut left = control.workers.iter().enumerate().filter(|(_, phase)| **phase != WorkerPhase::Stopped);
-            if !left.any(|(index, _)| in_process(index)) {
+            let mut left = self.seats.iter().zip(&control.workers).filter(|(_, phase)| **phase != WorkerPhase::Stopped);
+            if !left.any(|(seat, _)| in_process(seat)) {
                 return true;
             }
             if !self.wait_for_change(&mut control, wait) {
@@ -319,10 +329,13 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn workers_that(&self, wanted: impl Fn(WorkerPhase) -> bool) -> Vec<String> {
         let phases = self.control.lock().workers.clone();
-        let seats = (0..phases.len()).map(|index| self.seat(index));
-        let mut named: Vec<(Seat, WorkerPhase)> = seats.zip(phases).collect();
+        let mut named: Vec<(Seat, WorkerPhase)> = self.seats.iter().copied().zip(phases).collect();
         named.sort_by_key(|(seat, _)| *seat);
-        named.into_iter().filter(|(_, phase)| wanted(*phase)).map(|(seat, _)| self.name_of(seat).to_owned()).collect()
+        let wanted = named.into_iter().filter(|(_, phase)| wanted(*phase));
+        let mut names: Vec<String> = wanted.map(|(seat, _)| self.name_of(seat).to_owned()).collect();
+        // The workers of one stage stand side by side.
+        names.dedup();
+        names
     }
 
     /// Whether the caller is one of the pipeline's own workers, which must not wait for the pipeline.
@@ -361,43 +374,66 @@ impl<V: Send + 'static> Supervisor<V> {
             (outcome, control.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
         };
         let restarts = self.control.lock().restarts.clone();
+        let restarts_of = |wanted: usize| {
+            let seats = self.seats.iter().zip(&restarts);
+            seats
+                .filter(|(seat, _)| matches!(seat, Seat::Stage { index, .. } if *index == wanted))
+                .map(|(_, n)| n)
+                .sum()
+        };
+        let mut age = Spread::default();
         let stages = self.graph.stages.iter().enumerate().map(|(index, node)| {
-            let buffer = &self.buffers[index];
+            let limits = self.buffers[index].limits();
             let (counts, reading) = self.read(index);
+            // The last stage's stays.
+            age = reading.ages_after;
             StageReport {
                 name: node.name.clone(),
                 intake: node.intake,
-                overflow: buffer.overflow(),
-                buffer_size: buffer.capacity(),
+                overflow: limits.overflow,
+                buffer_size: limits.capacity,
                 buffer: counts,
                 counts: reading.counts,
-                restarts: restarts[index],
+                workers: node.workers,
+                restarts: restarts_of(index),
+                age: reading.ages,
                 busy: reading.busy,
-                p50: reading.p50,
-                p99: reading.p99,
+                p50: reading.times.p50,
+                p99: reading.times.p99,
             }
         });
-        Report { outcome, elapsed, stages: stages.collect(), left_behind: Vec::new() }
+        let stages = stages.collect();
+        Report { outcome, elapsed, stages, age, left_behind: Vec::new() }
     }
 
     /// What happened in a buffer, and in the stage behind it.
     fn read(&self, index: usize) -> (BufferCounts, Reading) {
+        let received = || self.buffers.get(index + 1).map_or(0, |next| next.counts().entered);
         #[cfg(processes)]
         if let Some(buffer) = self.buffers[index].shared() {
             let (counts, mut reading) = buffer.read();
             // What a worker gave before it died is known only to the buffer that received it.
-            reading.counts.gave = self.buffers.get(index + 1).map_or(0, |next| next.counts().entered);
+            reading.counts.gave = received();
             return (counts, reading);
         }
-        (self.buffers[index].counts(), self.ledgers[index].read())
+        let mut reading = self.ledgers[index].read();
+        if self.graph.reorders(index) {
+            reading.counts.gave = received();
+        }
+        (self.buffers[index].counts(), reading)
+    }
+
+    /// Nothing more comes into a buffer.
+    fn close_buffer(&self, index: usize) {
+        self.buffers[index].close().into_iter().for_each(free);
     }
 
     /// Gives up what is in the first so many buffers. From the last one backwards: a stage that ends meanwhile closes the
     /// buffer behind it, and whoever takes from that one must not think that it was drained.
     fn discard(&self, buffers: usize) {
-        for buffer in self.buffers[..buffers].iter().rev() {
-            buffer.discard().into_iter().for_each(free);
-        }
+        let given_up: Vec<_> = self.buffers[..buffers].iter().rev().map(Buffer::discard).collect();
+        self.buffers[..buffers].iter().for_each(Buffer::wake);
+        given_up.into_iter().flatten().for_each(free);
     }
 
     /// Wakes whoever waits for a change of phase.
@@ -407,15 +443,26 @@ impl<V: Send + 'static> Supervisor<V> {
         self.watchers.iter().for_each(crate::executor::process::Waker::wake);
     }
 
-    fn seat(&self, worker: usize) -> Seat {
-        if worker < self.graph.stages.len() { Seat::Stage(worker) } else { Seat::Source }
-    }
-
     fn index_of(&self, seat: Seat) -> usize {
         match seat {
-            Seat::Stage(index) => index,
-            Seat::Source => self.graph.stages.len(),
+            Seat::Stage { index, worker } => {
+                self.graph.stages[..index].iter().map(|node| node.workers).sum::<usize>() + worker
+            }
+            Seat::Source => self.seats.len() - 1,
         }
+    }
+
+    /// The workers of the same stage, itself among them, by their place among all.
+    fn colleagues_of(&self, seat: Seat) -> impl Iterator<Item = usize> {
+        let workers = match seat {
+            Seat::Stage { index, .. } => self.graph.stages[index].workers,
+            Seat::Source => 1,
+        };
+        let first = self.index_of(match seat {
+            Seat::Stage { index, .. } => Seat::Stage { index, worker: 0 },
+            Seat::Source => seat,
+        });
+        first..first + workers
     }
 
     /// How the source is woken from another thread.
@@ -437,6 +484,10 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         &self.graph.stages[index]
     }
 
+    fn reorders(&self, index: usize) -> bool {
+        self.graph.reorders(index)
+    }
+
     fn buffer(&self, index: usize) -> Option<&Buffer<V>> {
         self.buffers.get(index)
     }
@@ -448,7 +499,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
     fn name_of(&self, seat: Seat) -> &str {
         match seat {
             Seat::Source => SOURCE,
-            Seat::Stage(index) => &self.graph.stages[index].name,
+            Seat::Stage { index, .. } => &self.graph.stages[index].name,
         }
     }
 
@@ -496,16 +547,16 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         }
         #[cfg(processes)]
         let has_stopped = control.phase == Phase::Stopped;
+        let gives_no_more = |phase: WorkerPhase| matches!(phase, WorkerPhase::TearingDown | WorkerPhase::Stopped);
+        let colleagues = self.colleagues_of(seat).map(|index| control.workers[index]);
+        let was_the_last = now != before && !gives_no_more(before) && colleagues.into_iter().all(gives_no_more);
         drop(control);
-        let gives_no_more = matches!(now, WorkerPhase::TearingDown | WorkerPhase::Stopped);
-        if gives_no_more && before != WorkerPhase::TearingDown {
-            let next = match seat {
-                Seat::Source => 0,
-                Seat::Stage(index) => index + 1,
-            };
-            if let Some(buffer) = self.buffers.get(next) {
-                buffer.close();
-            }
+        let next = match seat {
+            Seat::Source => 0,
+            Seat::Stage { index, .. } => index + 1,
+        };
+        if was_the_last && next < self.buffers.len() {
+            self.close_buffer(next);
         }
         #[cfg(processes)]
         if has_stopped {
@@ -520,7 +571,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, seat) {
             (Doing::Setup, _) => self.buffers.len(),
-            (_, Seat::Stage(index)) => index + 1,
+            (_, Seat::Stage { index, .. }) => index + 1,
             (_, Seat::Source) => 0,
         };
         tracing::error!(stage = failure.stage, doing = %failure.doing, "{}", failure.cause);

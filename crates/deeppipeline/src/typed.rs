@@ -4,18 +4,22 @@ use crate::error::BoxError;
 use crate::executor::Body;
 use crate::intake::Input;
 use crate::stage::{Give, Source, Stage, short_type_name};
-use crate::worker::{Call, Done};
+use crate::window::{Keeper, Put, Window, Windows, account};
+use crate::worker::{Call, Done, Kept};
 use std::any::Any;
+use std::hash::Hash;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// What flows inside a pipeline whose types were checked when it was built.
 pub(crate) type Value = Box<dyn Any + Send>;
 
-/// Whatever the builder accepts as a stage: a [`Stage`], or a closure from a sample to what goes on.
+/// Whatever the builder accepts as a stage: a [`Stage`], a closure from a sample to what goes on, or what
+/// [`made_by`] returns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stage for what comes before it",
-    label = "must be a `Stage`, or a closure of one argument",
-    note = "a stage's `Input` is what the stage before it gives (a `Vec` of it behind `stage_all`)"
+    label = "must be a `Stage` that is `Send`, or a closure of one argument",
+    note = "a stage's `Input` is what the stage before it gives (a `Vec` of it for a stage that takes lists); a stage that must not move between threads is given with `made_by`"
 )]
 pub trait IntoStage<Marker> {
     /// What the stage gets.
@@ -25,8 +29,23 @@ pub trait IntoStage<Marker> {
     /// The stage it becomes.
     type Stage: Stage<Input = Self::Input, Output = Self::Output>;
 
-    /// Makes a stage of it.
-    fn into_stage(self) -> Self::Stage;
+    /// Where the stages of its workers come from.
+    fn into_maker(self) -> Maker<Self::Stage>;
+}
+
+/// Where the stages of one or several workers come from.
+pub struct Maker<S>(pub(crate) Making<S>);
+
+pub(crate) enum Making<S> {
+    /// There is one, given as it is.
+    Given(Box<dyn FnOnce() -> S + Send>, String),
+    /// Each worker makes its own.
+    Made(Arc<dyn Fn() -> Result<S, BoxError> + Send + Sync>),
+}
+
+fn given<S: Stage + Send>(stage: S) -> Maker<S> {
+    let name = stage.name();
+    Maker(Making::Given(Box::new(move || stage), name))
 }
 
 /// Marks what is a [`Stage`] already.
@@ -35,19 +54,22 @@ pub struct IsStage;
 /// Marks closures and functions.
 pub struct IsClosure<F>(PhantomData<F>);
 
-impl<S: Stage> IntoStage<IsStage> for S {
+/// Marks what [`made_by`] returns.
+pub struct IsMade<F, M>(PhantomData<(F, M)>);
+
+impl<S: Stage + Send> IntoStage<IsStage> for S {
     type Input = S::Input;
     type Output = S::Output;
     type Stage = S;
 
-    fn into_stage(self) -> S {
-        self
+    fn into_maker(self) -> Maker<S> {
+        given(self)
     }
 }
 
 impl<F, I, O> IntoStage<IsClosure<fn(I) -> O>> for F
 where
-    F: FnMut(I) -> O + 'static,
+    F: FnMut(I) -> O + Send + 'static,
     I: Send + 'static,
     O: Send + 'static,
 {
@@ -55,8 +77,68 @@ where
     type Output = O;
     type Stage = ClosureStage<F, I, O>;
 
-    fn into_stage(self) -> Self::Stage {
-        ClosureStage { closure: self, types: PhantomData }
+    fn into_maker(self) -> Maker<Self::Stage> {
+        given(ClosureStage { closure: self, types: PhantomData })
+    }
+}
+
+/// A stage that each worker makes for itself: for one that must not move between threads, or that has several
+/// [`workers`](crate::Options::workers).
+///
+/// An error from `make` is an error of the stage's setup.
+///
+/// ```
+/// use deeppipeline::{Options, Pipeline, made_by};
+///
+/// let pipeline = Pipeline::builder()
+///     .stage(made_by(|| Ok(|x: u64| (1..=x).product::<u64>())))
+///     .options(Options::new().name("factorial").workers(2))
+///     .end_stage(|x: u64| println!("{x}"))
+///     .start()?;
+/// for x in 1..=20 {
+///     pipeline.put(x)?;
+/// }
+/// assert_eq!(pipeline.setstop()?.stages[0].workers, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn made_by<F, S>(make: F) -> MadeBy<F>
+where
+    F: Fn() -> Result<S, BoxError> + Send + Sync + 'static,
+{
+    MadeBy(make)
+}
+
+/// What [`made_by`] returns.
+pub struct MadeBy<F>(F);
+
+impl<F, S> IntoStage<IsMade<fn() -> S, IsStage>> for MadeBy<F>
+where
+    F: Fn() -> Result<S, BoxError> + Send + Sync + 'static,
+    S: Stage,
+{
+    type Input = S::Input;
+    type Output = S::Output;
+    type Stage = S;
+
+    fn into_maker(self) -> Maker<S> {
+        Maker(Making::Made(Arc::new(self.0)))
+    }
+}
+
+impl<F, G, I, O> IntoStage<IsMade<fn() -> G, IsClosure<fn(I) -> O>>> for MadeBy<F>
+where
+    F: Fn() -> Result<G, BoxError> + Send + Sync + 'static,
+    G: FnMut(I) -> O + 'static,
+    I: Send + 'static,
+    O: Send + 'static,
+{
+    type Input = I;
+    type Output = O;
+    type Stage = ClosureStage<G, I, O>;
+
+    fn into_maker(self) -> Maker<Self::Stage> {
+        let make = self.0;
+        Maker(Making::Made(Arc::new(move || Ok(ClosureStage { closure: make()?, types: PhantomData }))))
     }
 }
 
@@ -88,23 +170,115 @@ where
     }
 }
 
+/// How what was taken becomes what the stage gets.
+pub(crate) trait Unpack<T>: 'static {
+    /// What the stage gets, if it is its turn, and what becomes of samples that it kept before.
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept);
+}
+
+pub(crate) enum Unpacked<T> {
+    /// `stage_run` gets this.
+    Run(T),
+    /// A later list will have the sample.
+    Keep,
+    /// No list will.
+    Skip,
+    /// It is not of the type that the chain was built for.
+    Wrong,
+}
+
+/// One sample or one list as it was taken.
+impl<T, F: FnMut(Input<Value>) -> Option<T> + 'static> Unpack<T> for F {
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept) {
+        (self(input).map_or(Unpacked::Wrong, Unpacked::Run), Kept::default())
+    }
+}
+
+/// The last samples of each key.
+pub(crate) struct OfKey<F, K, T> {
+    key: F,
+    keeper: Keeper<K, T>,
+}
+
+impl<F, K: Hash + Eq + Clone, T> OfKey<F, K, T> {
+    pub(crate) fn new(window: Window, key: F) -> Self {
+        OfKey { key, keeper: Keeper::new(window) }
+    }
+}
+
+impl<F, K, T> Unpack<Vec<T>> for OfKey<F, K, T>
+where
+    F: Fn(&T) -> K + 'static,
+    K: Hash + Eq + Clone + 'static,
+    T: Clone + 'static,
+{
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Kept) {
+        let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Kept::default()) };
+        let key = (self.key)(&sample);
+        let silent = self.keeper.begin();
+        let (put, forgotten) = self.keeper.put(key.clone(), sample);
+        let unpacked = match put {
+            Put::Due { .. } => Unpacked::Run(self.keeper.list(&key).cloned().collect()),
+            Put::Kept => Unpacked::Keep,
+            Put::Skipped => Unpacked::Skip,
+        };
+        (unpacked, account(put, silent + forgotten))
+    }
+}
+
+/// The last items of each of the keys in one sample.
+pub(crate) struct OfKeys<F, K, T> {
+    keys: F,
+    keeper: Keeper<K, T>,
+}
+
+impl<F, K: Hash + Eq + Clone, T> OfKeys<F, K, T> {
+    pub(crate) fn new(window: Window, keys: F) -> Self {
+        OfKeys { keys, keeper: Keeper::new(window) }
+    }
+}
+
+impl<F, S, I, K, T> Unpack<Windows<S, K, T>> for OfKeys<F, K, T>
+where
+    F: Fn(&S) -> I + 'static,
+    S: 'static,
+    I: IntoIterator<Item = (K, T)>,
+    K: Hash + Eq + Clone + 'static,
+    T: Clone + 'static,
+{
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Kept) {
+        let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Kept::default()) };
+        self.keeper.begin();
+        let mut by_key = Vec::new();
+        for (key, item) in (self.keys)(&sample) {
+            if let (Put::Due { .. }, _) = self.keeper.put(key.clone(), item) {
+                let list = self.keeper.list(&key).cloned().collect();
+                by_key.push((key, list));
+            }
+        }
+        // Items are no samples: each sample is used by the call that it came with.
+        (Unpacked::Run(Windows { sample, by_key }), Kept::default())
+    }
+}
+
 /// A stage on its worker.
 pub(crate) struct StageBody<S: Stage, U> {
     make: Option<Box<dyn FnOnce() -> Result<S, BoxError>>>,
     stage: Option<S>,
     unpack: U,
+    kept: Kept,
 }
 
 impl<S: Stage, U> StageBody<S, U> {
     pub(crate) fn new(make: impl FnOnce() -> Result<S, BoxError> + 'static, unpack: U) -> Self {
-        StageBody { make: Some(Box::new(make)), stage: None, unpack }
+        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Kept::default() }
     }
 }
 
 impl<S, U> Body<Value> for StageBody<S, U>
 where
     S: Stage,
-    U: FnMut(Input<Value>) -> Option<S::Input>,
+    U: Unpack<S::Input>,
 {
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         if let Some(make) = self.make.take() {
@@ -118,16 +292,26 @@ where
             Call::Setup => stage.setup().map(|()| Give::Skip),
             Call::Teardown => stage.teardown().map(|()| Give::Skip),
             Call::Finish => stage.finish(),
-            Call::StageRun(input) => match (self.unpack)(input) {
-                Some(x) => stage.stage_run(x),
-                None => Err("the sample is not of the type that the chain was built for".into()),
-            },
+            Call::StageRun(input) => {
+                let (unpacked, kept) = self.unpack.unpack(input);
+                self.kept = kept;
+                match unpacked {
+                    Unpacked::Run(x) => stage.stage_run(x),
+                    Unpacked::Keep => return Done::Kept,
+                    Unpacked::Skip => Ok(Give::Skip),
+                    Unpacked::Wrong => Err("the sample is not of the type that the chain was built for".into()),
+                }
+            }
             Call::SourceNext => Err("a stage was asked for the source's next sample".into()),
         };
         match result {
             Ok(give) => Done::Gave(box_values(give)),
             Err(cause) => Done::Failed(cause),
         }
+    }
+
+    fn kept(&mut self) -> Kept {
+        std::mem::take(&mut self.kept)
     }
 }
 

@@ -3,7 +3,7 @@
 //! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls. The
 //! only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own.
 
-use crate::buffer::{Arrival, Hold, Push, Take, Wait};
+use crate::buffer::{Arrival, Buffer, Origin, Push, Take, Taken, Wait};
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::{catch_panic, free};
 use crate::graph::OnError;
@@ -32,7 +32,12 @@ pub enum Seat {
     /// Feeds the first buffer.
     Source,
     /// Runs the stage at this index.
-    Stage(usize),
+    Stage {
+        /// Of the stage, from 0.
+        index: usize,
+        /// Which of the stage's workers it is, from 0.
+        worker: usize,
+    },
 }
 
 /// What a worker is asked to do next.
@@ -56,6 +61,8 @@ pub enum Done<V> {
     Gave(Give<V>),
     /// The source has no more samples.
     Exhausted,
+    /// The stage keeps the sample: a later list will use it.
+    Kept,
     /// The call failed.
     Failed(BoxError),
 }
@@ -67,10 +74,21 @@ pub enum Ending {
     Returned,
     /// It returned SKIP, or a Many without values.
     Skipped,
+    /// The stage keeps the sample: a later list will use it.
+    Kept,
     /// The source has no more samples.
     Exhausted,
     /// It failed.
     Failed(BoxError),
+}
+
+/// What becomes of samples that a stage has kept for a later list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// So many of them are in the list that the present call got.
+    pub used: u64,
+    /// So many of them will be in none.
+    pub skipped: u64,
 }
 
 /// What a call that ended leaves to be told, beyond what the pipeline's callers will be told.
@@ -109,6 +127,10 @@ pub struct Worker<V> {
     seat: Seat,
     step: Step,
     last: Option<SampleInfo>,
+    /// The take whose results go on now, where they have a turn among those of several workers.
+    turn: Option<u64>,
+    /// Samples in hand that no list has used yet.
+    kept: u64,
     /// The highest part given so far for the number of `last`.
     last_part: u64,
     /// When a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
@@ -117,7 +139,8 @@ pub struct Worker<V> {
 
 impl<V> Worker<V> {
     pub(crate) fn new(home: Arc<dyn Home<V>>, seat: Seat) -> Self {
-        Worker { home, seat, step: Step::Fresh, last: None, last_part: 0, waiting_since: None }
+        let step = Step::Fresh;
+        Worker { home, seat, step, last: None, turn: None, kept: 0, last_part: 0, waiting_since: None }
     }
 
     /// Which worker it is.
@@ -163,16 +186,19 @@ impl<V> Worker<V> {
                         return self.call(Step::Pulling, Call::SourceNext);
                     }
                     Seat::Source => self.give_up(),
-                    Seat::Stage(index) => match self.take(index, wait) {
-                        Some(Take::Ready { input, superseded, hold, given }) => {
-                            superseded.into_iter().for_each(free);
-                            return self.run(index, input, hold, given);
+                    Seat::Stage { index, .. } => match self.take(index, wait) {
+                        Some(Take::Ready { input, dropped, taken }) => {
+                            dropped.into_iter().for_each(free);
+                            return self.run(index, input, taken);
                         }
-                        Some(Take::Unreadable { newest, samples, hold, cause }) => {
-                            self.take_in_hand(newest, samples, hold, 0);
+                        Some(Take::Expired(dropped)) => dropped.into_iter().for_each(free),
+                        Some(Take::Unreadable { newest, samples, taken, cause }) => {
+                            self.take_in_hand(newest, samples, taken);
                             self.settle(Ending::Failed(cause));
                         }
-                        Some(Take::Drained) => {
+                        Some(Take::Drained { ticket }) => {
+                            self.has_turn(index, ticket);
+                            self.let_go_of_kept();
                             self.home.advance(self.seat, WorkerEvent::Drained);
                             return self.call(Step::Finishing, Call::Finish);
                         }
@@ -202,8 +228,43 @@ impl<V> Worker<V> {
         enter_job(self.home.id(), sample);
     }
 
+    /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
     fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
-        Some(self.home.buffer(index)?.take(wait))
+        let Seat::Stage { worker, .. } = self.seat else { return None };
+        let buffer = self.home.buffer(index)?;
+        loop {
+            let patience = sooner(wait, buffer.overdue_at());
+            match buffer.take(worker, patience) {
+                Take::Empty if self.give_up_overdue(index, false) => {}
+                Take::Empty if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
+                Take::Empty => {}
+                taken => return Some(taken),
+            }
+        }
+    }
+
+    /// Gives up what another worker has in hand for longer than the stage's time-out, if others wait for it.
+    fn give_up_overdue(&self, index: usize, anyway: bool) -> bool {
+        let Some(overdue) = self.home.buffer(index).and_then(|buffer| buffer.give_up_overdue(anyway)) else {
+            return false;
+        };
+        if let Some(ledger) = self.home.ledger(index).filter(|_| overdue.samples > 0) {
+            ledger.settle(overdue.samples, Fate::Lost, overdue.after, overdue.after);
+        }
+        tracing::warn!(stage = self.name(), "a sample is lost: others have waited for it for {:?}", overdue.after);
+        self.end_turn(overdue.ticket);
+        true
+    }
+
+    fn has_turn(&mut self, index: usize, ticket: u64) {
+        self.turn = self.home.reorders(index).then_some(ticket);
+    }
+
+    /// Nothing more comes of that take.
+    fn end_turn(&self, ticket: u64) {
+        if let Some(buffer) = self.output().and_then(|output| self.home.buffer(output)) {
+            buffer.end_turn(ticket).into_iter().for_each(free);
+        }
     }
 
     fn call(&mut self, step: Step, call: Call<V>) -> Poll<Option<Call<V>>> {
@@ -212,26 +273,58 @@ impl<V> Worker<V> {
         Poll::Ready(Some(call))
     }
 
-    fn run(&mut self, index: usize, input: Input<V>, hold: Option<Hold>, given: u64) -> Poll<Option<Call<V>>> {
-        if hold.is_none()
+    fn run(&mut self, index: usize, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
+        if taken.hold.is_none()
             && let Some(ledger) = self.home.ledger(index)
         {
-            ledger.begin(input.count());
+            ledger.begin(&input, taken.at);
         }
+        self.has_turn(index, taken.ticket);
         if let Some(newest) = input.newest() {
-            self.take_in_hand(newest, input.count(), hold, given);
+            self.take_in_hand(newest, input.count(), taken);
         }
         self.enter();
         Poll::Ready(Some(Call::StageRun(input)))
     }
 
-    fn take_in_hand(&mut self, newest: SampleInfo, samples: u64, hold: Option<Hold>, given: u64) {
+    fn take_in_hand(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
         if self.last.is_none_or(|last| last.id.number != newest.id.number) {
             self.last_part = 0;
         }
         self.last = Some(newest);
-        let hand = InHand::new(newest, samples, hold, given, self.home.clock().now());
-        self.step = Step::Running(hand);
+        self.step = Step::Running(InHand::new(newest, samples, taken));
+    }
+
+    /// Says what becomes of samples that the stage has kept, before the call at hand ends.
+    pub fn account(&mut self, kept: Kept) {
+        let Seat::Stage { index, .. } = self.seat else { return };
+        self.kept = self.kept.saturating_sub(kept.used + kept.skipped);
+        self.skip_kept(index, kept.skipped);
+        if let Step::Running(hand) = &mut self.step {
+            hand.kept += kept.used;
+        }
+    }
+
+    fn skip_kept(&self, index: usize, samples: u64) {
+        if samples == 0 {
+            return;
+        }
+        match self.home.ledger(index) {
+            Some(ledger) => ledger.skip_kept(samples),
+            #[cfg(processes)]
+            None => {
+                if let Some(buffer) = self.home.buffer(index).and_then(|buffer| buffer.shared()) {
+                    buffer.skip_kept(samples);
+                }
+            }
+            #[cfg(not(processes))]
+            None => {}
+        }
+    }
+
+    /// No list will use what the stage still keeps.
+    fn let_go_of_kept(&mut self) {
+        self.account(Kept { used: 0, skipped: self.kept });
     }
 
     /// Takes what came of the call: hands on what it gave, waiting for room where the next buffer blocks.
@@ -239,6 +332,7 @@ impl<V> Worker<V> {
         let ending = match done {
             Done::Failed(cause) => Ending::Failed(cause),
             Done::Exhausted => Ending::Exhausted,
+            Done::Kept => Ending::Kept,
             Done::Gave(Give::Skip) => Ending::Skipped,
             Done::Gave(Give::One(value)) => match self.give_and_free(value, Part::Whole) {
                 Ok(()) => Ending::Returned,
@@ -301,11 +395,11 @@ impl<V> Worker<V> {
             Step::Running(hand) => hand.receipt(part),
             _ => None,
         };
-        let arrival = match self.seat {
-            Seat::Source => Arrival::Source,
-            Seat::Stage(_) => Arrival::Stage,
+        let origin = Origin { turn: self.turn, receipt };
+        let pushed = match self.seat {
+            Seat::Source => buffer.push(Sample { id, birth, value }, Arrival::Source, origin, wait),
+            Seat::Stage { index, .. } => self.push_in_turn(index, buffer, Sample { id, birth, value }, origin, wait),
         };
-        let pushed = buffer.push(Sample { id, birth, value }, arrival, receipt, wait);
         if part == Part::OfMany {
             self.resume();
         }
@@ -314,11 +408,13 @@ impl<V> Worker<V> {
                 self.waiting_since = Some(birth);
                 Err(Ungiven::Full(value))
             }
-            Push::Shut(value) => Ok(Some(value)),
+            Push::Shut(value) | Push::Late(value) => Ok(Some(value)),
             Push::Refused(value, cause) => Err(Ungiven::Refused(value, cause)),
-            Push::Done { dropped, .. } => {
+            Push::Done { dropped, more, .. } => {
+                more.into_iter().for_each(free);
                 self.waiting_since = None;
-                if let Seat::Stage(index) = self.seat
+                // What has a turn is counted when it enters the next buffer.
+                if let (Seat::Stage { index, .. }, None) = (self.seat, self.turn)
                     && let Some(ledger) = self.home.ledger(index)
                 {
                     ledger.count_given();
@@ -328,6 +424,30 @@ impl<V> Worker<V> {
                 }
                 self.last_part = id.part;
                 Ok(dropped)
+            }
+        }
+    }
+
+    /// Waits for room, and for the value's turn. What keeps it waiting for too long is given up meanwhile.
+    fn push_in_turn(
+        &self,
+        index: usize,
+        output: &Buffer<V>,
+        mut sample: Sample<V>,
+        origin: Origin,
+        wait: Wait,
+    ) -> Push<V> {
+        let (id, birth) = (sample.id, sample.birth);
+        loop {
+            let overdue_at = origin.turn.and(self.home.buffer(index)).and_then(Buffer::overdue_at);
+            match output.push(sample, Arrival::Stage, origin, sooner(wait, overdue_at)) {
+                Push::Full(value) if overdue_at.is_some() => {
+                    if !self.give_up_overdue(index, true) && is_over(wait, self.home.clock().now()) {
+                        return Push::Full(value);
+                    }
+                    sample = Sample { id, birth, value };
+                }
+                pushed => return pushed,
             }
         }
     }
@@ -380,7 +500,7 @@ impl<V> Worker<V> {
             },
             Step::Running(hand) => return self.settle_run(hand, ending),
             Step::Pulling => match ending {
-                Ending::Returned | Ending::Skipped => self.step = Step::Idle,
+                Ending::Returned | Ending::Skipped | Ending::Kept => self.step = Step::Idle,
                 Ending::Exhausted => self.give_up(),
                 Ending::Failed(cause) => {
                     untold = self.fail(Doing::SourceNext, None, cause);
@@ -389,7 +509,12 @@ impl<V> Worker<V> {
             },
             Step::Finishing => {
                 if let Ending::Failed(cause) = ending {
+                    self.fail_turn();
                     untold = self.fail(Doing::Finish, None, cause);
+                }
+                self.finish_turn();
+                if let Seat::Stage { index, .. } = self.seat {
+                    self.put_down(index);
                 }
                 self.give_up();
             }
@@ -407,15 +532,23 @@ impl<V> Worker<V> {
     }
 
     fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> Untold {
-        let Seat::Stage(index) = self.seat else { return Untold::Nothing };
+        let Seat::Stage { index, .. } = self.seat else { return Untold::Nothing };
         hand.pause(self.home.clock());
         let fate = match ending {
-            Ending::Returned | Ending::Exhausted => Fate::Used,
-            Ending::Skipped => Fate::Skipped,
-            Ending::Failed(_) => Fate::Failed,
+            Ending::Returned | Ending::Exhausted => Some(Fate::Used),
+            Ending::Skipped => Some(Fate::Skipped),
+            Ending::Kept => None,
+            Ending::Failed(_) => Some(Fate::Failed),
         };
         let (newest, took) = (hand.newest, hand.busy);
-        self.count(index, hand, fate);
+        if matches!(ending, Ending::Failed(_)) && self.home.node(index).on_error == OnError::Stop {
+            self.fail_turn();
+        }
+        self.finish_turn();
+        match fate {
+            Some(fate) => self.count(index, hand, fate),
+            None => self.keep(index, hand),
+        }
         self.step = Step::Idle;
         let node = self.home.node(index);
         let Ending::Failed(cause) = ending else {
@@ -440,18 +573,57 @@ impl<V> Worker<V> {
         }
     }
 
+    /// Nothing more comes of what was taken last.
+    fn finish_turn(&mut self) {
+        if let Some(ticket) = self.turn.take() {
+            self.end_turn(ticket);
+        }
+    }
+
+    /// The stage has failed for good on what was taken last; what its other workers took later does not go on.
+    fn fail_turn(&mut self) {
+        if let Some(ticket) = self.turn.take()
+            && let Some(buffer) = self.output().and_then(|output| self.home.buffer(output))
+        {
+            buffer.fail_turn(ticket).into_iter().for_each(free);
+        }
+    }
+
     /// The samples in hand have got their fate.
     fn count(&self, index: usize, hand: InHand, fate: Fate) {
+        let age = self.home.clock().now().saturating_duration_since(hand.newest.birth);
         match hand.hold {
             #[cfg(processes)]
-            Some(hold) => hold.settle(fate, hand.busy),
+            Some(hold) => hold.settle(fate, hand.kept, hand.busy, age),
             #[cfg(not(processes))]
             Some(hold) => match hold {},
             None => {
-                if let Some(ledger) = self.home.ledger(index) {
-                    ledger.settle(hand.samples, fate, hand.busy);
+                // What was given up as overdue has been counted.
+                if let (Some(ledger), true) = (self.home.ledger(index), self.put_down(index)) {
+                    ledger.settle(hand.samples + hand.kept, fate, hand.busy, age);
                 }
             }
+        }
+    }
+
+    /// The stage keeps the sample in hand for a later list.
+    fn keep(&mut self, index: usize, hand: InHand) {
+        self.kept += hand.samples;
+        match hand.hold {
+            #[cfg(processes)]
+            Some(hold) => hold.keep(),
+            #[cfg(not(processes))]
+            Some(hold) => match hold {},
+            None => {
+                self.put_down(index);
+            }
+        }
+    }
+
+    fn put_down(&self, index: usize) -> bool {
+        match (self.seat, self.home.buffer(index)) {
+            (Seat::Stage { worker, .. }, Some(buffer)) => buffer.put_down(worker),
+            _ => true,
         }
     }
 
@@ -465,6 +637,7 @@ impl<V> Worker<V> {
 
     /// Nothing more will be given: what is left is `teardown`.
     fn give_up(&mut self) {
+        self.let_go_of_kept();
         self.step = Step::GivingUp;
         self.home.advance(self.seat, WorkerEvent::Done);
     }
@@ -473,7 +646,7 @@ impl<V> Worker<V> {
     fn output(&self) -> Option<usize> {
         let next = match self.seat {
             Seat::Source => 0,
-            Seat::Stage(index) => index + 1,
+            Seat::Stage { index, .. } => index + 1,
         };
         self.home.buffer(next).map(|_| next)
     }
@@ -501,6 +674,24 @@ pub enum Part {
     OfMany,
 }
 
+/// No longer than until that moment.
+fn sooner(wait: Wait, until: Option<Instant>) -> Wait {
+    match (wait, until) {
+        (Wait::Forever, Some(until)) => Wait::Until(until),
+        (Wait::Until(deadline), Some(until)) => Wait::Until(deadline.min(until)),
+        (wait, _) => wait,
+    }
+}
+
+/// Whether a caller would not wait any longer.
+fn is_over(wait: Wait, now: Instant) -> bool {
+    match wait {
+        Wait::No => true,
+        Wait::Forever => false,
+        Wait::Until(deadline) => now >= deadline,
+    }
+}
+
 impl<V> Drop for Worker<V> {
     fn drop(&mut self) {
         let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.seat) {
@@ -509,13 +700,15 @@ impl<V> Drop for Worker<V> {
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
             (_, Seat::Source) => (Doing::SourceNext, None),
-            (Step::Running(hand), Seat::Stage(index)) => {
+            (Step::Running(hand), Seat::Stage { index, .. }) => {
                 let sample = hand.newest.id;
                 self.count(index, hand, Fate::Failed);
                 (Doing::StageRun, Some(sample))
             }
-            (_, Seat::Stage(_)) => (Doing::StageRun, None),
+            (_, Seat::Stage { .. }) => (Doing::StageRun, None),
         };
+        self.fail_turn();
+        self.let_go_of_kept();
         self.fail(doing, sample, "its worker ended too early".into());
         self.home.advance(self.seat, WorkerEvent::TornDown);
         if works_for(self.home.id()) {

@@ -1,7 +1,7 @@
 //! What makes a pipeline invalid is said before anything starts, with what was got and what is wanted.
 
 use deeppipeline::engine::{Graph, Node, Supervisor};
-use deeppipeline::{Builder, GraphError, Intake, OnError, Options, Overflow, Pipeline, StartError};
+use deeppipeline::{Builder, GraphError, Intake, OnError, Options, Overflow, Pipeline, StartError, made_by};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -96,10 +96,10 @@ fn an_unknown_overflow_lists_the_known_ones() {
 fn nothing_is_made_of_a_pipeline_that_is_refused() {
     let made = Arc::new(AtomicBool::new(false));
     let make = Arc::clone(&made);
-    let pipeline = Pipeline::builder().buffer_size([1, 1]).stage_made_by(move || {
+    let pipeline = Pipeline::builder().buffer_size([1, 1]).stage(made_by(move || {
         make.store(true, Ordering::SeqCst);
         Ok(Nothing)
-    });
+    }));
     refusal(pipeline);
     assert!(!made.load(Ordering::SeqCst));
 

@@ -4,7 +4,7 @@ mod support;
 
 use deeppipeline::{
     BoxError, Doing, Give, Options, Outcome, Overflow, Pipeline, PutError, RunError, SampleId, Source, Stage,
-    StageError, StagePanic, StartError,
+    StageError, StagePanic, StartError, made_by,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -175,12 +175,12 @@ fn in_setup_comes_from_start() {
 fn in_making_a_stage_is_an_error_of_its_setup() {
     for panics in [false, true] {
         let started = Pipeline::<u32>::builder()
-            .stage_made_by(move || -> Result<Faulty, BoxError> {
+            .stage(made_by(move || -> Result<Faulty, BoxError> {
                 match panics {
                     true => panic!("out of order"),
                     false => Err(Broken.into()),
                 }
-            })
+            }))
             .options(Options::new().name("faulty"))
             .end_stage(|_: u32| {})
             .start();

@@ -1,41 +1,54 @@
 //! The buffer between two threads: one lock, two condition variables, and no value freed under the lock.
 
-use super::{Arrival, BufferCounts, Gate, Overflow, Push, Take, Wait};
+use super::limits::Limits;
+use super::order::{Hands, Order, Overdue};
+use super::{Arrival, BufferCounts, Gate, Overflow, Push, Take, Taken, Wait};
+use crate::clock::Clock;
 use crate::intake::{Input, Intake};
 use crate::sample::{Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// A bounded queue of samples in front of one stage.
 pub(crate) struct Buffer<V> {
-    capacity: usize,
-    overflow: Overflow,
-    intake: Intake,
+    limits: Limits,
     drops_to_remember: usize,
+    clock: Clock,
     state: Mutex<State<V>>,
     filled: Condvar,
     emptied: Condvar,
 }
 
 struct State<V> {
-    waiting: VecDeque<Sample<V>>,
+    waiting: VecDeque<Waiting<V>>,
     gate: Gate,
     counts: BufferCounts,
+    /// What the workers behind have in hand, and what those before have given too early.
+    hands: Hands,
+    order: Option<Order<V>>,
     takers: usize,
     givers: usize,
 }
 
+struct Waiting<V> {
+    sample: Sample<V>,
+    /// When it came, where the first may have to wait for others.
+    came: Option<Instant>,
+}
+
 impl<V> Buffer<V> {
-    pub(crate) fn new(capacity: usize, overflow: Overflow, intake: Intake, drops_to_remember: usize) -> Self {
+    pub(crate) fn new(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
         Buffer {
-            capacity,
-            overflow,
-            intake,
+            limits,
             drops_to_remember,
+            clock,
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 gate: Gate::Open,
                 counts: BufferCounts::default(),
+                hands: Hands::of(limits.takers),
+                order: Order::behind(limits.givers),
                 takers: 0,
                 givers: 0,
             }),
@@ -44,126 +57,326 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Puts in a sample, waiting for room where the policy is `block`. The caller frees what is handed back.
-    pub(crate) fn push(&self, mut sample: Sample<V>, arrival: Arrival, wait: Wait) -> Push<V> {
+    /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others came
+    /// early, for that. The caller frees what is handed back.
+    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
         let mut state = self.state.lock();
-        while self.must_wait(&state) {
+        loop {
+            let gate = state.gate;
+            if let (Some(ticket), Some(order)) = (turn, &mut state.order) {
+                if order.has_passed(ticket) {
+                    return Push::Late(sample.value);
+                }
+                if order.is_behind_a_failure(ticket) {
+                    state.counts.entered += 1;
+                    state.counts.discarded += 1;
+                    return Push::Done { accepted: true, dropped: Some(sample.value), more: Vec::new() };
+                }
+                if gate != Gate::Discarding && !order.is_turn_of(ticket) && order.has_room() {
+                    order.keep(ticket, sample);
+                    return Push::Done { accepted: true, dropped: None, more: self.go_on(state) };
+                }
+            }
+            if !self.must_wait(&state, turn) {
+                break;
+            }
             state.givers += 1;
             let patient = wait_on(&self.emptied, &mut state, wait);
             state.givers -= 1;
-            if !patient && self.must_wait(&state) {
+            if !patient && self.must_wait(&state, turn) {
                 return Push::Full(sample.value);
             }
         }
         if arrival == Arrival::Outside && state.gate != Gate::Open {
             return Push::Shut(sample.value);
         }
+        let (accepted, dropped) = self.enter(&mut state, sample, arrival);
+        let wake = state.takers > 0 && self.is_worth_a_look(&state);
+        drop(state);
+        if wake {
+            self.filled.notify_one();
+        }
+        Push::Done { accepted, dropped, more: Vec::new() }
+    }
+
+    /// A sample arrives; whether it is inside now, and what was dropped for it.
+    fn enter(&self, state: &mut State<V>, mut sample: Sample<V>, arrival: Arrival) -> (bool, Option<V>) {
         state.counts.entered += 1;
         if arrival != Arrival::Stage {
             sample.id = SampleId { number: state.counts.entered, part: 0 };
         }
         if state.gate == Gate::Discarding {
             state.counts.discarded += 1;
-            return Push::Done { accepted: true, dropped: Some(sample.value) };
+            return (true, Some(sample.value));
         }
         let mut dropped = None;
-        if state.waiting.len() >= self.capacity {
-            if self.overflow == Overflow::DropNewest {
+        if state.waiting.len() >= self.limits.capacity {
+            if self.limits.overflow == Overflow::DropNewest {
                 state.counts.dropped_newest += 1;
-                self.remember_drop(&mut state, sample.id);
-                return Push::Done { accepted: false, dropped: Some(sample.value) };
+                self.remember_drop(state, sample.id);
+                return (false, Some(sample.value));
             }
-            if let Some(oldest) = state.waiting.pop_front() {
+            if let Some(Waiting { sample: oldest, .. }) = state.waiting.pop_front() {
                 state.counts.dropped_oldest += 1;
-                self.remember_drop(&mut state, oldest.id);
+                self.remember_drop(state, oldest.id);
                 dropped = Some(oldest.value);
             }
         }
-        state.waiting.push_back(sample);
-        let wake = state.takers > 0 && self.can_take(&state);
-        drop(state);
-        if wake {
-            self.filled.notify_one();
+        let came = self.waits_for_more().then(|| self.clock.now());
+        state.waiting.push_back(Waiting { sample, came });
+        (true, dropped)
+    }
+
+    /// Lets in all results whose turn has come, as far as there is room, and wakes whom it may concern.
+    fn go_on(&self, mut state: MutexGuard<'_, State<V>>) -> Vec<V> {
+        let mut dropped = Vec::new();
+        loop {
+            // A closed gate lets nobody wait for room, but these can.
+            let room = self.limits.overflow != Overflow::Block || state.waiting.len() < self.limits.capacity;
+            let Some(sample) = state.order.as_mut().and_then(|order| order.next(room)) else { break };
+            dropped.extend(self.enter(&mut state, sample, Arrival::Stage).1);
         }
-        Push::Done { accepted: true, dropped }
+        let (takers, givers) = (state.takers > 0, state.givers > 0);
+        drop(state);
+        if takers {
+            self.filled.notify_all();
+        }
+        if givers {
+            self.emptied.notify_all();
+        }
+        dropped
+    }
+
+    /// Nothing more comes of that take.
+    pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
+        let mut state = self.state.lock();
+        if let Some(order) = &mut state.order {
+            order.end(ticket);
+        }
+        self.go_on(state)
+    }
+
+    /// The stage has failed on that take: what was taken later does not go on.
+    pub(crate) fn fail_turn(&self, ticket: u64) -> VecDeque<Sample<V>> {
+        let mut state = self.state.lock();
+        let given_up = state.order.as_mut().map(|order| order.fail(ticket)).unwrap_or_default();
+        state.counts.entered += given_up.len() as u64;
+        state.counts.discarded += given_up.len() as u64;
+        drop(state);
+        self.emptied.notify_all();
+        given_up
     }
 
     /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, worker: usize, wait: Wait) -> Take<V> {
         let mut state = self.state.lock();
-        while !self.can_take(&state) {
-            match state.gate {
-                Gate::Open => {}
-                Gate::Closed => return Take::Drained,
-                Gate::Discarding => return Take::Discarded,
+        loop {
+            if state.hands.may_take() {
+                if self.can_take(&state) {
+                    break;
+                }
+                match state.gate {
+                    Gate::Open => {}
+                    Gate::Closed => {
+                        let ticket = state.hands.take(worker, 0, self.clock.now());
+                        return Take::Drained { ticket };
+                    }
+                    Gate::Discarding => return Take::Discarded,
+                }
+            } else if state.gate == Gate::Discarding {
+                return Take::Discarded;
             }
             state.takers += 1;
-            let patient = wait_on(&self.filled, &mut state, wait);
+            let patience = self.until_due(&state, wait);
+            let patient = wait_on(&self.filled, &mut state, patience);
             state.takers -= 1;
-            if !patient && !self.can_take(&state) && state.gate == Gate::Open {
+            let ready = state.gate == Gate::Discarding
+                || state.hands.may_take() && (state.gate == Gate::Closed || self.can_take(&state));
+            if !patient && !ready && is_over(&self.clock, wait) {
                 return Take::Empty;
             }
         }
-        let mut superseded = Vec::new();
-        let input = match self.intake {
-            Intake::Single => state.waiting.pop_front().map(Input::One),
+        let at = self.clock.now();
+        let mut dropped = Vec::new();
+        self.expire(&mut state, at, &mut dropped);
+        let input = match self.limits.intake {
+            _ if !self.can_take(&state) => None,
+            Intake::Single | Intake::Window { .. } => state.waiting.pop_front().map(|front| Input::One(front.sample)),
             Intake::Latest => {
                 let newest = state.waiting.pop_back();
-                while let Some(old) = state.waiting.pop_front() {
+                while let Some(Waiting { sample: old, .. }) = state.waiting.pop_front() {
                     state.counts.superseded += 1;
                     self.remember_drop(&mut state, old.id);
-                    superseded.push(old.value);
+                    dropped.push(old.value);
                 }
-                newest.map(Input::One)
+                newest.map(|newest| Input::One(newest.sample))
             }
-            Intake::All => Some(Input::List(std::mem::take(&mut state.waiting).into())),
+            Intake::All | Intake::Batch { .. } => {
+                let count = match self.limits.intake {
+                    Intake::Batch { max_size, .. } => max_size.min(state.waiting.len()),
+                    _ => state.waiting.len(),
+                };
+                Some(Input::List(state.waiting.drain(..count).map(|waiting| waiting.sample).collect()))
+            }
         };
-        let Some(input) = input else { return Take::Empty };
+        let Some(input) = input else {
+            self.go_on(state);
+            return Take::Expired(dropped);
+        };
         state.counts.taken += input.count();
-        let wake = state.givers > 0;
-        drop(state);
-        if wake && self.intake == Intake::Single {
-            self.emptied.notify_one();
-        } else if wake {
-            self.emptied.notify_all();
+        let ticket = state.hands.take(worker, input.count(), at);
+        if state.order.is_some() {
+            dropped.extend(self.go_on(state));
+        } else {
+            let givers = state.givers > 0;
+            let takers = state.takers > 0 && self.can_take(&state);
+            drop(state);
+            if givers && dropped.is_empty() && input.count() == 1 {
+                self.emptied.notify_one();
+            } else if givers {
+                self.emptied.notify_all();
+            }
+            if takers {
+                self.filled.notify_one();
+            }
         }
-        Take::Ready { input, superseded, hold: None, given: 0 }
+        Take::Ready { input, dropped, taken: Taken { ticket, at, hold: None, given: 0 } }
     }
 
-    fn must_wait(&self, state: &State<V>) -> bool {
-        self.overflow == Overflow::Block && state.gate == Gate::Open && state.waiting.len() >= self.capacity
+    /// Drops those that are too old of what is about to leave.
+    fn expire(&self, state: &mut State<V>, now: Instant, dropped: &mut Vec<V>) {
+        let Some(max_age) = self.limits.max_age else { return };
+        let one_at_a_time = matches!(self.limits.intake, Intake::Single | Intake::Window { .. });
+        let mut fresh = VecDeque::new();
+        while let Some(waiting) = state.waiting.pop_front() {
+            if now.saturating_duration_since(waiting.sample.birth) > max_age {
+                state.counts.expired += 1;
+                self.remember_drop(state, waiting.sample.id);
+                dropped.push(waiting.sample.value);
+            } else if one_at_a_time {
+                state.waiting.push_front(waiting);
+                return;
+            } else {
+                fresh.push_back(waiting);
+            }
+        }
+        state.waiting = fresh;
+    }
+
+    /// A worker is done with what it had in hand; false when it was given up before.
+    pub(crate) fn put_down(&self, worker: usize) -> bool {
+        if self.limits.takers.workers == 1 {
+            return true;
+        }
+        let mut state = self.state.lock();
+        let held = state.hands.put_down(worker);
+        let wake = state.takers > 0;
+        drop(state);
+        if wake {
+            self.filled.notify_all();
+        }
+        held
+    }
+
+    pub(crate) fn overdue_at(&self) -> Option<Instant> {
+        self.limits.takers.timeout?;
+        self.state.lock().hands.overdue_at()
+    }
+
+    /// Gives up the oldest sample in hand if it is overdue, and if nothing can be taken before it has ended or `anyway`.
+    pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
+        self.limits.takers.timeout?;
+        let mut state = self.state.lock();
+        if state.hands.may_take() && !anyway {
+            return None;
+        }
+        let overdue = state.hands.give_up_overdue(self.clock.now())?;
+        drop(state);
+        self.filled.notify_all();
+        Some(overdue)
+    }
+
+    /// When a list that waits for more samples is due.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        self.due(&self.state.lock())
+    }
+
+    fn due(&self, state: &State<V>) -> Option<Instant> {
+        match self.limits.intake {
+            Intake::Batch { timeout, .. } => state.waiting.front()?.came?.checked_add(timeout),
+            _ => None,
+        }
+    }
+
+    fn until_due(&self, state: &State<V>, wait: Wait) -> Wait {
+        match (wait, self.due(state)) {
+            (Wait::Forever, Some(due)) => Wait::Until(due),
+            (Wait::Until(deadline), Some(due)) => Wait::Until(deadline.min(due)),
+            (wait, _) => wait,
+        }
+    }
+
+    /// Whether a sample in front may have to wait for others behind it.
+    fn waits_for_more(&self) -> bool {
+        matches!(self.limits.intake, Intake::Batch { .. })
+    }
+
+    fn is_full_under_block(&self, state: &State<V>) -> bool {
+        self.limits.overflow == Overflow::Block
+            && state.gate == Gate::Open
+            && state.waiting.len() >= self.limits.capacity
+    }
+
+    fn must_wait(&self, state: &State<V>, turn: Option<u64>) -> bool {
+        match (turn, &state.order) {
+            (Some(ticket), Some(order)) if state.gate != Gate::Discarding && !order.is_turn_of(ticket) => {
+                !order.has_room() && !order.has_passed(ticket) && !order.is_behind_a_failure(ticket)
+            }
+            _ => self.is_full_under_block(state),
+        }
     }
 
     fn can_take(&self, state: &State<V>) -> bool {
-        match self.intake {
-            Intake::Single | Intake::Latest => !state.waiting.is_empty(),
-            Intake::All if state.gate == Gate::Open => state.waiting.len() >= self.capacity,
-            Intake::All => !state.waiting.is_empty(),
+        let waiting = state.waiting.len();
+        match self.limits.intake {
+            Intake::All if state.gate == Gate::Open => waiting >= self.limits.capacity,
+            Intake::Batch { max_size, .. } if state.gate == Gate::Open => {
+                waiting >= max_size || self.due(state).is_some_and(|due| self.clock.now() >= due)
+            }
+            Intake::Single | Intake::Latest | Intake::Window { .. } | Intake::All | Intake::Batch { .. } => waiting > 0,
         }
     }
 
-    /// Nothing more comes in; what is inside flows out.
-    pub(crate) fn close(&self) {
-        self.lower_gate(Gate::Closed);
+    /// Whether a worker that waits should be woken: to take, or to wait no longer than until the first sample is due.
+    fn is_worth_a_look(&self, state: &State<V>) -> bool {
+        self.can_take(state) || (self.waits_for_more() && state.waiting.len() == 1)
     }
 
-    /// Gives up what is inside and whatever still comes; the caller frees what is handed back.
-    pub(crate) fn discard(&self) -> VecDeque<Sample<V>> {
-        self.lower_gate(Gate::Discarding)
-    }
-
-    fn lower_gate(&self, gate: Gate) -> VecDeque<Sample<V>> {
+    /// Lowers the gate; `wake` follows.
+    pub(crate) fn lower_gate(&self, gate: Gate) -> VecDeque<Sample<V>> {
         let mut state = self.state.lock();
         state.gate = state.gate.max(gate);
-        let given_up = match state.gate {
-            Gate::Discarding => std::mem::take(&mut state.waiting),
-            Gate::Open | Gate::Closed => VecDeque::new(),
+        let state = &mut *state;
+        let (mut given_up, early): (VecDeque<_>, _) = match (state.gate, &mut state.order) {
+            (Gate::Discarding, order) => {
+                let early = order.as_mut().map(Order::give_up);
+                (std::mem::take(&mut state.waiting).into_iter().map(|waiting| waiting.sample).collect(), early)
+            }
+            (Gate::Open | Gate::Closed, order) => (VecDeque::new(), order.as_mut().map(Order::close)),
         };
-        state.counts.discarded += given_up.len() as u64;
-        drop(state);
+        let early = early.unwrap_or_default();
+        state.counts.entered += early.len() as u64;
+        state.counts.discarded += (given_up.len() + early.len()) as u64;
+        given_up.extend(early);
+        given_up
+    }
+
+    /// Whoever waits looks again.
+    pub(crate) fn wake(&self) {
+        // Nobody is between his look and his sleep.
+        drop(self.state.lock());
         self.filled.notify_all();
         self.emptied.notify_all();
-        given_up
     }
 
     pub(crate) fn counts(&self) -> BufferCounts {
@@ -171,12 +384,8 @@ impl<V> Buffer<V> {
         BufferCounts { waiting: state.waiting.len() as u64, ..state.counts.clone() }
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    pub(crate) fn overflow(&self) -> Overflow {
-        self.overflow
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     fn remember_drop(&self, state: &mut State<V>, id: SampleId) {
@@ -196,5 +405,14 @@ fn wait_on<T>(condition: &Condvar, guard: &mut MutexGuard<'_, T>, wait: Wait) ->
             true
         }
         Wait::Until(deadline) => !condition.wait_until(guard, deadline).timed_out(),
+    }
+}
+
+/// Whether the caller itself would not wait any longer.
+fn is_over(clock: &Clock, wait: Wait) -> bool {
+    match wait {
+        Wait::No => true,
+        Wait::Forever => false,
+        Wait::Until(deadline) => clock.now() >= deadline,
     }
 }

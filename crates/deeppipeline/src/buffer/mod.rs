@@ -1,11 +1,17 @@
 //! What happens between two stages, and when a buffer is full. The state machine is in the README beside this file.
 
+mod limits;
 mod memory;
+mod order;
 #[cfg(processes)]
 pub(crate) mod shared;
 
+pub(crate) use limits::{Crew, Limits};
+pub(crate) use order::Overdue;
+
+use crate::clock::Clock;
 use crate::error::BoxError;
-use crate::intake::{Input, Intake};
+use crate::intake::Input;
 use crate::sample::{Sample, SampleId, SampleInfo};
 use std::collections::VecDeque;
 use std::fmt;
@@ -94,8 +100,11 @@ pub(crate) enum Arrival {
 
 /// What became of an attempt to put a sample into a buffer.
 pub(crate) enum Push<V> {
-    /// It is inside (or was counted as dropped or discarded); the value, if any, is what was dropped for it.
-    Done { accepted: bool, dropped: Option<V> },
+    /// It is inside (or was counted as dropped or discarded); the values are what was dropped for it, and for results
+    /// that waited for it.
+    Done { accepted: bool, dropped: Option<V>, more: Vec<V> },
+    /// The others of several workers have gone on without this result.
+    Late(V),
     /// The buffer is full under `block`, and the caller would not wait any longer.
     Full(V),
     /// The entrance is closed to everyone who is not a stage.
@@ -107,18 +116,31 @@ pub(crate) enum Push<V> {
 
 /// What became of an attempt to take from a buffer.
 pub(crate) enum Take<V> {
-    /// Something to work on, what was superseded by it, and where it came from another process, its slots and how many
-    /// parts of it a worker that died had given.
-    Ready { input: Input<V>, superseded: Vec<V>, hold: Option<Hold>, given: u64 },
+    /// Something to work on, and what was superseded by it or too old.
+    Ready { input: Input<V>, dropped: Vec<V>, taken: Taken },
+    /// What was inside was too old.
+    Expired(Vec<V>),
     /// So many samples were taken that the stage cannot be given.
     #[cfg_attr(not(processes), expect(dead_code, reason = "without processes every value is read as it is"))]
-    Unreadable { newest: SampleInfo, samples: u64, hold: Option<Hold>, cause: BoxError },
+    Unreadable { newest: SampleInfo, samples: u64, taken: Taken, cause: BoxError },
     /// Nothing yet, and the caller would not wait any longer.
     Empty,
-    /// Nothing is inside and nothing more will come.
-    Drained,
+    /// Nothing is inside and nothing more will come. What `finish` gives has its turn, too.
+    Drained { ticket: u64 },
     /// The pipeline gave up what was inside.
     Discarded,
+}
+
+/// What is to be known about a take.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Counted by the buffer, from 1.
+    pub(crate) ticket: u64,
+    pub(crate) at: Instant,
+    /// Its slots, where the samples came from another process.
+    pub(crate) hold: Option<Hold>,
+    /// How many parts of it a worker that died had given.
+    pub(crate) given: u64,
 }
 
 /// The slots that a worker has in hand, where its samples came from another process.
@@ -139,6 +161,16 @@ pub(crate) use shared::Receipt;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Receipt {}
 
+/// Where a result comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Origin {
+    /// The take, where several workers' results have to be put in order.
+    pub(crate) turn: Option<u64>,
+    /// The same for a worker that may die.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "threads do not die"))]
+    pub(crate) receipt: Option<Receipt>,
+}
+
 /// The buffer in front of a stage: between threads, or between processes.
 pub(crate) enum Buffer<V> {
     /// Values as they are.
@@ -149,50 +181,123 @@ pub(crate) enum Buffer<V> {
 }
 
 impl<V> Buffer<V> {
-    pub(crate) fn in_memory(capacity: usize, overflow: Overflow, intake: Intake, drops_to_remember: usize) -> Self {
-        Buffer::Memory(memory::Buffer::new(capacity, overflow, intake, drops_to_remember))
+    pub(crate) fn in_memory(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
+        Buffer::Memory(memory::Buffer::new(limits, drops_to_remember, clock))
     }
 
-    /// Puts in a sample, waiting for room where the policy is `block`. The caller frees what is handed back.
-    pub(crate) fn push(
-        &self,
-        sample: Sample<V>,
-        arrival: Arrival,
-        #[cfg_attr(not(processes), expect(unused_variables))] receipt: Option<Receipt>,
-        wait: Wait,
-    ) -> Push<V> {
+    /// Puts in a sample, waiting for room where the policy is `block`, and for its turn where it is the result of one of
+    /// several workers. The caller frees what is handed back.
+    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.push(sample, arrival, wait),
+            Buffer::Memory(buffer) => buffer.push(sample, arrival, origin.turn, wait),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.push(sample, arrival, receipt, wait),
+            Buffer::Shared(buffer) => buffer.push(sample, arrival, origin, wait),
         }
     }
 
-    /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, wait: Wait) -> Take<V> {
+    /// Nothing more comes of that take by one of several workers. The caller frees what is handed back.
+    pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.take(wait),
+            Buffer::Memory(buffer) => buffer.end_turn(ticket),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => {
+                buffer.end_turn(ticket);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The stage has failed on that take by one of several workers: what they took later does not go on. The caller frees
+    /// what is handed back.
+    pub(crate) fn fail_turn(&self, ticket: u64) -> VecDeque<Sample<V>> {
+        match self {
+            Buffer::Memory(buffer) => buffer.fail_turn(ticket),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => {
+                buffer.fail_turn(ticket);
+                VecDeque::new()
+            }
+        }
+    }
+
+    /// Takes what the intake says, for one of the stage's workers, waiting for it if need be.
+    pub(crate) fn take(&self, worker: usize, wait: Wait) -> Take<V> {
+        match self {
+            Buffer::Memory(buffer) => buffer.take(worker, wait),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.take(wait),
         }
     }
 
-    /// Nothing more comes in; what is inside flows out.
-    pub(crate) fn close(&self) {
+    /// A worker is done with what it had in hand; false when the others have given it up before.
+    pub(crate) fn put_down(&self, worker: usize) -> bool {
         match self {
-            Buffer::Memory(buffer) => buffer.close(),
+            Buffer::Memory(buffer) => buffer.put_down(worker),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.lower_gate(Gate::Closed),
+            Buffer::Shared(buffer) => {
+                buffer.put_down();
+                true
+            }
         }
     }
 
-    /// Gives up what is inside and whatever still comes; the caller frees what is handed back.
-    pub(crate) fn discard(&self) -> VecDeque<Sample<V>> {
+    /// When the oldest sample in the hands of several threads has kept others waiting for too long.
+    pub(crate) fn overdue_at(&self) -> Option<Instant> {
         match self {
-            Buffer::Memory(buffer) => buffer.discard(),
+            Buffer::Memory(buffer) => buffer.overdue_at(),
+            // A process that takes too long is killed.
+            #[cfg(processes)]
+            Buffer::Shared(_) => None,
+        }
+    }
+
+    /// Gives up the oldest sample in hand if it is overdue, and if nothing can be taken before it has ended or `anyway`.
+    pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
+        match self {
+            Buffer::Memory(buffer) => buffer.give_up_overdue(anyway),
+            #[cfg(processes)]
+            Buffer::Shared(_) => None,
+        }
+    }
+
+    /// When a list that waits for more samples is due.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        match self {
+            Buffer::Memory(buffer) => buffer.due_at(),
+            #[cfg(processes)]
+            Buffer::Shared(_) => None,
+        }
+    }
+
+    /// Nothing more comes in; what is inside flows out. The caller frees what is handed back: results whose turn will
+    /// never come.
+    pub(crate) fn close(&self) -> VecDeque<Sample<V>> {
+        let given_up = self.lower_gate(Gate::Closed);
+        self.wake();
+        given_up
+    }
+
+    /// Gives up what is inside and whatever still comes; the caller frees what is handed back, and calls `wake`: only when
+    /// all that is to be given up is, so that nobody who is woken takes what another buffer still has.
+    pub(crate) fn discard(&self) -> VecDeque<Sample<V>> {
+        self.lower_gate(Gate::Discarding)
+    }
+
+    /// Whoever waits looks again.
+    pub(crate) fn wake(&self) {
+        match self {
+            Buffer::Memory(buffer) => buffer.wake(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.wake(),
+        }
+    }
+
+    fn lower_gate(&self, gate: Gate) -> VecDeque<Sample<V>> {
+        match self {
+            Buffer::Memory(buffer) => buffer.lower_gate(gate),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
-                buffer.lower_gate(Gate::Discarding);
+                buffer.lower_gate(gate);
                 VecDeque::new()
             }
         }
@@ -206,19 +311,11 @@ impl<V> Buffer<V> {
         }
     }
 
-    pub(crate) fn capacity(&self) -> usize {
+    pub(crate) fn limits(&self) -> Limits {
         match self {
-            Buffer::Memory(buffer) => buffer.capacity(),
+            Buffer::Memory(buffer) => buffer.limits(),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.limits().capacity,
-        }
-    }
-
-    pub(crate) fn overflow(&self) -> Overflow {
-        match self {
-            Buffer::Memory(buffer) => buffer.overflow(),
-            #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.limits().overflow,
+            Buffer::Shared(buffer) => buffer.limits(),
         }
     }
 
@@ -233,7 +330,7 @@ impl<V> Buffer<V> {
 }
 
 /// The counters of one buffer. At any quiet moment
-/// `entered = taken + oldest + newest + superseded + discarded + waiting`.
+/// `entered = taken + oldest + newest + superseded + expired + discarded + waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BufferCounts {
     /// Samples that arrived.
@@ -246,18 +343,20 @@ pub struct BufferCounts {
     pub dropped_newest: u64,
     /// Samples passed over by the intake `latest`.
     pub superseded: u64,
+    /// Samples that were too old when they were to be taken (`max_age`).
+    pub expired: u64,
     /// Samples given up because the pipeline stopped.
     pub discarded: u64,
     /// Samples inside now.
     pub waiting: u64,
-    /// The last samples dropped or superseded, oldest first: 16 at most, all of them in a simulation.
+    /// The last samples dropped, superseded or expired, oldest first: 16 at most, all of them in a simulation.
     pub last_dropped: VecDeque<SampleId>,
 }
 
 impl BufferCounts {
-    /// All samples dropped: oldest, newest and superseded.
+    /// All samples dropped: oldest, newest, superseded and expired.
     pub fn dropped(&self) -> u64 {
-        self.dropped_oldest + self.dropped_newest + self.superseded
+        self.dropped_oldest + self.dropped_newest + self.superseded + self.expired
     }
 
     /// Whether every sample that entered has exactly one fate.

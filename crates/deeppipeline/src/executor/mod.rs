@@ -6,17 +6,31 @@ pub(crate) mod simulated;
 pub(crate) mod thread;
 
 use crate::error::{BoxError, StagePanic};
-use crate::worker::{Call, Done};
+use crate::worker::{Call, Done, Kept, Worker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The user's side of one worker: whatever the engine asks for, it calls.
 pub trait Body<V> {
     /// Makes one call, and says what came of it.
     fn call(&mut self, call: Call<V>) -> Done<V>;
+
+    /// What the last call has made of samples that the stage had kept for a later list.
+    fn kept(&mut self) -> Kept {
+        Kept::default()
+    }
 }
 
 /// Builds a body on the worker it will run on, so that a stage need not be able to move between threads.
 pub type BodyFactory<V> = Box<dyn FnOnce() -> Box<dyn Body<V>> + Send>;
+
+/// Makes every call that the worker asks for.
+pub(crate) fn work<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>) {
+    while let Some(call) = worker.next() {
+        let done = make_call(body, call);
+        worker.account(body.kept());
+        worker.done(done);
+    }
+}
 
 /// Makes one call; a panic in the user's code is an error like any other.
 pub(crate) fn make_call<V>(body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {

@@ -5,7 +5,7 @@
 
 use super::{Body, catch_panic, make_call};
 use crate::buffer::Wait;
-use crate::builder::Builder;
+use crate::builder::{Builder, factories};
 use crate::clock::{Clock, VirtualClock};
 use crate::error::{GraphError, PutError, StageError};
 use crate::report::Report;
@@ -13,10 +13,11 @@ use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
-use crate::worker::{Call, Done, Ending, Part, Ungiven, Worker};
+use crate::worker::{Call, Done, Ending, Part, Seat, Ungiven, Worker};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub enum Event {
     Completed {
         /// The stage's name.
         stage: String,
+        /// What it worked on: for a list, the newest; none for a source.
+        sample: Option<SampleId>,
     },
     /// The next `put` was taken; false when it was dropped on arrival.
     Put(bool),
@@ -38,6 +41,8 @@ pub enum Event {
     Refused,
     /// `setstop` was called.
     Stop,
+    /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
+    Due,
 }
 
 /// A pipeline on a virtual clock. Built by [`Builder::simulate`](crate::Builder::simulate).
@@ -62,7 +67,7 @@ pub enum Event {
 pub struct Simulation<I> {
     supervisor: Arc<Supervisor<Value>>,
     clock: VirtualClock,
-    /// From the end stage backwards, the source last.
+    /// From the end stage backwards, the source last; the workers of one stage in order.
     actors: Vec<Actor>,
     up_at: Option<Duration>,
     puts: VecDeque<(Duration, Value)>,
@@ -86,7 +91,7 @@ pub struct UnknownStage {
 struct Actor {
     worker: Worker<Value>,
     body: Box<dyn Body<Value>>,
-    duration: Box<dyn FnMut(SampleId) -> Duration>,
+    duration: Rc<dyn Fn(SampleId) -> Duration>,
     state: State,
 }
 
@@ -112,16 +117,19 @@ impl<I> Simulation<I> {
     pub(crate) fn new<T>(builder: Builder<I, T>) -> Result<Self, GraphError> {
         let clock = VirtualClock::new();
         let Builder { graph, bodies, source, .. } = builder;
+        let factories = factories(&graph, bodies, source)?;
         let (supervisor, workers) = Supervisor::on_clock(graph, Clock::Virtual(clock.clone()))?;
-        let factories = bodies.into_iter().chain(source);
         let actors = workers.into_iter().zip(factories).map(|(worker, factory)| Actor {
             worker,
             body: factory(),
-            duration: Box::new(|_| Duration::ZERO),
+            duration: Rc::new(|_| Duration::ZERO),
             state: State::Idle,
         });
         let mut actors: Vec<Actor> = actors.collect();
-        actors.sort_by_key(|actor| Reverse(actor.worker.seat()));
+        actors.sort_by_key(|actor| match actor.worker.seat() {
+            Seat::Stage { index, worker } => (Reverse(Some(index)), worker),
+            Seat::Source => (Reverse(None), 0),
+        });
         Ok(Simulation {
             supervisor,
             clock,
@@ -159,12 +167,16 @@ impl<I> Simulation<I> {
         stage: &str,
         duration: impl Fn(SampleId) -> Duration + 'static,
     ) -> Result<&mut Self, UnknownStage> {
-        match self.actors.iter_mut().find(|actor| actor.worker.name() == stage) {
-            Some(actor) => actor.duration = Box::new(duration),
-            None => {
-                let known = self.actors.iter().rev().map(|actor| actor.worker.name().to_owned()).collect();
-                return Err(UnknownStage { got: stage.to_owned(), known });
-            }
+        let duration: Rc<dyn Fn(SampleId) -> Duration> = Rc::new(duration);
+        let mut known = false;
+        for actor in self.actors.iter_mut().filter(|actor| actor.worker.name() == stage) {
+            actor.duration = Rc::clone(&duration);
+            known = true;
+        }
+        if !known {
+            let mut known: Vec<_> = self.actors.iter().rev().map(|actor| actor.worker.name().to_owned()).collect();
+            known.dedup();
+            return Err(UnknownStage { got: stage.to_owned(), known });
         }
         Ok(self)
     }
@@ -221,6 +233,7 @@ impl<I> Simulation<I> {
                     Some(event) => event,
                     None => continue,
                 },
+                Next::Due => Event::Due,
                 Next::Stop => {
                     self.stopped = true;
                     self.supervisor.close();
@@ -245,8 +258,10 @@ impl<I> Simulation<I> {
         let put = self.puts.front().filter(|_| !self.put_waits).map(|(at, _)| (*at, Next::Put));
         let stop_at = self.stop_at.or((!self.supervisor.has_source()).then_some(now));
         let stop = stop_at.filter(|_| !self.stopped && self.puts.is_empty()).map(|at| (at, Next::Stop));
+        let due = self.supervisor.due_after(self.clock.now()).filter(|_| self.up_at.is_none());
+        let due = due.map(|due| (self.clock.since_origin(due), Next::Due));
         // The order of the chain is the order at one instant: `min_by_key` keeps the first of equals.
-        let next = up.into_iter().chain(completions).chain(put).chain(stop).min_by_key(|(at, _)| *at)?;
+        let next = up.into_iter().chain(completions).chain(due).chain(put).chain(stop).min_by_key(|(at, _)| *at)?;
         Some((next.0.max(now), next.1))
     }
 
@@ -334,18 +349,24 @@ impl Actor {
     /// The call comes to its end: only now the user's code runs, so that its effects show in the order of time.
     fn complete(&mut self) -> Event {
         let stage = self.worker.name().to_owned();
+        let mut sample = None;
         if let State::Calling(call, _) = std::mem::replace(&mut self.state, State::Idle) {
+            if let Call::StageRun(input) = &call {
+                sample = input.newest().map(|newest| newest.id);
+            }
             self.worker.enter();
             self.make_call(call);
         }
-        Event::Completed { stage }
+        Event::Completed { stage, sample }
     }
 
     fn make_call(&mut self, call: Call<Value>) {
         let done = make_call(&mut *self.body, call);
+        self.worker.account(self.body.kept());
         let (values, part, ending) = match done {
             Done::Failed(cause) => (VecDeque::new(), Part::Whole, Ending::Failed(cause)),
             Done::Exhausted => (VecDeque::new(), Part::Whole, Ending::Exhausted),
+            Done::Kept => (VecDeque::new(), Part::Whole, Ending::Kept),
             Done::Gave(Give::Skip) => (VecDeque::new(), Part::Whole, Ending::Skipped),
             Done::Gave(Give::One(value)) => (VecDeque::from([value]), Part::Whole, Ending::Returned),
             Done::Gave(Give::Many(_)) if self.worker.is_end_stage() => {
@@ -375,6 +396,7 @@ enum Next {
     Up,
     /// Of the actor at this index.
     Completion(usize),
+    Due,
     Put,
     Stop,
 }

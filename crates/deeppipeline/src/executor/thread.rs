@@ -1,6 +1,6 @@
 //! A thread for every worker, named after its stage.
 
-use super::{BodyFactory, make_call};
+use super::{BodyFactory, work};
 use crate::worker::Worker;
 use std::io;
 use std::thread::{Builder, JoinHandle};
@@ -13,9 +13,6 @@ pub fn spawn<V: Send + 'static>(mut worker: Worker<V>, factory: BodyFactory<V>) 
     let name = worker.name().replace('\0', "");
     Builder::new().name(name).spawn(move || {
         let mut body = factory();
-        while let Some(call) = worker.next() {
-            let done = make_call(&mut *body, call);
-            worker.done(done);
-        }
+        work(&mut worker, &mut *body);
     })
 }

@@ -34,6 +34,12 @@ pub(crate) struct StageSpec {
     pub(crate) intake: Intake,
     pub(crate) overflow: Option<Overflow>,
     pub(crate) on_error: OnError,
+    pub(crate) workers: usize,
+    pub(crate) ordered: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    /// Samples that take longer or shorter, by the numbers of their puts.
+    pub(crate) but: Vec<(u64, Duration)>,
 }
 
 /// What a stage does with a sample. A list counts as the sum of its values.
@@ -71,6 +77,11 @@ pub(crate) fn stage(name: &str, does: Does, takes: u64) -> StageSpec {
         intake: Intake::Single,
         overflow: None,
         on_error: OnError::Stop,
+        workers: 1,
+        ordered: true,
+        timeout: None,
+        max_age: None,
+        but: Vec::new(),
     }
 }
 
@@ -85,6 +96,37 @@ impl StageSpec {
 
     pub(crate) fn overflow(self, overflow: Overflow) -> Self {
         StageSpec { overflow: Some(overflow), ..self }
+    }
+
+    pub(crate) fn batch(self, max_size: usize, timeout: u64) -> Self {
+        StageSpec { intake: Intake::Batch { max_size, timeout: ms(timeout) }, ..self }
+    }
+
+    pub(crate) fn workers(self, workers: usize) -> Self {
+        StageSpec { workers, ..self }
+    }
+
+    pub(crate) fn unordered(self) -> Self {
+        StageSpec { ordered: false, ..self }
+    }
+
+    /// The sample of that put takes so many milliseconds.
+    pub(crate) fn but(mut self, number: u64, takes: u64) -> Self {
+        self.but.push((number, ms(takes)));
+        self
+    }
+
+    pub(crate) fn timeout(self, timeout: u64) -> Self {
+        StageSpec { timeout: Some(ms(timeout)), ..self }
+    }
+
+    pub(crate) fn max_age(self, max_age: u64) -> Self {
+        StageSpec { max_age: Some(ms(max_age)), ..self }
+    }
+
+    /// How long a sample takes.
+    pub(crate) fn takes_for(&self, number: u64) -> Duration {
+        self.but.iter().find(|(of, _)| *of == number).map_or(self.takes, |(_, takes)| *takes)
     }
 
     pub(crate) fn skip_errors(self) -> Self {

@@ -10,8 +10,13 @@ use crate::processes;
 use crate::{simulated, threads};
 use deeppipeline::Overflow::{Block, DropNewest, DropOldest};
 
+/// Runs a case whose clock decides what happens: only a simulation's can be told what to show.
+pub(crate) fn simulate(case: Case) -> Vec<String> {
+    simulated::run(&case).outcome.lines().map(str::to_owned).collect()
+}
+
 /// Runs the case on every executor.
-fn check(case: Case, expected: &[&str]) {
+pub(crate) fn check(case: Case, expected: &[&str]) {
     let simulated = simulated::run(&case);
     assert_eq!(simulated.outcome.lines().collect::<Vec<_>>(), expected, "{case:#?}");
     assert_eq!(threads::follow(&case, &simulated), simulated.outcome, "{case:#?}");

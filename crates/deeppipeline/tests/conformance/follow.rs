@@ -7,7 +7,7 @@ use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
 use deeppipeline::engine::{Graph, Node, Seat, Supervisor, Wait, Worker, spawn};
-use deeppipeline::{Event, Intake, SOURCE, StageReport};
+use deeppipeline::{Event, Intake, SOURCE, SampleId, StageReport};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,7 +27,16 @@ pub(crate) fn graph(case: &Case) -> Graph {
 }
 
 fn node(spec: &StageSpec) -> Node {
-    Node { intake: spec.intake, overflow: spec.overflow, on_error: spec.on_error, ..Node::new(&spec.name) }
+    Node {
+        intake: spec.intake,
+        overflow: spec.overflow,
+        on_error: spec.on_error,
+        workers: spec.workers,
+        ordered: spec.ordered,
+        timeout: spec.timeout,
+        max_age: spec.max_age,
+        ..Node::new(&spec.name)
+    }
 }
 
 /// A run of a case on some executor.
@@ -58,7 +67,7 @@ impl<'a> Follower<'a> {
     /// A thread for a worker.
     pub(crate) fn spawn(&self, worker: Worker<i64>) -> JoinHandle<()> {
         let body = match (worker.seat(), &self.case.input) {
-            (Seat::Stage(index), _) => {
+            (Seat::Stage { index, .. }, _) => {
                 let (spec, around) = (&self.case.stages[index], self.around(index));
                 let logic = Logic::new(&spec.name, spec.does, index + 1 == self.case.stages.len(), around.clone());
                 GatedStage::new(logic, around).factory()
@@ -102,8 +111,13 @@ impl<'a> Follower<'a> {
             put
         };
         match event {
-            Event::Up => self.gates.0.iter().for_each(|(_, gate)| gate.permit()),
-            Event::Completed { stage } => self.gates.of(stage).permit(),
+            Event::Up => {
+                for (name, gate) in &self.gates.0 {
+                    let spec = self.case.stages.iter().find(|spec| spec.name == *name);
+                    (0..spec.map_or(1, |spec| spec.workers)).for_each(|_| gate.permit(None));
+                }
+            }
+            Event::Completed { stage, sample } => self.gates.of(stage).permit(*sample),
             Event::Put(accepted) => assert_eq!(put().unwrap().accepted, *accepted, "put {}", *next_put - 1),
             Event::Refused => drop(put().unwrap_err()),
             Event::Stop => self.supervisor.close(),
@@ -143,7 +157,7 @@ fn is_up(past: &[Moment]) -> bool {
 }
 
 fn is_of_source(moment: &Moment) -> bool {
-    matches!(&moment.event, Event::Completed { stage } if stage == SOURCE)
+    matches!(&moment.event, Event::Completed { stage, .. } if stage == SOURCE)
 }
 
 /// A gate for each worker; all open when the test is over, so that none stays behind after a failure.
@@ -178,8 +192,8 @@ impl Witness for AroundHere {
 }
 
 impl Around for AroundHere {
-    fn pass(&self) {
-        self.gate.pass();
+    fn pass(&self, sample: Option<SampleId>) {
+        self.gate.pass(sample);
     }
 
     fn next_has_taken(&self) {
@@ -193,6 +207,7 @@ impl Around for AroundHere {
 fn can_take(stage: &StageReport) -> bool {
     match stage.intake {
         Intake::All => stage.buffer.waiting >= stage.buffer_size as u64,
+        Intake::Batch { max_size, timeout } => !timeout.is_zero() && stage.buffer.waiting >= max_size as u64,
         _ => stage.buffer.waiting > 0,
     }
 }

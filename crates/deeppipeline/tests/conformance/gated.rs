@@ -2,13 +2,13 @@
 
 use crate::stages::{Logic, Numbers, Witness};
 use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input};
-use deeppipeline::{BoxError, Give};
+use deeppipeline::{BoxError, Give, SampleId, current_sample};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// The test around one stage, wherever the stage runs.
 pub(crate) trait Around: Witness {
-    /// Waits for the permit for one call.
-    fn pass(&self);
+    /// Waits for the permit for one call: with that sample, or for `setup`.
+    fn pass(&self, sample: Option<SampleId>);
 
     /// Waits until the stage after this one has taken what it can. What a busy stage gets in one call, one part after
     /// the other, depends on the mood of the machine; here an idle stage always takes before the next part comes, as it
@@ -25,34 +25,39 @@ pub(crate) struct Gate {
 
 #[derive(Default)]
 struct GateState {
-    permits: u64,
+    /// One for each call, with which sample it is.
+    permits: Vec<Option<SampleId>>,
+    all_pass: bool,
     someone_is_here: bool,
 }
 
 impl Gate {
-    pub(crate) fn permit(&self) {
-        self.state.lock().unwrap().permits += 1;
-        self.more.notify_one();
-    }
-
-    pub(crate) fn let_all_pass(&self) {
-        self.state.lock().unwrap().permits = u64::MAX;
+    pub(crate) fn permit(&self, sample: Option<SampleId>) {
+        self.state.lock().unwrap().permits.push(sample);
         self.more.notify_all();
     }
 
-    pub(crate) fn pass(&self) {
+    pub(crate) fn let_all_pass(&self) {
+        self.state.lock().unwrap().all_pass = true;
+        self.more.notify_all();
+    }
+
+    pub(crate) fn pass(&self, sample: Option<SampleId>) {
         let mut state = self.state.lock().unwrap();
         state.someone_is_here = true;
-        while state.permits == 0 {
+        while !state.all_pass {
+            if let Some(index) = state.permits.iter().position(|permit| *permit == sample) {
+                state.permits.remove(index);
+                break;
+            }
             state = self.more.wait(state).unwrap();
         }
-        state.permits -= 1;
         state.someone_is_here = false;
     }
 
     pub(crate) fn holds_someone(&self) -> bool {
         let state = self.state.lock().unwrap();
-        state.someone_is_here && state.permits == 0
+        state.someone_is_here && state.permits.is_empty()
     }
 }
 
@@ -76,11 +81,11 @@ impl Body<i64> for GatedStage {
     fn call(&mut self, call: Call<i64>) -> Done<i64> {
         let result = match call {
             Call::Setup => {
-                self.around.pass();
+                self.around.pass(None);
                 self.logic.setup().map(|()| Give::Skip)
             }
             Call::StageRun(input) => {
-                self.around.pass();
+                self.around.pass(current_sample().map(|sample| sample.id));
                 let x = match input {
                     Input::One(sample) => sample.value,
                     Input::List(samples) => samples.iter().map(|sample| sample.value).sum(),
@@ -128,11 +133,11 @@ impl Body<i64> for GatedSource {
     fn call(&mut self, call: Call<i64>) -> Done<i64> {
         let next: Result<Option<i64>, BoxError> = match call {
             Call::Setup => {
-                self.gate.pass();
+                self.gate.pass(None);
                 return Done::Gave(Give::Skip);
             }
             Call::SourceNext => {
-                self.gate.pass();
+                self.gate.pass(None);
                 self.numbers.source_next()
             }
             Call::StageRun(_) | Call::Finish | Call::Teardown => return Done::Gave(Give::Skip),

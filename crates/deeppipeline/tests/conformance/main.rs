@@ -7,10 +7,12 @@
 mod case;
 mod cases;
 mod follow;
+mod freshness;
 mod gated;
 #[cfg(processes)]
 #[path = "../support/line.rs"]
 mod line;
+mod lists;
 mod outcome;
 #[cfg(processes)]
 mod processes;
@@ -20,3 +22,4 @@ mod stages;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;
+mod workers;

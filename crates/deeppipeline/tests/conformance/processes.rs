@@ -8,7 +8,7 @@ use crate::line::{Desk, Line};
 use crate::simulated::Run;
 use crate::stages::{Entry, Logic, Witness};
 use deeppipeline::engine::{Apprentice, Codec, Post, Station, Supervisor, Then, Watched, spawn};
-use deeppipeline::{BoxError, Executor, Exit, SharedBytes};
+use deeppipeline::{BoxError, Executor, Exit, SampleId, SharedBytes};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -41,9 +41,10 @@ pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) ->
     let codecs = case.stages.iter().map(|_| Some(Arc::new(EightBytes) as _)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let follower = Follower::new(case, supervisor);
-    let threads = posts.into_iter().enumerate().map(|(index, post)| match post {
+    let threads = posts.into_iter().map(|post| match post {
         Post::Thread(worker) => follower.spawn(worker),
         Post::Process(mut station) => {
+            let index = station.index();
             let spec = &case.stages[index];
             let part = Part { name: spec.name.clone(), does: spec.does, is_end: index + 1 == case.stages.len() };
             station.set_front(postcard::to_stdvec(&part).unwrap());
@@ -125,7 +126,7 @@ impl Codec<i64> for EightBytes {
 /// What a worker asks of the test. Each question is answered, if only to say that it was heard.
 #[derive(Serialize, Deserialize)]
 enum Ask {
-    Pass,
+    Pass(Option<SampleId>),
     NextHasTaken,
     Note(Entry),
 }
@@ -135,7 +136,7 @@ fn answer(desk: &Desk, around: &dyn Around) {
     let mut line = desk.next().unwrap();
     while let Ok(ask) = line.hear() {
         match ask {
-            Ask::Pass => around.pass(),
+            Ask::Pass(sample) => around.pass(sample),
             Ask::NextHasTaken => around.next_has_taken(),
             Ask::Note(entry) => around.note(entry),
         }
@@ -162,8 +163,8 @@ impl Witness for AroundElsewhere {
 }
 
 impl Around for AroundElsewhere {
-    fn pass(&self) {
-        self.ask(&Ask::Pass);
+    fn pass(&self, sample: Option<SampleId>) {
+        self.ask(&Ask::Pass(sample));
     }
 
     fn next_has_taken(&self) {

@@ -3,7 +3,9 @@
 use crate::case::{Case, Input};
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
-use deeppipeline::{BoxError, Builder, Event, Give, Intake, Options, Pipeline, Report, Simulation, Source, Stage};
+use deeppipeline::{
+    BoxError, Builder, Event, Give, Intake, Options, Pipeline, Report, Simulation, Source, Stage, made_by,
+};
 use std::sync::Arc;
 
 /// What happened, and right after it the ledger and the stages that were torn down.
@@ -41,14 +43,25 @@ pub(crate) fn run(case: &Case) -> Run {
 fn build<I>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation<I> {
     let mut builder = builder.overflow(case.overflow).buffer_size(case.buffer_size.clone());
     for (index, spec) in case.stages.iter().enumerate() {
-        let logic = Logic::new(&spec.name, spec.does, index + 1 == case.stages.len(), log.clone());
+        let (name, does, is_end, log) = (spec.name.clone(), spec.does, index + 1 == case.stages.len(), log.clone());
+        let logic = move || Logic::new(&name, does, is_end, log.clone());
         builder = match spec.intake {
-            Intake::Single => builder.stage(One(logic)),
-            Intake::Latest => builder.stage_latest(One(logic)),
-            Intake::All => builder.stage_all(List(logic)),
+            Intake::Single => builder.stage(made_by(move || Ok(One(logic())))),
+            Intake::Latest => builder.stage_latest(made_by(move || Ok(One(logic())))),
+            Intake::All => builder.stage_all(made_by(move || Ok(List(logic())))),
+            Intake::Batch { max_size, timeout } => {
+                builder.stage_batch(max_size, timeout, made_by(move || Ok(List(logic()))))
+            }
             other => panic!("no stage takes {other} yet"),
         };
-        let mut options = Options::new().name(&spec.name).on_error(spec.on_error);
+        let options = Options::new().name(&spec.name).on_error(spec.on_error);
+        let mut options = options.workers(spec.workers).ordered(spec.ordered);
+        if let Some(timeout) = spec.timeout {
+            options = options.timeout(timeout);
+        }
+        if let Some(max_age) = spec.max_age {
+            options = options.max_age(max_age);
+        }
         if let Some(overflow) = spec.overflow {
             options = options.overflow(overflow);
         }
@@ -57,7 +70,8 @@ fn build<I>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation
     let mut simulation = builder.simulate().unwrap();
     simulation.up_after(case.up_after);
     for spec in &case.stages {
-        simulation.takes(&spec.name, spec.takes).unwrap();
+        let spec = spec.clone();
+        simulation.takes_by(&spec.name.clone(), move |sample| spec.takes_for(sample.number)).unwrap();
     }
     if let Some(at) = case.stop_at {
         simulation.setstop_at(at);

@@ -101,7 +101,6 @@ impl Drop for SharedBytes {
 pub(crate) struct Hold {
     machine: Arc<Machine<Map>>,
     slots: Vec<Arc<Seen>>,
-    ticket: u64,
     process: u32,
 }
 
@@ -112,8 +111,8 @@ impl fmt::Debug for Hold {
 }
 
 impl Hold {
-    pub(super) fn new(machine: &Arc<Machine<Map>>, ticket: u64, process: u32) -> Self {
-        Hold { machine: Arc::clone(machine), slots: Vec::new(), ticket, process }
+    pub(super) fn new(machine: &Arc<Machine<Map>>, process: u32) -> Self {
+        Hold { machine: Arc::clone(machine), slots: Vec::new(), process }
     }
 
     /// Looks at one more slot of this take, or at a copy of it.
@@ -132,25 +131,35 @@ impl Hold {
         self.slots.len() as u64
     }
 
-    /// The number of this take.
-    pub(crate) fn ticket(&self) -> u64 {
-        self.ticket
-    }
-
     /// The user's code runs on it, or does not.
     pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
         self.machine.set_running_since(nanoseconds);
     }
 
-    /// The samples have got their fate.
-    pub(crate) fn settle(self, fate: Fate, took: Duration) {
-        let slots: Vec<(usize, bool)> =
-            self.slots.iter().map(|seen| (seen.slot, seen.phase.load(Ordering::Acquire) == LOOKED_AT)).collect();
-        self.machine.settle(&slots, fate, took);
+    /// The samples have got their fate, and so have so many that were kept before; the newest is so old now.
+    pub(crate) fn settle(self, fate: Fate, kept: u64, took: Duration, age: Duration) {
+        let slots = self.slots_to_leave();
+        self.machine.settle(&slots, fate, kept, took, age);
+        self.has_left(&slots);
+    }
+
+    /// The samples stay with the stage, for a later list.
+    pub(crate) fn keep(self) {
+        let slots = self.slots_to_leave();
+        self.machine.keep(&slots);
+        self.has_left(&slots);
+    }
+
+    /// The slots, and whether each is looked at.
+    fn slots_to_leave(&self) -> Vec<(usize, bool)> {
+        self.slots.iter().map(|seen| (seen.slot, seen.phase.load(Ordering::Acquire) == LOOKED_AT)).collect()
+    }
+
+    fn has_left(&self, slots: &[(usize, bool)]) {
         for (seen, (slot, held)) in self.slots.iter().zip(slots) {
             let meets = || seen.phase.compare_exchange(LOOKED_AT, HELD, Ordering::AcqRel, Ordering::Acquire);
-            if held && meets().is_err() {
-                self.machine.release(slot);
+            if *held && meets().is_err() {
+                self.machine.release(*slot);
             }
         }
     }

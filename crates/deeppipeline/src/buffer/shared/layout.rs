@@ -5,8 +5,24 @@ use super::session::Owner;
 /// How many dropped samples a buffer remembers by number.
 pub(super) const DROPS: usize = 16;
 
-/// Words of the histogram of durations: 64 steps an octave, for 40 octaves of nanoseconds.
+/// Words of a histogram of durations: 64 steps an octave, for 40 octaves of nanoseconds.
 pub(super) const TIMES: usize = 64 * 40;
+
+/// Which durations are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Durations {
+    /// Of `stage_run`.
+    Busy,
+    /// From birth to being taken.
+    Ages,
+    /// From birth to the end.
+    AgesAfter,
+}
+
+const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
+/// A histogram, and the longest.
+const HISTOGRAM: usize = TIMES + 1;
 
 /// The words that exist once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +50,7 @@ pub(super) enum Field {
     DroppedOldest,
     DroppedNewest,
     Superseded,
+    Expired,
     Discarded,
     Used,
     Absorbed,
@@ -45,17 +62,34 @@ pub(super) enum Field {
     Busy,
     /// How many samples were dropped by number.
     Drops,
-    /// The take for which the last sample was received, and how many parts of it (or `WHOLE`).
-    ReceiptTicket,
-    ReceiptParts,
     /// Whether someone sleeps on the bell.
     FilledWaited,
     EmptiedWaited,
-    /// When the stage began with what it has in hand, in nanoseconds of the monotonic clock; 0 while no user code runs.
-    RunningSince,
+    /// Behind several workers: the take whose results go on now, how many results came early or are being written early,
+    /// and the take on which the stage has failed for good.
+    Turn,
+    Early,
+    FailedTurn,
 }
 
-const FIELDS: usize = Field::RunningSince as usize + 1;
+const FIELDS: usize = Field::FailedTurn as usize + 1;
+
+/// The words that exist once for each process at the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum PlaceField {
+    /// The take for which its last sample was received, and how many parts of it (or `WHOLE`).
+    ReceiptTicket,
+    ReceiptParts,
+    /// When its stage began with what it has in hand, in nanoseconds of the monotonic clock; 0 while no user code runs.
+    RunningSince,
+    /// The take that it has in hand, where others may wait for it.
+    Hand,
+    /// Samples that its stage keeps for a later list.
+    Kept,
+}
+
+const PLACE_FIELDS: usize = PlaceField::Kept as usize + 1;
 
 /// The words of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +103,10 @@ pub(super) enum SlotField {
     Part,
     /// Nanoseconds of the monotonic clock.
     Birth,
-    /// The take that has it in hand.
+    /// The take that has it in hand; while it is early, the one whose result it is.
     Ticket,
+    /// When it came, for the intake batch.
+    Came,
     /// How many workers died with it in hand.
     Deaths,
     /// How many parts a worker that died had given of it.
@@ -81,10 +117,14 @@ pub(super) enum SlotField {
 
 const SLOT_FIELDS: usize = SlotField::Touched as usize + 1;
 
-/// Where everything is, for a number of slots.
+/// Where everything is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(super) slots: usize,
+    /// Processes that share the buffer, the pipeline's own among them.
+    pub(super) places: usize,
+    /// Takes behind which others may have ended.
+    pub(super) turns: usize,
 }
 
 impl Layout {
@@ -96,12 +136,26 @@ impl Layout {
         FIELDS + 2 * (index as usize % DROPS)
     }
 
-    pub(super) fn time(self, index: usize) -> usize {
-        FIELDS + 2 * DROPS + index
+    pub(super) fn time(self, durations: Durations, index: usize) -> usize {
+        FIELDS + 2 * DROPS + durations as usize * HISTOGRAM + index
+    }
+
+    /// The longest duration of a kind, in nanoseconds.
+    pub(super) fn longest(self, durations: Durations) -> usize {
+        self.time(durations, TIMES)
+    }
+
+    pub(super) fn place(self, owner: Owner, field: PlaceField) -> usize {
+        FIELDS + 2 * DROPS + HISTOGRAMS * HISTOGRAM + owner.place() * PLACE_FIELDS + field as usize
+    }
+
+    /// Holds the number of a take that has ended before its turn.
+    pub(super) fn ended(self, ticket: u64) -> usize {
+        FIELDS + 2 * DROPS + HISTOGRAMS * HISTOGRAM + self.places * PLACE_FIELDS + (ticket % self.turns as u64) as usize
     }
 
     pub(super) fn slot(self, slot: usize, field: SlotField) -> usize {
-        FIELDS + 2 * DROPS + TIMES + slot * SLOT_FIELDS + field as usize
+        self.ended(0) + self.turns + slot * SLOT_FIELDS + field as usize
     }
 
     /// The place of the queue at that position.
@@ -127,18 +181,19 @@ impl Layout {
 
     /// Words for the longest transaction, which passes over all slots.
     fn undo_length(self) -> usize {
-        (1 + 2 * (CHANGES_PER_SLOT * self.slots + FIELDS)).next_multiple_of(CACHE_LINE)
+        let changes = CHANGES_PER_SLOT * self.slots + 2 * self.turns + FIELDS + PLACE_FIELDS;
+        (1 + 2 * changes).next_multiple_of(CACHE_LINE)
     }
 
     /// How many words there are.
     pub(crate) fn words(self) -> usize {
-        self.free(self.slots as u64) + Owner::PLACES * self.undo_length()
+        self.free(self.slots as u64) + self.places * self.undo_length()
     }
 }
 
-/// A sample that is passed over changes the front of the queue, the bytes inside and its counter, three words of the
-/// drops, its slot's word, and the stack of free slots and its height.
-const CHANGES_PER_SLOT: usize = 9;
+/// A sample that is let in after its turn has come, and passes over another, changes for each of the two the queue's ends,
+/// the bytes inside, a counter, three words of the drops, its slot's words, and the stack of free slots and its height.
+const CHANGES_PER_SLOT: usize = 26;
 
 /// Words in a cache line.
 const CACHE_LINE: usize = 8;

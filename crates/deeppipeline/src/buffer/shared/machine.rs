@@ -2,11 +2,11 @@
 //!
 //! The table is in the README beside this folder. Nothing here waits, and nothing here touches what is in a slot.
 
-use super::layout::{Field, Layout, SlotField, TIMES};
+use super::layout::{Durations, Field, Layout, PlaceField, SlotField, TIMES};
 use super::session::{Owner, Session};
-use super::step::{State, Step, WHOLE, time_of, time_step};
+use super::step::{State, Step, WHOLE, time_of};
 use super::words::Words;
-use crate::buffer::{Arrival, BufferCounts, Gate, Overflow};
+use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
@@ -30,16 +30,6 @@ impl Slot {
     }
 }
 
-/// What never changes about a shared buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Limits {
-    pub(crate) capacity: usize,
-    /// Bytes of all samples inside.
-    pub(crate) bytes: u64,
-    pub(crate) overflow: Overflow,
-    pub(crate) intake: Intake,
-}
-
 /// Samples that may be written at the same time; another one waits for a moment.
 const WRITERS: usize = 2;
 /// Slots that views may hold beyond what one take takes.
@@ -51,23 +41,24 @@ impl Limits {
     pub(super) fn refill_at(self) -> u64 {
         let free = match self.intake {
             // A list that is tried again leaves others inside, and they may wait for more before they are a list.
-            Intake::All => 0,
-            Intake::Single | Intake::Latest if !self.rings_late() => 1,
-            Intake::Single | Intake::Latest => self.capacity / 2,
+            Intake::All | Intake::Batch { .. } => 0,
+            _ if !self.rings_late() => 1,
+            _ => self.capacity / 2,
         };
         (self.capacity - free) as u64
     }
 
     /// Whether there may be room for a while before whoever waits for it is woken.
     pub(super) fn rings_late(self) -> bool {
-        self.capacity >= 8 && self.intake != Intake::All
+        self.capacity >= 8 && !self.intake.takes_lists()
     }
 
     /// Samples that one take may take.
     pub(super) fn at_once(self) -> usize {
         match self.intake {
             Intake::All => self.capacity,
-            Intake::Single | Intake::Latest => 1,
+            Intake::Batch { max_size, .. } => max_size,
+            Intake::Single | Intake::Latest | Intake::Window { .. } => 1,
         }
     }
 
@@ -78,11 +69,14 @@ impl Limits {
 
     /// Enough that nobody ever waits for a slot while there is room.
     pub(crate) fn slots(self) -> usize {
-        self.capacity + WRITERS + self.at_once() + self.holdable()
+        let early = if self.givers.reorders() { self.givers.ahead() } else { 0 };
+        let writers = WRITERS.max(self.givers.workers);
+        self.capacity + writers + early + self.takers.workers * (self.at_once() + self.holdable())
     }
 
     pub(crate) fn layout(self) -> Layout {
-        Layout { slots: self.slots() }
+        let places = Owner::places(self.givers.workers.max(self.takers.workers));
+        Layout { slots: self.slots(), places, turns: 2 * self.givers.ahead() + 2 }
     }
 }
 
@@ -94,6 +88,10 @@ pub(crate) struct Label {
     pub(crate) birth: u64,
     /// Of which take it is the result.
     pub(crate) receipt: Option<Receipt>,
+    /// The same where several workers' results have to be put in order.
+    pub(crate) turn: Option<u64>,
+    /// When it arrived, in nanoseconds, if the buffer asks for that.
+    pub(crate) came: u64,
 }
 
 /// Which take a result belongs to, as the buffer after the stage keeps it.
@@ -114,6 +112,8 @@ pub(crate) enum Reserved {
     /// No room now; the bell for room shows this.
     Full(u32),
     Shut,
+    /// The others of several workers have gone on without it.
+    Late,
     /// The sample has its fate already: dropped on arrival, or discarded.
     Gone {
         accepted: bool,
@@ -147,9 +147,12 @@ pub(crate) enum Taken {
         /// Whether what is taken must be copied out, because views hold too many slots.
         copy: bool,
     },
-    /// Nothing now; the bell for arrivals shows this.
-    Empty(u32),
-    Drained,
+    /// Nothing now; the bell for arrivals shows this. What is there is due at that time, in nanoseconds.
+    Empty(u32, Option<u64>),
+    /// What `finish` gives has its turn, too.
+    Drained {
+        ticket: u64,
+    },
     Discarded,
 }
 
@@ -163,6 +166,10 @@ pub(crate) enum Verdict {
     Lost(SampleId),
     /// It waits again, in front.
     Retried(SampleId),
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The slot machine over some memory.
@@ -183,6 +190,7 @@ impl<W: Words> Machine<W> {
         set(layout.field(Field::Front), FIRST_PLACE);
         set(layout.field(Field::Back), FIRST_PLACE);
         set(layout.field(Field::Ticket), 1);
+        set(layout.field(Field::Turn), 1);
         set(layout.field(Field::Free), layout.slots as u64);
         // The first slot on top.
         (0..layout.slots).for_each(|slot| set(layout.free((layout.slots - 1 - slot) as u64), slot as u64));
@@ -221,17 +229,11 @@ impl<W: Words> Machine<W> {
 
     /// Asks for a slot of so many bytes. Where there is no room, what that means for an arriving sample is decided here,
     /// before it is written; its receipt is kept if that is its end.
-    pub(crate) fn reserve_for(
-        &self,
-        length: usize,
-        id: SampleId,
-        arrival: Arrival,
-        receipt: Option<Receipt>,
-    ) -> Reserved {
+    pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
         self.at_once(|step| {
-            let reserved = step.reserve(length, id, arrival);
+            let reserved = step.reserve(length, id, arrival, origin.turn);
             if matches!(reserved, Reserved::Gone { .. }) {
-                step.keep_receipt(receipt);
+                step.keep_receipt(origin.receipt);
             }
             reserved
         })
@@ -240,7 +242,7 @@ impl<W: Words> Machine<W> {
     /// The same for what is no result of a take.
     #[cfg(test)]
     pub(crate) fn reserve(&self, length: usize, id: SampleId, arrival: Arrival) -> Reserved {
-        self.reserve_for(length, id, arrival, None)
+        self.reserve_for(length, id, arrival, Origin::default())
     }
 
     /// Gives back a slot that was not written.
@@ -257,27 +259,57 @@ impl<W: Words> Machine<W> {
         self.at_once(|step| step.publish(&slot, label, arrival))
     }
 
-    /// Takes what the intake says.
-    pub(crate) fn take(&self) -> Taken {
-        self.at_once(|step| step.take())
+    /// Nothing more comes of that take by one of several workers.
+    pub(crate) fn end_turn(&self, ticket: u64, now: u64) {
+        self.at_once(|step| step.end_turn(ticket, now));
     }
 
-    /// What was in hand has got its fate. Slots that are still looked at stay held until `release`.
-    pub(crate) fn settle(&self, slots: &[(usize, bool)], fate: Fate, took: Duration) {
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    /// The stage has failed on that take for good: what was taken later does not go on.
+    pub(crate) fn fail_turn(&self, ticket: u64) {
+        self.at_once(|step| step.fail_turn(ticket));
+    }
+
+    /// Takes what the intake says, at that time in nanoseconds.
+    pub(crate) fn take(&self, now: u64) -> Taken {
+        self.at_once(|step| step.take(now))
+    }
+
+    /// This worker is done with what `finish` has given.
+    pub(crate) fn put_down(&self) {
+        self.at_once(|step| step.put_down());
+    }
+
+    /// What was in hand stays with the stage, for a later list.
+    pub(crate) fn keep(&self, slots: &[(usize, bool)]) {
         self.at_once(|step| {
-            for &(slot, viewed) in slots {
-                if viewed {
-                    step.mark(slot, State::Held);
-                    step.session.add(Field::Held, 1);
-                } else {
-                    step.free(slot);
-                }
+            step.leave_slots(slots);
+            let kept = step.session.get_of(self.me, PlaceField::Kept);
+            step.session.set_of(self.me, PlaceField::Kept, kept + slots.len() as u64);
+            step.put_down();
+        });
+    }
+
+    /// So many samples that the stage kept are in no list.
+    pub(crate) fn skip_kept(&self, samples: u64) {
+        self.at_once(|step| {
+            step.use_kept(samples);
+            step.settle(samples, Fate::Skipped);
+        });
+    }
+
+    /// What was in hand has got its fate, and so have so many samples that were kept before. Slots that are still looked
+    /// at stay held until `release`.
+    pub(crate) fn settle(&self, slots: &[(usize, bool)], fate: Fate, kept: u64, took: Duration, age: Duration) {
+        self.at_once(|step| {
+            step.leave_slots(slots);
+            step.use_kept(kept);
+            step.settle(slots.len() as u64 + kept, fate);
+            step.session.add(Field::Busy, nanoseconds(took));
+            step.record(Durations::Busy, nanoseconds(took));
+            if self.limits.is_last {
+                step.record(Durations::AgesAfter, nanoseconds(age));
             }
-            step.settle(slots.len() as u64, fate);
-            step.session.add(Field::Busy, nanoseconds);
-            let time = self.layout.time(time_step(nanoseconds));
-            step.session.set_at(time, step.session.get_at(time) + 1);
+            step.put_down();
         });
     }
 
@@ -291,11 +323,12 @@ impl<W: Words> Machine<W> {
 
     /// When the user's code began with what is in hand; `None` while it does not run.
     pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
-        self.words.set(self.layout.field(Field::RunningSince), nanoseconds.unwrap_or(0));
+        self.words.set(self.layout.place(self.me, PlaceField::RunningSince), nanoseconds.unwrap_or(0));
     }
 
-    pub(crate) fn running_since(&self) -> Option<u64> {
-        Some(self.words.get(self.layout.field(Field::RunningSince))).filter(|since| *since > 0)
+    /// The same of another process.
+    pub(crate) fn running_since(&self, owner: Owner) -> Option<u64> {
+        Some(self.words.get(self.layout.place(owner, PlaceField::RunningSince))).filter(|since| *since > 0)
     }
 
     /// Lowers the gate; below `Closed`, what is inside is discarded.
@@ -312,33 +345,53 @@ impl<W: Words> Machine<W> {
         self.at_once(|step| step.counts())
     }
 
-    /// How often a call of `stage_run` took how many nanoseconds, and how many in all.
-    pub(crate) fn times(&self) -> (Vec<(u64, u64)>, Duration) {
+    /// Whoever sleeps looks again.
+    pub(crate) fn wake(&self) {
+        self.at_once(|step| {
+            step.session.ring_filled();
+            step.session.ring_emptied();
+        });
+    }
+
+    /// How often something took how many nanoseconds, and the longest.
+    pub(crate) fn durations(&self, durations: Durations) -> (Vec<(u64, u64)>, Duration) {
         // Each word alone is right at some moment, and that is all a histogram needs.
-        let counts = (0..TIMES).map(|index| (time_of(index), self.words.get(self.layout.time(index))));
-        let busy = self.words.get(self.layout.field(Field::Busy));
-        (counts.filter(|(_, count)| *count > 0).collect(), Duration::from_nanos(busy))
+        let counts = (0..TIMES).map(|index| (time_of(index), self.words.get(self.layout.time(durations, index))));
+        let max = self.words.get(self.layout.longest(durations));
+        (counts.filter(|(_, count)| *count > 0).collect(), Duration::from_nanos(max))
+    }
+
+    /// How long all calls of `stage_run` took together.
+    pub(crate) fn busy(&self) -> Duration {
+        Duration::from_nanos(self.words.get(self.layout.field(Field::Busy)))
     }
 
     /// After the death of whoever brings samples: what it was writing is gone. The last take of which a result arrived.
     pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
         let (ticket, parts) = self.at_once_after(dead, |step| {
             for slot in 0..self.layout.slots {
-                if step.is(slot, dead, State::Writing) {
+                if step.is(slot, dead, State::Writing) || step.is(slot, dead, State::WritingEarly) {
                     let length = step.slot(slot, SlotField::Length) as usize;
                     step.stop_writing(&Slot { index: slot, length });
                     step.free(slot);
                 }
             }
             step.session.ring_everything();
-            (step.session.get(Field::ReceiptTicket), step.session.get(Field::ReceiptParts))
+            let get = |field| step.session.get_of(dead, field);
+            (get(PlaceField::ReceiptTicket), get(PlaceField::ReceiptParts))
         });
         (ticket > 0).then_some(Receipt { ticket, parts: (parts != WHOLE).then_some(parts) })
     }
 
     /// After the death of whoever takes samples: what it held is free, and what it had in hand gets its fate.
-    pub(crate) fn taker_died(&self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
-        self.set_running_since(None);
+    /// Says which take has ended with it.
+    pub(crate) fn taker_died(
+        &self,
+        dead: Owner,
+        on_crash: OnCrash,
+        received: Option<Receipt>,
+    ) -> (Verdict, Option<u64>) {
+        self.words.set(self.layout.place(dead, PlaceField::RunningSince), 0);
         self.at_once_after(dead, |step| {
             step.session.ring_everything();
             step.taker_died(dead, on_crash, received)

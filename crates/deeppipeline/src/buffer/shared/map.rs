@@ -4,10 +4,10 @@
 //! growing, so that no process can make another's reads fail. The only `unsafe` code of the engine is here.
 #![allow(unsafe_code)]
 
-use super::machine::{Limits, Slot};
+use super::machine::Slot;
 use super::session::Owner;
 use super::words::{Bell, Words};
-use crate::buffer::Wait;
+use crate::buffer::{Limits, Wait};
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};

@@ -9,23 +9,26 @@ mod session;
 mod step;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod words;
 
 pub(crate) use bytes::Hold;
 pub use bytes::SharedBytes;
 pub use codec::Codec;
-pub(crate) use machine::{Limits, Receipt, Verdict};
+pub(crate) use machine::{Receipt, Verdict};
 pub(crate) use session::Owner;
 
-use super::{Arrival, BufferCounts, Gate, Push, Take, Wait};
+use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Wait};
 use crate::clock::{from_nanoseconds, to_nanoseconds};
 use crate::error::{BoxError, SampleTooLarge};
 use crate::executor::catch_panic;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
-use crate::ledger::{Reading, quantiles};
+use crate::ledger::{Durations, Reading};
+use crate::report::Spread;
 use crate::sample::{Sample, SampleInfo};
-use machine::{Label, Machine, Published, Reserved, Taken};
+use layout::Durations as Of;
+use machine::{Label, Machine, Published, Reserved, Taken as Took};
 use map::Map;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -85,7 +88,7 @@ impl<V> Buffer<V> {
 
     /// Writes a sample into a slot, waiting for room where the policy is `block`. The caller frees what is handed back:
     /// the value itself, once it is written.
-    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, receipt: Option<Receipt>, wait: Wait) -> Push<V> {
+    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         let Sample { id, birth, value } = sample;
         let size = match catch_panic(|| self.codec.size(&value)) {
             Ok(size) if size as u64 <= self.limits().bytes => size,
@@ -95,9 +98,10 @@ impl<V> Buffer<V> {
             Err(cause) => return Push::Refused(value, cause),
         };
         let mut slot = loop {
-            match self.machine.reserve_for(size, id, arrival, receipt) {
+            match self.machine.reserve_for(size, id, arrival, origin) {
                 Reserved::Slot(slot) => break slot,
-                Reserved::Gone { accepted } => return Push::Done { accepted, dropped: Some(value) },
+                Reserved::Gone { accepted } => return done(accepted, value),
+                Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
                 Reserved::Full(_) if is_over(wait) => return Push::Full(value),
                 Reserved::Full(shows) => self.machine.words().sleep(Bell::Emptied, shows, self.until_room(wait)),
@@ -108,8 +112,10 @@ impl<V> Buffer<V> {
             self.machine.cancel(slot);
             return Push::Refused(value, cause);
         }
-        match self.machine.publish(slot, Label { id, birth: to_nanoseconds(birth), receipt }, arrival) {
-            Published::Inside | Published::Discarded => Push::Done { accepted: true, dropped: Some(value) },
+        let Origin { receipt, turn } = origin;
+        let label = Label { id, birth: to_nanoseconds(birth), receipt, turn, came: self.arrival_time() };
+        match self.machine.publish(slot, label, arrival) {
+            Published::Inside | Published::Discarded => done(true, value),
             Published::Shut => Push::Shut(value),
         }
     }
@@ -124,18 +130,54 @@ impl<V> Buffer<V> {
         }
     }
 
+    /// The time in nanoseconds, if the buffer is interested in when samples arrive.
+    fn arrival_time(&self) -> u64 {
+        match self.limits().intake {
+            Intake::Batch { .. } => to_nanoseconds(Instant::now()),
+            _ => 0,
+        }
+    }
+
+    /// Nothing more comes of that take by one of several workers.
+    pub(crate) fn end_turn(&self, ticket: u64) {
+        self.machine.end_turn(ticket, self.arrival_time());
+    }
+
+    /// The stage has failed on that take for good: what was taken later does not go on.
+    pub(crate) fn fail_turn(&self, ticket: u64) {
+        self.machine.fail_turn(ticket);
+    }
+
+    /// This worker is done with what `finish` has given.
+    pub(crate) fn put_down(&self) {
+        self.machine.put_down();
+    }
+
+    /// So many samples that the stage kept are in no list.
+    pub(crate) fn skip_kept(&self, samples: u64) {
+        self.machine.skip_kept(samples);
+    }
+
     /// Takes what the intake says, waiting for it if need be.
     pub(crate) fn take(&self, wait: Wait) -> Take<V> {
-        let (slots, ticket, copy) = loop {
-            match self.machine.take() {
-                Taken::Ready { slots, ticket, copy } => break (slots, ticket, copy),
-                Taken::Drained => return Take::Drained,
-                Taken::Discarded => return Take::Discarded,
-                Taken::Empty(_) if is_over(wait) => return Take::Empty,
-                Taken::Empty(shows) => self.machine.words().sleep(Bell::Filled, shows, wait),
+        let (slots, ticket, copy, at) = loop {
+            let at = Instant::now();
+            match self.machine.take(to_nanoseconds(at)) {
+                Took::Ready { slots, ticket, copy } => break (slots, ticket, copy, at),
+                Took::Drained { ticket } => return Take::Drained { ticket },
+                Took::Discarded => return Take::Discarded,
+                Took::Empty(..) if is_over(wait) => return Take::Empty,
+                Took::Empty(shows, due) => {
+                    let patience = match (wait, due.map(from_nanoseconds)) {
+                        (Wait::Forever, Some(due)) => Wait::Until(due),
+                        (Wait::Until(deadline), Some(due)) => Wait::Until(deadline.min(due)),
+                        (wait, _) => wait,
+                    };
+                    self.machine.words().sleep(Bell::Filled, shows, patience);
+                }
             }
         };
-        let mut hold = Hold::new(&self.machine, ticket, self.process);
+        let mut hold = Hold::new(&self.machine, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
         let (mut newest, mut given) = (None, 0);
@@ -148,20 +190,26 @@ impl<V> Buffer<V> {
                 Err(cause) => problem = Some(cause),
             }
         }
-        let (count, hold) = (hold.count(), Some(hold));
+        let count = hold.count();
+        let taken = Taken { ticket, at, hold: Some(hold), given };
         match (problem, newest) {
-            (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, hold, cause },
+            (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
             _ => {
-                let input = match self.limits().intake {
-                    Intake::All => Some(Input::List(samples)),
-                    Intake::Single | Intake::Latest => samples.pop().map(Input::One),
+                let input = match self.limits().intake.takes_lists() {
+                    true => Some(Input::List(samples)),
+                    false => samples.pop().map(Input::One),
                 };
                 match input {
-                    Some(input) => Take::Ready { input, superseded: Vec::new(), hold, given },
+                    Some(input) => Take::Ready { input, dropped: Vec::new(), taken },
                     None => Take::Empty,
                 }
             }
         }
+    }
+
+    /// Whoever waits looks again.
+    pub(crate) fn wake(&self) {
+        self.machine.wake();
     }
 
     pub(crate) fn lower_gate(&self, gate: Gate) {
@@ -174,10 +222,14 @@ impl<V> Buffer<V> {
 
     /// What happened in the buffer, and in the stage behind it.
     pub(crate) fn read(&self) -> (BufferCounts, Reading) {
-        let (times, busy) = self.machine.times();
-        let (p50, p99) = quantiles(times);
         let (buffer, counts) = self.machine.counts();
-        (buffer, Reading { counts, busy, p50, p99 })
+        let (times, ages) = (self.spread(Of::Busy), self.spread(Of::Ages));
+        (buffer, Reading { counts, busy: self.machine.busy(), times, ages, ages_after: self.spread(Of::AgesAfter) })
+    }
+
+    fn spread(&self, of: Of) -> Spread {
+        let (counted, max) = self.machine.durations(of);
+        Durations::counted(counted, max).spread()
     }
 
     /// Whether what is inside was given up.
@@ -185,9 +237,9 @@ impl<V> Buffer<V> {
         self.machine.gate() == Gate::Discarding
     }
 
-    /// When the user's code began with what the stage has in hand; `None` while it does not run.
-    pub(crate) fn running_since(&self) -> Option<Instant> {
-        self.machine.running_since().map(from_nanoseconds)
+    /// When the user's code began with what a worker has in hand; `None` while it does not run.
+    pub(crate) fn running_since(&self, worker: Owner) -> Option<Instant> {
+        self.machine.running_since(worker).map(from_nanoseconds)
     }
 
     /// After the death of the worker that brings samples: the last take of which a result arrived.
@@ -195,8 +247,14 @@ impl<V> Buffer<V> {
         self.machine.giver_died(dead)
     }
 
-    /// After the death of the worker that takes samples.
-    pub(crate) fn taker_died(&self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+    /// After the death of a worker that takes samples: what becomes of the one in its hand, and which take has ended with
+    /// it.
+    pub(crate) fn taker_died(
+        &self,
+        dead: Owner,
+        on_crash: OnCrash,
+        received: Option<Receipt>,
+    ) -> (Verdict, Option<u64>) {
         self.machine.taker_died(dead, on_crash, received)
     }
 
@@ -219,6 +277,11 @@ impl<V> Buffer<V> {
             self.machine.trimmed(slot);
         }
     }
+}
+
+/// The caller frees the value: it is written, or gone.
+fn done<V>(accepted: bool, value: V) -> Push<V> {
+    Push::Done { accepted, dropped: Some(value), more: Vec::new() }
 }
 
 /// How long whoever waits for room may miss that there is some.

@@ -3,7 +3,7 @@
 //! Every word is written down before it is changed, and forgotten when all changes are made: that one write is the moment
 //! at which the whole transaction happens. Whoever finds the lock in the hands of the dead undoes what is written down.
 
-use super::layout::{Field, Layout};
+use super::layout::{Field, Layout, PlaceField};
 use super::words::{Bell, Words};
 
 /// Who shares a buffer: 0 for everybody in the pipeline's own process, from 1 for worker processes.
@@ -14,17 +14,19 @@ impl Owner {
     /// Whoever lives in the pipeline's own process.
     pub(crate) const HOME: Owner = Owner(0);
 
-    /// The worker process of the stage at that index.
-    pub(crate) fn of_stage(index: usize) -> Owner {
-        Owner(u16::try_from(index + 1).unwrap_or(u16::MAX))
+    /// A worker process of the stage at that index. At one buffer meet the workers of neighbouring stages, and there each
+    /// has a number of its own.
+    pub(crate) fn of_worker(index: usize, worker: usize) -> Owner {
+        Owner(u16::try_from(1 + 2 * worker + index % 2).unwrap_or(u16::MAX))
     }
 
-    /// How many processes share a buffer.
-    pub(super) const PLACES: usize = 3;
+    /// How many processes may share a buffer beside which stand stages with at most so many workers.
+    pub(super) fn places(workers: usize) -> usize {
+        1 + 2 * workers
+    }
 
-    /// A number of its own for each process at one buffer: the two beside the pipeline's own run neighbouring stages.
     pub(super) fn place(self) -> usize {
-        if self == Owner::HOME { 0 } else { 1 + usize::from(self.0 % 2) }
+        usize::from(self.0)
     }
 
     fn holding(self) -> u32 {
@@ -203,6 +205,14 @@ impl<'a, W: Words> Session<'a, W> {
 
     pub(super) fn subtract(&mut self, field: Field, less: u64) {
         self.set(field, self.get(field) - less);
+    }
+
+    pub(super) fn get_of(&self, owner: Owner, field: PlaceField) -> u64 {
+        self.words.get(self.layout.place(owner, field))
+    }
+
+    pub(super) fn set_of(&mut self, owner: Owner, field: PlaceField, value: u64) {
+        self.set_at(self.layout.place(owner, field), value);
     }
 
     pub(super) fn get_at(&self, at: usize) -> u64 {

@@ -1,10 +1,10 @@
 //! What each step of the slot machine does to the words.
 
-use super::layout::{DROPS, Field, Layout, SlotField, TIMES};
-use super::machine::{Label, Limits, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Verdict};
+use super::layout::{DROPS, Durations, Field, Layout, PlaceField, SlotField, TIMES};
+use super::machine::{Label, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Verdict};
 use super::session::{Owner, Session};
 use super::words::Words;
-use crate::buffer::{Arrival, BufferCounts, Gate, Overflow};
+use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
@@ -17,6 +17,10 @@ pub(super) enum State {
     Free,
     /// Whoever brings a sample writes it.
     Writing,
+    /// The same, for a result whose turn had not come when its bringer began.
+    WritingEarly,
+    /// A result waits for its turn.
+    Early,
     /// The sample waits in the queue.
     Ready,
     /// A worker has the sample in hand.
@@ -36,9 +40,9 @@ pub(super) const WHOLE: u64 = u64::MAX;
 /// One transaction.
 pub(super) struct Step<'a, W> {
     pub(super) session: Session<'a, W>,
-    layout: Layout,
-    limits: Limits,
-    me: Owner,
+    pub(super) layout: Layout,
+    pub(super) limits: Limits,
+    pub(super) me: Owner,
 }
 
 impl<'a, W: Words> Step<'a, W> {
@@ -52,6 +56,10 @@ impl<'a, W: Words> Step<'a, W> {
 
     pub(super) fn set_slot(&mut self, slot: usize, field: SlotField, value: u64) {
         self.session.set_at(self.layout.slot(slot, field), value);
+    }
+
+    pub(super) fn state(&self, slot: usize) -> u64 {
+        self.slot(slot, SlotField::Word) & 0xff
     }
 
     pub(super) fn is(&self, slot: usize, owner: Owner, state: State) -> bool {
@@ -86,11 +94,11 @@ impl<'a, W: Words> Step<'a, W> {
         self.session.set_at(last, one);
     }
 
-    fn waiting(&self) -> u64 {
+    pub(super) fn waiting(&self) -> u64 {
         self.session.get(Field::Back) - self.session.get(Field::Front)
     }
 
-    fn capacity(&self) -> u64 {
+    pub(super) fn capacity(&self) -> u64 {
         self.limits.capacity as u64
     }
 
@@ -103,12 +111,17 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     /// Whether a sample of that many bytes does not fit beside what is inside. One alone always does.
-    fn is_too_much(&self, inside: u64, length: u64) -> bool {
+    pub(super) fn is_too_much(&self, inside: u64, length: u64) -> bool {
         inside > 0 && self.session.get(Field::Bytes) + length > self.limits.bytes
     }
 
-    pub(super) fn reserve(&mut self, length: usize, id: SampleId, arrival: Arrival) -> Reserved {
+    pub(super) fn reserve(&mut self, length: usize, id: SampleId, arrival: Arrival, turn: Option<u64>) -> Reserved {
         let gate = self.gate();
+        if let Some(ticket) = turn.filter(|_| gate != Gate::Discarding)
+            && let Some(reserved) = self.reserve_early(length, ticket)
+        {
+            return reserved;
+        }
         if arrival == Arrival::Outside && gate != Gate::Open {
             return Reserved::Shut;
         }
@@ -135,29 +148,38 @@ impl<'a, W: Words> Step<'a, W> {
         if waits || free == 0 {
             return Reserved::Full(self.session.will_wait_for_emptied());
         }
-        let slot = self.session.get_at(self.layout.free(free - 1)) as usize;
-        self.session.set(Field::Free, free - 1);
-        self.start_writing(slot, length as u64);
+        self.session.add(Field::Writing, 1);
+        self.session.add(Field::Bytes, length as u64);
+        self.start_writing(length, State::Writing)
+    }
+
+    /// The free slot used last is written now; there must be one.
+    pub(super) fn start_writing(&mut self, length: usize, state: State) -> Reserved {
+        let free = self.session.get(Field::Free) - 1;
+        let slot = self.session.get_at(self.layout.free(free)) as usize;
+        self.session.set(Field::Free, free);
+        self.mark(slot, state);
+        self.set_slot(slot, SlotField::Length, length as u64);
+        let touched = self.slot(slot, SlotField::Touched).max(length as u64);
+        self.set_slot(slot, SlotField::Touched, touched);
         Reserved::Slot(Slot { index: slot, length })
     }
 
-    fn start_writing(&mut self, slot: usize, length: u64) {
-        self.mark(slot, State::Writing);
-        self.set_slot(slot, SlotField::Length, length);
-        let touched = self.slot(slot, SlotField::Touched).max(length);
-        self.set_slot(slot, SlotField::Touched, touched);
-        self.session.add(Field::Writing, 1);
-        self.session.add(Field::Bytes, length);
+    /// The slot is not written any longer; whether it was begun before its turn.
+    pub(super) fn stop_writing(&mut self, slot: &Slot) -> bool {
+        let early = self.state(slot.index) == State::WritingEarly as u64;
+        if early {
+            self.session.subtract(Field::Early, 1);
+        } else {
+            self.session.subtract(Field::Writing, 1);
+            self.session.subtract(Field::Bytes, slot.length as u64);
+        }
+        early
     }
 
-    pub(super) fn stop_writing(&mut self, slot: &Slot) {
-        self.session.subtract(Field::Writing, 1);
-        self.session.subtract(Field::Bytes, slot.length as u64);
-    }
-
-    /// For the intake `all`, a buffer that has no room for the bytes of another sample is as full as one with too many.
+    /// For the list intakes, a buffer that has no room for the bytes of another sample is as full as one with too many.
     fn is_full_by_bytes(&mut self) {
-        if self.limits.intake == Intake::All && self.session.get(Field::FullByBytes) == 0 {
+        if self.limits.intake.takes_lists() && self.session.get(Field::FullByBytes) == 0 {
             self.session.set(Field::FullByBytes, 1);
             self.session.ring_filled();
         }
@@ -166,8 +188,8 @@ impl<'a, W: Words> Step<'a, W> {
     /// Remembers of which take an arrival is the result, until its worker has settled it.
     pub(super) fn keep_receipt(&mut self, receipt: Option<Receipt>) {
         if let Some(receipt) = receipt {
-            self.session.set(Field::ReceiptTicket, receipt.ticket);
-            self.session.set(Field::ReceiptParts, receipt.parts.unwrap_or(WHOLE));
+            self.session.set_of(self.me, PlaceField::ReceiptTicket, receipt.ticket);
+            self.session.set_of(self.me, PlaceField::ReceiptParts, receipt.parts.unwrap_or(WHOLE));
         }
     }
 
@@ -181,34 +203,23 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     pub(super) fn publish(&mut self, slot: &Slot, label: Label, arrival: Arrival) -> Published {
-        self.stop_writing(slot);
+        let early = self.stop_writing(slot);
         let gate = self.gate();
         if arrival == Arrival::Outside && gate != Gate::Open {
             self.free(slot.index);
             return Published::Shut;
         }
         self.keep_receipt(label.receipt);
-        let id = self.count_arrival(label.id, arrival);
-        if gate == Gate::Discarding {
+        let gone = label.turn.is_some_and(|ticket| !self.is_still_to_come(ticket));
+        let id =
+            if early && !gone && gate != Gate::Discarding { label.id } else { self.count_arrival(label.id, arrival) };
+        if gate == Gate::Discarding || gone {
             self.session.add(Field::Discarded, 1);
             self.free(slot.index);
             return Published::Discarded;
         }
-        if self.limits.overflow == Overflow::DropOldest {
-            while self.waiting() > 0
-                && (self.waiting() >= self.capacity() || self.is_too_much(self.waiting(), slot.length as u64))
-            {
-                if self.waiting() < self.capacity() {
-                    self.is_full_by_bytes();
-                }
-                let oldest = self.pop_front();
-                self.session.add(Field::DroppedOldest, 1);
-                self.pass_over(oldest);
-            }
-        }
         let sequence = self.session.get(Field::Sequence) + 1;
         self.session.set(Field::Sequence, sequence);
-        self.set_slot(slot.index, SlotField::Word, word(sequence, self.me, State::Ready));
         for (field, value) in [
             (SlotField::Number, id.number),
             (SlotField::Part, id.part),
@@ -218,14 +229,60 @@ impl<'a, W: Words> Step<'a, W> {
         ] {
             self.set_slot(slot.index, field, value);
         }
-        self.session.add(Field::Bytes, slot.length as u64);
-        let back = self.session.get(Field::Back);
-        self.session.set_at(self.layout.queue(back), slot.index as u64);
-        self.session.set(Field::Back, back + 1);
-        if self.can_take() {
-            self.session.ring_filled();
+        if let Some(ticket) = label.turn.filter(|_| early) {
+            self.set_slot(slot.index, SlotField::Word, word(sequence, Owner::HOME, State::Early));
+            self.set_slot(slot.index, SlotField::Ticket, ticket);
+            self.session.add(Field::Early, 1);
+            self.go_on(label.came);
+        } else {
+            self.set_slot(slot.index, SlotField::Word, word(sequence, self.me, State::Ready));
+            self.enter(slot.index, label.came);
         }
         Published::Inside
+    }
+
+    /// A sample lines up behind the others; the oldest go, where the policy says so.
+    pub(super) fn enter(&mut self, slot: usize, came: u64) {
+        let length = self.slot(slot, SlotField::Length);
+        if self.limits.overflow == Overflow::DropOldest {
+            while self.waiting() > 0 && (self.waiting() >= self.capacity() || self.is_too_much(self.waiting(), length))
+            {
+                if self.waiting() < self.capacity() {
+                    self.is_full_by_bytes();
+                }
+                let Some(oldest) = self.pop_oldest() else { break };
+                self.session.add(Field::DroppedOldest, 1);
+                self.pass_over(oldest);
+            }
+        }
+        if self.waits_for_more() {
+            self.set_slot(slot, SlotField::Came, came);
+        }
+        self.session.add(Field::Bytes, length);
+        let back = self.session.get(Field::Back);
+        self.session.set_at(self.layout.queue(back), slot as u64);
+        self.session.set(Field::Back, back + 1);
+        if self.can_take(came) || (self.waits_for_more() && self.waiting() == 1) {
+            self.session.ring_filled();
+        }
+    }
+
+    /// The oldest that may be dropped. What one of several workers is to try again must stay, since others wait for it.
+    fn pop_oldest(&mut self) -> Option<usize> {
+        if !self.limits.takers.reorders() {
+            return Some(self.pop_front());
+        }
+        let (front, back) = (self.session.get(Field::Front), self.session.get(Field::Back));
+        let at = |step: &Self, place| step.session.get_at(step.layout.queue(place)) as usize;
+        let place = (front..back).find(|place| self.slot(at(self, *place), SlotField::Deaths) == 0)?;
+        let slot = at(self, place);
+        for place in (front..place).rev() {
+            let before = self.session.get_at(self.layout.queue(place));
+            self.session.set_at(self.layout.queue(place + 1), before);
+        }
+        self.session.set(Field::Front, front + 1);
+        self.session.subtract(Field::Bytes, self.slot(slot, SlotField::Length));
+        Some(slot)
     }
 
     fn pop_front(&mut self) -> usize {
@@ -247,16 +304,16 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     /// A waiting sample that is never taken.
-    fn pass_over(&mut self, slot: usize) {
+    pub(super) fn pass_over(&mut self, slot: usize) {
         self.remember_drop(self.id(slot));
         self.free(slot);
     }
 
-    fn id(&self, slot: usize) -> SampleId {
+    pub(super) fn id(&self, slot: usize) -> SampleId {
         SampleId { number: self.slot(slot, SlotField::Number), part: self.slot(slot, SlotField::Part) }
     }
 
-    fn remember_drop(&mut self, id: SampleId) {
+    pub(super) fn remember_drop(&mut self, id: SampleId) {
         let drops = self.session.get(Field::Drops);
         let place = self.layout.drop(drops);
         self.session.set_at(place, id.number);
@@ -264,32 +321,91 @@ impl<'a, W: Words> Step<'a, W> {
         self.session.set(Field::Drops, drops + 1);
     }
 
-    fn can_take(&self) -> bool {
+    /// Whether a sample in front may have to wait for others behind it.
+    fn waits_for_more(&self) -> bool {
+        matches!(self.limits.intake, Intake::Batch { .. })
+    }
+
+    /// When the list that waits for more is due, in nanoseconds.
+    fn due(&self) -> Option<u64> {
+        let Intake::Batch { timeout, .. } = self.limits.intake else { return None };
+        let front = (self.waiting() > 0).then(|| self.front())?;
+        self.slot(front, SlotField::Came).checked_add(u64::try_from(timeout.as_nanos()).ok()?)
+    }
+
+    pub(super) fn front(&self) -> usize {
+        self.session.get_at(self.layout.queue(self.session.get(Field::Front))) as usize
+    }
+
+    fn can_take(&self, now: u64) -> bool {
+        let is_open = self.gate() == Gate::Open && self.session.get(Field::FullByBytes) == 0;
         match self.limits.intake {
-            Intake::All if self.gate() == Gate::Open && self.session.get(Field::FullByBytes) == 0 => {
-                self.waiting() >= self.capacity() || self.put_back_in_front() > 0
+            Intake::All if is_open => self.waiting() >= self.capacity() || self.put_back_in_front() > 0,
+            Intake::Batch { max_size, .. } if is_open => {
+                self.waiting() >= max_size as u64
+                    || self.put_back_in_front() > 0
+                    || self.due().is_some_and(|due| now >= due)
             }
-            Intake::Single | Intake::Latest | Intake::All => self.waiting() > 0,
+            _ => self.waiting() > 0,
         }
     }
 
-    /// How many samples in front a worker that died had in hand: for the intake `all`, the list that is tried again.
+    /// How many samples in front a worker that died had in hand: for a list intake, the list that is tried again.
     fn put_back_in_front(&self) -> u64 {
+        if self.waiting() == 0 {
+            return 0;
+        }
+        let ticket = self.slot(self.front(), SlotField::Ticket);
         let places = self.session.get(Field::Front)..self.session.get(Field::Back);
         let slot = |place| self.session.get_at(self.layout.queue(place)) as usize;
-        places.take_while(|place| self.slot(slot(*place), SlotField::Deaths) > 0).count() as u64
+        let is_of_it = |slot| self.slot(slot, SlotField::Deaths) > 0 && self.slot(slot, SlotField::Ticket) == ticket;
+        places.take_while(|place| is_of_it(slot(*place))).count() as u64
     }
 
-    pub(super) fn take(&mut self) -> Taken {
-        if !self.can_take() {
+    /// Drops those that are too old of what is about to leave.
+    fn expire(&mut self, now: u64) {
+        let Some(max_age) = self.limits.max_age else { return };
+        let max_age = u64::try_from(max_age.as_nanos()).unwrap_or(u64::MAX);
+        let one_at_a_time = matches!(self.limits.intake, Intake::Single | Intake::Window { .. });
+        let mut fresh = Vec::new();
+        while self.waiting() > 0 {
+            let slot = self.pop_front();
+            // What is to be tried again was fresh when it was taken.
+            let is_old = now.saturating_sub(self.slot(slot, SlotField::Birth)) > max_age
+                && self.slot(slot, SlotField::Deaths) == 0;
+            if is_old {
+                self.session.add(Field::Expired, 1);
+                self.pass_over(slot);
+                self.session.ring_emptied();
+            } else {
+                fresh.push(slot);
+                if one_at_a_time {
+                    break;
+                }
+            }
+        }
+        for slot in fresh.into_iter().rev() {
+            self.push_front(slot);
+        }
+    }
+
+    pub(super) fn take(&mut self, now: u64) -> Taken {
+        let may_take = self.may_take();
+        if may_take && self.can_take(now) {
+            self.expire(now);
+        }
+        if !may_take || !self.can_take(now) {
             return match self.gate() {
-                Gate::Open => Taken::Empty(self.session.will_wait_for_filled()),
-                Gate::Closed => Taken::Drained,
                 Gate::Discarding => Taken::Discarded,
+                Gate::Closed if may_take && self.waiting() == 0 => self.drained(),
+                Gate::Open | Gate::Closed => Taken::Empty(self.session.will_wait_for_filled(), self.due()),
             };
         }
+        let put_back = self.put_back_in_front();
         let taken: Vec<usize> = match self.limits.intake {
-            Intake::Single => vec![self.pop_front()],
+            // What one of several workers is to try again must come first, since others wait for it.
+            Intake::Latest if put_back > 0 && self.limits.takers.reorders() => vec![self.pop_front()],
+            Intake::Single | Intake::Window { .. } => vec![self.pop_front()],
             Intake::Latest => {
                 let newest = self.pop_back();
                 while self.waiting() > 0 {
@@ -299,9 +415,9 @@ impl<'a, W: Words> Step<'a, W> {
                 }
                 vec![newest]
             }
-            Intake::All => {
-                let count = match self.put_back_in_front() {
-                    0 => self.waiting().min(self.capacity()),
+            Intake::All | Intake::Batch { .. } => {
+                let count = match put_back {
+                    0 => self.waiting().min(self.limits.at_once() as u64),
                     list => list,
                 };
                 (0..count).map(|_| self.pop_front()).collect()
@@ -310,27 +426,80 @@ impl<'a, W: Words> Step<'a, W> {
         if self.session.get(Field::FullByBytes) != 0 {
             self.session.set(Field::FullByBytes, 0);
         }
-        let ticket = self.session.get(Field::Ticket);
-        self.session.set(Field::Ticket, ticket + 1);
+        let tried_before =
+            taken.first().filter(|first| self.limits.takers.reorders() && self.slot(**first, SlotField::Deaths) > 0);
+        let ticket = match tried_before {
+            // It keeps its turn.
+            Some(first) => self.slot(*first, SlotField::Ticket),
+            None => self.next_ticket(),
+        };
+        self.pick_up(ticket);
         let count = taken.len() as u64;
         self.session.add(Field::Taken, count);
         self.session.add(Field::InHand, count);
-        let copy = self.session.get(Field::Held) + count > self.limits.holdable() as u64;
+        let holdable = self.limits.takers.workers * self.limits.holdable();
+        let copy = self.session.get(Field::Held) + count > holdable as u64;
         let slots = taken.into_iter().map(|slot| {
             self.mark(slot, State::InHand);
             self.set_slot(slot, SlotField::Ticket, ticket);
+            let birth = self.slot(slot, SlotField::Birth);
+            self.record(Durations::Ages, now.saturating_sub(birth));
             TakenSlot {
                 slot: Slot { index: slot, length: self.slot(slot, SlotField::Length) as usize },
                 id: self.id(slot),
-                birth: self.slot(slot, SlotField::Birth),
+                birth,
                 given: self.slot(slot, SlotField::Given),
             }
         });
         let slots = slots.collect();
+        self.go_on(now);
         if self.waiting() <= self.limits.refill_at() {
             self.session.ring_emptied();
         }
+        if self.limits.takers.workers > 1 && self.can_take(now) {
+            self.session.ring_filled();
+        }
         Taken::Ready { slots, ticket, copy }
+    }
+
+    /// One of several workers has the last turn for what `finish` gives.
+    fn drained(&mut self) -> Taken {
+        if self.limits.takers.workers == 1 {
+            return Taken::Drained { ticket: 0 };
+        }
+        let ticket = self.next_ticket();
+        self.pick_up(ticket);
+        Taken::Drained { ticket }
+    }
+
+    /// Slots of what was in hand are free, or held as long as somebody looks at them.
+    pub(super) fn leave_slots(&mut self, slots: &[(usize, bool)]) {
+        for &(slot, viewed) in slots {
+            if viewed {
+                self.mark(slot, State::Held);
+                self.session.add(Field::Held, 1);
+            } else {
+                self.free(slot);
+            }
+        }
+    }
+
+    /// So many samples that this worker's stage has kept are kept no longer.
+    pub(super) fn use_kept(&mut self, samples: u64) {
+        if samples > 0 {
+            let kept = self.session.get_of(self.me, PlaceField::Kept);
+            self.session.set_of(self.me, PlaceField::Kept, kept.saturating_sub(samples));
+        }
+    }
+
+    /// Counts a duration.
+    pub(super) fn record(&mut self, durations: Durations, nanoseconds: u64) {
+        let time = self.layout.time(durations, time_step(nanoseconds));
+        self.session.set_at(time, self.session.get_at(time) + 1);
+        let max = self.layout.longest(durations);
+        if nanoseconds > self.session.get_at(max) {
+            self.session.set_at(max, nanoseconds);
+        }
     }
 
     pub(super) fn settle(&mut self, samples: u64, fate: Fate) {
@@ -349,6 +518,10 @@ impl<'a, W: Words> Step<'a, W> {
     pub(super) fn lower_gate(&mut self, gate: Gate) {
         let lowered = self.gate().max(gate);
         self.session.set(Field::Gate, lowered as u64);
+        self.give_up_early(match lowered {
+            Gate::Discarding => 0,
+            Gate::Open | Gate::Closed => self.first_missing_turn() + 1,
+        });
         if lowered == Gate::Discarding {
             while self.waiting() > 0 {
                 let slot = self.pop_front();
@@ -356,8 +529,6 @@ impl<'a, W: Words> Step<'a, W> {
                 self.free(slot);
             }
         }
-        self.session.ring_filled();
-        self.session.ring_emptied();
     }
 
     pub(super) fn counts(&self) -> (BufferCounts, StageCounts) {
@@ -373,6 +544,7 @@ impl<'a, W: Words> Step<'a, W> {
             dropped_oldest: get(Field::DroppedOldest),
             dropped_newest: get(Field::DroppedNewest),
             superseded: get(Field::Superseded),
+            expired: get(Field::Expired),
             discarded: get(Field::Discarded),
             waiting: self.waiting(),
             last_dropped: dropped.collect(),
@@ -389,7 +561,25 @@ impl<'a, W: Words> Step<'a, W> {
         (buffer, stage)
     }
 
-    pub(super) fn taker_died(&mut self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+    pub(super) fn taker_died(
+        &mut self,
+        dead: Owner,
+        on_crash: OnCrash,
+        received: Option<Receipt>,
+    ) -> (Verdict, Option<u64>) {
+        let kept = self.session.get_of(dead, PlaceField::Kept);
+        self.session.set_of(dead, PlaceField::Kept, 0);
+        if kept > 0 {
+            self.settle(kept, Fate::Lost);
+        }
+        let hand = self.session.get_of(dead, PlaceField::Hand);
+        self.session.set_of(dead, PlaceField::Hand, 0);
+        let verdict = self.judge(dead, on_crash, received);
+        let ended = (hand > 0 && !matches!(verdict, Verdict::Retried(_))).then_some(hand);
+        (verdict, ended)
+    }
+
+    fn judge(&mut self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
         let mut in_hand = Vec::new();
         for slot in 0..self.layout.slots {
             if self.is(slot, dead, State::Held) {
@@ -434,6 +624,10 @@ impl<'a, W: Words> Step<'a, W> {
         let deaths = self.slot(slot, SlotField::Deaths);
         self.set_slot(slot, SlotField::Deaths, deaths + 1);
         self.set_slot(slot, SlotField::Given, given);
+        self.push_front(slot);
+    }
+
+    fn push_front(&mut self, slot: usize) {
         self.session.add(Field::Bytes, self.slot(slot, SlotField::Length));
         let front = self.session.get(Field::Front) - 1;
         self.session.set(Field::Front, front);

@@ -1,6 +1,6 @@
 //! What a worker process and the pipeline's process say to each other, over a socket that is also the lifeline of both.
 
-use crate::buffer::shared::Limits;
+use crate::buffer::Limits;
 use crate::error::Doing;
 use crate::graph::Node;
 use crate::phase::WorkerEvent;
@@ -21,6 +21,7 @@ use std::os::unix::net::UnixStream;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Begin {
     pub(crate) index: usize,
+    pub(crate) worker: usize,
     pub(crate) node: Node,
     /// The buffer in front of it.
     pub(crate) input: Limits,

@@ -59,14 +59,15 @@ impl Apprentice {
         output: Arc<dyn Codec<V>>,
         detail: Detail,
     ) -> io::Result<(Worker<V>, Notes)> {
-        let Begin { index, node, input: limits, output: after, may_retry, pipeline, .. } = self.begin;
-        let me = Owner::of_stage(index);
+        let Begin { index, worker, node, input: limits, output: after, may_retry, pipeline, .. } = self.begin;
+        let me = Owner::of_worker(index, worker);
         let mut memory = || self.memory.next().ok_or_else(|| io::Error::other("no memory came for a buffer"));
         let input = shared::Buffer::open(memory()?, limits, me, input, may_retry)?;
         let output = match after {
             Some(limits) => Some(Buffer::Shared(shared::Buffer::open(memory()?, limits, me, output, false)?)),
             None => None,
         };
+        let reorders = limits.takers.reorders();
         let all_up = Arc::<AllUpState>::default();
         listen(self.link.try_clone()?, pipeline, Arc::clone(&all_up))?;
         let voice = Arc::new(Mutex::new(self.link));
@@ -74,6 +75,7 @@ impl Apprentice {
         let remote = Remote {
             index,
             node,
+            reorders,
             clock: Clock::Monotonic,
             input: Buffer::Shared(input),
             output,
@@ -81,7 +83,7 @@ impl Apprentice {
             voice,
             detail,
         };
-        Ok((Worker::new(Arc::new(remote), Seat::Stage(index)), notes))
+        Ok((Worker::new(Arc::new(remote), Seat::Stage { index, worker }), notes))
     }
 }
 
@@ -150,6 +152,8 @@ struct AllUpState {
 struct Remote<V> {
     index: usize,
     node: Node,
+    /// Whether its results have to be put in order with those of others.
+    reorders: bool,
     clock: Clock,
     input: Buffer<V>,
     output: Option<Buffer<V>>,
@@ -174,6 +178,10 @@ impl<V: Send> Home<V> for Remote<V> {
 
     fn node(&self, _: usize) -> &Node {
         &self.node
+    }
+
+    fn reorders(&self, _: usize) -> bool {
+        self.reorders
     }
 
     fn buffer(&self, index: usize) -> Option<&Buffer<V>> {

@@ -57,6 +57,7 @@ pub enum Then {
 pub struct Station<V: Send + 'static> {
     home: Arc<Supervisor<V>>,
     index: usize,
+    worker: usize,
     waker: Waker,
     /// What every new process is told by the front door.
     front: Vec<u8>,
@@ -71,10 +72,11 @@ pub struct Station<V: Send + 'static> {
 }
 
 impl<V: Send + 'static> Station<V> {
-    pub(crate) fn new(home: Arc<Supervisor<V>>, index: usize, waker: Waker) -> Self {
+    pub(crate) fn new(home: Arc<Supervisor<V>>, index: usize, worker: usize, waker: Waker) -> Self {
         Station {
             home,
             index,
+            worker,
             waker,
             front: Vec::new(),
             may_restart: true,
@@ -89,7 +91,16 @@ impl<V: Send + 'static> Station<V> {
 
     /// Which of the pipeline's seats it is.
     pub fn seat(&self) -> Seat {
-        Seat::Stage(self.index)
+        Seat::Stage { index: self.index, worker: self.worker }
+    }
+
+    /// Of which stage it is a worker, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::of_worker(self.index, self.worker)
     }
 
     /// The name of the stage.
@@ -127,7 +138,7 @@ impl<V: Send + 'static> Station<V> {
         let memory: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
         let process = present.started(pid)?;
         for buffer in std::iter::once(self.input()?).chain(self.output()) {
-            buffer.share_with(Owner::of_stage(self.index), Arc::clone(&process));
+            buffer.share_with(self.owner(), Arc::clone(&process));
         }
         let begun = present.begin(&begin, &memory);
         self.present = Some(present);
@@ -138,6 +149,7 @@ impl<V: Send + 'static> Station<V> {
         let node = self.home.node(self.index).clone();
         Ok(Begin {
             index: self.index,
+            worker: self.worker,
             may_retry: node.on_crash == OnCrash::Retry,
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
@@ -176,7 +188,7 @@ impl<V: Send + 'static> Station<V> {
 
     /// Lets the worker begin once every other is up too, or tells it that this will not be.
     fn tell_all_up(&mut self) {
-        let is_set_up = matches!(self.home.phase_of(self.index), WorkerPhase::Ready | WorkerPhase::Running);
+        let is_set_up = matches!(self.home.phase_of(self.seat()), WorkerPhase::Ready | WorkerPhase::Running);
         if let Some(present) = self.present.as_mut().filter(|present| is_set_up && !present.knows_all_up)
             && let Some(up) = self.home.wait_for_all_up(Wait::No)
         {
@@ -198,14 +210,14 @@ impl<V: Send + 'static> Station<V> {
         }
         if let Some(timeout) = self.home.node(self.index).timeout {
             // What begins after this moment is not over its time before then.
-            let over = self.input()?.running_since().unwrap_or(now) + timeout;
+            let over = self.input()?.running_since(self.owner()).unwrap_or(now) + timeout;
             if now >= over {
                 self.kill(Some(timeout))?;
             } else {
                 next = next.min(over);
             }
         }
-        if now >= self.swept + SWEEP_EVERY {
+        if self.worker == 0 && now >= self.swept + SWEEP_EVERY {
             self.swept = now;
             self.input()?.sweep();
             // What is in front of another process, the station of that one sees to.
@@ -273,7 +285,7 @@ impl<V: Send + 'static> Station<V> {
         let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
         let node = self.home.node(self.index).clone();
-        let phase = self.home.phase_of(self.index);
+        let phase = self.home.phase_of(self.seat());
         if present.as_ref().is_some_and(|present| present.torn_down) {
             if exit != Exit::Code(0) {
                 tracing::warn!(stage = self.name(), "its worker {exit}, after its work was done");
@@ -319,10 +331,18 @@ impl<V: Send + 'static> Station<V> {
 
     /// Gives what a dead worker had in hand its fate. What the next buffer last received tells whether it had been used.
     fn settle_hand(&self) -> Verdict {
-        let dead = Owner::of_stage(self.index);
+        let dead = self.owner();
         let on_crash = self.home.node(self.index).on_crash;
         let received = self.output().and_then(|output| output.giver_died(dead));
-        self.input().map_or(Verdict::Nothing, |input| input.taker_died(dead, on_crash, received))
+        let Ok(input) = self.input() else { return Verdict::Nothing };
+        let (verdict, ended) = input.taker_died(dead, on_crash, received);
+        if let (Some(ticket), Some(output)) = (ended.filter(|_| self.home.reorders(self.index)), self.output()) {
+            match on_crash {
+                OnCrash::Stop => output.fail_turn(ticket),
+                OnCrash::Skip | OnCrash::Retry => output.end_turn(ticket),
+            }
+        }
+        verdict
     }
 
     /// Waits out the pause before a restart; false when there is no need for one any longer.

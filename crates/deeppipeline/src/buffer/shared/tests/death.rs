@@ -1,10 +1,10 @@
 //! What is left when a process dies: whatever it was about has happened wholly or not at all, and its successor goes on.
 
-use super::super::machine::{Limits, Receipt};
+use super::super::machine::Receipt;
 use super::fates::random_limits;
 use super::world::{Act, Happened, Who, World};
 use super::{Random, Told, limits, policies};
-use crate::buffer::{Arrival, Gate, Overflow};
+use crate::buffer::{Arrival, Gate, Limits, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;

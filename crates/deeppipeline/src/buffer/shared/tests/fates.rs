@@ -1,10 +1,12 @@
 //! What becomes of samples while nobody dies: the machine does what the model does, and what a buffer in memory does.
 
-use super::super::machine::{Label, Limits, Machine, Published, Reserved, Taken};
+use super::super::layout::Durations;
+use super::super::machine::{Label, Machine, Published, Reserved, Taken};
 use super::memory::Plain;
 use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
-use crate::buffer::{Arrival, Gate, Overflow, Push, Take, Wait, memory};
+use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Take, Wait, memory};
+use crate::clock::Clock;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
@@ -75,13 +77,15 @@ impl Both {
     fn push(&mut self) {
         self.brought += 1;
         let id = SampleId { number: self.brought, part: 0 };
-        let pushed = match self.memory.push(Sample { id, birth: Instant::now(), value: () }, self.arrival, Wait::No) {
-            Push::Done { accepted, .. } => format!("accepted: {accepted}"),
-            Push::Full(()) => "full".to_owned(),
-            Push::Shut(()) => "shut".to_owned(),
-            Push::Refused(..) => "refused".to_owned(),
-        };
-        let label = Label { id, birth: 1, receipt: None };
+        let pushed =
+            match self.memory.push(Sample { id, birth: Instant::now(), value: () }, self.arrival, None, Wait::No) {
+                Push::Done { accepted, .. } => format!("accepted: {accepted}"),
+                Push::Full(()) => "full".to_owned(),
+                Push::Shut(()) => "shut".to_owned(),
+                Push::Refused(..) => "refused".to_owned(),
+                Push::Late(()) => "late".to_owned(),
+            };
+        let label = Label { id, birth: 1, receipt: None, turn: None, came: 0 };
         let shared = match self.shared.reserve(1, id, self.arrival) {
             Reserved::Slot(slot) => match self.shared.publish(slot, label, self.arrival) {
                 Published::Inside | Published::Discarded => "accepted: true".to_owned(),
@@ -89,6 +93,7 @@ impl Both {
             },
             Reserved::Full(_) => "full".to_owned(),
             Reserved::Shut => "shut".to_owned(),
+            Reserved::Late => "late".to_owned(),
             Reserved::Gone { accepted } => format!("accepted: {accepted}"),
         };
         assert_eq!(shared, pushed);
@@ -96,32 +101,30 @@ impl Both {
 
     fn take(&mut self) {
         let ids = |samples: Vec<Sample<()>>| samples.iter().map(|sample| sample.id).collect();
-        let taken = match self.memory.take(Wait::No) {
+        let taken = match self.memory.take(0, Wait::No) {
             Take::Ready { input: Input::One(sample), .. } => Ok(ids(vec![sample])),
             Take::Ready { input: Input::List(list), .. } => Ok(ids(list)),
             Take::Empty => Err("empty"),
-            Take::Drained => Err("drained"),
+            Take::Drained { .. } => Err("drained"),
             Take::Discarded => Err("discarded"),
+            Take::Expired(_) => Err("expired"),
             Take::Unreadable { .. } => Err("unreadable"),
         };
-        let shared = match self.shared.take() {
+        let shared = match self.shared.take(0) {
             Taken::Ready { slots, .. } => {
                 let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-                self.shared.settle(&settled, Fate::Used, Duration::ZERO);
+                self.shared.settle(&settled, Fate::Used, 0, Duration::ZERO, Duration::ZERO);
                 Ok(slots.iter().map(|taken| taken.id).collect::<Vec<_>>())
             }
-            Taken::Empty(_) => Err("empty"),
-            Taken::Drained => Err("drained"),
+            Taken::Empty(..) => Err("empty"),
+            Taken::Drained { .. } => Err("drained"),
             Taken::Discarded => Err("discarded"),
         };
         assert_eq!(shared, taken);
     }
 
     fn lower_gate(&mut self, gate: Gate) {
-        match gate {
-            Gate::Discarding => drop(self.memory.discard()),
-            _ => self.memory.close(),
-        }
+        self.memory.lower_gate(gate);
         self.shared.lower_gate(gate);
     }
 
@@ -148,7 +151,7 @@ fn a_buffer_between_processes_does_what_one_between_threads_does() {
                 let limits = limits(capacity, 1 << 40, overflow, intake);
                 let mut both = Both {
                     shared: Machine::create(Plain::new(limits), limits),
-                    memory: memory::Buffer::new(capacity, overflow, intake, 16),
+                    memory: memory::Buffer::new(limits, 16, Clock::Monotonic),
                     arrival,
                     brought: 0,
                 };
@@ -209,10 +212,17 @@ fn the_time_of_a_call_is_found_again_almost_exactly() {
         let machine = Machine::create(Plain::new(limits), limits);
         let id = SampleId { number: 1, part: 0 };
         let Reserved::Slot(slot) = machine.reserve(1, id, Arrival::Stage) else { panic!("it is empty") };
-        machine.publish(slot, Label { id, birth: 1, receipt: None }, Arrival::Stage);
-        let Taken::Ready { slots, .. } = machine.take() else { panic!("one is inside") };
-        machine.settle(&[(slots[0].slot.index(), false)], Fate::Used, Duration::from_nanos(nanoseconds));
-        let (times, busy) = machine.times();
+        machine.publish(slot, Label { id, birth: 1, receipt: None, turn: None, came: 0 }, Arrival::Stage);
+        let Taken::Ready { slots, .. } = machine.take(0) else { panic!("one is inside") };
+        machine.settle(
+            &[(slots[0].slot.index(), false)],
+            Fate::Used,
+            0,
+            Duration::from_nanos(nanoseconds),
+            Duration::ZERO,
+        );
+        let (times, busy) = machine.durations(Durations::Busy);
+        assert_eq!(machine.busy(), busy);
         assert_eq!(busy, Duration::from_nanos(nanoseconds));
         let [(time, 1)] = times[..] else { panic!("one call was timed: {times:?}") };
         assert!(time.abs_diff(nanoseconds) <= nanoseconds / 64, "{time} is far from {nanoseconds}");

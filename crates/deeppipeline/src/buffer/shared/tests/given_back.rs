@@ -1,7 +1,7 @@
 //! What the memory of a buffer costs the system, and who can take it away.
 
-use crate::buffer::shared::{Buffer, Codec, Limits, SharedBytes};
-use crate::buffer::{Arrival, Overflow, Push, Take, Wait};
+use crate::buffer::shared::{Buffer, Codec, SharedBytes};
+use crate::buffer::{Arrival, Origin, Overflow, Push, Take, Taken, Wait};
 use crate::error::BoxError;
 use crate::intake::Intake;
 use crate::ledger::Fate;
@@ -29,18 +29,23 @@ impl Codec<Vec<u8>> for Bytes {
 const LARGE: usize = 2 << 20;
 
 fn buffer() -> Buffer<Vec<u8>> {
-    let limits = Limits { capacity: 4, bytes: 64 << 20, overflow: Overflow::Block, intake: Intake::Single };
+    let limits = super::limits(4, 64 << 20, Overflow::Block, Intake::Single);
     Buffer::create(limits, Arc::new(Bytes), false).unwrap()
 }
 
 fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
     for size in sizes {
         let sample = Sample { id: SampleId { number: 0, part: 0 }, birth: Instant::now(), value: vec![7; *size] };
-        assert!(matches!(buffer.push(sample, Arrival::Outside, None, Wait::No), Push::Done { accepted: true, .. }));
+        assert!(matches!(
+            buffer.push(sample, Arrival::Outside, Origin::default(), Wait::No),
+            Push::Done { accepted: true, .. }
+        ));
     }
     for _ in sizes {
-        let Take::Ready { hold: Some(hold), .. } = buffer.take(Wait::No) else { panic!("nothing to take") };
-        hold.settle(Fate::Used, Duration::ZERO);
+        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(Wait::No) else {
+            panic!("nothing to take")
+        };
+        hold.settle(Fate::Used, 0, Duration::ZERO, Duration::ZERO);
     }
 }
 

@@ -1,11 +1,11 @@
 //! A worker between two buffers that dies at any step of its hop: what it took, gave and left is told apart exactly.
 
-use super::super::machine::{Label, Limits, Machine, Published, Receipt, Reserved, Taken, Verdict};
+use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
 use super::super::session::Owner;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
 use super::{Told, limits};
-use crate::buffer::{Arrival, Gate, Overflow};
+use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
@@ -49,7 +49,7 @@ impl Hop {
         for _ in 0..samples {
             let id = SampleId { number: 0, part: 0 };
             let Reserved::Slot(slot) = self.input.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
-            let label = Label { id, birth: 1, receipt: None };
+            let label = Label { id, birth: 1, receipt: None, turn: None, came: 0 };
             assert_eq!(self.input.publish(slot, label, Arrival::Outside), Published::Inside);
         }
     }
@@ -66,7 +66,7 @@ impl Hop {
     /// As the supervisor does it.
     fn bury(&self) -> Verdict {
         let received = self.output.giver_died(WORKER);
-        let verdict = self.input.taker_died(WORKER, self.on_crash, received);
+        let verdict = self.input.taker_died(WORKER, self.on_crash, received).0;
         for machine in [&self.input, &self.output] {
             Model::read(machine, 0);
             machine.words().assert_quiet();
@@ -89,7 +89,7 @@ struct Worker {
 impl Worker {
     /// Takes, works and gives, as long as there is something to take.
     fn works(&self, gives: Gives) {
-        while let Taken::Ready { slots, ticket, .. } = self.input.take() {
+        while let Taken::Ready { slots, ticket, .. } = self.input.take(0) {
             let Some(newest) = slots.last() else { panic!("a take takes something") };
             match gives {
                 Gives::One => self.gives(newest.id, Receipt { ticket, parts: None }),
@@ -101,15 +101,16 @@ impl Worker {
                 }
             }
             let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-            self.input.settle(&settled, Fate::Used, Duration::from_micros(1));
+            self.input.settle(&settled, Fate::Used, 0, Duration::from_micros(1), Duration::ZERO);
         }
     }
 
     fn gives(&self, id: SampleId, receipt: Receipt) {
         let receipt = Some(receipt);
-        match self.output.reserve_for(1, id, Arrival::Stage, receipt) {
+        match self.output.reserve_for(1, id, Arrival::Stage, Origin { turn: None, receipt }) {
             Reserved::Slot(slot) => {
-                let published = self.output.publish(slot, Label { id, birth: 1, receipt }, Arrival::Stage);
+                let published =
+                    self.output.publish(slot, Label { id, birth: 1, receipt, turn: None, came: 0 }, Arrival::Stage);
                 assert_eq!(published, Published::Inside);
             }
             Reserved::Gone { .. } => {}

@@ -1,7 +1,7 @@
 //! A lock whose holder has ended, met by somebody who knows nothing of that death yet.
 
 use crate::buffer::Overflow;
-use crate::buffer::shared::machine::{Limits, Machine};
+use crate::buffer::shared::machine::Machine;
 use crate::buffer::shared::map::Map;
 use crate::buffer::shared::session::Owner;
 use crate::buffer::shared::words::{Bell, Words};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 #[test]
 fn a_lock_in_the_hands_of_the_dead_is_inherited() {
-    let limits = Limits { capacity: 2, bytes: 4096, overflow: Overflow::Block, intake: Intake::Single };
+    let limits = super::limits(2, 4096, Overflow::Block, Intake::Single);
     let machine = Machine::create(Map::create(limits).unwrap(), limits);
     let mut child = Command::new("true").spawn().unwrap();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();

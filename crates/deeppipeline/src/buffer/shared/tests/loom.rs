@@ -1,13 +1,13 @@
 //! Threads over one buffer, in every order that loom can think of within some preemptions. A lost wake-up is a deadlock
 //! here, and a slot in two hands a data race; loom finds both.
 
-use super::super::machine::{Label, Limits, Machine, Published, Receipt, Reserved, Taken, Verdict};
+use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
 use super::super::session::Owner;
 use super::super::words::{Bell, Words};
 use super::limits;
 use super::memory::{Died, Loomed, Seen, unless_dead};
 use super::model::Model;
-use crate::buffer::{Arrival, Gate, Overflow, Wait};
+use crate::buffer::{Arrival, Gate, Limits, Overflow, Wait};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
@@ -41,26 +41,26 @@ impl Process {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Full(shows) => self.0.words().sleep(Bell::Emptied, shows, Wait::Forever),
                 Reserved::Gone { .. } => return true,
-                Reserved::Shut => return false,
+                Reserved::Shut | Reserved::Late => return false,
             }
         };
         self.memory().write_slot(slot.index(), number);
         let receipt = Some(Receipt { ticket: number, parts: None });
-        self.0.publish(slot, Label { id, birth: 1, receipt }, arrival) != Published::Shut
+        self.0.publish(slot, Label { id, birth: 1, receipt, turn: None, came: 0 }, arrival) != Published::Shut
     }
 
     /// Takes what there is to take, waiting for it; nothing at the end.
     fn takes(&self) -> Vec<u64> {
         loop {
-            match self.0.take() {
+            match self.0.take(0) {
                 Taken::Ready { slots, .. } => {
                     let values = slots.iter().map(|taken| self.memory().read_slot(taken.slot.index())).collect();
                     let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-                    self.0.settle(&settled, Fate::Used, Duration::ZERO);
+                    self.0.settle(&settled, Fate::Used, 0, Duration::ZERO, Duration::ZERO);
                     return values;
                 }
-                Taken::Empty(shows) => self.0.words().sleep(Bell::Filled, shows, Wait::Forever),
-                Taken::Drained | Taken::Discarded => return Vec::new(),
+                Taken::Empty(shows, _) => self.0.words().sleep(Bell::Filled, shows, Wait::Forever),
+                Taken::Drained { .. } | Taken::Discarded => return Vec::new(),
             }
         }
     }
@@ -131,6 +131,7 @@ fn drop_oldest_tears_nothing_and_counts_what_it_drops() {
         let taker = buffer.spawn(TAKER, Process::takes_all);
         assert!((1..=3).all(|number| buffer.home.brings(number, Arrival::Source)));
         buffer.home.0.lower_gate(Gate::Closed);
+        buffer.home.0.wake();
         let taken = taker.join().expect("it lives");
         assert!(taken.is_sorted_by(|one, next| one < next), "{taken:?}");
         assert_eq!(taken.last(), Some(&3), "the newest is never dropped");
@@ -145,6 +146,7 @@ fn latest_is_woken_and_passes_over_what_is_older() {
         let taker = buffer.spawn(TAKER, Process::takes_all);
         assert!((1..=2).all(|number| buffer.home.brings(number, Arrival::Source)));
         buffer.home.0.lower_gate(Gate::Closed);
+        buffer.home.0.wake();
         let taken = taker.join().expect("it lives");
         assert!(matches!(taken[..], [1, 2] | [2]), "{taken:?}");
         assert_eq!(buffer.ends().buffer.superseded, 2 - taken.len() as u64);
@@ -171,6 +173,7 @@ fn whoever_waits_for_room_when_the_entrance_closes_gets_the_sample_back() {
         let putter =
             buffer.spawn(Owner::HOME, |home| (1..=2).filter(|number| home.brings(*number, Arrival::Outside)).count());
         buffer.home.0.lower_gate(Gate::Closed);
+        buffer.home.0.wake();
         let inside = putter.join().expect("it lives");
         assert_eq!(buffer.home.takes_all().len(), inside);
         assert_eq!(buffer.ends().buffer.entered, inside as u64);
@@ -212,7 +215,7 @@ fn a_taker_that_dies_leaves_a_buffer_that_goes_on() {
             let taker = buffer.spawn(TAKER, move |taker| mortal(taker, step, take_one).is_err());
             let giver = buffer.spawn(GIVER, |giver| assert!(giver.brings(2, Arrival::Stage)));
             let died = taker.join().expect("a death is caught");
-            let verdict = if died { buffer.home.0.taker_died(TAKER, OnCrash::Retry, None) } else { Verdict::Nothing };
+            let verdict = if died { buffer.home.0.taker_died(TAKER, OnCrash::Retry, None).0 } else { Verdict::Nothing };
             assert!(matches!(verdict, Verdict::Retried(_) | Verdict::Nothing));
             let used = buffer.home.0.counts().1.used;
             let taken: Vec<_> = (used..2).flat_map(|_| buffer.home.takes()).collect();
@@ -239,6 +242,7 @@ fn a_giver_that_dies_leaves_a_buffer_that_goes_on() {
             let successor = Process::new(&buffer.memory, buffer.limits, GIVER);
             assert!(successor.brings(2, Arrival::Stage));
             buffer.home.0.lower_gate(Gate::Closed);
+            buffer.home.0.wake();
             let taken = taker.join().expect("it lives");
             assert_eq!(taken, if receipt.is_some() { vec![1, 2] } else { vec![2] });
             assert_eq!(buffer.ends().buffer.entered, taken.len() as u64);
@@ -267,6 +271,7 @@ fn two_who_die_at_once_are_buried_by_two() {
                 }
                 other_station.join().expect("it lives");
                 buffer.home.0.lower_gate(Gate::Closed);
+                buffer.home.0.wake();
                 buffer.home.takes_all();
                 let ends = buffer.ends();
                 assert_eq!(ends.stage.used, ends.buffer.entered);

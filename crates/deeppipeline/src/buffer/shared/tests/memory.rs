@@ -1,9 +1,9 @@
 //! Memories for the machine: plain, of a process that dies, and under loom.
 
-use super::super::layout::Field;
+use super::super::layout::{Layout, PlaceField};
+use super::super::session::Owner;
 use super::super::words::{Bell, Words};
-use crate::buffer::Wait;
-use crate::buffer::shared::machine::Limits;
+use crate::buffer::{Limits, Wait};
 use ::loom::cell::UnsafeCell;
 use ::loom::sync::atomic::AtomicU32 as LoomU32;
 use ::loom::thread::{self, Thread};
@@ -193,6 +193,8 @@ impl Words for Mortal<Plain> {
 /// lock would be found.
 pub(super) struct Loomed {
     words: UnsafeCell<Vec<u64>>,
+    layout: Layout,
+    /// Written without the lock, by one process each.
     running_since: AtomicU64,
     bells: [LoomBell; BELLS.len()],
     /// What is in the slots, which belongs to whoever holds them.
@@ -221,6 +223,7 @@ impl Loomed {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Loomed {
             words: UnsafeCell::new(vec![0; limits.layout().words()]),
+            layout: limits.layout(),
             running_since: AtomicU64::new(0),
             bells: Default::default(),
             slots: (0..limits.slots()).map(|_| UnsafeCell::new(0)).collect(),
@@ -256,13 +259,17 @@ impl Seen {
     }
 }
 
-const RUNNING_SINCE: usize = Field::RunningSince as usize;
+impl Loomed {
+    fn is_running_since(&self, at: usize) -> bool {
+        (0..3).any(|owner| at == self.layout.place(Owner(owner), PlaceField::RunningSince))
+    }
+}
 
 impl Words for Seen {
     #[allow(unsafe_code)]
     fn get(&self, at: usize) -> u64 {
         match at {
-            RUNNING_SINCE => self.memory.running_since.load(Ordering::Relaxed),
+            at if self.memory.is_running_since(at) => self.memory.running_since.load(Ordering::Relaxed),
             // SAFETY: loom checks that nobody writes at the same time.
             at => self.memory.words.with(|words| unsafe { (&*words)[at] }),
         }
@@ -272,7 +279,7 @@ impl Words for Seen {
     fn set(&self, at: usize, value: u64) {
         self.life.step(false);
         match at {
-            RUNNING_SINCE => self.memory.running_since.store(value, Ordering::Relaxed),
+            at if self.memory.is_running_since(at) => self.memory.running_since.store(value, Ordering::Relaxed),
             // SAFETY: loom checks that nobody else uses it at the same time.
             at => self.memory.words.with_mut(|words| unsafe { (&mut *words)[at] = value }),
         }

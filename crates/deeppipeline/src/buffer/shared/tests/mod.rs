@@ -11,15 +11,15 @@ mod memory;
 mod model;
 mod world;
 
-use super::machine::Limits;
-use crate::buffer::Overflow;
+use crate::buffer::{Crew, Limits, Overflow};
 use crate::intake::Intake;
 use std::fmt::Debug;
 
 const INTAKES: [Intake; 3] = [Intake::Single, Intake::Latest, Intake::All];
 
 fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {
-    Limits { capacity, bytes, overflow, intake }
+    let (givers, takers) = (Crew::ONE, Crew::ONE);
+    Limits { capacity, bytes, overflow, intake, max_age: None, givers, takers, is_last: true }
 }
 
 /// Every policy with every intake.

@@ -1,10 +1,11 @@
 //! What a shared buffer is to do, written down a second time without slots, places and locks.
 
-use super::super::layout::{Field, SlotField};
-use super::super::machine::{Label, Limits, Machine, Receipt, Verdict};
+use super::super::layout::{Field, PlaceField, SlotField};
+use super::super::machine::{Label, Machine, Receipt, Verdict};
 use super::super::session::Owner;
+use super::super::step::State;
 use super::super::words::Words;
-use crate::buffer::{Arrival, BufferCounts, Gate, Overflow};
+use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
@@ -213,7 +214,7 @@ impl Model {
             };
         }
         let count = match self.limits.intake {
-            Intake::Single => 1,
+            Intake::Single | Intake::Window { .. } => 1,
             Intake::Latest => {
                 while self.waiting.len() > 1
                     && let Some(older) = self.waiting.pop_front()
@@ -224,7 +225,7 @@ impl Model {
                 1
             }
             Intake::All if self.to_retry() > 0 => self.to_retry(),
-            Intake::All => self.waiting.len().min(self.limits.capacity),
+            Intake::All | Intake::Batch { .. } => self.waiting.len().min(self.limits.capacity),
         };
         assert!(self.hand.is_empty(), "there is one worker");
         self.hand = self.waiting.drain(..count).collect();
@@ -311,8 +312,8 @@ impl Model {
         hand.sort_by_key(|slot| memory.sequence(*slot));
         let ticket = memory.get(Field::Ticket) - 1;
         assert!(hand.iter().all(|slot| memory.slot(*slot, SlotField::Ticket) == ticket), "one take is in hand");
-        let parts = Some(memory.get(Field::ReceiptParts)).filter(|parts| *parts != WHOLE);
-        let receipt = Receipt { ticket: memory.get(Field::ReceiptTicket), parts };
+        let parts = Some(memory.of_giver(PlaceField::ReceiptParts)).filter(|parts| *parts != WHOLE);
+        let receipt = Receipt { ticket: memory.of_giver(PlaceField::ReceiptTicket), parts };
         let model = Model {
             limits,
             gate: [Gate::Open, Gate::Closed, Gate::Discarding][memory.get(Field::Gate) as usize],
@@ -336,10 +337,10 @@ impl Model {
 
 /// The states of a slot, as its word tells them.
 const FREE: u64 = 0;
-const WRITING: u64 = 1;
-const READY: u64 = 2;
-const IN_HAND: u64 = 3;
-const HELD: u64 = 4;
+const WRITING: u64 = State::Writing as u64;
+const READY: u64 = State::Ready as u64;
+const IN_HAND: u64 = State::InHand as u64;
+const HELD: u64 = State::Held as u64;
 
 struct Memory<'a, W> {
     words: &'a W,
@@ -349,6 +350,12 @@ struct Memory<'a, W> {
 impl<W: Words> Memory<'_, W> {
     fn get(&self, field: Field) -> u64 {
         self.words.get(self.limits.layout().field(field))
+    }
+
+    fn of_giver(&self, field: PlaceField) -> u64 {
+        let layout = self.limits.layout();
+        let places = (0..layout.places).map(|place| self.words.get(layout.place(Owner(place as u16), field)));
+        places.max().unwrap_or_default()
     }
 
     fn slot(&self, slot: usize, field: SlotField) -> u64 {

@@ -3,12 +3,12 @@
 //! Whatever is done is done to the model as well, and both must agree. A process that dies has done what it was about
 //! wholly or not at all.
 
-use super::super::machine::{Label, Limits, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
+use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
 use super::super::session::Owner;
 use super::super::words::{Bell, Words};
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};
-use crate::buffer::{Arrival, Gate};
+use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
@@ -147,6 +147,7 @@ impl World {
             Act::Publish | Act::Cancel | Act::Take | Act::Settle(..) | Act::Release => Ok(()),
             Act::Gate(gate) => {
                 self.home.lower_gate(gate);
+                self.home.wake();
                 self.model.lower_gate(gate);
                 self.check();
                 Ok(())
@@ -171,7 +172,7 @@ impl World {
         let receipt = self.receipt(id.number);
         let (reserved, answer) = self.attempt(
             Who::Giver,
-            |machine| machine.reserve_for(length as usize, id, arrival, receipt),
+            |machine| machine.reserve_for(length as usize, id, arrival, Origin { turn: None, receipt }),
             |model| {
                 let answer = model.reserve(length, arrival, owner, trimming);
                 if answer == (Answer::Gone { accepted: false }) {
@@ -186,6 +187,7 @@ impl World {
         let (is, slot) = match reserved {
             Reserved::Slot(slot) => (Answer::Slot, Some(slot)),
             Reserved::Shut => (Answer::Shut, None),
+            Reserved::Late => panic!("one worker gives in order"),
             Reserved::Gone { accepted } => (Answer::Gone { accepted }, None),
             Reserved::Full(shows) => {
                 self.wait_for_room.push((shows, length));
@@ -211,7 +213,7 @@ impl World {
         let id = SampleId { number: self.brought, part: 0 };
         let receipt = (arrival == Arrival::Stage)
             .then_some(Receipt { ticket: self.brought, parts: Some(self.brought % 3).filter(|parts| *parts > 0) });
-        let label = Label { id, birth: self.brought, receipt };
+        let label = Label { id, birth: self.brought, receipt, turn: None, came: 0 };
         let (published, answer) = self.attempt(
             Who::Giver,
             |machine| machine.publish(slot, label, arrival),
@@ -236,7 +238,7 @@ impl World {
     }
 
     fn take(&mut self) -> Result<(), Happened> {
-        let (taken, answer) = self.attempt(Who::Taker, Machine::take, Model::take)?;
+        let (taken, answer) = self.attempt(Who::Taker, |machine| machine.take(0), Model::take)?;
         let is = match taken {
             Taken::Ready { slots, ticket, copy } => {
                 assert_eq!(ticket, self.model.ticket);
@@ -247,11 +249,11 @@ impl World {
                 assert!(slots.iter().zip(&self.model.hand).all(|(is, model)| is.slot.length() as u64 == model.length));
                 Taking::Ready { ids, given, copy }
             }
-            Taken::Empty(shows) => {
+            Taken::Empty(shows, _) => {
                 self.waits_for_filled = Some(shows);
                 Taking::Empty
             }
-            Taken::Drained => Taking::Drained,
+            Taken::Drained { .. } => Taking::Drained,
             Taken::Discarded => Taking::Discarded,
         };
         assert_eq!(is, answer);
@@ -265,7 +267,7 @@ impl World {
         let slots: Vec<_> = hand.into_iter().enumerate().map(|(index, slot)| (slot, index < viewed)).collect();
         self.attempt(
             Who::Taker,
-            |machine| machine.settle(&slots, fate, Duration::from_micros(7)),
+            |machine| machine.settle(&slots, fate, 0, Duration::from_micros(7), Duration::ZERO),
             |model| model.settle(viewed, fate),
         )?;
         self.held.extend(slots.iter().filter(|(_, viewed)| *viewed).map(|(slot, _)| *slot));
@@ -323,7 +325,7 @@ impl World {
         let owner = if who == Who::Giver { GIVER } else { TAKER };
         let told = match who {
             Who::Giver => Told::Receipt(self.home.giver_died(owner)),
-            Who::Taker => Told::Verdict(self.home.taker_died(owner, on_crash, received)),
+            Who::Taker => Told::Verdict(self.home.taker_died(owner, on_crash, received).0),
         };
         let outcomes = [self.model.clone(), after].map(|mut model| {
             let told = match who {

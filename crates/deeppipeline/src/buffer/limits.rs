@@ -1,0 +1,47 @@
+//! What never changes about a buffer.
+
+use super::Overflow;
+use crate::intake::Intake;
+use std::time::Duration;
+
+/// The workers of the stage on one side of a buffer; whoever puts, and a source, count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Crew {
+    pub(crate) workers: usize,
+    /// Whether their results go on in the order in which the samples were taken.
+    pub(crate) ordered: bool,
+    /// How long, on threads, a sample may keep the results of those taken after it waiting.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Crew {
+    pub(crate) const ONE: Crew = Crew { workers: 1, ordered: true, timeout: None };
+
+    /// Whether results have to be put in order: those of one worker are.
+    pub(crate) fn reorders(self) -> bool {
+        self.workers > 1 && self.ordered
+    }
+
+    /// How many results may wait for their turn, and how many samples may be taken after one that is still in hand.
+    pub(crate) fn ahead(self) -> usize {
+        2 * self.workers
+    }
+}
+
+/// What never changes about a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Limits {
+    pub(crate) capacity: usize,
+    /// Bytes of all samples inside, where processes share it.
+    pub(crate) bytes: u64,
+    pub(crate) overflow: Overflow,
+    pub(crate) intake: Intake,
+    /// A sample that is older when it leaves is dropped instead.
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) givers: Crew,
+    pub(crate) takers: Crew,
+    /// Whether it is in front of the end stage.
+    pub(crate) is_last: bool,
+}

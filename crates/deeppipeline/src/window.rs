@@ -1,0 +1,259 @@
+//! Windows: lists of the last samples, one for each key. The stage's own worker keeps them.
+
+use crate::worker::Kept;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::ops::Deref;
+
+/// How many keys a stage keeps windows for when nobody says otherwise.
+pub const DEFAULT_MAX_KEYS: usize = 1024;
+
+/// A list of the last `size` samples, that moves by `stride`.
+///
+/// The first list comes with the `size`th sample, and another with every `stride`th after that. With keys there is a
+/// window for each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub(crate) size: usize,
+    pub(crate) stride: usize,
+    pub(crate) max_keys: usize,
+    pub(crate) idle: Option<u64>,
+}
+
+impl Window {
+    /// A list of so many samples with every sample, once there are so many.
+    pub fn new(size: usize) -> Self {
+        Window { size, stride: 1, max_keys: DEFAULT_MAX_KEYS, idle: None }
+    }
+
+    /// How many samples one list is behind the next: 1 by default. Beyond `size`, the samples between two lists are
+    /// skipped.
+    #[must_use]
+    pub fn stride(self, stride: usize) -> Self {
+        Window { stride, ..self }
+    }
+
+    /// For how many keys windows are kept: 1,024 by default. With one more, the one that was silent longest is forgotten.
+    #[must_use]
+    pub fn max_keys(self, max_keys: usize) -> Self {
+        Window { max_keys, ..self }
+    }
+
+    /// After how many samples without it a key is forgotten, so that its next window starts empty: never by default.
+    #[must_use]
+    pub fn idle(self, idle: u64) -> Self {
+        Window { idle: Some(idle), ..self }
+    }
+}
+
+/// One sample, and the windows that are due with it: what a stage gets that keeps a window for each of many keys in a
+/// sample. See [`Builder::stage_windows`](crate::Builder::stage_windows).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Windows<S, K, T> {
+    /// The sample itself.
+    pub sample: S,
+    pub(crate) by_key: Vec<(K, Vec<T>)>,
+}
+
+impl<S, K: PartialEq, T> Windows<S, K, T> {
+    /// The window of that key, if one is due.
+    pub fn get(&self, key: &K) -> Option<&[T]> {
+        self.by_key.iter().find(|(known, _)| known == key).map(|(_, list)| list.as_slice())
+    }
+}
+
+/// The windows that are due, in the order in which the keys were named.
+impl<S, K, T> Deref for Windows<S, K, T> {
+    type Target = [(K, Vec<T>)];
+
+    fn deref(&self) -> &[(K, Vec<T>)] {
+        &self.by_key
+    }
+}
+
+/// What became of an item that was put into the window of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It will be in a later list.
+    Kept,
+    /// It is between two lists.
+    Skipped,
+    /// A list is due, and so many items in it are in no list before.
+    Due {
+        /// This one among them.
+        fresh: u64,
+    },
+}
+
+/// The windows of all keys.
+pub struct Keeper<K, T> {
+    window: Window,
+    keys: HashMap<K, One<T>>,
+    /// Keys by when they were seen; an entry that was followed by another of the same key means nothing.
+    seen: VecDeque<(u64, K)>,
+    samples: u64,
+}
+
+struct One<T> {
+    items: VecDeque<T>,
+    /// Items that have been in no list.
+    fresh: u64,
+    /// Items to come until a list is due.
+    until_due: usize,
+    seen: u64,
+}
+
+impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
+    /// Empty windows.
+    pub fn new(window: Window) -> Self {
+        Keeper { window, keys: HashMap::new(), seen: VecDeque::new(), samples: 0 }
+    }
+
+    /// Another sample has come. Forgets the keys that have been silent too long, and says how many of their items have
+    /// been in no list.
+    pub fn begin(&mut self) -> u64 {
+        self.samples += 1;
+        let mut left_out = 0;
+        let Some(idle) = self.window.idle else { return left_out };
+        while let Some((seen, key)) = self.seen.front()
+            && (self.samples - *seen > idle || !self.is_seen_last(*seen, key))
+        {
+            left_out += self.forget_oldest();
+        }
+        left_out
+    }
+
+    fn is_seen_last(&self, seen: u64, key: &K) -> bool {
+        self.keys.get(key).is_some_and(|one| one.seen == seen)
+    }
+
+    /// Forgets the key at the front, if it has not been seen since.
+    fn forget_oldest(&mut self) -> u64 {
+        let Some((seen, key)) = self.seen.pop_front() else { return 0 };
+        if !self.is_seen_last(seen, &key) {
+            return 0;
+        }
+        self.keys.remove(&key).map_or(0, |one| one.fresh)
+    }
+
+    /// Puts an item of the present sample into the window of its key. How many items of a key that was forgotten for it
+    /// have been in no list comes beside what became of it.
+    pub fn put(&mut self, key: K, item: T) -> (Put, u64) {
+        let mut left_out = 0;
+        if !self.keys.contains_key(&key) {
+            while self.keys.len() >= self.window.max_keys.max(1) {
+                left_out += self.forget_oldest();
+            }
+        }
+        let Window { size, stride, .. } = self.window;
+        let samples = self.samples;
+        let new = || One { items: VecDeque::new(), fresh: 0, until_due: size, seen: samples };
+        let one = self.keys.entry(key.clone()).or_insert_with(new);
+        one.seen = samples;
+        one.until_due -= 1;
+        let put = if one.until_due >= size {
+            Put::Skipped
+        } else {
+            if one.items.len() == size {
+                one.items.pop_front();
+            }
+            one.items.push_back(item);
+            one.fresh += 1;
+            match one.until_due {
+                0 => {
+                    one.until_due = stride;
+                    Put::Due { fresh: std::mem::take(&mut one.fresh) }
+                }
+                _ => Put::Kept,
+            }
+        };
+        self.seen.push_back((samples, key));
+        // What means nothing is thrown away before it fills the memory.
+        if self.seen.len() > 2 * self.keys.len() + 64 {
+            let seen = std::mem::take(&mut self.seen);
+            self.seen = seen.into_iter().filter(|(seen, key)| self.is_seen_last(*seen, key)).collect();
+        }
+        (put, left_out)
+    }
+
+    /// The window of a key, oldest first.
+    pub fn list(&self, key: &K) -> impl Iterator<Item = &T> {
+        self.keys.get(key).into_iter().flat_map(|one| &one.items)
+    }
+
+    /// How many keys have windows.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// What the ledger is to be told of a sample that was put into its one window.
+pub fn account(put: Put, left_out: u64) -> Kept {
+    match put {
+        Put::Due { fresh } => Kept { used: fresh - 1, skipped: left_out },
+        Put::Kept | Put::Skipped => Kept { used: 0, skipped: left_out },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Keeper, Put, Window};
+
+    /// The lists that come of samples with these keys, and what is left out.
+    fn lists(window: Window, keys: &str) -> (Vec<String>, u64) {
+        let mut keeper = Keeper::new(window);
+        let mut lists = Vec::new();
+        let mut left_out = 0;
+        for (number, key) in keys.chars().enumerate() {
+            left_out += keeper.begin();
+            let (put, forgotten) = keeper.put(key, number.to_string());
+            left_out += forgotten + u64::from(put == Put::Skipped);
+            if let Put::Due { .. } = put {
+                lists.push(keeper.list(&key).cloned().collect::<Vec<_>>().concat());
+            }
+        }
+        (lists, left_out)
+    }
+
+    #[test]
+    fn a_window_is_complete_before_its_first_list_and_moves_by_its_stride() {
+        assert_eq!(lists(Window::new(3), "aaaaa").0, ["012", "123", "234"]);
+        assert_eq!(lists(Window::new(3).stride(2), "aaaaaaa").0, ["012", "234", "456"]);
+        assert_eq!(lists(Window::new(2).stride(2), "aaaaa").0, ["01", "23"]);
+        assert_eq!(lists(Window::new(1), "aaa").0, ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn what_is_between_two_lists_is_left_out() {
+        assert_eq!(lists(Window::new(2).stride(3), "aaaaaaaa"), (vec!["01".into(), "34".into(), "67".into()], 2));
+        assert_eq!(lists(Window::new(1).stride(3), "aaaaa"), (vec!["0".into(), "3".into()], 3));
+    }
+
+    #[test]
+    fn each_key_has_a_window_of_its_own() {
+        assert_eq!(lists(Window::new(2), "abaabb").0, ["02", "23", "14", "45"]);
+    }
+
+    #[test]
+    fn a_key_that_was_silent_too_long_starts_again() {
+        assert_eq!(lists(Window::new(2).idle(3), "abbba"), (vec!["12".into(), "23".into()], 1));
+        assert_eq!(lists(Window::new(2).idle(4), "abbba"), (vec!["12".into(), "23".into(), "04".into()], 0));
+    }
+
+    #[test]
+    fn with_too_many_keys_the_one_that_was_silent_longest_is_forgotten() {
+        assert_eq!(lists(Window::new(2).max_keys(2), "abcab"), (vec![], 3));
+        assert_eq!(lists(Window::new(2).max_keys(2), "abaca").0, ["02", "24"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_however_long_it_runs() {
+        let mut keeper = Keeper::new(Window::new(4).max_keys(3));
+        for number in 0..100_000_u64 {
+            keeper.begin();
+            keeper.put(if number == 0 { 9 } else { number % 2 }, ());
+        }
+        assert_eq!(keeper.keys(), 3);
+        assert!(keeper.seen.len() <= 70, "{}", keeper.seen.len());
+    }
+}
