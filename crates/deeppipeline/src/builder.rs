@@ -10,9 +10,7 @@ use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
 use crate::stage::{Source, Stage, short_type_name};
 use crate::supervisor::Closer;
-use crate::typed::{
-    IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one,
-};
+use crate::typed::{IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
 use crate::window::{Window, Windows};
 #[cfg(processes)]
 use crate::{

@@ -1,6 +1,6 @@
 //! What a case says.
 
-use deeppipeline::{BufferSize, Intake, OnError, Overflow};
+use deeppipeline::{BufferSize, Intake, OnError, Overflow, Window};
 use std::time::Duration;
 
 /// A pipeline, its inputs, and when what happens.
@@ -38,6 +38,10 @@ pub(crate) struct StageSpec {
     pub(crate) ordered: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
+    /// With a window: how many keys there are, x and x + keys having the same.
+    pub(crate) keys: i64,
+    /// After how many samples a key is forgotten.
+    pub(crate) idle: Option<u64>,
     /// Samples that take longer or shorter, by the numbers of their puts.
     pub(crate) but: Vec<(u64, Duration)>,
 }
@@ -81,6 +85,8 @@ pub(crate) fn stage(name: &str, does: Does, takes: u64) -> StageSpec {
         ordered: true,
         timeout: None,
         max_age: None,
+        keys: 1,
+        idle: None,
         but: Vec::new(),
     }
 }
@@ -100,6 +106,25 @@ impl StageSpec {
 
     pub(crate) fn batch(self, max_size: usize, timeout: u64) -> Self {
         StageSpec { intake: Intake::Batch { max_size, timeout: ms(timeout) }, ..self }
+    }
+
+    pub(crate) fn window(self, size: usize, stride: usize) -> Self {
+        StageSpec { intake: Intake::Window { size, stride }, ..self }
+    }
+
+    pub(crate) fn keys(self, keys: i64) -> Self {
+        StageSpec { keys, ..self }
+    }
+
+    pub(crate) fn idle(self, idle: u64) -> Self {
+        StageSpec { idle: Some(idle), ..self }
+    }
+
+    /// Its window, if it has one, and how many keys there are.
+    pub(crate) fn windows(&self) -> Option<(Window, i64)> {
+        let Intake::Window { size, stride } = self.intake else { return None };
+        let window = Window::new(size).stride(stride);
+        Some((self.idle.map_or(window, |idle| window.idle(idle)), self.keys))
     }
 
     pub(crate) fn workers(self, workers: usize) -> Self {

@@ -70,7 +70,7 @@ impl<'a> Follower<'a> {
             (Seat::Stage { index, .. }, _) => {
                 let (spec, around) = (&self.case.stages[index], self.around(index));
                 let logic = Logic::new(&spec.name, spec.does, index + 1 == self.case.stages.len(), around.clone());
-                GatedStage::new(logic, around).factory()
+                GatedStage::new(logic, spec.windows(), around).factory()
             }
             (Seat::Source, Inputs::Source { samples, fails, .. }) => {
                 let numbers = Numbers { given: 0, samples: *samples, fails: *fails };

@@ -1,8 +1,8 @@
 //! The stages as the engine calls them, on every executor that follows the simulation: each call waits for its permit.
 
 use crate::stages::{Logic, Numbers, Witness};
-use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input};
-use deeppipeline::{BoxError, Give, SampleId, current_sample};
+use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Keeper, Kept, Put, account};
+use deeppipeline::{BoxError, Give, SampleId, Window, current_sample};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// The test around one stage, wherever the stage runs.
@@ -65,11 +65,28 @@ impl Gate {
 pub(crate) struct GatedStage {
     logic: Logic,
     around: Arc<dyn Around>,
+    windows: Option<(Keeper<i64, i64>, i64)>,
+    kept: Kept,
 }
 
 impl GatedStage {
-    pub(crate) fn new(logic: Logic, around: Arc<dyn Around>) -> Self {
-        GatedStage { logic, around }
+    pub(crate) fn new(logic: Logic, windows: Option<(Window, i64)>, around: Arc<dyn Around>) -> Self {
+        let windows = windows.map(|(window, keys)| (Keeper::new(window), keys));
+        GatedStage { logic, around, windows, kept: Kept::default() }
+    }
+
+    /// The window that is due with this sample, as a sum.
+    fn window(&mut self, x: i64) -> Result<i64, Done<i64>> {
+        let Some((keeper, keys)) = &mut self.windows else { return Ok(x) };
+        let key = x % *keys;
+        let silent = keeper.begin();
+        let (put, forgotten) = keeper.put(key, x);
+        self.kept = account(put, silent + forgotten);
+        match put {
+            Put::Due { .. } => Ok(keeper.list(&key).sum()),
+            Put::Kept => Err(Done::Kept),
+            Put::Skipped => Err(Done::Gave(Give::Skip)),
+        }
     }
 
     pub(crate) fn factory(self) -> BodyFactory<i64> {
@@ -90,7 +107,10 @@ impl Body<i64> for GatedStage {
                     Input::One(sample) => sample.value,
                     Input::List(samples) => samples.iter().map(|sample| sample.value).sum(),
                 };
-                self.logic.stage_run(x)
+                match self.window(x) {
+                    Ok(x) => self.logic.stage_run(x),
+                    Err(done) => return done,
+                }
             }
             Call::Finish => {
                 self.around.next_has_taken();
@@ -110,6 +130,10 @@ impl Body<i64> for GatedStage {
             Ok(give) => Done::Gave(give),
             Err(cause) => Done::Failed(cause),
         }
+    }
+
+    fn kept(&mut self) -> Kept {
+        std::mem::take(&mut self.kept)
     }
 }
 

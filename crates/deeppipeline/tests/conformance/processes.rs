@@ -1,14 +1,14 @@
 //! The process executor, made to follow the simulated order: some stages or all are in processes of their own, and each
 //! of these reaches the test around it over a line.
 
-use crate::case::{Case, Does};
+use crate::case::{Case, Does, StageSpec, stage};
 use crate::follow::{Follower, graph};
 use crate::gated::{Around, GatedStage};
 use crate::line::{Desk, Line};
 use crate::simulated::Run;
 use crate::stages::{Entry, Logic, Witness};
 use deeppipeline::engine::{Apprentice, Codec, Post, Station, Supervisor, Then, Watched, spawn};
-use deeppipeline::{BoxError, Executor, Exit, SampleId, SharedBytes};
+use deeppipeline::{BoxError, Executor, Exit, Intake, SampleId, SharedBytes};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -46,7 +46,9 @@ pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) ->
         Post::Process(mut station) => {
             let index = station.index();
             let spec = &case.stages[index];
-            let part = Part { name: spec.name.clone(), does: spec.does, is_end: index + 1 == case.stages.len() };
+            let (name, is_end) = (spec.name.clone(), index + 1 == case.stages.len());
+            let (keys, idle) = (spec.keys, spec.idle);
+            let part = Part { name, does: spec.does, is_end, intake: spec.intake, keys, idle };
             station.set_front(postcard::to_stdvec(&part).unwrap());
             let around = follower.around(index);
             std::thread::spawn(move || drive(station, around))
@@ -62,6 +64,9 @@ struct Part {
     name: String,
     does: Does,
     is_end: bool,
+    intake: Intake,
+    keys: i64,
+    idle: Option<u64>,
 }
 
 /// Starts the one process of a stage, and watches over it.
@@ -96,11 +101,12 @@ fn drive(mut station: Station<i64>, around: Arc<dyn Around>) {
 fn become_a_worker() {
     let Ok(address) = std::env::var(VARIABLE) else { return };
     let apprentice = Apprentice::listen(std::io::stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
-    let Part { name, does, is_end } = postcard::from_bytes(apprentice.front()).unwrap();
+    let Part { name, does, is_end, intake, keys, idle } = postcard::from_bytes(apprentice.front()).unwrap();
     let around: Arc<dyn Around> = Arc::new(AroundElsewhere(Mutex::new(Line::to(&address).unwrap())));
     let codec = Arc::new(EightBytes);
     let (worker, _) = apprentice.begin(codec.clone(), codec, |_| Vec::new()).unwrap();
-    let stage = GatedStage::new(Logic::new(&name, does, is_end, around.clone()), around);
+    let windows = StageSpec { intake, keys, idle, ..stage(&name, does, 0) }.windows();
+    let stage = GatedStage::new(Logic::new(&name, does, is_end, around.clone()), windows, around);
     spawn(worker, stage.factory()).unwrap().join().unwrap();
     std::process::exit(0);
 }

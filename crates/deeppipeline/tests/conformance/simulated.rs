@@ -52,6 +52,14 @@ fn build<I>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation
             Intake::Batch { max_size, timeout } => {
                 builder.stage_batch(max_size, timeout, made_by(move || Ok(List(logic()))))
             }
+            Intake::Window { .. } => {
+                let (window, keys) = spec.windows().unwrap();
+                let list = made_by(move || Ok(List(logic())));
+                match keys {
+                    1 => builder.stage_window(window, list),
+                    keys => builder.stage_window_by(window, move |x: &i64| x % keys, list),
+                }
+            }
             other => panic!("no stage takes {other} yet"),
         };
         let options = Options::new().name(&spec.name).on_error(spec.on_error);
