@@ -4,10 +4,11 @@ use crate::buffer::Overflow;
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
-use crate::graph::{BufferSize, Graph, Node, OnCrash, OnError};
+use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Graph, Node, OnCrash, OnError};
 use crate::intake::{Input, Intake};
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
+use crate::stream::{STREAM, Stream};
 use crate::stage::{Source, Stage, short_type_name};
 use crate::supervisor::Closer;
 use crate::typed::{IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
@@ -139,6 +140,8 @@ pub struct Builder<I, T> {
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
     #[cfg(processes)]
     pub(crate) worker_arguments: Vec<std::ffi::OsString>,
+    /// Whether `overflow` is more than a default.
+    said_overflow: bool,
     problem: Option<GraphError>,
     types: PhantomData<fn(I) -> T>,
 }
@@ -186,6 +189,7 @@ impl<I: Send + 'static> Builder<I, I> {
             isolated: Vec::new(),
             #[cfg(processes)]
             worker_arguments: Vec::new(),
+            said_overflow: false,
             problem: None,
             types: PhantomData,
         }
@@ -221,9 +225,11 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self
     }
 
-    /// What happens when a buffer is full, for every stage that does not say otherwise.
+    /// What happens when a buffer is full, for every stage that does not say otherwise: by default the oldest sample is
+    /// dropped, in a [`stream`](Builder::stream) whoever brings one waits.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.graph.overflow = overflow;
+        self.said_overflow = true;
         self
     }
 
@@ -565,9 +571,40 @@ impl<I, T> Builder<I, T> {
             isolated: self.isolated,
             #[cfg(processes)]
             worker_arguments: self.worker_arguments,
+            said_overflow: self.said_overflow,
             problem: self.problem,
             types: PhantomData,
         }
+    }
+}
+
+impl<T: Send + 'static> Builder<Sourced, T> {
+    /// Starts, and gives out what the last stage gives, in order: an iterator. Nothing is dropped unless an
+    /// [`overflow`](Builder::overflow) says so; whoever does not ask for the next value makes the source wait.
+    ///
+    /// ```
+    /// use deeppipeline::Pipeline;
+    ///
+    /// let squares = Pipeline::builder().source(1..=5).stage(|x: u32| x * x).stream()?;
+    /// let squares: Result<Vec<u32>, _> = squares.collect();
+    /// assert_eq!(squares?, [1, 4, 9, 16, 25]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `start`. What fails later is the last item of the iterator.
+    pub fn stream(mut self) -> Result<Stream<T>, StartError> {
+        if !self.said_overflow {
+            self.graph.overflow = Overflow::Block;
+        }
+        if let BufferSize::List(sizes) = &mut self.graph.buffer_size {
+            sizes.push(DEFAULT_BUFFER_SIZE);
+        }
+        let (sender, values) = std::sync::mpsc::sync_channel(0);
+        // Once nobody asks any more, the stream has been dropped and has ended the pipeline.
+        let hand_over = move |x: T| drop(sender.send(x));
+        let options = Options::new().name(STREAM).overflow(Overflow::Block);
+        Ok(Stream::new(self.end_stage(hand_over).options(options).start()?, values))
     }
 }
 

@@ -51,6 +51,7 @@ mod pipeline;
 mod report;
 mod sample;
 mod stage;
+mod stream;
 mod supervisor;
 #[cfg(processes)]
 mod transfer;
@@ -81,6 +82,7 @@ pub use pipeline::{GRACE, Pipeline, Sourced};
 pub use report::{Outcome, Report, Spread, StageReport};
 pub use sample::{SampleId, SampleInfo, current_sample};
 pub use stage::{Give, Source, Stage};
+pub use stream::Stream;
 pub use supervisor::SOURCE;
 #[cfg(processes)]
 pub use transfer::Transfer;

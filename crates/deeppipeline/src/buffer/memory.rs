@@ -381,7 +381,8 @@ impl<V> Buffer<V> {
 
     pub(crate) fn counts(&self) -> BufferCounts {
         let state = self.state.lock();
-        BufferCounts { waiting: state.waiting.len() as u64, ..state.counts.clone() }
+        let early = state.order.as_ref().map_or(0, Order::results);
+        BufferCounts { early, waiting: state.waiting.len() as u64, ..state.counts.clone() }
     }
 
     pub(crate) fn limits(&self) -> Limits {

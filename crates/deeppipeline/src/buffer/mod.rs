@@ -333,6 +333,8 @@ impl<V> Buffer<V> {
 /// `entered = taken + oldest + newest + superseded + expired + discarded + waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BufferCounts {
+    /// Results of several workers that wait for one before them, and have not arrived yet.
+    pub early: u64,
     /// Samples that arrived.
     pub entered: u64,
     /// Samples that the stage took.

@@ -50,6 +50,11 @@ impl<V> Order<V> {
         self.results < self.limit
     }
 
+    /// How many results wait.
+    pub(super) fn results(&self) -> u64 {
+        self.results as u64
+    }
+
     /// Keeps a result until its turn.
     pub(super) fn keep(&mut self, ticket: u64, sample: Sample<V>) {
         self.results += 1;

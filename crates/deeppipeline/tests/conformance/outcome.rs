@@ -22,6 +22,7 @@ pub(crate) fn ledger(report: &Report) -> String {
     for stage in &report.stages {
         let (buffer, counts) = (&stage.buffer, &stage.counts);
         let counters = [
+            ("early", buffer.early),
             ("entered", buffer.entered),
             ("taken", buffer.taken),
             ("oldest", buffer.dropped_oldest),

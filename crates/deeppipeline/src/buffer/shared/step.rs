@@ -539,6 +539,7 @@ impl<'a, W: Words> Step<'a, W> {
             SampleId { number: self.session.get_at(place), part: self.session.get_at(place + 1) }
         });
         let buffer = BufferCounts {
+            early: get(Field::Early),
             entered: get(Field::Entered),
             taken: get(Field::Taken),
             dropped_oldest: get(Field::DroppedOldest),

@@ -1,0 +1,56 @@
+//! The last stage's values, for whoever asks for them one by one instead of writing an end stage.
+
+use crate::error::StageError;
+use crate::pipeline::{Pipeline, Sourced};
+use crate::report::Report;
+use std::iter::FusedIterator;
+use std::sync::mpsc::Receiver;
+
+/// The name of the stage that hands values over to a [`Stream`].
+pub(crate) const STREAM: &str = "stream";
+
+/// What comes out of a pipeline, in order; made by [`Builder::stream`](crate::Builder::stream).
+///
+/// The source runs ahead only as far as the buffers let it. Dropping the stream ends the pipeline: what is inside is
+/// discarded, and every `teardown` runs.
+#[must_use = "the pipeline ends when the stream is dropped"]
+pub struct Stream<T> {
+    pipeline: Pipeline<Sourced>,
+    /// None once everything has come out, or the stream was given up.
+    values: Option<Receiver<T>>,
+}
+
+impl<T> Stream<T> {
+    pub(crate) fn new(pipeline: Pipeline<Sourced>, values: Receiver<T>) -> Self {
+        Stream { pipeline, values: Some(values) }
+    }
+
+    /// What happened to every sample up to now.
+    pub fn report(&self) -> Report {
+        self.pipeline.report()
+    }
+}
+
+impl<T> Iterator for Stream<T> {
+    type Item = Result<T, StageError>;
+
+    /// Waits for the next value. After the last one that came out, an error says why no more will.
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Ok(value) = self.values.as_ref()?.recv() {
+            return Some(Ok(value));
+        }
+        self.values = None;
+        self.pipeline.join().err().map(Err)
+    }
+}
+
+impl<T> FusedIterator for Stream<T> {}
+
+impl<T> Drop for Stream<T> {
+    fn drop(&mut self) {
+        // First, since the stage may be waiting for its value to be taken.
+        if self.values.take().is_some() {
+            self.pipeline.abort();
+        }
+    }
+}
