@@ -4,18 +4,17 @@ use crate::buffer::Overflow;
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
-use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Graph, Node, OnCrash, OnError};
+use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnCrash, OnError};
 use crate::intake::{Input, Intake};
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
-use crate::stream::{STREAM, Stream};
 use crate::stage::{Source, Stage, short_type_name};
+use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
 use crate::typed::{IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
 use crate::window::{Window, Windows};
 #[cfg(processes)]
 use crate::{
-    graph::Executor,
     isolated::{Isolated, IsolatedStage, body},
     transfer::Transfer,
 };
@@ -56,7 +55,8 @@ impl Options {
         self
     }
 
-    /// What happens when the stage fails on a sample.
+    /// What happens when the stage fails on a sample. To run it again, a stage on a thread is given with
+    /// [`retry`](crate::retry).
     pub fn on_error(mut self, on_error: OnError) -> Self {
         self.on_error = Some(on_error);
         self
@@ -387,21 +387,26 @@ impl<I, T: Send + 'static> Builder<I, T> {
         S: Stage,
         U: Unpack<S::Input>,
     {
-        let (name, bodies) = match maker.0 {
+        let Maker { making, again } = maker;
+        let keep = again.as_ref().map(|again| again.keep);
+        let (name, bodies) = match making {
             Making::Given(stage, name) => {
-                let body = move || Box::new(StageBody::new(move || Ok(stage()), unpack())) as Box<dyn Body<Value>>;
+                let body = move || -> Box<dyn Body<Value>> {
+                    Box::new(StageBody::new(move || Ok(stage()), unpack()).keeping(keep))
+                };
                 (name, Bodies::One(Box::new(body)))
             }
             Making::Made(make) => {
                 let unpack = Arc::new(unpack);
                 let body = move || -> BodyFactory<Value> {
                     let (make, unpack) = (Arc::clone(&make), Arc::clone(&unpack));
-                    Box::new(move || Box::new(StageBody::new(move || make(), unpack())))
+                    Box::new(move || Box::new(StageBody::new(move || make(), unpack()).keeping(keep)))
                 };
                 (short_type_name::<S>(), Bodies::Each(Box::new(body)))
             }
         };
-        self.graph.stages.push(Node { intake, ..Node::new(name) });
+        let on_error = again.map_or(OnError::Stop, |again| again.on_error);
+        self.graph.stages.push(Node { intake, on_error, ..Node::new(name) });
         self.bodies.push(bodies);
         #[cfg(processes)]
         self.isolated.push(None);
@@ -508,7 +513,14 @@ impl<I, T> Builder<I, T> {
         };
         node.name = options.name.unwrap_or_else(|| std::mem::take(&mut node.name));
         node.overflow = options.overflow.or(node.overflow);
-        node.on_error = options.on_error.unwrap_or(node.on_error);
+        match options.on_error {
+            // Nothing would be kept for another try.
+            Some(OnError::Retry { .. }) if node.on_error.retries() == 0 && node.executor == Executor::Thread => {
+                self.problem.get_or_insert(GraphError::RetryWithoutCopy { stage: node.name.clone() });
+            }
+            Some(on_error) => node.on_error = on_error,
+            None => {}
+        }
         node.on_crash = options.on_crash.unwrap_or(node.on_crash);
         node.max_restarts = options.max_restarts.unwrap_or(node.max_restarts);
         node.timeout = options.timeout.or(node.timeout);

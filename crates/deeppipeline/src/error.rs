@@ -88,6 +88,14 @@ pub enum GraphError {
     /// A key is not forgotten at once.
     #[error("idle of a window is 0, but must be at least 1: after how many samples without it a key is forgotten")]
     IdleZero,
+    /// What is to be tried again has to be kept.
+    #[error(
+        "on_error of stage {stage:?} is retry, for which its samples must be kept: give the stage as retry(times, stage)"
+    )]
+    RetryWithoutCopy {
+        /// The stage.
+        stage: String,
+    },
     /// A batch has room for a sample.
     #[error("max_size of the batch of stage {stage:?} is 0, but must be at least 1")]
     BatchZero {

@@ -63,6 +63,29 @@ pub enum OnError {
     Stop,
     /// The sample is counted as failed and the stage goes on.
     Skip,
+    /// The stage is run on the sample again, so many times at most. Parts of a `Many` that went on before it failed are left
+    /// out.
+    Retry {
+        /// How often it is run again.
+        times: u32,
+        /// Whether a sample that fails every time is counted as failed, and the stage goes on; otherwise the pipeline stops.
+        skip: bool,
+    },
+}
+
+impl OnError {
+    /// Whether the pipeline stops when a stage has failed on a sample for the last time.
+    pub(crate) fn stops(self) -> bool {
+        matches!(self, OnError::Stop | OnError::Retry { skip: false, .. })
+    }
+
+    /// How often a stage is run again on a sample on which it fails.
+    pub(crate) fn retries(self) -> u32 {
+        match self {
+            OnError::Retry { times, .. } => times,
+            OnError::Stop | OnError::Skip => 0,
+        }
+    }
 }
 
 /// How many samples the buffers hold.
@@ -143,6 +166,13 @@ impl Node {
             ordered: true,
             max_age: None,
         }
+    }
+
+    /// Whether the stage may get a sample from another process more than once, so that it must not write it.
+    #[cfg(processes)]
+    pub(crate) fn may_see_again(&self) -> bool {
+        let after_a_crash = self.executor == Executor::Process && self.on_crash == OnCrash::Retry;
+        after_a_crash || self.on_error.retries() > 0
     }
 
     /// The policy in force: the stage's own, else what its intake implies, else the pipeline's.
@@ -305,7 +335,7 @@ impl Graph {
         codec: Arc<dyn Codec<V>>,
     ) -> Result<shared::Buffer<V>, StartError> {
         let (node, limits) = (&self.stages[index], self.limits_of(index));
-        let may_retry = node.executor == Executor::Process && node.on_crash == OnCrash::Retry;
+        let may_retry = node.may_see_again();
         shared::Buffer::create(limits, codec, may_retry).map_err(|cause| {
             let bytes = limits.slots() as u128 * u128::from(limits.bytes);
             StartError::Memory { stage: node.name.clone(), bytes, cause }

@@ -22,17 +22,29 @@ pub(crate) struct InHand {
     pub(crate) hold: Option<Hold>,
     /// Parts given so far, those included that a worker before this one gave.
     pub(crate) parts: u64,
-    /// Parts still to come that a worker before this one gave.
+    /// Parts still to come that were given before: by a worker before this one, or in a try before this one.
     pub(crate) leave_out: u64,
+    /// How often the stage has failed on it.
+    pub(crate) failures: u32,
 }
 
 impl InHand {
     /// What has just been taken.
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
         let (busy, running_since) = (Duration::ZERO, None);
-        let Taken { ticket, at, hold, given } = taken;
-        let mut hand =
-            InHand { samples, kept: 0, newest, busy, running_since, ticket, hold, parts: given, leave_out: given };
+        let Taken { ticket, at, hold, given, failures } = taken;
+        let mut hand = InHand {
+            samples,
+            kept: 0,
+            newest,
+            busy,
+            running_since,
+            ticket,
+            hold,
+            parts: given,
+            leave_out: given,
+            failures,
+        };
         hand.run(at);
         hand
     }

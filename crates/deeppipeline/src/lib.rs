@@ -86,5 +86,5 @@ pub use stream::Stream;
 pub use supervisor::SOURCE;
 #[cfg(processes)]
 pub use transfer::Transfer;
-pub use typed::{ClosureStage, IntoStage, IsClosure, IsMade, IsStage, MadeBy, Maker, made_by};
+pub use typed::{ClosureStage, IntoStage, IsClosure, IsMade, IsRetry, IsStage, MadeBy, Maker, Retry, made_by, retry};
 pub use window::{DEFAULT_MAX_KEYS, Window, Windows};

@@ -2,6 +2,7 @@
 
 use crate::error::BoxError;
 use crate::executor::Body;
+use crate::graph::OnError;
 use crate::intake::Input;
 use crate::stage::{Give, Source, Stage, short_type_name};
 use crate::window::{Keeper, Put, Window, Windows, account};
@@ -34,7 +35,16 @@ pub trait IntoStage<Marker> {
 }
 
 /// Where the stages of one or several workers come from.
-pub struct Maker<S>(pub(crate) Making<S>);
+pub struct Maker<S: Stage> {
+    pub(crate) making: Making<S>,
+    pub(crate) again: Option<Again<S::Input>>,
+}
+
+/// That a stage is to be run again on a sample on which it fails, and how what it gets is kept for that.
+pub(crate) struct Again<T> {
+    pub(crate) on_error: OnError,
+    pub(crate) keep: fn(&T) -> T,
+}
 
 pub(crate) enum Making<S> {
     /// There is one, given as it is.
@@ -45,7 +55,7 @@ pub(crate) enum Making<S> {
 
 fn given<S: Stage + Send>(stage: S) -> Maker<S> {
     let name = stage.name();
-    Maker(Making::Given(Box::new(move || stage), name))
+    Maker { making: Making::Given(Box::new(move || stage), name), again: None }
 }
 
 /// Marks what is a [`Stage`] already.
@@ -121,7 +131,7 @@ where
     type Stage = S;
 
     fn into_maker(self) -> Maker<S> {
-        Maker(Making::Made(Arc::new(self.0)))
+        Maker { making: Making::Made(Arc::new(self.0)), again: None }
     }
 }
 
@@ -138,7 +148,68 @@ where
 
     fn into_maker(self) -> Maker<Self::Stage> {
         let make = self.0;
-        Maker(Making::Made(Arc::new(move || Ok(ClosureStage { closure: make()?, types: PhantomData }))))
+        let make = move || Ok(ClosureStage { closure: make()?, types: PhantomData });
+        Maker { making: Making::Made(Arc::new(make)), again: None }
+    }
+}
+
+/// A stage that is run again on a sample on which it fails, so many times at most; if it fails every time, the pipeline
+/// stops. What the stage gets must be `Clone`.
+///
+/// ```
+/// use deeppipeline::{BoxError, Give, Pipeline, Stage, retry};
+///
+/// struct Flaky(u32);
+///
+/// impl Stage for Flaky {
+///     type Input = u32;
+///     type Output = u32;
+///     fn stage_run(&mut self, x: u32) -> Result<Give<u32>, BoxError> {
+///         self.0 += 1;
+///         if self.0 % 3 == 0 { Ok(Give::One(x)) } else { Err("not now".into()) }
+///     }
+/// }
+///
+/// let pipeline = Pipeline::builder().stage(retry(2, Flaky(0))).end_stage(|x: u32| println!("{x}")).start()?;
+/// pipeline.put(1)?;
+/// pipeline.put(2)?;
+/// assert_eq!(pipeline.setstop()?.stages[0].counts.used, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn retry<S>(times: u32, stage: S) -> Retry<S> {
+    Retry { stage, on_error: OnError::Retry { times, skip: false } }
+}
+
+/// What [`retry`] returns.
+pub struct Retry<S> {
+    stage: S,
+    on_error: OnError,
+}
+
+impl<S> Retry<S> {
+    /// If it fails every time, the sample is counted as failed, and the stage goes on.
+    #[must_use]
+    pub fn then_skip(self) -> Self {
+        let on_error = OnError::Retry { times: self.on_error.retries(), skip: true };
+        Retry { on_error, ..self }
+    }
+}
+
+/// Marks what [`retry`] returns.
+pub struct IsRetry<M>(PhantomData<M>);
+
+impl<S, M> IntoStage<IsRetry<M>> for Retry<S>
+where
+    S: IntoStage<M>,
+    S::Input: Clone,
+{
+    type Input = S::Input;
+    type Output = S::Output;
+    type Stage = S::Stage;
+
+    fn into_maker(self) -> Maker<S::Stage> {
+        let again = Again { on_error: self.on_error, keep: <S::Input as Clone>::clone };
+        Maker { again: Some(again), ..self.stage.into_maker() }
     }
 }
 
@@ -267,11 +338,19 @@ pub(crate) struct StageBody<S: Stage, U> {
     stage: Option<S>,
     unpack: U,
     kept: Kept,
+    /// How what the stage gets is kept for another try, and what it got last.
+    keep: Option<fn(&S::Input) -> S::Input>,
+    last: Option<S::Input>,
 }
 
 impl<S: Stage, U> StageBody<S, U> {
     pub(crate) fn new(make: impl FnOnce() -> Result<S, BoxError> + 'static, unpack: U) -> Self {
-        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Kept::default() }
+        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Kept::default(), keep: None, last: None }
+    }
+
+    /// Can be run again on what it got.
+    pub(crate) fn keeping(self, keep: Option<fn(&S::Input) -> S::Input>) -> Self {
+        StageBody { keep, ..self }
     }
 }
 
@@ -292,11 +371,16 @@ where
             Call::Setup => stage.setup().map(|()| Give::Skip),
             Call::Teardown => stage.teardown().map(|()| Give::Skip),
             Call::Finish => stage.finish(),
-            Call::StageRun(input) => {
+            Call::RunAgain(_) if let (Some(keep), Some(x)) = (self.keep, &self.last) => stage.stage_run(keep(x)),
+            Call::RunAgain(None) => Err("what it got was not kept for another try".into()),
+            Call::StageRun(input) | Call::RunAgain(Some(input)) => {
                 let (unpacked, kept) = self.unpack.unpack(input);
                 self.kept = kept;
                 match unpacked {
-                    Unpacked::Run(x) => stage.stage_run(x),
+                    Unpacked::Run(x) => {
+                        self.last = self.keep.map(|keep| keep(&x));
+                        stage.stage_run(x)
+                    }
                     Unpacked::Keep => return Done::Kept,
                     Unpacked::Skip => Ok(Give::Skip),
                     Unpacked::Wrong => Err("the sample is not of the type that the chain was built for".into()),
@@ -358,7 +442,9 @@ impl<S: Source> Body<Value> for SourceBody<S> {
                 Ok(None) => Done::Exhausted,
                 Err(cause) => Done::Failed(cause),
             },
-            Call::Setup | Call::StageRun(_) | Call::Finish | Call::Teardown => Done::Gave(Give::Skip),
+            Call::Setup | Call::StageRun(_) | Call::RunAgain(_) | Call::Finish | Call::Teardown => {
+                Done::Gave(Give::Skip)
+            }
         }
     }
 }

@@ -6,7 +6,6 @@
 use crate::buffer::{Arrival, Buffer, Origin, Push, Take, Taken, Wait};
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::{catch_panic, free};
-use crate::graph::OnError;
 use crate::hand::InHand;
 use crate::home::Home;
 use crate::intake::Input;
@@ -47,6 +46,8 @@ pub enum Call<V> {
     Setup,
     /// Call `stage_run` with this.
     StageRun(Input<V>),
+    /// Call `stage_run` again with what it got last, of which this is a copy where one can be made.
+    RunAgain(Option<Input<V>>),
     /// Ask the source for its next sample.
     SourceNext,
     /// Call `finish`.
@@ -98,6 +99,8 @@ pub enum Untold {
     Nothing,
     /// The stage failed on a sample and skips it.
     SkippedFailure,
+    /// The stage failed on a sample and is run on it again.
+    RetriedFailure,
     /// Another failure stopped the pipeline before, and is the one that callers are told of.
     LaterFailure,
     /// The stage took longer on a sample than its time-out.
@@ -112,6 +115,8 @@ enum Step {
     WaitingForOthers,
     Idle,
     Running(InHand),
+    /// The stage has failed on what is in hand, and is to be run again.
+    Trying(InHand),
     Pulling,
     Finishing,
     GivingUp,
@@ -131,8 +136,9 @@ pub struct Worker<V> {
     turn: Option<u64>,
     /// Samples in hand that no list has used yet.
     kept: u64,
-    /// The highest part given so far for the number of `last`.
+    /// The highest part given so far for the number of `last`, and what it was before what is in hand.
     last_part: u64,
+    part_before: u64,
     /// When a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Instant>,
 }
@@ -140,7 +146,7 @@ pub struct Worker<V> {
 impl<V> Worker<V> {
     pub(crate) fn new(home: Arc<dyn Home<V>>, seat: Seat) -> Self {
         let step = Step::Fresh;
-        Worker { home, seat, step, last: None, turn: None, kept: 0, last_part: 0, waiting_since: None }
+        Worker { home, seat, step, last: None, turn: None, kept: 0, last_part: 0, part_before: 0, waiting_since: None }
     }
 
     /// Which worker it is.
@@ -206,6 +212,11 @@ impl<V> Worker<V> {
                         Some(Take::Empty) => return Poll::Pending,
                     },
                 },
+                Step::Trying(_) => {
+                    if let Some(call) = self.run_again() {
+                        return call;
+                    }
+                }
                 Step::GivingUp => return self.call(Step::TearingDown, Call::Teardown),
                 Step::Ended => {
                     leave_job();
@@ -221,11 +232,15 @@ impl<V> Worker<V> {
 
     /// Says that the calling thread now works on what this worker has in hand.
     pub(crate) fn enter(&self) {
-        let sample = match &self.step {
+        enter_job(self.home.id(), self.in_hand());
+    }
+
+    /// What the stage is run on: for a list, the newest.
+    pub(crate) fn in_hand(&self) -> Option<SampleInfo> {
+        match &self.step {
             Step::Running(hand) => Some(hand.newest),
             _ => None,
-        };
-        enter_job(self.home.id(), sample);
+        }
     }
 
     /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
@@ -292,7 +307,33 @@ impl<V> Worker<V> {
             self.last_part = 0;
         }
         self.last = Some(newest);
+        self.part_before = self.last_part;
         self.step = Step::Running(InHand::new(newest, samples, taken));
+    }
+
+    /// Runs the stage once more on what it has in hand, unless that was given up meanwhile.
+    fn run_again(&mut self) -> Option<Poll<Option<Call<V>>>> {
+        let Step::Trying(mut hand) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
+        let Seat::Stage { index, .. } = self.seat else { return None };
+        let buffer = self.home.buffer(index)?;
+        if buffer.is_discarding() {
+            self.finish_turn();
+            self.count(index, hand, Fate::Failed);
+            return None;
+        }
+        let again = buffer.read_again(hand.hold.as_ref());
+        hand.run(self.home.clock().now());
+        self.step = Step::Running(hand);
+        match again {
+            Ok(input) => {
+                self.enter();
+                Some(Poll::Ready(Some(Call::RunAgain(input))))
+            }
+            Err(cause) => {
+                self.settle(Ending::Failed(cause));
+                None
+            }
+        }
     }
 
     /// Says what becomes of samples that the stage has kept, before the call at hand ends.
@@ -524,9 +565,12 @@ impl<V> Worker<V> {
                 }
                 self.home.advance(self.seat, WorkerEvent::TornDown);
             }
-            idle @ (Step::Fresh | Step::WaitingForOthers | Step::Idle | Step::GivingUp | Step::Ended) => {
-                self.step = idle
-            }
+            idle @ (Step::Fresh
+            | Step::WaitingForOthers
+            | Step::Idle
+            | Step::Trying(_)
+            | Step::GivingUp
+            | Step::Ended) => self.step = idle,
         }
         untold
     }
@@ -534,6 +578,21 @@ impl<V> Worker<V> {
     fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> Untold {
         let Seat::Stage { index, .. } = self.seat else { return Untold::Nothing };
         hand.pause(self.home.clock());
+        let on_error = self.home.node(index).on_error;
+        if let Ending::Failed(cause) = &ending
+            && hand.failures < on_error.retries()
+        {
+            tracing::warn!(stage = self.name(), sample = %hand.newest.id, "tried again after an error: {cause}");
+            hand.failures += 1;
+            hand.leave_out = hand.parts;
+            self.last_part = self.part_before;
+            #[cfg(processes)]
+            if let Some(hold) = &hand.hold {
+                hold.note_failures(hand.failures);
+            }
+            self.step = Step::Trying(hand);
+            return Untold::RetriedFailure;
+        }
         let fate = match ending {
             Ending::Returned | Ending::Exhausted => Some(Fate::Used),
             Ending::Skipped => Some(Fate::Skipped),
@@ -541,7 +600,7 @@ impl<V> Worker<V> {
             Ending::Failed(_) => Some(Fate::Failed),
         };
         let (newest, took) = (hand.newest, hand.busy);
-        if matches!(ending, Ending::Failed(_)) && self.home.node(index).on_error == OnError::Stop {
+        if matches!(ending, Ending::Failed(_)) && on_error.stops() {
             self.fail_turn();
         }
         self.finish_turn();
@@ -560,17 +619,13 @@ impl<V> Worker<V> {
                 _ => Untold::Nothing,
             };
         };
-        match node.on_error {
-            OnError::Skip => {
-                tracing::warn!(stage = self.name(), sample = %newest.id, "skipped after an error: {cause}");
-                Untold::SkippedFailure
-            }
-            OnError::Stop => {
-                let untold = self.fail(Doing::StageRun, Some(newest.id), cause);
-                self.give_up();
-                untold
-            }
+        if on_error.stops() {
+            let untold = self.fail(Doing::StageRun, Some(newest.id), cause);
+            self.give_up();
+            return untold;
         }
+        tracing::warn!(stage = self.name(), sample = %newest.id, "skipped after an error: {cause}");
+        Untold::SkippedFailure
     }
 
     /// Nothing more comes of what was taken last.
@@ -700,7 +755,7 @@ impl<V> Drop for Worker<V> {
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
             (_, Seat::Source) => (Doing::SourceNext, None),
-            (Step::Running(hand), Seat::Stage { index, .. }) => {
+            (Step::Running(hand) | Step::Trying(hand), Seat::Stage { index, .. }) => {
                 let sample = hand.newest.id;
                 self.count(index, hand, Fate::Failed);
                 (Doing::StageRun, Some(sample))

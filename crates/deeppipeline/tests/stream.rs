@@ -126,7 +126,8 @@ fn a_failure_comes_after_everything_before_it_and_is_the_last() {
 
 #[test]
 fn an_empty_source_is_an_empty_stream() {
-    let mut stream = Pipeline::builder().source(std::iter::empty::<u32>()).buffer_size([3]).stage(|x: u32| x).stream().unwrap();
+    let mut stream =
+        Pipeline::builder().source(std::iter::empty::<u32>()).buffer_size([3]).stage(|x: u32| x).stream().unwrap();
     assert!(stream.next().is_none());
     assert!(stream.next().is_none());
 }

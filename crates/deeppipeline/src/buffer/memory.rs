@@ -240,7 +240,7 @@ impl<V> Buffer<V> {
                 self.filled.notify_one();
             }
         }
-        Take::Ready { input, dropped, taken: Taken { ticket, at, hold: None, given: 0 } }
+        Take::Ready { input, dropped, taken: Taken { ticket, at, hold: None, given: 0, failures: 0 } }
     }
 
     /// Drops those that are too old of what is about to leave.
@@ -383,6 +383,11 @@ impl<V> Buffer<V> {
         let state = self.state.lock();
         let early = state.order.as_ref().map_or(0, Order::results);
         BufferCounts { early, waiting: state.waiting.len() as u64, ..state.counts.clone() }
+    }
+
+    /// Whether what is inside was given up.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.state.lock().gate == Gate::Discarding
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -141,6 +141,8 @@ pub(crate) struct Taken {
     pub(crate) hold: Option<Hold>,
     /// How many parts of it a worker that died had given.
     pub(crate) given: u64,
+    /// How often the stage had failed on it before its worker died.
+    pub(crate) failures: u32,
 }
 
 /// The slots that a worker has in hand, where its samples came from another process.
@@ -316,6 +318,27 @@ impl<V> Buffer<V> {
             Buffer::Memory(buffer) => buffer.limits(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.limits(),
+        }
+    }
+
+    /// Whether what is inside was given up.
+    pub(crate) fn is_discarding(&self) -> bool {
+        match self {
+            Buffer::Memory(buffer) => buffer.is_discarding(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.is_discarding(),
+        }
+    }
+
+    /// What a worker has in hand once more, as it was taken, where the buffer still has it.
+    pub(crate) fn read_again(
+        &self,
+        #[cfg_attr(not(processes), expect(unused_variables))] hold: Option<&Hold>,
+    ) -> Result<Option<Input<V>>, BoxError> {
+        match self {
+            Buffer::Memory(_) => Ok(None),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => hold.map(|hold| buffer.read_again(hold)).transpose(),
         }
     }
 

@@ -332,7 +332,9 @@ impl Actor {
                 }
                 Poll::Ready(Some(call)) => {
                     let duration = match &call {
-                        Call::StageRun(input) => input.newest().map(|newest| (self.duration)(newest.id)),
+                        Call::StageRun(_) | Call::RunAgain(_) => {
+                            self.worker.in_hand().map(|newest| (self.duration)(newest.id))
+                        }
                         Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
                         Call::Setup | Call::Finish | Call::Teardown => None,
                     };
@@ -351,8 +353,8 @@ impl Actor {
         let stage = self.worker.name().to_owned();
         let mut sample = None;
         if let State::Calling(call, _) = std::mem::replace(&mut self.state, State::Idle) {
-            if let Call::StageRun(input) = &call {
-                sample = input.newest().map(|newest| newest.id);
+            if let Call::StageRun(_) | Call::RunAgain(_) = &call {
+                sample = self.worker.in_hand().map(|newest| newest.id);
             }
             self.worker.enter();
             self.make_call(call);

@@ -58,6 +58,16 @@ pub(crate) enum Does {
     /// Like `Many(4)`, but the iterator panics after two.
     BrokenMany,
     FailOn(i64),
+    /// Fails so often on that one before it goes through.
+    FailAtFirst {
+        on: i64,
+        times: u32,
+    },
+    /// Gives two parts and fails, so often on that one; then gives `Many(4)`.
+    BreakAtFirst {
+        on: i64,
+        times: u32,
+    },
     PanicOn(i64),
     /// Skips all, and gives them all at the end.
     HoldUntilFinish,
@@ -152,6 +162,14 @@ impl StageSpec {
     /// How long a sample takes.
     pub(crate) fn takes_for(&self, number: u64) -> Duration {
         self.but.iter().find(|(of, _)| *of == number).map_or(self.takes, |(_, takes)| *takes)
+    }
+
+    pub(crate) fn retry(self, times: u32) -> Self {
+        StageSpec { on_error: OnError::Retry { times, skip: false }, ..self }
+    }
+
+    pub(crate) fn retry_then_skip(self, times: u32) -> Self {
+        StageSpec { on_error: OnError::Retry { times, skip: true }, ..self }
     }
 
     pub(crate) fn skip_errors(self) -> Self {

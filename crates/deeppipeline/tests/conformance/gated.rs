@@ -67,12 +67,14 @@ pub(crate) struct GatedStage {
     around: Arc<dyn Around>,
     windows: Option<(Keeper<i64, i64>, i64)>,
     kept: Kept,
+    /// What it was run on last.
+    last: i64,
 }
 
 impl GatedStage {
     pub(crate) fn new(logic: Logic, windows: Option<(Window, i64)>, around: Arc<dyn Around>) -> Self {
         let windows = windows.map(|(window, keys)| (Keeper::new(window), keys));
-        GatedStage { logic, around, windows, kept: Kept::default() }
+        GatedStage { logic, around, windows, kept: Kept::default(), last: 0 }
     }
 
     /// The window that is due with this sample, as a sum.
@@ -101,6 +103,10 @@ impl Body<i64> for GatedStage {
                 self.around.pass(None);
                 self.logic.setup().map(|()| Give::Skip)
             }
+            Call::RunAgain(_) => {
+                self.around.pass(current_sample().map(|sample| sample.id));
+                self.logic.stage_run(self.last)
+            }
             Call::StageRun(input) => {
                 self.around.pass(current_sample().map(|sample| sample.id));
                 let x = match input {
@@ -108,7 +114,10 @@ impl Body<i64> for GatedStage {
                     Input::List(samples) => samples.iter().map(|sample| sample.value).sum(),
                 };
                 match self.window(x) {
-                    Ok(x) => self.logic.stage_run(x),
+                    Ok(x) => {
+                        self.last = x;
+                        self.logic.stage_run(x)
+                    }
                     Err(done) => return done,
                 }
             }
@@ -164,7 +173,7 @@ impl Body<i64> for GatedSource {
                 self.gate.pass(None);
                 self.numbers.source_next()
             }
-            Call::StageRun(_) | Call::Finish | Call::Teardown => return Done::Gave(Give::Skip),
+            Call::StageRun(_) | Call::RunAgain(_) | Call::Finish | Call::Teardown => return Done::Gave(Give::Skip),
         };
         match next {
             Ok(Some(x)) => Done::Gave(Give::One(x)),

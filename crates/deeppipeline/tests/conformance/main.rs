@@ -17,6 +17,7 @@ mod outcome;
 #[cfg(processes)]
 mod processes;
 mod random;
+mod retry;
 mod simulated;
 mod stages;
 #[path = "../support/mod.rs"]

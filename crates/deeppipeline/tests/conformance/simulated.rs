@@ -4,7 +4,8 @@ use crate::case::{Case, Input};
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::{
-    BoxError, Builder, Event, Give, Intake, Options, Pipeline, Report, Simulation, Source, Stage, made_by,
+    BoxError, Builder, Event, Give, Intake, OnError, Options, Pipeline, Report, Simulation, Source, Stage, made_by,
+    retry,
 };
 use std::sync::Arc;
 
@@ -45,8 +46,15 @@ fn build<I>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation
     for (index, spec) in case.stages.iter().enumerate() {
         let (name, does, is_end, log) = (spec.name.clone(), spec.does, index + 1 == case.stages.len(), log.clone());
         let logic = move || Logic::new(&name, does, is_end, log.clone());
+        let (times, skip) = match spec.on_error {
+            OnError::Retry { times, skip } => (times, skip),
+            _ => (0, false),
+        };
         builder = match spec.intake {
+            Intake::Single if skip => builder.stage(retry(times, made_by(move || Ok(One(logic())))).then_skip()),
+            Intake::Single if times > 0 => builder.stage(retry(times, made_by(move || Ok(One(logic()))))),
             Intake::Single => builder.stage(made_by(move || Ok(One(logic())))),
+            Intake::All if times > 0 => builder.stage_all(retry(times, made_by(move || Ok(List(logic()))))),
             Intake::Latest => builder.stage_latest(made_by(move || Ok(One(logic())))),
             Intake::All => builder.stage_all(made_by(move || Ok(List(logic())))),
             Intake::Batch { max_size, timeout } => {
@@ -56,6 +64,7 @@ fn build<I>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation
                 let (window, keys) = spec.windows().unwrap();
                 let list = made_by(move || Ok(List(logic())));
                 match keys {
+                    1 if times > 0 => builder.stage_window(window, retry(times, list)),
                     1 => builder.stage_window(window, list),
                     keys => builder.stage_window_by(window, move |x: &i64| x % keys, list),
                 }

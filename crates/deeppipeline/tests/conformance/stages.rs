@@ -64,12 +64,13 @@ pub(crate) struct Logic {
     does: Does,
     is_end: bool,
     held: Vec<i64>,
+    failures: u32,
     witness: Arc<dyn Witness>,
 }
 
 impl Logic {
     pub(crate) fn new(name: &str, does: Does, is_end: bool, witness: Arc<dyn Witness>) -> Self {
-        Logic { name: name.to_owned(), does, is_end, held: Vec::new(), witness }
+        Logic { name: name.to_owned(), does, is_end, held: Vec::new(), failures: 0, witness }
     }
 
     pub(crate) fn setup(&mut self) -> Result<(), BoxError> {
@@ -93,6 +94,18 @@ impl Logic {
                 1 | 2 => 10 * x + i,
                 _ => panic!("broken iterator"),
             }))),
+            Does::FailAtFirst { on, times } if x == on && self.failures < times => {
+                self.failures += 1;
+                Err(format!("{x} is bad for the time").into())
+            }
+            Does::BreakAtFirst { on, times } => {
+                let breaks = x == on && self.failures < times;
+                self.failures += u32::from(breaks);
+                Ok(Give::many((1..=4).map(move |i| match i {
+                    3 if breaks => panic!("broken iterator"),
+                    i => 10 * x + i,
+                })))
+            }
             Does::FailOn(bad) if x == bad => Err(format!("{x} is bad").into()),
             Does::PanicOn(bad) if x == bad => panic!("{x} is very bad"),
             Does::HoldUntilFinish => {
@@ -102,6 +115,7 @@ impl Logic {
             Does::Identity
             | Does::SkipEven
             | Does::FailOn(_)
+            | Does::FailAtFirst { .. }
             | Does::PanicOn(_)
             | Does::FinishGives(_)
             | Does::FailInSetup

@@ -3,6 +3,7 @@
 use super::machine::{Machine, Slot};
 use super::map::Map;
 use crate::ledger::Fate;
+use crate::sample::SampleInfo;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,6 +29,9 @@ enum Place {
 #[derive(Debug)]
 struct Seen {
     slot: usize,
+    length: usize,
+    /// Whose bytes they are.
+    info: SampleInfo,
     phase: AtomicU8,
     /// A child that this process forks has the views too, but no slots to give back.
     process: u32,
@@ -116,14 +120,27 @@ impl Hold {
     }
 
     /// Looks at one more slot of this take, or at a copy of it.
-    pub(super) fn look_at(&mut self, slot: Slot, copy: bool, writable: bool) -> SharedBytes {
+    pub(super) fn look_at(&mut self, slot: Slot, info: SampleInfo, copy: bool, writable: bool) -> SharedBytes {
         let phase = AtomicU8::new(if copy { NOT_LOOKED_AT } else { LOOKED_AT });
-        let seen = Arc::new(Seen { slot: slot.index(), phase, process: self.process });
+        let seen = Arc::new(Seen { slot: slot.index(), length: slot.length(), info, phase, process: self.process });
         self.slots.push(Arc::clone(&seen));
         if copy {
             return self.machine.words().bytes(&slot).to_vec().into();
         }
         SharedBytes { place: Place::Slot { machine: Arc::clone(&self.machine), slot, seen, writable }, from: 0 }
+    }
+
+    /// Copies of all that is in hand.
+    pub(super) fn copies(&self) -> impl Iterator<Item = (SampleInfo, SharedBytes)> {
+        self.slots.iter().map(|seen| {
+            let slot = Slot { index: seen.slot, length: seen.length };
+            (seen.info, self.machine.words().bytes(&slot).to_vec().into())
+        })
+    }
+
+    /// The stage has failed so often on what is in hand.
+    pub(crate) fn note_failures(&self, failures: u32) {
+        self.machine.note_failures(self.slots.iter().map(|seen| seen.slot), failures.into());
     }
 
     /// How many samples are in hand.

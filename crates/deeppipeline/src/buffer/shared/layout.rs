@@ -111,6 +111,8 @@ pub(super) enum SlotField {
     Deaths,
     /// How many parts a worker that died had given of it.
     Given,
+    /// How often the stage has failed on it.
+    Failures,
     /// Bytes of the slot that may be backed by memory.
     Touched,
 }

@@ -136,6 +136,8 @@ pub(crate) struct TakenSlot {
     pub(crate) birth: u64,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(crate) given: u64,
+    /// How often the stage had failed on it.
+    pub(crate) failures: u64,
 }
 
 /// What came of asking for something to work on.
@@ -277,6 +279,11 @@ impl<W: Words> Machine<W> {
     /// This worker is done with what `finish` has given.
     pub(crate) fn put_down(&self) {
         self.at_once(|step| step.put_down());
+    }
+
+    /// The stage has failed so often on what it has in hand, and is to be run again.
+    pub(crate) fn note_failures(&self, slots: impl Iterator<Item = usize>, failures: u64) {
+        self.at_once(|step| slots.for_each(|slot| step.set_slot(slot, SlotField::Failures, failures)));
     }
 
     /// What was in hand stays with the stage, for a later list.

@@ -180,31 +180,42 @@ impl<V> Buffer<V> {
         let mut hold = Hold::new(&self.machine, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
-        let (mut newest, mut given) = (None, 0);
+        let (mut newest, mut given, mut failures) = (None, 0, 0);
         for taken in slots {
             let (id, birth) = (taken.id, from_nanoseconds(taken.birth));
-            (newest, given) = (Some(SampleInfo { id, birth }), taken.given);
-            let bytes = hold.look_at(taken.slot, copy, !self.may_retry);
+            let info = SampleInfo { id, birth };
+            (newest, given, failures) = (Some(info), taken.given, taken.failures as u32);
+            let bytes = hold.look_at(taken.slot, info, copy, !self.may_retry);
             match catch_panic(|| self.codec.read(bytes)) {
                 Ok(value) => samples.push(Sample { id, birth, value }),
                 Err(cause) => problem = Some(cause),
             }
         }
         let count = hold.count();
-        let taken = Taken { ticket, at, hold: Some(hold), given };
+        let taken = Taken { ticket, at, hold: Some(hold), given, failures };
         match (problem, newest) {
             (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
-            _ => {
-                let input = match self.limits().intake.takes_lists() {
-                    true => Some(Input::List(samples)),
-                    false => samples.pop().map(Input::One),
-                };
-                match input {
-                    Some(input) => Take::Ready { input, dropped: Vec::new(), taken },
-                    None => Take::Empty,
-                }
-            }
+            _ => match self.input_of(samples) {
+                Some(input) => Take::Ready { input, dropped: Vec::new(), taken },
+                None => Take::Empty,
+            },
         }
+    }
+
+    fn input_of(&self, mut samples: Vec<Sample<V>>) -> Option<Input<V>> {
+        match self.limits().intake.takes_lists() {
+            true => Some(Input::List(samples)),
+            false => samples.pop().map(Input::One),
+        }
+    }
+
+    /// What a worker has in hand once more, read from copies.
+    pub(crate) fn read_again(&self, hold: &Hold) -> Result<Input<V>, BoxError> {
+        let read = |(SampleInfo { id, birth }, bytes)| {
+            Ok(Sample { id, birth, value: catch_panic(|| self.codec.read(bytes))? })
+        };
+        let samples = hold.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
+        self.input_of(samples).ok_or_else(|| "there is nothing in hand".into())
     }
 
     /// Whoever waits looks again.

@@ -226,6 +226,7 @@ impl<'a, W: Words> Step<'a, W> {
             (SlotField::Birth, label.birth),
             (SlotField::Deaths, 0),
             (SlotField::Given, 0),
+            (SlotField::Failures, 0),
         ] {
             self.set_slot(slot.index, field, value);
         }
@@ -449,6 +450,7 @@ impl<'a, W: Words> Step<'a, W> {
                 id: self.id(slot),
                 birth,
                 given: self.slot(slot, SlotField::Given),
+                failures: self.slot(slot, SlotField::Failures),
             }
         });
         let slots = slots.collect();

@@ -150,7 +150,7 @@ impl<V: Send + 'static> Station<V> {
         Ok(Begin {
             index: self.index,
             worker: self.worker,
-            may_retry: node.on_crash == OnCrash::Retry,
+            may_retry: node.may_see_again(),
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
             pipeline: std::process::id(),
