@@ -245,6 +245,11 @@ where
 pub(crate) trait Unpack<T>: 'static {
     /// What the stage gets, if it is its turn, and what becomes of samples that it kept before.
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept);
+
+    /// The same once more for what the stage has failed on.
+    fn again(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept) {
+        self.unpack(input)
+    }
 }
 
 pub(crate) enum Unpacked<T> {
@@ -269,11 +274,13 @@ impl<T, F: FnMut(Input<Value>) -> Option<T> + 'static> Unpack<T> for F {
 pub(crate) struct OfKey<F, K, T> {
     key: F,
     keeper: Keeper<K, T>,
+    /// Whether the last sample is in its window: not if `key` panicked.
+    is_put: bool,
 }
 
 impl<F, K: Hash + Eq + Clone, T> OfKey<F, K, T> {
     pub(crate) fn new(window: Window, key: F) -> Self {
-        OfKey { key, keeper: Keeper::new(window) }
+        OfKey { key, keeper: Keeper::new(window), is_put: false }
     }
 }
 
@@ -285,7 +292,9 @@ where
 {
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Kept) {
         let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Kept::default()) };
+        self.is_put = false;
         let key = (self.key)(&sample);
+        self.is_put = true;
         let silent = self.keeper.begin();
         let (put, forgotten) = self.keeper.put(key.clone(), sample);
         let unpacked = match put {
@@ -295,17 +304,28 @@ where
         };
         (unpacked, account(put, silent + forgotten))
     }
+
+    fn again(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Kept) {
+        if !self.is_put {
+            return self.unpack(input);
+        }
+        let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Kept::default()) };
+        let key = (self.key)(&sample);
+        (Unpacked::Run(self.keeper.list(&key).cloned().collect()), Kept::default())
+    }
 }
 
 /// The last items of each of the keys in one sample.
 pub(crate) struct OfKeys<F, K, T> {
     keys: F,
     keeper: Keeper<K, T>,
+    /// Whether the items of the last sample are in their windows: not if `keys` panicked.
+    is_put: bool,
 }
 
 impl<F, K: Hash + Eq + Clone, T> OfKeys<F, K, T> {
     pub(crate) fn new(window: Window, keys: F) -> Self {
-        OfKeys { keys, keeper: Keeper::new(window) }
+        OfKeys { keys, keeper: Keeper::new(window), is_put: false }
     }
 }
 
@@ -319,16 +339,20 @@ where
 {
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Kept) {
         let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Kept::default()) };
-        self.keeper.begin();
-        let mut by_key = Vec::new();
-        for (key, item) in (self.keys)(&sample) {
-            if let (Put::Due { .. }, _) = self.keeper.put(key.clone(), item) {
-                let list = self.keeper.list(&key).cloned().collect();
-                by_key.push((key, list));
-            }
-        }
+        self.is_put = false;
+        let items = (self.keys)(&sample);
+        self.is_put = true;
         // Items are no samples: each sample is used by the call that it came with.
-        (Unpacked::Run(Windows { sample, by_key }), Kept::default())
+        (Unpacked::Run(self.keeper.windows(sample, items)), Kept::default())
+    }
+
+    fn again(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Kept) {
+        if !self.is_put {
+            return self.unpack(input);
+        }
+        let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Kept::default()) };
+        let items = (self.keys)(&sample);
+        (Unpacked::Run(self.keeper.windows_again(sample, items)), Kept::default())
     }
 }
 
@@ -372,9 +396,12 @@ where
             Call::Teardown => stage.teardown().map(|()| Give::Skip),
             Call::Finish => stage.finish(),
             Call::RunAgain(_) if let (Some(keep), Some(x)) = (self.keep, &self.last) => stage.stage_run(keep(x)),
-            Call::RunAgain(None) => Err("what it got was not kept for another try".into()),
-            Call::StageRun(input) | Call::RunAgain(Some(input)) => {
-                let (unpacked, kept) = self.unpack.unpack(input);
+            Call::StageRun(_) | Call::RunAgain(_) => {
+                let (unpacked, kept) = match call {
+                    Call::StageRun(input) => self.unpack.unpack(input),
+                    Call::RunAgain(Some(input)) => self.unpack.again(input),
+                    _ => return Done::Failed("what it got was not kept for another try".into()),
+                };
                 self.kept = kept;
                 match unpacked {
                     Unpacked::Run(x) => {

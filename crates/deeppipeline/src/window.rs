@@ -10,12 +10,14 @@ pub const DEFAULT_MAX_KEYS: usize = 1024;
 
 /// A list of the last `size` samples, that moves by `stride`.
 ///
-/// The first list comes with the `size`th sample, and another with every `stride`th after that. With keys there is a
-/// window for each key.
+/// The first list comes with the `size`th sample, or with the first one where lists are [`partial`](Window::partial), and
+/// another with every `stride`th after that. With keys there is a window for each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub struct Window {
     pub(crate) size: usize,
     pub(crate) stride: usize,
+    pub(crate) partial: bool,
     pub(crate) max_keys: usize,
     pub(crate) idle: Option<u64>,
 }
@@ -23,7 +25,7 @@ pub struct Window {
 impl Window {
     /// A list of so many samples with every sample, once there are so many.
     pub fn new(size: usize) -> Self {
-        Window { size, stride: 1, max_keys: DEFAULT_MAX_KEYS, idle: None }
+        Window { size, stride: 1, partial: false, max_keys: DEFAULT_MAX_KEYS, idle: None }
     }
 
     /// How many samples one list is behind the next: 1 by default. Beyond `size`, the samples between two lists are
@@ -31,6 +33,24 @@ impl Window {
     #[must_use]
     pub fn stride(self, stride: usize) -> Self {
         Window { stride, ..self }
+    }
+
+    /// The first list comes with the first sample: lists of what is there, until there are `size`.
+    ///
+    /// ```
+    /// use deeppipeline::{Pipeline, Window};
+    ///
+    /// // The mean of the last three, or of what is there.
+    /// let means = Pipeline::builder()
+    ///     .source([2.0, 4.0, 6.0, 8.0].into_iter())
+    ///     .stage_window(Window::new(3).partial(), |last: Vec<f64>| last.iter().sum::<f64>() / last.len() as f64)
+    ///     .stream()?;
+    /// assert_eq!(means.collect::<Result<Vec<f64>, _>>()?, [2.0, 3.0, 4.0, 6.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn partial(self) -> Self {
+        Window { partial: true, ..self }
     }
 
     /// For how many keys windows are kept: 1,024 by default. With one more, the one that was silent longest is forgotten.
@@ -145,9 +165,10 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
                 left_out += self.forget_oldest();
             }
         }
-        let Window { size, stride, .. } = self.window;
+        let Window { size, stride, partial, .. } = self.window;
         let samples = self.samples;
-        let new = || One { items: VecDeque::new(), fresh: 0, until_due: size, seen: samples };
+        let until_due = if partial { 1 } else { size };
+        let new = || One { items: VecDeque::new(), fresh: 0, until_due, seen: samples };
         let one = self.keys.entry(key.clone()).or_insert_with(new);
         one.seen = samples;
         one.until_due -= 1;
@@ -179,6 +200,40 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
     /// The window of a key, oldest first.
     pub fn list(&self, key: &K) -> impl Iterator<Item = &T> {
         self.keys.get(key).into_iter().flat_map(|one| &one.items)
+    }
+
+    /// Whether a list is due with the present sample, whose items have been put.
+    fn is_due(&self, key: &K) -> bool {
+        let is_due = |one: &One<T>| one.seen == self.samples && one.until_due == self.window.stride && one.fresh == 0;
+        self.keys.get(key).is_some_and(is_due)
+    }
+
+    /// Another sample has come, with an item for each of many keys: puts them, and gives the sample with the windows that
+    /// are due. This is what a stage of [`Builder::stage_windows`](crate::Builder::stage_windows) gets, for one that runs
+    /// without a pipeline.
+    pub fn windows<S>(&mut self, sample: S, items: impl IntoIterator<Item = (K, T)>) -> Windows<S, K, T>
+    where
+        T: Clone,
+    {
+        self.begin();
+        let mut by_key = Vec::new();
+        for (key, item) in items {
+            if let (Put::Due { .. }, _) = self.put(key.clone(), item) {
+                let list = self.list(&key).cloned().collect();
+                by_key.push((key, list));
+            }
+        }
+        Windows { sample, by_key }
+    }
+
+    /// The same once more for a sample that has been put before.
+    pub(crate) fn windows_again<S>(&self, sample: S, items: impl IntoIterator<Item = (K, T)>) -> Windows<S, K, T>
+    where
+        T: Clone,
+    {
+        let due = items.into_iter().map(|(key, _)| key).filter(|key| self.is_due(key));
+        let by_key = due.map(|key| (key.clone(), self.list(&key).cloned().collect())).collect();
+        Windows { sample, by_key }
     }
 
     /// How many keys have windows.
@@ -221,6 +276,37 @@ mod tests {
         assert_eq!(lists(Window::new(3).stride(2), "aaaaaaa").0, ["012", "234", "456"]);
         assert_eq!(lists(Window::new(2).stride(2), "aaaaa").0, ["01", "23"]);
         assert_eq!(lists(Window::new(1), "aaa").0, ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn a_partial_window_has_what_is_there_from_the_first_sample_on() {
+        assert_eq!(lists(Window::new(3).partial(), "aaaaa").0, ["0", "01", "012", "123", "234"]);
+        assert_eq!(lists(Window::new(3).partial().stride(2), "aaaaaa").0, ["0", "012", "234"]);
+        assert_eq!(lists(Window::new(2).partial().stride(3), "aaaaa"), (vec!["0".into(), "23".into()], 2));
+        assert_eq!(lists(Window::new(2).partial().idle(2), "aabba").0, ["0", "01", "2", "23", "4"]);
+    }
+
+    #[test]
+    fn the_windows_that_are_due_come_with_their_sample() {
+        let mut keeper = Keeper::new(Window::new(2));
+        let mut seen = |sample: &'static str| keeper.windows(sample, sample.chars().map(|key| (key, sample)));
+        assert!(seen("ab").is_empty());
+        let due = seen("bc");
+        assert_eq!((due.sample, due.get(&'b'), due.get(&'c')), ("bc", Some(&["ab", "bc"][..]), None));
+        assert_eq!(*seen("ca"), [('c', vec!["bc", "ca"]), ('a', vec!["ab", "ca"])]);
+    }
+
+    #[test]
+    fn what_was_due_is_due_again_until_the_next_sample() {
+        for stride in [1, 2, 3] {
+            let mut keeper = Keeper::new(Window::new(2).stride(stride));
+            for sample in ["a", "ab", "ab", "b", "a", "b", "ab"] {
+                let items = || sample.chars().map(|key| (key, sample));
+                let due = keeper.windows(sample, items());
+                assert_eq!(keeper.windows_again(sample, items()), due);
+                assert_eq!(keeper.windows_again(sample, items()), due);
+            }
+        }
     }
 
     #[test]
