@@ -4,14 +4,17 @@ use crate::buffer::Overflow;
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
-use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnCrash, OnError};
+use crate::graph::{Block, BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnCrash, OnError};
 use crate::intake::{Input, Intake};
+use crate::join::Joiner;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
 use crate::stage::{Source, Stage, short_type_name};
 use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
-use crate::typed::{IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
+use crate::typed::{
+    BringToJoin, Fork, IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one, unbox,
+};
 use crate::window::{Window, Windows};
 #[cfg(processes)]
 use crate::{
@@ -133,6 +136,8 @@ impl Options {
 pub struct Builder<I, T> {
     pub(crate) graph: Graph,
     pub(crate) bodies: Vec<Bodies>,
+    /// One per parallel block.
+    pub(crate) joiners: Vec<Joiner<Value>>,
     pub(crate) source: Option<BodyFactory<Value>>,
     pub(crate) closer: Option<Closer>,
     /// One per stage: what its process is told, where it has one.
@@ -142,6 +147,8 @@ pub struct Builder<I, T> {
     pub(crate) worker_arguments: Vec<std::ffi::OsString>,
     /// Whether `overflow` is more than a default.
     said_overflow: bool,
+    /// Parallel blocks to which branches are being added, the innermost last.
+    open_blocks: Vec<usize>,
     problem: Option<GraphError>,
     types: PhantomData<fn(I) -> T>,
 }
@@ -175,6 +182,9 @@ pub(crate) fn factories(
     Ok(factories)
 }
 
+/// The name of a parallel block.
+const PARALLEL: &str = "parallel";
+
 /// What an end stage gives: nothing that another stage could take.
 pub enum Ended {}
 
@@ -183,6 +193,7 @@ impl<I: Send + 'static> Builder<I, I> {
         Builder {
             graph: Graph::default(),
             bodies: Vec::new(),
+            joiners: Vec::new(),
             source: None,
             closer: None,
             #[cfg(processes)]
@@ -190,6 +201,7 @@ impl<I: Send + 'static> Builder<I, I> {
             #[cfg(processes)]
             worker_arguments: Vec::new(),
             said_overflow: false,
+            open_blocks: Vec::new(),
             problem: None,
             types: PhantomData,
         }
@@ -361,6 +373,113 @@ impl<I, T: Send + 'static> Builder<I, T> {
         }
     }
 
+    /// Adds two branches that get the same samples at the same time; the stage after them gets their results as a pair.
+    ///
+    /// A branch is a chain of its own: stages, and blocks inside. A sample that one branch drops, skips, fails on or loses
+    /// is counted as unjoined, and holds up nothing.
+    ///
+    /// ```
+    /// use deeppipeline::Pipeline;
+    ///
+    /// let pipeline = Pipeline::builder()
+    ///     .parallel(|branch| branch.stage(|x: u32| x + 1), |branch| branch.stage(|x: u32| x * 10))
+    ///     .end_stage(|(sum, product): (u32, u32)| println!("{sum} {product}"))
+    ///     .start()?;
+    /// pipeline.put(4)?;
+    /// assert_eq!(pipeline.setstop()?.joins[0].counts.joined, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parallel<A, B>(
+        self,
+        first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,
+        second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
+    ) -> Builder<I, (A, B)>
+    where
+        T: Clone,
+        A: Send + 'static,
+        B: Send + 'static,
+    {
+        let builder = self.fork(2, true).branch(first).retyped::<I, T>().branch(second);
+        builder.joined(|[a, b]: [Value; 2]| Box::new((unbox::<A>(a), unbox::<B>(b))))
+    }
+
+    /// Like [`parallel`](Builder::parallel), with three branches.
+    pub fn parallel3<A, B, C>(
+        self,
+        first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,
+        second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
+        third: impl FnOnce(Builder<I, T>) -> Builder<I, C>,
+    ) -> Builder<I, (A, B, C)>
+    where
+        T: Clone,
+        A: Send + 'static,
+        B: Send + 'static,
+        C: Send + 'static,
+    {
+        let builder = self.fork(3, true).branch(first).retyped::<I, T>().branch(second).retyped::<I, T>().branch(third);
+        builder.joined(|[a, b, c]: [Value; 3]| Box::new((unbox::<A>(a), unbox::<B>(b), unbox::<C>(c))))
+    }
+
+    /// Adds two last stages, or chains that end in one, which get the same samples at the same time: to show and to save.
+    pub fn end_parallel<A, B>(
+        self,
+        first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,
+        second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
+    ) -> Builder<I, Ended>
+    where
+        T: Clone,
+    {
+        self.fork(2, false).branch(first).retyped::<I, T>().branch(second).end_block().retyped()
+    }
+
+    /// Begins a block: a node hands each sample to every branch.
+    fn fork(mut self, branches: usize, joined: bool) -> Self
+    where
+        T: Clone,
+    {
+        let fork = self.graph.stages.len();
+        self.open_blocks.push(self.graph.blocks.len());
+        self.graph.blocks.push(Block { fork, branches: Vec::new(), joined });
+        self.joiners.push(Box::new(|mut values| values.remove(0)));
+        let unpack = || one::<T>;
+        let hand_out = move || Ok(Fork::<T> { branches, types: PhantomData });
+        let node = Node { overflow: Some(Overflow::Block), ..Node::new(PARALLEL) };
+        self.push(node, Bodies::One(Box::new(move || Box::new(StageBody::new(hand_out, unpack())))));
+        self
+    }
+
+    /// One more branch of the block that was begun last.
+    fn branch<U>(self, branch: impl FnOnce(Builder<I, T>) -> Builder<I, U>) -> Builder<I, U> {
+        let first = self.graph.stages.len();
+        let mut builder = branch(self);
+        let Some(block) = builder.open_blocks.last().copied() else { return builder };
+        if builder.graph.stages.len() == first {
+            builder.problem.get_or_insert(GraphError::EmptyBranch);
+        }
+        if builder.graph.blocks[block].joined {
+            let node = Node { overflow: Some(Overflow::Block), ..Node::new(PARALLEL) };
+            builder.push(node, Bodies::One(Box::new(|| Box::new(BringToJoin))));
+        }
+        let last = builder.graph.stages.len() - 1;
+        builder.graph.blocks[block].branches.push((first, last));
+        builder
+    }
+
+    /// All branches of the block that was begun last are there; how their results are joined.
+    fn joined<U, const N: usize>(mut self, join: fn([Value; N]) -> Box<U>) -> Builder<I, U>
+    where
+        U: Send + 'static,
+    {
+        if let Some(block) = self.open_blocks.last().copied() {
+            // There is one value of each branch.
+            self.joiners[block] = Box::new(move |values| match <[Value; N]>::try_from(values) {
+                Ok(values) => join(values),
+                Err(_) => unreachable!("a join has a value of each branch"),
+            });
+        }
+        self.end_block().retyped()
+    }
+
     /// Adds the last stage; what it gives back is ignored.
     pub fn end_stage<S, M>(self, stage: S) -> Builder<I, Ended>
     where
@@ -406,10 +525,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
             }
         };
         let on_error = again.map_or(OnError::Stop, |again| again.on_error);
-        self.graph.stages.push(Node { intake, on_error, ..Node::new(name) });
-        self.bodies.push(bodies);
-        #[cfg(processes)]
-        self.isolated.push(None);
+        self.push(Node { intake, on_error, ..Node::new(name) }, bodies);
         self.retyped()
     }
 }
@@ -505,8 +621,25 @@ impl<I, T: Send + 'static> Builder<I, T> {
 }
 
 impl<I, T> Builder<I, T> {
+    fn push(&mut self, node: Node, bodies: Bodies) {
+        self.graph.stages.push(node);
+        self.bodies.push(bodies);
+        #[cfg(processes)]
+        self.isolated.push(None);
+    }
+
+    /// All branches of the block that was begun last are there.
+    fn end_block(mut self) -> Self {
+        self.open_blocks.pop();
+        self
+    }
+
     /// Says more about the stage added just before.
     pub fn options(mut self, options: Options) -> Self {
+        if self.graph.stages.last().is_some() && self.graph.is_relay(self.graph.stages.len() - 1) {
+            self.problem.get_or_insert(GraphError::OptionsBeforeStage);
+            return self;
+        }
         let Some(node) = self.graph.stages.last_mut() else {
             self.problem.get_or_insert(GraphError::OptionsBeforeStage);
             return self;
@@ -577,6 +710,7 @@ impl<I, T> Builder<I, T> {
         Builder {
             graph: self.graph,
             bodies: self.bodies,
+            joiners: self.joiners,
             source: self.source,
             closer: self.closer,
             #[cfg(processes)]
@@ -584,6 +718,7 @@ impl<I, T> Builder<I, T> {
             #[cfg(processes)]
             worker_arguments: self.worker_arguments,
             said_overflow: self.said_overflow,
+            open_blocks: self.open_blocks,
             problem: self.problem,
             types: PhantomData,
         }

@@ -154,6 +154,9 @@ pub enum GraphError {
         /// What was asked of its buffer.
         overflow: Overflow,
     },
+    /// A branch does something.
+    #[error("a branch of a parallel block is empty: add a stage to it")]
+    EmptyBranch,
     /// Where samples come from is said once, before any stage.
     #[error("source() was called after a stage was added: name the source first")]
     SourceAfterStage,

@@ -185,6 +185,31 @@ impl Node {
     }
 }
 
+/// Branches that all get the same samples, as places in [`Graph::stages`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// A node of the engine's own that hands each sample to every branch.
+    pub fork: usize,
+    /// The first and the last node of each branch. Where they are joined, the last is a node of the engine's own that hands
+    /// results to the join; the first node after the last branch gets what is joined.
+    pub branches: Vec<(usize, usize)>,
+    /// Whether the results are joined; otherwise each branch ends in an end stage.
+    pub joined: bool,
+}
+
+/// Where what a node gives goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Nowhere: it is an end stage.
+    End,
+    /// Into the buffer in front of that node.
+    Next(usize),
+    /// To every branch of that block.
+    Fork(usize),
+    /// To the join of a block, as the result of a branch.
+    Join { block: usize, branch: usize },
+}
+
 /// A whole pipeline as plain data: what there is, in order, without the code of the stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
@@ -192,6 +217,8 @@ pub struct Graph {
     pub source: bool,
     /// The stages, the end stage last.
     pub stages: Vec<Node>,
+    /// Branches that run in parallel.
+    pub blocks: Vec<Block>,
     /// How many samples the buffers hold.
     pub buffer_size: BufferSize,
     /// How many bytes the samples in a buffer have at most, where it lies in shared memory: in front of and behind a
@@ -208,6 +235,7 @@ impl Default for Graph {
         Graph {
             source: false,
             stages: Vec::new(),
+            blocks: Vec::new(),
             buffer_size: BufferSize::default(),
             buffer_bytes: DEFAULT_BUFFER_BYTES,
             overflow: Overflow::default(),
@@ -226,9 +254,9 @@ impl Graph {
             return Err(GraphError::NoStages);
         }
         if let BufferSize::List(sizes) = &self.buffer_size
-            && sizes.len() != self.stages.len()
+            && sizes.len() != self.own_stages(self.stages.len())
         {
-            return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.stages.len() });
+            return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.own_stages(self.stages.len()) });
         }
         if self.buffer_bytes == 0 {
             return Err(GraphError::BufferBytesZero);
@@ -302,16 +330,17 @@ impl Graph {
 
     fn limits_of(&self, index: usize) -> Limits {
         let node = &self.stages[index];
-        let giver = index.checked_sub(1).map_or(Crew::ONE, |before| self.crew_of(before));
+        let giver = self.giver(index).map_or(Crew::ONE, |before| self.crew_of(before));
         Limits {
             capacity: self.size_of(index),
             bytes: self.buffer_bytes as u64,
             overflow: node.overflow_in(self),
             intake: node.intake,
-            max_age: node.max_age.or(self.max_age),
+            max_age: node.max_age.or(self.max_age).filter(|_| !self.is_relay(index)),
             givers: giver,
             takers: self.crew_of(index),
-            is_last: index + 1 == self.stages.len(),
+            is_last: self.flow(index) == Flow::End,
+            is_looked_for: self.is_joined(index),
         }
     }
 
@@ -319,7 +348,7 @@ impl Graph {
     fn crew_of(&self, index: usize) -> Crew {
         let node = &self.stages[index];
         let timeout = node.timeout.filter(|_| node.executor == Executor::Thread);
-        Crew { workers: node.workers, ordered: node.ordered && index + 1 < self.stages.len(), timeout }
+        Crew { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, timeout }
     }
 
     /// Whether the results of a stage have to be put in order.
@@ -360,14 +389,69 @@ impl Graph {
     #[cfg(processes)]
     pub(crate) fn is_shared(&self, index: usize) -> bool {
         let in_process = |index: usize| self.stages[index].executor == Executor::Process;
-        in_process(index) || index.checked_sub(1).is_some_and(in_process)
+        in_process(index) || self.giver(index).is_some_and(in_process)
     }
 
     /// How many samples the buffer in front of a stage holds.
     pub(crate) fn size_of(&self, index: usize) -> usize {
         match &self.buffer_size {
             BufferSize::Each(size) => *size,
-            BufferSize::List(sizes) => sizes[index],
+            BufferSize::List(_) if self.is_relay(index) => DEFAULT_BUFFER_SIZE,
+            BufferSize::List(sizes) => sizes[self.own_stages(index)],
         }
     }
+
+    /// How many of the first so many nodes are stages of the user's.
+    fn own_stages(&self, nodes: usize) -> usize {
+        (0..nodes).filter(|index| !self.is_relay(*index)).count()
+    }
+
+    /// Whether a node is of the engine's own.
+    pub(crate) fn is_relay(&self, index: usize) -> bool {
+        matches!(self.flow(index), Flow::Fork(_) | Flow::Join { .. })
+    }
+
+    /// Where what a node gives goes.
+    pub(crate) fn flow(&self, index: usize) -> Flow {
+        for (number, block) in self.blocks.iter().enumerate() {
+            if block.fork == index {
+                return Flow::Fork(number);
+            }
+            if let Some(branch) = block.branches.iter().position(|(_, last)| *last == index) {
+                return if block.joined { Flow::Join { block: number, branch } } else { Flow::End };
+            }
+        }
+        if index + 1 == self.stages.len() { Flow::End } else { Flow::Next(index + 1) }
+    }
+
+    /// Who brings samples to the buffer of a node: another node, or nobody of these.
+    pub(crate) fn giver(&self, index: usize) -> Option<usize> {
+        let heads = |block: &&Block| block.branches.iter().any(|(first, _)| *first == index);
+        self.blocks.iter().find(heads).map(|block| block.fork).or(index.checked_sub(1))
+    }
+
+    /// Whether a node is in a branch whose results are joined.
+    pub(crate) fn is_joined(&self, index: usize) -> bool {
+        let holds = |block: &Block| block.branches.iter().any(|(first, last)| (*first..=*last).contains(&index));
+        self.blocks.iter().any(|block| block.joined && holds(block))
+    }
+
+    /// A node, and all from which samples come to it.
+    pub(crate) fn up_to(&self, index: usize) -> Vec<usize> {
+        let mut nodes = vec![index];
+        let mut next = 0;
+        while let Some(node) = nodes.get(next).copied() {
+            next += 1;
+            // What is behind a block comes from all of its branches.
+            let joined = self.blocks.iter().filter(|block| block.joined && after(block) == Some(node));
+            let before = joined.flat_map(|block| block.branches.iter().map(|(_, last)| *last)).chain(self.giver(node));
+            nodes.extend(before.filter(|node| !nodes.contains(node)).collect::<Vec<_>>());
+        }
+        nodes
+    }
+}
+
+/// The node that gets what is joined.
+pub(crate) fn after(block: &Block) -> Option<usize> {
+    block.branches.last().filter(|_| block.joined).map(|(_, last)| last + 1)
 }

@@ -1,11 +1,13 @@
 //! What a worker needs of the pipeline around it.
 
-use crate::buffer::{Buffer, Wait};
+use crate::buffer::{Buffer, Push, Wait};
 use crate::clock::Clock;
 use crate::error::Failure;
-use crate::graph::Node;
+use crate::graph::{Flow, Node};
+use crate::join::Join;
 use crate::ledger::Ledger;
 use crate::phase::WorkerEvent;
+use crate::sample::Sample;
 use crate::worker::Seat;
 
 /// The pipeline around a worker: the supervisor itself, or what stands for it in another process.
@@ -16,6 +18,18 @@ pub(crate) trait Home<V>: Send + Sync {
     fn name_of(&self, seat: Seat) -> &str;
     /// How the stage at that index is to be treated.
     fn node(&self, index: usize) -> &Node;
+    /// Where what the stage at that index gives goes.
+    fn flow(&self, index: usize) -> Flow;
+    /// Whether what the stage at that index gives is joined with what others give.
+    fn is_joined(&self, index: usize) -> bool;
+    /// The buffers in front of the branches of a block, and where they are joined, the table.
+    fn block(&self, _block: usize) -> Option<(&[(usize, usize)], Option<&Join<V>>)> {
+        None
+    }
+    /// A branch of a block has a result.
+    fn arrive(&self, _block: usize, _branch: usize, sample: Sample<V>, _wait: Wait) -> Push<V> {
+        Push::Shut(sample.value)
+    }
     /// Whether the results of several workers of that stage have to be put in order.
     fn reorders(&self, index: usize) -> bool;
     /// The buffer in front of the stage at that index.

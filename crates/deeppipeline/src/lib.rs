@@ -45,6 +45,7 @@ mod home;
 mod intake;
 #[cfg(processes)]
 mod isolated;
+mod join;
 mod ledger;
 mod phase;
 mod pipeline;
@@ -75,11 +76,12 @@ pub use graph::{
 pub use intake::Intake;
 #[cfg(processes)]
 pub use isolated::{Isolated, Workers, worker};
+pub use join::JoinCounts;
 pub use ledger::StageCounts;
 #[cfg(feature = "ctrlc")]
 pub use pipeline::CtrlC;
 pub use pipeline::{GRACE, Pipeline, Sourced};
-pub use report::{Outcome, Report, Spread, StageReport};
+pub use report::{JoinReport, Outcome, Report, Spread, StageReport};
 pub use sample::{SampleId, SampleInfo, current_sample};
 pub use stage::{Give, Source, Stage};
 pub use stream::Stream;

@@ -223,7 +223,9 @@ impl<I> Pipeline<I> {
         if self.supervisor.wait_ended(Wait::No) {
             self.join_threads();
         }
-        Report { left_behind: self.supervisor.not_ended(), ..self.report() }
+        let mut report = self.report();
+        report.left_behind = self.supervisor.not_ended();
+        report
     }
 
     /// Waits for threads that have nothing more to do but to free their stage, whose `Drop` may be what calls here.
@@ -281,10 +283,11 @@ impl Job {
 
 #[cfg(not(processes))]
 fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    let Builder { graph, bodies, source, closer, .. } = builder;
+    let Builder { graph, bodies, joiners, source, closer, .. } = builder;
     let factories = factories(&graph, bodies, source)?;
     let (supervisor, workers) = Supervisor::new(graph)?;
     supervisor.set_closer(closer);
+    supervisor.set_joiners(joiners);
     Ok((
         supervisor,
         workers.into_iter().zip(factories).map(|(worker, factory)| Job::of_thread(worker, factory)).collect(),
@@ -293,13 +296,13 @@ fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job
 
 #[cfg(processes)]
 fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    let Builder { graph, bodies, source, closer, isolated, worker_arguments, .. } = builder;
+    let Builder { graph, bodies, joiners, source, closer, isolated, worker_arguments, .. } = builder;
     if isolated.iter().any(Option::is_some) {
         check_that_main_begins_with_worker()?;
     }
     // Samples cross to another process in front of an isolated stage and behind it.
     let codecs = (0..isolated.len()).map(|index| {
-        let before = index.checked_sub(1).and_then(|before| isolated[before].as_ref());
+        let before = graph.giver(index).and_then(|before| isolated[before].as_ref());
         let codec = isolated[index].as_ref().map(|stage| &stage.input);
         codec.or_else(|| before.map(|stage| &stage.output)).cloned()
     });
@@ -307,6 +310,7 @@ fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job
     let factories = factories(&graph, bodies, source)?;
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
     supervisor.set_closer(closer);
+    supervisor.set_joiners(joiners);
     let worker_arguments: Arc<[OsString]> = worker_arguments.into();
     let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match post {
         Post::Process(mut station) => {

@@ -1,7 +1,9 @@
 //! What the user is told.
 
 use crate::buffer::{BufferCounts, Overflow};
+use crate::graph::Flow;
 use crate::intake::Intake;
+use crate::join::JoinCounts;
 use crate::ledger::StageCounts;
 use std::fmt;
 use std::time::Duration;
@@ -53,8 +55,25 @@ pub struct Report {
     pub stages: Vec<StageReport>,
     /// How old samples were when the end stage was done with them (for a list, its newest).
     pub age: Spread,
+    /// One entry per parallel block whose branches are joined.
+    pub joins: Vec<JoinReport>,
     /// Workers that were still in the user's code when the pipeline stopped waiting for them.
     pub left_behind: Vec<String>,
+    /// Nodes of the engine's own that bring the results of branches to their join.
+    hidden: Vec<StageReport>,
+    /// What was given somewhere, and what has arrived there.
+    edges: Vec<(u64, u64)>,
+}
+
+/// One parallel block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinReport {
+    /// The block's name.
+    pub name: String,
+    /// How many branches it has.
+    pub branches: usize,
+    /// What happened to its samples.
+    pub counts: JoinCounts,
 }
 
 /// One stage and the buffer in front of it.
@@ -87,11 +106,33 @@ pub struct StageReport {
 }
 
 impl Report {
+    /// From what is known of every node, and where what it gives goes.
+    pub(crate) fn new(
+        outcome: Outcome,
+        elapsed: Duration,
+        nodes: Vec<StageReport>,
+        flows: &[Flow],
+        joins: Vec<JoinReport>,
+        age: Spread,
+    ) -> Self {
+        let edges = nodes.iter().zip(flows).filter_map(|(node, flow)| match flow {
+            Flow::Next(next) => Some((node.counts.gave, nodes[*next].buffer.entered)),
+            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
+        });
+        let edges = edges.collect();
+        let is_hidden = |flow: &Flow| matches!(flow, Flow::Join { .. });
+        let (hidden, stages): (Vec<_>, Vec<_>) = nodes.into_iter().zip(flows).partition(|(_, flow)| is_hidden(flow));
+        let reports = |nodes: Vec<(StageReport, &Flow)>| nodes.into_iter().map(|(node, _)| node).collect();
+        let (hidden, stages) = (reports(hidden), reports(stages));
+        Report { outcome, elapsed, stages, joins, age, left_behind: Vec::new(), hidden, edges }
+    }
+
     /// Whether every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on it.
     pub fn balances(&self) -> bool {
-        let each =
-            self.stages.iter().all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_hand);
-        each && self.stages.windows(2).all(|pair| pair[0].counts.gave == pair[1].buffer.entered)
+        let mut nodes = self.stages.iter().chain(&self.hidden);
+        nodes.all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_hand)
+            && self.edges.iter().all(|(gave, entered)| gave == entered)
+            && self.joins.iter().all(|join| join.counts.balances())
     }
 
     /// The stage of that name.
@@ -139,6 +180,9 @@ impl fmt::Display for Report {
             writeln!(f, " {:>7} {:>6} {:>10}", stage.counts.failed, stage.counts.lost, stage.buffer.discarded)?;
         }
         write!(f, "{} after {:.2} s", self.outcome, self.elapsed.as_secs_f64())?;
+        for join in self.joins.iter().filter(|join| join.counts.unjoined > 0) {
+            write!(f, "; {}: {} joined, {} unjoined", join.name, join.counts.joined, join.counts.unjoined)?;
+        }
         for stage in self.stages.iter().filter(|stage| stage.restarts > 0) {
             write!(f, "; {} restarted {}", stage.name, times(stage.restarts))?;
         }

@@ -6,11 +6,12 @@ use crate::buffer::{Arrival, Buffer, BufferCounts, Origin, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
 use crate::executor::{catch_panic, free};
-use crate::graph::{Executor, Graph, Node};
+use crate::graph::{Block, Executor, Flow, Graph, Node, after};
 use crate::home::Home;
+use crate::join::{Join, Joiner};
 use crate::ledger::{Ledger, Reading};
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
-use crate::report::{Outcome, Report, Spread, StageReport};
+use crate::report::{JoinReport, Outcome, Report, Spread, StageReport};
 use crate::sample::{Sample, SampleId, works_for};
 use crate::worker::{Seat, Worker};
 #[cfg(processes)]
@@ -20,8 +21,10 @@ use crate::{
     executor::process::{Post, Station, Waker},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The name under which the source stands in reports and errors.
@@ -59,8 +62,13 @@ pub struct Supervisor<V> {
     graph: Graph,
     /// The workers of the first stage, of the second, and so on, and the source's last where there is one.
     seats: Vec<Seat>,
+    /// Where what each node gives goes.
+    flows: Vec<Flow>,
     clock: Clock,
     buffers: Vec<Buffer<V>>,
+    /// One per block.
+    joins: Vec<Join<V>>,
+    joiners: OnceLock<Vec<Joiner<V>>>,
     ledgers: Vec<Ledger>,
     control: Mutex<Control>,
     changed: Condvar,
@@ -160,6 +168,9 @@ impl<V: Send + 'static> Supervisor<V> {
         let workers = seats.len();
         Supervisor {
             seats,
+            flows: (0..graph.stages.len()).map(|index| graph.flow(index)).collect(),
+            joins: graph.blocks.iter().map(|block| Join::new(block.branches.len())).collect(),
+            joiners: OnceLock::new(),
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
@@ -237,7 +248,7 @@ impl<V: Send + 'static> Supervisor<V> {
         };
         // First, so that a process that hangs with a buffer's lock in its hands is killed in time.
         self.tell_all();
-        self.discard(self.buffers.len());
+        self.discard(&(0..self.buffers.len()).collect::<Vec<_>>());
         call(wake_source);
         self.tell_all();
     }
@@ -381,34 +392,45 @@ impl<V: Send + 'static> Supervisor<V> {
                 .map(|(_, n)| n)
                 .sum()
         };
+        (0..self.joins.len()).for_each(|block| self.tidy(block));
         let mut age = Spread::default();
-        let stages = self.graph.stages.iter().enumerate().map(|(index, node)| {
-            let limits = self.buffers[index].limits();
-            let (counts, reading) = self.read(index);
-            // The last stage's stays.
-            age = reading.ages_after;
-            StageReport {
-                name: node.name.clone(),
-                intake: node.intake,
-                overflow: limits.overflow,
-                buffer_size: limits.capacity,
-                buffer: counts,
-                counts: reading.counts,
-                workers: node.workers,
-                restarts: restarts_of(index),
-                age: reading.ages,
-                busy: reading.busy,
-                p50: reading.times.p50,
-                p99: reading.times.p99,
-            }
+        let nodes: Vec<StageReport> = (0..self.graph.stages.len())
+            .map(|index| {
+                let node = &self.graph.stages[index];
+                let limits = self.buffers[index].limits();
+                let (counts, reading) = self.read(index);
+                // The last stage's stays.
+                age = reading.ages_after;
+                StageReport {
+                    name: node.name.clone(),
+                    intake: node.intake,
+                    overflow: limits.overflow,
+                    buffer_size: limits.capacity,
+                    buffer: counts,
+                    counts: reading.counts,
+                    workers: node.workers,
+                    restarts: restarts_of(index),
+                    age: reading.ages,
+                    busy: reading.busy,
+                    p50: reading.times.p50,
+                    p99: reading.times.p99,
+                }
+            })
+            .collect();
+        let joins = self.graph.blocks.iter().zip(&self.joins).map(|(block, join)| JoinReport {
+            name: self.graph.stages[block.fork].name.clone(),
+            branches: block.branches.len(),
+            counts: join.counts(),
         });
-        let stages = stages.collect();
-        Report { outcome, elapsed, stages, age, left_behind: Vec::new() }
+        Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age)
     }
 
     /// What happened in a buffer, and in the stage behind it.
     fn read(&self, index: usize) -> (BufferCounts, Reading) {
-        let received = || self.buffers.get(index + 1).map_or(0, |next| next.counts().entered);
+        let received = || match self.flows[index] {
+            Flow::Next(next) => self.buffers[next].counts().entered,
+            Flow::End | Flow::Fork(_) | Flow::Join { .. } => 0,
+        };
         #[cfg(processes)]
         if let Some(buffer) = self.buffers[index].shared() {
             let (counts, mut reading) = buffer.read();
@@ -428,12 +450,19 @@ impl<V: Send + 'static> Supervisor<V> {
         self.buffers[index].close().into_iter().for_each(free);
     }
 
-    /// Gives up what is in the first so many buffers. From the last one backwards: a stage that ends meanwhile closes the
-    /// buffer behind it, and whoever takes from that one must not think that it was drained.
-    fn discard(&self, buffers: usize) {
-        let given_up: Vec<_> = self.buffers[..buffers].iter().rev().map(Buffer::discard).collect();
-        self.buffers[..buffers].iter().for_each(Buffer::wake);
+    /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. Nobody is woken before
+    /// all is given up: whoever gives must not take what another buffer still has, and whoever takes must not think that
+    /// his was drained.
+    fn discard(&self, buffers: &[usize]) {
+        let given_up: Vec<_> = buffers.iter().map(|index| self.buffers[*index].discard()).collect();
+        let joins = buffers.iter().filter_map(|index| match self.flows[*index] {
+            Flow::Join { block, .. } => Some(self.joins[block].discard()),
+            Flow::End | Flow::Next(_) | Flow::Fork(_) => None,
+        });
+        let unjoined: Vec<_> = joins.collect();
+        buffers.iter().for_each(|index| self.buffers[*index].wake());
         given_up.into_iter().flatten().for_each(free);
+        unjoined.into_iter().flatten().for_each(free);
     }
 
     /// Wakes whoever waits for a change of phase.
@@ -452,6 +481,26 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
+    /// A node gives no more.
+    fn close_after(&self, seat: Seat) {
+        let flow = match seat {
+            Seat::Source => Flow::Next(0),
+            Seat::Stage { index, .. } => self.flows[index],
+        };
+        match flow {
+            Flow::End => {}
+            Flow::Next(next) => self.close_buffer(next),
+            Flow::Fork(block) => {
+                self.graph.blocks[block].branches.iter().for_each(|(first, _)| self.close_buffer(*first))
+            }
+            Flow::Join { block, .. } => {
+                self.joins[block].branch_has_ended();
+                self.tidy(block);
+                self.close_behind(block);
+            }
+        }
+    }
+
     /// The workers of the same stage, itself among them, by their place among all.
     fn colleagues_of(&self, seat: Seat) -> impl Iterator<Item = usize> {
         let workers = match seat {
@@ -463,6 +512,85 @@ impl<V: Send + 'static> Supervisor<V> {
             Seat::Source => seat,
         });
         first..first + workers
+    }
+
+    /// How each block makes one value of its branches' results; before anything is put.
+    pub fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
+        // Whoever says it twice has the same blocks both times.
+        let _ = self.joiners.set(joiners);
+    }
+
+    /// Gives up what waits in the table of a block for results that will not come.
+    fn tidy(&self, block: usize) {
+        let expected = self.joins[block].expected();
+        if expected.is_empty() {
+            return;
+        }
+        // From the front on: a sample is in the next buffer before it leaves a hand.
+        let mut found = HashSet::new();
+        for index in self.nodes_of(block) {
+            self.buffers[index].find(&mut found);
+            let is_its_last =
+                |inner: &Block| inner.joined && inner.branches.last().is_some_and(|(_, last)| *last == index);
+            if let Some(inner) = self.graph.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
+                self.joins[inner].find(&mut found);
+            }
+        }
+        self.joins[block].give_up(expected, &found).into_iter().for_each(free);
+    }
+
+    fn nodes_of(&self, block: usize) -> Range<usize> {
+        let branches = &self.graph.blocks[block].branches;
+        let ends = branches.first().zip(branches.last());
+        ends.map_or(0..0, |((first, _), (_, last))| *first..last + 1)
+    }
+
+    /// Hands what a block has joined to the next buffer; false when there was no room, and the caller would not wait.
+    fn let_out(&self, block: usize, wait: Wait) -> bool {
+        let Some(next) = after(&self.graph.blocks[block]) else { return true };
+        while let Some(ready) = self.joins[block].next_ready() {
+            let (id, birth) = (ready.id, ready.birth);
+            match self.buffers[next].push(ready, Arrival::Stage, Origin::default(), wait) {
+                Push::Full(value) => {
+                    self.joins[block].put_back(Sample { id, birth, value });
+                    return false;
+                }
+                Push::Done { dropped, more, .. } => {
+                    free(dropped);
+                    more.into_iter().for_each(free);
+                    self.joins[block].has_gone_on();
+                }
+                Push::Refused(value, cause) => {
+                    self.joins[block].has_gone_on();
+                    free(value);
+                    let stage = self.graph.stages[next].name.clone();
+                    let seat = Seat::Stage { index: self.graph.blocks[block].fork, worker: 0 };
+                    self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: Some(id), cause });
+                }
+                Push::Shut(value) | Push::Late(value) => {
+                    self.joins[block].has_gone_on();
+                    free(value);
+                }
+            }
+        }
+        self.close_behind(block);
+        true
+    }
+
+    /// Closes the buffer behind a block whose branches have ended, once everything is in it.
+    fn close_behind(&self, block: usize) {
+        if let Some(next) = after(&self.graph.blocks[block]).filter(|_| self.joins[block].is_done()) {
+            self.close_buffer(next);
+        }
+    }
+
+    /// Lets out what waits for room behind a block, without waiting; for a simulation, where nobody waits.
+    pub(crate) fn let_out_all(&self) -> bool {
+        (0..self.joins.len()).filter(|block| self.joins[*block].counts().waiting > 0).any(|block| {
+            let before = self.joins[block].counts().joined;
+            self.let_out(block, Wait::No);
+            self.joins[block].counts().joined > before
+        })
     }
 
     /// How the source is woken from another thread.
@@ -482,6 +610,35 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
 
     fn node(&self, index: usize) -> &Node {
         &self.graph.stages[index]
+    }
+
+    fn flow(&self, index: usize) -> Flow {
+        self.flows[index]
+    }
+
+    fn is_joined(&self, index: usize) -> bool {
+        self.graph.is_joined(index)
+    }
+
+    fn block(&self, block: usize) -> Option<(&[(usize, usize)], Option<&Join<V>>)> {
+        let Block { branches, joined, .. } = self.graph.blocks.get(block)?;
+        Some((branches, joined.then(|| &self.joins[block])))
+    }
+
+    fn arrive(&self, block: usize, branch: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
+        let Sample { id, value, .. } = sample;
+        let Some(joiner) = self.joiners.get().and_then(|joiners| joiners.get(block)) else {
+            return Push::Refused(value, "nothing was given that joins the branches of its parallel block".into());
+        };
+        if !self.let_out(block, wait) {
+            return Push::Full(value);
+        }
+        let dropped = self.joins[block].arrive(branch, id, value, joiner);
+        if self.joins[block].is_crowded() {
+            self.tidy(block);
+        }
+        self.let_out(block, wait);
+        Push::Done { accepted: true, dropped, more: Vec::new() }
     }
 
     fn reorders(&self, index: usize) -> bool {
@@ -551,12 +708,8 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         let colleagues = self.colleagues_of(seat).map(|index| control.workers[index]);
         let was_the_last = now != before && !gives_no_more(before) && colleagues.into_iter().all(gives_no_more);
         drop(control);
-        let next = match seat {
-            Seat::Source => 0,
-            Seat::Stage { index, .. } => index + 1,
-        };
-        if was_the_last && next < self.buffers.len() {
-            self.close_buffer(next);
+        if was_the_last {
+            self.close_after(seat);
         }
         #[cfg(processes)]
         if has_stopped {
@@ -570,9 +723,9 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
     fn fail(&self, seat: Seat, failure: Failure) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, seat) {
-            (Doing::Setup, _) => self.buffers.len(),
-            (_, Seat::Stage { index, .. }) => index + 1,
-            (_, Seat::Source) => 0,
+            (Doing::Setup, _) => (0..self.buffers.len()).collect(),
+            (_, Seat::Stage { index, .. }) => self.graph.up_to(index),
+            (_, Seat::Source) => Vec::new(),
         };
         tracing::error!(stage = failure.stage, doing = %failure.doing, "{}", failure.cause);
         let failure = Arc::new(failure);
@@ -587,7 +740,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         };
         // A later failure is freed here, outside of the lock: its error is the user's.
         free(failure);
-        self.discard(discarded);
+        self.discard(&discarded);
         call(wake_source);
         self.tell_all();
         first

@@ -6,6 +6,7 @@
 use crate::buffer::{Arrival, Buffer, Origin, Push, Take, Taken, Wait};
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::{catch_panic, free};
+use crate::graph::Flow;
 use crate::hand::InHand;
 use crate::home::Home;
 use crate::intake::Input;
@@ -161,7 +162,12 @@ impl<V> Worker<V> {
 
     /// Whether what it gives is ignored.
     pub fn is_end_stage(&self) -> bool {
-        self.output().is_none()
+        self.flow() == Flow::End
+    }
+
+    /// Whether its node is the engine's own: it hands samples to the branches of a block, or their results to the join.
+    pub fn is_relay(&self) -> bool {
+        matches!(self.flow(), Flow::Fork(_) | Flow::Join { .. })
     }
 
     /// Waits for the next call to make; `None` when the worker is to end.
@@ -247,9 +253,15 @@ impl<V> Worker<V> {
     fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
         let Seat::Stage { worker, .. } = self.seat else { return None };
         let buffer = self.home.buffer(index)?;
+        let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
         loop {
             let patience = sooner(wait, buffer.overdue_at());
-            match buffer.take(worker, patience) {
+            // What has ended early takes place until its turn, too.
+            let taken = match output {
+                Some(output) if !output.wait_for_turns_up_to(buffer.next_ticket(), patience) => Take::Empty,
+                _ => buffer.take(worker, patience),
+            };
+            match taken {
                 Take::Empty if self.give_up_overdue(index, false) => {}
                 Take::Empty if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
                 Take::Empty => {}
@@ -424,23 +436,25 @@ impl<V> Worker<V> {
     pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, Ungiven<V>> {
         self.pause();
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
-        let Some(output) = self.output().filter(|_| may_give) else { return Ok(Some(value)) };
-        let (id, birth) = self.identity(part);
+        let flow = self.flow();
+        if !may_give || flow == Flow::End {
+            return Ok(Some(value));
+        }
+        let (id, birth) = self.identity(if matches!(flow, Flow::Fork(_)) { Part::Whole } else { part });
         if part == Part::OfMany && self.is_left_out() {
             self.last_part = id.part;
             self.resume();
             return Ok(Some(value));
         }
-        let Some(buffer) = self.home.buffer(output) else { return Ok(Some(value)) };
+        if let Some(cause) = self.why_not_joined(flow, part) {
+            return Err(Ungiven::Refused(value, cause.into()));
+        }
         let receipt = match &self.step {
             Step::Running(hand) => hand.receipt(part),
             _ => None,
         };
         let origin = Origin { turn: self.turn, receipt };
-        let pushed = match self.seat {
-            Seat::Source => buffer.push(Sample { id, birth, value }, Arrival::Source, origin, wait),
-            Seat::Stage { index, .. } => self.push_in_turn(index, buffer, Sample { id, birth, value }, origin, wait),
-        };
+        let pushed = self.hand_on(flow, Sample { id, birth, value }, origin, wait);
         if part == Part::OfMany {
             self.resume();
         }
@@ -466,6 +480,59 @@ impl<V> Worker<V> {
                 self.last_part = id.part;
                 Ok(dropped)
             }
+        }
+    }
+
+    /// Hands a value to whoever is next.
+    fn hand_on(&self, flow: Flow, sample: Sample<V>, origin: Origin, wait: Wait) -> Push<V> {
+        let to = match flow {
+            Flow::End => None,
+            Flow::Next(next) => self.home.buffer(next),
+            Flow::Join { block, branch } => return self.home.arrive(block, branch, sample, wait),
+            Flow::Fork(block) => return self.hand_to_branch(block, sample, wait),
+        };
+        match (to, self.seat) {
+            (None, _) => Push::Shut(sample.value),
+            (Some(buffer), Seat::Source) => buffer.push(sample, Arrival::Source, origin, wait),
+            (Some(buffer), Seat::Stage { index, .. }) => self.push_in_turn(index, buffer, sample, origin, wait),
+        }
+    }
+
+    /// Hands a sample to one branch of a block: the first value to the first, the second to the second, and so on.
+    fn hand_to_branch(&self, block: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
+        let (Step::Running(hand), Some((branches, join))) = (&self.step, self.home.block(block)) else {
+            return Push::Shut(sample.value);
+        };
+        let branch = hand.parts as usize;
+        let buffer = branches.get(branch).and_then(|(first, _)| self.home.buffer(*first));
+        let Some(buffer) = buffer else { return Push::Shut(sample.value) };
+        let (id, birth) = (sample.id, sample.birth);
+        if let Some(join) = join {
+            join.enter(id, birth);
+        }
+        let pushed = buffer.push(sample, Arrival::Stage, Origin::default(), wait);
+        if let (Push::Done { .. }, Some(join)) = (&pushed, join)
+            && branch + 1 == branches.len()
+        {
+            join.has_entered(id);
+        }
+        pushed
+    }
+
+    /// What is given beside the one result of a sample has nothing to be joined with.
+    fn why_not_joined(&self, flow: Flow, part: Part) -> Option<&'static str> {
+        let Seat::Stage { index, .. } = self.seat else { return None };
+        if !self.home.is_joined(index) || matches!(flow, Flow::Fork(_)) {
+            return None;
+        }
+        match (&self.step, part) {
+            (Step::Finishing, _) => {
+                Some("finish gave a value inside a parallel block, where there is nothing to join it with")
+            }
+            (_, Part::OfMany) => {
+                Some("it gave many values inside a parallel block, which joins one result of each branch")
+            }
+            (_, Part::Whole) => None,
         }
     }
 
@@ -697,13 +764,20 @@ impl<V> Worker<V> {
         self.home.advance(self.seat, WorkerEvent::Done);
     }
 
-    /// The index of the buffer it gives to; none for the end stage.
+    /// Where what it gives goes.
+    fn flow(&self) -> Flow {
+        match self.seat {
+            Seat::Source => Flow::Next(0),
+            Seat::Stage { index, .. } => self.home.flow(index),
+        }
+    }
+
+    /// The index of the one buffer it gives to, if it is one.
     fn output(&self) -> Option<usize> {
-        let next = match self.seat {
-            Seat::Source => 0,
-            Seat::Stage { index, .. } => index + 1,
-        };
-        self.home.buffer(next).map(|_| next)
+        match self.flow() {
+            Flow::Next(next) => Some(next),
+            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
+        }
     }
 
     fn pause(&mut self) {

@@ -44,4 +44,6 @@ pub(crate) struct Limits {
     pub(crate) takers: Crew,
     /// Whether it is in front of the end stage.
     pub(crate) is_last: bool,
+    /// Whether a join may look for samples in it and in the hands of its takers.
+    pub(crate) is_looked_for: bool,
 }

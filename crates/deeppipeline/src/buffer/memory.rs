@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::intake::{Input, Intake};
 use crate::sample::{Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 /// A bounded queue of samples in front of one stage.
@@ -47,7 +47,7 @@ impl<V> Buffer<V> {
                 waiting: VecDeque::new(),
                 gate: Gate::Open,
                 counts: BufferCounts::default(),
-                hands: Hands::of(limits.takers),
+                hands: Hands::of(limits.takers, limits.is_looked_for),
                 order: Order::behind(limits.givers),
                 takers: 0,
                 givers: 0,
@@ -156,6 +156,27 @@ impl<V> Buffer<V> {
         self.go_on(state)
     }
 
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.state.lock().hands.next_ticket()
+    }
+
+    /// Waits until no more takes before that one have not had their turn than may be.
+    pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
+        let mut state = self.state.lock();
+        let may_go_on = |state: &State<V>| {
+            state.gate == Gate::Discarding || state.order.as_ref().is_none_or(|order| order.is_near(ticket))
+        };
+        while !may_go_on(&state) {
+            state.givers += 1;
+            let patient = wait_on(&self.emptied, &mut state, wait);
+            state.givers -= 1;
+            if !patient && !may_go_on(&state) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The stage has failed on that take: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) -> VecDeque<Sample<V>> {
         let mut state = self.state.lock();
@@ -178,7 +199,7 @@ impl<V> Buffer<V> {
                 match state.gate {
                     Gate::Open => {}
                     Gate::Closed => {
-                        let ticket = state.hands.take(worker, 0, self.clock.now());
+                        let ticket = state.hands.take(worker, None, 0, self.clock.now());
                         return Take::Drained { ticket };
                     }
                     Gate::Discarding => return Take::Discarded,
@@ -224,7 +245,7 @@ impl<V> Buffer<V> {
             return Take::Expired(dropped);
         };
         state.counts.taken += input.count();
-        let ticket = state.hands.take(worker, input.count(), at);
+        let ticket = state.hands.take(worker, input.newest().map(|newest| newest.id), input.count(), at);
         if state.order.is_some() {
             dropped.extend(self.go_on(state));
         } else {
@@ -265,7 +286,7 @@ impl<V> Buffer<V> {
 
     /// A worker is done with what it had in hand; false when it was given up before.
     pub(crate) fn put_down(&self, worker: usize) -> bool {
-        if self.limits.takers.workers == 1 {
+        if self.limits.takers.workers == 1 && !self.limits.is_looked_for {
             return true;
         }
         let mut state = self.state.lock();
@@ -383,6 +404,14 @@ impl<V> Buffer<V> {
         let state = self.state.lock();
         let early = state.order.as_ref().map_or(0, Order::results);
         BufferCounts { early, waiting: state.waiting.len() as u64, ..state.counts.clone() }
+    }
+
+    /// Adds the samples that are inside, in the hands of its takers, or early.
+    pub(crate) fn find(&self, found: &mut HashSet<SampleId>) {
+        let state = self.state.lock();
+        found.extend(state.waiting.iter().map(|waiting| waiting.sample.id));
+        found.extend(state.hands.ids());
+        found.extend(state.order.iter().flat_map(Order::ids));
     }
 
     /// Whether what is inside was given up.

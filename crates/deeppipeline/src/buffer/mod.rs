@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::error::BoxError;
 use crate::intake::Input;
 use crate::sample::{Sample, SampleId, SampleInfo};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
@@ -209,6 +209,25 @@ impl<V> Buffer<V> {
         }
     }
 
+    /// The number of the next take.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        match self {
+            Buffer::Memory(buffer) => buffer.next_ticket(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.next_ticket(),
+        }
+    }
+
+    /// Waits until no more takes before that one have not had their turn than may be; false when the caller would not wait
+    /// any longer.
+    pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
+        match self {
+            Buffer::Memory(buffer) => buffer.wait_for_turns_up_to(ticket, wait),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.wait_for_turns_up_to(ticket, wait),
+        }
+    }
+
     /// The stage has failed on that take by one of several workers: what they took later does not go on. The caller frees
     /// what is handed back.
     pub(crate) fn fail_turn(&self, ticket: u64) -> VecDeque<Sample<V>> {
@@ -318,6 +337,15 @@ impl<V> Buffer<V> {
             Buffer::Memory(buffer) => buffer.limits(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.limits(),
+        }
+    }
+
+    /// Adds the samples that are inside, in the hands of its takers, or early.
+    pub(crate) fn find(&self, found: &mut HashSet<SampleId>) {
+        match self {
+            Buffer::Memory(buffer) => buffer.find(found),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.find(found),
         }
     }
 

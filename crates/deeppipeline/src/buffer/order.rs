@@ -1,7 +1,7 @@
 //! The reorder step between several workers and the buffer behind them, and which samples they have in hand.
 
 use super::limits::Crew;
-use crate::sample::Sample;
+use crate::sample::{Sample, SampleId};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,12 @@ impl<V> Order<V> {
         ticket < self.turn
     }
 
+    /// Whether not too many before it have not had their turn; or no turn will ever come, so that there is nothing to wait
+    /// for.
+    pub(super) fn is_near(&self, ticket: u64) -> bool {
+        self.failed.is_some() || ticket <= self.turn + self.limit as u64
+    }
+
     /// Whether it was taken after the sample on which the stage has failed for good.
     pub(super) fn is_behind_a_failure(&self, ticket: u64) -> bool {
         self.failed.is_some_and(|failed| ticket > failed)
@@ -48,6 +54,11 @@ impl<V> Order<V> {
 
     pub(super) fn has_room(&self) -> bool {
         self.results < self.limit
+    }
+
+    /// The samples whose results wait.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SampleId> {
+        self.early.values().flat_map(|early| early.results.iter().map(|sample| sample.id))
     }
 
     /// How many results wait.
@@ -63,7 +74,7 @@ impl<V> Order<V> {
 
     /// Nothing more comes of that take.
     pub(super) fn end(&mut self, ticket: u64) {
-        if !self.has_passed(ticket) {
+        if !self.has_passed(ticket) && !self.is_behind_a_failure(ticket) {
             self.of(ticket).ended = true;
         }
     }
@@ -127,13 +138,16 @@ pub(super) struct Hands {
 #[derive(Debug, Clone, Copy)]
 struct Hand {
     ticket: u64,
+    /// The sample under whose number the result goes on.
+    newest: Option<SampleId>,
     samples: u64,
     since: Instant,
 }
 
 impl Hands {
-    pub(super) fn of(crew: Crew) -> Self {
-        let hands = if crew.workers > 1 { crew.workers } else { 0 };
+    /// Of these workers; one alone is of no interest unless somebody may look for what it has.
+    pub(super) fn of(crew: Crew, is_looked_for: bool) -> Self {
+        let hands = if crew.workers > 1 || is_looked_for { crew.workers } else { 0 };
         Hands { crew, next_ticket: 1, held: vec![None; hands] }
     }
 
@@ -148,18 +162,27 @@ impl Hands {
     }
 
     /// A worker takes so many samples; the number of this take.
-    pub(super) fn take(&mut self, worker: usize, samples: u64, since: Instant) -> u64 {
+    pub(super) fn take(&mut self, worker: usize, newest: Option<SampleId>, samples: u64, since: Instant) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         if let Some(hand) = self.held.get_mut(worker) {
-            *hand = Some(Hand { ticket, samples, since });
+            *hand = Some(Hand { ticket, newest, samples, since });
         }
         ticket
+    }
+
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.next_ticket
     }
 
     /// A worker is done with what it had in hand; false when it was given up before.
     pub(super) fn put_down(&mut self, worker: usize) -> bool {
         self.held.get_mut(worker).is_none_or(|hand| hand.take().is_some())
+    }
+
+    /// The samples in hand.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SampleId> {
+        self.held.iter().flatten().filter_map(|hand| hand.newest)
     }
 
     /// When the oldest sample in hand has kept others waiting too long.
@@ -174,7 +197,7 @@ impl Hands {
         let oldest = self.oldest()?;
         let hand = self.held.iter_mut().find(|hand| hand.is_some_and(|hand| hand.ticket == oldest.ticket))?;
         *hand = None;
-        let Hand { ticket, samples, since } = oldest;
+        let Hand { ticket, samples, since, .. } = oldest;
         Some(Overdue { ticket, samples, after: now.saturating_duration_since(since) })
     }
 }

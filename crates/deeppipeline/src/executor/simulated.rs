@@ -116,9 +116,10 @@ impl<I: Send + 'static> Simulation<I> {
 impl<I> Simulation<I> {
     pub(crate) fn new<T>(builder: Builder<I, T>) -> Result<Self, GraphError> {
         let clock = VirtualClock::new();
-        let Builder { graph, bodies, source, .. } = builder;
+        let Builder { graph, bodies, joiners, source, .. } = builder;
         let factories = factories(&graph, bodies, source)?;
         let (supervisor, workers) = Supervisor::on_clock(graph, Clock::Virtual(clock.clone()))?;
+        supervisor.set_joiners(joiners);
         let actors = workers.into_iter().zip(factories).map(|(worker, factory)| Actor {
             worker,
             body: factory(),
@@ -290,6 +291,7 @@ impl<I> Simulation<I> {
             for actor in &mut self.actors {
                 moved |= actor.advance(now);
             }
+            moved |= self.supervisor.let_out_all();
             if !moved {
                 return;
             }
@@ -332,6 +334,8 @@ impl Actor {
                 }
                 Poll::Ready(Some(call)) => {
                     let duration = match &call {
+                        // The engine's own nodes take no time, and are nobody's event.
+                        Call::StageRun(_) if self.worker.is_relay() => None,
                         Call::StageRun(_) | Call::RunAgain(_) => {
                             self.worker.in_hand().map(|newest| (self.duration)(newest.id))
                         }

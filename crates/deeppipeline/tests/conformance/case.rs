@@ -7,6 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) stages: Vec<StageSpec>,
+    /// How many stages are before two branches, and how many in each; with none behind, both branches end the pipeline.
+    pub(crate) parallel: Option<(usize, [usize; 2])>,
     pub(crate) overflow: Overflow,
     pub(crate) buffer_size: BufferSize,
     pub(crate) input: Input,
@@ -181,6 +183,7 @@ impl StageSpec {
 pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
     Case {
         stages: stages.into_iter().collect(),
+        parallel: None,
         overflow: Overflow::DropOldest,
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
@@ -201,6 +204,27 @@ impl Case {
 
     pub(crate) fn failing_source(self, samples: i64, each: u64) -> Self {
         Case { input: Input::Source { samples, each: ms(each), fails: true }, ..self }
+    }
+
+    pub(crate) fn parallel(self, before: usize, branches: [usize; 2]) -> Self {
+        Case { parallel: Some((before, branches)), ..self }
+    }
+
+    /// The place of the two branches among the stages, if there are two.
+    pub(crate) fn branches(&self) -> Option<[std::ops::Range<usize>; 2]> {
+        let (before, [first, second]) = self.parallel?;
+        Some([before..before + first, before + first..before + first + second])
+    }
+
+    /// Whether the results of the two branches are joined.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.branches().is_some_and(|[_, second]| second.end < self.stages.len())
+    }
+
+    /// Whether nothing comes after the stage at that index.
+    pub(crate) fn is_end(&self, index: usize) -> bool {
+        let ends_a_branch = self.branches().is_some_and(|branches| branches.iter().any(|b| b.end == index + 1));
+        index + 1 == self.stages.len() || (ends_a_branch && !self.is_joined())
     }
 
     pub(crate) fn overflow(self, overflow: Overflow) -> Self {

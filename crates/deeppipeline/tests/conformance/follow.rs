@@ -2,12 +2,12 @@
 //! the ledger must come to what the simulation's was.
 
 use crate::case::{Case, Does, Input as Inputs, StageSpec};
-use crate::gated::{Around, Gate, GatedSource, GatedStage};
+use crate::gated::{Around, Gate, GatedSource, GatedStage, Relay};
 use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
-use deeppipeline::engine::{Graph, Node, Seat, Supervisor, Wait, Worker, spawn};
-use deeppipeline::{Event, Intake, SOURCE, SampleId, StageReport};
+use deeppipeline::engine::{Block, Graph, Joiner, Node, Seat, Supervisor, Wait, Worker, spawn};
+use deeppipeline::{Event, Intake, Overflow, SOURCE, SampleId, StageReport};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,15 +15,38 @@ use std::time::{Duration, Instant};
 /// Only a pipeline that hangs takes that long.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// The pipeline that a case describes.
-pub(crate) fn graph(case: &Case) -> Graph {
-    Graph {
+/// The pipeline that a case describes, and which stage of the case each node is; the engine's own are none.
+pub(crate) fn graph(case: &Case) -> (Graph, Vec<Option<usize>>) {
+    let mut nodes: Vec<Option<usize>> = (0..case.stages.len()).map(Some).collect();
+    let mut blocks = Vec::new();
+    if let Some([first, second]) = case.branches() {
+        let joined = case.is_joined();
+        // From behind, so that the places in front stay as they are.
+        if joined {
+            nodes.insert(second.end, None);
+            nodes.insert(first.end, None);
+        }
+        nodes.insert(first.start, None);
+        let join = usize::from(joined);
+        let last_of_first = first.end + join;
+        let branches = vec![(first.start + 1, last_of_first), (last_of_first + 1, second.end + 2 * join)];
+        blocks.push(Block { fork: first.start, branches, joined });
+    }
+    let relay = || Node { overflow: Some(Overflow::Block), ..Node::new("parallel") };
+    let graph = Graph {
         source: case.has_source(),
-        stages: case.stages.iter().map(node).collect(),
+        stages: nodes.iter().map(|stage| stage.map_or_else(relay, |index| node(&case.stages[index]))).collect(),
+        blocks,
         buffer_size: case.buffer_size.clone(),
         overflow: case.overflow,
         ..Graph::default()
-    }
+    };
+    (graph, nodes)
+}
+
+/// Joins the results of branches as the simulation's stage does.
+pub(crate) fn joiners(case: &Case) -> Vec<Joiner<i64>> {
+    case.branches().iter().map(|_| -> Joiner<i64> { Box::new(|values| values.iter().sum()) }).collect()
 }
 
 fn node(spec: &StageSpec) -> Node {
@@ -44,6 +67,8 @@ pub(crate) struct Follower<'a> {
     case: &'a Case,
     supervisor: Arc<Supervisor<i64>>,
     gates: Gates,
+    /// Which stage of the case each node is.
+    nodes: Vec<Option<usize>>,
     log: Arc<Log>,
 }
 
@@ -51,7 +76,14 @@ impl<'a> Follower<'a> {
     pub(crate) fn new(case: &'a Case, supervisor: Arc<Supervisor<i64>>) -> Self {
         let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.has_source().then_some(SOURCE));
         let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
-        Follower { case, supervisor, gates, log: Arc::default() }
+        let (_, nodes) = graph(case);
+        supervisor.set_joiners(joiners(case));
+        Follower { case, supervisor, gates, nodes, log: Arc::default() }
+    }
+
+    /// Which stage of the case a node is; none of them, if it is the engine's own.
+    pub(crate) fn stage(&self, node: usize) -> Option<usize> {
+        self.nodes[node]
     }
 
     /// The test around one stage, as it is in the process of the pipeline.
@@ -60,16 +92,21 @@ impl<'a> Follower<'a> {
             gate: self.gates.of(&self.case.stages[index].name),
             log: Arc::clone(&self.log),
             supervisor: Arc::clone(&self.supervisor),
-            next: index + 1,
+            next: self.case.stages.get(index + 1).map(|spec| spec.name.clone()),
         })
     }
 
     /// A thread for a worker.
     pub(crate) fn spawn(&self, worker: Worker<i64>) -> JoinHandle<()> {
         let body = match (worker.seat(), &self.case.input) {
+            (Seat::Stage { index, .. }, _) if self.stage(index).is_none() => {
+                let is_fork = self.nodes.iter().position(Option::is_none) == Some(index);
+                Relay { copies: if is_fork { 2 } else { 1 } }.factory()
+            }
             (Seat::Stage { index, .. }, _) => {
+                let index = self.nodes[index].unwrap_or_default();
                 let (spec, around) = (&self.case.stages[index], self.around(index));
-                let logic = Logic::new(&spec.name, spec.does, index + 1 == self.case.stages.len(), around.clone());
+                let logic = Logic::new(&spec.name, spec.does, self.case.is_end(index), around.clone());
                 GatedStage::new(logic, spec.windows(), around).factory()
             }
             (Seat::Source, Inputs::Source { samples, fails, .. }) => {
@@ -83,7 +120,7 @@ impl<'a> Follower<'a> {
 
     /// Follows the simulated run, and says what came out.
     pub(crate) fn follow(self, simulated: &Run, threads: Vec<JoinHandle<()>>) -> String {
-        let Follower { case, supervisor, gates, log } = &self;
+        let Follower { case, supervisor, gates, log, .. } = &self;
         let mut next_put = 1;
         let mut pulled = 0;
         for (index, moment) in simulated.moments.iter().enumerate() {
@@ -182,7 +219,7 @@ struct AroundHere {
     log: Arc<Log>,
     supervisor: Arc<Supervisor<i64>>,
     /// The stage after this one.
-    next: usize,
+    next: Option<String>,
 }
 
 impl Witness for AroundHere {
@@ -199,7 +236,8 @@ impl Around for AroundHere {
     fn next_has_taken(&self) {
         crate::support::until(|| {
             let report = self.supervisor.report();
-            report.stages.get(self.next).is_none_or(|stage| stage.counts.in_hand > 0 || !can_take(stage))
+            let next = self.next.as_deref().and_then(|next| report.stage(next));
+            next.is_none_or(|stage| stage.counts.in_hand > 0 || !can_take(stage))
         });
     }
 }

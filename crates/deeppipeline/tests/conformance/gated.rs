@@ -146,6 +146,27 @@ impl Body<i64> for GatedStage {
     }
 }
 
+/// A node of the engine's own: hands out what it gets, so many times.
+pub(crate) struct Relay {
+    pub(crate) copies: usize,
+}
+
+impl Relay {
+    pub(crate) fn factory(self) -> BodyFactory<i64> {
+        Box::new(move || Box::new(self))
+    }
+}
+
+impl Body<i64> for Relay {
+    fn call(&mut self, call: Call<i64>) -> Done<i64> {
+        Done::Gave(match call {
+            Call::StageRun(Input::One(sample)) if self.copies == 1 => Give::One(sample.value),
+            Call::StageRun(Input::One(sample)) => Give::many(vec![sample.value; self.copies]),
+            _ => Give::Skip,
+        })
+    }
+}
+
 /// A source that passes a gate before each sample.
 pub(crate) struct GatedSource {
     numbers: Numbers,

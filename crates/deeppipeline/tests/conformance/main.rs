@@ -14,6 +14,7 @@ mod gated;
 mod line;
 mod lists;
 mod outcome;
+mod parallel;
 #[cfg(processes)]
 mod processes;
 mod random;

@@ -1,6 +1,6 @@
 //! What a case looks at, in words: the report, the failure, and the end stage's values.
 
-use deeppipeline::{Report, SampleId, StageError};
+use deeppipeline::{JoinCounts, Report, SampleId, StageError};
 use std::fmt::Write;
 
 /// How many dropped numbers every executor remembers.
@@ -48,6 +48,11 @@ pub(crate) fn ledger(report: &Report) -> String {
             let _ = write!(text, "; dropped {}", dropped.join(" "));
         }
         text.push('\n');
+    }
+    for join in &report.joins {
+        let JoinCounts { entered, joined, unjoined, waiting } = join.counts;
+        let _ =
+            writeln!(text, "{}: {entered} entered, {joined} joined, {unjoined} unjoined, {waiting} inside", join.name);
     }
     text
 }

@@ -33,20 +33,20 @@ pub(crate) const ALL_AND_MIXES: [(&str, InProcess); 3] = [
 
 /// Follows the simulated run with a process for each stage that is to have one, and says what came out.
 pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) -> bool) -> String {
-    let mut graph = graph(case);
+    let (mut graph, nodes) = graph(case);
     graph.buffer_bytes = BUFFER_BYTES;
-    for (index, node) in graph.stages.iter_mut().enumerate() {
-        node.executor = if in_process(index) { Executor::Process } else { Executor::Thread };
+    for (stage, node) in nodes.iter().zip(&mut graph.stages) {
+        node.executor = if stage.is_some_and(&in_process) { Executor::Process } else { Executor::Thread };
     }
-    let codecs = case.stages.iter().map(|_| Some(Arc::new(EightBytes) as _)).collect();
+    let codecs = nodes.iter().map(|_| Some(Arc::new(EightBytes) as _)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let follower = Follower::new(case, supervisor);
     let threads = posts.into_iter().map(|post| match post {
         Post::Thread(worker) => follower.spawn(worker),
         Post::Process(mut station) => {
-            let index = station.index();
+            let index = follower.stage(station.index()).unwrap();
             let spec = &case.stages[index];
-            let (name, is_end) = (spec.name.clone(), index + 1 == case.stages.len());
+            let (name, is_end) = (spec.name.clone(), case.is_end(index));
             let (keys, idle) = (spec.keys, spec.idle);
             let part = Part { name, does: spec.does, is_end, intake: spec.intake, keys, idle };
             station.set_front(postcard::to_stdvec(&part).unwrap());

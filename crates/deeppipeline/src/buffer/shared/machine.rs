@@ -266,6 +266,16 @@ impl<W: Words> Machine<W> {
         self.at_once(|step| step.end_turn(ticket, now));
     }
 
+    /// The number of the next take.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.words.get(self.layout.field(Field::Ticket))
+    }
+
+    /// Whether not too many takes before that one have not had their turn; if so, what the bell for room shows.
+    pub(crate) fn is_near(&self, ticket: u64) -> Result<(), u32> {
+        self.at_once(|step| step.is_near(ticket))
+    }
+
     /// The stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
         self.at_once(|step| step.fail_turn(ticket));
@@ -358,6 +368,15 @@ impl<W: Words> Machine<W> {
             step.session.ring_filled();
             step.session.ring_emptied();
         });
+    }
+
+    /// The samples that are inside, in hand, or early.
+    pub(crate) fn ids(&self) -> Vec<SampleId> {
+        self.at_once(|step| {
+            let states = [State::Ready, State::InHand, State::Early].map(|state| state as u64);
+            let slots = (0..self.layout.slots).filter(|slot| states.contains(&step.state(*slot)));
+            slots.map(|slot| step.id(slot)).collect()
+        })
     }
 
     /// How often something took how many nanoseconds, and the longest.

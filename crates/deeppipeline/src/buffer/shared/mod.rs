@@ -26,10 +26,11 @@ use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::{Durations, Reading};
 use crate::report::Spread;
-use crate::sample::{Sample, SampleInfo};
+use crate::sample::{Sample, SampleId, SampleInfo};
 use layout::Durations as Of;
 use machine::{Label, Machine, Published, Reserved, Taken as Took};
 use map::Map;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -143,6 +144,22 @@ impl<V> Buffer<V> {
         self.machine.end_turn(ticket, self.arrival_time());
     }
 
+    /// The number of the next take.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.machine.next_ticket()
+    }
+
+    /// Waits until no more takes before that one have not had their turn than may be.
+    pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
+        loop {
+            match self.machine.is_near(ticket) {
+                Ok(()) => return true,
+                Err(_) if is_over(wait) => return false,
+                Err(shows) => self.machine.words().sleep(Bell::Emptied, shows, wait),
+            }
+        }
+    }
+
     /// The stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
         self.machine.fail_turn(ticket);
@@ -241,6 +258,11 @@ impl<V> Buffer<V> {
     fn spread(&self, of: Of) -> Spread {
         let (counted, max) = self.machine.durations(of);
         Durations::counted(counted, max).spread()
+    }
+
+    /// Adds the samples that are inside, in the hands of its takers, or early.
+    pub(crate) fn find(&self, found: &mut HashSet<SampleId>) {
+        found.extend(self.machine.ids());
     }
 
     /// Whether what is inside was given up.

@@ -5,7 +5,7 @@ use super::machine::Reserved;
 use super::session::Owner;
 use super::step::{State, Step};
 use super::words::Words;
-use crate::buffer::Overflow;
+use crate::buffer::{Gate, Overflow};
 
 impl<W: Words> Step<'_, W> {
     /// What becomes of a result whose turn has not come; `None` where it has.
@@ -49,9 +49,19 @@ impl<W: Words> Step<'_, W> {
         self.session.get_at(self.layout.ended(ticket)) == ticket
     }
 
+    /// Whether not too many takes before that one have not had their turn; or no turn will ever come, so that there is
+    /// nothing to wait for. Otherwise what the bell for room shows.
+    pub(super) fn is_near(&mut self, ticket: u64) -> Result<(), u32> {
+        let near = ticket <= self.session.get(Field::Turn) + self.limits.givers.ahead() as u64;
+        if near || self.session.get(Field::FailedTurn) > 0 || self.gate() == Gate::Discarding {
+            return Ok(());
+        }
+        Err(self.session.will_wait_for_emptied())
+    }
+
     /// Nothing more comes of that take.
     pub(super) fn end_turn(&mut self, ticket: u64, now: u64) {
-        if ticket >= self.session.get(Field::Turn) {
+        if self.is_still_to_come(ticket) {
             self.session.set_at(self.layout.ended(ticket), ticket);
         }
         self.go_on(now);

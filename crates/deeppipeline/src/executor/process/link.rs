@@ -27,6 +27,8 @@ pub(crate) struct Begin {
     pub(crate) input: Limits,
     /// The buffer behind it; none for the end stage.
     pub(crate) output: Option<Limits>,
+    /// Whether what it gives is joined with what others give.
+    pub(crate) joined: bool,
     /// Whether samples may have to be handed out again.
     pub(crate) may_retry: bool,
     /// The process of the pipeline.

@@ -5,7 +5,7 @@ use crate::buffer::shared::{self, Codec, Owner};
 use crate::buffer::{Buffer, Wait};
 use crate::clock::Clock;
 use crate::error::{BoxError, Failure};
-use crate::graph::Node;
+use crate::graph::{Flow, Node};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::phase::WorkerEvent;
@@ -59,7 +59,7 @@ impl Apprentice {
         output: Arc<dyn Codec<V>>,
         detail: Detail,
     ) -> io::Result<(Worker<V>, Notes)> {
-        let Begin { index, worker, node, input: limits, output: after, may_retry, pipeline, .. } = self.begin;
+        let Begin { index, worker, node, input: limits, output: after, joined, may_retry, pipeline, .. } = self.begin;
         let me = Owner::of_worker(index, worker);
         let mut memory = || self.memory.next().ok_or_else(|| io::Error::other("no memory came for a buffer"));
         let input = shared::Buffer::open(memory()?, limits, me, input, may_retry)?;
@@ -75,6 +75,7 @@ impl Apprentice {
         let remote = Remote {
             index,
             node,
+            joined,
             reorders,
             clock: Clock::Monotonic,
             input: Buffer::Shared(input),
@@ -152,6 +153,7 @@ struct AllUpState {
 struct Remote<V> {
     index: usize,
     node: Node,
+    joined: bool,
     /// Whether its results have to be put in order with those of others.
     reorders: bool,
     clock: Clock,
@@ -178,6 +180,14 @@ impl<V: Send> Home<V> for Remote<V> {
 
     fn node(&self, _: usize) -> &Node {
         &self.node
+    }
+
+    fn flow(&self, index: usize) -> Flow {
+        if self.output.is_some() { Flow::Next(index + 1) } else { Flow::End }
+    }
+
+    fn is_joined(&self, _: usize) -> bool {
+        self.joined
     }
 
     fn reorders(&self, _: usize) -> bool {

@@ -6,7 +6,7 @@ use super::waker::Waker;
 use crate::buffer::Wait;
 use crate::buffer::shared::{self, Owner, Verdict};
 use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
-use crate::graph::{Executor, OnCrash, RESTART_WINDOW};
+use crate::graph::{Executor, Flow, OnCrash, RESTART_WINDOW};
 use crate::home::Home;
 use crate::phase::{WorkerEvent, WorkerPhase};
 use crate::pipeline::GRACE;
@@ -150,6 +150,7 @@ impl<V: Send + 'static> Station<V> {
         Ok(Begin {
             index: self.index,
             worker: self.worker,
+            joined: self.home.is_joined(self.index),
             may_retry: node.may_see_again(),
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
@@ -165,7 +166,10 @@ impl<V: Send + 'static> Station<V> {
     }
 
     fn output(&self) -> Option<&shared::Buffer<V>> {
-        self.home.buffer(self.index + 1)?.shared()
+        match self.home.flow(self.index) {
+            Flow::Next(next) => self.home.buffer(next)?.shared(),
+            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
+        }
     }
 
     /// Watches over the process until there is something to be done about it.
@@ -222,7 +226,8 @@ impl<V: Send + 'static> Station<V> {
             self.input()?.sweep();
             // What is in front of another process, the station of that one sees to.
             if let Some(output) = self.output()
-                && self.home.node(self.index + 1).executor != Executor::Process
+                && let Flow::Next(next) = self.home.flow(self.index)
+                && self.home.node(next).executor != Executor::Process
             {
                 output.sweep();
             }

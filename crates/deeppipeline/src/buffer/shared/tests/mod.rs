@@ -19,7 +19,7 @@ const INTAKES: [Intake; 3] = [Intake::Single, Intake::Latest, Intake::All];
 
 fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {
     let (givers, takers) = (Crew::ONE, Crew::ONE);
-    Limits { capacity, bytes, overflow, intake, max_age: None, givers, takers, is_last: true }
+    Limits { capacity, bytes, overflow, intake, max_age: None, givers, takers, is_last: true, is_looked_for: false }
 }
 
 /// Every policy with every intake.
