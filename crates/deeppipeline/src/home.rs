@@ -30,6 +30,10 @@ pub(crate) trait Home<V>: Send + Sync {
     fn arrive(&self, _block: usize, _branch: usize, sample: Sample<V>, _wait: Wait) -> Push<V> {
         Push::Shut(sample.value)
     }
+    /// Whether the last result of a branch has completed a sample for which there is no room behind the block.
+    fn is_held_up(&self, _block: usize, _branch: usize) -> bool {
+        false
+    }
     /// Whether the results of several workers of that stage have to be put in order.
     fn reorders(&self, index: usize) -> bool;
     /// The buffer in front of the stage at that index.

@@ -43,6 +43,8 @@ struct State<V> {
     entries: HashMap<SampleId, Entry<V>>,
     /// Joined, in the order in which their last result came.
     ready: VecDeque<Sample<V>>,
+    /// The branch that brought the last result of what is ready: it waits for room, and so there is no second one.
+    completed_by: usize,
     /// What somebody is handing to the next buffer.
     on_its_way: Option<SampleId>,
     counts: JoinCounts,
@@ -66,6 +68,7 @@ impl<V> Join<V> {
         let state = State {
             entries: HashMap::new(),
             ready: VecDeque::new(),
+            completed_by: 0,
             on_its_way: None,
             counts: JoinCounts::default(),
             branches_ended: 0,
@@ -100,6 +103,7 @@ impl<V> Join<V> {
             && let Some(entry) = state.entries.remove(&id)
         {
             let value = join(entry.values.into_iter().flatten().collect());
+            state.completed_by = branch;
             state.ready.push_back(Sample { id, birth: entry.birth, value });
         }
         before
@@ -128,6 +132,12 @@ impl<V> Join<V> {
         let mut state = self.state.lock();
         state.on_its_way = None;
         state.ready.push_front(ready);
+    }
+
+    /// Whether something is ready that this branch has completed.
+    pub(crate) fn was_completed_by(&self, branch: usize) -> bool {
+        let state = self.state.lock();
+        !state.ready.is_empty() && state.completed_by == branch
     }
 
     /// A branch gives no more.

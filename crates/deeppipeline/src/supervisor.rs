@@ -429,7 +429,11 @@ impl<V: Send + 'static> Supervisor<V> {
     fn read(&self, index: usize) -> (BufferCounts, Reading) {
         let received = || match self.flows[index] {
             Flow::Next(next) => self.buffers[next].counts().entered,
-            Flow::End | Flow::Fork(_) | Flow::Join { .. } => 0,
+            Flow::Fork(block) => {
+                let branches = &self.graph.blocks[block].branches;
+                branches.iter().map(|(first, _)| self.buffers[*first].counts().entered).sum()
+            }
+            Flow::End | Flow::Join { .. } => 0,
         };
         #[cfg(processes)]
         if let Some(buffer) = self.buffers[index].shared() {
@@ -584,15 +588,6 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Lets out what waits for room behind a block, without waiting; for a simulation, where nobody waits.
-    pub(crate) fn let_out_all(&self) -> bool {
-        (0..self.joins.len()).filter(|block| self.joins[*block].counts().waiting > 0).any(|block| {
-            let before = self.joins[block].counts().joined;
-            self.let_out(block, Wait::No);
-            self.joins[block].counts().joined > before
-        })
-    }
-
     /// How the source is woken from another thread.
     pub fn set_closer(&self, closer: Option<Closer>) {
         self.control.lock().close_source = closer.map(Arc::new);
@@ -630,15 +625,16 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         let Some(joiner) = self.joiners.get().and_then(|joiners| joiners.get(block)) else {
             return Push::Refused(value, "nothing was given that joins the branches of its parallel block".into());
         };
-        if !self.let_out(block, wait) {
-            return Push::Full(value);
-        }
         let dropped = self.joins[block].arrive(branch, id, value, joiner);
         if self.joins[block].is_crowded() {
             self.tidy(block);
         }
         self.let_out(block, wait);
         Push::Done { accepted: true, dropped, more: Vec::new() }
+    }
+
+    fn is_held_up(&self, block: usize, branch: usize) -> bool {
+        self.joins[block].was_completed_by(branch) && !self.let_out(block, Wait::No)
     }
 
     fn reorders(&self, index: usize) -> bool {

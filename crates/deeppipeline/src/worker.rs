@@ -170,6 +170,14 @@ impl<V> Worker<V> {
         matches!(self.flow(), Flow::Fork(_) | Flow::Join { .. })
     }
 
+    /// Whether what it gave last waits for room behind the block that it is a branch of: in a simulation, where nobody waits.
+    pub(crate) fn is_held_up(&self) -> bool {
+        match self.flow() {
+            Flow::Join { block, branch } => self.home.is_held_up(block, branch),
+            Flow::End | Flow::Next(_) | Flow::Fork(_) => false,
+        }
+    }
+
     /// Waits for the next call to make; `None` when the worker is to end.
     #[expect(clippy::should_implement_trait, reason = "the two calls of the contract are named `next` and `done`")]
     pub fn next(&mut self) -> Option<Call<V>> {

@@ -291,7 +291,6 @@ impl<I> Simulation<I> {
             for actor in &mut self.actors {
                 moved |= actor.advance(now);
             }
-            moved |= self.supervisor.let_out_all();
             if !moved {
                 return;
             }
@@ -320,6 +319,9 @@ impl Actor {
                             true
                         }
                     };
+                }
+                if self.worker.is_held_up() {
+                    return false;
                 }
                 let ending = std::mem::replace(ending, Ending::Returned);
                 self.worker.settle(ending);

@@ -8,7 +8,9 @@ use deeppipeline::Overflow::{Block, DropNewest, DropOldest};
 #[test]
 fn both_branches_get_every_sample_and_the_next_stage_gets_both_results() {
     check(
-        chain([stage("a", Identity, 10), stage("b", Double, 5), stage("end", Identity, 0)]).parallel(0, [1, 1]).puts(4, 20),
+        chain([stage("a", Identity, 10), stage("b", Double, 5), stage("end", Identity, 0)])
+            .parallel(0, [1, 1])
+            .puts(4, 20),
         &[
             "values: 1=3 2=6 3=9 4=12",
             "finished",
@@ -48,7 +50,9 @@ fn a_branch_that_skips_or_fails_holds_up_nothing() {
 #[test]
 fn a_branch_that_drops_holds_up_nothing() {
     check(
-        chain([stage("a", Identity, 35), stage("b", Identity, 1), stage("end", Identity, 0)]).parallel(0, [1, 1]).puts(8, 10),
+        chain([stage("a", Identity, 35), stage("b", Identity, 1), stage("end", Identity, 0)])
+            .parallel(0, [1, 1])
+            .puts(8, 10),
         &[
             "values: 1=2 3=6 6=12 7=14 8=16",
             "finished",
@@ -60,9 +64,13 @@ fn a_branch_that_drops_holds_up_nothing() {
         ],
     );
     check(
-        chain([stage("a", Identity, 35).overflow(DropNewest), stage("b", Identity, 1).latest(), stage("end", Identity, 0)])
-            .parallel(0, [1, 1])
-            .puts(8, 10),
+        chain([
+            stage("a", Identity, 35).overflow(DropNewest),
+            stage("b", Identity, 1).latest(),
+            stage("end", Identity, 0),
+        ])
+        .parallel(0, [1, 1])
+        .puts(8, 10),
         &[
             "values: 1=2 2=4 3=6 5=10 8=16",
             "finished",
@@ -167,7 +175,9 @@ fn a_stop_in_a_branch_lets_out_what_both_had_done() {
 fn only_one_result_of_each_branch_can_be_joined() {
     for does in [Many(2), FinishGives(1)] {
         let run = simulate(
-            chain([stage("a", does, 10), stage("b", Identity, 5), stage("end", Identity, 0)]).parallel(0, [1, 1]).puts(1, 20),
+            chain([stage("a", does, 10), stage("b", Identity, 5), stage("end", Identity, 0)])
+                .parallel(0, [1, 1])
+                .puts(1, 20),
         );
         assert!(run[1].contains("inside a parallel block"), "{run:?}");
     }

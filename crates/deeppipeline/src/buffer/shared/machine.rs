@@ -375,7 +375,7 @@ impl<W: Words> Machine<W> {
         self.at_once(|step| {
             let states = [State::Ready, State::InHand, State::Early].map(|state| state as u64);
             let slots = (0..self.layout.slots).filter(|slot| states.contains(&step.state(*slot)));
-            slots.map(|slot| step.id(slot)).collect()
+            slots.filter(|slot| !step.is_absorbed(*slot)).map(|slot| step.id(slot)).collect()
         })
     }
 

@@ -62,6 +62,16 @@ impl<'a, W: Words> Step<'a, W> {
         self.slot(slot, SlotField::Word) & 0xff
     }
 
+    /// Whether it is in hand in a list whose result will go on under the number of a newer sample.
+    pub(super) fn is_absorbed(&self, slot: usize) -> bool {
+        let in_hand = |slot: usize| self.state(slot) == State::InHand as u64;
+        let of = |slot: usize| (self.slot(slot, SlotField::Ticket), self.slot(slot, SlotField::Word));
+        let (ticket, word) = of(slot);
+        self.limits.intake.takes_lists()
+            && in_hand(slot)
+            && (0..self.layout.slots).any(|other| in_hand(other) && of(other).0 == ticket && of(other).1 > word)
+    }
+
     pub(super) fn is(&self, slot: usize, owner: Owner, state: State) -> bool {
         self.slot(slot, SlotField::Word) & 0xff_ffff == word(0, owner, state)
     }
