@@ -15,8 +15,9 @@
 4
 """
 
-from DeepPipeline._engine import Report, SampleId, StageReport
+from DeepPipeline._engine import Report, SampleId, Spread, StageReport
 from DeepPipeline._give import SKIP, Many
+from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
     GraphError,
     PipelineError,
@@ -45,10 +46,12 @@ __all__ = [
     "Sample",
     "SampleId",
     "SendError",
+    "Spread",
     "Stage",
     "StageError",
     "StageReport",
     "StartError",
     "StartTimeout",
+    "Windows",
     "WorkerDied",
 ]

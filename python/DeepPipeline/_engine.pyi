@@ -22,6 +22,20 @@ class SampleId:
     def __hash__(self) -> int: ...
 
 @final
+class Spread:
+    """How a number of durations are spread, in seconds."""
+
+    @property
+    def p50(self) -> float:
+        """Half of them are no longer than this."""
+    @property
+    def p99(self) -> float:
+        """99 of 100 are no longer than this."""
+    @property
+    def max(self) -> float:
+        """The longest."""
+
+@final
 class StageReport:
     """One stage and the buffer in front of it.
 
@@ -33,7 +47,7 @@ class StageReport:
     def name(self) -> str:
         """The stage's name."""
     @property
-    def intake(self) -> Literal["single", "latest", "all"]:
+    def intake(self) -> Literal["single", "latest", "all", "batch", "window"]:
         """How it takes."""
     @property
     def overflow(self) -> Literal["drop_oldest", "drop_newest", "block"]:
@@ -57,8 +71,11 @@ class StageReport:
     def superseded(self) -> int:
         """Samples passed over by the intake "latest"."""
     @property
+    def expired(self) -> int:
+        """Samples that were older than `max_age` when they were to be taken."""
+    @property
     def dropped(self) -> int:
-        """All samples dropped: oldest, newest and superseded."""
+        """All samples dropped: oldest, newest, superseded and expired."""
     @property
     def discarded(self) -> int:
         """Samples given up because the pipeline stopped."""
@@ -67,7 +84,7 @@ class StageReport:
         """Samples in the buffer now."""
     @property
     def last_dropped(self) -> list[SampleId]:
-        """The last samples dropped or superseded, oldest first, 16 at most."""
+        """The last samples dropped, superseded or expired, oldest first, 16 at most."""
     @property
     def used(self) -> int:
         """Samples whose result went on (or, in the end stage, that were worked on)."""
@@ -84,8 +101,14 @@ class StageReport:
     def lost(self) -> int:
         """Samples that a worker process had in hand when it died."""
     @property
+    def workers(self) -> int:
+        """How many workers the stage has."""
+    @property
+    def age(self) -> Spread:
+        """How old samples were when the stage took them."""
+    @property
     def restarts(self) -> int:
-        """How often the stage's worker process was started again."""
+        """How often a worker process was started again."""
     @property
     def in_hand(self) -> int:
         """Samples that stage_run is working on now."""
@@ -116,6 +139,9 @@ class Report:
     def stages(self) -> list[StageReport]:
         """One entry per stage, in order."""
     @property
+    def age(self) -> Spread:
+        """How old samples were when the end stage was done with them (for a list, its newest)."""
+    @property
     def left_behind(self) -> list[str]:
         """Workers that were still in the user's code when the pipeline stopped waiting for them."""
     @property
@@ -138,9 +164,19 @@ class Worker:
     def done(self, result: Any) -> bool: ...
     def give_part(self, value: Any) -> None: ...
     def done_many(self, any: bool) -> bool: ...
+    def account(self, used: int, skipped: int) -> None: ...
+    def keep(self) -> bool: ...
     def is_end_stage(self) -> bool: ...
     def exhausted(self) -> None: ...
     def fail(self, exception: BaseException) -> str | None: ...
+
+@final
+class Keeper:
+    """The windows of all keys, for the worker of a stage that takes windows."""
+
+    def __new__(cls, size: int, stride: int, max_keys: int, idle: int | None) -> Keeper: ...
+    def begin(self) -> int: ...
+    def put(self, key: Any, item: Any) -> tuple[Literal["due", "kept", "skipped"], list[Any], int, int]: ...
 
 @final
 class Engine:
@@ -153,6 +189,7 @@ class Engine:
         buffer_bytes: int,
         overflow: str,
         source: bool,
+        max_age: float | None,
     ) -> Engine: ...
     @staticmethod
     def check(
@@ -161,6 +198,7 @@ class Engine:
         buffer_bytes: int,
         overflow: str,
         source: bool,
+        max_age: float | None,
     ) -> None: ...
     def drivers(self, natives: Sequence[NativeStage | NativeCapture | None]) -> list[Worker | Station | None]: ...
     def start_native(self) -> None: ...

@@ -17,7 +17,7 @@ from DeepPipeline import _engine
 from DeepPipeline._payload import why_not
 from DeepPipeline._remote import Job, log_from
 from DeepPipeline.errors import StartError
-from DeepPipeline.stage import Stage
+from DeepPipeline.stage import Stage, options_of
 
 logger = logging.getLogger("DeepPipeline")
 
@@ -108,6 +108,15 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
                 "where another process cannot find it. Put the class into a module, a .py file, and import it; "
                 'or give the pipeline start_method="fork"; or leave multiprocess out'
             )
+        window = options_of(stage).window
+        try:
+            _pickle_as_if_starting(window and window.key)
+        except Exception as error:
+            raise StartError(
+                f"stage {name!r}: the key of its window cannot be sent to its process: cannot pickle "
+                f"{why_not(window and window.key, _pickle_as_if_starting)} ({error}). "
+                "Make it a function of a module, not a lambda"
+            ) from error
         try:
             _pickle_as_if_starting(stage)
         except Exception as error:

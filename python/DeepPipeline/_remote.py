@@ -16,9 +16,10 @@ from multiprocessing.process import current_process
 from typing import Any
 
 from DeepPipeline import _engine
+from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import work
 from DeepPipeline.errors import RemoteError, StartError
-from DeepPipeline.stage import Stage
+from DeepPipeline.stage import Stage, Window, options_of
 
 
 class Job:
@@ -26,8 +27,9 @@ class Job:
 
     def __init__(self, socket: int, stderr: int, stage: Stage, log_level: int) -> None:
         self._descriptors = socket, stderr
-        self._make: Callable[[], Stage] = lambda: stage
-        self._stage = stage
+        # The window is named apart: a stage's own __getstate__ need not know what was said about the stage.
+        self._stage = stage, options_of(stage).window
+        self._make: Callable[[], tuple[Stage, Window | None]] = lambda: self._stage
         self._log_level = log_level
 
     def __getstate__(self) -> tuple[list[Any], bytes, int]:
@@ -54,26 +56,27 @@ class Job:
         faulthandler.enable()
         worker = _engine.become_worker(socket)
         _send_logs_home(worker, self._log_level)
-        work(worker, _StageToBe(self._make), None)
+        work(worker, _StageToBe(self._make, worker), None)
 
 
-def _loaded(pickled: bytes) -> Stage:
+def _loaded(pickled: bytes) -> tuple[Stage, Window | None]:
     try:
-        stage = pickle.loads(pickled)
+        stage, window = pickle.loads(pickled)
     except Exception as error:
         raise StartError(f"the stage cannot be made again in its process: {error}") from error
     assert isinstance(stage, Stage)
-    return stage
+    return stage, window
 
 
 class _StageToBe:
     """A stage that is made on its worker, as the first part of its setup."""
 
-    def __init__(self, make: Callable[[], Stage]) -> None:
+    def __init__(self, make: Callable[[], tuple[Stage, Window | None]], worker: _engine.Worker) -> None:
         self._make = make
+        self._worker = worker
 
     def setup(self) -> None:
-        stage = self._make()
+        stage = with_windows(*self._make(), self._worker)
         self.stage_run, self.finish, self.teardown = stage.stage_run, stage.finish, stage.teardown
         stage.setup()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from DeepPipeline import _engine
 from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished
+from DeepPipeline._windows import KEPT
 
 logger = logging.getLogger("DeepPipeline")
 
@@ -27,6 +28,8 @@ def work(worker: _engine.Worker, stage: object, source: SourceStage | None) -> N
             del arguments  # a sample that has gone on is not kept alive here while waiting for room
             if result is END:
                 worker.exhausted()
+            elif result is KEPT:
+                late = worker.keep()
             elif type(result) in UNFINISHED:
                 raise TypeError(unfinished(method, result))
             elif method == "setup" or method == "teardown" or (method == "finish" and result is None):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import math
 import numbers
-import operator
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,12 +15,14 @@ from types import TracebackType
 from typing import Any, Self, SupportsIndex, TypeVar
 
 from DeepPipeline import _engine, _exit
+from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._engine import Report
 from DeepPipeline._processes import START_METHODS, StartMethod, Watch, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
+from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
-from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Stage, name_of, one_of, options_of
+from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Stage, name_of, options_of
 
 logger = logging.getLogger("DeepPipeline")
 
@@ -51,6 +52,8 @@ class Pipeline:
     - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another.
     - `start_method`: how processes are started, as in `multiprocessing`: "spawn", "forkserver" or "fork". Processes
       that were forked are not restarted.
+    - `max_age`: how many seconds old a sample may be when a stage takes it, for stages that do not say; an older one is
+      dropped and counted as expired.
     """
 
     def __init__(
@@ -64,15 +67,16 @@ class Pipeline:
         overflow: Overflow = "drop_oldest",
         buffer_bytes: SupportsIndex = 256 << 20,
         start_method: StartMethod = "spawn",
+        max_age: float | None = None,
     ) -> None:
         self._stages = _checked_stages(stages, end_stage)
         self._buffer_size = _checked_sizes(buffer_size, self._stages)
-        if not isinstance(multiprocess, bool):
-            raise GraphError(f"multiprocess is {_what(multiprocess)}, but must be True or False")
+        checked_flag("multiprocess", multiprocess)
         self._executors = [_executor_of(stage, multiprocess) for stage in self._stages]
-        self._buffer_bytes = _checked_count("buffer_bytes", buffer_bytes, "bytes")
+        self._buffer_bytes = checked_count("buffer_bytes", buffer_bytes, "bytes")
         self._start_method = one_of("start_method", start_method, START_METHODS)
         self._overflow = one_of("overflow", overflow, OVERFLOWS)
+        self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
         self._source = None if source is None else _checked_source(source)
         self._engine: _engine.Engine | None = None
         self._threads: list[threading.Thread] = []
@@ -92,10 +96,11 @@ class Pipeline:
         timeout = _checked_timeout(timeout)
         self._check_fresh()
         self._check_processes()
+        bodies = self._bodies()
         engine = self._engine = self._build()
         _exit.watch(self)
         try:
-            self._start_workers(engine)
+            self._start_workers(engine, bodies)
             came_up = engine.wait_up(timeout) if wait else "up"
         except BaseException:
             self._abort(engine)
@@ -221,7 +226,7 @@ class Pipeline:
         except OSError as error:
             raise StartError(str(error)) from None
 
-    def _described(self, make: Callable[[list[Options], list[int], int, Overflow, bool], T]) -> T:
+    def _described(self, make: Callable[[list[Options], list[int], int, Overflow, bool, float | None], T]) -> T:
         """Hands the description to the engine, which refuses what cannot work."""
         _check_native_neighbours([*([] if self._source is None else [self._source]), *self._stages])
         described = [
@@ -229,7 +234,14 @@ class Pipeline:
             for stage, executor in zip(self._stages, self._executors, strict=True)
         ]
         try:
-            return make(described, self._buffer_size, self._buffer_bytes, self._overflow, self._source is not None)
+            return make(
+                described,
+                self._buffer_size,
+                self._buffer_bytes,
+                self._overflow,
+                self._source is not None,
+                self._max_age,
+            )
         except ValueError as error:
             raise GraphError(str(error)) from None
 
@@ -243,15 +255,33 @@ class Pipeline:
             check_not_in_a_worker_that_starts()
             check_stages(in_process, self._start_method)
 
-    def _start_workers(self, engine: _engine.Engine) -> None:
-        bodies: list[Stage | SourceStage] = [*self._stages]
+    def _bodies(self) -> list[Stage | SourceStage]:
+        """What each worker runs: one entry per seat, in the engine's order."""
+        bodies: list[Stage | SourceStage] = []
+        for stage, executor in zip(self._stages, self._executors, strict=True):
+            workers = options_of(stage).workers
+            if workers == 1 or executor == "process":  # each process makes its own of it
+                bodies.extend([stage] * workers)
+                continue
+            try:
+                bodies.extend(copy.copy(stage) for _ in range(workers))
+            except Exception as error:
+                raise StartError(
+                    f"stage {name_of(stage)!r} cannot be copied for its {workers} workers: {error}. "
+                    "Make what cannot be copied in setup(), which runs on each worker"
+                ) from error
         if self._source is not None:
             bodies.append(self._source)
-        drivers = engine.drivers([body._native for body in bodies])
+        return bodies
+
+    def _start_workers(self, engine: _engine.Engine, bodies: list[Stage | SourceStage]) -> None:
+        natives = [stage._native for stage in self._stages]
+        drivers = engine.drivers(natives if self._source is None else [*natives, self._source._native])
         threads: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = []
         for driver, body in reversed(list(zip(drivers, bodies, strict=True))):
             if isinstance(driver, _engine.Worker):
-                threads.append((driver.name, work, (driver, body, self._source)))
+                running = with_windows(body, options_of(body).window, driver) if isinstance(body, Stage) else body
+                threads.append((driver.name, work, (driver, running, self._source)))
             elif driver is not None and isinstance(body, Stage):
                 watch = Watch(driver, body, self._start_method)
                 try:
@@ -398,7 +428,7 @@ def _checked_stages(stages: Iterable[Stage], end_stage: Stage | None) -> list[St
             f"stages is a single {type(stages).__name__}, but must be a list of stages: [{type(stages).__name__}()]"
         )
     if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
-        raise GraphError(f"stages is {_what(stages)}, but must be a list of stages")
+        raise GraphError(f"stages is {what(stages)}, but must be a list of stages")
     found = [*stages]
     places = [f"stages[{index}]" for index in range(len(found))]
     if end_stage is not None:
@@ -410,11 +440,11 @@ def _checked_stages(stages: Iterable[Stage], end_stage: Stage | None) -> list[St
                 f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()"
             )
         if not isinstance(stage, Stage):
-            raise GraphError(f"{place} is {_what(stage)}, but must be a Stage: subclass Stage and write stage_run")
+            raise GraphError(f"{place} is {what(stage)}, but must be a Stage: subclass Stage and write stage_run")
         if type(stage).stage_run is Stage.stage_run and "stage_run" not in vars(stage):
             raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
         if not callable(type(stage).stage_run):
-            raise GraphError(f"{place} has a stage_run that cannot be called: {_what(type(stage).stage_run)}")
+            raise GraphError(f"{place} has a stage_run that cannot be called: {what(type(stage).stage_run)}")
     for index, stage in enumerate(found):
         for earlier in range(index):
             if found[earlier] is stage:
@@ -436,8 +466,15 @@ def _check_native_neighbours(bodies: list[SourceStage | Stage]) -> None:
     for body in bodies:
         if body._native and body._native.used:
             raise GraphError(f"{_title(body)} has been part of a pipeline before: make a new one")
-        if body._native and isinstance(body, Stage) and options_of(body).intake == "all":
-            raise GraphError(f"{_title(body)} takes one sample at a time: it cannot set_get_all()")
+        if body._native and isinstance(body, Stage):
+            options = options_of(body)
+            if options.intake in ("all", "batch", "window"):
+                raise GraphError(f"{_title(body)} takes one sample at a time: it cannot set_get_{options.intake}()")
+            if options.workers > 1:
+                raise GraphError(
+                    f"{_title(body)} is native and cannot be copied for several workers: "
+                    f"leave out workers={options.workers}"
+                )
 
 
 def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
@@ -458,33 +495,21 @@ def _title(body: SourceStage | Stage) -> str:
 
 def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: list[Stage]) -> list[int]:
     if isinstance(buffer_size, Iterable) and not isinstance(buffer_size, (str, bytes, dict)):
-        sizes = [_checked_count(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
+        sizes = [checked_count(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
         if stages and len(sizes) != len(stages):
             raise GraphError(
                 f"buffer_size has {len(sizes)} sizes, but the pipeline has {len(stages)} stages "
                 "(the end stage counts): give one size per stage, or a single number for all"
             )
         return sizes
-    return [_checked_count("buffer_size", buffer_size)] * len(stages)
-
-
-def _checked_count(argument: str, size: object, what: str = "samples") -> int:
-    wanted = f"but must be a whole number of {what}, at least 1"
-    if isinstance(size, bool) or not isinstance(size, SupportsIndex):
-        raise GraphError(f"{argument} is {_what(size)}, {wanted}")
-    number = operator.index(size)
-    if number < 1:
-        raise GraphError(f"{argument} is {number}, {wanted}")
-    if number > sys.maxsize:
-        raise GraphError(f"{argument} is {number}, {wanted} and at most {sys.maxsize}")
-    return number
+    return [checked_count("buffer_size", buffer_size)] * len(stages)
 
 
 def _checked_source(source: Iterable[Any]) -> SourceStage:
     if isinstance(source, type) or not isinstance(source, Iterable):
         advice = ": it must be called first" if callable(source) else ""
         raise GraphError(
-            f"source is {_what(source)}, but must be iterable: a list, a generator, an object with __iter__{advice}"
+            f"source is {what(source)}, but must be iterable: a list, a generator, an object with __iter__{advice}"
         )
     return SourceStage(source)
 
@@ -493,18 +518,5 @@ def _checked_timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout >= 0:
-        raise GraphError(f"timeout is {_what(timeout)}, but must be None or a number of seconds, at least 0")
+        raise GraphError(f"timeout is {what(timeout)}, but must be None or a number of seconds, at least 0")
     return float(min(timeout, threading.TIMEOUT_MAX))
-
-
-def _what(got: object) -> str:
-    """What was got, for an error message: its value where that is short, and its type."""
-    if got is None:
-        return "None"
-    try:
-        shown = repr(got)
-    except Exception:
-        shown = ""
-    if not 0 < len(shown) <= 60:
-        return f"an object of type {type(got).__name__}"
-    return f"{shown} ({type(got).__name__})"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, SupportsIndex
 
 from DeepPipeline import _engine
+from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._give import SKIP
 from DeepPipeline.errors import GraphError
 
@@ -13,15 +15,15 @@ Overflow = Literal["drop_oldest", "drop_newest", "block"]
 OnError = Literal["stop", "skip"]
 OnCrash = Literal["skip", "retry", "stop"]
 Executor = Literal["thread", "process"]
-Intake = Literal["single", "latest", "all"]
+Intake = Literal["single", "latest", "all", "batch", "window"]
 
 OVERFLOWS: tuple[Overflow, ...] = ("drop_oldest", "drop_newest", "block")
 ON_ERRORS: tuple[OnError, ...] = ("stop", "skip")
 ON_CRASHES: tuple[OnCrash, ...] = ("skip", "retry", "stop")
 EXECUTORS: tuple[Executor, ...] = ("thread", "process")
 
-
-T = TypeVar("T")
+MAX_WORKERS = 1024
+"""How many workers a stage may have."""
 
 
 class Sample(NamedTuple):
@@ -36,6 +38,25 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What `set_get_batch` was told."""
+
+    max_size: int
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """What `set_get_window` was told."""
+
+    size: int
+    stride: int
+    key: Callable[[Any], Hashable | dict[Any, Any]] | None
+    max_keys: int
+    idle: int | None
+
+
+@dataclass(frozen=True)
 class Options:
     """What can be said about one stage."""
 
@@ -47,6 +68,13 @@ class Options:
     on_crash: OnCrash = "skip"
     max_restarts: int = 3
     timeout: float | None = None
+    workers: int = 1
+    ordered: bool = True
+    max_age: float | None = None
+    batch: Batch | None = None
+    """Only where the intake is "batch"."""
+    window: Window | None = None
+    """Only where the intake is "window"."""
 
 
 def options_of(stage: Stage) -> Options:
@@ -98,15 +126,58 @@ class Stage:
 
     def set_get_single(self) -> Self:
         """Take the oldest waiting sample (the default)."""
-        return self._with(intake="single")
+        return self._takes("single")
 
     def set_get_latest(self) -> Self:
         """Take the newest waiting sample; the older ones are counted as superseded."""
-        return self._with(intake="latest")
+        return self._takes("latest")
 
     def set_get_all(self) -> Self:
         """Take a list of `buffer_size` samples as soon as the buffer is full; each sample is used once."""
-        return self._with(intake="all")
+        return self._takes("all")
+
+    def set_get_batch(self, max_size: SupportsIndex, timeout: float) -> Self:
+        """Take a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout` seconds.
+
+        The stage's `buffer_size` must be `max_size` at least. Each sample is used once.
+        """
+        size = checked_count("max_size", max_size)
+        return self._takes("batch", batch=Batch(size, checked_seconds("timeout", timeout, zero=True)))
+
+    def set_get_window(
+        self,
+        size: SupportsIndex,
+        stride: SupportsIndex = 1,
+        *,
+        key: Callable[[Any], Hashable | dict[Any, Any]] | None = None,
+        max_keys: SupportsIndex = 1024,
+        idle: SupportsIndex | None = None,
+    ) -> Self:
+        """Take a list of the last `size` samples: the first is due with the `size`th, then one with every `stride`th.
+
+        - `key`: gives the key of a sample, and every key has a window of its own. Where it gives a dict of key -> item,
+          as for one frame with many tracks, there is a window of items for every key; `stage_run` is called for every
+          sample then, and gets a `Windows`: a dict of key -> list for the keys whose list is due, with the sample
+          itself as its attribute `sample`.
+        - `max_keys`: for how many keys windows are kept; with one more, the one silent longest is forgotten.
+        - `idle`: after how many samples without it a key is forgotten, so that its next window starts empty (default:
+          never).
+
+        The worker keeps the windows: there can be no other `workers`, and windows start empty after a crash. Every
+        sample is used once, by the first list that it is in; one between two lists counts as skipped.
+        """
+        if key is not None and not callable(key):
+            raise GraphError(f"key is {what(key)}, but must be None or a function from a sample to its key")
+        return self._takes(
+            "window",
+            window=Window(
+                checked_count("size", size),
+                checked_count("stride", stride),
+                key,
+                checked_count("max_keys", max_keys, "keys"),
+                None if idle is None else checked_count("idle", idle),
+            ),
+        )
 
     def options(
         self,
@@ -118,6 +189,9 @@ class Stage:
         on_crash: OnCrash | None = None,
         max_restarts: int | None = None,
         timeout: float | None = None,
+        workers: int | None = None,
+        ordered: bool | None = None,
+        max_age: float | None = None,
     ) -> Self:
         """Say more about the stage; what is left out stays as it is. Returns the stage.
 
@@ -133,7 +207,13 @@ class Stage:
         - `max_restarts`: how often its process is started again within 60 s (default 3); after one death more the
           pipeline stops.
         - `timeout`: how many seconds `stage_run` may take for one sample: a process is killed then and counts as
-          crashed, on a thread it is only logged (default: as long as it takes).
+          crashed, on a thread it is only logged (default: as long as it takes); but where that thread is one of
+          several workers and keeps the results of the others waiting, they go on, and the sample is lost.
+        - `workers`: how many workers work on its samples at the same time, 1 (default) to 1024, each on its own
+          `copy.copy` of the stage; a single one on a thread has the stage itself.
+        - `ordered`: whether samples leave it in the order in which its workers took them (default True).
+        - `max_age`: how many seconds old a sample may be when it is taken; an older one is dropped and counted as
+          expired (default: the pipeline's).
         """
         changes: dict[str, Any] = {}
         if name is not None:
@@ -153,19 +233,20 @@ class Stage:
                 raise GraphError(f"max_restarts is {max_restarts!r}, but must be a whole number, at least 0")
             changes["max_restarts"] = max_restarts
         if timeout is not None:
-            if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-                raise GraphError(f"timeout is {timeout!r}, but must be a number of seconds, more than 0")
-            changes["timeout"] = float(timeout)
+            changes["timeout"] = checked_seconds("timeout", timeout)
+        if workers is not None:
+            if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
+                raise GraphError(f"workers is {workers!r}, but must be a whole number, 1 to {MAX_WORKERS}")
+            changes["workers"] = workers
+        if ordered is not None:
+            changes["ordered"] = checked_flag("ordered", ordered)
+        if max_age is not None:
+            changes["max_age"] = checked_seconds("max_age", max_age)
         return self._with(**changes)
+
+    def _takes(self, intake: Intake, batch: Batch | None = None, window: Window | None = None) -> Self:
+        return self._with(intake=intake, batch=batch, window=window)
 
     def _with(self, **changes: Any) -> Self:
         vars(self)["_deeppipeline_options"] = replace(options_of(self), **changes)
         return self
-
-
-def one_of(argument: str, got: object, wanted: tuple[T, ...]) -> T:
-    """The value, if it is one of those."""
-    for known in wanted:
-        if isinstance(got, str) and got == known:
-            return known
-    raise GraphError(f"{argument} is {got!r}, but must be one of {', '.join(repr(known) for known in wanted)}")

@@ -13,9 +13,10 @@ from pathlib import Path as FilePath
 from typing import Any, Literal, Self
 
 from DeepPipeline import _engine
+from DeepPipeline._checks import one_of
 from DeepPipeline._engine import Frame, Person, Scene
 from DeepPipeline.errors import CaptureError, GraphError, ModelError, OutputError
-from DeepPipeline.stage import Stage, one_of
+from DeepPipeline.stage import Stage
 
 __all__ = [
     "Capture",

@@ -4,7 +4,7 @@ use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
 use crate::report::{Report, SampleId};
 use crate::worker::Worker;
-use deeppipeline::engine::{Graph, Node, Startup, Supervisor, Wait, Worker as EngineWorker, spawn};
+use deeppipeline::engine::{Graph, Node, Seat, Startup, Supervisor, Wait, Worker as EngineWorker, spawn};
 use deeppipeline::{
     BufferSize, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError, StartError,
     WorkerDied,
@@ -35,6 +35,25 @@ struct Description {
     on_crash: String,
     max_restarts: u32,
     timeout: Option<f64>,
+    workers: usize,
+    ordered: bool,
+    max_age: Option<f64>,
+    batch: Option<Batch>,
+    window: Option<Window>,
+}
+
+/// What more there is to say where the intake is "batch".
+#[derive(FromPyObject)]
+struct Batch {
+    max_size: usize,
+    timeout: f64,
+}
+
+/// What more there is to say where the intake is "window", as far as the engine is concerned.
+#[derive(FromPyObject)]
+struct Window {
+    size: usize,
+    stride: usize,
 }
 
 /// Who drives a seat: a Python thread, a process that a Python thread watches, or nobody in Python.
@@ -59,6 +78,19 @@ impl Seated {
             Seated::Thread(worker) => worker.name(),
             #[cfg(processes)]
             Seated::Process(station) => station.name(),
+        }
+    }
+
+    /// Of which stage it is a worker; none for the source's.
+    fn stage(&self) -> Option<usize> {
+        let seat = match self {
+            Seated::Thread(worker) => worker.seat(),
+            #[cfg(processes)]
+            Seated::Process(station) => station.seat(),
+        };
+        match seat {
+            Seat::Source => None,
+            Seat::Stage { index, .. } => Some(index),
         }
     }
 
@@ -115,8 +147,9 @@ impl Engine {
         buffer_bytes: usize,
         overflow: &str,
         source: bool,
+        max_age: Option<f64>,
     ) -> PyResult<Self> {
-        let graph = graph(stages, buffer_size, buffer_bytes, overflow, source)?;
+        let graph = graph(stages, buffer_size, buffer_bytes, overflow, source, max_age)?;
         let (supervisor, seated) = assemble(graph).map_err(|error| match error {
             StartError::Graph(error) => value_error(error),
             other => PyOSError::new_err(other.to_string()),
@@ -138,21 +171,24 @@ impl Engine {
         buffer_bytes: usize,
         overflow: &str,
         source: bool,
+        max_age: Option<f64>,
     ) -> PyResult<()> {
-        graph(stages, buffer_size, buffer_bytes, overflow, source)?.check().map_err(value_error)
+        graph(stages, buffer_size, buffer_bytes, overflow, source, max_age)?.check().map_err(value_error)
     }
 
-    /// Hands out who drives what, once: one entry per stage in order, and the source's last. Native stages are kept for
-    /// `start_native`.
+    /// Hands out who drives what, once: one entry per seat, those of each stage in order, and the source's last. `natives`
+    /// has one entry per stage, and one for the source. Native stages are kept for `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
         let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
-        let stages = seated.len() - usize::from(self.supervisor.has_source());
-        let names: Vec<String> = seated.iter().map(|seat| seat.name().to_owned()).collect();
+        // The workers of a stage are alike in everything that matters to those who give to it.
+        let mut stages: Vec<_> = seated.iter().filter(|seat| seat.stage().is_some()).collect();
+        stages.dedup_by_key(|seat| seat.stage());
+        let names: Vec<String> = stages.iter().map(|seat| seat.name().to_owned()).collect();
         #[cfg(processes)]
-        let in_process: Vec<bool> = seated.iter().map(Seated::is_in_process).collect();
+        let in_process: Vec<bool> = stages.iter().map(|seat| seat.is_in_process()).collect();
         // What a stage in a process gives crosses to the next, wherever that is.
-        let next_after = |index: Option<usize>| match index.map_or(0, |index| index + 1) {
-            next if next >= stages => Next::Nobody,
+        let next_after = |stage: Option<usize>| match stage.map_or(0, |index| index + 1) {
+            next if next >= names.len() => Next::Nobody,
             next if natives.get(next).is_some_and(Option::is_some) => Next::Native(names[next].clone()),
             #[cfg(processes)]
             next if in_process[next] => Next::Elsewhere(names[next].clone()),
@@ -160,15 +196,16 @@ impl Engine {
         };
         let _ = self.entrance.set(next_after(None));
         let mut drivers = Vec::new();
-        for (index, seat) in seated.into_iter().enumerate() {
-            let next = next_after((index < stages).then_some(index));
-            drivers.push(match (seat, natives.get(index).and_then(Option::as_ref)) {
+        for seat in seated {
+            let stage = seat.stage();
+            let native = natives.get(stage.unwrap_or(names.len())).and_then(Option::as_ref);
+            drivers.push(match (seat, native) {
                 #[cfg(processes)]
                 (Seated::Process(station), _) => Driver::Process(Station::new(station)),
-                (Seated::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
+                (Seated::Thread(worker), None) => Driver::Thread(Worker::new(worker, next_after(stage))),
                 (Seated::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
-                    if index >= stages {
+                    if stage.is_none() {
                         self.supervisor.set_closer(closer);
                     }
                     self.natives.lock().unwrap_or_else(PoisonError::into_inner).push((worker, body));
@@ -354,41 +391,47 @@ fn graph(
     buffer_bytes: usize,
     overflow: &str,
     source: bool,
+    max_age: Option<f64>,
 ) -> PyResult<Graph> {
     Ok(Graph {
         source,
         stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
+        blocks: Vec::new(),
         buffer_size: BufferSize::List(buffer_size),
         buffer_bytes,
         overflow: policy(overflow)?,
-        max_age: None,
+        max_age: max_age.map(seconds),
     })
 }
 
 fn node(description: Description) -> PyResult<Node> {
-    let Description { name, intake, overflow, on_error, executor, on_crash, max_restarts, timeout } = description;
-    let mut node = Node::new(name);
-    node.max_restarts = max_restarts;
+    let mut node = Node::new(description.name);
+    node.max_restarts = description.max_restarts;
     // The package has checked it; one beyond what the clock can tell is none.
-    node.timeout = timeout.and_then(|timeout| Duration::try_from_secs_f64(timeout).ok());
-    node.executor = match executor.as_str() {
+    node.timeout = description.timeout.and_then(|timeout| Duration::try_from_secs_f64(timeout).ok());
+    node.workers = description.workers;
+    node.ordered = description.ordered;
+    node.max_age = description.max_age.map(seconds);
+    node.executor = match description.executor.as_str() {
         "process" => Executor::Process,
         _ => Executor::Thread,
     };
-    node.on_crash = match on_crash.as_str() {
+    node.on_crash = match description.on_crash.as_str() {
         "skip" => OnCrash::Skip,
         "retry" => OnCrash::Retry,
         "stop" => OnCrash::Stop,
         other => return Err(PyValueError::new_err(format!("on_crash is {other:?}"))),
     };
-    node.intake = match intake.as_str() {
-        "single" => Intake::Single,
-        "latest" => Intake::Latest,
-        "all" => Intake::All,
-        other => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
+    node.intake = match (description.intake.as_str(), description.batch, description.window) {
+        ("single", ..) => Intake::Single,
+        ("latest", ..) => Intake::Latest,
+        ("all", ..) => Intake::All,
+        ("batch", Some(Batch { max_size, timeout }), _) => Intake::Batch { max_size, timeout: seconds(timeout) },
+        ("window", _, Some(Window { size, stride })) => Intake::Window { size, stride },
+        (other, ..) => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
     };
-    node.overflow = overflow.as_deref().map(policy).transpose()?;
-    node.on_error = match on_error.as_str() {
+    node.overflow = description.overflow.as_deref().map(policy).transpose()?;
+    node.on_error = match description.on_error.as_str() {
         "stop" => OnError::Stop,
         "skip" => OnError::Skip,
         other => {
@@ -404,6 +447,11 @@ fn policy(name: &str) -> PyResult<Overflow> {
 
 fn value_error(error: impl std::error::Error) -> PyErr {
     PyValueError::new_err(error.to_string())
+}
+
+/// A number of seconds that the package has checked; one beyond what the clock can tell is as long as there is.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// When the time-out is over; one beyond what the clock can tell is none.

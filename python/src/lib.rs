@@ -11,6 +11,7 @@ mod scene;
 mod slot;
 #[cfg(processes)]
 mod station;
+mod window;
 mod worker;
 
 use pyo3::prelude::*;
@@ -33,5 +34,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::Report>()?;
     module.add_class::<report::StageReport>()?;
     module.add_class::<report::SampleId>()?;
+    module.add_class::<report::Spread>()?;
+    module.add_class::<window::Keeper>()?;
     module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
 }

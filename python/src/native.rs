@@ -69,7 +69,7 @@ where
                 },
                 _ => Err(wrong_type::<S>()),
             },
-            Call::StageRun(Input::List(_)) | Call::SourceNext => Err(wrong_type::<S>()),
+            Call::StageRun(Input::List(_)) | Call::RunAgain(_) | Call::SourceNext => Err(wrong_type::<S>()),
         };
         match result {
             Ok(Give::One(x)) => Done::Gave(Give::One(Payload::Native(x.wrap()))),
@@ -98,7 +98,9 @@ impl Body<Payload> for CaptureBody {
                 Ok(None) => Done::Exhausted,
                 Err(cause) => Done::Failed(cause),
             },
-            Call::Setup | Call::StageRun(_) | Call::Finish | Call::Teardown => Done::Gave(Give::Skip),
+            Call::Setup | Call::StageRun(_) | Call::RunAgain(_) | Call::Finish | Call::Teardown => {
+                Done::Gave(Give::Skip)
+            }
         }
     }
 }

@@ -37,6 +37,32 @@ impl SampleId {
     }
 }
 
+/// How a number of durations are spread, in seconds.
+#[pyclass(frozen, eq, module = "DeepPipeline")]
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Spread {
+    #[pyo3(get)]
+    p50: f64,
+    #[pyo3(get)]
+    p99: f64,
+    #[pyo3(get)]
+    max: f64,
+}
+
+impl From<deeppipeline::Spread> for Spread {
+    fn from(spread: deeppipeline::Spread) -> Self {
+        let deeppipeline::Spread { p50, p99, max } = spread;
+        Spread { p50: p50.as_secs_f64(), p99: p99.as_secs_f64(), max: max.as_secs_f64() }
+    }
+}
+
+#[pymethods]
+impl Spread {
+    fn __repr__(&self) -> String {
+        format!("Spread(p50={:?}, p99={:?}, max={:?})", self.p50, self.p99, self.max)
+    }
+}
+
 /// What happened to every sample, stage by stage. `print(report)` shows a table with a row per stage.
 #[pyclass(frozen, module = "DeepPipeline")]
 pub(crate) struct Report(pub(crate) deeppipeline::Report);
@@ -59,6 +85,12 @@ impl Report {
     #[getter]
     fn stages(&self) -> Vec<StageReport> {
         self.0.stages.iter().cloned().map(StageReport).collect()
+    }
+
+    /// How old samples were when the end stage was done with them (for a list, its newest).
+    #[getter]
+    fn age(&self) -> Spread {
+        self.0.age.into()
     }
 
     /// Workers that were still in the user's code when the pipeline stopped waiting for them.
@@ -114,7 +146,7 @@ macro_rules! getters {
 getters! {
     /// The stage's name.
     name: String = |s| s.name.clone();
-    /// How it takes: "single", "latest" or "all".
+    /// How it takes: "single", "latest", "all", "batch" or "window".
     intake: String = |s| s.intake.to_string();
     /// What its buffer does when full.
     overflow: &'static str = |s| s.overflow.name();
@@ -130,13 +162,15 @@ getters! {
     dropped_newest: u64 = |s| s.buffer.dropped_newest;
     /// Samples passed over by the intake "latest".
     superseded: u64 = |s| s.buffer.superseded;
-    /// All samples dropped: oldest, newest and superseded.
+    /// Samples that were older than `max_age` when they were to be taken.
+    expired: u64 = |s| s.buffer.expired;
+    /// All samples dropped: oldest, newest, superseded and expired.
     dropped: u64 = |s| s.buffer.dropped();
     /// Samples given up because the pipeline stopped.
     discarded: u64 = |s| s.buffer.discarded;
     /// Samples in the buffer now.
     waiting: u64 = |s| s.buffer.waiting;
-    /// The last samples dropped or superseded, oldest first, 16 at most.
+    /// The last samples dropped, superseded or expired, oldest first, 16 at most.
     last_dropped: Vec<SampleId> = |s| s.buffer.last_dropped.iter().copied().map(SampleId::from).collect();
     /// Samples whose result went on (or, in the end stage, that were worked on).
     used: u64 = |s| s.counts.used;
@@ -148,7 +182,11 @@ getters! {
     failed: u64 = |s| s.counts.failed;
     /// Samples that a worker process had in hand when it died.
     lost: u64 = |s| s.counts.lost;
-    /// How often the stage's worker process was started again.
+    /// How many workers the stage has.
+    workers: usize = |s| s.workers;
+    /// How old samples were when the stage took them.
+    age: Spread = |s| s.age.into();
+    /// How often a worker process was started again.
     restarts: u64 = |s| s.restarts;
     /// Samples that stage_run is working on now.
     in_hand: u64 = |s| s.counts.in_hand;

@@ -1,7 +1,7 @@
 //! A worker's two calls, for a Python loop: `next`, then one of `done`, `fail` and `exhausted`.
 
 use crate::payload::{Next, Payload, Raised, is_copied, raise};
-use deeppipeline::engine::{Call, Ending, Input, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
+use deeppipeline::engine::{Call, Ending, Input, Kept, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -113,6 +113,11 @@ impl Worker {
                 *self.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
                 Some(intern!(py, "stage_run"))
             }
+            // Not asked for yet: no stage that Python describes is to be tried again after an error.
+            Call::RunAgain(input) => {
+                *self.input.lock().unwrap_or_else(PoisonError::into_inner) = input;
+                Some(intern!(py, "stage_run"))
+            }
             Call::Setup => Some(intern!(py, "setup")),
             Call::SourceNext => Some(intern!(py, "source_next")),
             Call::Finish => Some(intern!(py, "finish")),
@@ -168,6 +173,19 @@ impl Worker {
         self.settle(if any { Ending::Returned } else { Ending::Skipped }) == Untold::OverTimeout
     }
 
+    /// Says what becomes of samples that the stage has kept, before the call at hand ends: so many are in the list that
+    /// the call gets, and so many will be in none.
+    fn account(&self, used: u64, skipped: u64) {
+        if let Some(worker) = self.lock().as_mut() {
+            worker.account(Kept { used, skipped });
+        }
+    }
+
+    /// The stage keeps the sample: a later list will use it. True when deciding that took longer than the time-out.
+    fn keep(&self) -> bool {
+        self.settle(Ending::Kept) == Untold::OverTimeout
+    }
+
     /// Whether what it gives is ignored.
     fn is_end_stage(&self) -> bool {
         self.lock().as_ref().is_some_and(EngineWorker::is_end_stage)
@@ -185,6 +203,7 @@ impl Worker {
         match self.settle(Ending::Failed(cause)) {
             Untold::Nothing => None,
             Untold::SkippedFailure => Some("skipped a sample after an error"),
+            Untold::RetriedFailure => Some("is run again on a sample after an error"),
             Untold::LaterFailure => Some("failed too, after the failure that stopped the pipeline"),
             Untold::OverTimeout => None,
         }

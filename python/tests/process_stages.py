@@ -7,11 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from DeepPipeline import Many, Stage
+from DeepPipeline import SKIP, Many, Stage, Windows
 
 
 class Wire:
@@ -73,6 +74,119 @@ class Gated(Stage):
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "hang":
                 signal.pause()
+        return x
+
+
+class Gates:
+    """Named gates at which stages on threads and in processes wait. They are FIFOs, so that a stage that is killed at
+    one leaves no lock behind."""
+
+    def __init__(self, folder: Path, *names: Any) -> None:
+        self.folder = folder
+        for name in names:
+            os.mkfifo(folder / str(name))
+
+    def wait_at(self, name: Any) -> None:
+        """Waits until the gate is opened; where there is none of that name, not at all."""
+        gate = self.folder / str(name)
+        if gate.exists():
+            gate.read_bytes()
+
+    def open(self, name: Any) -> None:
+        """Lets the stage through that waits, or will wait, at the gate."""
+        (self.folder / str(name)).write_bytes(b"")
+
+
+class AtGate(Stage):
+    """Says what it has in hand and where, and gives it on; at the gates "setup" and of each sample it waits."""
+
+    def __init__(self, said: Wire, gates: Gates) -> None:
+        self.said, self.gates = said, gates
+
+    def setup(self) -> None:
+        self.said.put(("setup", os.getpid(), id(self)))
+        self.gates.wait_at("setup")
+
+    def stage_run(self, x: Any) -> Any:
+        self.said.put((x, os.getpid(), id(self)))
+        self.gates.wait_at(x)
+        return x
+
+    def teardown(self) -> None:
+        self.said.put(("teardown", os.getpid(), id(self)))
+
+
+class SkipsFrom(AtGate):
+    """As AtGate, but from a number on it gives nothing."""
+
+    def __init__(self, said: Wire, gates: Gates, number: int) -> None:
+        super().__init__(said, gates)
+        self.number = number
+
+    def stage_run(self, x: int) -> Any:
+        super().stage_run(x)
+        return x if x < self.number else SKIP
+
+
+class Moody(Stage):
+    """Fails on every fourth sample, skips the next, splits the one after, and gives on the fourth."""
+
+    def stage_run(self, x: int) -> Any:
+        match x % 4:
+            case 0:
+                raise ValueError(x)
+            case 1:
+                return SKIP
+            case 2:
+                return Many([x, -x])
+        return x
+
+
+class FailAt(Stage):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def stage_run(self, x: int) -> int:
+        if x == self.number:
+            raise ValueError(x)
+        return x
+
+
+def first_letter(word: str) -> str:
+    return word[0]
+
+
+def by_track(people: dict[str, int]) -> dict[str, int]:
+    return people
+
+
+class AsTuple(Stage):
+    """What it gets where its key gives a dict."""
+
+    def stage_run(self, windows: Windows[str, int]) -> tuple[Any, dict[str, list[int]], str]:
+        return windows.sample, dict(windows), type(windows).__name__
+
+
+class ByParity(Stage):
+    """Takes windows of its even and of its odd samples: its key is a method of its own."""
+
+    def __init__(self) -> None:
+        self.set_get_window(2, key=self.key)
+
+    def key(self, x: int) -> int:
+        return x % 2
+
+    def stage_run(self, window: list[int]) -> list[int]:
+        return window
+
+
+class Forgetful(Stage):
+    """Pickles as itself alone, without what the library knows about it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def stage_run(self, x: Any) -> Any:
         return x
 
 

@@ -4,6 +4,7 @@ import queue
 import subprocess
 import sys
 import textwrap
+import time
 from typing import Any
 
 from DeepPipeline import Stage
@@ -48,6 +49,12 @@ class Gate(Stage):
     def let_go(self, times: int = 1) -> None:
         for _ in range(times):
             self._let_go.put(None)
+
+
+def let_clock_pass(moment: float) -> None:
+    """Waits until `time.monotonic()` is past that moment."""
+    while time.monotonic() <= moment:
+        time.sleep(0.001)
 
 
 PRELUDE = """

@@ -175,6 +175,82 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         lambda: Pass().options(on_error="retry"),  # type: ignore[arg-type]
         "on_error is 'retry', but must be one of 'stop', 'skip'",
     ),
+    ("no workers", lambda: Pass().options(workers=0), "workers is 0, but must be a whole number, 1 to 1024"),
+    (
+        "too many workers",
+        lambda: Pass().options(workers=1025),
+        "workers is 1025, but must be a whole number, 1 to 1024",
+    ),
+    ("workers by flag", lambda: Pass().options(workers=True), "workers is True, but must be a whole number, 1 to 1024"),
+    (
+        "half a worker",
+        lambda: Pass().options(workers=1.5),  # type: ignore[arg-type]
+        "workers is 1.5, but must be a whole number, 1 to 1024",
+    ),
+    (
+        "ordered by number",
+        lambda: Pass().options(ordered=1),  # type: ignore[arg-type]
+        "ordered is 1 (int), but must be True or False",
+    ),
+    ("no age", lambda: Pass().options(max_age=0), "max_age is 0, but must be a number of seconds, more than 0"),
+    (
+        "an age in words",
+        lambda: Pass().options(max_age="1"),  # type: ignore[arg-type]
+        "max_age is '1', but must be a number of seconds, more than 0",
+    ),
+    ("no age at all", lambda: Pipeline([Pass()], max_age=-1), "max_age is -1, but must be a number of seconds, more"),
+    (
+        "an age that is no number",
+        lambda: Pipeline([Pass()], max_age=float("nan")),
+        "max_age is nan, but must be a number of seconds, more than 0",
+    ),
+    (
+        "an age that the clock does not tell",
+        lambda: Pipeline([Pass()], max_age=1e-300),
+        'max_age of stage "Pass" is 0, but must be more',
+    ),
+    (
+        "an empty batch",
+        lambda: Pass().set_get_batch(0, 1),
+        "max_size is 0, but must be a whole number of samples, at least 1",
+    ),
+    (
+        "a batch that waits less than nothing",
+        lambda: Pass().set_get_batch(2, -1),
+        "timeout is -1, but must be a number of seconds, at least 0",
+    ),
+    (
+        "a batch beyond its buffer",
+        lambda: Pipeline([Pass().set_get_batch(3, 1)], buffer_size=2),
+        'stage "Pass" takes batches of up to 3, but its buffer_size is 2: give it a buffer_size of 3 or more',
+    ),
+    ("an empty window", lambda: Pass().set_get_window(0), "size is 0, but must be a whole number of samples, at least"),
+    ("no stride", lambda: Pass().set_get_window(2, 0), "stride is 0, but must be a whole number of samples, at least"),
+    (
+        "half a stride",
+        lambda: Pass().set_get_window(2, 0.5),  # type: ignore[arg-type]
+        "stride is 0.5 (float), but must be a whole number of samples, at least 1",
+    ),
+    (
+        "a key by name",
+        lambda: Pass().set_get_window(2, key="track"),  # type: ignore[arg-type]
+        "key is 'track' (str), but must be None or a function from a sample to its key",
+    ),
+    (
+        "no keys",
+        lambda: Pass().set_get_window(2, key=id, max_keys=0),
+        "max_keys is 0, but must be a whole number of keys, at least 1",
+    ),
+    (
+        "idle at once",
+        lambda: Pass().set_get_window(2, key=id, idle=0),
+        "idle is 0, but must be a whole number of samples, at least 1",
+    ),
+    (
+        "a window for several workers",
+        lambda: Pipeline([Pass().set_get_window(2).options(workers=2)]),
+        'stage "Pass" takes windows and has 2 workers, each of which would see some of the samples: leave workers out',
+    ),
     ("empty name", lambda: Pass().options(name=""), "name is '', but must be a string that is not empty"),
     (
         "latest beside block",

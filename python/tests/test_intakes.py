@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import process_stages
 import pytest
 from support import Collect, Gate, Pass
 
@@ -60,6 +61,49 @@ def test_all_gives_a_list_of_its_own() -> None:
     end = Collect()
     Pipeline([Change().set_get_all(), end], buffer_size=[2, 2], overflow="block").run([1, 2, 3, 4])
     assert end.got == [[1, 2, 0], [3, 4, 0]]
+
+
+def test_a_batch_is_handed_over_once_it_is_complete() -> None:
+    gate, end = Gate().set_get_batch(3, timeout=3600), Collect()
+    p = Pipeline([gate, end], buffer_size=[4, 2], overflow="block").start()
+    for x in (1, 2, 3):
+        p.put(x)
+    assert gate.in_hand() == [1, 2, 3]
+    for x in (4, 5, 6, 7):
+        p.put(x)
+    gate.let_go(3)
+    report = p.setstop()
+    assert end.got == [[1, 2, 3], [4, 5, 6], [7]], "what is left comes as a shorter list"
+    first = report.stages[0]
+    assert (first.intake, first.used, first.absorbed, first.taken, first.gave) == ("batch", 3, 4, 7, 3)
+
+
+@pytest.mark.parametrize("timeout", [0, 0.01])
+def test_a_batch_is_whatever_is_there_once_the_first_has_waited(timeout: float) -> None:
+    gate, end = Gate().set_get_batch(3, timeout), Collect()
+    p = Pipeline([gate, end], buffer_size=[4, 2], overflow="block").start()
+    p.put(1)
+    assert gate.in_hand() == [1]
+    for x in (2, 3, 4, 5):
+        p.put(x)
+    gate.let_go(3)
+    p.setstop()
+    assert end.got == [[1], [2, 3, 4], [5]]
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 10**400])
+def test_a_batch_may_wait_as_long_as_it_takes(timeout: float) -> None:
+    end = Collect()
+    Pipeline([Pass().set_get_batch(2, timeout), end], overflow="block").run([1, 2, 3])
+    assert end.got == [[1, 2], [3]]
+
+
+def test_batches_in_a_process() -> None:
+    end = Collect().options(executor="thread")
+    stages = [process_stages.Pass().set_get_batch(3, 3600), end]
+    report = Pipeline(stages, multiprocess=True, buffer_size=4, overflow="block").run(range(7))
+    assert end.got == [[0, 1, 2], [3, 4, 5], [6]]
+    assert report.balances()
 
 
 def test_drop_oldest() -> None:

@@ -1,22 +1,23 @@
 """Every sample has exactly one fate."""
 
 import random
+import time
 from typing import Any, Literal
 
 import pytest
-from support import Collect, Gate, Pass
+from support import Collect, Gate, Pass, let_clock_pass
 
-from DeepPipeline import SKIP, Many, Pipeline, Report, Stage, StageReport
+from DeepPipeline import SKIP, Many, Pipeline, Report, Spread, Stage, StageReport
 
 STAGE_FIELDS = (
-    "name intake overflow buffer_size entered taken dropped_oldest dropped_newest superseded dropped discarded waiting "
-    "last_dropped used absorbed skipped failed lost restarts in_hand gave busy p50 p99"
+    "name intake overflow buffer_size entered taken dropped_oldest dropped_newest superseded expired dropped "
+    "discarded waiting last_dropped used absorbed skipped failed lost workers age restarts in_hand gave busy p50 p99"
 )
 
 
 def balanced(report: Report) -> bool:
     for buffer in report.stages:
-        assert buffer.dropped == buffer.dropped_oldest + buffer.dropped_newest + buffer.superseded
+        assert buffer.dropped == buffer.dropped_oldest + buffer.dropped_newest + buffer.superseded + buffer.expired
         assert buffer.entered == buffer.taken + buffer.dropped + buffer.discarded + buffer.waiting
         assert (
             buffer.taken
@@ -127,6 +128,8 @@ def test_what_a_report_shows() -> None:
             getattr(stage, field)
         assert 0 <= stage.p50 <= stage.p99 <= report.elapsed
         assert 0 <= stage.busy <= report.elapsed
+        assert stage.workers == 1
+        assert 0 <= stage.age.p50 <= stage.age.p99 <= stage.age.max
     first = report.stage("first")
     assert first is not None
     assert first.used == 2
@@ -140,6 +143,25 @@ def test_what_a_report_shows() -> None:
 
 def test_stubs_tell_the_truth() -> None:
     """Every name that the stubs promise exists, and nothing else is public."""
-    for kind, fields in ((StageReport, STAGE_FIELDS.split()), (Report, None)):
+    report_fields = "outcome elapsed stages age left_behind dropped balances stage"
+    for kind, fields in ((StageReport, STAGE_FIELDS), (Report, report_fields), (Spread, "p50 p99 max")):
         public = {name for name in vars(kind) if not name.startswith("_")}
-        assert public == set(fields or ["outcome", "elapsed", "stages", "left_behind", "dropped", "balances", "stage"])
+        assert public == set(fields.split())
+
+
+def test_ages_are_from_birth_to_take_and_from_birth_to_the_end() -> None:
+    gate = Gate()
+    p = Pipeline([gate, Collect()], overflow="block").start()
+    p.put(1)
+    gate.in_hand()
+    p.put(2)
+    let_clock_pass(time.monotonic() + 0.02)
+    before = p.report()
+    assert before.age == before.stages[1].age
+    assert repr(before.age) == "Spread(p50=0.0, p99=0.0, max=0.0)"
+    gate.let_go(2)
+    report = p.setstop()
+    first, end = report.stages
+    assert first.age.max >= 0.02, "the second waited so long to be taken"
+    assert end.age.p50 >= 0.02
+    assert end.age.max <= report.age.max

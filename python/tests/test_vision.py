@@ -158,6 +158,17 @@ def test_native_neighbours_must_fit() -> None:
 def test_a_native_stage_takes_no_lists() -> None:
     with pytest.raises(GraphError, match="Track takes one sample at a time"):
         Pipeline(stages=[Track().set_get_all()])
+    with pytest.raises(GraphError, match=r"Track takes one sample at a time: it cannot set_get_batch\(\)"):
+        Pipeline(stages=[Track().set_get_batch(2, 0.1)])
+    with pytest.raises(GraphError, match=r"Track takes one sample at a time: it cannot set_get_window\(\)"):
+        Pipeline(stages=[Track().set_get_window(2)])
+
+
+def test_a_native_stage_has_one_worker() -> None:
+    with pytest.raises(
+        GraphError, match="Track is native and cannot be copied for several workers: leave out workers=2"
+    ):
+        Pipeline(stages=[Track().options(workers=2)])
 
 
 def test_a_native_stage_is_part_of_one_pipeline_only() -> None:

@@ -1,0 +1,81 @@
+"""A stage that takes windows, on its worker: it is called when a list of its last samples is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from DeepPipeline import _engine
+from DeepPipeline._give import SKIP
+from DeepPipeline.stage import Stage, Window
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class Windows(dict[K, list[T]]):
+    """What a stage gets whose `key` gives a dict: key -> list of the last items, for the keys whose list is due.
+
+    `sample` is the sample that it came with.
+    """
+
+    sample: Any
+    """The sample itself."""
+
+    def __init__(self, due: Mapping[K, list[T]], sample: Any) -> None:
+        super().__init__(due)
+        self.sample = sample
+
+    def __repr__(self) -> str:
+        return f"Windows({super().__repr__()}, sample={self.sample!r})"
+
+
+class _Kept:
+    """The type of KEPT."""
+
+
+KEPT = _Kept()
+"""What came of a sample that a later list will use."""
+
+
+class WindowStage:
+    """A stage and the windows in front of it. It is called when one is due."""
+
+    def __init__(self, stage: Stage, window: Window, worker: _engine.Worker) -> None:
+        self._stage = stage
+        self._key = window.key
+        self._worker = worker
+        # Apart, since samples that are kept are in the ledger and items are not: whatever came with a dict is used by
+        # its own call.
+        self._samples, self._items = (
+            _engine.Keeper(window.size, window.stride, window.max_keys, window.idle) for _ in range(2)
+        )
+
+    def setup(self) -> None:
+        self._stage.setup()
+
+    def stage_run(self, x: Any) -> Any:
+        key = None if self._key is None else self._key(x)
+        self._worker.account(0, self._samples.begin())
+        self._items.begin()
+        if isinstance(key, dict):
+            put = [(name, *self._items.put(name, item)) for name, item in key.items()]
+            return self._stage.stage_run(Windows({name: last for name, became, last, *_ in put if became == "due"}, x))
+        became, last, used, left_out = self._samples.put(key, x)
+        self._worker.account(used, left_out)
+        if became == "due":
+            return self._stage.stage_run(last)
+        return KEPT if became == "kept" else SKIP
+
+    def finish(self) -> Any:
+        return self._stage.finish()
+
+    def teardown(self) -> None:
+        # Where an exception's traceback keeps this object alive, it is not to keep the samples alive.
+        del self._samples, self._items
+        self._stage.teardown()
+
+
+def with_windows(stage: Stage, window: Window | None, worker: _engine.Worker) -> Stage | WindowStage:
+    """What the worker is to run: the stage itself, unless it takes windows."""
+    return stage if window is None else WindowStage(stage, window, worker)
