@@ -349,7 +349,9 @@ impl Engine {
 
     /// The report once nobody waits any longer: it names the workers left behind.
     fn final_report(&self) -> Report {
-        Report(deeppipeline::Report { left_behind: self.supervisor.not_ended(), ..self.supervisor.report() })
+        let mut report = self.supervisor.report();
+        report.left_behind = self.supervisor.not_ended();
+        Report(report)
     }
 
     /// The failure that stopped the pipeline: message, stage, what it was doing, sample, and the exception where it was
