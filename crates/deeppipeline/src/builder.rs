@@ -18,7 +18,7 @@ use crate::typed::{
 use crate::window::{Window, Windows};
 #[cfg(processes)]
 use crate::{
-    isolated::{Isolated, IsolatedStage, body},
+    isolated::{Isolated, IsolatedStage, IsolatedWindows, Takes, body, last, last_by_key},
     transfer::Transfer,
 };
 use std::hash::Hash;
@@ -540,7 +540,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
         S: Isolated<Input = T, Output: Transfer>,
         T: Transfer,
     {
-        self.add_isolated::<S, T, _>(&settings, Intake::Single, one)
+        self.add_isolated::<S, _>(&settings, Intake::Single, Takes::One, || one::<T>)
     }
 
     /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes the newest waiting sample.
@@ -549,7 +549,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
         S: Isolated<Input = T, Output: Transfer>,
         T: Transfer,
     {
-        self.add_isolated::<S, T, _>(&settings, Intake::Latest, one)
+        self.add_isolated::<S, _>(&settings, Intake::Latest, Takes::One, || one::<T>)
     }
 
     /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of `buffer_size` samples.
@@ -558,7 +558,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
         S: Isolated<Input = Vec<T>, Output: Transfer>,
         T: Transfer,
     {
-        self.add_isolated::<S, T, _>(&settings, Intake::All, list)
+        self.add_isolated::<S, _>(&settings, Intake::All, Takes::Lists, || list::<T>)
     }
 
     /// Adds the last stage, in a process of its own; what it gives back is ignored.
@@ -589,25 +589,58 @@ impl<I, T: Send + 'static> Builder<I, T> {
         S: Isolated<Input = Vec<T>, Output: Transfer>,
         T: Transfer,
     {
-        self.add_isolated::<S, T, _>(&settings, Intake::Batch { max_size, timeout }, list)
+        self.add_isolated::<S, _>(&settings, Intake::Batch { max_size, timeout }, Takes::Lists, || list::<T>)
     }
 
-    fn add_isolated<S, U, F>(mut self, settings: &S::Settings, intake: Intake, unpack: F) -> Builder<I, S::Output>
+    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of the last samples, see
+    /// [`stage_window`](Builder::stage_window). Its process keeps the window, and starts with an empty one after a crash.
+    pub fn stage_isolated_window<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
+    where
+        S: Isolated<Input = Vec<T>, Output: Transfer>,
+        T: Transfer + Clone,
+    {
+        self.check_keys(window);
+        let Window { size, stride, .. } = window;
+        let takes = Takes::Window(window);
+        self.add_isolated::<S, _>(&settings, Intake::Window { size, stride }, takes, move || last::<T>(window))
+    }
+
+    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that keeps a window for each of many keys in one
+    /// sample, see [`stage_windows`](Builder::stage_windows) and [`IsolatedWindows`]. Its process keeps the windows, and
+    /// starts with empty ones after a crash.
+    pub fn stage_isolated_windows<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
+    where
+        S: IsolatedWindows<Sample = T, Output: Transfer>,
+        T: Transfer,
+    {
+        self.check_keys(window);
+        let Window { size, stride, .. } = window;
+        let takes = Takes::Windows(window);
+        self.add_isolated::<S, _>(&settings, Intake::Window { size, stride }, takes, move || last_by_key::<S>(window))
+    }
+
+    fn add_isolated<S, U>(
+        mut self,
+        settings: &S::Settings,
+        intake: Intake,
+        takes: Takes,
+        unpack: impl Fn() -> U + Copy + Send + 'static,
+    ) -> Builder<I, S::Output>
     where
         S: Isolated<Output: Transfer>,
-        U: Transfer,
-        F: Fn(Input<Value>) -> Option<S::Input> + Copy + Send + 'static,
+        T: Transfer,
+        U: Unpack<S::Input>,
     {
         let name = short_type_name::<S>();
         let settings = postcard::to_stdvec(settings);
         let isolated = settings.and_then(|settings| {
-            let stage = IsolatedStage::new::<S, U>(&settings, intake.takes_lists())?;
+            let stage = IsolatedStage::new::<S, T>(&settings, takes)?;
             Ok((stage, settings))
         });
         match isolated {
             Ok((isolated, settings)) => {
                 // On a virtual clock it runs here.
-                self.bodies.push(Bodies::Each(Box::new(move || body::<S, F>(settings.clone(), unpack))));
+                self.bodies.push(Bodies::Each(Box::new(move || body::<S, U>(settings.clone(), unpack))));
                 self.isolated.push(Some(isolated));
             }
             Err(cause) => {

@@ -4,15 +4,16 @@ use crate::buffer::shared::Codec;
 use crate::error::{BoxError, Exit, StartError};
 use crate::executor::process::{Apprentice, Station, Then, Watched};
 use crate::executor::{BodyFactory, work};
-use crate::intake::Input;
 use crate::stage::Stage;
 use crate::transfer::{Transfer, Typed};
-use crate::typed::{StageBody, Value, list, one};
+use crate::typed::{OfKey, OfKeys, StageBody, Unpack, Value, list, one};
+use crate::window::{Window, Windows};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, getppid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
+use std::hash::Hash;
 use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -74,6 +75,71 @@ pub trait Isolated: Stage {
         Self: Sized;
 }
 
+/// An isolated stage that keeps a window for each of many keys in one sample; see
+/// [`stage_isolated_windows`](crate::Builder::stage_isolated_windows). Its worker names the keys, and keeps the windows.
+///
+/// ```
+/// use deeppipeline::{BoxError, Give, Isolated, IsolatedWindows, Pipeline, Stage, Window, Windows};
+///
+/// // Where each person is in a picture.
+/// type People = Vec<(u32, f64)>;
+///
+/// struct Moved;
+///
+/// impl Stage for Moved {
+///     type Input = Windows<People, u32, f64>;
+///     type Output = People;
+///     fn stage_run(&mut self, seen: Self::Input) -> Result<Give<People>, BoxError> {
+///         Ok(Give::One(seen.iter().map(|(person, last)| (*person, last[1] - last[0])).collect()))
+///     }
+/// }
+///
+/// impl Isolated for Moved {
+///     const NAME: &str = "moved";
+///     type Settings = ();
+///     fn make((): ()) -> Result<Self, BoxError> {
+///         Ok(Moved)
+///     }
+/// }
+///
+/// impl IsolatedWindows for Moved {
+///     type Sample = People;
+///     type Key = u32;
+///     type Item = f64;
+///     fn keys(people: &People) -> Vec<(u32, f64)> {
+///         people.clone()
+///     }
+/// }
+///
+/// fn main() -> Result<(), BoxError> {
+///     deeppipeline::worker().stage_windows::<Moved>().run();
+///
+///     let pipeline = Pipeline::builder()
+///         .stage_isolated_windows::<Moved>(Window::new(2).idle(30), ())
+///         .end_stage(|moved: People| println!("{moved:?}"))
+///         .start()?;
+///     pipeline.put(vec![(1, 0.5), (2, 7.0)])?;
+///     pipeline.put(vec![(2, 7.5)])?;
+///     pipeline.setstop()?;
+///     Ok(())
+/// }
+/// ```
+pub trait IsolatedWindows:
+    Isolated<
+    Input = Windows<<Self as IsolatedWindows>::Sample, <Self as IsolatedWindows>::Key, <Self as IsolatedWindows>::Item>,
+>
+{
+    /// What flows.
+    type Sample: Transfer;
+    /// What there is a window for.
+    type Key: Hash + Eq + Clone + Send + 'static;
+    /// What is in a window.
+    type Item: Clone + Send + 'static;
+
+    /// The keys in a sample, with an item for each.
+    fn keys(sample: &Self::Sample) -> Vec<(Self::Key, Self::Item)>;
+}
+
 /// Begins to say which stages this program can run as a worker: the first line of `main`. See [`Isolated`].
 pub fn worker() -> Workers {
     Workers { known: Vec::new() }
@@ -87,10 +153,33 @@ pub struct Workers {
 
 struct Known {
     name: &'static str,
-    takes_lists: bool,
     input: Arc<dyn Codec<Value>>,
     output: Arc<dyn Codec<Value>>,
-    body: fn(Vec<u8>) -> BodyFactory<Value>,
+    body: MakeBody,
+}
+
+/// Makes the body of a stage from its settings, if the stage takes such.
+type MakeBody = fn(Takes, Vec<u8>) -> Option<BodyFactory<Value>>;
+
+/// What a stage takes.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Takes {
+    One,
+    Lists,
+    Window(Window),
+    Windows(Window),
+}
+
+impl Takes {
+    /// How the program says so.
+    fn method(self) -> &'static str {
+        match self {
+            Takes::One => "stage",
+            Takes::Lists => "stage_all",
+            Takes::Window(_) => "stage_window",
+            Takes::Windows(_) => "stage_windows",
+        }
+    }
 }
 
 impl Workers {
@@ -99,7 +188,10 @@ impl Workers {
     where
         S: Isolated<Input: Transfer, Output: Transfer>,
     {
-        self.knows::<S, S::Input>(false, |settings| body::<S, _>(settings, one))
+        self.knows::<S, S::Input>(|takes, settings| match takes {
+            Takes::One => Some(body::<S, _>(settings, || one::<S::Input>)),
+            _ => None,
+        })
     }
 
     /// Knows a stage that takes lists.
@@ -108,16 +200,42 @@ impl Workers {
         S: Isolated<Input = Vec<T>, Output: Transfer>,
         T: Transfer,
     {
-        self.knows::<S, T>(true, |settings| body::<S, _>(settings, list))
+        self.knows::<S, T>(|takes, settings| match takes {
+            Takes::Lists => Some(body::<S, _>(settings, || list::<T>)),
+            _ => None,
+        })
     }
 
-    fn knows<S, T>(mut self, takes_lists: bool, body: fn(Vec<u8>) -> BodyFactory<Value>) -> Self
+    /// Knows a stage that takes a list of the last samples.
+    pub fn stage_window<S, T>(self) -> Self
+    where
+        S: Isolated<Input = Vec<T>, Output: Transfer>,
+        T: Transfer + Clone,
+    {
+        self.knows::<S, T>(|takes, settings| match takes {
+            Takes::Window(window) => Some(body::<S, _>(settings, move || last::<T>(window))),
+            _ => None,
+        })
+    }
+
+    /// Knows a stage that keeps a window for each of many keys in one sample.
+    pub fn stage_windows<S>(self) -> Self
+    where
+        S: IsolatedWindows<Output: Transfer>,
+    {
+        self.knows::<S, S::Sample>(|takes, settings| match takes {
+            Takes::Windows(window) => Some(body::<S, _>(settings, move || last_by_key::<S>(window))),
+            _ => None,
+        })
+    }
+
+    fn knows<S, T>(mut self, body: MakeBody) -> Self
     where
         S: Isolated<Output: Transfer>,
         T: Transfer,
     {
         let (input, output) = (Arc::new(Typed::<T>::new()), Arc::new(Typed::<S::Output>::new()));
-        self.known.push(Known { name: S::NAME, takes_lists, input, output, body });
+        self.known.push(Known { name: S::NAME, input, output, body });
         self
     }
 
@@ -139,19 +257,21 @@ impl Workers {
     }
 
     fn work(self, apprentice: Apprentice) -> io::Result<()> {
-        let Front { name, takes_lists, settings } =
-            postcard::from_bytes(apprentice.front()).map_err(io::Error::other)?;
-        let Some(known) = self.known.iter().find(|known| known.name == name && known.takes_lists == takes_lists) else {
+        let Front { name, takes, settings } = postcard::from_bytes(apprentice.front()).map_err(io::Error::other)?;
+        let make = |known: &Known| {
+            Some((Arc::clone(&known.input), Arc::clone(&known.output), (known.body)(takes, settings.clone())?))
+        };
+        let of_that_name = self.known.iter().filter(|known| known.name == name);
+        let Some((input, output, body)) = of_that_name.filter_map(make).next() else {
             let names: Vec<&str> = self.known.iter().map(|known| known.name).collect();
-            let method = if takes_lists { "stage_all" } else { "stage" };
             return Err(io::Error::other(format!(
                 "{name:?} is not among the isolated stages that main begins with, {names:?}: \
-                 add it to deeppipeline::worker() with .{method}"
+                 add it to deeppipeline::worker() with .{}",
+                takes.method()
             )));
         };
-        let (input, output) = (Arc::clone(&known.input), Arc::clone(&known.output));
         let (mut worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
-        let mut body = (known.body)(settings)();
+        let mut body = body();
         work(&mut worker, &mut *body);
         Ok(())
     }
@@ -187,7 +307,7 @@ fn become_worker() -> io::Result<Apprentice> {
 #[derive(Serialize, Deserialize)]
 struct Front {
     name: String,
-    takes_lists: bool,
+    takes: Takes,
     settings: Vec<u8>,
 }
 
@@ -199,12 +319,12 @@ pub(crate) struct IsolatedStage {
 }
 
 impl IsolatedStage {
-    pub(crate) fn new<S, T>(settings: &[u8], takes_lists: bool) -> Result<Self, postcard::Error>
+    pub(crate) fn new<S, T>(settings: &[u8], takes: Takes) -> Result<Self, postcard::Error>
     where
         S: Isolated<Output: Transfer>,
         T: Transfer,
     {
-        let front = Front { name: S::NAME.to_owned(), takes_lists, settings: settings.to_vec() };
+        let front = Front { name: S::NAME.to_owned(), takes, settings: settings.to_vec() };
         Ok(IsolatedStage {
             front: postcard::to_stdvec(&front)?,
             input: Arc::new(Typed::<T>::new()),
@@ -214,15 +334,25 @@ impl IsolatedStage {
 }
 
 /// The stage at work, made from its settings by the worker.
-pub(crate) fn body<S, U>(settings: Vec<u8>, unpack: U) -> BodyFactory<Value>
+pub(crate) fn body<S, U>(settings: Vec<u8>, unpack: impl FnOnce() -> U + Send + 'static) -> BodyFactory<Value>
 where
     S: Isolated,
-    U: FnMut(Input<Value>) -> Option<S::Input> + Send + 'static,
+    U: Unpack<S::Input>,
 {
     Box::new(move || {
         let make = move || S::make(postcard::from_bytes(&settings)?);
-        Box::new(StageBody::new(make, unpack))
+        Box::new(StageBody::new(make, unpack()))
     })
+}
+
+/// Keeps one window for all samples.
+pub(crate) fn last<T: Clone + 'static>(window: Window) -> impl Unpack<Vec<T>> {
+    OfKey::new(window, |_: &T| ())
+}
+
+/// Keeps a window for each key.
+pub(crate) fn last_by_key<S: IsolatedWindows>(window: Window) -> impl Unpack<S::Input> {
+    OfKeys::new(window, S::keys)
 }
 
 /// Starts the processes of one stage, one after the other, and watches over them until the stage has ended.

@@ -75,7 +75,7 @@ pub use graph::{
 };
 pub use intake::Intake;
 #[cfg(processes)]
-pub use isolated::{Isolated, Workers, worker};
+pub use isolated::{Isolated, IsolatedWindows, Workers, worker};
 pub use join::JoinCounts;
 pub use ledger::StageCounts;
 #[cfg(feature = "ctrlc")]

@@ -27,6 +27,7 @@ mod stop;
 mod support;
 mod timeout;
 mod views;
+mod windows;
 
 /// The workers of these tests begin here: in the tests' own process it does nothing.
 #[test]
