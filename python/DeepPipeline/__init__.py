@@ -32,6 +32,7 @@ from DeepPipeline.errors import (
 )
 from DeepPipeline.pipeline import Pipeline
 from DeepPipeline.stage import Sample, Stage
+from DeepPipeline.stream import Stream
 
 __all__ = [
     "SKIP",
@@ -52,6 +53,7 @@ __all__ = [
     "StageReport",
     "StartError",
     "StartTimeout",
+    "Stream",
     "Windows",
     "WorkerDied",
 ]

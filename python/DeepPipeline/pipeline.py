@@ -23,10 +23,14 @@ from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
 from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Stage, name_of, options_of
+from DeepPipeline.stream import HandOver, Stream
 
 logger = logging.getLogger("DeepPipeline")
 
 T = TypeVar("T")
+
+DEFAULT_BUFFER_SIZE = 2
+"""How many samples a buffer holds when nobody says otherwise."""
 
 GRACE = 0.5
 """Seconds that workers get, after a time-out or an abort, to end and to run their `teardown`."""
@@ -47,8 +51,8 @@ class Pipeline:
     - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
       otherwise for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
     - `source`: an iterable that samples come from, on a worker of its own, instead of `put`.
-    - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams,
-      "drop_newest", or "block" where nothing may be lost.
+    - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams (the
+      default), "drop_newest", or "block" where nothing may be lost (the default in a `stream`).
     - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another.
     - `start_method`: how processes are started, as in `multiprocessing`: "spawn", "forkserver" or "fork". Processes
       that were forked are not restarted.
@@ -60,11 +64,11 @@ class Pipeline:
         self,
         stages: Iterable[Stage],
         end_stage: Stage | None = None,
-        buffer_size: SupportsIndex | Iterable[SupportsIndex] = 2,
+        buffer_size: SupportsIndex | Iterable[SupportsIndex] = DEFAULT_BUFFER_SIZE,
         multiprocess: bool = False,
         *,
         source: Iterable[Any] | None = None,
-        overflow: Overflow = "drop_oldest",
+        overflow: Overflow | None = None,
         buffer_bytes: SupportsIndex = 256 << 20,
         start_method: StartMethod = "spawn",
         max_age: float | None = None,
@@ -75,13 +79,15 @@ class Pipeline:
         self._executors = [_executor_of(stage, multiprocess) for stage in self._stages]
         self._buffer_bytes = checked_count("buffer_bytes", buffer_bytes, "bytes")
         self._start_method = one_of("start_method", start_method, START_METHODS)
-        self._overflow = one_of("overflow", overflow, OVERFLOWS)
+        self._overflow: Overflow | None = None if overflow is None else one_of("overflow", overflow, OVERFLOWS)
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
         self._source = None if source is None else _checked_source(source)
         self._engine: _engine.Engine | None = None
         self._threads: list[threading.Thread] = []
         self._joined = False
         self._aborted = False
+        self._hand_over: HandOver | None = None
+        """The end stage of a stream."""
         self._told = False
         """Whether a failure has been raised to the caller."""
         self._described(_engine.Engine.check)
@@ -166,13 +172,21 @@ class Pipeline:
     def run(self, source: Iterable[Any] | None = None) -> Report:
         """Starts, takes all samples from the source, waits for everything to flow out, and returns the report."""
         self._check_fresh()
-        if source is not None:
-            if self._source is not None:
-                raise GraphError("run got a source, but the pipeline has one already: give one of the two")
-            self._source = _checked_source(source)
-        if self._source is None:
-            raise GraphError("run needs a source: run(source), or Pipeline(source=..., ...)")
+        self._needs_source("run", source)
         return self.start().join()
+
+    def stream(self, source: Iterable[Any] | None = None) -> Stream:
+        """Starts, takes samples from the source, and gives out what the last stage gives, in order: an iterator.
+
+        Nothing is dropped unless an `overflow` says so: the source runs ahead only as far as the buffers let it.
+        Stopping early ends the pipeline. Raises `StageError` from the iterator if a stage fails.
+        """
+        self._check_fresh()
+        self._needs_source("stream", source)
+        hand_over = self._hand_over = HandOver()
+        self._add_end_stage(hand_over)
+        self.start()
+        return Stream(self, hand_over)
 
     def abort(self) -> Report:
         """Discards what is inside and returns the report.
@@ -207,12 +221,26 @@ class Pipeline:
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
         if engine is not None and not engine.wait_ended(0):
-            engine.abort()
-            self._wake_source(engine)
+            self._request_abort()
 
     def _check_fresh(self) -> None:
         if self._engine is not None:
             raise StartError("start was called twice: a pipeline runs once; make a new Pipeline to run again")
+
+    def _needs_source(self, what: str, source: Iterable[Any] | None) -> None:
+        if source is not None:
+            if self._source is not None:
+                raise GraphError(f"{what} got a source, but the pipeline has one already: give one of the two")
+            self._source = _checked_source(source)
+        if self._source is None:
+            raise GraphError(f"{what} needs a source: {what}(source), or Pipeline(source=..., ...)")
+
+    def _add_end_stage(self, stage: Stage) -> None:
+        """Adds a stage of the package's own; buffer sizes are said of the user's stages."""
+        self._stages.append(stage)
+        self._executors.append(_executor_of(stage, multiprocess=False))
+        if isinstance(self._buffer_size, list):
+            self._buffer_size.append(DEFAULT_BUFFER_SIZE)
 
     def _started(self, what: str) -> _engine.Engine:
         if self._engine is None:
@@ -233,12 +261,13 @@ class Pipeline:
             replace(options_of(stage), name=name_of(stage), executor=executor)
             for stage, executor in zip(self._stages, self._executors, strict=True)
         ]
+        sizes = self._buffer_size
         try:
             return make(
                 described,
-                self._buffer_size,
+                sizes if isinstance(sizes, list) else [sizes] * len(self._stages),
                 self._buffer_bytes,
-                self._overflow,
+                self._overflow or ("drop_oldest" if self._hand_over is None else "block"),
                 self._source is not None,
                 self._max_age,
             )
@@ -306,6 +335,8 @@ class Pipeline:
     def _close(self, engine: _engine.Engine) -> None:
         engine.close()
         self._wake_source(engine)
+        if self._hand_over is not None:
+            self._hand_over.give_up()  # whoever waits for the end does not ask for values meanwhile
 
     def _drain(self, engine: _engine.Engine, timeout: float | None) -> Report:
         if engine.called_by_own_worker():
@@ -351,15 +382,21 @@ class Pipeline:
             self._source.wake()
 
     def _abort(self, engine: _engine.Engine) -> Report:
-        self._aborted = True
-        engine.abort()
-        self._wake_source(engine)
+        self._request_abort()
         if engine.called_by_own_worker():
             return engine.report()
         engine.wait_ended(GRACE)
         # A process that is still there is being killed now.
         engine.wait_processes_ended(KILLED_WITHIN)
         return self._final_report(engine)
+
+    def _request_abort(self) -> None:
+        self._aborted = True
+        if self._engine is not None:
+            self._engine.abort()
+            self._wake_source(self._engine)
+        if self._hand_over is not None:
+            self._hand_over.give_up()
 
     def _outcome(self, engine: _engine.Engine) -> Report:
         report = self._final_report(engine)
@@ -493,7 +530,7 @@ def _title(body: SourceStage | Stage) -> str:
     return "the source" if isinstance(body, SourceStage) else name_of(body)
 
 
-def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: list[Stage]) -> list[int]:
+def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: list[Stage]) -> int | list[int]:
     if isinstance(buffer_size, Iterable) and not isinstance(buffer_size, (str, bytes, dict)):
         sizes = [checked_count(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
         if stages and len(sizes) != len(stages):
@@ -502,7 +539,7 @@ def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages:
                 "(the end stage counts): give one size per stage, or a single number for all"
             )
         return sizes
-    return [checked_count("buffer_size", buffer_size)] * len(stages)
+    return checked_count("buffer_size", buffer_size)
 
 
 def _checked_source(source: Iterable[Any]) -> SourceStage:

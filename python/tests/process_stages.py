@@ -317,3 +317,21 @@ class Brightness(Stage):
 
     def stage_run(self, frame: Any) -> tuple[int, float]:
         return frame.index, float(frame.pixels.mean())
+
+
+class Square(Stage):
+    def stage_run(self, x: int) -> int:
+        return x * x
+
+
+class TellTeardown(Stage):
+    """Gives on what it gets, and says when it is torn down."""
+
+    def __init__(self, said: Wire) -> None:
+        self.said = said
+
+    def stage_run(self, x: Any) -> Any:
+        return x
+
+    def teardown(self) -> None:
+        self.said.put("teardown")

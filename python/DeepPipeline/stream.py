@@ -1,0 +1,109 @@
+"""The last stage's values, for whoever asks for them one by one instead of writing an end stage."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from DeepPipeline._engine import Report
+from DeepPipeline.stage import Stage
+
+if TYPE_CHECKING:
+    from DeepPipeline.pipeline import Pipeline
+
+
+class _Over:
+    """The type of OVER."""
+
+
+OVER = _Over()
+"""What is handed over after the last value."""
+
+
+class HandOver(Stage):
+    """The end stage of a stream: it has a value in hand until somebody has asked for it."""
+
+    def __init__(self) -> None:
+        # Both are waited for in a way that Ctrl-C interrupts.
+        self._values: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._given_up = False
+        self.options(name="stream", overflow="block", executor="thread")
+
+    def stage_run(self, x: Any) -> None:
+        if not self._given_up:
+            self._values.put(x)
+            del x
+            self._asked.get()
+
+    def teardown(self) -> None:
+        self._values.put(OVER)
+
+    def take(self) -> Any:
+        """Waits for the next value; OVER after the last."""
+        value = self._values.get()
+        if value is OVER:
+            self._values.put(OVER)  # for whoever else asks
+        else:
+            self._asked.put(None)
+        return value
+
+    def give_up(self) -> None:
+        """Nobody asks any longer."""
+        self._given_up = True
+        self._asked.put(None)
+
+
+class Stream(Iterator[Any]):
+    """What comes out of a pipeline, in order; made by `Pipeline.stream`.
+
+    Whoever stops early ends the pipeline: what is inside is discarded, and every `teardown` runs. `close` waits for
+    that, as does the end of a `with`; where the iterator is just forgotten, as after a `break`, it happens in the
+    background.
+    """
+
+    def __init__(self, pipeline: Pipeline, hand_over: HandOver) -> None:
+        self._pipeline = pipeline
+        self._hand_over = hand_over
+        self._over = False
+
+    def __next__(self) -> Any:
+        """Waits for the next value. Raises `StageError` if a stage failed, after everything that came out before."""
+        if self._over:
+            raise StopIteration
+        self._pipeline._started("next")  # in a forked child there is nobody to wait for
+        try:
+            value = self._hand_over.take()
+            if value is not OVER:
+                return value
+            self._over = True
+            self._pipeline.join()
+        except BaseException:  # Ctrl-C: a value may have got lost, so this is the end
+            self.close()
+            raise
+        raise StopIteration
+
+    def close(self) -> None:
+        """Ends the pipeline, unless everything has come out: discards what is inside, as `abort` does."""
+        if not self._over:
+            self._over = True
+            if self._pipeline._engine is not None:  # it is in a forked child
+                self._pipeline.abort()
+
+    def report(self) -> Report:
+        """What happened to every sample up to now."""
+        return self._pipeline.report()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_over", True):
+            self._pipeline._request_abort()
