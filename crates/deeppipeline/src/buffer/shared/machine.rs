@@ -266,9 +266,9 @@ impl<W: Words> Machine<W> {
         self.at_once(|step| step.end_turn(ticket, now));
     }
 
-    /// The number of the next take.
+    /// The number of the next take; what is tried again has the one it had.
     pub(crate) fn next_ticket(&self) -> u64 {
-        self.words.get(self.layout.field(Field::Ticket))
+        self.at_once(|step| step.ticket_in_front())
     }
 
     /// Whether not too many takes before that one have not had their turn; if so, what the bell for room shows.
@@ -279,6 +279,25 @@ impl<W: Words> Machine<W> {
     /// The stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
         self.at_once(|step| step.fail_turn(ticket));
+    }
+
+    /// The same unless nothing more was to come of it anyway.
+    pub(crate) fn fail_turn_unless_ended(&self, ticket: u64) {
+        self.at_once(|step| {
+            if !step.has_ended(ticket) {
+                step.fail_turn(ticket);
+            }
+        });
+    }
+
+    /// Whether the stage has failed on a take for good.
+    pub(crate) fn has_failed_turn(&self) -> bool {
+        self.at_once(|step| step.session.get(Field::FailedTurn)) > 0
+    }
+
+    /// Whether one of several workers has that take in hand.
+    pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
+        self.at_once(|step| step.hands().any(|hand| hand == ticket))
     }
 
     /// Takes what the intake says, at that time in nanoseconds.
@@ -410,7 +429,7 @@ impl<W: Words> Machine<W> {
     }
 
     /// After the death of whoever takes samples: what it held is free, and what it had in hand gets its fate.
-    /// Says which take has ended with it.
+    /// Says which take it was, where others may wait for it.
     pub(crate) fn taker_died(
         &self,
         dead: Owner,

@@ -165,6 +165,21 @@ impl<V> Buffer<V> {
         self.machine.fail_turn(ticket);
     }
 
+    /// The same unless nothing more was to come of it anyway.
+    pub(crate) fn fail_turn_unless_ended(&self, ticket: u64) {
+        self.machine.fail_turn_unless_ended(ticket);
+    }
+
+    /// Whether the stage has failed on a take for good.
+    pub(crate) fn has_failed_turn(&self) -> bool {
+        self.machine.has_failed_turn()
+    }
+
+    /// Whether one of several workers has that take in hand.
+    pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
+        self.machine.is_in_hand(ticket)
+    }
+
     /// This worker is done with what `finish` has given.
     pub(crate) fn put_down(&self) {
         self.machine.put_down();
@@ -280,8 +295,8 @@ impl<V> Buffer<V> {
         self.machine.giver_died(dead)
     }
 
-    /// After the death of a worker that takes samples: what becomes of the one in its hand, and which take has ended with
-    /// it.
+    /// After the death of a worker that takes samples: what becomes of the one in its hand, and which take it was, where
+    /// others may wait for it.
     pub(crate) fn taker_died(
         &self,
         dead: Owner,

@@ -82,6 +82,13 @@ impl<'a, W: Words> Step<'a, W> {
         self.set_slot(slot, SlotField::Word, word(sequence, self.me, state));
     }
 
+    /// The slot goes over to another state with the next sequence: it is behind all others that have come.
+    pub(super) fn mark_newest(&mut self, slot: usize, owner: Owner, state: State) {
+        let sequence = self.session.get(Field::Sequence) + 1;
+        self.session.set(Field::Sequence, sequence);
+        self.set_slot(slot, SlotField::Word, word(sequence, owner, state));
+    }
+
     /// The slot is the first to be used again: its memory is still in the caches.
     pub(super) fn free(&mut self, slot: usize) {
         self.mark(slot, State::Free);
@@ -188,7 +195,7 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     /// For the list intakes, a buffer that has no room for the bytes of another sample is as full as one with too many.
-    fn is_full_by_bytes(&mut self) {
+    pub(super) fn is_full_by_bytes(&mut self) {
         if self.limits.intake.takes_lists() && self.session.get(Field::FullByBytes) == 0 {
             self.session.set(Field::FullByBytes, 1);
             self.session.ring_filled();
@@ -228,8 +235,6 @@ impl<'a, W: Words> Step<'a, W> {
             self.free(slot.index);
             return Published::Discarded;
         }
-        let sequence = self.session.get(Field::Sequence) + 1;
-        self.session.set(Field::Sequence, sequence);
         for (field, value) in [
             (SlotField::Number, id.number),
             (SlotField::Part, id.part),
@@ -241,12 +246,12 @@ impl<'a, W: Words> Step<'a, W> {
             self.set_slot(slot.index, field, value);
         }
         if let Some(ticket) = label.turn.filter(|_| early) {
-            self.set_slot(slot.index, SlotField::Word, word(sequence, Owner::HOME, State::Early));
+            self.mark_newest(slot.index, Owner::HOME, State::Early);
             self.set_slot(slot.index, SlotField::Ticket, ticket);
             self.session.add(Field::Early, 1);
             self.go_on(label.came);
         } else {
-            self.set_slot(slot.index, SlotField::Word, word(sequence, self.me, State::Ready));
+            self.mark_newest(slot.index, self.me, State::Ready);
             self.enter(slot.index, label.came);
         }
         Published::Inside
@@ -256,15 +261,7 @@ impl<'a, W: Words> Step<'a, W> {
     pub(super) fn enter(&mut self, slot: usize, came: u64) {
         let length = self.slot(slot, SlotField::Length);
         if self.limits.overflow == Overflow::DropOldest {
-            while self.waiting() > 0 && (self.waiting() >= self.capacity() || self.is_too_much(self.waiting(), length))
-            {
-                if self.waiting() < self.capacity() {
-                    self.is_full_by_bytes();
-                }
-                let Some(oldest) = self.pop_oldest() else { break };
-                self.session.add(Field::DroppedOldest, 1);
-                self.pass_over(oldest);
-            }
+            self.make_room_for(length);
         }
         if self.waits_for_more() {
             self.set_slot(slot, SlotField::Came, came);
@@ -278,22 +275,34 @@ impl<'a, W: Words> Step<'a, W> {
         }
     }
 
-    /// The oldest that may be dropped. What one of several workers is to try again must stay, since others wait for it.
-    fn pop_oldest(&mut self) -> Option<usize> {
-        if !self.limits.takers.reorders() {
-            return Some(self.pop_front());
-        }
+    /// Drops the oldest until so many bytes have room. What one of several workers is to try again must stay, since others
+    /// wait for it.
+    fn make_room_for(&mut self, length: u64) {
         let (front, back) = (self.session.get(Field::Front), self.session.get(Field::Back));
-        let at = |step: &Self, place| step.session.get_at(step.layout.queue(place)) as usize;
-        let place = (front..back).find(|place| self.slot(at(self, *place), SlotField::Deaths) == 0)?;
-        let slot = at(self, place);
-        for place in (front..place).rev() {
-            let before = self.session.get_at(self.layout.queue(place));
-            self.session.set_at(self.layout.queue(place + 1), before);
+        let slot_at = |step: &Self, place| step.session.get_at(step.layout.queue(place)) as usize;
+        let may_go = |place: &u64| !self.limits.takers.reorders() || !self.is_tried_again(slot_at(self, *place));
+        let first = (front..back).find(may_go).unwrap_or(back);
+        let mut next = first;
+        while next < back {
+            let inside = back - front - (next - first);
+            let room_for_one = inside < self.capacity();
+            if room_for_one && !self.is_too_much(inside, length) {
+                break;
+            }
+            if room_for_one {
+                self.is_full_by_bytes();
+            }
+            let oldest = self.leave_queue(next);
+            self.session.add(Field::DroppedOldest, 1);
+            self.pass_over(oldest);
+            next += 1;
         }
-        self.session.set(Field::Front, front + 1);
-        self.session.subtract(Field::Bytes, self.slot(slot, SlotField::Length));
-        Some(slot)
+        // Those that stay close up.
+        for place in (front..first).rev() {
+            let stays = self.session.get_at(self.layout.queue(place));
+            self.session.set_at(self.layout.queue(place + (next - first)), stays);
+        }
+        self.session.set(Field::Front, front + (next - first));
     }
 
     fn pop_front(&mut self) -> usize {
@@ -373,31 +382,42 @@ impl<'a, W: Words> Step<'a, W> {
         places.take_while(|place| is_of_it(slot(*place))).count() as u64
     }
 
-    /// Drops those that are too old of what is about to leave.
+    /// Drops those that are too old of what is about to leave, and lets in what has waited for their places.
     fn expire(&mut self, now: u64) {
         let Some(max_age) = self.limits.max_age else { return };
         let max_age = u64::try_from(max_age.as_nanos()).unwrap_or(u64::MAX);
+        while self.can_take(now) && self.expire_once(now, max_age) {
+            self.go_on(now);
+            self.session.ring_emptied();
+        }
+    }
+
+    /// The same with what is inside now; whether something was too old. What stays is not moved but to close up, so that
+    /// what is written down is no more than a few words a slot.
+    fn expire_once(&mut self, now: u64, max_age: u64) -> bool {
         let one_at_a_time = matches!(self.limits.intake, Intake::Single | Intake::Window { .. });
-        let mut fresh = Vec::new();
-        while self.waiting() > 0 {
-            let slot = self.pop_front();
+        let (front, back) = (self.session.get(Field::Front), self.session.get(Field::Back));
+        let mut end = front;
+        for place in front..back {
+            let slot = self.session.get_at(self.layout.queue(place)) as usize;
             // What is to be tried again was fresh when it was taken.
-            let is_old = now.saturating_sub(self.slot(slot, SlotField::Birth)) > max_age
-                && self.slot(slot, SlotField::Deaths) == 0;
+            let is_old = now.saturating_sub(self.slot(slot, SlotField::Birth)) > max_age && !self.is_tried_again(slot);
             if is_old {
+                self.leave_queue(place);
                 self.session.add(Field::Expired, 1);
                 self.pass_over(slot);
-                self.session.ring_emptied();
+            } else if one_at_a_time {
+                self.session.set(Field::Front, place);
+                return place > front;
             } else {
-                fresh.push(slot);
-                if one_at_a_time {
-                    break;
+                if end < place {
+                    self.session.set_at(self.layout.queue(end), slot as u64);
                 }
+                end += 1;
             }
         }
-        for slot in fresh.into_iter().rev() {
-            self.push_front(slot);
-        }
+        self.session.set(Field::Back, end);
+        end < back
     }
 
     pub(super) fn take(&mut self, now: u64) -> Taken {
@@ -409,7 +429,10 @@ impl<'a, W: Words> Step<'a, W> {
             return match self.gate() {
                 Gate::Discarding => Taken::Discarded,
                 Gate::Closed if may_take && self.waiting() == 0 => self.drained(),
-                Gate::Open | Gate::Closed => Taken::Empty(self.session.will_wait_for_filled(), self.due()),
+                // Whoever waits until he may take is woken for that.
+                Gate::Open | Gate::Closed => {
+                    Taken::Empty(self.session.will_wait_for_filled(), self.due().filter(|_| may_take))
+                }
             };
         }
         let put_back = self.put_back_in_front();
@@ -587,9 +610,7 @@ impl<'a, W: Words> Step<'a, W> {
         }
         let hand = self.session.get_of(dead, PlaceField::Hand);
         self.session.set_of(dead, PlaceField::Hand, 0);
-        let verdict = self.judge(dead, on_crash, received);
-        let ended = (hand > 0 && !matches!(verdict, Verdict::Retried(_))).then_some(hand);
-        (verdict, ended)
+        (self.judge(dead, on_crash, received), Some(hand).filter(|hand| *hand > 0))
     }
 
     fn judge(&mut self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {

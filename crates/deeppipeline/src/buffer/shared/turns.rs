@@ -45,8 +45,9 @@ impl<W: Words> Step<'_, W> {
         of_it.min_by_key(|slot| self.slot(*slot, SlotField::Word))
     }
 
-    fn has_ended(&self, ticket: u64) -> bool {
-        self.session.get_at(self.layout.ended(ticket)) == ticket
+    /// Whether nothing more comes of that take.
+    pub(super) fn has_ended(&self, ticket: u64) -> bool {
+        ticket < self.session.get(Field::Turn) || self.session.get_at(self.layout.ended(ticket)) == ticket
     }
 
     /// Whether not too many takes before that one have not had their turn; or no turn will ever come, so that there is
@@ -78,7 +79,11 @@ impl<W: Words> Step<'_, W> {
                 Some(slot) => {
                     let inside = self.waiting() + self.session.get(Field::Writing);
                     let length = self.slot(slot, SlotField::Length);
-                    let room = inside < self.capacity() && !self.is_too_much(inside, length);
+                    let room_for_one = inside < self.capacity();
+                    let room = room_for_one && !self.is_too_much(inside, length);
+                    if room_for_one && !room {
+                        self.is_full_by_bytes();
+                    }
                     if !room && self.limits.overflow == Overflow::Block {
                         break;
                     }
@@ -88,7 +93,8 @@ impl<W: Words> Step<'_, W> {
                         self.session.add(Field::DroppedNewest, 1);
                         self.pass_over(slot);
                     } else {
-                        self.mark(slot, State::Ready);
+                        // Its place is behind those that it has waited for.
+                        self.mark_newest(slot, self.me, State::Ready);
                         self.enter(slot, now);
                     }
                 }
@@ -139,14 +145,26 @@ impl<W: Words> Step<'_, W> {
         if !crew.reorders() {
             return true;
         }
-        let hands = (1..self.layout.places).map(|place| self.session.get_of(Owner(place as u16), PlaceField::Hand));
-        let oldest = hands.filter(|ticket| *ticket > 0).min();
-        let next = self.session.get(Field::Ticket);
-        let is_tried_again = || self.waiting() > 0 && self.is_tried_again(self.front());
-        oldest.is_none_or(|oldest| next - oldest <= crew.ahead() as u64) || is_tried_again()
+        let next = self.ticket_in_front();
+        self.hands().min().is_none_or(|oldest| next <= oldest + crew.ahead() as u64)
     }
 
-    fn is_tried_again(&self, slot: usize) -> bool {
+    /// The takes that workers of a stage with several have in hand.
+    pub(super) fn hands(&self) -> impl Iterator<Item = u64> {
+        let hands = (1..self.layout.places).map(|place| self.session.get_of(Owner(place as u16), PlaceField::Hand));
+        hands.filter(|ticket| *ticket > 0)
+    }
+
+    /// The ticket of the next take: what is tried again keeps its turn, which others may wait for.
+    pub(super) fn ticket_in_front(&self) -> u64 {
+        let tried_again = self.limits.takers.reorders() && self.waiting() > 0 && self.is_tried_again(self.front());
+        match tried_again {
+            true => self.slot(self.front(), SlotField::Ticket),
+            false => self.session.get(Field::Ticket),
+        }
+    }
+
+    pub(super) fn is_tried_again(&self, slot: usize) -> bool {
         self.slot(slot, SlotField::Deaths) > 0
     }
 

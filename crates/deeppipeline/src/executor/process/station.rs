@@ -65,6 +65,8 @@ pub struct Station<V: Send + 'static> {
     present: Option<Incarnation>,
     was_ready: bool,
     deaths: VecDeque<Instant>,
+    /// The take that waits for another try, since its worker died with it in hand.
+    tried_again: Option<u64>,
     swept: Instant,
     /// A child that this process forks has the station too, but no business with its worker.
     process: u32,
@@ -83,6 +85,7 @@ impl<V: Send + 'static> Station<V> {
             present: None,
             was_ready: false,
             deaths: VecDeque::new(),
+            tried_again: None,
             swept: Instant::now(),
             process: std::process::id(),
             is_over: false,
@@ -289,7 +292,6 @@ impl<V: Send + 'static> Station<V> {
         let present = self.present.take();
         let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
-        let node = self.home.node(self.index).clone();
         let phase = self.home.phase_of(self.seat());
         if present.as_ref().is_some_and(|present| present.torn_down) {
             if exit != Exit::Code(0) {
@@ -305,8 +307,6 @@ impl<V: Send + 'static> Station<V> {
         if aborted || (phase != WorkerPhase::TearingDown && self.is_given_up()) {
             return self.over();
         }
-        let now = Instant::now();
-        self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
         let died = WorkerDied {
             exit,
             timeout: present.as_ref().and_then(|present| present.killed_for),
@@ -314,18 +314,15 @@ impl<V: Send + 'static> Station<V> {
             while_starting: matches!(phase, WorkerPhase::Starting | WorkerPhase::Restarting),
             stderr: present.map_or(Vec::new(), |present| present.last_lines.into()),
         };
-        let may_restart = self.was_ready
-            && self.may_restart
-            && phase != WorkerPhase::TearingDown
-            && node.on_crash != OnCrash::Stop
-            && self.deaths.len() < node.max_restarts as usize;
-        if !may_restart {
+        // A stage that had failed for good, and died before it could say so, does not go on either.
+        let has_failed = self.output().is_some_and(shared::Buffer::has_failed_turn);
+        if !self.may_restart(phase) || has_failed {
             self.give_up(phase, sample, died);
             return Then::Over;
         }
         let why = describe(&died, verdict);
         tracing::warn!(stage = self.name(), "{why}; starting it again");
-        self.deaths.push_back(now);
+        self.deaths.push_back(Instant::now());
         self.home.advance(self.seat(), WorkerEvent::Died);
         let pause = match self.deaths.len() as u32 {
             0 | 1 => Duration::ZERO,
@@ -334,20 +331,47 @@ impl<V: Send + 'static> Station<V> {
         Then::Restart { pause, why }
     }
 
+    /// Whether another process follows the one that has died.
+    fn may_restart(&self, phase: WorkerPhase) -> bool {
+        let node = self.home.node(self.index);
+        self.was_ready
+            && self.may_restart
+            && phase != WorkerPhase::TearingDown
+            && node.on_crash != OnCrash::Stop
+            && self.deaths.len() < node.max_restarts as usize
+    }
+
     /// Gives what a dead worker had in hand its fate. What the next buffer last received tells whether it had been used.
-    fn settle_hand(&self) -> Verdict {
+    fn settle_hand(&mut self) -> Verdict {
+        let now = Instant::now();
+        self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
         let dead = self.owner();
         let on_crash = self.home.node(self.index).on_crash;
         let received = self.output().and_then(|output| output.giver_died(dead));
         let Ok(input) = self.input() else { return Verdict::Nothing };
-        let (verdict, ended) = input.taker_died(dead, on_crash, received);
-        if let (Some(ticket), Some(output)) = (ended.filter(|_| self.home.reorders(self.index)), self.output()) {
-            match on_crash {
-                OnCrash::Stop => output.fail_turn(ticket),
-                OnCrash::Skip | OnCrash::Retry => output.end_turn(ticket),
-            }
+        let (verdict, take) = input.taker_died(dead, on_crash, received);
+        let Some(ticket) = take.filter(|_| self.home.reorders(self.index)) else { return verdict };
+        let is_given_up = on_crash == OnCrash::Retry && input.is_discarding();
+        let Some(output) = self.output() else { return verdict };
+        match verdict {
+            // If this stops the pipeline, or it had to be tried again and will not be, what was taken later does not go on.
+            _ if is_given_up || !self.may_restart(self.home.phase_of(self.seat())) => output.fail_turn(ticket),
+            Verdict::Retried(_) => self.tried_again = Some(ticket),
+            Verdict::Nothing | Verdict::Used(_) | Verdict::Lost(_) => output.end_turn(ticket),
         }
         verdict
+    }
+
+    /// What was to be tried again may have been discarded with all that waited. The other workers of the stage must not
+    /// wait for its turn then.
+    fn let_go_of_turn(&mut self) {
+        let Some(ticket) = self.tried_again.take() else { return };
+        if let (Ok(input), Some(output)) = (self.input(), self.output())
+            && input.is_discarding()
+            && !input.is_in_hand(ticket)
+        {
+            output.fail_turn_unless_ended(ticket);
+        }
     }
 
     /// Waits out the pause before a restart; false when there is no need for one any longer.
@@ -389,6 +413,7 @@ impl<V: Send + 'static> Station<V> {
 
     fn over(&mut self) -> Then {
         self.is_over = true;
+        self.let_go_of_turn();
         self.home.advance(self.seat(), WorkerEvent::TornDown);
         Then::Over
     }

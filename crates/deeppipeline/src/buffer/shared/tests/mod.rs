@@ -9,6 +9,7 @@ mod inherited;
 mod loom;
 mod memory;
 mod model;
+mod turns;
 mod world;
 
 use crate::buffer::{Crew, Limits, Overflow};
