@@ -213,6 +213,7 @@ impl<V> Worker<V> {
                         }
                         Some(Take::Expired(dropped)) => dropped.into_iter().for_each(free),
                         Some(Take::Unreadable { newest, samples, taken, cause }) => {
+                            self.has_turn(index, taken.ticket);
                             self.take_in_hand(newest, samples, taken);
                             self.settle(Ending::Failed(cause));
                         }
@@ -337,6 +338,9 @@ impl<V> Worker<V> {
         let Seat::Stage { index, .. } = self.seat else { return None };
         let buffer = self.home.buffer(index)?;
         if buffer.is_discarding() {
+            if self.home.node(index).on_error.stops() {
+                self.fail_turn();
+            }
             self.finish_turn();
             self.count(index, hand, Fate::Failed);
             return None;
@@ -370,16 +374,13 @@ impl<V> Worker<V> {
         if samples == 0 {
             return;
         }
-        match self.home.ledger(index) {
-            Some(ledger) => ledger.skip_kept(samples),
-            #[cfg(processes)]
-            None => {
-                if let Some(buffer) = self.home.buffer(index).and_then(|buffer| buffer.shared()) {
-                    buffer.skip_kept(samples);
-                }
-            }
-            #[cfg(not(processes))]
-            None => {}
+        // What came from another process is counted there, on a thread too.
+        #[cfg(processes)]
+        if let Some(buffer) = self.home.buffer(index).and_then(Buffer::shared) {
+            return buffer.skip_kept(samples);
+        }
+        if let Some(ledger) = self.home.ledger(index) {
+            ledger.skip_kept(samples);
         }
     }
 
