@@ -28,6 +28,7 @@ mod support;
 mod timeout;
 mod views;
 mod windows;
+mod workers;
 
 /// The workers of these tests begin here: in the tests' own process it does nothing.
 #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Do {
     /// Give so many parts of x, 10·x + 1 and so on, asking before each, and once more behind the last.
     Many(u64),
     Fail(String),
+    /// Fail, and die when it comes to say how.
+    FailAndAbort,
     Panic(String),
     Abort,
     Exit(i32),
@@ -134,6 +136,11 @@ impl Hand {
         self.kill();
     }
 
+    /// Lets it go on with whatever it comes to, as long as it lives.
+    pub(crate) fn lets_all(mut self) {
+        while self.line.hear::<At>().is_ok() && self.line.say(&Do::Go).is_ok() {}
+    }
+
     pub(crate) fn kill(&self) {
         self.send(Signal::KILL);
     }
@@ -222,6 +229,7 @@ fn does(line: &Arc<Mutex<Line>>, what: Do, x: i64) -> Result<Give<i64>, BoxError
             Ok(Give::many(parts))
         }
         Do::Fail(text) => Err(text.into()),
+        Do::FailAndAbort => Err(Box::new(Unspeakable)),
         Do::Panic(text) => {
             // Its test knows about it.
             std::panic::set_hook(Box::new(|_| {}));
@@ -249,6 +257,18 @@ fn does(line: &Arc<Mutex<Line>>, what: Do, x: i64) -> Result<Give<i64>, BoxError
         }
     }
 }
+
+/// An error that ends the process which tells it.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::process::abort()
+    }
+}
+
+impl std::error::Error for Unspeakable {}
 
 const LEFT_BEHIND: &str = "PROCESSES_LEFT_BEHIND";
 
