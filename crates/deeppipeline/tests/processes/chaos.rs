@@ -9,7 +9,7 @@ use crate::stages::{ARGUMENTS, assert_clear, end};
 use crate::support::until;
 use deeppipeline::{
     BoxError, Builder, Give, Isolated, OnCrash, OnError, Options, Overflow, Pipeline, PutError, Report, SampleId,
-    SharedBytes, Stage, Transfer, WorkerDied, current_sample,
+    SharedBytes, Stage, Transfer, WorkerDied, current_sample, made_by,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -272,25 +272,32 @@ impl Isolated for RecklessList {
 /// A pipeline that follows from its seed; when things happen in it follows from the machine's mood.
 fn pipeline(random: &mut Random, desk: &Desk) -> Builder<Ware, Ware> {
     let stages = 1 + random.below(4);
+    let sizes: Vec<_> = (0..=stages).map(|_| 1 + random.below(4) as usize).collect();
     let mut builder = Pipeline::builder()
         .worker_arguments(ARGUMENTS)
         .overflow(random.pick(&Overflow::ALL))
         .buffer_bytes(random.pick(&[4 << 10, 1 << 20]))
-        .buffer_size((0..=stages).map(|_| 1 + random.below(4) as usize).collect::<Vec<_>>());
+        .buffer_size(sizes.clone());
     let one_process = random.below(stages);
     let may_stop = random.one_in(8);
     for stage in 0..stages {
         let seed = random.below(u64::MAX);
         let in_process = stage == one_process || random.one_in(2);
         let settings = Recklessness { seed, danger: random.pick(&[1000, 3000, 10_000]), desk: desk.address() };
-        let intake = random.below(4);
+        let intake = random.below(5);
+        let (max_size, timeout) = (sizes[stage as usize], Duration::from_micros(random.pick(&[0, 100, 5000])));
         builder = match (intake, in_process) {
             (0, true) => builder.stage_isolated_latest::<Reckless>(settings),
-            (0, false) => builder.stage_latest(Reckless::on_a_thread(seed)),
+            (0, false) => builder.stage_latest(made_by(move || Ok(Reckless::on_a_thread(seed)))),
             (1, true) => builder.stage_isolated_all::<RecklessList>(settings),
-            (1, false) => builder.stage_all(RecklessList(Reckless::on_a_thread(seed))),
+            (1, false) => builder.stage_all(made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed))))),
+            (2, true) => builder.stage_isolated_batch::<RecklessList>(max_size, timeout, settings),
+            (2, false) => {
+                let stage = made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed))));
+                builder.stage_batch(max_size, timeout, stage)
+            }
             (_, true) => builder.stage_isolated::<Reckless>(settings),
-            (_, false) => builder.stage(Reckless::on_a_thread(seed)),
+            (_, false) => builder.stage(made_by(move || Ok(Reckless::on_a_thread(seed)))),
         };
         let mut options = Options::new()
             .name(format!("stage {stage}"))
@@ -299,6 +306,15 @@ fn pipeline(random: &mut Random, desk: &Desk) -> Builder<Ware, Ware> {
             .max_restarts(u32::MAX);
         if intake != 0 && random.one_in(3) {
             options = options.overflow(random.pick(&Overflow::ALL));
+        }
+        if random.one_in(6) {
+            options = options.max_age(Duration::from_millis(random.pick(&[1, 20])));
+        }
+        if random.one_in(3) {
+            options = options.workers(2 + random.below(2) as usize);
+        }
+        if in_process && random.one_in(3) {
+            options = options.on_error(OnError::Retry { times: 1, skip: true });
         }
         builder = builder.options(options);
     }
@@ -369,9 +385,10 @@ fn assert_order(seed: u64, values: &[(SampleId, u64)], report: &Report) {
     for (index, pair) in values.windows(2).enumerate() {
         let [(a, a_path), (b, b_path)] = pair else { unreachable!() };
         assert!((a.number, a_path) < (b.number, b_path), "seed {seed}: {:?}\n{report}", at(index));
-        // A worker that is started again does not know which parts the one before it has numbered.
-        let restarted = report.stages.iter().any(|stage| stage.restarts > 0);
-        assert!(a < b || restarted, "seed {seed}: {:?}\n{report}", at(index));
+        // A worker that is started again does not know which parts the one before it has numbered, nor does one of several
+        // know those of the others.
+        let others = report.stages.iter().any(|stage| stage.restarts > 0 || stage.workers > 1);
+        assert!(a < b || others, "seed {seed}: {:?}\n{report}", at(index));
     }
 }
 
