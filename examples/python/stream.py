@@ -14,4 +14,3 @@ for square in Pipeline(stages=[Square()]).stream(range(1, 6)):
 # Stopping early ends the pipeline, also where the source never would.
 with Pipeline(source=iter(lambda: 3, None), stages=[Square()]).stream() as squares:
     print("first:", next(squares))
-print(squares.report().outcome)

@@ -1,13 +1,16 @@
-//! What the last stage gives, asked for one by one: the source waits for whoever asks.
+//! What the last stage gives, asked for one by one; whoever does not ask makes the source wait.
 
 use deeppipeline::Pipeline;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut squares = Pipeline::builder().source(1..=5).stage(|x: u32| x * x).stream()?;
-    for square in &mut squares {
+    for square in Pipeline::builder().source(1..=5).stage(|x: u32| x * x).stream()? {
         println!("{}", square?);
     }
-    let report = squares.report();
-    println!("{}: {} samples", report.outcome, report.stages[0].counts.used);
+
+    // Stopping early ends the pipeline, also where the source never would.
+    let mut squares = Pipeline::builder().source(std::iter::repeat(3)).stage(|x: u32| x * x).stream()?;
+    if let Some(first) = squares.next() {
+        println!("first: {}", first?);
+    }
     Ok(())
 }
