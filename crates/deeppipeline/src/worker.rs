@@ -224,7 +224,7 @@ impl<V> Worker<V> {
                             return self.call(Step::Finishing, Call::Finish);
                         }
                         Some(Take::Discarded) | None => self.give_up(),
-                        Some(Take::Empty) => return Poll::Pending,
+                        Some(Take::Empty | Take::Ahead(_)) => return Poll::Pending,
                     },
                 },
                 Step::Trying(_) => {
@@ -266,11 +266,11 @@ impl<V> Worker<V> {
         loop {
             let patience = sooner(wait, buffer.overdue_at());
             // What has ended early takes place until its turn, too.
-            let taken = match output {
-                Some(output) if !output.wait_for_turns_up_to(buffer.next_ticket(), patience) => Take::Empty,
-                _ => buffer.take(worker, patience),
-            };
-            match taken {
+            let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);
+            match buffer.take(worker, up_to, patience) {
+                Take::Ahead(next) if output.is_none_or(|output| output.wait_for_turns_up_to(next, patience)) => {}
+                Take::Ahead(_) if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
+                Take::Ahead(_) => {}
                 Take::Empty if self.give_up_overdue(index, false) => {}
                 Take::Empty if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
                 Take::Empty => {}

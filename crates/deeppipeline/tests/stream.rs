@@ -55,7 +55,9 @@ fn the_source_waits_for_whoever_asks() {
 fn an_overflow_that_was_asked_for_stays_in_force() {
     let (taken, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (seen, counted) = (Arc::clone(&taken), Arc::clone(&asked));
-    let source = (0..50_usize).inspect(move |_| drop(counted.fetch_add(1, SeqCst)));
+    let source = (0..50_usize).inspect(move |_| {
+        counted.fetch_add(1, SeqCst);
+    });
     let mut stream = Pipeline::builder()
         .overflow(Overflow::DropOldest)
         .source(source)

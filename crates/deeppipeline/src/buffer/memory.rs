@@ -156,15 +156,20 @@ impl<V> Buffer<V> {
         self.go_on(state)
     }
 
-    pub(crate) fn next_ticket(&self) -> u64 {
-        self.state.lock().hands.next_ticket()
+    /// Which takes the workers in front may be at.
+    pub(crate) fn turns_up_to(&self) -> u64 {
+        let state = self.state.lock();
+        match &state.order {
+            Some(order) if state.gate != Gate::Discarding => order.up_to(),
+            _ => u64::MAX,
+        }
     }
 
-    /// Waits until no more takes before that one have not had their turn than may be.
+    /// Waits until the workers in front may be at that take.
     pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
         let mut state = self.state.lock();
         let may_go_on = |state: &State<V>| {
-            state.gate == Gate::Discarding || state.order.as_ref().is_none_or(|order| order.is_near(ticket))
+            state.gate == Gate::Discarding || state.order.as_ref().is_none_or(|order| ticket <= order.up_to())
         };
         while !may_go_on(&state) {
             state.givers += 1;
@@ -189,10 +194,14 @@ impl<V> Buffer<V> {
     }
 
     /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, worker: usize, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
         let mut state = self.state.lock();
         loop {
             if state.hands.may_take() {
+                let next = state.hands.next_ticket();
+                if next > up_to && state.gate != Gate::Discarding {
+                    return Take::Ahead(next);
+                }
                 if self.can_take(&state) {
                     break;
                 }

@@ -125,6 +125,8 @@ pub(crate) enum Take<V> {
     Unreadable { newest: SampleInfo, samples: u64, taken: Taken, cause: BoxError },
     /// Nothing yet, and the caller would not wait any longer.
     Empty,
+    /// The next take, of that number, would be too far ahead.
+    Ahead(u64),
     /// Nothing is inside and nothing more will come. What `finish` gives has its turn, too.
     Drained { ticket: u64 },
     /// The pipeline gave up what was inside.
@@ -209,17 +211,16 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// The number of the next take.
-    pub(crate) fn next_ticket(&self) -> u64 {
+    /// Which takes the workers in front may be at, so that no more than may be wait here for their turn.
+    pub(crate) fn turns_up_to(&self) -> u64 {
         match self {
-            Buffer::Memory(buffer) => buffer.next_ticket(),
+            Buffer::Memory(buffer) => buffer.turns_up_to(),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.next_ticket(),
+            Buffer::Shared(buffer) => buffer.turns_up_to(),
         }
     }
 
-    /// Waits until no more takes before that one have not had their turn than may be; false when the caller would not wait
-    /// any longer.
+    /// Waits until the workers in front may be at that take; false when the caller would not wait any longer.
     pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
         match self {
             Buffer::Memory(buffer) => buffer.wait_for_turns_up_to(ticket, wait),
@@ -241,12 +242,12 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Takes what the intake says, for one of the stage's workers, waiting for it if need be.
-    pub(crate) fn take(&self, worker: usize, wait: Wait) -> Take<V> {
+    /// Takes what the intake says, for one of the stage's workers, waiting for it if need be; not beyond that ticket.
+    pub(crate) fn take(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.take(worker, wait),
+            Buffer::Memory(buffer) => buffer.take(worker, up_to, wait),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.take(wait),
+            Buffer::Shared(buffer) => buffer.take(up_to, wait),
         }
     }
 

@@ -41,10 +41,10 @@ impl<V> Order<V> {
         ticket < self.turn
     }
 
-    /// Whether not too many before it have not had their turn; or no turn will ever come, so that there is nothing to wait
-    /// for.
-    pub(super) fn is_near(&self, ticket: u64) -> bool {
-        self.failed.is_some() || ticket <= self.turn + self.limit as u64
+    /// Which takes may be at work, so that not too many wait for their turn. If a turn will never come, there is nothing to
+    /// wait for.
+    pub(super) fn up_to(&self) -> u64 {
+        if self.failed.is_some() { u64::MAX } else { self.turn + self.limit as u64 }
     }
 
     /// Whether it was taken after the sample on which the stage has failed for good.

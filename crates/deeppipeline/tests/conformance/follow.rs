@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Only a pipeline that hangs takes that long.
-const WATCHDOG: Duration = Duration::from_secs(60);
+const WATCHDOG: Duration = Duration::from_secs(10);
 
 /// The pipeline that a case describes, and which stage of the case each node is; the engine's own are none.
 pub(crate) fn graph(case: &Case) -> (Graph, Vec<Option<usize>>) {
@@ -88,20 +88,23 @@ impl<'a> Follower<'a> {
 
     /// The test around one stage, as it is in the process of the pipeline.
     pub(crate) fn around(&self, index: usize) -> Arc<dyn Around> {
-        Arc::new(AroundHere {
+        Arc::new(self.around_here(index))
+    }
+
+    fn around_here(&self, index: usize) -> AroundHere {
+        AroundHere {
             gate: self.gates.of(&self.case.stages[index].name),
             log: Arc::clone(&self.log),
             supervisor: Arc::clone(&self.supervisor),
-            next: self.case.stages.get(index + 1).map(|spec| spec.name.clone()),
-        })
+            next: self.name_of(index + 1),
+        }
     }
 
     /// A thread for a worker.
     pub(crate) fn spawn(&self, worker: Worker<i64>) -> JoinHandle<()> {
         let body = match (worker.seat(), &self.case.input) {
             (Seat::Stage { index, .. }, _) if self.stage(index).is_none() => {
-                let is_fork = self.nodes.iter().position(Option::is_none) == Some(index);
-                Relay { copies: if is_fork { 2 } else { 1 } }.factory()
+                self.relay(self.nodes.iter().position(Option::is_none) == Some(index)).factory()
             }
             (Seat::Stage { index, .. }, _) => {
                 let index = self.nodes[index].unwrap_or_default();
@@ -116,6 +119,22 @@ impl<'a> Follower<'a> {
             (Seat::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
         };
         spawn(worker, body).unwrap()
+    }
+
+    /// A node of the engine's own: at the beginning of a block, or at the end of a branch.
+    fn relay(&self, is_fork: bool) -> Relay {
+        let branches = self.case.branches().into_iter().flatten();
+        let next: Vec<usize> = match is_fork {
+            true => branches.map(|branch| branch.start).collect(),
+            false => branches.map(|branch| branch.end).max().into_iter().collect(),
+        };
+        // Each of them is the next of the one before it.
+        let around = |stage: usize| Arc::new(AroundHere { next: self.name_of(stage), ..self.around_here(0) }) as _;
+        Relay { copies: if is_fork { 2 } else { 1 }, next: next.into_iter().map(around).collect() }
+    }
+
+    fn name_of(&self, stage: usize) -> Option<String> {
+        self.case.stages.get(stage).map(|spec| spec.name.clone())
     }
 
     /// Follows the simulated run, and says what came out.
@@ -245,7 +264,8 @@ impl Around for AroundHere {
 fn can_take(stage: &StageReport) -> bool {
     match stage.intake {
         Intake::All => stage.buffer.waiting >= stage.buffer_size as u64,
-        Intake::Batch { max_size, timeout } => !timeout.is_zero() && stage.buffer.waiting >= max_size as u64,
+        Intake::Batch { timeout, .. } if timeout.is_zero() => stage.buffer.waiting > 0,
+        Intake::Batch { max_size, .. } => stage.buffer.waiting >= max_size as u64,
         _ => stage.buffer.waiting > 0,
     }
 }

@@ -149,6 +149,8 @@ impl Body<i64> for GatedStage {
 /// A node of the engine's own: hands out what it gets, so many times.
 pub(crate) struct Relay {
     pub(crate) copies: usize,
+    /// The test around each stage that gets it: it is handed out only when that has taken what it can.
+    pub(crate) next: Vec<Arc<dyn Around>>,
 }
 
 impl Relay {
@@ -159,6 +161,7 @@ impl Relay {
 
 impl Body<i64> for Relay {
     fn call(&mut self, call: Call<i64>) -> Done<i64> {
+        self.next.iter().for_each(|next| next.next_has_taken());
         Done::Gave(match call {
             Call::StageRun(Input::One(sample)) if self.copies == 1 => Give::One(sample.value),
             Call::StageRun(Input::One(sample)) => Give::many(vec![sample.value; self.copies]),

@@ -151,6 +151,8 @@ pub(crate) enum Taken {
     },
     /// Nothing now; the bell for arrivals shows this. What is there is due at that time, in nanoseconds.
     Empty(u32, Option<u64>),
+    /// The next take, of that number, would be too far ahead.
+    Ahead(u64),
     /// What `finish` gives has its turn, too.
     Drained {
         ticket: u64,
@@ -266,12 +268,12 @@ impl<W: Words> Machine<W> {
         self.at_once(|step| step.end_turn(ticket, now));
     }
 
-    /// The number of the next take; what is tried again has the one it had.
-    pub(crate) fn next_ticket(&self) -> u64 {
-        self.at_once(|step| step.ticket_in_front())
+    /// Which takes the workers in front may be at.
+    pub(crate) fn turns_up_to(&self) -> u64 {
+        self.at_once(|step| step.up_to())
     }
 
-    /// Whether not too many takes before that one have not had their turn; if so, what the bell for room shows.
+    /// Whether the workers in front may be at that take; if not, what the bell for room shows.
     pub(crate) fn is_near(&self, ticket: u64) -> Result<(), u32> {
         self.at_once(|step| step.is_near(ticket))
     }
@@ -301,8 +303,14 @@ impl<W: Words> Machine<W> {
     }
 
     /// Takes what the intake says, at that time in nanoseconds.
+    #[cfg(test)]
     pub(crate) fn take(&self, now: u64) -> Taken {
-        self.at_once(|step| step.take(now))
+        self.take_up_to(u64::MAX, now)
+    }
+
+    /// The same, not beyond that ticket.
+    pub(crate) fn take_up_to(&self, up_to: u64, now: u64) -> Taken {
+        self.at_once(|step| step.take(up_to, now))
     }
 
     /// This worker is done with what `finish` has given.

@@ -144,12 +144,12 @@ impl<V> Buffer<V> {
         self.machine.end_turn(ticket, self.arrival_time());
     }
 
-    /// The number of the next take.
-    pub(crate) fn next_ticket(&self) -> u64 {
-        self.machine.next_ticket()
+    /// Which takes the workers in front may be at.
+    pub(crate) fn turns_up_to(&self) -> u64 {
+        self.machine.turns_up_to()
     }
 
-    /// Waits until no more takes before that one have not had their turn than may be.
+    /// Waits until the workers in front may be at that take.
     pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
         loop {
             match self.machine.is_near(ticket) {
@@ -191,13 +191,14 @@ impl<V> Buffer<V> {
     }
 
     /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, up_to: u64, wait: Wait) -> Take<V> {
         let (slots, ticket, copy, at) = loop {
             let at = Instant::now();
-            match self.machine.take(to_nanoseconds(at)) {
+            match self.machine.take_up_to(up_to, to_nanoseconds(at)) {
                 Took::Ready { slots, ticket, copy } => break (slots, ticket, copy, at),
                 Took::Drained { ticket } => return Take::Drained { ticket },
                 Took::Discarded => return Take::Discarded,
+                Took::Ahead(next) => return Take::Ahead(next),
                 Took::Empty(..) if is_over(wait) => return Take::Empty,
                 Took::Empty(shows, due) => {
                     let patience = match (wait, due.map(from_nanoseconds)) {

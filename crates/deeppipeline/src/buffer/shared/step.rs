@@ -420,8 +420,12 @@ impl<'a, W: Words> Step<'a, W> {
         end < back
     }
 
-    pub(super) fn take(&mut self, now: u64) -> Taken {
+    pub(super) fn take(&mut self, up_to: u64, now: u64) -> Taken {
         let may_take = self.may_take();
+        let next = self.ticket_in_front();
+        if may_take && next > up_to && self.gate() != Gate::Discarding {
+            return Taken::Ahead(next);
+        }
         if may_take && self.can_take(now) {
             self.expire(now);
         }

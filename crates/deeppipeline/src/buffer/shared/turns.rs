@@ -50,14 +50,18 @@ impl<W: Words> Step<'_, W> {
         ticket < self.session.get(Field::Turn) || self.session.get_at(self.layout.ended(ticket)) == ticket
     }
 
-    /// Whether not too many takes before that one have not had their turn; or no turn will ever come, so that there is
-    /// nothing to wait for. Otherwise what the bell for room shows.
-    pub(super) fn is_near(&mut self, ticket: u64) -> Result<(), u32> {
-        let near = ticket <= self.session.get(Field::Turn) + self.limits.givers.ahead() as u64;
-        if near || self.session.get(Field::FailedTurn) > 0 || self.gate() == Gate::Discarding {
-            return Ok(());
+    /// Which takes may be at work, so that not too many wait for their turn. If a turn will never come, there is nothing to
+    /// wait for.
+    pub(super) fn up_to(&self) -> u64 {
+        match self.session.get(Field::FailedTurn) > 0 || self.gate() == Gate::Discarding {
+            true => u64::MAX,
+            false => self.session.get(Field::Turn) + self.limits.givers.ahead() as u64,
         }
-        Err(self.session.will_wait_for_emptied())
+    }
+
+    /// Whether that take may be at work; if not, what the bell for room shows.
+    pub(super) fn is_near(&mut self, ticket: u64) -> Result<(), u32> {
+        if ticket <= self.up_to() { Ok(()) } else { Err(self.session.will_wait_for_emptied()) }
     }
 
     /// Nothing more comes of that take.

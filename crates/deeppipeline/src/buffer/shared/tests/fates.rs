@@ -101,13 +101,14 @@ impl Both {
 
     fn take(&mut self) {
         let ids = |samples: Vec<Sample<()>>| samples.iter().map(|sample| sample.id).collect();
-        let taken = match self.memory.take(0, Wait::No) {
+        let taken = match self.memory.take(0, u64::MAX, Wait::No) {
             Take::Ready { input: Input::One(sample), .. } => Ok(ids(vec![sample])),
             Take::Ready { input: Input::List(list), .. } => Ok(ids(list)),
             Take::Empty => Err("empty"),
             Take::Drained { .. } => Err("drained"),
             Take::Discarded => Err("discarded"),
             Take::Expired(_) => Err("expired"),
+            Take::Ahead(_) => Err("ahead"),
             Take::Unreadable { .. } => Err("unreadable"),
         };
         let shared = match self.shared.take(0) {
@@ -119,6 +120,7 @@ impl Both {
             Taken::Empty(..) => Err("empty"),
             Taken::Drained { .. } => Err("drained"),
             Taken::Discarded => Err("discarded"),
+            Taken::Ahead(_) => Err("ahead"),
         };
         assert_eq!(shared, taken);
     }

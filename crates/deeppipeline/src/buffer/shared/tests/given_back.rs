@@ -42,7 +42,7 @@ fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
         ));
     }
     for _ in sizes {
-        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(Wait::No) else {
+        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(u64::MAX, Wait::No) else {
             panic!("nothing to take")
         };
         hold.settle(Fate::Used, 0, Duration::ZERO, Duration::ZERO);

@@ -60,7 +60,7 @@ impl Process {
                     return values;
                 }
                 Taken::Empty(shows, _) => self.0.words().sleep(Bell::Filled, shows, Wait::Forever),
-                Taken::Drained { .. } | Taken::Discarded => return Vec::new(),
+                Taken::Drained { .. } | Taken::Discarded | Taken::Ahead(_) => return Vec::new(),
             }
         }
     }

@@ -170,11 +170,7 @@ impl Worker {
     }
 
     fn takes(&mut self) -> bool {
-        if self.output.is_near(self.input.next_ticket()).is_err() {
-            self.does = Does::Nothing;
-            return false;
-        }
-        let (does, moved) = match self.input.take(0) {
+        let (does, moved) = match self.input.take_up_to(self.output.turns_up_to(), 0) {
             Taken::Ready { slots, ticket, .. } => {
                 let Some(newest) = slots.last() else { panic!("a take takes something") };
                 let (newest, given) = (newest.id, newest.given);
@@ -185,7 +181,7 @@ impl Worker {
             }
             Taken::Drained { ticket } => (Does::Finishing { ticket }, true),
             Taken::Discarded => (Does::Gone, true),
-            Taken::Empty(..) => (Does::Nothing, false),
+            Taken::Empty(..) | Taken::Ahead(_) => (Does::Nothing, false),
         };
         self.does = does;
         moved

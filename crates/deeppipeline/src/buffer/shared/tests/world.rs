@@ -255,6 +255,7 @@ impl World {
             }
             Taken::Drained { .. } => Taking::Drained,
             Taken::Discarded => Taking::Discarded,
+            Taken::Ahead(_) => panic!("one worker is never ahead"),
         };
         assert_eq!(is, answer);
         self.check();
