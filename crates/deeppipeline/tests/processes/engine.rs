@@ -9,7 +9,7 @@ use deeppipeline::{BoxError, Executor, Exit, SharedBytes, StageError};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Values as a worker of the typed front door sends and reads them.
 struct Postcard;
@@ -31,8 +31,13 @@ impl Codec<i64> for Postcard {
 
 /// A pipeline of puppets, one stage for each, and their stations.
 fn stations(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<Station<i64>>) {
+    stations_of(strings, Graph::default())
+}
+
+/// The same with what else is said about the pipeline.
+fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<Station<i64>>) {
     let node = |index| Node { executor: Executor::Process, ..Node::new(format!("stage {index}")) };
-    let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: 1000, ..Graph::default() };
+    let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: 1000, ..graph };
     let codecs = strings.iter().map(|_| Some(Arc::new(Postcard) as _)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {
@@ -124,6 +129,28 @@ fn a_process_that_is_never_started_again_stops_the_pipeline_by_its_death() {
         "stage \"stage 0\" failed in stage_run on sample 1: its worker ended with exit code 5"
     );
     assert!(!player.has_next());
+}
+
+#[test]
+fn a_sample_that_is_too_old_never_comes_into_a_process() {
+    let player = Player::new();
+    let graph = Graph { max_age: Some(Duration::from_secs(60)), ..Graph::default() };
+    let (supervisor, stations) = stations_of(&[player.strings()], graph);
+    let drivers: Vec<_> = stations.into_iter().map(|station| std::thread::spawn(|| drive(station))).collect();
+    let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(100)) else { return supervisor.abort() };
+    supervisor.put_born(1, long_ago, Wait::Forever).unwrap();
+    supervisor.put(2, Wait::Forever).unwrap();
+    player.next().kills(At::Run(2));
+    // What is inside when its worker dies ages on.
+    supervisor.put_born(3, long_ago, Wait::Forever).unwrap();
+    supervisor.put(4, Wait::Forever).unwrap();
+    player.next().lets(At::Run(4));
+    supervisor.close();
+    drivers.into_iter().for_each(|driver| driver.join().unwrap());
+    let report = supervisor.report();
+    crate::stages::assert_clear(&report);
+    let stage = &report.stages[0];
+    assert_eq!((stage.buffer.expired, stage.counts.lost, stage.counts.used), (2, 1, 1));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::alone::{children, descriptors, is_alone, mappings};
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{Double, end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::Options;
+use deeppipeline::{OnCrash, Options};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn runs_once() {
@@ -24,6 +24,27 @@ fn crashes_once() {
     player.next().lets(At::Run(2));
     ended(pipeline);
     assert_eq!(values.rest(), [2]);
+}
+
+fn loses_one_of_several() {
+    let (player, (end, values)) = (Player::new(), end());
+    let pipeline = pipeline()
+        .stage_isolated::<Puppet>(player.strings())
+        .options(Options::new().workers(2).on_crash(OnCrash::Retry))
+        .end_stage(end)
+        .start()
+        .unwrap();
+    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    let mut hands = [player.next(), player.next()];
+    hands.iter_mut().for_each(|hand| assert!(matches!(hand.at(), At::Run(_))));
+    let [dies, mut lives] = hands;
+    dies.kill();
+    let next = player.next();
+    lives.tell(Do::Go);
+    let goes_on = [lives, next].map(|hand| std::thread::spawn(|| hand.lets_all()));
+    ended(pipeline);
+    goes_on.into_iter().for_each(|hand| hand.join().unwrap());
+    assert_eq!(values.rest(), [1, 2]);
 }
 
 fn dies_for_good() {
@@ -73,7 +94,7 @@ fn fifty_pipelines_leave_no_children_descriptors_or_memory() {
     if !is_alone("nothing_left::fifty_pipelines_leave_no_children_descriptors_or_memory") {
         return;
     }
-    let ways = [runs_once, crashes_once, dies_for_good, never_comes_up, is_aborted, is_dropped];
+    let ways = [runs_once, crashes_once, loses_one_of_several, dies_for_good, never_comes_up, is_aborted, is_dropped];
     // What is made once, and stays.
     ways.iter().for_each(|way| way());
     let left = || (children(), mappings(), descriptors());

@@ -29,6 +29,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::many::Armed>()
         .stage::<crate::nested::Nested>()
         .stage::<crate::haste::Hasty>()
+        .stage::<crate::workers::Reads>()
         .stage::<crate::chaos::Reckless>()
         .stage_all::<crate::chaos::RecklessList, _>()
 }

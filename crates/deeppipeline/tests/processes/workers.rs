@@ -3,7 +3,12 @@
 use crate::puppet::{At, Do, Hand, Player, Puppet, Puppets};
 use crate::stages::{Double, Values, assert_clear, end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::{OnCrash, OnError, Options, Outcome, Pipeline, Report, Window, WorkerDied};
+use deeppipeline::{
+    BoxError, Give, Isolated, OnCrash, OnError, Options, Outcome, Pipeline, Report, SharedBytes, Stage, Transfer,
+    Window, WorkerDied, made_by,
+};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A stage of so many puppets.
@@ -257,27 +262,18 @@ fn several_workers_behind_several() {
             .start()
             .unwrap();
         (1..=8).for_each(|x| assert!(pipeline.put(x).unwrap()));
-        let mut hands = [2, 3].map(|count| (0..count).map(|_| Some(0)).collect::<Vec<_>>());
-        let goes_on: Vec<_> = (0..2)
-            .flat_map(|stage| {
-                let player = &players[stage];
-                let hands: Vec<_> = std::mem::take(&mut hands[stage]).into_iter().map(|_| player.next()).collect();
-                hands
-                    .into_iter()
-                    .enumerate()
-                    .map(move |(index, mut hand)| {
-                        if stage == deadly && index == 0 {
-                            // Whatever it has first, it dies of.
-                            if let At::Run(_) = hand.at() {
-                                hand.kill();
-                            }
-                            hand = player.next();
-                        }
-                        std::thread::spawn(|| hand.lets_all())
-                    })
-                    .collect::<Vec<_>>()
-            })
-            .collect();
+        let mut goes_on = Vec::new();
+        for (stage, player) in players.iter().enumerate() {
+            let mut hands: Vec<_> = (0..2 + stage).map(|_| player.next()).collect();
+            if stage == deadly {
+                // Whatever it has first, it dies of.
+                let mut dies = hands.remove(0);
+                assert!(matches!(dies.at(), At::Run(_)));
+                dies.kill();
+                hands.push(player.next());
+            }
+            goes_on.extend(hands.into_iter().map(|hand| std::thread::spawn(|| hand.lets_all())));
+        }
         let report = ended(pipeline);
         goes_on.into_iter().for_each(|hand| hand.join().unwrap());
         assert_eq!(values.rest(), [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -392,6 +388,100 @@ fn what_a_window_on_a_thread_keeps_at_the_end_is_skipped() {
         .unwrap();
     (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
     assert_eq!(ended(pipeline).stages[1].counts.skipped, 2);
+}
+
+/// A number that nobody can read if it is odd.
+pub(crate) struct Even(i64);
+
+impl Transfer for Even {
+    fn size(&self) -> Result<usize, BoxError> {
+        Ok(8)
+    }
+
+    fn write(&self, room: &mut [u8]) -> Result<(), BoxError> {
+        room.copy_from_slice(&self.0.to_le_bytes());
+        Ok(())
+    }
+
+    fn read(bytes: SharedBytes) -> Result<Self, BoxError> {
+        let number = i64::from_le_bytes(*bytes.first_chunk().ok_or("no number")?);
+        if number % 2 == 0 { Ok(Even(number)) } else { Err("it is odd".into()) }
+    }
+}
+
+/// Gives the number.
+pub(crate) struct Reads;
+
+impl Stage for Reads {
+    type Input = Even;
+    type Output = i64;
+    fn stage_run(&mut self, x: Even) -> Result<Give<i64>, BoxError> {
+        Ok(Give::One(x.0))
+    }
+}
+
+impl Isolated for Reads {
+    const NAME: &str = "reads";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(Reads)
+    }
+}
+
+#[test]
+fn nobody_waits_for_the_turn_of_what_cannot_be_read() {
+    for on_error in [OnError::Skip, OnError::Retry { times: 1, skip: true }] {
+        let (end, values) = end();
+        let pipeline = pipeline()
+            .stage_isolated::<Reads>(())
+            .options(workers(2).on_error(on_error))
+            .end_stage(end)
+            .start()
+            .unwrap();
+        (1..=20).for_each(|x| assert!(pipeline.put(Even(x)).unwrap()));
+        let report = ended(pipeline);
+        assert_eq!(values.rest(), (1..=10).map(|x| 2 * x).collect::<Vec<_>>());
+        assert_eq!((report.stages[0].counts.used, report.stages[0].counts.failed), (10, 10));
+    }
+}
+
+/// On a thread: 2 waits until its test lets it go on, and what ends in 4 or 8 ends here.
+struct Filter(Arc<Mutex<Receiver<()>>>);
+
+impl Stage for Filter {
+    type Input = i64;
+    type Output = i64;
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        if x == 2 {
+            self.0.lock().unwrap().recv()?;
+        }
+        Ok(if x % 4 == 0 { Give::Skip } else { Give::One(x) })
+    }
+}
+
+#[test]
+fn several_threads_between_processes_keep_the_order() {
+    let ((end, values), (lets, waits)) = (end(), channel());
+    let waits = Arc::new(Mutex::new(waits));
+    let pipeline = pipeline()
+        .buffer_size(8)
+        .stage_isolated::<Double>(())
+        .stage(made_by(move || Ok(Filter(Arc::clone(&waits)))))
+        .options(workers(2))
+        .stage_isolated::<Double>(())
+        .end_stage(end)
+        .start()
+        .unwrap();
+    std::thread::scope(|scope| {
+        let puts = scope.spawn(|| (1..=40).for_each(|x| assert!(pipeline.put(x).unwrap())));
+        // 4 ends and 6 comes early, while 2 is still in hand.
+        until(|| pipeline.report().stages[2].buffer.early > 0);
+        lets.send(()).unwrap();
+        puts.join().unwrap();
+    });
+    let report = ended(pipeline);
+    assert_eq!(values.rest(), (1..=20).map(|x| 8 * x - 4).collect::<Vec<_>>());
+    assert_eq!((report.stages[1].counts.used, report.stages[1].counts.skipped), (20, 20));
 }
 
 fn retry(times: u32, skip: bool) -> Options {
