@@ -1,16 +1,16 @@
-//! Two stages that get the same samples at the same time; the next stage gets the results of both.
+//! Branches that work on the same samples at the same time; the stage after them gets their results as a tuple.
 
 use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage};
 
-/// Reads what is written in every second frame.
-struct ReadText;
+struct Odd;
 
-impl Stage for ReadText {
-    type Input = u32;
-    type Output = String;
+impl Stage for Odd {
+    type Input = i32;
+    type Output = i32;
 
-    fn stage_run(&mut self, frame: u32) -> Result<Give<String>, BoxError> {
-        Ok(if frame % 2 == 0 { Give::Skip } else { Give::One(format!("text {frame}")) })
+    fn stage_run(&mut self, x: i32) -> Result<Give<i32>, BoxError> {
+        // What one branch ends is not joined, and holds up nothing.
+        Ok(if x % 2 == 0 { Give::Skip } else { Give::One(x) })
     }
 }
 
@@ -18,10 +18,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Pipeline::builder()
         .overflow(Overflow::Block)
         .source(1..=5)
-        .parallel(|branch| branch.stage(|frame: u32| frame * frame), |branch| branch.stage(ReadText))
-        .end_stage(|(faces, text): (u32, String)| println!("{faces} faces, {text}"))
+        .parallel(|branch| branch.stage(|x: i32| x * x), |branch| branch.stage(Odd).stage(|x: i32| -x))
+        .end_stage(|results: (i32, i32)| println!("{results:?}"))
         .run()?;
     let join = &report.joins[0].counts;
-    println!("{} entered, {} joined, {} unjoined", join.entered, join.joined, join.unjoined);
+    println!("joined: {}, unjoined: {}", join.joined, join.unjoined);
     Ok(())
 }

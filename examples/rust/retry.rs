@@ -1,23 +1,22 @@
-//! A stage that is run again on a sample on which it fails, twice at most; after that the sample is skipped.
+//! What a stage fails on is tried again: `retry(2)` twice at most; then the pipeline stops, or with `then_skip` goes on.
 
 use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, retry};
 
-/// Asks a server that answers every second time, and never about 3.
 #[derive(Default)]
-struct Ask {
-    calls: u32,
+struct Fetch {
+    tries: u32,
 }
 
-impl Stage for Ask {
+impl Stage for Fetch {
     type Input = u32;
     type Output = String;
 
     fn stage_run(&mut self, x: u32) -> Result<Give<String>, BoxError> {
-        self.calls += 1;
-        if x == 3 || self.calls % 2 == 1 {
+        self.tries += 1;
+        if x == 3 || (x == 2 && self.tries < 4) {
             return Err("no answer".into());
         }
-        Ok(Give::One(format!("answer {x}")))
+        Ok(Give::One(format!("{x} after {} tries in all", self.tries)))
     }
 }
 
@@ -25,8 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Pipeline::builder()
         .overflow(Overflow::Block)
         .source(1..=4)
-        .stage(retry(2, Ask::default()).then_skip())
-        .end_stage(|answer: String| println!("{answer}"))
+        .stage(retry(2, Fetch::default()).then_skip())
+        .end_stage(|text: String| println!("{text}"))
         .run()?;
     println!("used: {}, failed: {}", report.stages[0].counts.used, report.stages[0].counts.failed);
     Ok(())
