@@ -26,6 +26,15 @@
 //! A stage with state implements [`Stage`]; samples that nobody `put`s come from a [`Source`]. The same chain runs on a
 //! virtual clock with [`Builder::simulate`], for exact tests and for "what if".
 //!
+//! | what for | with |
+//! |---|---|
+//! | a stage that is too slow: several workers, and their results in order | [`made_by`], [`Options::workers`] |
+//! | lists: of whatever is there, of the last samples, of the last samples of each key | [`Builder::stage_batch`], [`Builder::stage_window`], [`Builder::stage_windows`] |
+//! | nothing old on a live stream | [`Builder::max_age`] |
+//! | stages that work on the same sample at the same time | [`Builder::parallel`] |
+//! | the last stage's values, as an iterator | [`Builder::stream`] |
+//! | failures that pass | [`retry`] |
+//!
 //! # Features
 //!
 //! | feature | default | what it brings |
