@@ -15,7 +15,7 @@
 4
 """
 
-from DeepPipeline._engine import Report, SampleId, Spread, StageReport
+from DeepPipeline._engine import JoinReport, Report, SampleId, Spread, StageReport
 from DeepPipeline._give import SKIP, Many
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
@@ -30,20 +30,24 @@ from DeepPipeline.errors import (
     StartTimeout,
     WorkerDied,
 )
+from DeepPipeline.parallel import Parallel
 from DeepPipeline.pipeline import Pipeline
-from DeepPipeline.stage import Sample, Stage
+from DeepPipeline.stage import Retry, Sample, Stage, retry
 from DeepPipeline.stream import Stream
 
 __all__ = [
     "SKIP",
     "GraphError",
+    "JoinReport",
     "Many",
+    "Parallel",
     "Pipeline",
     "PipelineError",
     "PutError",
     "PutTimeout",
     "RemoteError",
     "Report",
+    "Retry",
     "Sample",
     "SampleId",
     "SendError",
@@ -56,4 +60,5 @@ __all__ = [
     "Stream",
     "Windows",
     "WorkerDied",
+    "retry",
 ]

@@ -56,6 +56,9 @@ class StageReport:
     def buffer_size(self) -> int:
         """How many samples its buffer holds at most."""
     @property
+    def early(self) -> int:
+        """Results of several workers of the stage before that wait for one before them, and have not arrived yet."""
+    @property
     def entered(self) -> int:
         """Samples that arrived in the buffer."""
     @property
@@ -126,6 +129,29 @@ class StageReport:
         """99 of 100 calls of stage_run took no longer than this many seconds."""
 
 @final
+class JoinReport:
+    """One parallel block. At any quiet moment `entered = joined + unjoined + waiting`."""
+
+    @property
+    def name(self) -> str:
+        """The block's name."""
+    @property
+    def branches(self) -> int:
+        """How many branches it has."""
+    @property
+    def entered(self) -> int:
+        """Samples that were given to all branches."""
+    @property
+    def joined(self) -> int:
+        """Samples of which every branch had a result: the next stage got these."""
+    @property
+    def unjoined(self) -> int:
+        """Samples that some branch has ended without a result, or whose results were given up."""
+    @property
+    def waiting(self) -> int:
+        """Samples that are still inside."""
+
+@final
 class Report:
     """What happened to every sample, stage by stage. `print(report)` shows a table with a row per stage."""
 
@@ -141,6 +167,9 @@ class Report:
     @property
     def age(self) -> Spread:
         """How old samples were when the end stage was done with them (for a list, its newest)."""
+    @property
+    def joins(self) -> list[JoinReport]:
+        """One entry per parallel block whose branches are joined."""
     @property
     def left_behind(self) -> list[str]:
         """Workers that were still in the user's code when the pipeline stopped waiting for them."""
@@ -176,6 +205,7 @@ class Keeper:
 
     def __new__(cls, size: int, stride: int, max_keys: int, idle: int | None) -> Keeper: ...
     def begin(self) -> int: ...
+    def again(self, key: Any) -> list[Any]: ...
     def put(self, key: Any, item: Any) -> tuple[Literal["due", "kept", "skipped"], list[Any], int, int]: ...
 
 @final
@@ -185,7 +215,8 @@ class Engine:
     def __new__(
         cls,
         stages: Sequence[Options],
-        buffer_size: Sequence[int],
+        blocks: Sequence[tuple[int, Sequence[tuple[int, int]], bool]],
+        buffer_size: int | Sequence[int],
         buffer_bytes: int,
         overflow: str,
         source: bool,
@@ -194,7 +225,8 @@ class Engine:
     @staticmethod
     def check(
         stages: Sequence[Options],
-        buffer_size: Sequence[int],
+        blocks: Sequence[tuple[int, Sequence[tuple[int, int]], bool]],
+        buffer_size: int | Sequence[int],
         buffer_bytes: int,
         overflow: str,
         source: bool,

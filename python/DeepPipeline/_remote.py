@@ -78,6 +78,7 @@ class _StageToBe:
     def setup(self) -> None:
         stage = with_windows(*self._make(), self._worker)
         self.stage_run, self.finish, self.teardown = stage.stage_run, stage.finish, stage.teardown
+        self._deeppipeline_run_again = getattr(stage, "_deeppipeline_run_again", stage.stage_run)
         stage.setup()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from DeepPipeline import _engine
 from DeepPipeline._give import SKIP
@@ -38,12 +38,22 @@ KEPT = _Kept()
 """What came of a sample that a later list will use."""
 
 
+class _Due(NamedTuple):
+    """The keys whose lists a stage gets for one sample."""
+
+    keys: list[Any]
+    of_items: bool
+    """Whether they are the keys of a dict."""
+
+
 class WindowStage:
     """A stage and the windows in front of it. It is called when one is due."""
 
     def __init__(self, stage: Stage, window: Window, worker: _engine.Worker) -> None:
         self._stage = stage
         self._key = window.key
+        self._due: _Due | None = None
+        """What the stage gets for the present sample, if that has been put into its windows and a list is due."""
         self._worker = worker
         # Apart, since samples that are kept are in the ledger and items are not: whatever came with a dict is used by
         # its own call.
@@ -55,17 +65,29 @@ class WindowStage:
         self._stage.setup()
 
     def stage_run(self, x: Any) -> Any:
+        self._due = None
         key = None if self._key is None else self._key(x)
         self._worker.account(0, self._samples.begin())
         self._items.begin()
         if isinstance(key, dict):
             put = [(name, *self._items.put(name, item)) for name, item in key.items()]
-            return self._stage.stage_run(Windows({name: last for name, became, last, *_ in put if became == "due"}, x))
+            due = {name: last for name, became, last, *_ in put if became == "due"}
+            self._due = _Due([*due], of_items=True)
+            return self._stage.stage_run(Windows(due, x))
         became, last, used, left_out = self._samples.put(key, x)
         self._worker.account(used, left_out)
         if became == "due":
+            self._due = _Due([key], of_items=False)
             return self._stage.stage_run(last)
         return KEPT if became == "kept" else SKIP
+
+    def _deeppipeline_run_again(self, x: Any) -> Any:
+        """The stage has failed on this sample, which is in its windows already, unless its key could not be made."""
+        if self._due is None:
+            return self.stage_run(x)
+        if self._due.of_items:
+            return self._stage.stage_run(Windows({name: self._items.again(name) for name in self._due.keys}, x))
+        return self._stage.stage_run(self._samples.again(self._due.keys[0]))
 
     def finish(self) -> Any:
         return self._stage.finish()
@@ -73,6 +95,7 @@ class WindowStage:
     def teardown(self) -> None:
         # Where an exception's traceback keeps this object alive, it is not to keep the samples alive.
         del self._samples, self._items
+        self._due = None
         self._stage.teardown()
 
 

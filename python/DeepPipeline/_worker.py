@@ -15,16 +15,31 @@ from DeepPipeline._windows import KEPT
 
 logger = logging.getLogger("DeepPipeline")
 
+TRIED_AGAIN = "tried again after an error"
+"""What the engine says of a failure after which it asks for another try."""
 
-def work(worker: _engine.Worker, stage: object, source: SourceStage | None) -> None:
-    """Makes the calls that the engine asks for. The engine decides; the user's code runs here, in Python."""
+
+def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_arguments: bool = False) -> None:
+    """Makes the calls that the engine asks for. The engine decides; the user's code runs here, in Python.
+
+    What a stage got is kept for another try only where that may come, and not at all in a worker process, where the
+    engine makes it anew.
+    """
     arguments: tuple[Any, ...] | None
+    kept: tuple[Any, ...] = ()
     while (method := worker.next()) is not None:
         arguments = result = None
         late = False
         try:
             arguments = worker.arguments()
-            result = getattr(stage, method)(*arguments)
+            if method == "run_again":
+                arguments = arguments or kept
+                run = getattr(stage, "_deeppipeline_run_again", stage.stage_run)
+            else:
+                run = getattr(stage, method)
+            if keeps_arguments:
+                kept = arguments
+            result = run(*arguments)
             del arguments  # a sample that has gone on is not kept alive here while waiting for room
             if result is END:
                 worker.exhausted()
@@ -48,6 +63,10 @@ def work(worker: _engine.Worker, stage: object, source: SourceStage | None) -> N
                     logger.warning("stage %r %s", worker.name, untold, exc_info=error)
             elif source is not None:
                 source.wake()
+            if untold != TRIED_AGAIN:
+                kept = ()
+        else:
+            kept = ()
         arguments = result = None  # nor is it while waiting for the next
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 import math
 import numbers
@@ -22,7 +21,8 @@ from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
-from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Stage, name_of, options_of
+from DeepPipeline.parallel import Blocks, Branches, Chain, Parallel, Row, checked_chain, laid_out
+from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline.stream import HandOver, Stream
 
 logger = logging.getLogger("DeepPipeline")
@@ -45,9 +45,10 @@ NOTE_EVERY = 5.0
 class Pipeline:
     """Runs a chain of stages with every stage busy at the same time on a different sample.
 
-    - `stages`: the stages in order. The last one is the end stage, unless `end_stage` is given apart.
+    - `stages`: the stages in order, `Parallel` blocks of branches among them. The last one is the end stage, unless
+      `end_stage` is given apart.
     - `buffer_size`: how many samples wait in front of a stage at most: one number for all, or a list with one per
-      stage, the end stage included.
+      stage, the end stage included, in reading order where there are branches.
     - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
       otherwise for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
     - `source`: an iterable that samples come from, on a worker of its own, instead of `put`.
@@ -62,8 +63,8 @@ class Pipeline:
 
     def __init__(
         self,
-        stages: Iterable[Stage],
-        end_stage: Stage | None = None,
+        stages: Iterable[Stage | Parallel],
+        end_stage: Stage | Parallel | None = None,
         buffer_size: SupportsIndex | Iterable[SupportsIndex] = DEFAULT_BUFFER_SIZE,
         multiprocess: bool = False,
         *,
@@ -73,10 +74,10 @@ class Pipeline:
         start_method: StartMethod = "spawn",
         max_age: float | None = None,
     ) -> None:
-        self._stages = _checked_stages(stages, end_stage)
-        self._buffer_size = _checked_sizes(buffer_size, self._stages)
-        checked_flag("multiprocess", multiprocess)
-        self._executors = [_executor_of(stage, multiprocess) for stage in self._stages]
+        self._chain, count = checked_chain(stages, end_stage)
+        self._buffer_size = _checked_sizes(buffer_size, count)
+        self._multiprocess = checked_flag("multiprocess", multiprocess)
+        self._lay_out()
         self._buffer_bytes = checked_count("buffer_bytes", buffer_bytes, "bytes")
         self._start_method = one_of("start_method", start_method, START_METHODS)
         self._overflow: Overflow | None = None if overflow is None else one_of("overflow", overflow, OVERFLOWS)
@@ -235,10 +236,14 @@ class Pipeline:
         if self._source is None:
             raise GraphError(f"{what} needs a source: {what}(source), or Pipeline(source=..., ...)")
 
+    def _lay_out(self) -> None:
+        self._row: Row = laid_out(self._chain)
+        self._executors = [_executor_of(stage, self._multiprocess) for stage in self._row.nodes]
+
     def _add_end_stage(self, stage: Stage) -> None:
         """Adds a stage of the package's own; buffer sizes are said of the user's stages."""
-        self._stages.append(stage)
-        self._executors.append(_executor_of(stage, multiprocess=False))
+        self._chain.append(stage)
+        self._lay_out()
         if isinstance(self._buffer_size, list):
             self._buffer_size.append(DEFAULT_BUFFER_SIZE)
 
@@ -254,18 +259,20 @@ class Pipeline:
         except OSError as error:
             raise StartError(str(error)) from None
 
-    def _described(self, make: Callable[[list[Options], list[int], int, Overflow, bool, float | None], T]) -> T:
+    def _described(
+        self, make: Callable[[list[Options], Blocks, int | list[int], int, Overflow, bool, float | None], T]
+    ) -> T:
         """Hands the description to the engine, which refuses what cannot work."""
-        _check_native_neighbours([*([] if self._source is None else [self._source]), *self._stages])
+        _check_native(self._source, self._chain)
         described = [
             replace(options_of(stage), name=name_of(stage), executor=executor)
-            for stage, executor in zip(self._stages, self._executors, strict=True)
+            for stage, executor in zip(self._row.nodes, self._executors, strict=True)
         ]
-        sizes = self._buffer_size
         try:
             return make(
                 described,
-                sizes if isinstance(sizes, list) else [sizes] * len(self._stages),
+                self._row.blocks,
+                self._buffer_size,
                 self._buffer_bytes,
                 self._overflow or ("drop_oldest" if self._hand_over is None else "block"),
                 self._source is not None,
@@ -277,7 +284,7 @@ class Pipeline:
     def _check_processes(self) -> None:
         in_process = [
             (name_of(stage), stage)
-            for stage, executor in zip(self._stages, self._executors, strict=True)
+            for stage, executor in zip(self._row.nodes, self._executors, strict=True)
             if executor == "process"
         ]
         if in_process:
@@ -287,7 +294,7 @@ class Pipeline:
     def _bodies(self) -> list[Stage | SourceStage]:
         """What each worker runs: one entry per seat, in the engine's order."""
         bodies: list[Stage | SourceStage] = []
-        for stage, executor in zip(self._stages, self._executors, strict=True):
+        for stage, executor in zip(self._row.nodes, self._executors, strict=True):
             workers = options_of(stage).workers
             if workers == 1 or executor == "process":  # each process makes its own of it
                 bodies.extend([stage] * workers)
@@ -304,13 +311,14 @@ class Pipeline:
         return bodies
 
     def _start_workers(self, engine: _engine.Engine, bodies: list[Stage | SourceStage]) -> None:
-        natives = [stage._native for stage in self._stages]
+        natives = [stage._native for stage in self._row.nodes]
         drivers = engine.drivers(natives if self._source is None else [*natives, self._source._native])
         threads: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = []
         for driver, body in reversed(list(zip(drivers, bodies, strict=True))):
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).window, driver) if isinstance(body, Stage) else body
-                threads.append((driver.name, work, (driver, running, self._source)))
+                keeps_arguments = isinstance(body, Stage) and isinstance(options_of(body).on_error, Retry)
+                threads.append((driver.name, work, (driver, running, self._source, keeps_arguments)))
             elif driver is not None and isinstance(body, Stage):
                 watch = Watch(driver, body, self._start_method)
                 try:
@@ -459,59 +467,58 @@ class Pipeline:
             self._threads = []
 
 
-def _checked_stages(stages: Iterable[Stage], end_stage: Stage | None) -> list[Stage]:
-    if isinstance(stages, Stage):
-        raise GraphError(
-            f"stages is a single {type(stages).__name__}, but must be a list of stages: [{type(stages).__name__}()]"
-        )
-    if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
-        raise GraphError(f"stages is {what(stages)}, but must be a list of stages")
-    found = [*stages]
-    places = [f"stages[{index}]" for index in range(len(found))]
-    if end_stage is not None:
-        found.append(end_stage)
-        places.append("end_stage")
-    for place, stage in zip(places, found, strict=True):
-        if isinstance(stage, type) and issubclass(stage, Stage):
-            raise GraphError(
-                f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()"
-            )
-        if not isinstance(stage, Stage):
-            raise GraphError(f"{place} is {what(stage)}, but must be a Stage: subclass Stage and write stage_run")
-        if type(stage).stage_run is Stage.stage_run and "stage_run" not in vars(stage):
-            raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
-        if not callable(type(stage).stage_run):
-            raise GraphError(f"{place} has a stage_run that cannot be called: {what(type(stage).stage_run)}")
-    for index, stage in enumerate(found):
-        for earlier in range(index):
-            if found[earlier] is stage:
-                raise GraphError(
-                    f"{places[index]} is the same object as {places[earlier]}, a {type(stage).__name__}: "
-                    "every stage needs an object of its own"
-                )
-    return found
-
-
-def _check_native_neighbours(bodies: list[SourceStage | Stage]) -> None:
+def _check_native(source: SourceStage | None, chain: Chain) -> None:
     """Native stages are typed: what one gives must be what the next takes. A Python stage between them may convert."""
-    for before, after in itertools.pairwise(bodies):
-        if before._native and after._native and before._native.gives != after._native.takes:
-            raise GraphError(
-                f"{_title(after)} takes a {after._native.takes}, but {_title(before)} before it gives "
-                f"{'nothing' if before._native.gives == 'nothing' else 'a ' + before._native.gives}"
-            )
-    for body in bodies:
-        if body._native and body._native.used:
-            raise GraphError(f"{_title(body)} has been part of a pipeline before: make a new one")
-        if body._native and isinstance(body, Stage):
-            options = options_of(body)
-            if options.intake in ("all", "batch", "window"):
-                raise GraphError(f"{_title(body)} takes one sample at a time: it cannot set_get_{options.intake}()")
-            if options.workers > 1:
-                raise GraphError(
-                    f"{_title(body)} is native and cannot be copied for several workers: "
-                    f"leave out workers={options.workers}"
-                )
+    _check_chain(source, chain)
+    if source is not None:
+        _check_unused(source)
+
+
+def _check_chain(before: SourceStage | Stage | Branches | None, chain: Chain) -> None:
+    for after in chain:
+        if isinstance(after, Branches):
+            for branch in after.branches:
+                _check_chain(before, branch)
+        else:
+            _check_neighbours(before, after)
+            if after._native:
+                _check_unused(after)
+                _check_native_options(after)
+        before = after
+
+
+def _check_neighbours(before: SourceStage | Stage | Branches | None, after: Stage) -> None:
+    if before is None or not after._native:
+        return
+    if isinstance(before, Branches):
+        raise GraphError(
+            f"{_title(after)} takes a {after._native.takes}, but the parallel block before it gives a tuple: "
+            "put a stage between them that makes one of it"
+        )
+    if before._native and before._native.gives != after._native.takes:
+        raise GraphError(
+            f"{_title(after)} takes a {after._native.takes}, but {_title(before)} before it gives "
+            f"{'nothing' if before._native.gives == 'nothing' else 'a ' + before._native.gives}"
+        )
+
+
+def _check_unused(body: SourceStage | Stage) -> None:
+    if body._native and body._native.used:
+        raise GraphError(f"{_title(body)} has been part of a pipeline before: make a new one")
+
+
+def _check_native_options(stage: Stage) -> None:
+    options = options_of(stage)
+    if options.intake in ("all", "batch", "window"):
+        raise GraphError(f"{_title(stage)} takes one sample at a time: it cannot set_get_{options.intake}()")
+    if options.workers > 1:
+        raise GraphError(
+            f"{_title(stage)} is native and cannot be copied for several workers: leave out workers={options.workers}"
+        )
+    if isinstance(options.on_error, Retry):
+        raise GraphError(
+            f"{_title(stage)} is native and cannot be run again on a sample: leave out on_error=retry(...)"
+        )
 
 
 def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
@@ -530,12 +537,12 @@ def _title(body: SourceStage | Stage) -> str:
     return "the source" if isinstance(body, SourceStage) else name_of(body)
 
 
-def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: list[Stage]) -> int | list[int]:
+def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: int) -> int | list[int]:
     if isinstance(buffer_size, Iterable) and not isinstance(buffer_size, (str, bytes, dict)):
         sizes = [checked_count(f"buffer_size[{index}]", size) for index, size in enumerate(buffer_size)]
-        if stages and len(sizes) != len(stages):
+        if stages and len(sizes) != stages:
             raise GraphError(
-                f"buffer_size has {len(sizes)} sizes, but the pipeline has {len(stages)} stages "
+                f"buffer_size has {len(sizes)} sizes, but the pipeline has {stages} stages "
                 "(the end stage counts): give one size per stage, or a single number for all"
             )
         return sizes

@@ -12,18 +12,46 @@ from DeepPipeline._give import SKIP
 from DeepPipeline.errors import GraphError
 
 Overflow = Literal["drop_oldest", "drop_newest", "block"]
-OnError = Literal["stop", "skip"]
 OnCrash = Literal["skip", "retry", "stop"]
 Executor = Literal["thread", "process"]
 Intake = Literal["single", "latest", "all", "batch", "window"]
 
 OVERFLOWS: tuple[Overflow, ...] = ("drop_oldest", "drop_newest", "block")
-ON_ERRORS: tuple[OnError, ...] = ("stop", "skip")
 ON_CRASHES: tuple[OnCrash, ...] = ("skip", "retry", "stop")
 EXECUTORS: tuple[Executor, ...] = ("thread", "process")
 
+MAX_RETRIES = (1 << 32) - 1
+
 MAX_WORKERS = 1024
 """How many workers a stage may have."""
+
+
+AfterAnError = Literal["stop", "skip"]
+AFTER_AN_ERROR: tuple[AfterAnError, ...] = ("stop", "skip")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What `retry` gives: for `options(on_error=...)`."""
+
+    times: int
+    then: AfterAnError
+
+
+OnError = AfterAnError | Retry
+
+
+def retry(times: SupportsIndex, then: AfterAnError = "stop") -> Retry:
+    """For `options(on_error=retry(3))`: a stage that fails on a sample is run on it again, so many times at most.
+
+    `then` is what happens when it has failed every time: "stop" stops the pipeline, "skip" counts the sample as failed
+    and goes on. `stage_run` gets the same arguments once more; of what came from another process, fresh copies (so the
+    arrays of a first try are read-only there). Parts of a `Many` that went on before it failed are left out.
+    """
+    number = checked_count("times", times, "tries")
+    if number > MAX_RETRIES:
+        raise GraphError(f"times is {number}, but must be a whole number of tries, at most {MAX_RETRIES}")
+    return Retry(number, one_of("then", then, AFTER_AN_ERROR))
 
 
 class Sample(NamedTuple):
@@ -200,7 +228,7 @@ class Stage:
         - `overflow`: what happens when the buffer in front of the stage is full: "drop_oldest", "drop_newest" or
           "block" (default: the pipeline's).
         - `on_error`: what happens when it raises on a sample: "stop" (default) stops the pipeline, "skip" counts the
-          sample as failed and goes on.
+          sample as failed and goes on, `retry(times)` runs the stage on it again.
         - `executor`: where it runs: "thread" or "process" (default: the pipeline's `multiprocess`).
         - `on_crash`: what happens to the sample in hand when its process dies: "skip" (default) counts it as lost,
           "retry" gives it to the restarted process, once, "stop" stops the pipeline.
@@ -223,7 +251,9 @@ class Stage:
         if overflow is not None:
             changes["overflow"] = one_of("overflow", overflow, OVERFLOWS)
         if on_error is not None:
-            changes["on_error"] = one_of("on_error", on_error, ON_ERRORS)
+            changes["on_error"] = (
+                on_error if isinstance(on_error, Retry) else one_of("on_error", on_error, AFTER_AN_ERROR)
+            )
         if executor is not None:
             changes["executor"] = one_of("executor", executor, EXECUTORS)
         if on_crash is not None:

@@ -3,8 +3,11 @@
 use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
 use crate::report::{Report, SampleId};
+use crate::tuple::Tuple;
 use crate::worker::Worker;
-use deeppipeline::engine::{Graph, Node, Seat, Startup, Supervisor, Wait, Worker as EngineWorker, spawn};
+use deeppipeline::engine::{
+    Block, Graph, Joiner, Node, Seat, Startup, Supervisor, Wait, Worker as EngineWorker, spawn,
+};
 use deeppipeline::{
     BufferSize, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError, StartError,
     WorkerDied,
@@ -30,7 +33,7 @@ struct Description {
     name: String,
     intake: String,
     overflow: Option<String>,
-    on_error: String,
+    on_error: AfterAnError,
     executor: String,
     on_crash: String,
     max_restarts: u32,
@@ -40,6 +43,23 @@ struct Description {
     max_age: Option<f64>,
     batch: Option<Batch>,
     window: Option<Window>,
+}
+
+/// What happens when a stage fails on a sample.
+#[derive(FromPyObject)]
+enum AfterAnError {
+    Word(String),
+    Retry { times: u32, then: String },
+}
+
+/// A parallel block: its fork, the first and the last node of each branch, and whether they are joined.
+type Branches = (usize, Vec<(usize, usize)>, bool);
+
+/// How many samples the buffers hold.
+#[derive(FromPyObject)]
+enum Sizes {
+    Each(usize),
+    List(Vec<usize>),
 }
 
 /// What more there is to say where the intake is "batch".
@@ -104,7 +124,8 @@ type Assembled = (Arc<Supervisor<Payload>>, Vec<Seated>);
 
 #[cfg(processes)]
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
-    let codecs = graph.stages.iter().map(|_| Some(Arc::new(Carrier) as Arc<dyn Codec<Payload>>)).collect();
+    let codecs = graph.stages.iter();
+    let codecs = codecs.map(|node| Some(Arc::new(Carrier::to(&node.name)) as Arc<dyn Codec<Payload>>)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
     let seated = posts.into_iter().map(|post| match post {
         Post::Thread(worker) => Seated::Thread(worker),
@@ -130,6 +151,7 @@ enum Put {
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct Engine {
     supervisor: Arc<Supervisor<Payload>>,
+    blocks: Vec<Block>,
     seated: Mutex<Vec<Seated>>,
     /// Native stages that have no thread yet.
     natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
@@ -143,19 +165,25 @@ impl Engine {
     #[new]
     fn new(
         stages: Vec<Description>,
-        buffer_size: Vec<usize>,
+        blocks: Vec<Branches>,
+        buffer_size: Sizes,
         buffer_bytes: usize,
         overflow: &str,
         source: bool,
         max_age: Option<f64>,
     ) -> PyResult<Self> {
-        let graph = graph(stages, buffer_size, buffer_bytes, overflow, source, max_age)?;
+        let graph = graph(stages, blocks, buffer_size, buffer_bytes, overflow, source, max_age)?;
+        let blocks = graph.blocks.clone();
         let (supervisor, seated) = assemble(graph).map_err(|error| match error {
             StartError::Graph(error) => value_error(error),
             other => PyOSError::new_err(other.to_string()),
         })?;
+        // Under a lock of the engine's, so nothing here may touch the interpreter.
+        let join = |_: &Block| Box::new(|parts| Payload::Tuple(Tuple::new(parts))) as Joiner<Payload>;
+        supervisor.set_joiners(blocks.iter().map(join).collect());
         Ok(Engine {
             supervisor,
+            blocks,
             seated: Mutex::new(seated),
             natives: Mutex::default(),
             native_threads: Mutex::default(),
@@ -167,13 +195,14 @@ impl Engine {
     #[staticmethod]
     fn check(
         stages: Vec<Description>,
-        buffer_size: Vec<usize>,
+        blocks: Vec<Branches>,
+        buffer_size: Sizes,
         buffer_bytes: usize,
         overflow: &str,
         source: bool,
         max_age: Option<f64>,
     ) -> PyResult<()> {
-        graph(stages, buffer_size, buffer_bytes, overflow, source, max_age)?.check().map_err(value_error)
+        graph(stages, blocks, buffer_size, buffer_bytes, overflow, source, max_age)?.check().map_err(value_error)
     }
 
     /// Hands out who drives what, once: one entry per seat, those of each stage in order, and the source's last. `natives`
@@ -187,12 +216,24 @@ impl Engine {
         #[cfg(processes)]
         let in_process: Vec<bool> = stages.iter().map(|seat| seat.is_in_process()).collect();
         // What a stage in a process gives crosses to the next, wherever that is.
-        let next_after = |stage: Option<usize>| match stage.map_or(0, |index| index + 1) {
+        let at = |node: usize| match node {
             next if next >= names.len() => Next::Nobody,
             next if natives.get(next).is_some_and(Option::is_some) => Next::Native(names[next].clone()),
             #[cfg(processes)]
             next if in_process[next] => Next::Elsewhere(names[next].clone()),
             _ => Next::Here,
+        };
+        let next_after = |stage: Option<usize>| {
+            let Some(index) = stage else { return at(0) };
+            for Block { fork, branches, joined } in &self.blocks {
+                if *fork == index {
+                    return Next::Branches(branches.iter().map(|(first, _)| at(*first)).collect());
+                }
+                if branches.iter().any(|(_, last)| *last == index) {
+                    return if *joined { Next::Join } else { Next::Nobody };
+                }
+            }
+            at(index + 1)
         };
         let _ = self.entrance.set(next_after(None));
         let mut drivers = Vec::new();
@@ -389,7 +430,8 @@ fn worker_died(py: Python<'_>, died: &WorkerDied) -> Py<PyAny> {
 
 fn graph(
     stages: Vec<Description>,
-    buffer_size: Vec<usize>,
+    blocks: Vec<Branches>,
+    buffer_size: Sizes,
     buffer_bytes: usize,
     overflow: &str,
     source: bool,
@@ -398,8 +440,11 @@ fn graph(
     Ok(Graph {
         source,
         stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
-        blocks: Vec::new(),
-        buffer_size: BufferSize::List(buffer_size),
+        blocks: blocks.into_iter().map(|(fork, branches, joined)| Block { fork, branches, joined }).collect(),
+        buffer_size: match buffer_size {
+            Sizes::Each(size) => BufferSize::Each(size),
+            Sizes::List(sizes) => BufferSize::List(sizes),
+        },
         buffer_bytes,
         overflow: policy(overflow)?,
         max_age: max_age.map(seconds),
@@ -433,14 +478,19 @@ fn node(description: Description) -> PyResult<Node> {
         (other, ..) => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
     };
     node.overflow = description.overflow.as_deref().map(policy).transpose()?;
-    node.on_error = match description.on_error.as_str() {
-        "stop" => OnError::Stop,
-        "skip" => OnError::Skip,
-        other => {
-            return Err(PyValueError::new_err(format!("on_error is {other:?}, but must be one of \"stop\", \"skip\"")));
-        }
+    node.on_error = match description.on_error {
+        AfterAnError::Word(word) => after_an_error(&word)?,
+        AfterAnError::Retry { times, then } => OnError::Retry { times, skip: after_an_error(&then)? == OnError::Skip },
     };
     Ok(node)
+}
+
+fn after_an_error(word: &str) -> PyResult<OnError> {
+    match word {
+        "stop" => Ok(OnError::Stop),
+        "skip" => Ok(OnError::Skip),
+        other => Err(PyValueError::new_err(format!("on_error is {other:?}, but must be one of \"stop\", \"skip\""))),
+    }
 }
 
 fn policy(name: &str) -> PyResult<Overflow> {

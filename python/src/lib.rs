@@ -11,6 +11,7 @@ mod scene;
 mod slot;
 #[cfg(processes)]
 mod station;
+mod tuple;
 mod window;
 mod worker;
 
@@ -33,6 +34,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scene::Person>()?;
     module.add_class::<report::Report>()?;
     module.add_class::<report::StageReport>()?;
+    module.add_class::<report::JoinReport>()?;
     module.add_class::<report::SampleId>()?;
     module.add_class::<report::Spread>()?;
     module.add_class::<window::Keeper>()?;

@@ -7,6 +7,7 @@
 
 #[cfg(processes)]
 use crate::slot::{Laid, Packed};
+use crate::tuple::Tuple;
 use crate::{frame, scene};
 #[cfg(processes)]
 use deeppipeline::BoxError;
@@ -23,6 +24,8 @@ use std::fmt;
 pub(crate) enum Payload {
     Object(Py<PyAny>),
     Native(Value),
+    /// What the branches of a parallel block gave.
+    Tuple(Tuple),
     /// On its way into another process.
     #[cfg(processes)]
     Packed(Packed),
@@ -41,6 +44,10 @@ pub(crate) enum Next {
     /// A stage of that name, on the other side of a border between processes.
     #[cfg(processes)]
     Elsewhere(String),
+    /// The first stages of the branches of a parallel block: the first of many values goes to the first of them, and so on.
+    Branches(Vec<Next>),
+    /// The join of a parallel block.
+    Join,
     /// Nobody: what an end stage gives is ignored.
     Nobody,
 }
@@ -65,6 +72,7 @@ impl Payload {
                 Ok(scene::Scene::wrap(py, scene)?.into_pyobject(py)?.into_any().unbind())
             }
             Payload::Native(Value::Nothing) => Ok(py.None()),
+            Payload::Tuple(tuple) => tuple.into_object(py),
             #[cfg(processes)]
             Payload::Packed(packed) => Ok(packed.into_object()),
             #[cfg(processes)]
@@ -78,7 +86,9 @@ impl Payload {
     /// `TypeError` for what no native stage takes, `SendError` for what cannot be sent to another process.
     pub(crate) fn from_object(object: &Bound<'_, PyAny>, next: &Next) -> PyResult<Self> {
         let stage = match next {
-            Next::Here | Next::Nobody => return Ok(Payload::Object(object.clone().unbind())),
+            Next::Here | Next::Branches(_) | Next::Join | Next::Nobody => {
+                return Ok(Payload::Object(object.clone().unbind()));
+            }
             Next::Native(stage) => stage,
             #[cfg(processes)]
             Next::Elsewhere(stage) => stage,
@@ -106,7 +116,7 @@ impl Payload {
 /// Whether it takes a while to hand the value on, since it is copied then.
 pub(crate) fn is_copied(value: &Payload) -> bool {
     match value {
-        Payload::Object(_) => false,
+        Payload::Object(_) | Payload::Tuple(_) => false,
         Payload::Native(_) => true,
         #[cfg(processes)]
         Payload::Packed(_) => true,
@@ -117,7 +127,7 @@ pub(crate) fn is_copied(value: &Payload) -> bool {
 
 /// The package's `SendError`, with what went wrong as its cause.
 #[cfg(processes)]
-fn send_error(py: Python<'_>, stage: &str, cause: PyErr) -> PyErr {
+pub(crate) fn send_error(py: Python<'_>, stage: &str, cause: PyErr) -> PyErr {
     // Only an `Exception` says something about the sample.
     if !cause.is_instance_of::<PyException>(py) {
         return cause;

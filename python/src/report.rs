@@ -93,6 +93,12 @@ impl Report {
         self.0.age.into()
     }
 
+    /// One entry per parallel block whose branches are joined.
+    #[getter]
+    fn joins(&self) -> Vec<JoinReport> {
+        self.0.joins.iter().cloned().map(JoinReport).collect()
+    }
+
     /// Workers that were still in the user's code when the pipeline stopped waiting for them.
     #[getter]
     fn left_behind(&self) -> Vec<String> {
@@ -125,6 +131,54 @@ impl Report {
     }
 }
 
+/// One parallel block.
+#[pyclass(frozen, module = "DeepPipeline")]
+pub(crate) struct JoinReport(deeppipeline::JoinReport);
+
+#[pymethods]
+impl JoinReport {
+    /// The block's name.
+    #[getter]
+    fn name(&self) -> String {
+        self.0.name.clone()
+    }
+
+    /// How many branches it has.
+    #[getter]
+    fn branches(&self) -> usize {
+        self.0.branches
+    }
+
+    /// Samples that were given to all branches.
+    #[getter]
+    fn entered(&self) -> u64 {
+        self.0.counts.entered
+    }
+
+    /// Samples of which every branch had a result: the next stage got these.
+    #[getter]
+    fn joined(&self) -> u64 {
+        self.0.counts.joined
+    }
+
+    /// Samples that some branch has ended without a result, or whose results were given up.
+    #[getter]
+    fn unjoined(&self) -> u64 {
+        self.0.counts.unjoined
+    }
+
+    /// Samples that are still inside.
+    #[getter]
+    fn waiting(&self) -> u64 {
+        self.0.counts.waiting
+    }
+
+    fn __repr__(&self) -> String {
+        let deeppipeline::JoinCounts { entered, joined, unjoined, .. } = self.0.counts;
+        format!("<JoinReport {:?} entered={entered} joined={joined} unjoined={unjoined}>", self.0.name)
+    }
+}
+
 /// One stage and the buffer in front of it.
 #[pyclass(frozen, module = "DeepPipeline")]
 pub(crate) struct StageReport(deeppipeline::StageReport);
@@ -152,6 +206,8 @@ getters! {
     overflow: &'static str = |s| s.overflow.name();
     /// How many samples its buffer holds at most.
     buffer_size: usize = |s| s.buffer_size;
+    /// Results of several workers of the stage before that wait for one before them, and have not arrived yet.
+    early: u64 = |s| s.buffer.early;
     /// Samples that arrived in the buffer.
     entered: u64 = |s| s.buffer.entered;
     /// Samples that the stage took.

@@ -77,7 +77,11 @@ impl Packed {
         self.object
     }
 
-    fn write(&self, room: &mut [u8]) -> Result<(), BoxError> {
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn write(&self, room: &mut [u8]) -> Result<(), BoxError> {
         let lengths = self.parts.iter().map(|part| part.place.len());
         let words = [self.kind | (self.parts.len() as u64) << 8, self.head_length as u64].into_iter();
         for (place, word) in room.chunks_exact_mut(WORD).zip(words.chain(lengths.map(|length| length as u64))) {
@@ -207,7 +211,7 @@ impl SlotView {
         let this = slf.get();
         let read_only = this.memory.writable.is_none();
         if read_only && flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
-            return Err(PyBufferError::new_err("the sample is read-only: its stage has on_crash=\"retry\""));
+            return Err(PyBufferError::new_err("the sample is read-only: its stage may get it again"));
         }
         let start = this.memory.writable.unwrap_or(this.memory.bytes.as_ptr().cast_mut());
         let length = ffi::Py_ssize_t::try_from(this.place.len())?;
@@ -224,12 +228,23 @@ impl SlotView {
 }
 
 /// Carries payloads from one process to another.
-pub(crate) struct Carrier;
+#[derive(Default)]
+pub(crate) struct Carrier {
+    /// The name of the stage that they are carried to, where this process has to know it.
+    stage: String,
+}
+
+impl Carrier {
+    pub(crate) fn to(stage: &str) -> Self {
+        Carrier { stage: stage.to_owned() }
+    }
+}
 
 impl Codec<Payload> for Carrier {
     fn size(&self, value: &Payload) -> Result<usize, BoxError> {
         match value {
             Payload::Packed(packed) => Ok(packed.size),
+            Payload::Tuple(tuple) => tuple.size(&self.stage),
             Payload::Native(Value::Frame(frame)) => Ok(WORD + frame.size()?),
             Payload::Native(Value::Scene(scene)) => Ok(WORD + scene.size()?),
             Payload::Native(Value::Nothing) | Payload::Object(_) | Payload::Laid(_) => Err(not_packed()),
@@ -237,9 +252,13 @@ impl Codec<Payload> for Carrier {
     }
 
     fn write(&self, value: &Payload, room: &mut [u8]) -> Result<(), BoxError> {
+        match value {
+            Payload::Packed(packed) => return packed.write(room),
+            Payload::Tuple(tuple) => return tuple.write(room, &self.stage),
+            _ => {}
+        }
         let Some((first, rest)) = room.split_first_chunk_mut::<WORD>() else { return Err(not_packed()) };
         match value {
-            Payload::Packed(packed) => packed.write(room),
             Payload::Native(Value::Frame(frame)) => {
                 *first = FRAME.to_le_bytes();
                 frame.write(rest)
@@ -248,7 +267,7 @@ impl Codec<Payload> for Carrier {
                 *first = SCENE.to_le_bytes();
                 scene.write(rest)
             }
-            Payload::Native(Value::Nothing) | Payload::Object(_) | Payload::Laid(_) => Err(not_packed()),
+            _ => Err(not_packed()),
         }
     }
 
@@ -262,7 +281,7 @@ impl Codec<Payload> for Carrier {
     }
 }
 
-fn not_packed() -> BoxError {
+pub(crate) fn not_packed() -> BoxError {
     "the value was not made ready for another process".into()
 }
 

@@ -81,6 +81,12 @@ impl Keeper {
         self.0.begin()
     }
 
+    /// What was due for a key with the present sample, once more.
+    fn again<'py>(&self, key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let py = key.py();
+        PyList::new(py, self.0.list(&Key::new(key)?).collect::<Vec<_>>())
+    }
+
     /// Puts an item of the present sample into the window of its key: "due" and the list, or "kept" or "skipped" and no
     /// list; then how many of the items in the list were kept for it, and how many of a key that was forgotten will be in
     /// none.

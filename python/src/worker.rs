@@ -6,6 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -25,6 +26,8 @@ pub(crate) struct Worker {
     inner: Mutex<Option<EngineWorker<Payload>>>,
     name: String,
     next: Next,
+    /// How many values the call at hand has given.
+    given: AtomicUsize,
     /// What the call at hand is about.
     input: Mutex<Option<Input<Payload>>>,
     /// In a worker process, the way to the pipeline's.
@@ -39,6 +42,7 @@ impl Worker {
             inner: Mutex::new(Some(inner)),
             name,
             next,
+            given: AtomicUsize::new(0),
             input: Mutex::default(),
             #[cfg(processes)]
             notes: None,
@@ -52,7 +56,7 @@ impl Worker {
     /// The worker of a process that was started for it.
     #[cfg(processes)]
     pub(crate) fn of_apprentice(apprentice: Apprentice) -> std::io::Result<Self> {
-        let carrier = Arc::new(Carrier);
+        let carrier = Arc::new(Carrier::default());
         let (inner, notes) = apprentice.begin(Arc::clone(&carrier) as _, carrier, detail)?;
         let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere("next".to_owned()) };
         Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
@@ -65,11 +69,17 @@ impl Worker {
     /// Hands one value on: at once where there is room, otherwise waiting without the interpreter.
     fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<()> {
         let py = value.py();
-        let value = Payload::from_object(value, &self.next)?;
+        let next = match &self.next {
+            Next::Branches(first) => first.get(self.given.fetch_add(1, Ordering::Relaxed)).unwrap_or(&Next::Here),
+            next => next,
+        };
+        let value = Payload::from_object(value, next)?;
+        // What a branch has completed goes on from here, and its worker waits until there is room for it.
+        let may_take_a_while = is_copied(&value) || matches!(next, Next::Join);
         let mut guard = self.lock();
         let Some(worker) = guard.as_mut() else { return Ok(()) };
         // What goes into another process is copied there, which takes a while.
-        let given = match is_copied(&value) {
+        let given = match may_take_a_while {
             true => py.detach(|| worker.give(value, part, Wait::Forever)),
             false => match worker.give(value, part, Wait::No) {
                 Err(Ungiven::Full(value)) => py.detach(|| worker.give(value, part, Wait::Forever)),
@@ -80,6 +90,8 @@ impl Worker {
         match given {
             // `Forever` never comes back with what is full.
             Ok(_) | Err(Ungiven::Full(_)) => Ok(()),
+            // The branch before takes nothing more, so it was offered what was meant for the next one.
+            Err(Ungiven::Refused(Payload::Object(_), _)) if matches!(self.next, Next::Branches(_)) => Ok(()),
             Err(Ungiven::Refused(_, cause)) => Err(raise(py, "SendError", &cause.to_string())),
         }
     }
@@ -108,15 +120,15 @@ impl Worker {
             return None;
         };
         drop(guard);
+        self.given.store(0, Ordering::Relaxed);
         match call {
             Call::StageRun(input) => {
                 *self.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
                 Some(intern!(py, "stage_run"))
             }
-            // Not asked for yet: no stage that Python describes is to be tried again after an error.
             Call::RunAgain(input) => {
                 *self.input.lock().unwrap_or_else(PoisonError::into_inner) = input;
-                Some(intern!(py, "stage_run"))
+                Some(intern!(py, "run_again"))
             }
             Call::Setup => Some(intern!(py, "setup")),
             Call::SourceNext => Some(intern!(py, "source_next")),
@@ -125,7 +137,8 @@ impl Worker {
         }
     }
 
-    /// The arguments of the call, once. It fails where a sample from another process cannot be made again here.
+    /// The arguments of the call, once; none for `run_again` where the stage got objects of this process, which its
+    /// caller has kept. It fails where a sample from another process cannot be made again here.
     fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
         match input {
@@ -203,7 +216,7 @@ impl Worker {
         match self.settle(Ending::Failed(cause)) {
             Untold::Nothing => None,
             Untold::SkippedFailure => Some("skipped a sample after an error"),
-            Untold::RetriedFailure => Some("is run again on a sample after an error"),
+            Untold::RetriedFailure => Some("tried again after an error"),
             Untold::LaterFailure => Some("failed too, after the failure that stopped the pipeline"),
             Untold::OverTimeout => None,
         }

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -335,3 +336,83 @@ class TellTeardown(Stage):
 
     def teardown(self) -> None:
         self.said.put("teardown")
+
+
+class FailFirst(Stage):
+    """Fails on every sample in so many first tries, and says each time what it got."""
+
+    def __init__(self, said: Wire, failures: int) -> None:
+        self.said, self.failures = said, failures
+        self.tries = 0
+
+    def stage_run(self, x: Any) -> Any:
+        self.said.put(x)
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise ValueError(f"try {self.tries}")
+        self.tries = 0
+        return x
+
+
+class TellItems(FailFirst):
+    def stage_run(self, x: Windows[str, int]) -> Any:
+        return super().stage_run([*x.items()])
+
+
+class FailBetweenParts(Stage):
+    """Gives two parts and fails, then gives all three."""
+
+    def __init__(self) -> None:
+        self.has_failed = False
+
+    def stage_run(self, x: int) -> Many:
+        return Many(self.parts(x))
+
+    def parts(self, x: int) -> Iterable[int]:
+        yield x
+        yield x + 1
+        if not self.has_failed:
+            self.has_failed = True
+            raise ValueError(x)
+        yield x + 2
+
+
+class Spoil(Stage):
+    """Changes what it gets, fails, and tells what it finds when it gets it again."""
+
+    def __init__(self) -> None:
+        self.has_failed = False
+
+    def stage_run(self, x: list[int]) -> list[int]:
+        if not self.has_failed:
+            self.has_failed = True
+            x.append(-1)
+            raise ValueError(x)
+        return x
+
+
+class Tag(Stage):
+    """Gives a pair of its tag and what it gets."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+
+    def stage_run(self, x: Any) -> tuple[str, Any]:
+        return self.tag, x
+
+
+class SkipOdd(Stage):
+    def stage_run(self, x: int) -> Any:
+        return SKIP if x % 2 else x
+
+
+class ManyOf(Stage):
+    def stage_run(self, x: int) -> Many:
+        return Many([x, x])
+
+
+class GiveLock(Stage):
+    """Gives what no other process can have."""
+
+    def stage_run(self, x: int) -> Any:
+        return threading.Lock()

@@ -255,7 +255,7 @@ def test_a_stage_of_the_users_may_be_named_stream() -> None:
 def test_several_threads_may_ask() -> None:
     stream = Pipeline([Pass()]).stream(range(200))
     got: queue.SimpleQueue[int] = queue.SimpleQueue()
-    threads = [threading.Thread(target=lambda: [got.put(x) for x in stream]) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: [*map(got.put, stream)]) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

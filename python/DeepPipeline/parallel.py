@@ -1,0 +1,164 @@
+"""Branches that work on the same samples at the same time, and how a pipeline with branches is laid out in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from DeepPipeline._checks import what
+from DeepPipeline._give import Many
+from DeepPipeline.errors import GraphError
+from DeepPipeline.stage import Stage
+
+
+class Parallel:
+    """Branches that all get the same samples at the same time: an element of a pipeline's `stages`.
+
+    A branch is a stage, or a list of stages and further blocks; there are at least two. The stage after the block gets
+    the results of all branches as a tuple, in their order. A sample that one branch drops, skips, fails on or loses is
+    counted as unjoined, and holds up nothing. At the end of a pipeline the branches end in end stages: to show and to
+    save.
+
+    Branches on threads get the same object: a stage that changes what it gets makes a copy first.
+    """
+
+    def __init__(self, branches: Iterable[Stage | Parallel | Iterable[Stage | Parallel]]) -> None:
+        if isinstance(branches, (Stage, Parallel, str, bytes, dict)) or not isinstance(branches, Iterable):
+            raise GraphError(f"Parallel got {what(branches)}, but wants a list of branches: stages, or lists of stages")
+        self._branches = [_branch(branch) for branch in branches]
+
+    def __repr__(self) -> str:
+        return f"Parallel({self._branches!r})"
+
+
+def _branch(branch: Any) -> Any:
+    if isinstance(branch, Iterable) and not isinstance(branch, (Stage, str, bytes, dict)):
+        return [*branch]
+    return branch  # a stage, a block, or what is refused once its place is known
+
+
+Chain = Sequence["Stage | Branches"]
+
+
+@dataclass(frozen=True)
+class Branches:
+    """A block that has been checked."""
+
+    branches: list[Chain]
+
+
+def checked_chain(
+    stages: Iterable[Stage | Parallel], end_stage: Stage | Parallel | None
+) -> tuple[list[Stage | Branches], int]:
+    """The stages as they were given, and how many there are, if each of them can be one."""
+    if isinstance(stages, Stage):
+        name = type(stages).__name__
+        raise GraphError(f"stages is a single {name}, but must be a list of stages: [{name}()]")
+    if isinstance(stages, Parallel):
+        raise GraphError("stages is a single Parallel, but must be a list of stages: [Parallel(...)]")
+    if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
+        raise GraphError(f"stages is {what(stages)}, but must be a list of stages")
+    seen: list[tuple[str, Stage]] = []
+    chain = [_checked(f"stages[{index}]", stage, seen) for index, stage in enumerate(stages)]
+    if end_stage is not None:
+        chain.append(_checked("end_stage", end_stage, seen))
+    for index, (place, stage) in enumerate(seen):
+        for earlier_place, earlier in seen[:index]:
+            if earlier is stage:
+                raise GraphError(
+                    f"{place} is the same object as {earlier_place}, a {type(stage).__name__}: "
+                    "every stage needs an object of its own"
+                )
+    return chain, len(seen)
+
+
+def _checked(place: str, stage: object, seen: list[tuple[str, Stage]]) -> Stage | Branches:
+    if isinstance(stage, Parallel):
+        if len(stage._branches) < 2:
+            raise GraphError(
+                f"{place} is a Parallel of {len(stage._branches)} branches, but must have at least 2: "
+                "Parallel([one, another])"
+            )
+        return Branches(
+            [_checked_branch(f"{place}[{index}]", branch, seen) for index, branch in enumerate(stage._branches)]
+        )
+    if isinstance(stage, type) and issubclass(stage, (Stage, Parallel)):
+        raise GraphError(f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()")
+    if not isinstance(stage, Stage):
+        raise GraphError(f"{place} is {what(stage)}, but must be a Stage: subclass Stage and write stage_run")
+    if type(stage).stage_run is Stage.stage_run and "stage_run" not in vars(stage):
+        raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
+    if not callable(type(stage).stage_run):
+        raise GraphError(f"{place} has a stage_run that cannot be called: {what(type(stage).stage_run)}")
+    seen.append((place, stage))
+    return stage
+
+
+def _checked_branch(place: str, branch: object, seen: list[tuple[str, Stage]]) -> Chain:
+    if not isinstance(branch, list):
+        return [_checked(place, branch, seen)]
+    if not branch:
+        raise GraphError(f"{place} is an empty branch: add a stage to it")
+    return [_checked(f"{place}[{index}]", stage, seen) for index, stage in enumerate(branch)]
+
+
+class Relay(Stage):
+    """A stage of the package's own, before or behind the branches of a block."""
+
+    def __init__(self) -> None:
+        self.options(name="parallel", overflow="block", executor="thread")
+
+
+class Fork(Relay):
+    """Hands what it gets to every branch."""
+
+    def __init__(self, branches: int) -> None:
+        super().__init__()
+        self._branches = branches
+
+    def stage_run(self, x: Any) -> Many:
+        return Many([x] * self._branches)  # the first goes to the first branch, and so on
+
+
+class BringToJoin(Relay):
+    """Brings the result of a branch to the join, as it is."""
+
+    def stage_run(self, x: Any) -> Any:
+        return x
+
+
+Blocks = list[tuple[int, list[tuple[int, int]], bool]]
+"""Of each block its fork, the first and the last node of each branch, and whether they are joined."""
+
+
+@dataclass
+class Row:
+    """A pipeline as the engine has it: one node after the other, and what of it runs in parallel."""
+
+    nodes: list[Stage] = field(default_factory=list)
+    blocks: Blocks = field(default_factory=list)
+
+
+def laid_out(chain: Chain) -> Row:
+    """All nodes of a pipeline in reading order, the package's own among them."""
+    row = Row()
+    _lay(chain, row, is_end=True)
+    return row
+
+
+def _lay(chain: Chain, row: Row, *, is_end: bool) -> None:
+    for index, stage in enumerate(chain):
+        if isinstance(stage, Stage):
+            row.nodes.append(stage)
+            continue
+        joined = not is_end or index + 1 < len(chain)
+        branches: list[tuple[int, int]] = []
+        row.blocks.append((len(row.nodes), branches, joined))
+        row.nodes.append(Fork(len(stage.branches)))
+        for branch in stage.branches:
+            first = len(row.nodes)
+            _lay(branch, row, is_end=not joined)
+            if joined:
+                row.nodes.append(BringToJoin())
+            branches.append((first, len(row.nodes) - 1))
