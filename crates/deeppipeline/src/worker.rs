@@ -449,7 +449,7 @@ impl<V> Worker<V> {
         if !may_give || flow == Flow::End {
             return Ok(Some(value));
         }
-        let (id, birth) = self.identity(if matches!(flow, Flow::Fork(_)) { Part::Whole } else { part });
+        let (id, birth) = self.identity(flow, part);
         if part == Part::OfMany && self.is_left_out() {
             self.last_part = id.part;
             self.resume();
@@ -582,14 +582,21 @@ impl<V> Worker<V> {
 
     /// Who a value is: the sample in hand, while finishing the last one, and number 0 where there never was one (the
     /// source's samples get theirs in the buffer).
-    fn identity(&self, part: Part) -> (SampleId, Instant) {
+    fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant) {
         match self.last {
+            // By its number and part the join knows it again.
+            Some(last) if self.keeps_identity(flow) => (last.id, last.birth),
             Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
             None => {
                 let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
                 (SampleId { number: 0, part: self.last_part + 1 }, birth)
             }
         }
+    }
+
+    fn keeps_identity(&self, flow: Flow) -> bool {
+        let joined = matches!(self.seat, Seat::Stage { index, .. } if self.home.is_joined(index));
+        joined || matches!(flow, Flow::Fork(_))
     }
 
     /// A whole sample stays whole. Parts keep their own number where it is free, and count on where it is not.
