@@ -670,7 +670,7 @@ impl<I, T> Builder<I, T> {
     /// Says more about the stage added just before.
     pub fn options(mut self, options: Options) -> Self {
         if self.graph.stages.last().is_some() && self.graph.is_relay(self.graph.stages.len() - 1) {
-            self.problem.get_or_insert(GraphError::OptionsBeforeStage);
+            self.problem.get_or_insert(GraphError::OptionsOfBlock);
             return self;
         }
         let Some(node) = self.graph.stages.last_mut() else {

@@ -1,9 +1,10 @@
 //! What makes a pipeline invalid is said before anything starts, with what was got and what is wanted.
 
 use deeppipeline::engine::{Graph, Node, Supervisor};
-use deeppipeline::{Builder, GraphError, Intake, OnError, Options, Overflow, Pipeline, StartError, made_by};
+use deeppipeline::{Builder, GraphError, Intake, OnError, Options, Overflow, Pipeline, StartError, Window, made_by};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 fn refusal<I, T>(builder: Builder<I, T>) -> String {
     match builder.start() {
@@ -139,4 +140,60 @@ fn a_simulation_told_about_an_unknown_stage_names_the_known_ones() {
     let mut simulation = Pipeline::builder().source(0..3).end_stage(|_: i32| {}).simulate().unwrap();
     let error = simulation.takes("detect", std::time::Duration::ZERO).err().unwrap();
     assert_eq!(error.to_string(), "no stage is named \"detect\"; there are [\"source\", \"closure\"]");
+}
+
+#[test]
+fn several_workers_need_a_stage_each() {
+    let one = Pipeline::builder().stage(|x: u32| x).options(Options::new().name("detect").workers(2));
+    assert_eq!(
+        refusal(one),
+        "stage \"detect\" has 2 workers but is a single object: give it with made_by(|| ...), which makes one for each \
+         worker"
+    );
+    let none = Pipeline::builder().stage(made_by(|| Ok(|x: u32| x))).options(Options::new().name("detect").workers(0));
+    assert_eq!(refusal(none), "workers of stage \"detect\" is 0, but must be 1 to 1024");
+}
+
+#[test]
+fn windows_and_batches_that_cannot_be() {
+    let zero = Pipeline::builder().stage_window(Window::new(3).stride(0), |_: Vec<u32>| {}).options(named("sum"));
+    assert_eq!(refusal(zero), "the window of stage \"sum\" has size 3 and stride 0, but both must be at least 1");
+    let keys = Pipeline::builder().stage_window_by(Window::new(3).max_keys(0), |x: &u32| *x, |_: Vec<u32>| {});
+    assert_eq!(refusal(keys), "max_keys of a window is 0, but must be at least 1: for how many keys windows are kept");
+    let idle = Pipeline::builder().stage_window_by(Window::new(3).idle(0), |x: &u32| *x, |_: Vec<u32>| {});
+    assert_eq!(
+        refusal(idle),
+        "idle of a window is 0, but must be at least 1: after how many samples without it a key is forgotten"
+    );
+    let several = Pipeline::builder().stage_window(Window::new(3), made_by(|| Ok(|_: Vec<u32>| {})));
+    assert_eq!(
+        refusal(several.options(named("sum").workers(2))),
+        "stage \"sum\" takes windows and has 2 workers, each of which would see some of the samples: leave workers out"
+    );
+    let batch = Pipeline::builder().stage_batch(4, Duration::ZERO, |_: Vec<u32>| {}).options(named("sum"));
+    assert_eq!(
+        refusal(batch),
+        "stage \"sum\" takes batches of up to 4, but its buffer_size is 2: give it a buffer_size of 4 or more"
+    );
+    let batch = Pipeline::builder().stage_batch(0, Duration::ZERO, |_: Vec<u32>| {}).options(named("sum"));
+    assert_eq!(refusal(batch), "max_size of the batch of stage \"sum\" is 0, but must be at least 1");
+}
+
+#[test]
+fn an_age_of_zero_and_a_retry_of_nothing_kept() {
+    let age = Pipeline::builder().max_age(Duration::ZERO).stage(|x: u32| x).options(named("detect"));
+    assert_eq!(
+        refusal(age),
+        "max_age of stage \"detect\" is 0, but must be more: how old a sample may be when the stage takes it"
+    );
+    let again = OnError::Retry { times: 2, skip: false };
+    let retry = Pipeline::builder().stage(|x: u32| x).options(named("detect").on_error(again));
+    assert_eq!(
+        refusal(retry),
+        "on_error of stage \"detect\" is retry, for which its samples must be kept: give the stage as retry(times, stage)"
+    );
+}
+
+fn named(name: &str) -> Options {
+    Options::new().name(name)
 }

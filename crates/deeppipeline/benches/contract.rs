@@ -1,0 +1,175 @@
+//! What several workers bring, what order, joins and ages cost, and how fresh an overloaded stream stays.
+
+mod support;
+
+use deeppipeline::engine::{Block, Call, Done, Graph, Node, Supervisor, Wait, Worker};
+use deeppipeline::{BoxError, Give, Isolated, Options, Overflow, Pipeline, Report, Stage, made_by, worker};
+use std::hint::black_box;
+use std::task::Poll;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use support::compare;
+
+/// About 2 ms of arithmetic.
+const STEPS: u64 = 1_000_000;
+const SAMPLES: u64 = 400;
+
+fn work(x: u64) -> u64 {
+    (0..STEPS).fold(x, |x, step| black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step)))
+}
+
+struct Work;
+
+impl Stage for Work {
+    type Input = u64;
+    type Output = u64;
+    fn stage_run(&mut self, x: u64) -> Result<Give<u64>, BoxError> {
+        Ok(Give::One(work(x)))
+    }
+}
+
+impl Isolated for Work {
+    const NAME: &str = "work";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(Work)
+    }
+}
+
+/// Samples a second of a stage with so many workers, once everything is up.
+fn rate(workers: usize, in_process: bool) -> f64 {
+    let builder = Pipeline::builder().overflow(Overflow::Block).buffer_size(8);
+    let builder = match in_process {
+        true => builder.stage_isolated::<Work>(()),
+        false => builder.stage(made_by(|| Ok(Work))),
+    };
+    let options = Options::new().workers(workers);
+    let pipeline = builder.options(options).end_stage(|x: u64| black_box(x)).start().expect("starts");
+    let start = Instant::now();
+    for x in 0..SAMPLES {
+        pipeline.put(x).expect("runs");
+    }
+    pipeline.setstop().expect("runs");
+    SAMPLES as f64 / start.elapsed().as_secs_f64()
+}
+
+const HOPS: u64 = 300_000;
+
+/// Nanoseconds for a sample through two nodes and what is between them, driven by this thread alone.
+fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
+    let stages = vec![Node { workers, ordered, max_age, ..Node::new("one") }, Node { max_age, ..Node::new("end") }];
+    let (supervisor, workers) = Supervisor::<u64>::new(Graph { stages, ..Graph::default() }).expect("is valid");
+    drive(&supervisor, workers, 1)
+}
+
+/// The same through a block of two branches with one stage in each.
+fn block() -> f64 {
+    let nodes = ["fork", "one", "join", "other", "join", "end"].map(Node::new);
+    let blocks = vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }];
+    let graph = Graph { stages: nodes.into(), blocks, ..Graph::default() };
+    let (supervisor, workers) = Supervisor::<u64>::new(graph).expect("is valid");
+    supervisor.set_joiners(vec![Box::new(|values| values[0] + values[1])]);
+    drive(&supervisor, workers, 2)
+}
+
+/// The same six nodes one behind the other.
+fn six_nodes() -> f64 {
+    let stages = ["one", "two", "three", "four", "five", "end"].map(Node::new).into();
+    let (supervisor, workers) = Supervisor::<u64>::new(Graph { stages, ..Graph::default() }).expect("is valid");
+    drive(&supervisor, workers, 1)
+}
+
+fn drive(supervisor: &Supervisor<u64>, mut workers: Vec<Worker<u64>>, copies: usize) -> f64 {
+    // Everything comes up before anything is put.
+    workers.iter_mut().for_each(|worker| step(worker, copies));
+    let start = Instant::now();
+    for x in 0..HOPS {
+        supervisor.put(x, Wait::No).expect("there is room");
+        workers.iter_mut().for_each(|worker| step(worker, copies));
+    }
+    let elapsed = start.elapsed();
+    supervisor.close();
+    (0..8).for_each(|_| workers.iter_mut().for_each(|worker| step(worker, copies)));
+    assert!(supervisor.report().balances());
+    elapsed.as_nanos() as f64 / HOPS as f64
+}
+
+/// Makes every call that a worker asks for now.
+fn step(worker: &mut Worker<u64>, copies: usize) {
+    while let Poll::Ready(Some(call)) = worker.try_next() {
+        worker.done(Done::Gave(match call {
+            Call::StageRun(deeppipeline::engine::Input::One(sample)) if worker.name() == "fork" => {
+                Give::many(vec![sample.value; copies])
+            }
+            Call::StageRun(deeppipeline::engine::Input::One(sample)) => Give::One(sample.value),
+            _ => Give::Skip,
+        }));
+    }
+}
+
+const NAP: Duration = Duration::from_millis(10);
+
+/// A camera three times as fast as each of three stages.
+fn overloaded(latest: bool) -> Report {
+    let nap = |x: u64| {
+        sleep(NAP);
+        x
+    };
+    let camera = (0..900_u64).inspect(|_| sleep(NAP / 3));
+    let builder = Pipeline::builder().source(camera);
+    let report = match latest {
+        true => builder.stage_latest(nap).stage_latest(nap).stage_latest(nap).run(),
+        false => builder.stage(nap).stage(nap).stage(nap).run(),
+    };
+    report.expect("runs")
+}
+
+fn delivered() -> f64 {
+    let report = overloaded(false);
+    report.stages[2].counts.used as f64 / report.elapsed.as_secs_f64()
+}
+
+fn bare_sleep() -> f64 {
+    let start = Instant::now();
+    (0..300).for_each(|_| sleep(NAP));
+    300.0 / start.elapsed().as_secs_f64()
+}
+
+fn age(latest: bool) -> f64 {
+    overloaded(latest).age.p50.as_secs_f64() * 1000.0
+}
+
+fn main() {
+    worker().stage::<Work>().run();
+    compare(
+        "a CPU-bound stage on threads",
+        "samples/s",
+        &[("two workers", &|| rate(2, false)), ("one worker", &|| rate(1, false))],
+    );
+    compare(
+        "a CPU-bound stage in processes",
+        "samples/s",
+        &[("two workers", &|| rate(2, true)), ("one worker", &|| rate(1, true))],
+    );
+    compare(
+        "one thread drives two nodes",
+        "ns a sample",
+        &[
+            ("two workers in order", &|| hop(2, true, None)),
+            ("with max_age", &|| hop(1, true, Some(Duration::from_secs(3600)))),
+            ("two workers, unordered", &|| hop(2, false, None)),
+            ("one worker", &|| hop(1, true, None)),
+        ],
+    );
+    compare("one thread drives six nodes", "ns a sample", &[("two branches and a join", &block), ("a chain", &six_nodes)]);
+    compare(
+        "three stages of 10 ms at three times overload, drop_oldest",
+        "samples/s",
+        &[("delivered", &delivered), ("bare sleep loop", &bare_sleep)],
+    );
+    compare(
+        "median age at the end at three times overload; the stages take 30 ms together",
+        "ms",
+        &[("latest", &|| age(true)), ("drop_oldest, two in each buffer", &|| age(false))],
+    );
+}
