@@ -161,7 +161,11 @@ fn main() {
             ("one worker", &|| hop(1, true, None)),
         ],
     );
-    compare("one thread drives six nodes", "ns a sample", &[("two branches and a join", &block), ("a chain", &six_nodes)]);
+    compare(
+        "one thread drives six nodes",
+        "ns a sample",
+        &[("two branches and a join", &block), ("a chain", &six_nodes)],
+    );
     compare(
         "three stages of 10 ms at three times overload, drop_oldest",
         "samples/s",

@@ -155,7 +155,9 @@ pub enum GraphError {
         overflow: Overflow,
     },
     /// `options` configures a stage.
-    #[error("options() was called right after a parallel block: call it inside a branch, right after the stage it is for")]
+    #[error(
+        "options() was called right after a parallel block: call it inside a branch, right after the stage it is for"
+    )]
     OptionsOfBlock,
     /// A branch does something.
     #[error("a branch of a parallel block is empty: add a stage to it")]

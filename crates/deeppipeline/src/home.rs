@@ -22,8 +22,8 @@ pub(crate) trait Home<V>: Send + Sync {
     fn flow(&self, index: usize) -> Flow;
     /// Whether what the stage at that index gives is joined with what others give.
     fn is_joined(&self, index: usize) -> bool;
-    /// The buffers in front of the branches of a block, and where they are joined, the table.
-    fn block(&self, _block: usize) -> Option<(&[(usize, usize)], Option<&Join<V>>)> {
+    /// The first and the last node of each branch of a block, and where they are joined, the table.
+    fn block(&self, _block: usize) -> Option<Branches<'_, V>> {
         None
     }
     /// A branch of a block has a result.
@@ -48,4 +48,12 @@ pub(crate) trait Home<V>: Send + Sync {
     fn advance(&self, seat: Seat, event: WorkerEvent);
     /// A stage or the source failed for good. True for the failure that callers will be told of.
     fn fail(&self, seat: Seat, failure: Failure) -> bool;
+}
+
+/// What hands a sample to the branches of a block has to know of them.
+pub(crate) struct Branches<'a, V> {
+    /// The first and the last node of each.
+    pub(crate) nodes: &'a [(usize, usize)],
+    /// Where they are joined.
+    pub(crate) join: Option<&'a Join<V>>,
 }

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError, StageError};
 use crate::executor::{catch_panic, free};
 use crate::graph::{Block, Executor, Flow, Graph, Node, after};
-use crate::home::Home;
+use crate::home::{Branches, Home};
 use crate::join::{Join, Joiner};
 use crate::ledger::{Ledger, Reading};
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
@@ -615,9 +615,9 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         self.graph.is_joined(index)
     }
 
-    fn block(&self, block: usize) -> Option<(&[(usize, usize)], Option<&Join<V>>)> {
+    fn block(&self, block: usize) -> Option<Branches<'_, V>> {
         let Block { branches, joined, .. } = self.graph.blocks.get(block)?;
-        Some((branches, joined.then(|| &self.joins[block])))
+        Some(Branches { nodes: branches, join: joined.then(|| &self.joins[block]) })
     }
 
     fn arrive(&self, block: usize, branch: usize, sample: Sample<V>, wait: Wait) -> Push<V> {

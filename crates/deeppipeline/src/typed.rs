@@ -43,8 +43,11 @@ pub struct Maker<S: Stage> {
 /// That a stage is to be run again on a sample on which it fails, and how what it gets is kept for that.
 pub(crate) struct Again<T> {
     pub(crate) on_error: OnError,
-    pub(crate) keep: fn(&T) -> T,
+    pub(crate) keep: Keep<T>,
 }
+
+/// Makes a copy for another try.
+pub(crate) type Keep<T> = fn(&T) -> T;
 
 pub(crate) enum Making<S> {
     /// There is one, given as it is.
@@ -363,7 +366,7 @@ pub(crate) struct StageBody<S: Stage, U> {
     unpack: U,
     kept: Kept,
     /// How what the stage gets is kept for another try, and what it got last.
-    keep: Option<fn(&S::Input) -> S::Input>,
+    keep: Option<Keep<S::Input>>,
     last: Option<S::Input>,
 }
 
@@ -373,7 +376,7 @@ impl<S: Stage, U> StageBody<S, U> {
     }
 
     /// Can be run again on what it got.
-    pub(crate) fn keeping(self, keep: Option<fn(&S::Input) -> S::Input>) -> Self {
+    pub(crate) fn keeping(self, keep: Option<Keep<S::Input>>) -> Self {
         StageBody { keep, ..self }
     }
 }

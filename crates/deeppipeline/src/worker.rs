@@ -8,7 +8,7 @@ use crate::error::{BoxError, Doing, Failure};
 use crate::executor::{catch_panic, free};
 use crate::graph::Flow;
 use crate::hand::InHand;
-use crate::home::Home;
+use crate::home::{Branches, Home};
 use crate::intake::Input;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
@@ -509,11 +509,11 @@ impl<V> Worker<V> {
 
     /// Hands a sample to one branch of a block: the first value to the first, the second to the second, and so on.
     fn hand_to_branch(&self, block: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
-        let (Step::Running(hand), Some((branches, join))) = (&self.step, self.home.block(block)) else {
+        let (Step::Running(hand), Some(Branches { nodes, join })) = (&self.step, self.home.block(block)) else {
             return Push::Shut(sample.value);
         };
         let branch = hand.parts as usize;
-        let buffer = branches.get(branch).and_then(|(first, _)| self.home.buffer(*first));
+        let buffer = nodes.get(branch).and_then(|(first, _)| self.home.buffer(*first));
         let Some(buffer) = buffer else { return Push::Shut(sample.value) };
         let (id, birth) = (sample.id, sample.birth);
         if let Some(join) = join {
@@ -521,7 +521,7 @@ impl<V> Worker<V> {
         }
         let pushed = buffer.push(sample, Arrival::Stage, Origin::default(), wait);
         if let (Push::Done { .. }, Some(join)) = (&pushed, join)
-            && branch + 1 == branches.len()
+            && branch + 1 == nodes.len()
         {
             join.has_entered(id);
         }

@@ -178,7 +178,7 @@ pub(crate) struct Origin {
 /// The buffer in front of a stage: between threads, or between processes.
 pub(crate) enum Buffer<V> {
     /// Values as they are.
-    Memory(memory::Buffer<V>),
+    Memory(Box<memory::Buffer<V>>),
     /// Bytes in slots that processes share.
     #[cfg(processes)]
     Shared(shared::Buffer<V>),
@@ -186,7 +186,7 @@ pub(crate) enum Buffer<V> {
 
 impl<V> Buffer<V> {
     pub(crate) fn in_memory(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
-        Buffer::Memory(memory::Buffer::new(limits, drops_to_remember, clock))
+        Buffer::Memory(Box::new(memory::Buffer::new(limits, drops_to_remember, clock)))
     }
 
     /// Puts in a sample, waiting for room where the policy is `block`, and for its turn where it is the result of one of
