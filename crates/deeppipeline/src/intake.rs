@@ -32,6 +32,7 @@ pub enum Intake {
     },
 }
 
+#[cfg(processes)]
 impl Intake {
     /// Whether one take may take several samples.
     pub(crate) fn takes_lists(self) -> bool {

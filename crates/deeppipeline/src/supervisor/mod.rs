@@ -1,17 +1,20 @@
 //! Start, watch, drain, stop: who is in which phase, and what every change of phase sets off.
 //!
-//! What may follow what stands in the tables of `phase.rs`.
+//! What may follow what stands in the tables of `phase.rs`. The file is long because whatever the handle, the workers and
+//! the watchers of processes ask for meets here, under one lock.
 
-use crate::buffer::{Arrival, Buffer, BufferCounts, Origin, Push, Wait};
+mod blocks;
+mod told;
+
+use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Clock;
-use crate::error::{Doing, Failure, GraphError, PutError, StageError};
+use crate::error::{Doing, Failure, GraphError, PutError};
 use crate::executor::{catch_panic, free};
-use crate::graph::{Block, Executor, Flow, Graph, Node, after};
+use crate::graph::{Block, Executor, Flow, Graph, Node};
 use crate::home::{Branches, Home};
 use crate::join::{Join, Joiner};
-use crate::ledger::{Ledger, Reading};
+use crate::ledger::Ledger;
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
-use crate::report::{JoinReport, Outcome, Report, Spread, StageReport};
 use crate::sample::{Sample, SampleId, works_for};
 use crate::worker::{Seat, Worker};
 #[cfg(processes)]
@@ -21,11 +24,9 @@ use crate::{
     executor::process::{Post, Station, Waker},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The name under which the source stands in reports and errors.
 pub const SOURCE: &str = "source";
@@ -365,90 +366,6 @@ impl<V: Send + 'static> Supervisor<V> {
         self.graph.source && !control.phase.wants_samples() && control.workers.last() != Some(&WorkerPhase::Stopped)
     }
 
-    /// The failure that stopped the pipeline, with a report of this moment.
-    pub fn failure(&self) -> Option<StageError> {
-        let failure = self.control.lock().failure.clone()?;
-        Some(StageError::new(failure, self.report()))
-    }
-
-    /// What happened to every sample up to now.
-    pub fn report(&self) -> Report {
-        let (outcome, elapsed) = {
-            let control = self.control.lock();
-            let outcome = match (control.phase, &control.failure) {
-                (_, Some(_)) => Outcome::Failed,
-                _ if control.aborted_at.is_some() => Outcome::Aborted,
-                (Phase::Stopped, None) => Outcome::Finished,
-                (_, None) => Outcome::Running,
-            };
-            let until = control.ended_at.unwrap_or_else(|| self.clock.now());
-            (outcome, control.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
-        };
-        let restarts = self.control.lock().restarts.clone();
-        let restarts_of = |wanted: usize| {
-            let seats = self.seats.iter().zip(&restarts);
-            seats
-                .filter(|(seat, _)| matches!(seat, Seat::Stage { index, .. } if *index == wanted))
-                .map(|(_, n)| n)
-                .sum()
-        };
-        (0..self.joins.len()).for_each(|block| self.tidy(block));
-        let mut age = Spread::default();
-        let nodes: Vec<StageReport> = (0..self.graph.stages.len())
-            .map(|index| {
-                let node = &self.graph.stages[index];
-                let limits = self.buffers[index].limits();
-                let (counts, reading) = self.read(index);
-                // The last stage's stays.
-                age = reading.ages_after;
-                StageReport {
-                    name: node.name.clone(),
-                    intake: node.intake,
-                    overflow: limits.overflow,
-                    buffer_size: limits.capacity,
-                    buffer: counts,
-                    counts: reading.counts,
-                    workers: node.workers,
-                    restarts: restarts_of(index),
-                    age: reading.ages,
-                    busy: reading.busy,
-                    p50: reading.times.p50,
-                    p99: reading.times.p99,
-                }
-            })
-            .collect();
-        let joins = self.graph.blocks.iter().zip(&self.joins).map(|(block, join)| JoinReport {
-            name: self.graph.stages[block.fork].name.clone(),
-            branches: block.branches.len(),
-            counts: join.counts(),
-        });
-        Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age)
-    }
-
-    /// What happened in a buffer, and in the stage behind it.
-    fn read(&self, index: usize) -> (BufferCounts, Reading) {
-        let received = || match self.flows[index] {
-            Flow::Next(next) => self.buffers[next].counts().entered,
-            Flow::Fork(block) => {
-                let branches = &self.graph.blocks[block].branches;
-                branches.iter().map(|(first, _)| self.buffers[*first].counts().entered).sum()
-            }
-            Flow::End | Flow::Join { .. } => 0,
-        };
-        #[cfg(processes)]
-        if let Some(buffer) = self.buffers[index].shared() {
-            let (counts, mut reading) = buffer.read();
-            // What a worker gave before it died is known only to the buffer that received it.
-            reading.counts.gave = received();
-            return (counts, reading);
-        }
-        let mut reading = self.ledgers[index].read();
-        if self.graph.reorders(index) {
-            reading.counts.gave = received();
-        }
-        (self.buffers[index].counts(), reading)
-    }
-
     /// Nothing more comes into a buffer.
     fn close_buffer(&self, index: usize) {
         self.buffers[index].close().into_iter().for_each(free);
@@ -516,76 +433,6 @@ impl<V: Send + 'static> Supervisor<V> {
             Seat::Source => seat,
         });
         first..first + workers
-    }
-
-    /// How each block makes one value of its branches' results; before anything is put.
-    pub fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
-        // Whoever says it twice has the same blocks both times.
-        let _ = self.joiners.set(joiners);
-    }
-
-    /// Gives up what waits in the table of a block for results that will not come.
-    fn tidy(&self, block: usize) {
-        let expected = self.joins[block].expected();
-        if expected.is_empty() {
-            return;
-        }
-        // From the front on: a sample is in the next buffer before it leaves a hand.
-        let mut found = HashSet::new();
-        for index in self.nodes_of(block) {
-            self.buffers[index].find(&mut found);
-            let is_its_last =
-                |inner: &Block| inner.joined && inner.branches.last().is_some_and(|(_, last)| *last == index);
-            if let Some(inner) = self.graph.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
-                self.joins[inner].find(&mut found);
-            }
-        }
-        self.joins[block].give_up(expected, &found).into_iter().for_each(free);
-    }
-
-    fn nodes_of(&self, block: usize) -> Range<usize> {
-        let branches = &self.graph.blocks[block].branches;
-        let ends = branches.first().zip(branches.last());
-        ends.map_or(0..0, |((first, _), (_, last))| *first..last + 1)
-    }
-
-    /// Hands what a block has joined to the next buffer; false when there was no room, and the caller would not wait.
-    fn let_out(&self, block: usize, wait: Wait) -> bool {
-        let Some(next) = after(&self.graph.blocks[block]) else { return true };
-        while let Some(ready) = self.joins[block].next_ready() {
-            let (id, birth) = (ready.id, ready.birth);
-            match self.buffers[next].push(ready, Arrival::Stage, Origin::default(), wait) {
-                Push::Full(value) => {
-                    self.joins[block].put_back(Sample { id, birth, value });
-                    return false;
-                }
-                Push::Done { dropped, more, .. } => {
-                    free(dropped);
-                    more.into_iter().for_each(free);
-                    self.joins[block].has_gone_on();
-                }
-                Push::Refused(value, cause) => {
-                    self.joins[block].has_gone_on();
-                    free(value);
-                    let stage = self.graph.stages[next].name.clone();
-                    let seat = Seat::Stage { index: self.graph.blocks[block].fork, worker: 0 };
-                    self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: Some(id), cause });
-                }
-                Push::Shut(value) | Push::Late(value) => {
-                    self.joins[block].has_gone_on();
-                    free(value);
-                }
-            }
-        }
-        self.close_behind(block);
-        true
-    }
-
-    /// Closes the buffer behind a block whose branches have ended, once everything is in it.
-    fn close_behind(&self, block: usize) {
-        if let Some(next) = after(&self.graph.blocks[block]).filter(|_| self.joins[block].is_done()) {
-            self.close_buffer(next);
-        }
     }
 
     /// How the source is woken from another thread.

@@ -1,18 +1,22 @@
 //! One worker's two calls: `next` says what to do, `done` takes what came of it.
 //!
 //! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls. The
-//! only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own.
+//! only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own. The file is long
+//! because it holds the whole life of a worker; `taking.rs` and `giving.rs` are what it does with samples.
 
-use crate::buffer::{Arrival, Buffer, Origin, Push, Take, Taken, Wait};
+mod giving;
+mod taking;
+
+use crate::buffer::{Take, Wait};
 use crate::error::{BoxError, Doing, Failure};
-use crate::executor::{catch_panic, free};
+use crate::executor::free;
 use crate::graph::Flow;
 use crate::hand::InHand;
-use crate::home::{Branches, Home};
+use crate::home::Home;
 use crate::intake::Input;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
-use crate::sample::{Sample, SampleId, SampleInfo, enter_job, leave_job, works_for};
+use crate::sample::{SampleId, SampleInfo, enter_job, leave_job, works_for};
 use crate::stage::Give;
 use std::sync::Arc;
 use std::task::Poll;
@@ -258,40 +262,6 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
-    fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
-        let Seat::Stage { worker, .. } = self.seat else { return None };
-        let buffer = self.home.buffer(index)?;
-        let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
-        loop {
-            let patience = sooner(wait, buffer.overdue_at());
-            // What has ended early takes place until its turn, too.
-            let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);
-            match buffer.take(worker, up_to, patience) {
-                Take::Ahead(next) if output.is_none_or(|output| output.wait_for_turns_up_to(next, patience)) => {}
-                Take::Ahead(_) if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
-                Take::Ahead(_) => {}
-                Take::Empty if self.give_up_overdue(index, false) => {}
-                Take::Empty if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
-                Take::Empty => {}
-                taken => return Some(taken),
-            }
-        }
-    }
-
-    /// Gives up what another worker has in hand for longer than the stage's time-out, if others wait for it.
-    fn give_up_overdue(&self, index: usize, anyway: bool) -> bool {
-        let Some(overdue) = self.home.buffer(index).and_then(|buffer| buffer.give_up_overdue(anyway)) else {
-            return false;
-        };
-        if let Some(ledger) = self.home.ledger(index).filter(|_| overdue.samples > 0) {
-            ledger.settle(overdue.samples, Fate::Lost, overdue.after, overdue.after);
-        }
-        tracing::warn!(stage = self.name(), "a sample is lost: others have waited for it for {:?}", overdue.after);
-        self.end_turn(overdue.ticket);
-        true
-    }
-
     fn has_turn(&mut self, index: usize, ticket: u64) {
         self.turn = self.home.reorders(index).then_some(ticket);
     }
@@ -309,86 +279,6 @@ impl<V> Worker<V> {
         Poll::Ready(Some(call))
     }
 
-    fn run(&mut self, index: usize, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
-        if taken.hold.is_none()
-            && let Some(ledger) = self.home.ledger(index)
-        {
-            ledger.begin(&input, taken.at);
-        }
-        self.has_turn(index, taken.ticket);
-        if let Some(newest) = input.newest() {
-            self.take_in_hand(newest, input.count(), taken);
-        }
-        self.enter();
-        Poll::Ready(Some(Call::StageRun(input)))
-    }
-
-    fn take_in_hand(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
-        if self.last.is_none_or(|last| last.id.number != newest.id.number) {
-            self.last_part = 0;
-        }
-        self.last = Some(newest);
-        self.part_before = self.last_part;
-        self.step = Step::Running(InHand::new(newest, samples, taken));
-    }
-
-    /// Runs the stage once more on what it has in hand, unless that was given up meanwhile.
-    fn run_again(&mut self) -> Option<Poll<Option<Call<V>>>> {
-        let Step::Trying(mut hand) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
-        let Seat::Stage { index, .. } = self.seat else { return None };
-        let buffer = self.home.buffer(index)?;
-        if buffer.is_discarding() {
-            if self.home.node(index).on_error.stops() {
-                self.fail_turn();
-            }
-            self.finish_turn();
-            self.count(index, hand, Fate::Failed);
-            return None;
-        }
-        let again = buffer.read_again(hand.hold.as_ref());
-        hand.run(self.home.clock().now());
-        self.step = Step::Running(hand);
-        match again {
-            Ok(input) => {
-                self.enter();
-                Some(Poll::Ready(Some(Call::RunAgain(input))))
-            }
-            Err(cause) => {
-                self.settle(Ending::Failed(cause));
-                None
-            }
-        }
-    }
-
-    /// Says what becomes of samples that the stage has kept, before the call at hand ends.
-    pub fn account(&mut self, kept: Kept) {
-        let Seat::Stage { index, .. } = self.seat else { return };
-        self.kept = self.kept.saturating_sub(kept.used + kept.skipped);
-        self.skip_kept(index, kept.skipped);
-        if let Step::Running(hand) = &mut self.step {
-            hand.kept += kept.used;
-        }
-    }
-
-    fn skip_kept(&self, index: usize, samples: u64) {
-        if samples == 0 {
-            return;
-        }
-        // What came from another process is counted there, on a thread too.
-        #[cfg(processes)]
-        if let Some(buffer) = self.home.buffer(index).and_then(Buffer::shared) {
-            return buffer.skip_kept(samples);
-        }
-        if let Some(ledger) = self.home.ledger(index) {
-            ledger.skip_kept(samples);
-        }
-    }
-
-    /// No list will use what the stage still keeps.
-    fn let_go_of_kept(&mut self) {
-        self.account(Kept { used: 0, skipped: self.kept });
-    }
-
     /// Takes what came of the call: hands on what it gave, waiting for room where the next buffer blocks.
     pub fn done(&mut self, done: Done<V>) -> Untold {
         let ending = match done {
@@ -403,209 +293,6 @@ impl<V> Worker<V> {
             Done::Gave(Give::Many(values)) => self.give_many(values),
         };
         self.settle(ending)
-    }
-
-    fn give_and_free(&mut self, value: V, part: Part) -> Result<(), BoxError> {
-        match self.give(value, part, Wait::Forever) {
-            Ok(dropped) => free(dropped),
-            // `Forever` never comes back with this.
-            Err(Ungiven::Full(value)) => free(value),
-            Err(Ungiven::Refused(value, cause)) => {
-                free(value);
-                return Err(cause);
-            }
-        }
-        Ok(())
-    }
-
-    fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
-        let ending = if self.is_end_stage() { Ending::Returned } else { self.give_each(&mut *values) };
-        free(values);
-        ending
-    }
-
-    fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
-        let mut ending = Ending::Skipped;
-        loop {
-            match catch_panic(|| Ok(values.next())) {
-                Ok(Some(value)) => match self.give_and_free(value, Part::OfMany) {
-                    Ok(()) => ending = Ending::Returned,
-                    Err(cause) => return Ending::Failed(cause),
-                },
-                Ok(None) => return ending,
-                Err(cause) => return Ending::Failed(cause),
-            }
-        }
-    }
-
-    /// Hands one value to the next buffer, and back what was dropped for it.
-    ///
-    /// # Errors
-    /// The value itself, when it did not go on.
-    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, Ungiven<V>> {
-        self.pause();
-        let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
-        let flow = self.flow();
-        if !may_give || flow == Flow::End {
-            return Ok(Some(value));
-        }
-        let (id, birth) = self.identity(flow, part);
-        if part == Part::OfMany && self.is_left_out() {
-            self.last_part = id.part;
-            self.resume();
-            return Ok(Some(value));
-        }
-        if let Some(cause) = self.why_not_joined(flow, part) {
-            return Err(Ungiven::Refused(value, cause.into()));
-        }
-        let receipt = match &self.step {
-            Step::Running(hand) => hand.receipt(part),
-            _ => None,
-        };
-        let origin = Origin { turn: self.turn, receipt };
-        let pushed = self.hand_on(flow, Sample { id, birth, value }, origin, wait);
-        if part == Part::OfMany {
-            self.resume();
-        }
-        match pushed {
-            Push::Full(value) => {
-                self.waiting_since = Some(birth);
-                Err(Ungiven::Full(value))
-            }
-            Push::Shut(value) | Push::Late(value) => Ok(Some(value)),
-            Push::Refused(value, cause) => Err(Ungiven::Refused(value, cause)),
-            Push::Done { dropped, more, .. } => {
-                more.into_iter().for_each(free);
-                self.waiting_since = None;
-                // What has a turn is counted when it enters the next buffer.
-                if let (Seat::Stage { index, .. }, None) = (self.seat, self.turn)
-                    && let Some(ledger) = self.home.ledger(index)
-                {
-                    ledger.count_given();
-                }
-                if let Step::Running(hand) = &mut self.step {
-                    hand.parts += 1;
-                }
-                self.last_part = id.part;
-                Ok(dropped)
-            }
-        }
-    }
-
-    /// Hands a value to whoever is next.
-    fn hand_on(&self, flow: Flow, sample: Sample<V>, origin: Origin, wait: Wait) -> Push<V> {
-        let to = match flow {
-            Flow::End => None,
-            Flow::Next(next) => self.home.buffer(next),
-            Flow::Join { block, branch } => return self.home.arrive(block, branch, sample, wait),
-            Flow::Fork(block) => return self.hand_to_branch(block, sample, wait),
-        };
-        match (to, self.seat) {
-            (None, _) => Push::Shut(sample.value),
-            (Some(buffer), Seat::Source) => buffer.push(sample, Arrival::Source, origin, wait),
-            (Some(buffer), Seat::Stage { index, .. }) => self.push_in_turn(index, buffer, sample, origin, wait),
-        }
-    }
-
-    /// Hands a sample to one branch of a block: the first value to the first, the second to the second, and so on.
-    fn hand_to_branch(&self, block: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
-        let (Step::Running(hand), Some(Branches { nodes, join })) = (&self.step, self.home.block(block)) else {
-            return Push::Shut(sample.value);
-        };
-        let branch = hand.parts as usize;
-        let buffer = nodes.get(branch).and_then(|(first, _)| self.home.buffer(*first));
-        let Some(buffer) = buffer else { return Push::Shut(sample.value) };
-        let (id, birth) = (sample.id, sample.birth);
-        if let Some(join) = join {
-            join.enter(id, birth);
-        }
-        let pushed = buffer.push(sample, Arrival::Stage, Origin::default(), wait);
-        if let (Push::Done { .. }, Some(join)) = (&pushed, join)
-            && branch + 1 == nodes.len()
-        {
-            join.has_entered(id);
-        }
-        pushed
-    }
-
-    /// What is given beside the one result of a sample has nothing to be joined with.
-    fn why_not_joined(&self, flow: Flow, part: Part) -> Option<&'static str> {
-        let Seat::Stage { index, .. } = self.seat else { return None };
-        if !self.home.is_joined(index) || matches!(flow, Flow::Fork(_)) {
-            return None;
-        }
-        match (&self.step, part) {
-            (Step::Finishing, _) => {
-                Some("finish gave a value inside a parallel block, where there is nothing to join it with")
-            }
-            (_, Part::OfMany) => {
-                Some("it gave many values inside a parallel block, which joins one result of each branch")
-            }
-            (_, Part::Whole) => None,
-        }
-    }
-
-    /// Waits for room, and for the value's turn. What keeps it waiting for too long is given up meanwhile.
-    fn push_in_turn(
-        &self,
-        index: usize,
-        output: &Buffer<V>,
-        mut sample: Sample<V>,
-        origin: Origin,
-        wait: Wait,
-    ) -> Push<V> {
-        let (id, birth) = (sample.id, sample.birth);
-        loop {
-            let overdue_at = origin.turn.and(self.home.buffer(index)).and_then(Buffer::overdue_at);
-            match output.push(sample, Arrival::Stage, origin, sooner(wait, overdue_at)) {
-                Push::Full(value) if overdue_at.is_some() => {
-                    if !self.give_up_overdue(index, true) && is_over(wait, self.home.clock().now()) {
-                        return Push::Full(value);
-                    }
-                    sample = Sample { id, birth, value };
-                }
-                pushed => return pushed,
-            }
-        }
-    }
-
-    /// Whether the next part has gone on already, given by a worker that died.
-    fn is_left_out(&mut self) -> bool {
-        match &mut self.step {
-            Step::Running(hand) if hand.leave_out > 0 => {
-                hand.leave_out -= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Who a value is: the sample in hand, while finishing the last one, and number 0 where there never was one (the
-    /// source's samples get theirs in the buffer).
-    fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant) {
-        match self.last {
-            // By its number and part the join knows it again.
-            Some(last) if self.keeps_identity(flow) => (last.id, last.birth),
-            Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
-            None => {
-                let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
-                (SampleId { number: 0, part: self.last_part + 1 }, birth)
-            }
-        }
-    }
-
-    fn keeps_identity(&self, flow: Flow) -> bool {
-        let joined = matches!(self.seat, Seat::Stage { index, .. } if self.home.is_joined(index));
-        joined || matches!(flow, Flow::Fork(_))
-    }
-
-    /// A whole sample stays whole. Parts keep their own number where it is free, and count on where it is not.
-    fn part_for(&self, last: SampleInfo, part: Part) -> u64 {
-        let split = part == Part::OfMany || matches!(self.step, Step::Finishing);
-        match (split, last.id.part) {
-            (false, 0) => 0,
-            (_, own) => own.max(self.last_part + 1),
-        }
     }
 
     /// Ends the call after everything it gave has been handed over.

@@ -1,0 +1,97 @@
+//! What the supervisor tells: the report, and the failure that stopped the pipeline.
+
+use super::Supervisor;
+use crate::buffer::BufferCounts;
+use crate::error::StageError;
+use crate::graph::Flow;
+use crate::ledger::Reading;
+use crate::phase::Phase;
+use crate::report::{JoinReport, Outcome, Report, Spread, StageReport};
+use crate::worker::Seat;
+use std::time::Duration;
+
+impl<V: Send + 'static> Supervisor<V> {
+    /// The failure that stopped the pipeline, with a report of this moment.
+    pub fn failure(&self) -> Option<StageError> {
+        let failure = self.control.lock().failure.clone()?;
+        Some(StageError::new(failure, self.report()))
+    }
+
+    /// What happened to every sample up to now.
+    pub fn report(&self) -> Report {
+        let (outcome, elapsed) = {
+            let control = self.control.lock();
+            let outcome = match (control.phase, &control.failure) {
+                (_, Some(_)) => Outcome::Failed,
+                _ if control.aborted_at.is_some() => Outcome::Aborted,
+                (Phase::Stopped, None) => Outcome::Finished,
+                (_, None) => Outcome::Running,
+            };
+            let until = control.ended_at.unwrap_or_else(|| self.clock.now());
+            (outcome, control.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
+        };
+        let restarts = self.control.lock().restarts.clone();
+        let restarts_of = |wanted: usize| {
+            let seats = self.seats.iter().zip(&restarts);
+            seats
+                .filter(|(seat, _)| matches!(seat, Seat::Stage { index, .. } if *index == wanted))
+                .map(|(_, n)| n)
+                .sum()
+        };
+        (0..self.joins.len()).for_each(|block| self.tidy(block));
+        let mut age = Spread::default();
+        let nodes: Vec<StageReport> = (0..self.graph.stages.len())
+            .map(|index| {
+                let node = &self.graph.stages[index];
+                let limits = self.buffers[index].limits();
+                let (counts, reading) = self.read(index);
+                // The last stage's stays.
+                age = reading.ages_after;
+                StageReport {
+                    name: node.name.clone(),
+                    intake: node.intake,
+                    overflow: limits.overflow,
+                    buffer_size: limits.capacity,
+                    buffer: counts,
+                    counts: reading.counts,
+                    workers: node.workers,
+                    restarts: restarts_of(index),
+                    age: reading.ages,
+                    busy: reading.busy,
+                    p50: reading.times.p50,
+                    p99: reading.times.p99,
+                }
+            })
+            .collect();
+        let joins = self.graph.blocks.iter().zip(&self.joins).map(|(block, join)| JoinReport {
+            name: self.graph.stages[block.fork].name.clone(),
+            branches: block.branches.len(),
+            counts: join.counts(),
+        });
+        Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age)
+    }
+
+    /// What happened in a buffer, and in the stage behind it.
+    fn read(&self, index: usize) -> (BufferCounts, Reading) {
+        let received = || match self.flows[index] {
+            Flow::Next(next) => self.buffers[next].counts().entered,
+            Flow::Fork(block) => {
+                let branches = &self.graph.blocks[block].branches;
+                branches.iter().map(|(first, _)| self.buffers[*first].counts().entered).sum()
+            }
+            Flow::End | Flow::Join { .. } => 0,
+        };
+        #[cfg(processes)]
+        if let Some(buffer) = self.buffers[index].shared() {
+            let (counts, mut reading) = buffer.read();
+            // What a worker gave before it died is known only to the buffer that received it.
+            reading.counts.gave = received();
+            return (counts, reading);
+        }
+        let mut reading = self.ledgers[index].read();
+        if self.graph.reorders(index) {
+            reading.counts.gave = received();
+        }
+        (self.buffers[index].counts(), reading)
+    }
+}

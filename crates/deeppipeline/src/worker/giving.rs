@@ -1,0 +1,215 @@
+//! What a worker gives: to whom it goes, under which number, and what has to be waited for.
+
+use super::{Ending, Part, Seat, Step, Ungiven, Worker, is_over, sooner};
+use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
+use crate::error::BoxError;
+use crate::executor::{catch_panic, free};
+use crate::graph::Flow;
+use crate::home::Branches;
+use crate::sample::{Sample, SampleId, SampleInfo};
+use std::time::Instant;
+
+impl<V> Worker<V> {
+    pub(super) fn give_and_free(&mut self, value: V, part: Part) -> Result<(), BoxError> {
+        match self.give(value, part, Wait::Forever) {
+            Ok(dropped) => free(dropped),
+            // `Forever` never comes back with this.
+            Err(Ungiven::Full(value)) => free(value),
+            Err(Ungiven::Refused(value, cause)) => {
+                free(value);
+                return Err(cause);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
+        let ending = if self.is_end_stage() { Ending::Returned } else { self.give_each(&mut *values) };
+        free(values);
+        ending
+    }
+
+    fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
+        let mut ending = Ending::Skipped;
+        loop {
+            match catch_panic(|| Ok(values.next())) {
+                Ok(Some(value)) => match self.give_and_free(value, Part::OfMany) {
+                    Ok(()) => ending = Ending::Returned,
+                    Err(cause) => return Ending::Failed(cause),
+                },
+                Ok(None) => return ending,
+                Err(cause) => return Ending::Failed(cause),
+            }
+        }
+    }
+
+    /// Hands one value to the next buffer, and back what was dropped for it.
+    ///
+    /// # Errors
+    /// The value itself, when it did not go on.
+    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, Ungiven<V>> {
+        self.pause();
+        let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
+        let flow = self.flow();
+        if !may_give || flow == Flow::End {
+            return Ok(Some(value));
+        }
+        let (id, birth) = self.identity(flow, part);
+        if part == Part::OfMany && self.is_left_out() {
+            self.last_part = id.part;
+            self.resume();
+            return Ok(Some(value));
+        }
+        if let Some(cause) = self.why_not_joined(flow, part) {
+            return Err(Ungiven::Refused(value, cause.into()));
+        }
+        let receipt = match &self.step {
+            Step::Running(hand) => hand.receipt(part),
+            _ => None,
+        };
+        let origin = Origin { turn: self.turn, receipt };
+        let pushed = self.hand_on(flow, Sample { id, birth, value }, origin, wait);
+        if part == Part::OfMany {
+            self.resume();
+        }
+        match pushed {
+            Push::Full(value) => {
+                self.waiting_since = Some(birth);
+                Err(Ungiven::Full(value))
+            }
+            Push::Shut(value) | Push::Late(value) => Ok(Some(value)),
+            Push::Refused(value, cause) => Err(Ungiven::Refused(value, cause)),
+            Push::Done { dropped, more, .. } => {
+                more.into_iter().for_each(free);
+                self.waiting_since = None;
+                // What has a turn is counted when it enters the next buffer.
+                if let (Seat::Stage { index, .. }, None) = (self.seat, self.turn)
+                    && let Some(ledger) = self.home.ledger(index)
+                {
+                    ledger.count_given();
+                }
+                if let Step::Running(hand) = &mut self.step {
+                    hand.parts += 1;
+                }
+                self.last_part = id.part;
+                Ok(dropped)
+            }
+        }
+    }
+
+    /// Hands a value to whoever is next.
+    fn hand_on(&self, flow: Flow, sample: Sample<V>, origin: Origin, wait: Wait) -> Push<V> {
+        let to = match flow {
+            Flow::End => None,
+            Flow::Next(next) => self.home.buffer(next),
+            Flow::Join { block, branch } => return self.home.arrive(block, branch, sample, wait),
+            Flow::Fork(block) => return self.hand_to_branch(block, sample, wait),
+        };
+        match (to, self.seat) {
+            (None, _) => Push::Shut(sample.value),
+            (Some(buffer), Seat::Source) => buffer.push(sample, Arrival::Source, origin, wait),
+            (Some(buffer), Seat::Stage { index, .. }) => self.push_in_turn(index, buffer, sample, origin, wait),
+        }
+    }
+
+    /// Hands a sample to one branch of a block: the first value to the first, the second to the second, and so on.
+    fn hand_to_branch(&self, block: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
+        let (Step::Running(hand), Some(Branches { nodes, join })) = (&self.step, self.home.block(block)) else {
+            return Push::Shut(sample.value);
+        };
+        let branch = hand.parts as usize;
+        let buffer = nodes.get(branch).and_then(|(first, _)| self.home.buffer(*first));
+        let Some(buffer) = buffer else { return Push::Shut(sample.value) };
+        let (id, birth) = (sample.id, sample.birth);
+        if let Some(join) = join {
+            join.enter(id, birth);
+        }
+        let pushed = buffer.push(sample, Arrival::Stage, Origin::default(), wait);
+        if let (Push::Done { .. }, Some(join)) = (&pushed, join)
+            && branch + 1 == nodes.len()
+        {
+            join.has_entered(id);
+        }
+        pushed
+    }
+
+    /// What is given beside the one result of a sample has nothing to be joined with.
+    fn why_not_joined(&self, flow: Flow, part: Part) -> Option<&'static str> {
+        let Seat::Stage { index, .. } = self.seat else { return None };
+        if !self.home.is_joined(index) || matches!(flow, Flow::Fork(_)) {
+            return None;
+        }
+        match (&self.step, part) {
+            (Step::Finishing, _) => {
+                Some("finish gave a value inside a parallel block, where there is nothing to join it with")
+            }
+            (_, Part::OfMany) => {
+                Some("it gave many values inside a parallel block, which joins one result of each branch")
+            }
+            (_, Part::Whole) => None,
+        }
+    }
+
+    /// Waits for room, and for the value's turn. What keeps it waiting for too long is given up meanwhile.
+    fn push_in_turn(
+        &self,
+        index: usize,
+        output: &Buffer<V>,
+        mut sample: Sample<V>,
+        origin: Origin,
+        wait: Wait,
+    ) -> Push<V> {
+        let (id, birth) = (sample.id, sample.birth);
+        loop {
+            let overdue_at = origin.turn.and(self.home.buffer(index)).and_then(Buffer::overdue_at);
+            match output.push(sample, Arrival::Stage, origin, sooner(wait, overdue_at)) {
+                Push::Full(value) if overdue_at.is_some() => {
+                    if !self.give_up_overdue(index, true) && is_over(wait, self.home.clock().now()) {
+                        return Push::Full(value);
+                    }
+                    sample = Sample { id, birth, value };
+                }
+                pushed => return pushed,
+            }
+        }
+    }
+
+    /// Whether the next part has gone on already, given by a worker that died.
+    fn is_left_out(&mut self) -> bool {
+        match &mut self.step {
+            Step::Running(hand) if hand.leave_out > 0 => {
+                hand.leave_out -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Who a value is: the sample in hand, while finishing the last one, and number 0 where there never was one (the
+    /// source's samples get theirs in the buffer).
+    fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant) {
+        match self.last {
+            // By its number and part the join knows it again.
+            Some(last) if self.keeps_identity(flow) => (last.id, last.birth),
+            Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
+            None => {
+                let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
+                (SampleId { number: 0, part: self.last_part + 1 }, birth)
+            }
+        }
+    }
+
+    fn keeps_identity(&self, flow: Flow) -> bool {
+        let joined = matches!(self.seat, Seat::Stage { index, .. } if self.home.is_joined(index));
+        joined || matches!(flow, Flow::Fork(_))
+    }
+
+    /// A whole sample stays whole. Parts keep their own number where it is free, and count on where it is not.
+    fn part_for(&self, last: SampleInfo, part: Part) -> u64 {
+        let split = part == Part::OfMany || matches!(self.step, Step::Finishing);
+        match (split, last.id.part) {
+            (false, 0) => 0,
+            (_, own) => own.max(self.last_part + 1),
+        }
+    }
+}

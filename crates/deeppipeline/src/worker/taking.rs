@@ -1,0 +1,125 @@
+//! What a worker takes and has in hand: from its buffer, once more after an error, or kept for a later list.
+
+use super::{Call, Ending, Kept, Seat, Step, Worker, is_over, sooner};
+use crate::buffer::{Buffer, Take, Taken, Wait};
+use crate::hand::InHand;
+use crate::intake::Input;
+use crate::ledger::Fate;
+use crate::sample::SampleInfo;
+use std::task::Poll;
+
+impl<V> Worker<V> {
+    /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
+    pub(super) fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
+        let Seat::Stage { worker, .. } = self.seat else { return None };
+        let buffer = self.home.buffer(index)?;
+        let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
+        loop {
+            let patience = sooner(wait, buffer.overdue_at());
+            // What has ended early takes place until its turn, too.
+            let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);
+            match buffer.take(worker, up_to, patience) {
+                Take::Ahead(next) if output.is_none_or(|output| output.wait_for_turns_up_to(next, patience)) => {}
+                Take::Ahead(_) if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
+                Take::Ahead(_) => {}
+                Take::Empty if self.give_up_overdue(index, false) => {}
+                Take::Empty if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
+                Take::Empty => {}
+                taken => return Some(taken),
+            }
+        }
+    }
+
+    /// Gives up what another worker has in hand for longer than the stage's time-out, if others wait for it.
+    pub(super) fn give_up_overdue(&self, index: usize, anyway: bool) -> bool {
+        let Some(overdue) = self.home.buffer(index).and_then(|buffer| buffer.give_up_overdue(anyway)) else {
+            return false;
+        };
+        if let Some(ledger) = self.home.ledger(index).filter(|_| overdue.samples > 0) {
+            ledger.settle(overdue.samples, Fate::Lost, overdue.after, overdue.after);
+        }
+        tracing::warn!(stage = self.name(), "a sample is lost: others have waited for it for {:?}", overdue.after);
+        self.end_turn(overdue.ticket);
+        true
+    }
+
+    pub(super) fn run(&mut self, index: usize, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
+        if taken.hold.is_none()
+            && let Some(ledger) = self.home.ledger(index)
+        {
+            ledger.begin(&input, taken.at);
+        }
+        self.has_turn(index, taken.ticket);
+        if let Some(newest) = input.newest() {
+            self.take_in_hand(newest, input.count(), taken);
+        }
+        self.enter();
+        Poll::Ready(Some(Call::StageRun(input)))
+    }
+
+    pub(super) fn take_in_hand(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
+        if self.last.is_none_or(|last| last.id.number != newest.id.number) {
+            self.last_part = 0;
+        }
+        self.last = Some(newest);
+        self.part_before = self.last_part;
+        self.step = Step::Running(InHand::new(newest, samples, taken));
+    }
+
+    /// Runs the stage once more on what it has in hand, unless that was given up meanwhile.
+    pub(super) fn run_again(&mut self) -> Option<Poll<Option<Call<V>>>> {
+        let Step::Trying(mut hand) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
+        let Seat::Stage { index, .. } = self.seat else { return None };
+        let buffer = self.home.buffer(index)?;
+        if buffer.is_discarding() {
+            if self.home.node(index).on_error.stops() {
+                self.fail_turn();
+            }
+            self.finish_turn();
+            self.count(index, hand, Fate::Failed);
+            return None;
+        }
+        let again = buffer.read_again(hand.hold.as_ref());
+        hand.run(self.home.clock().now());
+        self.step = Step::Running(hand);
+        match again {
+            Ok(input) => {
+                self.enter();
+                Some(Poll::Ready(Some(Call::RunAgain(input))))
+            }
+            Err(cause) => {
+                self.settle(Ending::Failed(cause));
+                None
+            }
+        }
+    }
+
+    /// Says what becomes of samples that the stage has kept, before the call at hand ends.
+    pub fn account(&mut self, kept: Kept) {
+        let Seat::Stage { index, .. } = self.seat else { return };
+        self.kept = self.kept.saturating_sub(kept.used + kept.skipped);
+        self.skip_kept(index, kept.skipped);
+        if let Step::Running(hand) = &mut self.step {
+            hand.kept += kept.used;
+        }
+    }
+
+    pub(super) fn skip_kept(&self, index: usize, samples: u64) {
+        if samples == 0 {
+            return;
+        }
+        // What came from another process is counted there, on a thread too.
+        #[cfg(processes)]
+        if let Some(buffer) = self.home.buffer(index).and_then(Buffer::shared) {
+            return buffer.skip_kept(samples);
+        }
+        if let Some(ledger) = self.home.ledger(index) {
+            ledger.skip_kept(samples);
+        }
+    }
+
+    /// No list will use what the stage still keeps.
+    pub(super) fn let_go_of_kept(&mut self) {
+        self.account(Kept { used: 0, skipped: self.kept });
+    }
+}
