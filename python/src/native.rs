@@ -2,7 +2,7 @@
 
 use crate::frame::Frame;
 use crate::payload::{Payload, Value};
-use deeppipeline::engine::{Body, Call, Closer, Done, Input};
+use deeppipeline::engine::{Body, Call, Closer, Done, Input, Keeper};
 use deeppipeline::{BoxError, Give, Source, Stage};
 use deeppipeline_vision as vision;
 use pyo3::exceptions::PyValueError;
@@ -49,27 +49,31 @@ impl Carried for () {
 
 pub(crate) type AnyBody = Box<dyn Body<Payload> + Send>;
 
-/// A native stage on its worker.
-struct StageBody<S>(S);
+/// A native stage on its worker, and how it gets what it takes from what flows.
+struct StageBody<S, F> {
+    stage: S,
+    input: F,
+    takes: &'static str,
+}
 
-impl<S: Stage> Body<Payload> for StageBody<S>
+impl<S, F> Body<Payload> for StageBody<S, F>
 where
-    S::Input: Carried,
-    S::Output: Carried,
+    S: Stage<Output: Carried>,
+    F: FnMut(Value) -> Option<S::Input>,
 {
     fn call(&mut self, call: Call<Payload>) -> Done<Payload> {
         let result = match call {
-            Call::Setup => self.0.setup().map(|()| Give::Skip),
-            Call::Teardown => self.0.teardown().map(|()| Give::Skip),
-            Call::Finish => self.0.finish(),
+            Call::Setup => self.stage.setup().map(|()| Give::Skip),
+            Call::Teardown => self.stage.teardown().map(|()| Give::Skip),
+            Call::Finish => self.stage.finish(),
             Call::StageRun(Input::One(sample)) => match sample.value {
-                Payload::Native(value) => match S::Input::unwrap(value) {
-                    Some(x) => self.0.stage_run(x),
-                    None => Err(wrong_type::<S>()),
+                Payload::Native(value) => match (self.input)(value) {
+                    Some(x) => self.stage.stage_run(x),
+                    None => Err(self.wrong_type()),
                 },
-                _ => Err(wrong_type::<S>()),
+                _ => Err(self.wrong_type()),
             },
-            Call::StageRun(Input::List(_)) | Call::RunAgain(_) | Call::SourceNext => Err(wrong_type::<S>()),
+            Call::StageRun(Input::List(_)) | Call::RunAgain(_) | Call::SourceNext => Err(self.wrong_type()),
         };
         match result {
             Ok(Give::One(x)) => Done::Gave(Give::One(Payload::Native(x.wrap()))),
@@ -80,11 +84,10 @@ where
     }
 }
 
-fn wrong_type<S: Stage>() -> BoxError
-where
-    S::Input: Carried,
-{
-    format!("it takes one vision.{} at a time and got something else", S::Input::NAME).into()
+impl<S, F> StageBody<S, F> {
+    fn wrong_type(&self) -> BoxError {
+        format!("it takes one vision.{} at a time and got something else", self.takes).into()
+    }
 }
 
 /// A native source on its worker.
@@ -118,13 +121,22 @@ pub(crate) struct NativeStage {
 }
 
 impl NativeStage {
-    fn new<S: Stage + Send>(stage: S) -> Self
+    fn new<S>(stage: S) -> Self
     where
-        S::Input: Carried,
-        S::Output: Carried,
+        S: Stage<Input: Carried, Output: Carried> + Send,
     {
-        let body: AnyBody = Box::new(StageBody(stage));
-        NativeStage { body: Mutex::new(Some(body)), takes: S::Input::NAME, gives: S::Output::NAME }
+        Self::prepared(stage, |x: S::Input| x)
+    }
+
+    /// A stage that gets what flows in another form.
+    fn prepared<S, T>(stage: S, mut prepare: impl FnMut(T) -> S::Input + Send + 'static) -> Self
+    where
+        S: Stage<Output: Carried> + Send,
+        T: Carried + 'static,
+    {
+        let input = move |value| T::unwrap(value).map(&mut prepare);
+        let body: AnyBody = Box::new(StageBody { stage, input, takes: T::NAME });
+        NativeStage { body: Mutex::new(Some(body)), takes: T::NAME, gives: S::Output::NAME }
     }
 }
 
@@ -160,7 +172,12 @@ impl NativeStage {
     #[staticmethod]
     fn classify_behaviour(py: Python<'_>, model: PathBuf, runtime: &str) -> PyResult<Self> {
         let stage = vision::ClassifyBehaviour::load_with(model, self::runtime(runtime)?);
-        Ok(NativeStage::new(stage.map_err(|error| raise(py, "ModelError", &error))?))
+        let stage = stage.map_err(|error| raise(py, "ModelError", &error))?;
+        let mut windows = Keeper::new(vision::ClassifyBehaviour::window());
+        Ok(NativeStage::prepared(stage, move |scene| {
+            let sights = vision::ClassifyBehaviour::sights(&scene);
+            windows.windows(scene, sights)
+        }))
     }
 
     #[staticmethod]

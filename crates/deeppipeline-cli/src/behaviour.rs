@@ -244,7 +244,7 @@ fn start(
         .stage(detect)
         .stage(track)
         .stage(pose)
-        .stage(classify)
+        .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
         .stage(record)
         .stage(move |scene: Scene| {
             seen.count(scene.people.len());

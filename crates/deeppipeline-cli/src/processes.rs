@@ -35,7 +35,10 @@ pub(crate) fn start(
         .stage_isolated::<DetectPeople>(DetectPeopleSettings { model: detect, runtime, min_score: None })
         .stage_isolated::<Track>(TrackSettings::default())
         .stage_isolated::<EstimatePose>(EstimatePoseSettings { model: pose, runtime })
-        .stage_isolated::<ClassifyBehaviour>(ClassifyBehaviourSettings { model: classify, runtime, window: None })
+        .stage_isolated_windows::<ClassifyBehaviour>(
+            ClassifyBehaviour::window(),
+            ClassifyBehaviourSettings { model: classify, runtime },
+        )
         .stage_isolated::<Record>(RecordSettings { path: output.jsonl() })
         .options(stop())
         .stage_isolated::<Draw>(())

@@ -2,7 +2,9 @@
 
 use crate::behaviour::Stages;
 use crate::progress::Progress;
+use deeppipeline::engine::Keeper;
 use deeppipeline::{BoxError, Give, Source, Stage};
+use deeppipeline_vision::ClassifyBehaviour;
 use std::time::{Duration, Instant};
 
 /// How long a serial run took.
@@ -29,6 +31,7 @@ pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() ->
     let mut track = Timed::new(track)?;
     let mut pose = Timed::new(pose)?;
     let mut classify = Timed::new(classify)?;
+    let mut windows = Keeper::new(ClassifyBehaviour::window());
     let mut record = Timed::new(record)?;
     let mut draw = Timed::new(draw)?;
     let mut write = Timed::new(write)?;
@@ -46,7 +49,8 @@ pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() ->
         let Some(scene) = detect.run(frame)? else { continue };
         let Some(scene) = track.run(scene)? else { continue };
         let Some(scene) = pose.run(scene)? else { continue };
-        let Some(scene) = classify.run(scene)? else { continue };
+        let sights = ClassifyBehaviour::sights(&scene);
+        let Some(scene) = classify.run(windows.windows(scene, sights))? else { continue };
         let Some(scene) = record.run(scene)? else { continue };
         seen.count(scene.people.len());
         if shown.elapsed() >= progress.every() {

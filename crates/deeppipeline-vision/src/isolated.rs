@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use deeppipeline::{BoxError, Isolated, Workers};
+use deeppipeline::{BoxError, Isolated, IsolatedWindows, Workers};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Track, WriteVideo};
+use crate::{ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Sight, Track, WriteVideo};
 
 /// Makes every stage of this crate known to a program that runs them in processes of their own.
 ///
@@ -37,7 +37,7 @@ pub fn workers(workers: Workers) -> Workers {
         .stage::<DetectPeople>()
         .stage::<Track>()
         .stage::<EstimatePose>()
-        .stage::<ClassifyBehaviour>()
+        .stage_windows::<ClassifyBehaviour>()
         .stage::<Record>()
         .stage::<Draw>()
         .stage::<WriteVideo>()
@@ -118,8 +118,6 @@ pub struct ClassifyBehaviourSettings {
     pub model: PathBuf,
     /// What runs it.
     pub runtime: Runtime,
-    /// See [`ClassifyBehaviour::window`].
-    pub window: Option<usize>,
 }
 
 /// When its process is started again after a crash, everybody's window is empty.
@@ -128,11 +126,17 @@ impl Isolated for ClassifyBehaviour {
     type Settings = ClassifyBehaviourSettings;
 
     fn make(settings: ClassifyBehaviourSettings) -> Result<Self, BoxError> {
-        let classify = Self::load_with(settings.model, settings.runtime)?;
-        Ok(match settings.window {
-            Some(poses) => classify.window(poses),
-            None => classify,
-        })
+        Ok(Self::load_with(settings.model, settings.runtime)?)
+    }
+}
+
+impl IsolatedWindows for ClassifyBehaviour {
+    type Sample = Scene;
+    type Key = u64;
+    type Item = Sight;
+
+    fn keys(scene: &Scene) -> Vec<(u64, Sight)> {
+        Self::sights(scene)
     }
 }
 

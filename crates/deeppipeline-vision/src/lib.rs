@@ -73,7 +73,7 @@ mod track;
 mod transfer;
 mod write_video;
 
-pub use behaviour::ClassifyBehaviour;
+pub use behaviour::{ClassifyBehaviour, Sight};
 pub use capture::{Capture, CaptureError, CaptureOptions};
 pub use detect::DetectPeople;
 pub use draw::Draw;

@@ -2,8 +2,9 @@
 
 mod support;
 
+use deeppipeline::Pipeline;
 use deeppipeline_vision::{Behaviour, Bounds, ClassifyBehaviour, Joint, Keypoint, Person, Pose, Scene};
-use support::{model, picture, run};
+use support::{model, picture};
 
 const HEIGHT: f32 = 170.0;
 
@@ -40,14 +41,23 @@ fn person(points: [(Joint, f32, f32); 17], score: f32) -> Person {
     Person { track: Some(1), pose: Some(Pose { keypoints }), ..Person::new(bounds, 0.8) }
 }
 
+/// What a pipeline says of the people in these scenes.
+fn classified(scenes: impl IntoIterator<Item = Scene, IntoIter: Send + 'static>) -> Vec<Scene> {
+    let classify = ClassifyBehaviour::load(model("pose_classifier_body18.onnx")).unwrap();
+    let stream = Pipeline::builder()
+        .source(scenes.into_iter())
+        .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
+        .stream()
+        .unwrap();
+    stream.collect::<Result<_, _>>().unwrap()
+}
+
 /// What is said after 30 pictures at 25 a second of a person who depends on the time in seconds.
 fn after_a_while(person_at: impl Fn(f32) -> Person) -> Behaviour {
-    let mut stage = ClassifyBehaviour::load(model("pose_classifier_body18.onnx")).unwrap();
-    let scenes = (0..30).map(|index| {
-        let scene = Scene { frame: picture(8, 8, index, [0; 3]), people: vec![person_at(index as f32 * 0.04)] };
-        run(&mut stage, scene)
-    });
-    scenes.last().and_then(|scene| scene.people[0].behaviour.clone()).unwrap()
+    let people_at = |index: u64| vec![person_at(index as f32 * 0.04)];
+    let scenes: Vec<Scene> =
+        (0..30).map(|index| Scene { frame: picture(8, 8, index, [0; 3]), people: people_at(index) }).collect();
+    classified(scenes).last().and_then(|scene| scene.people[0].behaviour.clone()).unwrap()
 }
 
 #[test]
@@ -82,7 +92,40 @@ fn someone_head_down_is_unknown() {
 
 #[test]
 fn one_pose_is_not_a_behaviour() {
-    let mut stage = ClassifyBehaviour::load(model("pose_classifier_body18.onnx")).unwrap();
     let scene = Scene { frame: picture(8, 8, 0, [0; 3]), people: vec![person(upright(100.0, 0.0, 0.0), 0.9)] };
-    assert!(run(&mut stage, scene).people[0].behaviour.as_ref().unwrap().is_unknown());
+    assert!(classified([scene])[0].people[0].behaviour.as_ref().unwrap().is_unknown());
+}
+
+#[test]
+fn each_person_has_a_window_of_their_own_and_a_scene_stays_one_sample() {
+    let stride = |time: f32| 35.0 * (time * std::f32::consts::TAU).sin();
+    let scenes: Vec<Scene> = (0..40)
+        .map(|index| {
+            let time = index as f32 * 0.04;
+            let walks = person(upright(100.0 + time * 110.0, stride(time), -stride(time)), 0.9);
+            let stands = Person { track: Some(2), ..person(upright(500.0, 0.0, 0.0), 0.9) };
+            let unread = Person { pose: None, ..walks.clone() };
+            let unknown = Person { track: None, ..stands.clone() };
+            // The one who walks comes later, and is read in nine of ten pictures.
+            let people = match index {
+                0..5 => vec![stands],
+                _ if index % 10 == 0 => vec![unread, stands],
+                _ => vec![stands, unknown, walks],
+            };
+            Scene { frame: picture(8, 8, index, [0; 3]), people }
+        })
+        .collect();
+    let classified = classified(scenes);
+    let said = |scene: &Scene| -> Vec<Option<String>> {
+        scene.people.iter().map(|person| Some(person.behaviour.as_ref()?.label.clone())).collect()
+    };
+    let words = |words: &[&str]| -> Vec<Option<String>> {
+        words.iter().map(|word| (!word.is_empty()).then(|| (*word).to_owned())).collect()
+    };
+    assert_eq!(classified.len(), 40);
+    assert!(classified.iter().enumerate().all(|(index, scene)| scene.frame.index == index as u64));
+    assert_eq!(said(&classified[4]), words(&["unknown"]));
+    assert_eq!(said(&classified[12]), words(&["standing", "", "unknown"]));
+    assert_eq!(said(&classified[30]), words(&["", "standing"]));
+    assert_eq!(said(&classified[39]), words(&["standing", "", "walking"]));
 }

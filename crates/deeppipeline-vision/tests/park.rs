@@ -2,24 +2,25 @@
 
 mod support;
 
-use deeppipeline::{Give, Source, Stage};
+use deeppipeline::Pipeline;
 use deeppipeline_vision::{Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Track};
 use support::{model, park, run};
 
 #[test]
 fn a_man_stands_on_a_wall_and_a_woman_walks_past() {
-    let mut capture = Capture::options(park()).limit(90).open().unwrap();
-    let mut detect = DetectPeople::load(model("nanodet_416.onnx")).unwrap();
-    let mut track = Track::new();
-    let mut pose = EstimatePose::load(model("movenet_lightning_192.onnx")).unwrap();
-    let mut behaviour = ClassifyBehaviour::load(model("pose_classifier_body18.onnx")).unwrap();
+    let classify = ClassifyBehaviour::load(model("pose_classifier_body18.onnx")).unwrap();
+    let scenes = Pipeline::builder()
+        .source(Capture::options(park()).limit(90).open().unwrap())
+        .stage(DetectPeople::load(model("nanodet_416.onnx")).unwrap())
+        .stage(Track::new())
+        .stage(EstimatePose::load(model("movenet_lightning_192.onnx")).unwrap())
+        .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
+        .stream()
+        .unwrap();
     let mut draw = Draw::new();
     let (mut man, mut woman) = (Vec::new(), Vec::new());
-    while let Some(frame) = capture.source_next().unwrap() {
-        let Ok(Give::One(scene)) = detect.stage_run(frame) else { panic!("no scene") };
-        let scene = run(&mut track, scene);
-        let scene = run(&mut pose, scene);
-        let scene = run(&mut behaviour, scene);
+    for scene in scenes {
+        let scene = scene.unwrap();
         let before = scene.frame.clone();
         let scene = run(&mut draw, scene);
         assert!(scene.people.is_empty() || scene.frame != before, "nothing was drawn");

@@ -1,18 +1,21 @@
 //! Naming what each person does, from how they moved and stood over a while.
 
 mod motion;
+mod sight;
 mod still;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
-use deeppipeline::{BoxError, Give, Stage};
+use deeppipeline::{BoxError, Give, Stage, Window, Windows};
 
 use crate::model::{LazyModel, ModelError, Runtime};
-use crate::scene::{Behaviour, Bounds, Person, Pose, Scene};
+use crate::scene::{Behaviour, Scene};
 use motion::Motion;
+use sight::recent;
 use still::Opinion;
+
+pub use sight::Sight;
 
 /// Names what each tracked person does, from their last poses.
 ///
@@ -21,28 +24,26 @@ use still::Opinion;
 /// window; where it is sure that they sit, squat, or hold their arms in a known way, it says so. The score is how sure,
 /// 0 to 1. Where neither is sure, where joints are hidden, where the body is not upright or the window is still short,
 /// the behaviour is `unknown`. Running, jumping and falling are not among the answers: nobody has measured them.
+///
+/// It remembers nobody: the pipeline keeps a window for each track, and one scene stays one sample.
+///
+/// ```no_run
+/// use deeppipeline::Pipeline;
+/// use deeppipeline_vision::{Capture, ClassifyBehaviour, DetectPeople, EstimatePose, Record, Track};
+///
+/// let classify = ClassifyBehaviour::load("models/pose_classifier_body18.onnx")?;
+/// Pipeline::builder()
+///     .source(Capture::open("clips/park.mp4")?)
+///     .stage(DetectPeople::load("models/nanodet_416.onnx")?)
+///     .stage(Track::new())
+///     .stage(EstimatePose::load("models/movenet_lightning_192.onnx")?)
+///     .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
+///     .end_stage(Record::create("people.jsonl")?)
+///     .run()?;
+/// # Ok::<(), deeppipeline::BoxError>(())
+/// ```
 pub struct ClassifyBehaviour {
     model: LazyModel,
-    window: usize,
-    tracks: HashMap<u64, History>,
-    pictures: u64,
-}
-
-/// One sight of one person, and what the network thinks of it.
-#[derive(Clone, Debug)]
-struct Moment {
-    time: Duration,
-    bounds: Bounds,
-    pose: Pose,
-    opinion: Opinion,
-}
-
-/// The last sights of one person.
-#[derive(Default)]
-struct History {
-    moments: VecDeque<Moment>,
-    /// The number of the picture in which the person was last seen.
-    last_seen: u64,
 }
 
 impl ClassifyBehaviour {
@@ -59,60 +60,51 @@ impl ClassifyBehaviour {
     /// # Errors
     /// If the file cannot be read or is no ONNX model.
     pub fn load_with(model: impl AsRef<Path>, runtime: Runtime) -> Result<Self, ModelError> {
-        const POSES: usize = 30;
-        let model = LazyModel::new(model.as_ref(), runtime)?;
-        Ok(Self { model, window: POSES, tracks: HashMap::new(), pictures: 0 })
+        Ok(Self { model: LazyModel::new(model.as_ref(), runtime)? })
     }
 
-    /// How many of each person's last poses count; 30 unless told, at least 2. Poses older than four seconds never count.
-    #[must_use]
-    pub fn window(mut self, poses: usize) -> Self {
-        self.window = poses.max(2);
-        self
+    /// The windows that it is made for: each person's last 30 sights, or what there is of them. Sights older than four
+    /// seconds never count, nor what was before a second out of sight. Lets go of people who are gone, so that a stream
+    /// may run for ever.
+    pub fn window() -> Window {
+        Window::new(30).partial().idle(150).max_keys(256)
     }
 
-    /// The behaviour of one person after one more pose.
-    fn classify(&mut self, person: &Person, time: Duration) -> Result<Option<Behaviour>, ModelError> {
-        let (Some(track), Some(pose)) = (person.track, person.pose) else { return Ok(None) };
-        let opinion = still::classify(self.model.get()?, &pose)?;
-        let history = self.tracks.entry(track).or_default();
-        history.last_seen = self.pictures;
-        history.add(Moment { time, bounds: person.bounds, pose, opinion }, self.window);
-        Ok(Some(decide(history.moments.make_contiguous())))
+    /// The people in a scene of whom there is something to keep: their tracks, and what is seen of each.
+    pub fn sights(scene: &Scene) -> Vec<(u64, Sight)> {
+        let time = scene.frame.time;
+        let people = scene.people.iter();
+        people.filter_map(|person| Some((person.track?, Sight::new(time, person.bounds, person.pose?)))).collect()
     }
 
-    /// Lets go of people who are gone, so that a stream may run for ever.
-    fn forget(&mut self) {
-        const SILENT_PICTURES: u64 = 150;
-        const MAX_TRACKS: usize = 256;
-        let pictures = self.pictures;
-        self.tracks.retain(|_, history| pictures - history.last_seen <= SILENT_PICTURES);
-        while self.tracks.len() > MAX_TRACKS {
-            let silent = self.tracks.iter().min_by_key(|(track, history)| (history.last_seen, **track));
-            let Some(silent) = silent.map(|(track, _)| *track) else { break };
-            self.tracks.remove(&silent);
+    /// What a window of poses shows: motion first, the still pose only for someone who stands.
+    fn decide(&mut self, window: &[Sight]) -> Result<Behaviour, ModelError> {
+        /// Below this the two answers are too close to each other.
+        const SURE: f32 = 0.65;
+        /// The network is often wrong when it is less sure.
+        const SURE_OF_POSE: f32 = 0.75;
+        let Some(motion) = Motion::measure(window) else { return Ok(Behaviour::unknown(0.0)) };
+        let walking = motion.walking();
+        let standing = 1.0 - walking;
+        if !motion.is_upright() || walking.max(standing) < SURE {
+            return Ok(Behaviour::unknown(walking.max(standing)));
         }
-    }
-}
-
-impl History {
-    fn add(&mut self, moment: Moment, window: usize) {
-        // What someone did before they were out of sight for a while, or long ago, says nothing about now.
-        const LONGEST_GAP: Duration = Duration::from_secs(1);
-        const OLDEST: Duration = Duration::from_secs(4);
-        let since = |earlier: &Moment| moment.time.saturating_sub(earlier.time);
-        if self.moments.back().is_some_and(|last| since(last) > LONGEST_GAP || last.time > moment.time) {
-            self.moments.clear();
+        if walking > standing {
+            return Ok(Behaviour { label: "walking".to_owned(), score: walking });
         }
-        while self.moments.len() >= window || self.moments.front().is_some_and(|first| since(first) > OLDEST) {
-            self.moments.pop_front();
-        }
-        self.moments.push_back(moment);
+        let model = self.model.get()?;
+        let opinions: Vec<&Opinion> = window.iter().map(|sight| sight.opinion(model)).collect::<Result<_, _>>()?;
+        Ok(match still::likeliest(&opinions) {
+            Some((label, score)) if score >= SURE_OF_POSE => {
+                Behaviour { label: label.to_owned(), score: score.min(standing) }
+            }
+            _ => Behaviour { label: "standing".to_owned(), score: standing },
+        })
     }
 }
 
 impl Stage for ClassifyBehaviour {
-    type Input = Scene;
+    type Input = Windows<Scene, u64, Sight>;
     type Output = Scene;
 
     fn setup(&mut self) -> Result<(), BoxError> {
@@ -120,42 +112,20 @@ impl Stage for ClassifyBehaviour {
         Ok(())
     }
 
-    fn stage_run(&mut self, mut scene: Scene) -> Result<Give<Scene>, BoxError> {
-        self.pictures += 1;
-        for person in &mut scene.people {
-            person.behaviour = self.classify(person, scene.frame.time)?;
+    fn stage_run(&mut self, seen: Self::Input) -> Result<Give<Scene>, BoxError> {
+        let mut behaviours = HashMap::new();
+        for (track, window) in seen.iter() {
+            behaviours.insert(*track, self.decide(recent(window))?);
         }
-        self.forget();
+        let mut scene = seen.sample;
+        for person in &mut scene.people {
+            person.behaviour = person.track.and_then(|track| behaviours.remove(&track));
+        }
         Ok(Give::One(scene))
     }
 
     fn teardown(&mut self) -> Result<(), BoxError> {
         self.model.unload();
-        self.tracks.clear();
         Ok(())
-    }
-}
-
-/// What a window of poses shows: motion first, the still pose only for someone who stands.
-fn decide(window: &[Moment]) -> Behaviour {
-    /// Below this the two answers are too close to each other.
-    const SURE: f32 = 0.65;
-    /// The network is often wrong when it is less sure.
-    const SURE_OF_POSE: f32 = 0.75;
-    let Some(motion) = Motion::measure(window) else { return Behaviour::unknown(0.0) };
-    let walking = motion.walking();
-    let standing = 1.0 - walking;
-    if !motion.is_upright() || walking.max(standing) < SURE {
-        return Behaviour::unknown(walking.max(standing));
-    }
-    if walking > standing {
-        return Behaviour { label: "walking".to_owned(), score: walking };
-    }
-    let opinions: Vec<&Opinion> = window.iter().map(|moment| &moment.opinion).collect();
-    match still::likeliest(&opinions) {
-        Some((label, score)) if score >= SURE_OF_POSE => {
-            Behaviour { label: label.to_owned(), score: score.min(standing) }
-        }
-        _ => Behaviour { label: "standing".to_owned(), score: standing },
     }
 }

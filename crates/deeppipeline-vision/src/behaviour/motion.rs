@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::scene::{Joint, Keypoint, Pose};
 
-use super::Moment;
+use super::Sight;
 
 /// A joint the pose model is less sure of is not looked at.
 pub(super) const MIN_JOINT_SCORE: f32 = 0.3;
@@ -46,12 +46,12 @@ impl Motion {
     }
 
     /// Measures a window; `None` if it is too short or the joints were hardly seen.
-    pub(super) fn measure(window: &[Moment]) -> Option<Self> {
+    pub(super) fn measure(window: &[Sight]) -> Option<Self> {
         const SHORTEST_WINDOW: f32 = 0.4;
         const MIN_SEEN: f32 = 0.5;
         let (first, last) = (window.first()?, window.last()?);
         let span = last.time.saturating_sub(first.time).as_secs_f32();
-        let height = median(window.iter().map(|moment| moment.bounds.height()).collect())?;
+        let height = median(window.iter().map(|sight| sight.bounds.height()).collect())?;
         if span < SHORTEST_WINDOW || height < 1.0 {
             return None;
         }
@@ -60,8 +60,8 @@ impl Motion {
             .flat_map(|ankle| speeds(window, move |pose| seen(pose.joint(ankle))))
             .collect();
         let roots: Vec<(Duration, (f32, f32))> =
-            window.iter().filter_map(|moment| Some((moment.time, hips(&moment.pose)?))).collect();
-        let upright: Vec<bool> = window.iter().filter_map(|moment| is_upright(&moment.pose)).collect();
+            window.iter().filter_map(|sight| Some((sight.time, hips(&sight.pose)?))).collect();
+        let upright: Vec<bool> = window.iter().filter_map(|sight| is_upright(&sight.pose)).collect();
         let enough = MIN_SEEN * window.len() as f32;
         if (ankles.len() as f32) < enough || (roots.len() as f32) < enough || (upright.len() as f32) < enough {
             return None;
@@ -79,10 +79,7 @@ impl Motion {
 
 /// The speeds of a joint over steps of about a quarter of a second, which is long enough for the model's jitter not to count
 /// as motion; pixels per second.
-fn speeds<'a>(
-    window: &'a [Moment],
-    joint: impl Fn(&Pose) -> Option<(f32, f32)> + 'a,
-) -> impl Iterator<Item = f32> + 'a {
+fn speeds<'a>(window: &'a [Sight], joint: impl Fn(&Pose) -> Option<(f32, f32)> + 'a) -> impl Iterator<Item = f32> + 'a {
     const STEP: Duration = Duration::from_millis(240);
     window.iter().enumerate().filter_map(move |(place, from)| {
         let to = window[place..].iter().find(|later| later.time >= from.time + STEP)?;

@@ -56,8 +56,8 @@ pub fn scene(index: u64, boxes: &[(Bounds, f32)]) -> Scene {
 }
 
 /// The one scene that a stage gives for one.
-pub fn run<S: Stage<Input = Scene, Output = Scene>>(stage: &mut S, scene: Scene) -> Scene {
-    match stage.stage_run(scene) {
+pub fn run<S: Stage<Output = Scene>>(stage: &mut S, x: S::Input) -> Scene {
+    match stage.stage_run(x) {
         Ok(Give::One(scene)) => scene,
         Ok(_) => panic!("{} gave something other than one scene", stage.name()),
         Err(error) => panic!("{error}"),
