@@ -127,8 +127,6 @@ def test_many_values_have_nothing_to_be_joined_with(multiprocess: bool) -> None:
         run([Parallel([ManyOf(), Pass()])], [1], multiprocess=multiprocess)
 
 
-# Today the parts of a Many get other numbers in each branch, so that nothing is joined.
-@pytest.mark.xfail(reason="the engine numbers what a fork hands out as if it were parts of its own", strict=False)
 @everywhere
 def test_many_before_a_block_are_samples_of_their_own(multiprocess: bool) -> None:
     got, report = run([ManyOf(), Parallel([Pass(), Square()])], [2, 3], multiprocess=multiprocess)
