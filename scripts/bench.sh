@@ -21,6 +21,8 @@ scripts/wheel.sh
 
 printf '==> engine: hops, wake-ups, drops, overlap, idle\n'
 { machine; cargo bench --locked --quiet -p deeppipeline; } 2>&1 | tee "$raw/engine.txt"
+printf '==> several workers, order, joins, ages, overload\n'
+{ machine; cargo bench --locked --quiet -p deeppipeline --features processes --bench contract; } 2>&1 | tee "$raw/contract.txt"
 printf '==> a Python hop against queue.Queue\n'
 { machine; .venv/bin/python benchmarks/python_hop.py; } 2>&1 | tee "$raw/python.txt"
 printf '==> hops between processes, in Python and in Rust, against rivals\n'
