@@ -2,7 +2,7 @@
 
 mod support;
 
-use deeppipeline::engine::{Block, Call, Done, Graph, Node, Supervisor, Wait, Worker};
+use deeppipeline::engine::{Block, Call, Done, Graph, Input, Node, Seat, Supervisor, Worker};
 use deeppipeline::{BoxError, Give, Isolated, Options, Overflow, Pipeline, Report, Stage, made_by, worker};
 use std::hint::black_box;
 use std::task::Poll;
@@ -58,7 +58,8 @@ const HOPS: u64 = 300_000;
 /// Nanoseconds for a sample through two nodes and what is between them, driven by this thread alone.
 fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
     let stages = vec![Node { workers, ordered, max_age, ..Node::new("one") }, Node { max_age, ..Node::new("end") }];
-    let (supervisor, workers) = Supervisor::<u64>::new(Graph { stages, ..Graph::default() }).expect("is valid");
+    let (supervisor, workers) =
+        Supervisor::<u64>::new(Graph { source: true, stages, ..Graph::default() }).expect("is valid");
     drive(&supervisor, workers, 1)
 }
 
@@ -66,7 +67,7 @@ fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
 fn block() -> f64 {
     let nodes = ["fork", "one", "join", "other", "join", "end"].map(Node::new);
     let blocks = vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }];
-    let graph = Graph { stages: nodes.into(), blocks, ..Graph::default() };
+    let graph = Graph { source: true, stages: nodes.into(), blocks, ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u64>::new(graph).expect("is valid");
     supervisor.set_joiners(vec![Box::new(|values| values[0] + values[1])]);
     drive(&supervisor, workers, 2)
@@ -75,35 +76,44 @@ fn block() -> f64 {
 /// The same six nodes one behind the other.
 fn six_nodes() -> f64 {
     let stages = ["one", "two", "three", "four", "five", "end"].map(Node::new).into();
-    let (supervisor, workers) = Supervisor::<u64>::new(Graph { stages, ..Graph::default() }).expect("is valid");
+    let (supervisor, workers) =
+        Supervisor::<u64>::new(Graph { source: true, stages, ..Graph::default() }).expect("is valid");
     drive(&supervisor, workers, 1)
 }
 
 fn drive(supervisor: &Supervisor<u64>, mut workers: Vec<Worker<u64>>, copies: usize) -> f64 {
-    // Everything comes up before anything is put.
-    workers.iter_mut().for_each(|worker| step(worker, copies));
+    // Everything comes up before the source is asked.
+    workers.iter_mut().for_each(|worker| step(worker, copies, false));
+    let mut source = workers.pop().expect("the source is the last");
     let start = Instant::now();
-    for x in 0..HOPS {
-        supervisor.put(x, Wait::No).expect("there is room");
-        workers.iter_mut().for_each(|worker| step(worker, copies));
+    for _ in 0..HOPS {
+        step(&mut source, copies, true);
+        workers.iter_mut().for_each(|worker| step(worker, copies, false));
     }
     let elapsed = start.elapsed();
     supervisor.close();
-    (0..8).for_each(|_| workers.iter_mut().for_each(|worker| step(worker, copies)));
-    assert!(supervisor.report().balances());
+    workers.push(source);
+    (0..8).for_each(|_| workers.iter_mut().for_each(|worker| step(worker, copies, false)));
+    let report = supervisor.report();
+    assert!(report.balances() && report.stages.last().is_some_and(|end| end.counts.used == HOPS), "{report}");
     elapsed.as_nanos() as f64 / HOPS as f64
 }
 
-/// Makes every call that a worker asks for now.
-fn step(worker: &mut Worker<u64>, copies: usize) {
+/// Makes every call that a worker asks for now; a source is asked for one sample, if any.
+fn step(worker: &mut Worker<u64>, copies: usize, mut wanted: bool) {
     while let Poll::Ready(Some(call)) = worker.try_next() {
         worker.done(Done::Gave(match call {
-            Call::StageRun(deeppipeline::engine::Input::One(sample)) if worker.name() == "fork" => {
-                Give::many(vec![sample.value; copies])
+            Call::StageRun(Input::One(sample)) if worker.name() == "fork" => Give::many(vec![sample.value; copies]),
+            Call::StageRun(Input::One(sample)) => Give::One(sample.value),
+            Call::SourceNext => {
+                wanted = false;
+                Give::One(1)
             }
-            Call::StageRun(deeppipeline::engine::Input::One(sample)) => Give::One(sample.value),
             _ => Give::Skip,
         }));
+        if worker.seat() == Seat::Source && !wanted {
+            return;
+        }
     }
 }
 

@@ -374,6 +374,13 @@ impl Graph {
     /// Tells stages of the same name apart, so that a report or an error names one: the second `Detect` becomes
     /// `Detect 2`.
     fn number_repeated_names(&mut self) {
+        let flows: Vec<Flow> = (0..self.stages.len()).map(|index| self.flow(index)).collect();
+        // A node that brings results to a join is nobody's to name.
+        for (node, flow) in self.stages.iter_mut().zip(&flows) {
+            if let Flow::Join { branch, .. } = flow {
+                node.name = format!("join of branch {}", branch + 1);
+            }
+        }
         for index in 1..self.stages.len() {
             let (before, rest) = self.stages.split_at_mut(index);
             let taken = |name: &str| before.iter().any(|node| node.name == name);
