@@ -17,6 +17,7 @@ mod many;
 mod nested;
 mod nothing_left;
 mod orphans;
+mod parallel;
 mod puppet;
 mod restarts;
 mod stages;
