@@ -82,6 +82,7 @@ class Window:
     key: Callable[[Any], Hashable | dict[Any, Any]] | None
     max_keys: int
     idle: int | None
+    partial: bool
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,7 @@ class Stage:
         key: Callable[[Any], Hashable | dict[Any, Any]] | None = None,
         max_keys: SupportsIndex = 1024,
         idle: SupportsIndex | None = None,
+        partial: bool = False,
     ) -> Self:
         """Take a list of the last `size` samples: the first is due with the `size`th, then one with every `stride`th.
 
@@ -190,12 +192,15 @@ class Stage:
         - `max_keys`: for how many keys windows are kept; with one more, the one silent longest is forgotten.
         - `idle`: after how many samples without it a key is forgotten, so that its next window starts empty (default:
           never).
+        - `partial`: the first list is due with the first sample: lists of what is there, until there are `size`.
 
         The worker keeps the windows: there can be no other `workers`, and windows start empty after a crash. Every
         sample is used once, by the first list that it is in; one between two lists counts as skipped.
         """
         if key is not None and not callable(key):
             raise GraphError(f"key is {what(key)}, but must be None or a function from a sample to its key")
+        if not isinstance(partial, bool):
+            raise GraphError(f"partial is {what(partial)}, but must be True or False")
         return self._takes(
             "window",
             window=Window(
@@ -204,6 +209,7 @@ class Stage:
                 key,
                 checked_count("max_keys", max_keys, "keys"),
                 None if idle is None else checked_count("idle", idle),
+                partial,
             ),
         )
 

@@ -71,8 +71,9 @@ pub(crate) struct Keeper(EngineKeeper<Key, Py<PyAny>>);
 #[pymethods]
 impl Keeper {
     #[new]
-    fn new(size: usize, stride: usize, max_keys: usize, idle: Option<u64>) -> Self {
+    fn new(size: usize, stride: usize, max_keys: usize, idle: Option<u64>, partial: bool) -> Self {
         let window = Window::new(size).stride(stride).max_keys(max_keys);
+        let window = if partial { window.partial() } else { window };
         Keeper(EngineKeeper::new(idle.map_or(window, |idle| window.idle(idle))))
     }
 

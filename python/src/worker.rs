@@ -1,7 +1,9 @@
 //! A worker's two calls, for a Python loop: `next`, then one of `done`, `fail` and `exhausted`.
 
 use crate::payload::{Next, Payload, Raised, is_copied, raise};
+use deeppipeline::NotJoined;
 use deeppipeline::engine::{Call, Ending, Input, Kept, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -92,6 +94,7 @@ impl Worker {
             Ok(_) | Err(Ungiven::Full(_)) => Ok(()),
             // The branch before takes nothing more, so it was offered what was meant for the next one.
             Err(Ungiven::Refused(Payload::Object(_), _)) if matches!(self.next, Next::Branches(_)) => Ok(()),
+            Err(Ungiven::Refused(_, cause)) if cause.is::<NotJoined>() => Err(PyTypeError::new_err(cause.to_string())),
             Err(Ungiven::Refused(_, cause)) => Err(raise(py, "SendError", &cause.to_string())),
         }
     }

@@ -123,8 +123,9 @@ def test_a_failure_in_a_branch_stops_the_pipeline(multiprocess: bool) -> None:
 
 @everywhere
 def test_many_values_have_nothing_to_be_joined_with(multiprocess: bool) -> None:
-    with pytest.raises(StageError, match="many values inside a parallel block"):
+    with pytest.raises(StageError, match="many values inside a parallel block") as caught:
         run([Parallel([ManyOf(), Pass()])], [1], multiprocess=multiprocess)
+    assert isinstance(caught.value.__cause__, TypeError)
 
 
 @everywhere

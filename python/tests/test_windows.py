@@ -36,6 +36,13 @@ def words(text: str, *, size: int = 2, stride: int = 1, **options: Any) -> tuple
 
 
 @everywhere
+def test_partial_lists_begin_with_the_first_sample(multiprocess: bool) -> None:
+    got, report = through(Plain().set_get_window(3, partial=True), range(1, 6), multiprocess)
+    assert got == [[1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]]
+    assert report.stages[0].used == 5
+
+
+@everywhere
 def test_a_list_of_the_last_samples_that_moves_by_its_stride(multiprocess: bool) -> None:
     got, report = through(Plain().set_get_window(3), range(1, 6), multiprocess)
     assert got == [[1, 2, 3], [2, 3, 4], [3, 4, 5]]

@@ -368,6 +368,11 @@ impl fmt::Display for WorkerDied {
 
 impl std::error::Error for WorkerDied {}
 
+/// What a stage in a branch of a parallel block gave beside the one result of its sample.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotJoined(pub(crate) &'static str);
+
 /// A sample does not fit into a shared buffer, however empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the sample takes {size} bytes, but buffer_bytes is {buffer_bytes}: raise buffer_bytes, or send less")]

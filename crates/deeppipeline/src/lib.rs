@@ -74,8 +74,8 @@ pub use buffer::shared::SharedBytes;
 pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
 pub use builder::{Builder, Ended, Options};
 pub use error::{
-    BoxError, Doing, Exit, GraphError, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic,
-    StartError, WorkerDied,
+    BoxError, Doing, Exit, GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError,
+    StagePanic, StartError, WorkerDied,
 };
 pub use executor::simulated::{Event, Simulation, UnknownStage};
 pub use graph::{

@@ -2,7 +2,7 @@
 
 use super::{Ending, Part, Seat, Step, Ungiven, Worker, is_over, sooner};
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
-use crate::error::BoxError;
+use crate::error::{BoxError, NotJoined};
 use crate::executor::{catch_panic, free};
 use crate::graph::Flow;
 use crate::home::Branches;
@@ -61,7 +61,7 @@ impl<V> Worker<V> {
             return Ok(Some(value));
         }
         if let Some(cause) = self.why_not_joined(flow, part) {
-            return Err(Ungiven::Refused(value, cause.into()));
+            return Err(Ungiven::Refused(value, Box::new(NotJoined(cause))));
         }
         let receipt = match &self.step {
             Step::Running(hand) => hand.receipt(part),
