@@ -159,6 +159,9 @@ pub enum GraphError {
         "options() was called right after a parallel block: call it inside a branch, right after the stage it is for"
     )]
     OptionsOfBlock,
+    /// Nothing comes out of branches that end the pipeline.
+    #[error("something follows end stages in parallel, which give nothing: put it into a branch, or join the branches")]
+    BehindTheEnd,
     /// A branch does something.
     #[error("a branch of a parallel block is empty: add a stage to it")]
     EmptyBranch,

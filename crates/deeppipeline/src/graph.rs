@@ -261,6 +261,10 @@ impl Graph {
         if self.buffer_bytes == 0 {
             return Err(GraphError::BufferBytesZero);
         }
+        let ends = self.blocks.iter().filter(|block| !block.joined);
+        if ends.filter_map(|block| block.branches.last()).any(|(_, last)| !self.is_at_the_end(last + 1)) {
+            return Err(GraphError::BehindTheEnd);
+        }
         for (index, node) in self.stages.iter().enumerate() {
             if node.executor == Executor::Process && !cfg!(processes) {
                 return Err(GraphError::NoProcesses { stage: node.name.clone() });
@@ -287,6 +291,12 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing follows what is before that place: it is the end, or another branch begins that ends the pipeline.
+    fn is_at_the_end(&self, place: usize) -> bool {
+        let begins = |block: &Block| block.branches.iter().any(|(first, _)| *first == place);
+        place == self.stages.len() || self.blocks.iter().any(|block| !block.joined && begins(block))
     }
 
     fn check_workers(&self, node: &Node) -> Result<(), GraphError> {

@@ -109,6 +109,25 @@ fn each_end_stage_sees_everything() {
 }
 
 #[test]
+fn branches_that_end_the_pipeline_nest() {
+    let ((one, ones), (two, twos), (three, threes)) = (told::<u32>(), told::<u32>(), told::<u32>());
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .end_parallel(
+            |branch| branch.end_parallel(|inner| inner.stage(one), |inner| inner.stage(two)),
+            |branch| branch.stage(three),
+        )
+        .start()
+        .unwrap();
+    (0..9).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    balanced(&pipeline.setstop().unwrap());
+    drop(pipeline);
+    for told in [ones, twos, threes] {
+        assert!(told.iter().eq(0..9));
+    }
+}
+
+#[test]
 fn an_abort_leaves_nothing_in_a_join() {
     let (enter, entered) = channel();
     let (release, stuck) = channel::<()>();
@@ -146,6 +165,10 @@ fn an_empty_branch_and_options_of_a_block_are_refused() {
     let empty = Pipeline::<u32>::builder().parallel(|branch| branch, |branch| branch.stage(|x: u32| x));
     let refused = empty.end_stage(|_: (u32, u32)| {}).start();
     assert!(matches!(refused, Err(StartError::Graph(GraphError::EmptyBranch))));
+    let behind =
+        Pipeline::<u32>::builder().end_parallel(|branch| branch.stage(|_: u32| {}), |branch| branch.stage(|_: u32| {}));
+    let refused = behind.end_stage(|_: deeppipeline::Ended| {}).start();
+    assert!(matches!(refused, Err(StartError::Graph(GraphError::BehindTheEnd))));
     let options = Pipeline::<u32>::builder()
         .parallel(|branch| branch.stage(|x: u32| x), |branch| branch.stage(|x: u32| x))
         .options(Options::new().name("both"));
