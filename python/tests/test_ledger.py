@@ -7,10 +7,10 @@ from typing import Any, Literal
 import pytest
 from support import Collect, Gate, Pass, let_clock_pass
 
-from DeepPipeline import SKIP, Many, Pipeline, Report, Spread, Stage, StageReport
+from DeepPipeline import SKIP, JoinReport, Many, Pipeline, Report, Spread, Stage, StageReport
 
 STAGE_FIELDS = (
-    "name intake overflow buffer_size entered taken dropped_oldest dropped_newest superseded expired dropped "
+    "name intake overflow buffer_size early entered taken dropped_oldest dropped_newest superseded expired dropped "
     "discarded waiting last_dropped used absorbed skipped failed lost workers age restarts in_hand gave busy p50 p99"
 )
 
@@ -143,8 +143,15 @@ def test_what_a_report_shows() -> None:
 
 def test_stubs_tell_the_truth() -> None:
     """Every name that the stubs promise exists, and nothing else is public."""
-    report_fields = "outcome elapsed stages age left_behind dropped balances stage"
-    for kind, fields in ((StageReport, STAGE_FIELDS), (Report, report_fields), (Spread, "p50 p99 max")):
+    report_fields = "outcome elapsed stages age joins left_behind dropped balances stage"
+    join_fields = "name branches entered joined unjoined waiting"
+    kinds = (
+        (StageReport, STAGE_FIELDS),
+        (Report, report_fields),
+        (Spread, "p50 p99 max"),
+        (JoinReport, join_fields),
+    )
+    for kind, fields in kinds:
         public = {name for name in vars(kind) if not name.startswith("_")}
         assert public == set(fields.split())
 

@@ -174,9 +174,10 @@ def test_a_result_that_waits_for_room_stays_in_its_place_however_much_is_skipped
     gates.open(2)  # it fills the buffer of the end stage, where 3 and 4 wait for room
     for x in range(6, 46):
         p.put(x)
-    assert said.get()[0] == 6  # the workers go on, as far ahead as they may
+    first = said.get()[0]
+    assert first in (6, 7)  # the workers go on, as far ahead as they may
     end.let_go(4)
-    assert {said.get()[0] for _ in range(7, 46)} == {*range(7, 46)}
+    assert {first} | {said.get()[0] for _ in range(7, 46)} == {*range(6, 46)}
     report = p.setstop(timeout=WATCHDOG)
     assert [stage.used for stage in report.stages] == [4, 4]
     assert [end.in_hand() for _ in range(3)] == [2, 3, 4]
