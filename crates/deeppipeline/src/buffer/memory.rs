@@ -217,12 +217,12 @@ impl<V> Buffer<V> {
                 return Take::Discarded;
             }
             state.takers += 1;
-            let patience = self.until_due(&state, wait);
+            let patience = wait.no_later_than(self.due(&state));
             let patient = wait_on(&self.filled, &mut state, patience);
             state.takers -= 1;
             let ready = state.gate == Gate::Discarding
                 || state.hands.may_take() && (state.gate == Gate::Closed || self.can_take(&state));
-            if !patient && !ready && is_over(&self.clock, wait) {
+            if !patient && !ready && wait.is_over(self.clock.now()) {
                 return Take::Empty;
             }
         }
@@ -338,14 +338,6 @@ impl<V> Buffer<V> {
         }
     }
 
-    fn until_due(&self, state: &State<V>, wait: Wait) -> Wait {
-        match (wait, self.due(state)) {
-            (Wait::Forever, Some(due)) => Wait::Until(due),
-            (Wait::Until(deadline), Some(due)) => Wait::Until(deadline.min(due)),
-            (wait, _) => wait,
-        }
-    }
-
     /// Whether a sample in front may have to wait for others behind it.
     fn waits_for_more(&self) -> bool {
         matches!(self.limits.intake, Intake::Batch { .. })
@@ -449,14 +441,5 @@ fn wait_on<T>(condition: &Condvar, guard: &mut MutexGuard<'_, T>, wait: Wait) ->
             true
         }
         Wait::Until(deadline) => !condition.wait_until(guard, deadline).timed_out(),
-    }
-}
-
-/// Whether the caller itself would not wait any longer.
-fn is_over(clock: &Clock, wait: Wait) -> bool {
-    match wait {
-        Wait::No => true,
-        Wait::Forever => false,
-        Wait::Until(deadline) => clock.now() >= deadline,
     }
 }

@@ -76,6 +76,26 @@ pub enum Wait {
     Until(Instant),
 }
 
+impl Wait {
+    /// The same, but no longer than until that moment, if there is one.
+    pub(crate) fn no_later_than(self, moment: Option<Instant>) -> Wait {
+        match (self, moment) {
+            (Wait::Forever, Some(moment)) => Wait::Until(moment),
+            (Wait::Until(deadline), Some(moment)) => Wait::Until(deadline.min(moment)),
+            (wait, _) => wait,
+        }
+    }
+
+    /// Whether a caller would not wait any longer at that time.
+    pub(crate) fn is_over(self, now: Instant) -> bool {
+        match self {
+            Wait::No => true,
+            Wait::Forever => false,
+            Wait::Until(deadline) => now >= deadline,
+        }
+    }
+}
+
 /// Whether a buffer still lets samples in and out. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Gate {

@@ -1,6 +1,6 @@
 //! What a worker gives: to whom it goes, under which number, and what has to be waited for.
 
-use super::{Ending, Part, Seat, Step, Ungiven, Worker, is_over, sooner};
+use super::{Ending, Part, Seat, Step, Ungiven, Worker};
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::error::{BoxError, NotJoined};
 use crate::executor::{catch_panic, free};
@@ -162,9 +162,9 @@ impl<V> Worker<V> {
         let (id, birth) = (sample.id, sample.birth);
         loop {
             let overdue_at = origin.turn.and(self.home.buffer(index)).and_then(Buffer::overdue_at);
-            match output.push(sample, Arrival::Stage, origin, sooner(wait, overdue_at)) {
+            match output.push(sample, Arrival::Stage, origin, wait.no_later_than(overdue_at)) {
                 Push::Full(value) if overdue_at.is_some() => {
-                    if !self.give_up_overdue(index, true) && is_over(wait, self.home.clock().now()) {
+                    if !self.give_up_overdue(index, true) && wait.is_over(self.home.clock().now()) {
                         return Push::Full(value);
                     }
                     sample = Sample { id, birth, value };

@@ -506,24 +506,6 @@ pub enum Part {
     OfMany,
 }
 
-/// No longer than until that moment.
-fn sooner(wait: Wait, until: Option<Instant>) -> Wait {
-    match (wait, until) {
-        (Wait::Forever, Some(until)) => Wait::Until(until),
-        (Wait::Until(deadline), Some(until)) => Wait::Until(deadline.min(until)),
-        (wait, _) => wait,
-    }
-}
-
-/// Whether a caller would not wait any longer.
-fn is_over(wait: Wait, now: Instant) -> bool {
-    match wait {
-        Wait::No => true,
-        Wait::Forever => false,
-        Wait::Until(deadline) => now >= deadline,
-    }
-}
-
 impl<V> Drop for Worker<V> {
     fn drop(&mut self) {
         let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.seat) {

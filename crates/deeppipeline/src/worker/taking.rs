@@ -1,6 +1,6 @@
 //! What a worker takes and has in hand: from its buffer, once more after an error, or kept for a later list.
 
-use super::{Call, Ending, Kept, Seat, Step, Worker, is_over, sooner};
+use super::{Call, Ending, Kept, Seat, Step, Worker};
 use crate::buffer::{Buffer, Take, Taken, Wait};
 use crate::hand::InHand;
 use crate::intake::Input;
@@ -15,15 +15,15 @@ impl<V> Worker<V> {
         let buffer = self.home.buffer(index)?;
         let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
         loop {
-            let patience = sooner(wait, buffer.overdue_at());
+            let patience = wait.no_later_than(buffer.overdue_at());
             // What has ended early takes place until its turn, too.
             let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);
             match buffer.take(worker, up_to, patience) {
                 Take::Ahead(next) if output.is_none_or(|output| output.wait_for_turns_up_to(next, patience)) => {}
-                Take::Ahead(_) if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
+                Take::Ahead(_) if wait.is_over(self.home.clock().now()) => return Some(Take::Empty),
                 Take::Ahead(_) => {}
                 Take::Empty if self.give_up_overdue(index, false) => {}
-                Take::Empty if is_over(wait, self.home.clock().now()) => return Some(Take::Empty),
+                Take::Empty if wait.is_over(self.home.clock().now()) => return Some(Take::Empty),
                 Take::Empty => {}
                 taken => return Some(taken),
             }

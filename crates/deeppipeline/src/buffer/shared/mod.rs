@@ -104,7 +104,7 @@ impl<V> Buffer<V> {
                 Reserved::Gone { accepted } => return done(accepted, value),
                 Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
-                Reserved::Full(_) if is_over(wait) => return Push::Full(value),
+                Reserved::Full(_) if wait.is_over(Instant::now()) => return Push::Full(value),
                 Reserved::Full(shows) => self.machine.words().sleep(Bell::Emptied, shows, self.until_room(wait)),
             }
         };
@@ -154,7 +154,7 @@ impl<V> Buffer<V> {
         loop {
             match self.machine.is_near(ticket) {
                 Ok(()) => return true,
-                Err(_) if is_over(wait) => return false,
+                Err(_) if wait.is_over(Instant::now()) => return false,
                 Err(shows) => self.machine.words().sleep(Bell::Emptied, shows, wait),
             }
         }
@@ -199,13 +199,9 @@ impl<V> Buffer<V> {
                 Took::Drained { ticket } => return Take::Drained { ticket },
                 Took::Discarded => return Take::Discarded,
                 Took::Ahead(next) => return Take::Ahead(next),
-                Took::Empty(..) if is_over(wait) => return Take::Empty,
+                Took::Empty(..) if wait.is_over(Instant::now()) => return Take::Empty,
                 Took::Empty(shows, due) => {
-                    let patience = match (wait, due.map(from_nanoseconds)) {
-                        (Wait::Forever, Some(due)) => Wait::Until(due),
-                        (Wait::Until(deadline), Some(due)) => Wait::Until(deadline.min(due)),
-                        (wait, _) => wait,
-                    };
+                    let patience = wait.no_later_than(due.map(from_nanoseconds));
                     self.machine.words().sleep(Bell::Filled, shows, patience);
                 }
             }
@@ -335,12 +331,3 @@ fn done<V>(accepted: bool, value: V) -> Push<V> {
 
 /// How long whoever waits for room may miss that there is some.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// Whether a caller would not wait any longer.
-fn is_over(wait: Wait) -> bool {
-    match wait {
-        Wait::No => true,
-        Wait::Forever => false,
-        Wait::Until(deadline) => Instant::now() >= deadline,
-    }
-}
