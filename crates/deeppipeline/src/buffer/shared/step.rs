@@ -1,4 +1,5 @@
-//! What each step of the slot machine does to the words.
+//! What each step of the slot machine does to the words. The file is long because every step may leave a slot in a state
+//! that any other finds; what several workers add is in `turns.rs`.
 
 use super::layout::{DROPS, Durations, Field, Layout, PlaceField, SlotField, TIMES};
 use super::machine::{Label, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Verdict};

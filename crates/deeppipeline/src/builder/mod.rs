@@ -1,112 +1,32 @@
 //! A typed chain under construction: what does not fit does not compile.
 
+mod blocks;
+mod options;
+#[cfg(processes)]
+mod processes;
+
+pub use options::Options;
+
 use crate::buffer::Overflow;
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
-use crate::graph::{Block, BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnCrash, OnError};
+use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnError};
 use crate::intake::{Input, Intake};
+#[cfg(processes)]
+use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
 use crate::stage::{Source, Stage, short_type_name};
 use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
-use crate::typed::{
-    BringToJoin, Fork, IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one, unbox,
-};
+use crate::typed::{IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
 use crate::window::{Window, Windows};
-#[cfg(processes)]
-use crate::{
-    isolated::{Isolated, IsolatedStage, IsolatedWindows, Takes, body, last, last_by_key},
-    transfer::Transfer,
-};
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What can be said about one stage. Everything has a default.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    name: Option<String>,
-    overflow: Option<Overflow>,
-    on_error: Option<OnError>,
-    on_crash: Option<OnCrash>,
-    max_restarts: Option<u32>,
-    timeout: Option<Duration>,
-    workers: Option<usize>,
-    ordered: Option<bool>,
-    max_age: Option<Duration>,
-}
-
-impl Options {
-    /// Nothing said yet.
-    pub fn new() -> Self {
-        Options::default()
-    }
-
-    /// The name in reports, errors and of the worker's thread.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// What happens when the buffer in front of the stage is full.
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = Some(overflow);
-        self
-    }
-
-    /// What happens when the stage fails on a sample. To run it again, a stage on a thread is given with
-    /// [`retry`](crate::retry).
-    pub fn on_error(mut self, on_error: OnError) -> Self {
-        self.on_error = Some(on_error);
-        self
-    }
-
-    /// What happens to the sample in hand when the stage's process dies.
-    pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
-        self.on_crash = Some(on_crash);
-        self
-    }
-
-    /// How often the stage's process is restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW); after one death more
-    /// the pipeline stops.
-    pub fn max_restarts(mut self, max_restarts: u32) -> Self {
-        self.max_restarts = Some(max_restarts);
-        self
-    }
-
-    /// How long `stage_run` may take for one sample: a process is killed then and counts as crashed, on a thread it is
-    /// only logged; but where it is one of several workers and keeps the results of the others waiting, they go on, and
-    /// the sample is lost.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// How many workers the stage has, each with a stage of its own: one that it [makes](crate::made_by), or an isolated
-    /// one. Its samples leave it in the order in which they
-    /// were taken, unless [`ordered`](Options::ordered) says otherwise.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
-    /// Whether what several workers give goes on in the order in which the samples were taken: true by default. At most
-    /// 2 × workers results wait for one before them; then their workers wait.
-    pub fn ordered(mut self, ordered: bool) -> Self {
-        self.ordered = Some(ordered);
-        self
-    }
-
-    /// How old a sample may be when the stage takes it; an older one is dropped instead.
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age);
-        self
-    }
-}
 
 /// A pipeline under construction: `I` is what `put` takes, `T` what the last stage so far gives.
 ///
@@ -181,9 +101,6 @@ pub(crate) fn factories(
     factories.extend(source);
     Ok(factories)
 }
-
-/// The name of a parallel block.
-const PARALLEL: &str = "parallel";
 
 /// What an end stage gives: nothing that another stage could take.
 pub enum Ended {}
@@ -373,113 +290,6 @@ impl<I, T: Send + 'static> Builder<I, T> {
         }
     }
 
-    /// Adds two branches that get the same samples at the same time; the stage after them gets their results as a pair.
-    ///
-    /// A branch is a chain of its own: stages, and blocks inside. A sample that one branch drops, skips, fails on or loses
-    /// is counted as unjoined, and holds up nothing.
-    ///
-    /// ```
-    /// use deeppipeline::Pipeline;
-    ///
-    /// let pipeline = Pipeline::builder()
-    ///     .parallel(|branch| branch.stage(|x: u32| x + 1), |branch| branch.stage(|x: u32| x * 10))
-    ///     .end_stage(|(sum, product): (u32, u32)| println!("{sum} {product}"))
-    ///     .start()?;
-    /// pipeline.put(4)?;
-    /// assert_eq!(pipeline.setstop()?.joins[0].counts.joined, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn parallel<A, B>(
-        self,
-        first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,
-        second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
-    ) -> Builder<I, (A, B)>
-    where
-        T: Clone,
-        A: Send + 'static,
-        B: Send + 'static,
-    {
-        let builder = self.fork(2, true).branch(first).retyped::<I, T>().branch(second);
-        builder.joined(|[a, b]: [Value; 2]| Box::new((unbox::<A>(a), unbox::<B>(b))))
-    }
-
-    /// Like [`parallel`](Builder::parallel), with three branches.
-    pub fn parallel3<A, B, C>(
-        self,
-        first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,
-        second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
-        third: impl FnOnce(Builder<I, T>) -> Builder<I, C>,
-    ) -> Builder<I, (A, B, C)>
-    where
-        T: Clone,
-        A: Send + 'static,
-        B: Send + 'static,
-        C: Send + 'static,
-    {
-        let builder = self.fork(3, true).branch(first).retyped::<I, T>().branch(second).retyped::<I, T>().branch(third);
-        builder.joined(|[a, b, c]: [Value; 3]| Box::new((unbox::<A>(a), unbox::<B>(b), unbox::<C>(c))))
-    }
-
-    /// Adds two last stages, or chains that end in one, which get the same samples at the same time: to show and to save.
-    pub fn end_parallel<A, B>(
-        self,
-        first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,
-        second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
-    ) -> Builder<I, Ended>
-    where
-        T: Clone,
-    {
-        self.fork(2, false).branch(first).retyped::<I, T>().branch(second).end_block().retyped()
-    }
-
-    /// Begins a block: a node hands each sample to every branch.
-    fn fork(mut self, branches: usize, joined: bool) -> Self
-    where
-        T: Clone,
-    {
-        let fork = self.graph.stages.len();
-        self.open_blocks.push(self.graph.blocks.len());
-        self.graph.blocks.push(Block { fork, branches: Vec::new(), joined });
-        self.joiners.push(Box::new(|mut values| values.remove(0)));
-        let unpack = || one::<T>;
-        let hand_out = move || Ok(Fork::<T> { branches, types: PhantomData });
-        let node = Node { overflow: Some(Overflow::Block), ..Node::new(PARALLEL) };
-        self.push(node, Bodies::One(Box::new(move || Box::new(StageBody::new(hand_out, unpack())))));
-        self
-    }
-
-    /// One more branch of the block that was begun last.
-    fn branch<U>(self, branch: impl FnOnce(Builder<I, T>) -> Builder<I, U>) -> Builder<I, U> {
-        let first = self.graph.stages.len();
-        let mut builder = branch(self);
-        let Some(block) = builder.open_blocks.last().copied() else { return builder };
-        if builder.graph.stages.len() == first {
-            builder.problem.get_or_insert(GraphError::EmptyBranch);
-        }
-        if builder.graph.blocks[block].joined {
-            let node = Node { overflow: Some(Overflow::Block), ..Node::new(PARALLEL) };
-            builder.push(node, Bodies::One(Box::new(|| Box::new(BringToJoin))));
-        }
-        let last = builder.graph.stages.len() - 1;
-        builder.graph.blocks[block].branches.push((first, last));
-        builder
-    }
-
-    /// All branches of the block that was begun last are there; how their results are joined.
-    fn joined<U, const N: usize>(mut self, join: fn([Value; N]) -> Box<U>) -> Builder<I, U>
-    where
-        U: Send + 'static,
-    {
-        if let Some(block) = self.open_blocks.last().copied() {
-            // There is one value of each branch.
-            self.joiners[block] = Box::new(move |values| match <[Value; N]>::try_from(values) {
-                Ok(values) => join(values),
-                Err(_) => unreachable!("a join has a value of each branch"),
-            });
-        }
-        self.end_block().retyped()
-    }
-
     /// Adds the last stage; what it gives back is ignored.
     pub fn end_stage<S, M>(self, stage: S) -> Builder<I, Ended>
     where
@@ -526,129 +336,6 @@ impl<I, T: Send + 'static> Builder<I, T> {
         };
         let on_error = again.map_or(OnError::Stop, |again| again.on_error);
         self.push(Node { intake, on_error, ..Node::new(name) }, bodies);
-        self.retyped()
-    }
-}
-
-/// Stages in processes of their own; on Linux, with the feature `processes`.
-#[cfg(processes)]
-impl<I, T: Send + 'static> Builder<I, T> {
-    /// Adds a stage in a process of its own, where it is made from these settings; it takes the oldest waiting sample.
-    /// See [`Isolated`].
-    pub fn stage_isolated<S>(self, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.add_isolated::<S, _>(&settings, Intake::Single, Takes::One, || one::<T>)
-    }
-
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes the newest waiting sample.
-    pub fn stage_isolated_latest<S>(self, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.add_isolated::<S, _>(&settings, Intake::Latest, Takes::One, || one::<T>)
-    }
-
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of `buffer_size` samples.
-    pub fn stage_isolated_all<S>(self, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = Vec<T>, Output: Transfer>,
-        T: Transfer,
-    {
-        self.add_isolated::<S, _>(&settings, Intake::All, Takes::Lists, || list::<T>)
-    }
-
-    /// Adds the last stage, in a process of its own; what it gives back is ignored.
-    pub fn end_stage_isolated<S>(self, settings: S::Settings) -> Builder<I, Ended>
-    where
-        S: Isolated<Input = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.stage_isolated::<S>(settings).retyped()
-    }
-
-    /// What the command line of worker processes has behind the program's name; nothing otherwise. Of use where `main`
-    /// is not one's own, as in tests.
-    pub fn worker_arguments<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.worker_arguments = arguments.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes batches, see
-    /// [`stage_batch`](Builder::stage_batch).
-    pub fn stage_isolated_batch<S>(
-        self,
-        max_size: usize,
-        timeout: Duration,
-        settings: S::Settings,
-    ) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = Vec<T>, Output: Transfer>,
-        T: Transfer,
-    {
-        self.add_isolated::<S, _>(&settings, Intake::Batch { max_size, timeout }, Takes::Lists, || list::<T>)
-    }
-
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of the last samples, see
-    /// [`stage_window`](Builder::stage_window). Its process keeps the window, and starts with an empty one after a crash.
-    pub fn stage_isolated_window<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = Vec<T>, Output: Transfer>,
-        T: Transfer + Clone,
-    {
-        self.check_keys(window);
-        let Window { size, stride, .. } = window;
-        let takes = Takes::Window(window);
-        self.add_isolated::<S, _>(&settings, Intake::Window { size, stride }, takes, move || last::<T>(window))
-    }
-
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that keeps a window for each of many keys in one
-    /// sample, see [`stage_windows`](Builder::stage_windows) and [`IsolatedWindows`]. Its process keeps the windows, and
-    /// starts with empty ones after a crash.
-    pub fn stage_isolated_windows<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: IsolatedWindows<Sample = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.check_keys(window);
-        let Window { size, stride, .. } = window;
-        let takes = Takes::Windows(window);
-        self.add_isolated::<S, _>(&settings, Intake::Window { size, stride }, takes, move || last_by_key::<S>(window))
-    }
-
-    fn add_isolated<S, U>(
-        mut self,
-        settings: &S::Settings,
-        intake: Intake,
-        takes: Takes,
-        unpack: impl Fn() -> U + Copy + Send + 'static,
-    ) -> Builder<I, S::Output>
-    where
-        S: Isolated<Output: Transfer>,
-        T: Transfer,
-        U: Unpack<S::Input>,
-    {
-        let name = short_type_name::<S>();
-        let settings = postcard::to_stdvec(settings);
-        let isolated = settings.and_then(|settings| {
-            let stage = IsolatedStage::new::<S, T>(&settings, takes)?;
-            Ok((stage, settings))
-        });
-        match isolated {
-            Ok((isolated, settings)) => {
-                // On a virtual clock it runs here.
-                self.bodies.push(Bodies::Each(Box::new(move || body::<S, U>(settings.clone(), unpack))));
-                self.isolated.push(Some(isolated));
-            }
-            Err(cause) => {
-                let problem = GraphError::Settings { stage: name.clone(), cause: cause.to_string() };
-                self.problem.get_or_insert(problem);
-            }
-        }
-        self.graph.stages.push(Node { intake, executor: Executor::Process, ..Node::new(name) });
         self.retyped()
     }
 }
