@@ -9,6 +9,7 @@ from DeepPipeline.stage import Options
 class SampleId:
     """Which sample it is."""
 
+    def __new__(cls, number: int, part: int = 0) -> SampleId: ...
     @property
     def number(self) -> int:
         """The number of its put, from 1."""
@@ -25,6 +26,7 @@ class SampleId:
 class Spread:
     """How a number of durations are spread, in seconds."""
 
+    def __new__(cls, p50: float, p99: float, max: float) -> Spread: ...
     @property
     def p50(self) -> float:
         """Half of them are no longer than this."""
@@ -178,8 +180,8 @@ class Report:
         """All samples dropped in front of any stage."""
     def balances(self) -> bool:
         """Whether every sample has exactly one fate: always true at a quiet moment."""
-    def stage(self, name: str) -> StageReport | None:
-        """The stage of that name."""
+    def stage(self, name: str) -> StageReport:
+        """The stage of that name. Raises `KeyError`, which names those that there are."""
 
 @final
 class Worker:

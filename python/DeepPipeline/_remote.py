@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import logging
 import os
@@ -18,7 +17,7 @@ from typing import Any
 from DeepPipeline import _engine
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import work
-from DeepPipeline.errors import RemoteError, StartError
+from DeepPipeline.errors import StartError
 from DeepPipeline.stage import Stage, Window, options_of
 
 
@@ -115,36 +114,6 @@ def log_from(stage: str, note: bytes) -> None:
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)
-
-
-class RemoteTraceback(Exception):
-    """The traceback of an exception in another process, as text."""
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""'
-
-
-def dump_exception(error: BaseException) -> bytes:
-    """The exception for the pipeline's process: itself where it pickles, and the text of its traceback."""
-    trace = "".join(traceback.format_exception(error))
-    try:
-        pickled = pickle.dumps(error)
-    except Exception:
-        pickled = b""
-    return pickle.dumps((pickled, trace))
-
-
-def load_exception(detail: bytes, text: str) -> BaseException:
-    """What a worker dumped; where the exception cannot be made again, a `RemoteError` with its text."""
-    pickled, trace = pickle.loads(detail) if detail else (b"", "")
-    error: BaseException = RemoteError(text)
-    with contextlib.suppress(Exception):
-        loaded = pickle.loads(pickled)
-        if isinstance(loaded, BaseException):
-            error = loaded
-    if trace:
-        error.__cause__ = RemoteTraceback(trace)
-    return error
 
 
 def check_not_in_a_worker_that_starts() -> None:

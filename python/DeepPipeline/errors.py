@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from DeepPipeline._engine import Report, SampleId
+from DeepPipeline._pickled import SurvivesPickle
 
 
-class PipelineError(Exception):
-    """The base of all exceptions of this package."""
+class PipelineError(SurvivesPickle):
+    """The base of all exceptions of this package.
+
+    They survive pickle, so they come out of a pool of processes as they went in. What they carry is replaced by its
+    repr there if it does not pickle, and the `__cause__` has its traceback as text.
+    """
 
 
 class GraphError(PipelineError, ValueError):
@@ -44,7 +49,10 @@ class StageError(PipelineError):
 
 
 class SendError(PipelineError):
-    """A sample cannot be sent to the process of a stage: it does not pickle, or is larger than `buffer_bytes`."""
+    """A sample cannot be sent to the process of a stage: it does not pickle, or is larger than `buffer_bytes`.
+
+    Or it has arrived, and cannot be made again from its pickle.
+    """
 
 
 class RemoteError(PipelineError):

@@ -9,8 +9,8 @@ use deeppipeline::engine::{
     Block, Graph, Joiner, Node, Seat, Startup, Supervisor, Wait, Worker as EngineWorker, spawn,
 };
 use deeppipeline::{
-    BufferSize, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError, StartError,
-    WorkerDied,
+    BufferSize, Doing, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError,
+    StartError, WorkerDied,
 };
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -220,7 +220,7 @@ impl Engine {
             next if next >= names.len() => Next::Nobody,
             next if natives.get(next).is_some_and(Option::is_some) => Next::Native(names[next].clone()),
             #[cfg(processes)]
-            next if in_process[next] => Next::Elsewhere(names[next].clone()),
+            next if in_process[next] => Next::Elsewhere(Some(names[next].clone())),
             _ => Next::Here,
         };
         let next_after = |stage: Option<usize>| {
@@ -410,7 +410,12 @@ impl Engine {
             PyRuntimeError::new_err(failure.cause().to_string()).into_value(py).into_any()
         };
         let sample = failure.sample().map(SampleId::from);
-        Some((failure.to_string(), failure.stage().to_owned(), failure.doing().to_string(), sample, cause))
+        let message = match failure.doing() {
+            // A source in Python has no method of that name.
+            Doing::SourceNext => format!("the source failed to give its next sample: {}", failure.cause()),
+            _ => failure.to_string(),
+        };
+        Some((message, failure.stage().to_owned(), failure.doing().to_string(), sample, cause))
     }
 }
 

@@ -41,9 +41,9 @@ pub(crate) enum Next {
     Here,
     /// A native stage of that name.
     Native(String),
-    /// A stage of that name, on the other side of a border between processes.
+    /// A stage on the other side of a border between processes, and its name where this process knows it.
     #[cfg(processes)]
-    Elsewhere(String),
+    Elsewhere(Option<String>),
     /// The first stages of the branches of a parallel block: the first of many values goes to the first of them, and so on.
     Branches(Vec<Next>),
     /// The join of a parallel block.
@@ -76,7 +76,7 @@ impl Payload {
             #[cfg(processes)]
             Payload::Packed(packed) => Ok(packed.into_object()),
             #[cfg(processes)]
-            Payload::Laid(laid) => laid.into_object(py),
+            Payload::Laid(laid) => laid.into_object(py).map_err(|cause| not_made_again(py, cause)),
         }
     }
 
@@ -89,9 +89,9 @@ impl Payload {
             Next::Here | Next::Branches(_) | Next::Join | Next::Nobody => {
                 return Ok(Payload::Object(object.clone().unbind()));
             }
-            Next::Native(stage) => stage,
+            Next::Native(stage) => Some(stage.as_str()),
             #[cfg(processes)]
-            Next::Elsewhere(stage) => stage,
+            Next::Elsewhere(stage) => stage.as_deref(),
         };
         if let Ok(frame) = object.cast::<frame::Frame>() {
             return Ok(Payload::Native(Value::Frame(frame.get().inner.clone())));
@@ -106,7 +106,7 @@ impl Payload {
                 Err(cause) => Err(send_error(object.py(), stage, cause)),
             };
         }
-        let kind = object.get_type().name()?;
+        let (stage, kind) = (stage.unwrap_or_default(), object.get_type().name()?);
         Err(PyTypeError::new_err(format!(
             "the next stage, {stage}, takes a vision.Frame or vision.Scene, but got {kind}"
         )))
@@ -127,13 +127,27 @@ pub(crate) fn is_copied(value: &Payload) -> bool {
 
 /// The package's `SendError`, with what went wrong as its cause.
 #[cfg(processes)]
-pub(crate) fn send_error(py: Python<'_>, stage: &str, cause: PyErr) -> PyErr {
+pub(crate) fn send_error(py: Python<'_>, stage: Option<&str>, cause: PyErr) -> PyErr {
+    let to = stage.map_or("the next stage".to_owned(), |stage| format!("the process of stage {stage:?}"));
+    blame_sample(py, cause, |cause| format!("cannot be sent to {to}: {cause}"))
+}
+
+/// The package's `SendError` for a sample that has arrived and that pickle cannot make again.
+#[cfg(processes)]
+fn not_made_again(py: Python<'_>, cause: PyErr) -> PyErr {
+    let kind = cause.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+    blame_sample(py, cause, |cause| {
+        format!("the sample cannot be made again from its pickle, before the stage gets it: {kind}: {cause}")
+    })
+}
+
+#[cfg(processes)]
+fn blame_sample(py: Python<'_>, cause: PyErr, text: impl FnOnce(&Bound<'_, PyAny>) -> String) -> PyErr {
     // Only an `Exception` says something about the sample.
     if !cause.is_instance_of::<PyException>(py) {
         return cause;
     }
-    let text = format!("cannot be sent to the process of stage {stage:?}: {}", cause.value(py));
-    let error = raise(py, "SendError", &text);
+    let error = raise(py, "SendError", &text(cause.value(py).as_any()));
     error.set_cause(py, Some(cause));
     error
 }
@@ -181,14 +195,14 @@ pub(crate) fn detail(cause: &BoxError) -> Vec<u8> {
     let Some(raised) = cause.downcast_ref::<Raised>() else { return Vec::new() };
     // Only a thread of Python has raised it, and this is the same thread.
     Python::attach(|py| {
-        let dump = py.import("DeepPipeline._remote").and_then(|module| module.getattr("dump_exception"));
+        let dump = py.import("DeepPipeline._pickled").and_then(|module| module.getattr("dump_exception"));
         dump.and_then(|dump| dump.call1((&raised.exception,))?.extract()).unwrap_or_default()
     })
 }
 
 /// The exception that a worker process sent, or one that says what is known of it.
 pub(crate) fn exception_of(py: Python<'_>, cause: &RemoteError) -> Py<PyAny> {
-    let load = py.import("DeepPipeline._remote").and_then(|module| module.getattr("load_exception"));
+    let load = py.import("DeepPipeline._pickled").and_then(|module| module.getattr("load_exception"));
     let loaded = load.and_then(|load| load.call1((PyBytes::new(py, cause.detail()), cause.to_string())));
     match loaded {
         Ok(exception) => exception.unbind(),

@@ -1,8 +1,26 @@
 //! What the user is told, as Python objects.
 
+use pyo3::PyTypeInfo;
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+use serde::{Serialize, de::DeserializeOwned};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+
+/// How pickle makes a report again: a class method, and the JSON that it takes. Its fields have names, so that another
+/// version of the package says which of them it misses.
+type Remade<'py> = (Bound<'py, PyAny>, (String,));
+
+fn reduce<'py, T: PyTypeInfo>(py: Python<'py>, value: &impl Serialize) -> PyResult<Remade<'py>> {
+    let json = serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok((py.get_type::<T>().getattr("_from_json")?, (json,)))
+}
+
+fn from_json<T: DeserializeOwned>(json: &str) -> PyResult<T> {
+    let unknown = |error| format!("this report is of another version of DeepPipeline: {error}");
+    serde_json::from_str(json).map_err(|error| PyValueError::new_err(unknown(error)))
+}
 
 /// Which sample it is: the number of its put, from 1, and its part (0 unless a stage made many of one).
 #[pyclass(frozen, eq, ord, module = "DeepPipeline")]
@@ -22,6 +40,16 @@ impl From<deeppipeline::SampleId> for SampleId {
 
 #[pymethods]
 impl SampleId {
+    #[new]
+    #[pyo3(signature = (number, part = 0))]
+    fn new(number: u64, part: u64) -> Self {
+        SampleId { number, part }
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, (u64, u64)) {
+        (py.get_type::<Self>(), (self.number, self.part))
+    }
+
     fn __str__(&self) -> String {
         deeppipeline::SampleId { number: self.number, part: self.part }.to_string()
     }
@@ -58,6 +86,15 @@ impl From<deeppipeline::Spread> for Spread {
 
 #[pymethods]
 impl Spread {
+    #[new]
+    fn new(p50: f64, p99: f64, max: f64) -> Self {
+        Spread { p50, p99, max }
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, (f64, f64, f64)) {
+        (py.get_type::<Self>(), (self.p50, self.p99, self.max))
+    }
+
     fn __repr__(&self) -> String {
         format!("Spread(p50={:?}, p99={:?}, max={:?})", self.p50, self.p99, self.max)
     }
@@ -116,9 +153,22 @@ impl Report {
         self.0.balances()
     }
 
-    /// The stage of that name.
-    fn stage(&self, name: &str) -> Option<StageReport> {
-        self.0.stage(name).cloned().map(StageReport)
+    /// The stage of that name. Raises `KeyError`, which names those that there are.
+    fn stage(&self, name: &Bound<'_, PyString>) -> PyResult<StageReport> {
+        let name = name.to_string_lossy();
+        self.0.stage(&name).cloned().map(StageReport).ok_or_else(|| {
+            let known: Vec<String> = self.0.stages.iter().map(|stage| format!("{:?}", stage.name)).collect();
+            PyKeyError::new_err(format!("no stage is called {name:?}: there are {}", known.join(", ")))
+        })
+    }
+
+    #[classmethod]
+    fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
+        from_json(json).map(Report)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
+        reduce::<Self>(py, &self.0)
     }
 
     fn __str__(&self) -> String {
@@ -173,6 +223,15 @@ impl JoinReport {
         self.0.counts.waiting
     }
 
+    #[classmethod]
+    fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
+        from_json(json).map(JoinReport)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
+        reduce::<Self>(py, &self.0)
+    }
+
     fn __repr__(&self) -> String {
         let deeppipeline::JoinCounts { entered, joined, unjoined, .. } = self.0.counts;
         format!("<JoinReport {:?} entered={entered} joined={joined} unjoined={unjoined}>", self.0.name)
@@ -188,6 +247,15 @@ macro_rules! getters {
         #[pymethods]
         impl StageReport {
             $($(#[$doc])* #[getter] fn $name(&self) -> $type { let read: fn(&deeppipeline::StageReport) -> $type = $value; read(&self.0) })*
+
+            #[classmethod]
+            fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
+                from_json(json).map(StageReport)
+            }
+
+            fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
+                reduce::<Self>(py, &self.0)
+            }
 
             fn __repr__(&self) -> String {
                 let dropped = self.0.buffer.dropped();

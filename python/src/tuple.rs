@@ -78,7 +78,7 @@ impl Tuple {
             *state = Python::attach(|py| match tuple(py, parts).and_then(|tuple| Packed::new(tuple.as_any())) {
                 Ok(packed) => Ok(State::Packed(packed)),
                 Err(cause) => {
-                    let error = send_error(py, stage, cause);
+                    let error = send_error(py, Some(stage), cause);
                     Err(Raised::new(error.value(py).as_any()))
                 }
             })?;

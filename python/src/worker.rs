@@ -60,7 +60,7 @@ impl Worker {
     pub(crate) fn of_apprentice(apprentice: Apprentice) -> std::io::Result<Self> {
         let carrier = Arc::new(Carrier::default());
         let (inner, notes) = apprentice.begin(Arc::clone(&carrier) as _, carrier, detail)?;
-        let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere("next".to_owned()) };
+        let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere(None) };
         Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
     }
 

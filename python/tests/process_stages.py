@@ -266,6 +266,13 @@ class FailOddly(Stage):
         raise TwoArguments(1, 2)
 
 
+class GiveOdd(Stage):
+    """Gives on what can be sent, and cannot be made again."""
+
+    def stage_run(self, x: Any) -> Any:
+        return TwoArguments(1, 2)
+
+
 class GiveUnsendable(Stage):
     def stage_run(self, x: Any) -> Any:
         return {"answer": 42, "lock": sys.stderr}

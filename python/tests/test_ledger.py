@@ -119,6 +119,20 @@ def test_last_dropped_remembers_sixteen() -> None:
     p.setstop()
 
 
+def test_a_stage_that_a_report_does_not_know_is_an_error_that_names_those_it_knows() -> None:
+    report = Pipeline([Pass().options(name="first"), Collect()], overflow="block").run([1])
+    for typo in ("First", "", "\udc80"):
+        with pytest.raises(KeyError, match=r'no stage is called ".*": there are "first", "Collect"'):
+            report.stage(typo)
+
+
+def test_a_long_name_moves_only_its_own_row() -> None:
+    stages = [Pass().options(name="x" * 70_000), Collect()]
+    table = str(Pipeline(stages, overflow="block").run([1])).splitlines()
+    assert table[1].startswith("x" * 70_000 + "  ")
+    assert len(table[0]) == len(table[2]) < 200
+
+
 def test_what_a_report_shows() -> None:
     report = Pipeline([Pass().options(name="first"), Collect()], overflow="block").run([1, 2])
     assert isinstance(report, Report)
@@ -131,9 +145,7 @@ def test_what_a_report_shows() -> None:
         assert stage.workers == 1
         assert 0 <= stage.age.p50 <= stage.age.p99 <= stage.age.max
     first = report.stage("first")
-    assert first is not None
     assert first.used == 2
-    assert report.stage("nobody") is None
     table = str(report)
     assert "first" in table
     assert "Collect" in table

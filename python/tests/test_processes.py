@@ -15,6 +15,7 @@ from process_stages import (
     Describe,
     Fail,
     FailOddly,
+    GiveOdd,
     GiveUnsendable,
     Grow,
     Identity,
@@ -145,9 +146,17 @@ def test_what_cannot_be_pickled_is_named() -> None:
         with pytest.raises(PutError, match=r"process of stage \"Pass\".*'lock'") as caught:
             p.put(sample)
         assert caught.value.value is sample
-    with pytest.raises(StageError, match=r"GiveUnsendable.*'lock'") as failed:
+    with pytest.raises(StageError, match=r"GiveUnsendable.*cannot be sent to the next stage: .*'lock'") as failed:
         through(GiveUnsendable(), Pass(), samples=[1])
     assert isinstance(failed.value.__cause__, SendError)
+
+
+def test_a_sample_that_cannot_be_made_again_is_not_blamed_on_the_stage_that_gets_it() -> None:
+    why = r"SendError: the sample cannot be made again from its pickle, before the stage gets it: TypeError: .*'two'"
+    for receiver in (Pass(), Pass().options(executor="thread")):
+        with pytest.raises(StageError, match=why) as failed:
+            through(GiveOdd(), receiver, samples=[1])
+        assert isinstance(failed.value.__cause__, SendError)
 
 
 def test_a_stage_that_cannot_be_pickled_is_refused_before_anything_starts() -> None:

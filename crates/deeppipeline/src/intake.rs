@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How a stage takes from its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Intake {
     /// The oldest waiting sample.

@@ -41,6 +41,7 @@
 //! |---|---|---|
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 //! | `processes` | off | a stage in a process of its own ([`Isolated`]), on Linux |
+//! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
 
 mod buffer;
 mod builder;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// Where a pipeline stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Outcome {
     /// Not every worker has ended.
@@ -35,6 +36,7 @@ impl fmt::Display for Outcome {
 
 /// How a number of durations are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Spread {
     /// Half of them are no longer than this.
     pub p50: Duration,
@@ -46,6 +48,7 @@ pub struct Spread {
 
 /// What happened to every sample, stage by stage. Printing it gives a table with a row per stage.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Report {
     /// Where the pipeline stood when the report was made.
     pub outcome: Outcome,
@@ -67,6 +70,7 @@ pub struct Report {
 
 /// One parallel block.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JoinReport {
     /// The block's name.
     pub name: String,
@@ -78,6 +82,7 @@ pub struct JoinReport {
 
 /// One stage and the buffer in front of it.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StageReport {
     /// The stage's name.
     pub name: String,
@@ -156,6 +161,9 @@ impl StageReport {
     }
 }
 
+/// For how many letters of a stage's name the table has room.
+const WIDEST_NAME: usize = 60;
+
 /// `once`, or `3 times`.
 fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
@@ -163,7 +171,9 @@ fn times(count: u64) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.stages.iter().map(|s| s.name.chars().count()).max().unwrap_or(0).max("stage".len());
+        let longest = self.stages.iter().map(|s| s.name.chars().count()).max();
+        // A longer name moves its own row only. (And the formatter panics at widths of more than 16 bits.)
+        let width = longest.unwrap_or(0).clamp("stage".len(), WIDEST_NAME);
         write!(
             f,
             "{:width$}  {:>8} {:>5} {:>9} {:>9} {:>9}",

@@ -12,7 +12,7 @@ use std::time::Instant;
 /// assert_eq!(SampleId { number: 7, part: 2 }.to_string(), "7.2");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SampleId {
     /// The number of its `put`, from 1.
     pub number: u64,

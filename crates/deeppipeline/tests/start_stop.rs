@@ -382,3 +382,13 @@ fn stages_of_the_same_name_are_told_apart() {
     let names: Vec<&str> = report.stages.iter().map(|stage| stage.name.as_str()).collect();
     assert_eq!(names, ["closure", "closure 2", "closure 3"]);
 }
+
+#[test]
+fn a_long_name_moves_only_its_own_row_of_the_report() {
+    let name = "x".repeat(70_000);
+    let named = Pipeline::builder().stage(|x: u32| x).options(Options::new().name(name.clone()));
+    let table = named.end_stage(|_: u32| {}).start().unwrap().setstop().unwrap().to_string();
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[1].starts_with(&format!("{name}  ")));
+    assert_eq!(rows[0].len(), rows[2].len());
+}

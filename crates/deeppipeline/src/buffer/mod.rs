@@ -20,7 +20,7 @@ use std::time::Instant;
 
 /// What happens when a buffer is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Overflow {
     /// The oldest waiting sample is dropped and counted: for live streams.
@@ -403,6 +403,7 @@ impl<V> Buffer<V> {
 /// The counters of one buffer. At any quiet moment
 /// `entered = taken + oldest + newest + superseded + expired + discarded + waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BufferCounts {
     /// Results of several workers that wait for one before them, and have not arrived yet.
     pub early: u64,

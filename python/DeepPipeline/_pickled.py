@@ -1,0 +1,121 @@
+"""Exceptions as pickles: with what they carry, as far as that can be pickled and made again."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import pickle
+import reprlib
+import traceback
+from typing import Any, Self, TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
+Packed = tuple[bytes, str]
+"""The pickle of a value, and what stands for the value where it cannot be made again."""
+
+_brief = reprlib.Repr()
+_brief.maxother = _brief.maxstring = 200
+
+
+class SurvivesPickle(Exception):
+    """An exception that pickles whatever it carries, and that is made again without a call of its `__init__`.
+
+    A process pool breaks, or waits for ever, on a result that does not pickle or cannot be made again. So what fails to
+    is replaced by its repr.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        attributes = {name: _packed(value) for name, value in vars(self).items()}
+        cause = None if self.__cause__ is None else (dump_exception(self.__cause__), _text_of(self.__cause__))
+        return _unpacked, (type(self), [_packed(argument) for argument in self.args], attributes, cause)
+
+    def __copy__(self) -> Self:
+        return _remade(type(self), self.args, vars(self), self.__cause__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        arguments = tuple(_copied(argument, memo) for argument in self.args)
+        attributes = {name: _copied(value, memo) for name, value in vars(self).items()}
+        return _remade(type(self), arguments, attributes, self.__cause__)
+
+
+def _remade(kind: type[E], arguments: tuple[Any, ...], attributes: dict[str, Any], cause: BaseException | None) -> E:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    vars(error).update(attributes)
+    if cause is not None:
+        error.__cause__ = cause
+    return error
+
+
+def _unpacked(
+    kind: type[SurvivesPickle], arguments: list[Packed], attributes: dict[str, Packed], cause: tuple[bytes, str] | None
+) -> SurvivesPickle:
+    return _remade(
+        kind,
+        tuple(_made_again(argument) for argument in arguments),
+        {name: _made_again(value) for name, value in attributes.items()},
+        None if cause is None else load_exception(*cause),
+    )
+
+
+def _packed(value: object) -> Packed:
+    pickled = b""
+    with contextlib.suppress(Exception):
+        pickled = pickle.dumps(value)
+    return pickled, _brief.repr(value)
+
+
+def _made_again(packed: Packed) -> Any:
+    pickled, shown = packed
+    try:
+        return pickle.loads(pickled)
+    except Exception:
+        return shown
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:
+        return value
+
+
+def _text_of(error: BaseException) -> str:
+    return traceback.format_exception_only(error)[-1].strip()
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception in another process, as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def dump_exception(error: BaseException) -> bytes:
+    """The exception for another process: itself where it pickles, and the text of its traceback."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickled = pickle.dumps(error)
+    except Exception:
+        pickled = b""
+    return pickle.dumps((pickled, trace))
+
+
+def load_exception(detail: bytes, text: str) -> BaseException:
+    """What another process dumped; where the exception cannot be made again, a `RemoteError` with its text."""
+    from DeepPipeline.errors import RemoteError  # it is itself one that survives
+
+    pickled, trace = pickle.loads(detail) if detail else (b"", "")
+    error: BaseException = RemoteError(text)
+    with contextlib.suppress(Exception):
+        loaded = pickle.loads(pickled)
+        if isinstance(loaded, BaseException):
+            error = loaded
+    if trace:
+        # At the end of what is known of the causes, whose own traces are a part of this one.
+        last = error
+        while last.__cause__ is not None and not isinstance(last.__cause__, RemoteTraceback):
+            last = last.__cause__
+        last.__cause__ = RemoteTraceback(trace)
+    return error
