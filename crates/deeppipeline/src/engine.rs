@@ -41,6 +41,8 @@ pub use crate::graph::{Block, Graph, Node};
 pub use crate::intake::Input;
 pub use crate::join::Joiner;
 pub use crate::sample::Sample;
+#[cfg(processes)]
+pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
 pub use crate::supervisor::{Accepted, Closer, Startup, Supervisor};
 pub use crate::window::{Keeper, Put, account};
 pub use crate::worker::{Call, Done, Ending, Kept, Part, Seat, Ungiven, Untold, Worker};

@@ -14,6 +14,10 @@ use crate::worker::Seat;
 pub(crate) trait Home<V>: Send + Sync {
     /// Tells the pipeline's own workers from other callers.
     fn id(&self) -> u64;
+    /// Whether an earlier process of the same worker had been set up, and has died.
+    fn restarted(&self) -> bool {
+        false
+    }
     fn clock(&self) -> &Clock;
     fn name_of(&self, seat: Seat) -> &str;
     /// How the stage at that index is to be treated.

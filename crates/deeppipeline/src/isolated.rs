@@ -296,8 +296,7 @@ static WORKING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the socket out of stdin, where it came in, and learns who this process is.
 fn become_worker() -> io::Result<Apprentice> {
-    // A terminal's Ctrl-C is for the pipeline's process: it drains, and this one still has work to do.
-    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default())?;
+    crate::signals::leave_to_the_program()?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     Apprentice::listen(socket)

@@ -40,6 +40,7 @@
 //! | feature | default | what it brings |
 //! |---|---|---|
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
+//! | `signals` | off | `Pipeline::on_stop_signals`: the first Ctrl-C, SIGTERM or SIGHUP drains, a second one aborts; on Unix |
 //! | `processes` | off | a stage in a process of its own ([`Isolated`]), on Linux |
 //! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
 
@@ -61,7 +62,11 @@ mod phase;
 mod pipeline;
 mod report;
 mod sample;
+#[cfg(any(processes, signals))]
+mod signals;
 mod stage;
+#[cfg(signals)]
+mod stop_signals;
 mod stream;
 mod supervisor;
 #[cfg(processes)]
@@ -92,8 +97,10 @@ pub use ledger::StageCounts;
 pub use pipeline::CtrlC;
 pub use pipeline::{GRACE, Pipeline, Sourced};
 pub use report::{JoinReport, Outcome, Report, Spread, StageReport};
-pub use sample::{SampleId, SampleInfo, current_sample};
+pub use sample::{SampleId, SampleInfo, current_sample, restarted};
 pub use stage::{Give, Source, Stage};
+#[cfg(signals)]
+pub use stop_signals::{StopSignal, StopSignals};
 pub use stream::Stream;
 pub use supervisor::SOURCE;
 #[cfg(processes)]

@@ -79,6 +79,11 @@ impl<I: Send + 'static> Pipeline<I> {
 }
 
 impl<I> Pipeline<I> {
+    #[cfg(signals)]
+    pub(crate) fn supervisor(&self) -> &Arc<Supervisor<Value>> {
+        &self.supervisor
+    }
+
     pub(crate) fn spawn<T>(builder: Builder<I, T>) -> Result<Self, StartError> {
         let (supervisor, mut jobs) = jobs(builder)?;
         let pipeline = Pipeline { supervisor, threads: Mutex::default(), types: PhantomData };

@@ -53,6 +53,7 @@ pub struct SampleInfo {
 #[derive(Clone, Copy)]
 pub(crate) struct Job {
     pipeline: u64,
+    restarted: bool,
     sample: Option<SampleInfo>,
 }
 
@@ -76,9 +77,27 @@ pub fn current_sample() -> Option<SampleInfo> {
     JOB.get()?.sample
 }
 
+/// Whether the calling stage is in a process that was started again after a crash: an earlier one had been set up, and what
+/// it did outside of the pipeline is still there. A `setup` that opens a file asks, so as to append to it. Always false on
+/// a thread.
+///
+/// ```no_run
+/// use deeppipeline::{BoxError, restarted};
+/// use std::fs::{File, OpenOptions};
+///
+/// fn setup() -> Result<File, BoxError> {
+///     let mut options = OpenOptions::new();
+///     options.write(true).create(true).append(restarted()).truncate(!restarted());
+///     Ok(options.open("rows.jsonl")?)
+/// }
+/// ```
+pub fn restarted() -> bool {
+    JOB.get().is_some_and(|job| job.restarted)
+}
+
 /// Notes what the calling thread works on from now on.
-pub(crate) fn enter_job(pipeline: u64, sample: Option<SampleInfo>) {
-    JOB.set(Some(Job { pipeline, sample }));
+pub(crate) fn enter_job(pipeline: u64, restarted: bool, sample: Option<SampleInfo>) {
+    JOB.set(Some(Job { pipeline, restarted, sample }));
 }
 
 /// What the calling thread works on, to be returned to later.

@@ -251,7 +251,7 @@ impl<V> Worker<V> {
 
     /// Says that the calling thread now works on what this worker has in hand.
     pub(crate) fn enter(&self) {
-        enter_job(self.home.id(), self.in_hand());
+        enter_job(self.home.id(), self.home.restarted(), self.in_hand());
     }
 
     /// What the stage is run on: for a list, the newest.

@@ -3,6 +3,7 @@
 use crate::puppet::{At, Do, Hand, Player, Puppet, Puppets};
 use crate::stages::{end, ended, pipeline};
 use deeppipeline::{Exit, OnCrash, OnError, Options, Outcome, StageError, WorkerDied};
+use rustix::process::Signal;
 
 fn on_crash(on_crash: OnCrash) -> Options {
     Options::new().on_crash(on_crash)
@@ -100,7 +101,7 @@ fn stop_names_the_stage_the_sample_and_how_the_worker_died() {
         (Do::Exit(0), Exit::Code(0), "ended with exit code 0"),
         (Do::Exit(3), Exit::Code(3), "ended with exit code 3"),
         (Do::Raise(11), Exit::Signal(11), "was killed by SIGSEGV (signal 11)"),
-        (Do::Raise(15), Exit::Signal(15), "was killed by SIGTERM (signal 15)"),
+        (Do::Raise(24), Exit::Signal(24), "was killed by SIGXCPU (signal 24)"),
         (Do::Raise(9), Exit::Signal(9), "was killed by SIGKILL (signal 9) (a kill, or the system ran out of memory)"),
     ];
     for (way, exit, text) in ways {
@@ -146,19 +147,48 @@ fn a_panic_that_stops_the_pipeline_says_what_it_said() {
 }
 
 #[test]
-fn the_ctrl_c_of_a_terminal_does_not_end_a_worker() {
+fn what_a_terminal_or_a_manager_sends_to_every_process_does_not_end_a_worker() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
     let mut hand = player.next();
-    pipeline.put(1).unwrap();
-    assert_eq!(hand.at(), At::Run(1));
-    hand.interrupt();
-    hand.tell(Do::Go);
-    pipeline.put(2).unwrap();
-    hand.lets(At::Run(2));
+    let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
+    for (x, signal) in (1..).zip(signals) {
+        pipeline.put(x).unwrap();
+        assert_eq!(hand.at(), At::Run(x));
+        hand.send(signal);
+        hand.tell(Do::Go);
+    }
     let report = ended(pipeline);
-    assert_eq!(values.rest(), [1, 2]);
+    assert_eq!(values.rest(), [1, 2, 3, 4, 5, 6]);
     assert_eq!(report.stages[0].restarts, 0);
+}
+
+#[test]
+fn a_program_that_a_stage_starts_ends_by_sigterm_all_the_same() {
+    let (player, (end, values)) = (Player::new(), end());
+    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    pipeline.put(1).unwrap();
+    player.next().at_tell(At::Run(1), Do::LeaveBehind(player.strings(), Box::new(Do::Go)));
+    let mut started = player.next();
+    started.send(Signal::TERM);
+    started.wait_until_it_ends();
+    ended(pipeline);
+    assert_eq!(values.rest(), [1]);
+}
+
+#[test]
+fn a_worker_that_is_started_again_is_told_from_a_first_start() {
+    let (player, (end, values)) = (Player::new(), end());
+    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    for x in 1..=3 {
+        pipeline.put(x).unwrap();
+    }
+    let mut first = player.next();
+    first.at_tell(At::Run(1), Do::GiveRestarted);
+    first.kills(At::Run(2));
+    player.next().at_tell(At::Run(3), Do::GiveRestarted);
+    ended(pipeline);
+    assert_eq!(values.rest(), [0, 1]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::alone;
 use crate::line::{Desk, Line};
 use crate::support::until;
-use deeppipeline::{BoxError, Give, Isolated, Stage};
+use deeppipeline::{BoxError, Give, Isolated, Stage, restarted};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ pub(crate) enum Do {
     /// What a stage does: give the sample, or the part.
     Go,
     Skip,
+    /// Give 1 where the process was started again, otherwise 0.
+    GiveRestarted,
     /// Give so many parts of x, 10·x + 1 and so on, asking before each, and once more behind the last.
     Many(u64),
     Fail(String),
@@ -145,18 +147,13 @@ impl Hand {
         self.send(Signal::KILL);
     }
 
-    /// Sends it what a terminal sends on Ctrl-C.
-    pub(crate) fn interrupt(&self) {
-        self.send(Signal::INT);
-    }
-
     /// It does nothing from now on, and does not know it.
     pub(crate) fn stop(&self) {
         self.send(Signal::STOP);
         until(|| alone::state_of(self.pid.unsigned_abs()) == Some('T'));
     }
 
-    fn send(&self, signal: Signal) {
+    pub(crate) fn send(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid).unwrap(), signal).unwrap();
     }
 
@@ -216,6 +213,7 @@ fn does(line: &Arc<Mutex<Line>>, what: Do, x: i64) -> Result<Give<i64>, BoxError
     match what {
         Do::Go => Ok(Give::One(x)),
         Do::Skip => Ok(Give::Skip),
+        Do::GiveRestarted => Ok(Give::One(restarted().into())),
         Do::Many(parts) => {
             let line = Arc::clone(line);
             let parts = (1..=parts + 1).map_while(move |part| {

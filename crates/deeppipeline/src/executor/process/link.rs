@@ -31,6 +31,8 @@ pub(crate) struct Begin {
     pub(crate) joined: bool,
     /// Whether samples may have to be handed out again.
     pub(crate) may_retry: bool,
+    /// Whether an earlier process of this worker had been set up.
+    pub(crate) restarted: bool,
     /// The process of the pipeline.
     pub(crate) pipeline: u32,
     /// What the front door adds.

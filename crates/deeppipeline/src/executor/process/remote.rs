@@ -59,7 +59,8 @@ impl Apprentice {
         output: Arc<dyn Codec<V>>,
         detail: Detail,
     ) -> io::Result<(Worker<V>, Notes)> {
-        let Begin { index, worker, node, input: limits, output: after, joined, may_retry, pipeline, .. } = self.begin;
+        let Begin { index, worker, node, joined, may_retry, restarted, pipeline, .. } = self.begin;
+        let (limits, after) = (self.begin.input, self.begin.output);
         let me = Owner::of_worker(index, worker);
         let mut memory = || self.memory.next().ok_or_else(|| io::Error::other("no memory came for a buffer"));
         let input = shared::Buffer::open(memory()?, limits, me, input, may_retry)?;
@@ -77,6 +78,7 @@ impl Apprentice {
             node,
             joined,
             reorders,
+            restarted,
             clock: Clock::Monotonic,
             input: Buffer::Shared(input),
             output,
@@ -156,6 +158,7 @@ struct Remote<V> {
     joined: bool,
     /// Whether its results have to be put in order with those of others.
     reorders: bool,
+    restarted: bool,
     clock: Clock,
     input: Buffer<V>,
     output: Option<Buffer<V>>,
@@ -168,6 +171,10 @@ impl<V: Send> Home<V> for Remote<V> {
     fn id(&self) -> u64 {
         // Numbers are given from 1, to pipelines that this process has itself.
         0
+    }
+
+    fn restarted(&self) -> bool {
+        self.restarted
     }
 
     fn clock(&self) -> &Clock {

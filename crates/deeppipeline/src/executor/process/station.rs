@@ -157,6 +157,7 @@ impl<V: Send + 'static> Station<V> {
             may_retry: node.may_see_again(),
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
+            restarted: self.was_ready,
             pipeline: std::process::id(),
             front: self.front.clone(),
             node,
