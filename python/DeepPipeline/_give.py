@@ -55,3 +55,9 @@ def unfinished(method: str, result: object) -> str:
     else:
         advice = "a generator goes into Many(...) to give its values one by one, or into list(...) to give a list"
     return f"{method} returned a {type(result).__name__}: {advice}"
+
+
+def was_given(result: object, arguments: tuple[object, ...]) -> bool:
+    """Whether the result is what its stage got, or one item of that: it may hand on what it did not make."""
+    items = [item for argument in arguments if isinstance(argument, (list, tuple)) for item in argument]
+    return any(result is given for given in (*arguments, *items))

@@ -6,11 +6,11 @@ import contextlib
 import logging
 import threading
 import types
-from collections.abc import Iterable
 from typing import Any
 
 from DeepPipeline import _engine
-from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished
+from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished, was_given
+from DeepPipeline._sources import Source, iterate
 from DeepPipeline._windows import KEPT
 
 logger = logging.getLogger("DeepPipeline")
@@ -40,12 +40,14 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
             if keeps_arguments:
                 kept = arguments
             result = run(*arguments)
+            # A generator that the source gave is a sample like any other.
+            not_run = type(result) in UNFINISHED and method != "source_next" and not was_given(result, arguments)
             del arguments  # a sample that has gone on is not kept alive here while waiting for room
             if result is END:
                 worker.exhausted()
             elif result is KEPT:
                 late = worker.keep()
-            elif type(result) in UNFINISHED:
+            elif not_run:
                 raise TypeError(unfinished(method, result))
             elif method == "setup" or method == "teardown" or (method == "finish" and result is None):
                 worker.done(SKIP)
@@ -91,7 +93,7 @@ END = _End()
 class SourceStage:
     """An iterable as the source's worker sees it."""
 
-    def __init__(self, source: Iterable[Any]) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         native = getattr(source, "_native", None)
         self._native = native if isinstance(native, _engine.NativeCapture) else None
@@ -102,7 +104,7 @@ class SourceStage:
 
     def setup(self) -> None:
         self._thread = threading.current_thread()
-        self._iterator = iter(self._source)
+        self._iterator = iterate(self._source)
 
     def source_next(self) -> Any:
         try:

@@ -18,6 +18,7 @@ from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, o
 from DeepPipeline._engine import Report
 from DeepPipeline._processes import START_METHODS, StartMethod, Watch, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
+from DeepPipeline._sources import Source, check_source
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
@@ -51,7 +52,7 @@ class Pipeline:
       stage, the end stage included, in reading order where there are branches.
     - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
       otherwise for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
-    - `source`: an iterable that samples come from, on a worker of its own, instead of `put`.
+    - `source`: an iterable or a data set that samples come from, on a worker of its own, instead of `put`.
     - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams (the
       default), "drop_newest", or "block" where nothing may be lost (the default in a `stream`).
     - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another.
@@ -68,7 +69,7 @@ class Pipeline:
         buffer_size: SupportsIndex | Iterable[SupportsIndex] = DEFAULT_BUFFER_SIZE,
         multiprocess: bool = False,
         *,
-        source: Iterable[Any] | None = None,
+        source: Source | None = None,
         overflow: Overflow | None = None,
         buffer_bytes: SupportsIndex = 256 << 20,
         start_method: StartMethod = "spawn",
@@ -170,13 +171,13 @@ class Pipeline:
             self._close(engine)
         return self._drain(engine, None)
 
-    def run(self, source: Iterable[Any] | None = None) -> Report:
+    def run(self, source: Source | None = None) -> Report:
         """Starts, takes all samples from the source, waits for everything to flow out, and returns the report."""
         self._check_fresh()
         self._needs_source("run", source)
         return self.start().join()
 
-    def stream(self, source: Iterable[Any] | None = None) -> Stream:
+    def stream(self, source: Source | None = None) -> Stream:
         """Starts, takes samples from the source, and gives out what the last stage gives, in order: an iterator.
 
         Nothing is dropped unless an `overflow` says so: the source runs ahead only as far as the buffers let it.
@@ -228,7 +229,7 @@ class Pipeline:
         if self._engine is not None:
             raise StartError("start was called twice: a pipeline runs once; make a new Pipeline to run again")
 
-    def _needs_source(self, what: str, source: Iterable[Any] | None) -> None:
+    def _needs_source(self, what: str, source: Source | None) -> None:
         if source is not None:
             if self._source is not None:
                 raise GraphError(f"{what} got a source, but the pipeline has one already: give one of the two")
@@ -549,12 +550,8 @@ def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages:
     return checked_count("buffer_size", buffer_size)
 
 
-def _checked_source(source: Iterable[Any]) -> SourceStage:
-    if isinstance(source, type) or not isinstance(source, Iterable):
-        advice = ": it must be called first" if callable(source) else ""
-        raise GraphError(
-            f"source is {what(source)}, but must be iterable: a list, a generator, an object with __iter__{advice}"
-        )
+def _checked_source(source: Source) -> SourceStage:
+    check_source(source)
     return SourceStage(source)
 
 

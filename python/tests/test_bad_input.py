@@ -257,17 +257,6 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         lambda: Pipeline([Pass().set_get_latest().options(overflow="block")]),
         'stage "Pass" takes latest, which implies overflow "drop_oldest", but its overflow is set to "block"',
     ),
-    (
-        "a source that cannot be iterated over",
-        lambda: Pipeline([Pass()], source=5),  # type: ignore[arg-type]
-        "source is 5 (int), but must be iterable: a list, a generator, an object with __iter__",
-    ),
-    (
-        "a generator function that was not called",
-        lambda: Pipeline([Pass()], source=len),  # type: ignore[arg-type]
-        "source is <built-in function len> (builtin_function_or_method), but must be iterable: a list, a generator, "
-        "an object with __iter__: it must be called first",
-    ),
     ("run without a source", lambda: Pipeline([Pass()]).run(), "run needs a source: run(source), or Pipeline(source="),
     (
         "two sources",

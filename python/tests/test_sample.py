@@ -30,7 +30,7 @@ class Look(Stage):
 def test_number_part_and_birth() -> None:
     look, end = Look(), Collect()
     before = time.monotonic()
-    report = Pipeline([Pass(), look, end], overflow="block").run("abc")
+    report = Pipeline([Pass(), look, end], overflow="block").run(list("abc"))
     after = time.monotonic()
     assert [(sample.number, sample.part) for sample in end.got] == [(1, 0), (2, 0), (3, 0)]
     births = [sample.birth for sample in end.got]
@@ -125,6 +125,6 @@ def test_a_pipeline_inside_a_stage() -> None:
             return [sample.number for sample in self.end.got]
 
     end = Collect()
-    Pipeline([Inner(), end], overflow="block", buffer_size=8).run("ab")
+    Pipeline([Inner(), end], overflow="block", buffer_size=8).run(list("ab"))
     assert [sample.number for sample in end.got[:2]] == [1, 2], "the outer sample, also after a put into the inner"
     assert end.got[2] == [1, 2, 3, 4]

@@ -38,7 +38,7 @@ class Camera:
 
 
 def test_run() -> None:
-    for source in ([1, 2, 3], (x for x in (1, 2, 3)), range(1, 4), iter((1, 2, 3)), {1: 0, 2: 0, 3: 0}):
+    for source in ([1, 2, 3], (x for x in (1, 2, 3)), range(1, 4), iter((1, 2, 3)), {1: 0, 2: 0, 3: 0}.keys()):
         end = Collect()
         report = Pipeline([Pass(), end], overflow="block").run(source)
         assert end.got == [1, 2, 3]
