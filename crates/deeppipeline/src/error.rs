@@ -162,6 +162,20 @@ pub enum GraphError {
     /// Nothing comes out of branches that end the pipeline.
     #[error("something follows end stages in parallel, which give nothing: put it into a branch, or join the branches")]
     BehindTheEnd,
+    /// Somebody takes what is joined.
+    #[error(
+        "a parallel block that joins its branches is the last, and nobody takes what it joins: add a stage behind it, or end each branch in a stage of its own"
+    )]
+    JoinAtTheEnd,
+    /// The nodes of a parallel block stand one after the other: its fork, then the branches.
+    #[error("blocks has a parallel block out of place: {problem}")]
+    MisplacedBlock {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A branch goes on with the chain that it is in.
+    #[error("a branch of a parallel block gave back another builder than the one it got: add its stages to that one")]
+    AnotherBuilder,
     /// A branch does something.
     #[error("a branch of a parallel block is empty: add a stage to it")]
     EmptyBranch,

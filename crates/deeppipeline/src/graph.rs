@@ -1,5 +1,7 @@
 //! The description of a pipeline, and what makes it invalid.
 
+mod blocks;
+
 #[cfg(processes)]
 use crate::buffer::shared::{self, Codec};
 use crate::buffer::{Buffer, Crew, Limits, Overflow};
@@ -253,6 +255,7 @@ impl Graph {
         if self.stages.is_empty() {
             return Err(GraphError::NoStages);
         }
+        self.check_blocks()?;
         if let BufferSize::List(sizes) = &self.buffer_size
             && sizes.len() != self.own_stages(self.stages.len())
         {
@@ -260,10 +263,6 @@ impl Graph {
         }
         if self.buffer_bytes == 0 {
             return Err(GraphError::BufferBytesZero);
-        }
-        let ends = self.blocks.iter().filter(|block| !block.joined);
-        if ends.filter_map(|block| block.branches.last()).any(|(_, last)| !self.is_at_the_end(last + 1)) {
-            return Err(GraphError::BehindTheEnd);
         }
         for (index, node) in self.stages.iter().enumerate() {
             if node.executor == Executor::Process && !cfg!(processes) {
@@ -291,12 +290,6 @@ impl Graph {
             }
         }
         Ok(())
-    }
-
-    /// Whether nothing follows what is before that place: it is the end, or another branch begins that ends the pipeline.
-    fn is_at_the_end(&self, place: usize) -> bool {
-        let begins = |block: &Block| block.branches.iter().any(|(first, _)| *first == place);
-        place == self.stages.len() || self.blocks.iter().any(|block| !block.joined && begins(block))
     }
 
     fn check_workers(&self, node: &Node) -> Result<(), GraphError> {

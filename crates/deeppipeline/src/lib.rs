@@ -23,8 +23,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A stage with state implements [`Stage`]; samples that nobody `put`s come from a [`Source`]. The same chain runs on a
-//! virtual clock with [`Builder::simulate`], for exact tests and for "what if".
+//! A stage with state implements [`Stage`]; a closure may return a `Result`, an `Option` or a [`Give`] and [mean
+//! it](Gives). Samples that nobody `put`s come from a [`Source`]. The same chain runs on a virtual clock with [`Builder::simulate`], for exact tests and for "what if".
 //!
 //! | what for | with |
 //! |---|---|
@@ -50,10 +50,12 @@ mod clock;
 pub mod engine;
 mod error;
 mod executor;
+mod gives;
 mod graph;
 mod hand;
 mod home;
 mod intake;
+mod into_stage;
 #[cfg(processes)]
 mod isolated;
 mod join;
@@ -78,17 +80,22 @@ mod worker;
 #[cfg(processes)]
 pub use buffer::shared::SharedBytes;
 pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
-pub use builder::{Builder, Ended, Options};
+pub use builder::{Builder, Options};
 pub use error::{
     BoxError, Doing, Exit, GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError,
     StagePanic, StartError, WorkerDied,
 };
 pub use executor::simulated::{Event, Simulation, UnknownStage};
+pub use gives::{Ended, Flows, Gives, IsGive, IsOption, IsResult, IsValue, Last, Onward};
 pub use graph::{
     BufferSize, DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_SIZE, DEFAULT_MAX_RESTARTS, Executor, MAX_WORKERS, OnCrash,
     OnError, RESTART_WINDOW,
 };
 pub use intake::Intake;
+pub use into_stage::{
+    AsStage, ClosureStage, IntoStage, IsClosure, IsGiven, IsMade, IsRetry, IsStage, MadeBy, Maker, Retry, made_by,
+    retry,
+};
 #[cfg(processes)]
 pub use isolated::{Isolated, IsolatedWindows, Workers, worker};
 pub use join::JoinCounts;
@@ -105,5 +112,4 @@ pub use stream::Stream;
 pub use supervisor::SOURCE;
 #[cfg(processes)]
 pub use transfer::Transfer;
-pub use typed::{ClosureStage, IntoStage, IsClosure, IsMade, IsRetry, IsStage, MadeBy, Maker, Retry, made_by, retry};
 pub use window::{DEFAULT_MAX_KEYS, Window, Windows};

@@ -71,7 +71,7 @@ impl<I> Pipeline<I> {
     /// use std::process::ExitCode;
     ///
     /// fn main() -> Result<ExitCode, deeppipeline::BoxError> {
-    ///     # let camera = || Ok(Some(1));
+    ///     # let camera = 1..;
     ///     let pipeline = Pipeline::builder().source(camera).end_stage(|frame: i32| println!("{frame}")).start()?;
     ///     let stop = pipeline.on_stop_signals()?;
     ///     println!("{}", pipeline.join()?);

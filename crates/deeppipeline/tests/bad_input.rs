@@ -1,12 +1,14 @@
 //! What makes a pipeline invalid is said before anything starts, with what was got and what is wanted.
 
-use deeppipeline::engine::{Graph, Node, Supervisor};
-use deeppipeline::{Builder, GraphError, Intake, OnError, Options, Overflow, Pipeline, StartError, Window, made_by};
+use deeppipeline::engine::{Block, Graph, Node, Supervisor};
+use deeppipeline::{
+    Builder, GraphError, Intake, Last, OnError, Options, Overflow, Pipeline, StartError, Window, made_by,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-fn refusal<I, T>(builder: Builder<I, T>) -> String {
+fn refusal<I, T: Last>(builder: Builder<I, T>) -> String {
     match builder.start() {
         Err(StartError::Graph(error)) => error.to_string(),
         Err(other) => panic!("refused for another reason: {other}"),
@@ -16,7 +18,7 @@ fn refusal<I, T>(builder: Builder<I, T>) -> String {
 
 #[test]
 fn no_stages() {
-    assert_eq!(refusal(Pipeline::<u32>::builder()), "stages is empty: a pipeline needs at least one stage");
+    assert_eq!(refusal(Pipeline::<()>::builder()), "stages is empty: a pipeline needs at least one stage");
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn nothing_is_made_of_a_pipeline_that_is_refused() {
 
 #[test]
 fn a_simulation_and_the_engine_refuse_the_same() {
-    assert_eq!(Pipeline::<u32>::builder().simulate().err(), Some(GraphError::NoStages));
+    assert_eq!(Pipeline::<()>::builder().simulate().err(), Some(GraphError::NoStages));
     assert_eq!(Supervisor::<u32>::new(Graph::default()).err(), Some(GraphError::NoStages));
     let node = Node { intake: Intake::Latest, overflow: Some(Overflow::Block), ..Node::new("detect") };
     let graph = Graph { stages: vec![node], ..Graph::default() };
@@ -196,4 +198,54 @@ fn an_age_of_zero_and_a_retry_of_nothing_kept() {
 
 fn named(name: &str) -> Options {
     Options::new().name(name)
+}
+
+/// A parallel block: its fork, its branches, and whether they are joined.
+type ParallelBlock<'a> = (usize, &'a [(usize, usize)], bool);
+
+/// The refusal of so many stages with these blocks.
+fn refusal_of_blocks(stages: usize, blocks: &[ParallelBlock<'_>]) -> Option<GraphError> {
+    let block = |(fork, branches, joined): &ParallelBlock<'_>| Block {
+        fork: *fork,
+        branches: branches.to_vec(),
+        joined: *joined,
+    };
+    let graph = Graph {
+        stages: (0..stages).map(|_| Node::new("stage")).collect(),
+        blocks: blocks.iter().map(block).collect(),
+        ..Graph::default()
+    };
+    Supervisor::<u32>::new(graph).err()
+}
+
+#[test]
+fn something_takes_what_is_joined_and_nothing_follows_the_end() {
+    let (two, longer) = (&[(1, 2), (3, 4)][..], &[(1, 6), (7, 8)][..]);
+    assert_eq!(refusal_of_blocks(6, &[(0, two, true)]), None);
+    assert_eq!(refusal_of_blocks(5, &[(0, two, true)]), Some(GraphError::JoinAtTheEnd));
+    assert_eq!(refusal_of_blocks(5, &[(0, two, false)]), None);
+    assert_eq!(refusal_of_blocks(6, &[(0, two, false)]), Some(GraphError::BehindTheEnd));
+    // A block in a branch: the join of the outer one takes what the inner one gives, an end does not.
+    let inner = &[(2, 3), (4, 5)][..];
+    assert_eq!(refusal_of_blocks(10, &[(0, longer, true), (1, inner, true)]), None);
+    assert_eq!(refusal_of_blocks(10, &[(0, longer, true), (1, inner, false)]), Some(GraphError::BehindTheEnd));
+    let ending = &[(1, 5), (6, 6)][..];
+    assert_eq!(refusal_of_blocks(7, &[(0, ending, false), (1, inner, true)]), Some(GraphError::JoinAtTheEnd));
+    assert_eq!(refusal_of_blocks(7, &[(0, ending, false), (1, inner, false)]), None);
+}
+
+#[test]
+fn blocks_whose_nodes_are_elsewhere_are_refused() {
+    let misplaced = |stages, blocks: &[ParallelBlock<'_>]| {
+        let refusal = refusal_of_blocks(stages, blocks);
+        assert!(matches!(refusal, Some(GraphError::MisplacedBlock { .. })), "{blocks:?}: {refusal:?}");
+    };
+    misplaced(3, &[(0, &[], true)]);
+    misplaced(3, &[(7, &[(1, 1)], false)]);
+    misplaced(3, &[(0, &[(1, 7)], false)]);
+    misplaced(3, &[(0, &[(2, 1)], false)]);
+    misplaced(3, &[(0, &[(0, 1)], false)]);
+    misplaced(5, &[(0, &[(1, 1), (3, 4)], false)]);
+    misplaced(3, &[(0, &[(1, 1), (2, 2)], false), (0, &[(1, 1), (2, 2)], false)]);
+    assert_eq!(refusal_of_blocks(4, &[(0, &[(1, 1), (2, 2)], true)]), Some(GraphError::EmptyBranch));
 }

@@ -161,14 +161,13 @@ fn an_abort_leaves_nothing_in_a_join() {
 }
 
 #[test]
-fn an_empty_branch_and_options_of_a_block_are_refused() {
+fn an_empty_branch_another_builder_and_options_of_a_block_are_refused() {
     let empty = Pipeline::<u32>::builder().parallel(|branch| branch, |branch| branch.stage(|x: u32| x));
     let refused = empty.end_stage(|_: (u32, u32)| {}).start();
     assert!(matches!(refused, Err(StartError::Graph(GraphError::EmptyBranch))));
-    let behind =
-        Pipeline::<u32>::builder().end_parallel(|branch| branch.stage(|_: u32| {}), |branch| branch.stage(|_: u32| {}));
-    let refused = behind.end_stage(|_: deeppipeline::Ended| {}).start();
-    assert!(matches!(refused, Err(StartError::Graph(GraphError::BehindTheEnd))));
+    let other = |_| Pipeline::<u32>::builder().stage(|x: u32| x);
+    let refused = Pipeline::<u32>::builder().parallel(other, other).end_stage(|_: (u32, u32)| {}).start();
+    assert!(matches!(refused, Err(StartError::Graph(GraphError::AnotherBuilder))));
     let options = Pipeline::<u32>::builder()
         .parallel(|branch| branch.stage(|x: u32| x), |branch| branch.stage(|x: u32| x))
         .options(Options::new().name("both"));

@@ -1,16 +1,18 @@
 //! Branches in parallel: each a chain of its own, which joins the others again or ends the pipeline.
 
-use super::{Bodies, Builder, Ended};
+use super::{Bodies, Builder};
 use crate::buffer::Overflow;
 use crate::error::GraphError;
+use crate::gives::{Ended, Flows, Last};
 use crate::graph::{Block, Node};
 use crate::typed::{BringToJoin, Fork, StageBody, Value, one, unbox};
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// The name of a parallel block.
 const PARALLEL: &str = "parallel";
 
-impl<I, T: Send + 'static> Builder<I, T> {
+impl<I, T> Builder<I, T> {
     /// Adds two branches that get the same samples at the same time; the stage after them gets their results as a pair.
     ///
     /// A branch is a chain of its own: stages, and blocks inside. A sample that one branch drops, skips, fails on or loses
@@ -33,9 +35,9 @@ impl<I, T: Send + 'static> Builder<I, T> {
         second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
     ) -> Builder<I, (A, B)>
     where
-        T: Clone,
-        A: Send + 'static,
-        B: Send + 'static,
+        T: Flows + Clone,
+        A: Flows,
+        B: Flows,
     {
         let builder = self.fork(2, true).branch(first).retyped::<I, T>().branch(second);
         builder.joined(|[a, b]: [Value; 2]| Box::new((unbox::<A>(a), unbox::<B>(b))))
@@ -49,10 +51,10 @@ impl<I, T: Send + 'static> Builder<I, T> {
         third: impl FnOnce(Builder<I, T>) -> Builder<I, C>,
     ) -> Builder<I, (A, B, C)>
     where
-        T: Clone,
-        A: Send + 'static,
-        B: Send + 'static,
-        C: Send + 'static,
+        T: Flows + Clone,
+        A: Flows,
+        B: Flows,
+        C: Flows,
     {
         let builder = self.fork(3, true).branch(first).retyped::<I, T>().branch(second).retyped::<I, T>().branch(third);
         builder.joined(|[a, b, c]: [Value; 3]| Box::new((unbox::<A>(a), unbox::<B>(b), unbox::<C>(c))))
@@ -65,7 +67,9 @@ impl<I, T: Send + 'static> Builder<I, T> {
         second: impl FnOnce(Builder<I, T>) -> Builder<I, B>,
     ) -> Builder<I, Ended>
     where
-        T: Clone,
+        T: Flows + Clone,
+        A: Last,
+        B: Last,
     {
         self.fork(2, false).branch(first).retyped::<I, T>().branch(second).end_block().retyped()
     }
@@ -73,7 +77,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
     /// Begins a block: a node hands each sample to every branch.
     fn fork(mut self, branches: usize, joined: bool) -> Self
     where
-        T: Clone,
+        T: Flows + Clone,
     {
         let fork = self.graph.stages.len();
         self.open_blocks.push(self.graph.blocks.len());
@@ -88,9 +92,13 @@ impl<I, T: Send + 'static> Builder<I, T> {
 
     /// One more branch of the block that was begun last.
     fn branch<U>(self, branch: impl FnOnce(Builder<I, T>) -> Builder<I, U>) -> Builder<I, U> {
-        let first = self.graph.stages.len();
+        let (first, identity) = (self.graph.stages.len(), Arc::clone(&self.identity));
         let mut builder = branch(self);
-        let Some(block) = builder.open_blocks.last().copied() else { return builder };
+        let block = builder.open_blocks.last().copied();
+        let Some(block) = block.filter(|_| Arc::ptr_eq(&identity, &builder.identity)) else {
+            builder.problem.get_or_insert(GraphError::AnotherBuilder);
+            return builder;
+        };
         if builder.graph.stages.len() == first {
             builder.problem.get_or_insert(GraphError::EmptyBranch);
         }

@@ -11,17 +11,19 @@ use crate::buffer::Overflow;
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
+use crate::gives::{Ended, Flows, Last, Onward};
 use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnError};
 use crate::intake::{Input, Intake};
+use crate::into_stage::{IntoStage, Maker, Making};
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
-use crate::stage::{Source, Stage, short_type_name};
+use crate::stage::{Source, Stage};
 use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
-use crate::typed::{IntoStage, Maker, Making, OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
+use crate::typed::{OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
 use crate::window::{Window, Windows};
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -70,6 +72,8 @@ pub struct Builder<I, T> {
     /// Parallel blocks to which branches are being added, the innermost last.
     open_blocks: Vec<usize>,
     problem: Option<GraphError>,
+    /// Tells builders apart.
+    identity: Arc<()>,
     types: PhantomData<fn(I) -> T>,
 }
 
@@ -102,9 +106,6 @@ pub(crate) fn factories(
     Ok(factories)
 }
 
-/// What an end stage gives: nothing that another stage could take.
-pub enum Ended {}
-
 impl<I: Send + 'static> Builder<I, I> {
     pub(crate) fn new() -> Self {
         Builder {
@@ -120,6 +121,7 @@ impl<I: Send + 'static> Builder<I, I> {
             said_overflow: false,
             open_blocks: Vec::new(),
             problem: None,
+            identity: Arc::default(),
             types: PhantomData,
         }
     }
@@ -140,64 +142,40 @@ impl<I: Send + 'static> Builder<I, I> {
     }
 }
 
-impl<I, T: Send + 'static> Builder<I, T> {
-    /// How many samples each buffer holds: one number for all, or a list with one per stage, the end stage included.
-    pub fn buffer_size(mut self, size: impl Into<BufferSize>) -> Self {
-        self.graph.buffer_size = size.into();
-        self
-    }
-
-    /// How many bytes the samples in one buffer have at most, where it lies in shared memory: in front of and behind an
-    /// isolated stage. A single sample that is larger is refused.
-    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.graph.buffer_bytes = bytes;
-        self
-    }
-
-    /// What happens when a buffer is full, for every stage that does not say otherwise: by default the oldest sample is
-    /// dropped, in a [`stream`](Builder::stream) whoever brings one waits.
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.graph.overflow = overflow;
-        self.said_overflow = true;
-        self
-    }
-
-    /// How old a sample may be when a stage takes it, for every stage that does not say otherwise; an older one is dropped
-    /// instead.
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.graph.max_age = Some(max_age);
-        self
-    }
-
+impl<I, T> Builder<I, T> {
     /// Adds a stage that takes the oldest waiting sample.
-    pub fn stage<S, M>(self, stage: S) -> Builder<I, S::Output>
+    pub fn stage<S, M, O>(self, stage: S) -> Builder<I, O>
     where
-        S: IntoStage<M, Input = T>,
+        S: IntoStage<M, Onward<O>, Input = T>,
+        T: Flows,
     {
         self.add(stage.into_maker(), Intake::Single, one)
     }
 
     /// Adds a stage that takes the newest waiting sample; older ones are counted as superseded.
-    pub fn stage_latest<S, M>(self, stage: S) -> Builder<I, S::Output>
+    pub fn stage_latest<S, M, O>(self, stage: S) -> Builder<I, O>
     where
-        S: IntoStage<M, Input = T>,
+        S: IntoStage<M, Onward<O>, Input = T>,
+        T: Flows,
     {
         self.add(stage.into_maker(), Intake::Latest, one)
     }
 
     /// Adds a stage that takes a list of `buffer_size` samples as soon as its buffer is full.
-    pub fn stage_all<S, M>(self, stage: S) -> Builder<I, S::Output>
+    pub fn stage_all<S, M, O>(self, stage: S) -> Builder<I, O>
     where
-        S: IntoStage<M, Input = Vec<T>>,
+        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
+        T: Flows,
     {
         self.add(stage.into_maker(), Intake::All, list)
     }
 
     /// Adds a stage that takes a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout`.
     /// The stage's `buffer_size` must be `max_size` at least.
-    pub fn stage_batch<S, M>(self, max_size: usize, timeout: Duration, stage: S) -> Builder<I, S::Output>
+    pub fn stage_batch<S, M, O>(self, max_size: usize, timeout: Duration, stage: S) -> Builder<I, O>
     where
-        S: IntoStage<M, Input = Vec<T>>,
+        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
+        T: Flows,
     {
         self.add(stage.into_maker(), Intake::Batch { max_size, timeout }, list)
     }
@@ -217,24 +195,24 @@ impl<I, T: Send + 'static> Builder<I, T> {
     /// assert_eq!(pipeline.setstop()?.stages[0].counts.in_hand, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn stage_window<S, M>(self, window: Window, stage: S) -> Builder<I, S::Output>
+    pub fn stage_window<S, M, O>(self, window: Window, stage: S) -> Builder<I, O>
     where
-        S: IntoStage<M, Input = Vec<T>>,
-        T: Clone,
+        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
+        T: Flows + Clone,
     {
         self.stage_window_by(window, |_: &T| (), stage)
     }
 
     /// Like [`stage_window`](Builder::stage_window), with a window for each key: a list has the last samples of one key.
-    pub fn stage_window_by<S, M, K>(
+    pub fn stage_window_by<S, M, O, K>(
         mut self,
         window: Window,
         key: impl Fn(&T) -> K + Clone + Send + Sync + 'static,
         stage: S,
-    ) -> Builder<I, S::Output>
+    ) -> Builder<I, O>
     where
-        S: IntoStage<M, Input = Vec<T>>,
-        T: Clone,
+        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
+        T: Flows + Clone,
         K: Hash + Eq + Clone + 'static,
     {
         self.check_keys(window);
@@ -263,14 +241,15 @@ impl<I, T: Send + 'static> Builder<I, T> {
     /// assert_eq!(pipeline.setstop()?.stages[1].counts.used, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn stage_windows<S, M, K, P, L>(
+    pub fn stage_windows<S, M, O, K, P, L>(
         mut self,
         window: Window,
         keys: impl Fn(&T) -> L + Clone + Send + Sync + 'static,
         stage: S,
-    ) -> Builder<I, S::Output>
+    ) -> Builder<I, O>
     where
-        S: IntoStage<M, Input = Windows<T, K, P>>,
+        S: IntoStage<M, Onward<O>, Input = Windows<T, K, P>>,
+        T: Flows,
         K: Hash + Eq + Clone + 'static,
         P: Clone + 'static,
         L: IntoIterator<Item = (K, P)> + 'static,
@@ -293,12 +272,13 @@ impl<I, T: Send + 'static> Builder<I, T> {
     /// Adds the last stage; what it gives back is ignored.
     pub fn end_stage<S, M>(self, stage: S) -> Builder<I, Ended>
     where
-        S: IntoStage<M, Input = T>,
+        S: IntoStage<M, Ended, Input = T>,
+        T: Flows,
     {
-        self.stage(stage).retyped()
+        self.add(stage.into_maker(), Intake::Single, one)
     }
 
-    fn add<S, U>(self, maker: Maker<S>, intake: Intake, unpack: U) -> Builder<I, S::Output>
+    fn add<S, U, O>(self, maker: Maker<S>, intake: Intake, unpack: U) -> Builder<I, O>
     where
         S: Stage,
         U: FnMut(Input<Value>) -> Option<S::Input> + Copy + Send + Sync + 'static,
@@ -306,24 +286,24 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self.add_with(maker, intake, move || unpack)
     }
 
-    fn add_with<S, U>(
+    fn add_with<S, U, O>(
         mut self,
         maker: Maker<S>,
         intake: Intake,
         unpack: impl Fn() -> U + Send + Sync + 'static,
-    ) -> Builder<I, S::Output>
+    ) -> Builder<I, O>
     where
         S: Stage,
         U: Unpack<S::Input>,
     {
-        let Maker { making, again } = maker;
+        let Maker { making, name, again } = maker;
         let keep = again.as_ref().map(|again| again.keep);
-        let (name, bodies) = match making {
-            Making::Given(stage, name) => {
+        let bodies = match making {
+            Making::Given(stage) => {
                 let body = move || -> Box<dyn Body<Value>> {
                     Box::new(StageBody::new(move || Ok(stage()), unpack()).keeping(keep))
                 };
-                (name, Bodies::One(Box::new(body)))
+                Bodies::One(Box::new(body))
             }
             Making::Made(make) => {
                 let unpack = Arc::new(unpack);
@@ -331,7 +311,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
                     let (make, unpack) = (Arc::clone(&make), Arc::clone(&unpack));
                     Box::new(move || Box::new(StageBody::new(move || make(), unpack()).keeping(keep)))
                 };
-                (short_type_name::<S>(), Bodies::Each(Box::new(body)))
+                Bodies::Each(Box::new(body))
             }
         };
         let on_error = again.map_or(OnError::Stop, |again| again.on_error);
@@ -351,6 +331,34 @@ impl<I, T> Builder<I, T> {
     /// All branches of the block that was begun last are there.
     fn end_block(mut self) -> Self {
         self.open_blocks.pop();
+        self
+    }
+
+    /// How many samples each buffer holds: one number for all, or a list with one per stage, the end stage included.
+    pub fn buffer_size(mut self, size: impl Into<BufferSize>) -> Self {
+        self.graph.buffer_size = size.into();
+        self
+    }
+
+    /// How many bytes the samples in one buffer have at most, where it lies in shared memory: in front of and behind an
+    /// isolated stage. A single sample that is larger is refused.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.graph.buffer_bytes = bytes;
+        self
+    }
+
+    /// What happens when a buffer is full, for every stage that does not say otherwise: by default the oldest sample is
+    /// dropped, in a [`stream`](Builder::stream) whoever brings one waits.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.graph.overflow = overflow;
+        self.said_overflow = true;
+        self
+    }
+
+    /// How old a sample may be when a stage takes it, for every stage that does not say otherwise; an older one is dropped
+    /// instead.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.graph.max_age = Some(max_age);
         self
     }
 
@@ -387,7 +395,10 @@ impl<I, T> Builder<I, T> {
     ///
     /// # Errors
     /// What makes the description invalid, or what went wrong in a `setup`; then nothing is left running.
-    pub fn start(self) -> Result<Pipeline<I>, StartError> {
+    pub fn start(self) -> Result<Pipeline<I>, StartError>
+    where
+        T: Last,
+    {
         let pipeline = self.start_without_waiting()?;
         pipeline.wait_up(None)?;
         Ok(pipeline)
@@ -397,7 +408,10 @@ impl<I, T> Builder<I, T> {
     ///
     /// # Errors
     /// As `start`, and [`StartError::Timeout`]; then the pipeline is aborted.
-    pub fn start_timeout(self, timeout: Duration) -> Result<Pipeline<I>, StartError> {
+    pub fn start_timeout(self, timeout: Duration) -> Result<Pipeline<I>, StartError>
+    where
+        T: Last,
+    {
         let pipeline = self.start_without_waiting()?;
         pipeline.wait_up(Some(timeout))?;
         Ok(pipeline)
@@ -408,7 +422,10 @@ impl<I, T> Builder<I, T> {
     ///
     /// # Errors
     /// What makes the description invalid, or a thread that the system refuses.
-    pub fn start_without_waiting(mut self) -> Result<Pipeline<I>, StartError> {
+    pub fn start_without_waiting(mut self) -> Result<Pipeline<I>, StartError>
+    where
+        T: Last,
+    {
         self.take_problem()?;
         Pipeline::spawn(self)
     }
@@ -417,7 +434,10 @@ impl<I, T> Builder<I, T> {
     ///
     /// # Errors
     /// What makes the description invalid.
-    pub fn simulate(mut self) -> Result<Simulation<I>, GraphError> {
+    pub fn simulate(mut self) -> Result<Simulation<I>, GraphError>
+    where
+        T: Last,
+    {
         self.take_problem()?;
         Simulation::new(self)
     }
@@ -440,12 +460,13 @@ impl<I, T> Builder<I, T> {
             said_overflow: self.said_overflow,
             open_blocks: self.open_blocks,
             problem: self.problem,
+            identity: self.identity,
             types: PhantomData,
         }
     }
 }
 
-impl<T: Send + 'static> Builder<Sourced, T> {
+impl<T> Builder<Sourced, T> {
     /// Starts, and gives out what the last stage gives, in order: an iterator. Nothing is dropped unless an
     /// [`overflow`](Builder::overflow) says so; whoever does not ask for the next value makes the source wait.
     ///
@@ -460,7 +481,10 @@ impl<T: Send + 'static> Builder<Sourced, T> {
     ///
     /// # Errors
     /// As `start`. What fails later is the last item of the iterator.
-    pub fn stream(mut self) -> Result<Stream<T>, StartError> {
+    pub fn stream(mut self) -> Result<Stream<T>, StartError>
+    where
+        T: Flows,
+    {
         if !self.said_overflow {
             self.graph.overflow = Overflow::Block;
         }
@@ -480,7 +504,10 @@ impl<T> Builder<Sourced, T> {
     ///
     /// # Errors
     /// As `start` and `join`.
-    pub fn run(self) -> Result<Report, RunError> {
+    pub fn run(self) -> Result<Report, RunError>
+    where
+        T: Last,
+    {
         Ok(self.start()?.join()?)
     }
 }

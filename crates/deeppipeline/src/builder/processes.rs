@@ -1,7 +1,8 @@
 //! Stages in processes of their own; on Linux, with the feature `processes`.
 
-use super::{Bodies, Builder, Ended};
+use super::{Bodies, Builder};
 use crate::error::GraphError;
+use crate::gives::Ended;
 use crate::graph::{Executor, Node};
 use crate::intake::Intake;
 use crate::isolated::{Isolated, IsolatedStage, IsolatedWindows, Takes, body, last, last_by_key};
