@@ -1,5 +1,6 @@
 //! `deeppipeline behaviour`: the stages of behaviour recognition, all at work at the same time.
 
+use crate::console::{note, print};
 use crate::cost::{Cost, ceiling};
 use crate::output::Output;
 #[cfg(target_os = "linux")]
@@ -26,6 +27,10 @@ pub(crate) struct Arguments {
     /// The folder for the annotated video and the JSON lines
     #[arg(short, long, default_value = "out")]
     output: PathBuf,
+
+    /// Replace results that are there already, instead of numbering the new ones
+    #[arg(long)]
+    overwrite: bool,
 
     /// The folder of the models
     #[arg(long, default_value = "models")]
@@ -157,12 +162,12 @@ impl Opened {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
-    let output = Output::create(&arguments.output, &arguments.input)?;
+    let output = Output::create(&arguments.output, &arguments.input, arguments.overwrite)?;
     let opened = arguments.open()?;
     let capture = &opened.capture;
     let live = capture.is_live();
     let overflow = arguments.overflow.unwrap_or(if live { Overflow::DropOldest } else { Overflow::Block });
-    eprintln!(
+    note(format_args!(
         "{}: {} x {}, {}; models run by {}; buffers of {}, {overflow}",
         arguments.input,
         capture.width(),
@@ -170,7 +175,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
         capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
         arguments.runtime.in_words()?,
         arguments.buffer_size,
-    );
+    ));
 
     let progress = Progress::new(if live { None } else { capture.frames() });
     let before = Cost::now();
@@ -178,32 +183,50 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     let interrupted = || ctrl_c.as_ref().is_some_and(CtrlC::pressed);
     let cost = Cost::now() - before;
     let frames = progress.finish();
+
+    // The results get their names before anything is said about them: saying it may fail.
     let report = match result {
         Ok(report) => report,
         Err(error) => {
-            let kept = output.keep_partial(frames > 0);
-            let note =
-                kept.map_or(String::new(), |path| format!(" (what was done before is kept as {})", path.display()));
-            return Err(format!("{error}{note}").into());
+            return Err(match &output.keep_partial()[..] {
+                [] => error,
+                kept => format!("{error} (what was done before is kept as {})", listed(kept)).into(),
+            });
         }
     };
-    println!("{report}");
     // Ctrl-C is how a live stream ends; a file it cuts short.
     if interrupted() && !live {
-        let kept = output.keep_partial(frames > 0);
-        let kept =
-            kept.map_or("nothing is kept".to_owned(), |path| format!("what was done is kept as {}", path.display()));
-        eprintln!("interrupted after {frames} frames; {kept}");
+        let kept = match &output.keep_partial()[..] {
+            [] => "nothing is kept".to_owned(),
+            kept => format!("what was done is kept as {}", listed(kept)),
+        };
+        note(format_args!("interrupted after {frames} frames; {kept}"));
+        print(report)?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    let (video, jsonl) = output.keep()?;
+    let kept = output.keep();
     let rate = frames as f64 / report.elapsed.as_secs_f64();
-    println!("{frames} frames, {rate:.1} frames/s, {:.1} ms of CPU a frame", cost.milliseconds_per(frames));
-    println!("wrote {} and {}", video.display(), jsonl.display());
+    let cost = cost.milliseconds_per(frames);
+    let summary = format!("{report}\n{frames} frames, {rate:.1} frames/s, {cost:.1} ms of CPU a frame");
+    let kept = match kept {
+        Ok(kept) => listed(&kept),
+        Err(error) => {
+            // That the results have no name is the error to tell, also where the report finds no reader.
+            let _ = print(summary);
+            return Err(error);
+        }
+    };
+    print(format_args!("{summary}\nwrote {kept}")).map_err(|error| format!("{error}; wrote {kept}"))?;
     if arguments.compare_serial && !live {
-        compare(arguments, rate, interrupted)?;
+        compare(arguments, rate, interrupted)
+            .map_err(|error| format!("no comparison with the same stages in series: {error}; wrote {kept}"))?;
     }
     Ok(if interrupted() && !live { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// The paths as a list in a sentence.
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 /// All stages at work at the same time. Also hands back what tells whether Ctrl-C was pressed.
@@ -267,20 +290,20 @@ fn compare(arguments: &Arguments, pipelined_rate: f64, interrupted: impl Fn() ->
     let cost = Cost::now() - before;
     progress.finish();
     if interrupted() {
-        eprintln!("interrupted: no comparison");
+        note("interrupted: no comparison");
         return Ok(());
     }
     let serial_rate = serial.frames as f64 / serial.elapsed.as_secs_f64();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (slowest, slowest_time) = serial.slowest();
     let most = ceiling(cores, cost, serial.frames, slowest_time);
-    println!("\nthe same stages in series: {serial_rate:.1} frames/s");
-    println!("speed-up {:.2}x", pipelined_rate / serial_rate);
-    println!(
-        "ceiling {most:.1} frames/s = min({cores} cores / {:.1} ms of CPU a frame, 1 / {:.1} ms of {slowest}); reached {:.0} %",
-        cost.milliseconds_per(serial.frames),
+    let cost = cost.milliseconds_per(serial.frames);
+    print(format_args!(
+        "\nthe same stages in series: {serial_rate:.1} frames/s\nspeed-up {:.2}x\n\
+         ceiling {most:.1} frames/s = min({cores} cores / {cost:.1} ms of CPU a frame, 1 / {:.1} ms of {slowest}); \
+         reached {:.0} %",
+        pipelined_rate / serial_rate,
         slowest_time.as_secs_f64() * 1000.0,
         100.0 * pipelined_rate / most,
-    );
-    Ok(())
+    ))
 }

@@ -1,6 +1,10 @@
 //! The `deeppipeline` command.
 
+// They panic when nobody reads, and a panic would take the results with it.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod behaviour;
+mod console;
 mod cost;
 mod output;
 #[cfg(target_os = "linux")]
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", one_line(&*error));
+            console::note(format_args!("error: {}", one_line(&*error)));
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,6 @@
 //! The live line: frames, frames a second, people, drops.
 
+use crate::console::note;
 use deeppipeline::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -86,7 +87,7 @@ impl Progress {
         self.bar.set_position(frames);
         self.bar.set_message(message.clone());
         if !self.on_terminal {
-            eprintln!("{frames} frames, {message}");
+            note(format_args!("{frames} frames, {message}"));
         }
     }
 

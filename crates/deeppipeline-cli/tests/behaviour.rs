@@ -57,6 +57,95 @@ fn writes_a_video_and_a_line_per_frame_and_track() {
     }
 }
 
+/// Whatever becomes of what it says: its results are there, and it does not panic.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_nobody_reads_or_no_disk_takes_does_not_cost_the_results() {
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let unread = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    type Streams = (&'static str, fn() -> Stdio, fn() -> Stdio, i32);
+    let streams: [Streams; 4] = [
+        ("nobody reads the report", unread, Stdio::piped, 0),
+        ("nobody reads the progress", Stdio::piped, unread, 0),
+        ("a full disk for the report", full, Stdio::piped, 1),
+        ("a full disk for the progress", Stdio::piped, full, 0),
+    ];
+    for (name, stdout, stderr, code) in streams {
+        let folder = tempfile::tempdir().unwrap();
+        let run = command(&clip(), folder.path()).args(["--limit", "3"]).stdout(stdout()).stderr(stderr()).spawn();
+        let run = run.unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(files(folder.path()), ["park.behaviour.jsonl", "park.behaviour.mp4"], "{name}: {said}");
+        assert_eq!(run.status.code(), Some(code), "{name}: {said}");
+        assert_eq!(said.contains("No space left") && said.contains("park.behaviour.mp4"), code == 1, "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_second_run_does_not_replace_the_results_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let run = command(&clip(), folder.path()).args(["--limit", "2"]).output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    }
+    let wanted = ["park.behaviour.2.jsonl", "park.behaviour.2.mp4", "park.behaviour.jsonl", "park.behaviour.mp4"];
+    assert_eq!(files(folder.path()), wanted);
+    let run = command(&clip(), folder.path()).args(["--limit", "2", "--overwrite"]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(files(folder.path()), wanted);
+}
+
+/// The input is gone by the time that it is to be read again.
+#[cfg(unix)]
+#[test]
+fn a_comparison_that_fails_does_not_cost_the_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let clip_once = folder.path().join("once.mp4");
+    fs::copy(clip(), &clip_once).unwrap();
+    let mut run = command(&clip_once.to_string_lossy(), &out);
+    run.args(["--limit", "3", "--compare-serial"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = run.spawn().unwrap();
+    use std::io::{BufRead, BufReader, Read};
+    // Opened by the time the first line is there.
+    let mut stderr = BufReader::new(run.stderr.take().unwrap());
+    let mut first = String::new();
+    stderr.read_line(&mut first).unwrap();
+    fs::remove_file(&clip_once).unwrap();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(1), "{first}{rest}");
+    assert!(rest.contains("error: no comparison") && rest.contains("once.behaviour.mp4"), "{rest}");
+    assert_eq!(files(&out), ["once.behaviour.jsonl", "once.behaviour.mp4"]);
+}
+
+/// A download folder or a stranger's project may hold files of any name.
+#[cfg(unix)]
+#[test]
+fn nothing_is_run_or_loaded_from_the_current_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("here");
+    fs::create_dir_all(here.join("onnxruntime/capi")).unwrap();
+    fs::write(here.join("onnxruntime/capi/libonnxruntime.so.1"), "not a library").unwrap();
+    fs::write(here.join("sitecustomize.py"), "open('was_run', 'w')").unwrap();
+    for program in ["python3", "ffmpeg"] {
+        fs::write(here.join(program), "#!/bin/sh\ntouch was_run\n").unwrap();
+        fs::set_permissions(here.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut run = command(&fs::canonicalize(clip()).unwrap().to_string_lossy(), &folder.path().join("out"));
+    let path = format!(":.:{}", std::env::var("PATH").unwrap());
+    run.current_dir(&here).env("PATH", path).env("PYTHONPATH", ":");
+    run.env_remove("DEEPPIPELINE_ONNXRUNTIME").env_remove("ORT_DYLIB_PATH").env("VIRTUAL_ENV", ".");
+    let run = run.args(["--limit", "2"]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(!here.join("was_run").exists());
+}
+
 #[test]
 fn live_input_drops_its_oldest_and_a_file_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();

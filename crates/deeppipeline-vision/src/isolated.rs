@@ -148,7 +148,7 @@ pub struct RecordSettings {
 }
 
 /// A process that is started again after a crash begins its file anew: under `OnCrash::Stop` none is. The file is created by
-/// the process, and its error is one of `setup`; a process that dies leaves `.NAME.part` behind.
+/// the process, and its error is one of `setup`; a process that dies leaves `.NAME.XXXXXX.part` behind.
 impl Isolated for Record {
     const NAME: &str = "vision.record";
     type Settings = RecordSettings;
@@ -177,7 +177,7 @@ pub struct WriteVideoSettings {
 }
 
 /// A process that is started again after a crash begins its file anew: under `OnCrash::Stop` none is. The file is created by
-/// the process, and its error is one of `setup`; a process that dies leaves `.NAME.part` behind.
+/// the process, and its error is one of `setup`; a process that dies leaves `.NAME.XXXXXX.part` behind.
 impl Isolated for WriteVideo {
     const NAME: &str = "vision.write_video";
     type Settings = WriteVideoSettings;

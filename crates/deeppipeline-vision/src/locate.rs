@@ -1,4 +1,7 @@
 //! Where programs and libraries that are not linked are found.
+//!
+//! Nothing is taken from the current folder unless the user names it: it may be a download folder or a stranger's
+//! project. So entries of search paths that are empty or relative, which mean that folder, are passed over.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,8 +14,14 @@ pub(crate) fn from_variable(name: &str) -> Option<PathBuf> {
 
 /// A program of that name on `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_program(file))
+    absolute_entries("PATH").map(|folder| folder.join(program)).find(|file| is_program(file))
+}
+
+/// The folders of a search path that do not depend on the current one.
+fn absolute_entries(variable: &str) -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os(variable).unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
+    folders.into_iter()
 }
 
 /// The first file in `folder` whose name starts with `start`, in alphabetical order.
@@ -32,26 +41,32 @@ pub(crate) fn site_packages() -> &'static [PathBuf] {
     FOLDERS.get_or_init(|| {
         let mut folders = Vec::new();
         for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
-            if let Some(library) = from_variable(variable).map(|root| root.join("lib"))
+            if let Some(library) =
+                from_variable(variable).filter(|root| root.is_absolute()).map(|root| root.join("lib"))
                 && let Ok(entries) = std::fs::read_dir(library)
             {
                 folders
                     .extend(entries.flatten().map(|entry| entry.path().join("site-packages")).filter(|p| p.is_dir()));
             }
         }
+        folders.extend(absolute_entries("PYTHONPATH"));
         folders.extend(python_path());
         folders
     })
 }
 
-/// What the `python3` on `PATH` has as its module search path; nothing without a Python.
+/// What the `python3` on `PATH` has as its module search path, without `PYTHONPATH`; nothing without a Python.
 fn python_path() -> Vec<PathBuf> {
-    let output = Command::new("python3")
-        .args(["-c", "import sys; print('\\n'.join(p for p in sys.path if p))"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    let Ok(output) = output else { return Vec::new() };
+    // Isolated (-I), since an interpreter runs the `sitecustomize` it finds on the way, and an empty entry of PYTHONPATH
+    // would have it find one in the current folder. That leaves out the user's own packages too, so they are asked for.
+    let output = on_path("python3").map(|python| {
+        Command::new(python)
+            .args(["-I", "-c", "import site, sys; print(*sys.path, site.getusersitepackages(), sep='\\n')"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+    });
+    let Some(Ok(output)) = output else { return Vec::new() };
     String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).filter(|path| path.is_dir()).collect()
 }
 

@@ -16,6 +16,52 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
+/// How many unfinished files there are, and nothing else.
+fn parts(folder: &Path, start: &str) -> usize {
+    let files = files(folder);
+    assert!(files.iter().all(|name| name.starts_with(start) && name.ends_with(".part")), "{files:?}");
+    files.len()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_at_a_name_that_can_be_guessed_is_not_written_through() {
+    let folder = TempDir::new().unwrap();
+    let of_somebody_else = folder.path().join("precious");
+    std::fs::write(&of_somebody_else, "precious").unwrap();
+    std::os::unix::fs::symlink(&of_somebody_else, folder.path().join(".out.jsonl.part")).unwrap();
+    let mut record = Record::create(folder.path().join("out.jsonl")).unwrap();
+    record.stage_run(scene(0, &[])).unwrap();
+    record.finish().unwrap();
+    assert_eq!(std::fs::read_to_string(&of_somebody_else).unwrap(), "precious");
+}
+
+#[test]
+fn a_name_that_is_refused_in_the_end_does_not_cost_what_was_written() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let mut record = Record::create(&path).unwrap();
+    record.stage_run(scene(0, &[(Bounds { left: 1.0, top: 2.0, right: 3.0, bottom: 4.0 }, 0.5)])).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = record.finish().err().unwrap().to_string();
+    drop(record);
+    let kept = files(folder.path()).into_iter().find(|name| name.ends_with(".part")).unwrap();
+    assert_one_line(&error, &["cannot write", "out.jsonl", &kept]);
+    assert!(std::fs::read_to_string(folder.path().join(kept)).unwrap().starts_with("{\"frame\":0"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_may_be_read_by_whom_any_new_file_may_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+    let (plain, path) = (folder.path().join("plain"), folder.path().join("out.jsonl"));
+    std::fs::write(&plain, "").unwrap();
+    Record::create(&path).unwrap().finish().unwrap();
+    assert_eq!(mode(&path), mode(&plain));
+}
+
 fn noise(width: u32, height: u32, index: u64) -> Scene {
     let mut state = index.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut byte = || {
@@ -36,7 +82,7 @@ fn a_video_keeps_its_pictures_and_uneven_times() {
     let steps = [0, 1, 2, 5, 6, 10];
     for step in steps {
         write.stage_run(Scene::new(picture(64, 48, step, [90, 120, 30]))).unwrap();
-        assert_eq!(files(folder.path()), [".out.mp4.part"]);
+        assert_eq!(parts(folder.path(), ".out.mp4."), 1);
     }
     write.finish().unwrap();
     write.teardown().unwrap();
@@ -118,7 +164,7 @@ fn records_are_one_line_for_each_person() {
     seen.people[0].behaviour = Some(Behaviour { label: "walking".into(), score: 0.875 });
     record.stage_run(seen).unwrap();
     record.stage_run(scene(4, &[])).unwrap();
-    assert_eq!(files(folder.path()), [".out.jsonl.part"]);
+    assert_eq!(parts(folder.path(), ".out.jsonl."), 1);
     record.finish().unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(
