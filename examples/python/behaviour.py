@@ -1,6 +1,7 @@
 """Behaviour recognition on a video, as `deeppipeline behaviour` does it, with one stage in plain Python."""
 
 import argparse
+import contextlib
 import sys
 from collections import Counter
 from pathlib import Path
@@ -29,13 +30,23 @@ class Watch(Stage):
         self.seen.update(person.behaviour[0] for person in scene.people if person.behaviour)
         brightness = float(scene.frame.pixels[::16, ::16].mean())  # the frame's own memory, as a numpy array
         line = f"frame {scene.frame.index + 1}, {len(scene.people)} people, brightness {brightness:.0f}"
-        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
+        with contextlib.suppress(OSError):  # that nobody reads it is no reason to stop
+            print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
         return scene
 
     def teardown(self) -> None:
         # Here, since in a process of its own the stage's attributes stay in that process.
-        for behaviour, frames in self.seen.most_common():
-            print(f"{behaviour}: {frames}", flush=True)
+        with contextlib.suppress(OSError):
+            for behaviour, frames in self.seen.most_common():
+                print(f"{behaviour}: {frames}", flush=True)
+
+
+def free_places(folder: Path, stem: str, state: str) -> tuple[Path, Path]:
+    """Where a video and its lines may go: what an earlier run wrote is not replaced."""
+    name, number = f"{stem}.{state}", 2
+    while (folder / f"{name}.mp4").exists() or (folder / f"{name}.jsonl").exists():
+        name, number = f"{stem}.{state}.{number}", number + 1
+    return folder / f"{name}.mp4", folder / f"{name}.jsonl"
 
 
 def main() -> None:
@@ -50,7 +61,8 @@ def main() -> None:
     capture = Capture(arguments.input, limit=arguments.limit)
     arguments.output.mkdir(parents=True, exist_ok=True)
     # Named whole only when the whole run has succeeded.
-    video, lines = (arguments.output / f"{Path(arguments.input).stem}.partial.{kind}" for kind in ("mp4", "jsonl"))
+    stem = Path(arguments.input).stem
+    video, lines = free_places(arguments.output, stem, "behaviour.partial")
     pipeline = Pipeline(
         source=capture,
         stages=[
@@ -72,8 +84,8 @@ def main() -> None:
         if not capture.is_live:
             raise
         report = pipeline.report()  # that is how a live stream ends
-    for path in (video, lines):
-        path.rename(path.with_name(path.name.replace(".partial.", ".behaviour.")))
+    for partial, place in zip((video, lines), free_places(arguments.output, stem, "behaviour"), strict=True):
+        partial.rename(place)
     print(report)
 
 

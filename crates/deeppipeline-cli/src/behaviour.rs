@@ -7,16 +7,13 @@ use crate::output::Output;
 use crate::processes;
 use crate::progress::{Counter, Progress};
 use crate::serial;
-use deeppipeline::{BoxError, CtrlC, Options, Overflow, Pipeline, Report, Sourced};
+use deeppipeline::{BoxError, Options, Overflow, Pipeline, Report, Sourced, StopSignal, StopSignals};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Track, WriteVideo,
     available_runtime,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// Exit code after Ctrl-C, as shells give it.
-const INTERRUPTED: u8 = 130;
 
 /// What may be said on the command line.
 #[derive(clap::Args)]
@@ -179,8 +176,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
 
     let progress = Progress::new(if live { None } else { capture.frames() });
     let before = Cost::now();
-    let (result, ctrl_c) = pipelined(arguments, opened, overflow, &output, &progress);
-    let interrupted = || ctrl_c.as_ref().is_some_and(CtrlC::pressed);
+    let (result, stop) = pipelined(arguments, opened, overflow, &output, &progress);
+    // It is how a live stream ends; a file it cuts short.
+    let interrupted = || stop.as_ref().and_then(StopSignals::received).filter(|_| !live);
     let cost = Cost::now() - before;
     let frames = progress.finish();
 
@@ -194,15 +192,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
             });
         }
     };
-    // Ctrl-C is how a live stream ends; a file it cuts short.
-    if interrupted() && !live {
+    if let Some(signal) = interrupted() {
         let kept = match &output.keep_partial()[..] {
             [] => "nothing is kept".to_owned(),
             kept => format!("what was done is kept as {}", listed(kept)),
         };
         note(format_args!("interrupted after {frames} frames; {kept}"));
         print(report)?;
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(signal.exit_code().into());
     }
     let kept = output.keep();
     let rate = frames as f64 / report.elapsed.as_secs_f64();
@@ -221,7 +218,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
         compare(arguments, rate, interrupted)
             .map_err(|error| format!("no comparison with the same stages in series: {error}; wrote {kept}"))?;
     }
-    Ok(if interrupted() && !live { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+    Ok(interrupted().map_or(ExitCode::SUCCESS, |signal| signal.exit_code().into()))
 }
 
 /// The paths as a list in a sentence.
@@ -229,21 +226,21 @@ fn listed(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
 }
 
-/// All stages at work at the same time. Also hands back what tells whether Ctrl-C was pressed.
+/// All stages at work at the same time. Also hands back what tells whether the command was asked to stop.
 fn pipelined(
     arguments: &Arguments,
     opened: Opened,
     overflow: Overflow,
     output: &Output,
     progress: &Progress,
-) -> (Result<Report, BoxError>, Option<CtrlC>) {
+) -> (Result<Report, BoxError>, Option<StopSignals>) {
     let pipeline = match start(arguments, opened, overflow, output, progress.counter()) {
         Ok(pipeline) => pipeline,
         Err(error) => return (Err(error), None),
     };
-    let ctrl_c = pipeline.on_ctrl_c();
+    let stop = pipeline.on_stop_signals();
     let result = progress.while_running(|| pipeline.join(), || pipeline.report());
-    (result.map_err(BoxError::from), ctrl_c.ok())
+    (result.map_err(BoxError::from), stop.ok())
 }
 
 /// Starts every stage, on a thread or in a process.
@@ -281,15 +278,19 @@ fn start(
 }
 
 /// The same stages one after the other on one thread, and what the pipeline gained over that.
-fn compare(arguments: &Arguments, pipelined_rate: f64, interrupted: impl Fn() -> bool) -> Result<(), BoxError> {
+fn compare(
+    arguments: &Arguments,
+    pipelined_rate: f64,
+    interrupted: impl Fn() -> Option<StopSignal>,
+) -> Result<(), BoxError> {
     let scratch = Output::scratch(&arguments.output, &arguments.input)?;
     let stages = arguments.open()?.stages(&scratch)?;
     let progress = Progress::new(stages.capture.frames());
     let before = Cost::now();
-    let serial = serial::run(stages, &progress, &interrupted)?;
+    let serial = serial::run(stages, &progress, || interrupted().is_some())?;
     let cost = Cost::now() - before;
     progress.finish();
-    if interrupted() {
+    if interrupted().is_some() {
         note("interrupted: no comparison");
         return Ok(());
     }

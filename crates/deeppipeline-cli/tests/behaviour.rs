@@ -237,22 +237,26 @@ fn an_unknown_policy_gets_the_list_of_the_known_ones() {
     }
 }
 
+/// As a terminal sends them, and a service manager, and a terminal that is closed.
 #[cfg(unix)]
 #[test]
-fn ctrl_c_drains_and_keeps_what_was_done_under_a_name_that_says_so() {
+fn what_asks_it_to_stop_drains_and_keeps_what_was_done_under_a_name_that_says_so() {
     use std::io::{BufRead, BufReader};
-    let folder = tempfile::tempdir().unwrap();
-    let mut run = command(&clip(), folder.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
-    // The first line of progress says that samples are flowing and the handler is set.
-    let flowing = lines.by_ref().map_while(Result::ok).find(|line| line.contains("dropped"));
-    assert!(flowing.is_some());
-    let interrupted = Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    let rest: Vec<String> = lines.map_while(Result::ok).collect();
-    assert_eq!(run.wait().unwrap().code(), Some(130), "{rest:?}");
-    assert!(rest.iter().any(|line| line.starts_with("interrupted after")), "{rest:?}");
-    assert_eq!(files(folder.path()), ["park.behaviour.partial.jsonl", "park.behaviour.partial.mp4"]);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = command(&clip(), folder.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+        // The first line of progress says that samples are flowing and the handlers are set.
+        let flowing = lines.by_ref().map_while(Result::ok).find(|line| line.contains("dropped"));
+        assert!(flowing.is_some());
+        let sent = Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let rest: Vec<String> = lines.map_while(Result::ok).collect();
+        assert_eq!(run.wait().unwrap().code(), Some(code), "{signal}: {rest:?}");
+        assert!(rest.iter().any(|line| line.starts_with("interrupted after")), "{signal}: {rest:?}");
+        let partial = ["park.behaviour.partial.jsonl", "park.behaviour.partial.mp4"];
+        assert_eq!(files(folder.path()), partial, "{signal}: {rest:?}");
+    }
 }
 
 /// With `--multiprocess`.
@@ -417,18 +421,21 @@ mod multiprocess {
         wait_until_gone(pid);
     }
 
+    /// Ctrl-C in a terminal, and what a service manager and a closed terminal do.
     #[test]
-    fn ctrl_c_in_a_terminal_reaches_every_process_and_still_drains() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = Running::start(folder.path(), &[]);
-        let pid = run.pid();
-        send("INT", format!("-{pid}"));
-        let (stdout, said, code) = run.end();
-        assert_eq!(code, Some(130), "{said:?}");
-        assert!(said.iter().any(|line| line.starts_with("interrupted after")), "{said:?}");
-        assert!(!stdout.contains("restarted"), "{stdout}");
-        assert_eq!(files(folder.path()), ["park.behaviour.partial.jsonl", "park.behaviour.partial.mp4"]);
-        assert!(processes_of(pid).is_empty());
+    fn what_asks_every_process_to_stop_still_drains() {
+        for (signal, expected) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+            let folder = tempfile::tempdir().unwrap();
+            let run = Running::start(folder.path(), &[]);
+            let pid = run.pid();
+            send(signal, format!("-{pid}"));
+            let (stdout, said, code) = run.end();
+            assert_eq!(code, Some(expected), "{signal}: {said:?}");
+            assert!(said.iter().any(|line| line.starts_with("interrupted after")), "{signal}: {said:?}");
+            assert!(!stdout.contains("restarted"), "{signal}: {stdout}");
+            assert_eq!(files(folder.path()), ["park.behaviour.partial.jsonl", "park.behaviour.partial.mp4"]);
+            assert!(processes_of(pid).is_empty());
+        }
     }
 
     #[test]
