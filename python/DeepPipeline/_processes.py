@@ -5,24 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-import os
 import signal
 import sys
-from multiprocessing import context as contexts
-from multiprocessing import reduction
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal
+from typing import Any
 
 from DeepPipeline import _engine
-from DeepPipeline._payload import why_not
+from DeepPipeline._reachable import StartMethod
 from DeepPipeline._remote import Job, log_from
-from DeepPipeline.errors import StartError
-from DeepPipeline.stage import Stage, options_of
+from DeepPipeline.stage import Stage
 
 logger = logging.getLogger("DeepPipeline")
-
-StartMethod = Literal["spawn", "forkserver", "fork"]
-START_METHODS: tuple[StartMethod, ...] = ("spawn", "forkserver", "fork")
 
 
 class Watch:
@@ -95,57 +88,3 @@ class Watch:
         code = 1 if process.exitcode is None else process.exitcode
         process.close()
         return code
-
-
-def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> None:
-    """Refuses stages that cannot reach their processes, naming what is to blame."""
-    if start_method == "fork":
-        return
-    for name, stage in stages:
-        if type(stage).__module__ == "__main__" and not _main_is_a_file():
-            raise StartError(
-                f"stage {name!r}: its class, {type(stage).__qualname__}, is defined in a notebook or at a prompt, "
-                "where another process cannot find it. Put the class into a module, a .py file, and import it; "
-                'or give the pipeline start_method="fork"; or leave multiprocess out'
-            )
-        window = options_of(stage).window
-        try:
-            _pickle_as_if_starting(window and window.key)
-        except Exception as error:
-            raise StartError(
-                f"stage {name!r}: the key of its window cannot be sent to its process: cannot pickle "
-                f"{why_not(window and window.key, _pickle_as_if_starting)} ({error}). "
-                "Make it a function of a module, not a lambda"
-            ) from error
-        try:
-            _pickle_as_if_starting(stage)
-        except Exception as error:
-            blamed = why_not(stage, _pickle_as_if_starting)
-            raise StartError(
-                f"stage {name!r} cannot be sent to its process: cannot pickle {blamed} ({error}). "
-                "Make it in setup(), which runs in the process"
-            ) from error
-
-
-def _main_is_a_file() -> bool:
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)  # of `python -m`
-    return spec is not None or os.path.exists(getattr(main, "__file__", None) or "")
-
-
-class _NoProcess:
-    """What locks, queues and descriptors want to see before they let themselves be pickled."""
-
-    DupFd = staticmethod(int)
-
-    @staticmethod
-    def duplicate_for_child(descriptor: int) -> int:
-        return descriptor
-
-
-def _pickle_as_if_starting(value: object) -> None:
-    contexts.set_spawning_popen(_NoProcess())  # type: ignore[arg-type]
-    try:
-        reduction.ForkingPickler.dumps(value)
-    finally:
-        contexts.set_spawning_popen(None)

@@ -18,7 +18,7 @@ from DeepPipeline import _engine
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import work
 from DeepPipeline.errors import StartError
-from DeepPipeline.stage import Stage, Window, options_of
+from DeepPipeline.stage import Stage, Window, method_of, options_of
 
 
 class Job:
@@ -62,7 +62,13 @@ def _loaded(pickled: bytes) -> tuple[Stage, Window | None]:
     try:
         stage, window = pickle.loads(pickled)
     except Exception as error:
-        raise StartError(f"the stage cannot be made again in its process: {error}") from error
+        advice = ""
+        if isinstance(error, (AttributeError, ImportError)):
+            advice = (
+                ". A process imports the modules of what a stage is made of, without what is under "
+                '`if __name__ == "__main__":` and without a __main__.py: define it at the top of a module'
+            )
+        raise StartError(f"the stage cannot be made again in its process: {error}{advice}") from error
     assert isinstance(stage, Stage)
     return stage, window
 
@@ -76,9 +82,12 @@ class _StageToBe:
 
     def setup(self) -> None:
         stage = with_windows(*self._make(), self._worker)
-        self.stage_run, self.finish, self.teardown = stage.stage_run, stage.finish, stage.teardown
-        self._deeppipeline_run_again = getattr(stage, "_deeppipeline_run_again", stage.stage_run)
-        stage.setup()
+        method_of(stage, "setup")()
+        # Afterwards, since a setup may choose what is run.
+        self.stage_run, self.finish, self.teardown = (
+            method_of(stage, name) for name in ("stage_run", "finish", "teardown")
+        )
+        self._deeppipeline_run_again = getattr(stage, "_deeppipeline_run_again", None)
 
 
 class _SendHome(logging.Handler):

@@ -81,7 +81,10 @@ def _way_out(source: object) -> str:
     if hasattr(source, "__aiter__") or hasattr(source, "__anext__"):
         return ". A program that is async iterates over it, and puts what it gets: pipeline.put(x)"
     if callable(source):
-        return f". It must be called first: {getattr(source, '__name__', 'source')}(); or give iter(function, None)"
+        name = getattr(source, "__name__", "")
+        return (
+            f". It must be called first: {name if name.isidentifier() else 'function'}(); or give iter(function, None)"
+        )
     if callable(getattr(source, "get", None)) and callable(getattr(source, "put", None)):
         return ". iter(queue.get, None) gives what is in a queue, until a None has come out of it"
     if callable(getattr(source, "read", None)):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from DeepPipeline import _engine
 from DeepPipeline._give import SKIP
-from DeepPipeline.stage import Stage, Window
+from DeepPipeline.stage import Stage, Window, method_of
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class WindowStage:
         )
 
     def setup(self) -> None:
-        self._stage.setup()
+        method_of(self._stage, "setup")()
 
     def stage_run(self, x: Any) -> Any:
         self._due = None
@@ -73,12 +73,12 @@ class WindowStage:
             put = [(name, *self._items.put(name, item)) for name, item in key.items()]
             due = {name: last for name, became, last, *_ in put if became == "due"}
             self._due = _Due([*due], of_items=True)
-            return self._stage.stage_run(Windows(due, x))
+            return method_of(self._stage, "stage_run")(Windows(due, x))
         became, last, used, left_out = self._samples.put(key, x)
         self._worker.account(used, left_out)
         if became == "due":
             self._due = _Due([key], of_items=False)
-            return self._stage.stage_run(last)
+            return method_of(self._stage, "stage_run")(last)
         return KEPT if became == "kept" else SKIP
 
     def _deeppipeline_run_again(self, x: Any) -> Any:
@@ -86,17 +86,19 @@ class WindowStage:
         if self._due is None:
             return self.stage_run(x)
         if self._due.of_items:
-            return self._stage.stage_run(Windows({name: self._items.again(name) for name in self._due.keys}, x))
-        return self._stage.stage_run(self._samples.again(self._due.keys[0]))
+            return method_of(self._stage, "stage_run")(
+                Windows({name: self._items.again(name) for name in self._due.keys}, x)
+            )
+        return method_of(self._stage, "stage_run")(self._samples.again(self._due.keys[0]))
 
     def finish(self) -> Any:
-        return self._stage.finish()
+        return method_of(self._stage, "finish")()
 
     def teardown(self) -> None:
         # Where an exception's traceback keeps this object alive, it is not to keep the samples alive.
         del self._samples, self._items
         self._due = None
-        self._stage.teardown()
+        method_of(self._stage, "teardown")()
 
 
 def with_windows(stage: Stage, window: Window | None, worker: _engine.Worker) -> Stage | WindowStage:

@@ -12,6 +12,7 @@ from DeepPipeline import _engine
 from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished, was_given
 from DeepPipeline._sources import Source, iterate
 from DeepPipeline._windows import KEPT
+from DeepPipeline.stage import method_of
 
 logger = logging.getLogger("DeepPipeline")
 
@@ -34,9 +35,9 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
             arguments = worker.arguments()
             if method == "run_again":
                 arguments = arguments or kept
-                run = getattr(stage, "_deeppipeline_run_again", stage.stage_run)
+                run = getattr(stage, "_deeppipeline_run_again", None) or method_of(stage, "stage_run")
             else:
-                run = getattr(stage, method)
+                run = method_of(stage, method)
             if keeps_arguments:
                 kept = arguments
             result = run(*arguments)
@@ -96,7 +97,7 @@ class SourceStage:
     def __init__(self, source: Source) -> None:
         self._source = source
         native = getattr(source, "_native", None)
-        self._native = native if isinstance(native, _engine.NativeCapture) else None
+        self._deeppipeline_native = native if isinstance(native, _engine.NativeCapture) else None
         """A source that runs in the engine instead of in Python."""
         self._thread: threading.Thread | None = None
         self._wanted = threading.Lock()

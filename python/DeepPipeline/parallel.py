@@ -9,7 +9,7 @@ from typing import Any
 from DeepPipeline._checks import what
 from DeepPipeline._give import Many
 from DeepPipeline.errors import GraphError
-from DeepPipeline.stage import Stage
+from DeepPipeline.stage import CALLED, Stage
 
 
 class Parallel:
@@ -87,10 +87,15 @@ def _checked(place: str, stage: object, seen: list[tuple[str, Stage]]) -> Stage 
         raise GraphError(f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()")
     if not isinstance(stage, Stage):
         raise GraphError(f"{place} is {what(stage)}, but must be a Stage: subclass Stage and write stage_run")
-    if type(stage).stage_run is Stage.stage_run and "stage_run" not in vars(stage):
+    if type(stage).stage_run is Stage.stage_run and not callable(vars(stage).get("stage_run")):
         raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
-    if not callable(type(stage).stage_run):
-        raise GraphError(f"{place} has a stage_run that cannot be called: {what(type(stage).stage_run)}")
+    for method in CALLED:
+        found = getattr(type(stage), method)
+        if not callable(found):
+            raise GraphError(
+                f"{place} has a {method} that cannot be called: {what(found)}. A worker calls it: "
+                f"give that attribute of {type(stage).__name__} another name"
+            )
     seen.append((place, stage))
     return stage
 

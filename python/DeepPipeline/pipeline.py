@@ -16,7 +16,8 @@ from typing import Any, Self, SupportsIndex, TypeVar
 from DeepPipeline import _engine, _exit
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._engine import Report
-from DeepPipeline._processes import START_METHODS, StartMethod, Watch, check_stages
+from DeepPipeline._processes import Watch
+from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._sources import Source, check_source
 from DeepPipeline._windows import with_windows
@@ -312,8 +313,8 @@ class Pipeline:
         return bodies
 
     def _start_workers(self, engine: _engine.Engine, bodies: list[Stage | SourceStage]) -> None:
-        natives = [stage._native for stage in self._row.nodes]
-        drivers = engine.drivers(natives if self._source is None else [*natives, self._source._native])
+        natives = [stage._deeppipeline_native for stage in self._row.nodes]
+        drivers = engine.drivers(natives if self._source is None else [*natives, self._source._deeppipeline_native])
         threads: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = []
         for driver, body in reversed(list(zip(drivers, bodies, strict=True))):
             if isinstance(driver, _engine.Worker):
@@ -482,29 +483,31 @@ def _check_chain(before: SourceStage | Stage | Branches | None, chain: Chain) ->
                 _check_chain(before, branch)
         else:
             _check_neighbours(before, after)
-            if after._native:
+            if after._deeppipeline_native:
                 _check_unused(after)
                 _check_native_options(after)
         before = after
 
 
 def _check_neighbours(before: SourceStage | Stage | Branches | None, after: Stage) -> None:
-    if before is None or not after._native:
+    if before is None or not after._deeppipeline_native:
         return
+    takes = after._deeppipeline_native.takes
     if isinstance(before, Branches):
         raise GraphError(
-            f"{_title(after)} takes a {after._native.takes}, but the parallel block before it gives a tuple: "
+            f"{_title(after)} takes a {takes}, but the parallel block before it gives a tuple: "
             "put a stage between them that makes one of it"
         )
-    if before._native and before._native.gives != after._native.takes:
+    gives = before._deeppipeline_native and before._deeppipeline_native.gives
+    if gives is not None and gives != takes:
         raise GraphError(
-            f"{_title(after)} takes a {after._native.takes}, but {_title(before)} before it gives "
-            f"{'nothing' if before._native.gives == 'nothing' else 'a ' + before._native.gives}"
+            f"{_title(after)} takes a {takes}, but {_title(before)} before it gives "
+            f"{'nothing' if gives == 'nothing' else 'a ' + gives}"
         )
 
 
 def _check_unused(body: SourceStage | Stage) -> None:
-    if body._native and body._native.used:
+    if body._deeppipeline_native and body._deeppipeline_native.used:
         raise GraphError(f"{_title(body)} has been part of a pipeline before: make a new one")
 
 
@@ -525,7 +528,7 @@ def _check_native_options(stage: Stage) -> None:
 def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
     """Where a stage runs: where it says, else where the pipeline says."""
     said = options_of(stage).executor
-    if stage._native is None:
+    if stage._deeppipeline_native is None:
         return said or ("process" if multiprocess else "thread")
     if said == "process":
         raise GraphError(

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self, SupportsIndex
+from typing import Any, Generic, Literal, NamedTuple, Self, SupportsIndex, TypeVar, overload
 
 from DeepPipeline import _engine
-from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
+from DeepPipeline._checks import (
+    checked_count,
+    checked_flag,
+    checked_name,
+    checked_number,
+    checked_seconds,
+    one_of,
+    what,
+)
 from DeepPipeline._give import SKIP
 from DeepPipeline.errors import GraphError
+
+T = TypeVar("T")
 
 Overflow = Literal["drop_oldest", "drop_newest", "block"]
 OnCrash = Literal["skip", "retry", "stop"]
@@ -117,14 +127,40 @@ def name_of(stage: Stage) -> str:
     return options_of(stage).name or type(stage).__name__
 
 
+CALLED = ("setup", "stage_run", "finish", "teardown")
+"""The methods that a worker calls."""
+
+
+def method_of(stage: Any, name: str) -> Callable[..., Any]:
+    """The method of that name, also where the stage keeps something else in an attribute of that name."""
+    found = getattr(stage, name)
+    return found if callable(found) else getattr(type(stage), name).__get__(stage)  # type: ignore[no-any-return]
+
+
+class GivesWay(Generic[T]):
+    """A property that gives way to an attribute of the same name that a user's stage has."""
+
+    def __init__(self, ask: Callable[[Any], T]) -> None:
+        self._ask = ask
+        self.__doc__ = ask.__doc__
+
+    @overload
+    def __get__(self, stage: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, stage: object, owner: type) -> T: ...
+    def __get__(self, stage: object, owner: type) -> Self | T:
+        return self if stage is None else self._ask(stage)
+
+
 class Stage:
     """One step of a pipeline: it gets a sample, works on it, and gives something back.
 
     Only `stage_run` has to be written. Everything runs on the stage's own worker, so a model is loaded in `setup`.
-    An `__init__` of your own need not call `super().__init__()`.
+    An `__init__` of your own need not call `super().__init__()`, and attributes may have any names: one that is called
+    `sample` or `options`, say, hides only what is here, and `Stage.options(stage, ...)` still reaches it.
     """
 
-    _native: _engine.NativeStage | None = None
+    _deeppipeline_native: _engine.NativeStage | None = None
     """Where the stage runs in the engine instead of in Python."""
 
     def setup(self) -> None:
@@ -147,7 +183,7 @@ class Stage:
     def teardown(self) -> None:
         """Called once at the end, however the pipeline ends, if `setup` succeeded."""
 
-    @property
+    @GivesWay
     def sample(self) -> Sample | None:
         """The sample that the stage works on; None outside of `stage_run`. For a list, its newest."""
         found = _engine.current_sample()
@@ -155,15 +191,15 @@ class Stage:
 
     def set_get_single(self) -> Self:
         """Take the oldest waiting sample (the default)."""
-        return self._takes("single")
+        return _takes(self, "single")
 
     def set_get_latest(self) -> Self:
         """Take the newest waiting sample; the older ones are counted as superseded."""
-        return self._takes("latest")
+        return _takes(self, "latest")
 
     def set_get_all(self) -> Self:
         """Take a list of `buffer_size` samples as soon as the buffer is full; each sample is used once."""
-        return self._takes("all")
+        return _takes(self, "all")
 
     def set_get_batch(self, max_size: SupportsIndex, timeout: float) -> Self:
         """Take a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout` seconds.
@@ -171,7 +207,7 @@ class Stage:
         The stage's `buffer_size` must be `max_size` at least. Each sample is used once.
         """
         size = checked_count("max_size", max_size)
-        return self._takes("batch", batch=Batch(size, checked_seconds("timeout", timeout, zero=True)))
+        return _takes(self, "batch", batch=Batch(size, checked_seconds("timeout", timeout, zero=True)))
 
     def set_get_window(
         self,
@@ -199,9 +235,8 @@ class Stage:
         """
         if key is not None and not callable(key):
             raise GraphError(f"key is {what(key)}, but must be None or a function from a sample to its key")
-        if not isinstance(partial, bool):
-            raise GraphError(f"partial is {what(partial)}, but must be True or False")
-        return self._takes(
+        return _takes(
+            self,
             "window",
             window=Window(
                 checked_count("size", size),
@@ -209,7 +244,7 @@ class Stage:
                 key,
                 checked_count("max_keys", max_keys, "keys"),
                 None if idle is None else checked_count("idle", idle),
-                partial,
+                checked_flag("partial", partial),
             ),
         )
 
@@ -221,9 +256,9 @@ class Stage:
         on_error: OnError | None = None,
         executor: Executor | None = None,
         on_crash: OnCrash | None = None,
-        max_restarts: int | None = None,
+        max_restarts: SupportsIndex | None = None,
         timeout: float | None = None,
-        workers: int | None = None,
+        workers: SupportsIndex | None = None,
         ordered: bool | None = None,
         max_age: float | None = None,
     ) -> Self:
@@ -251,38 +286,39 @@ class Stage:
         """
         changes: dict[str, Any] = {}
         if name is not None:
-            if not isinstance(name, str) or not name:
-                raise GraphError(f"name is {name!r}, but must be a string that is not empty")
-            changes["name"] = name
+            changes["name"] = checked_name(name)
         if overflow is not None:
             changes["overflow"] = one_of("overflow", overflow, OVERFLOWS)
         if on_error is not None:
             changes["on_error"] = (
-                on_error if isinstance(on_error, Retry) else one_of("on_error", on_error, AFTER_AN_ERROR)
+                on_error
+                if isinstance(on_error, Retry)
+                else one_of("on_error", on_error, AFTER_AN_ERROR, " or retry(times)")
             )
         if executor is not None:
             changes["executor"] = one_of("executor", executor, EXECUTORS)
         if on_crash is not None:
             changes["on_crash"] = one_of("on_crash", on_crash, ON_CRASHES)
         if max_restarts is not None:
-            if isinstance(max_restarts, bool) or not isinstance(max_restarts, int) or not 0 <= max_restarts < 1 << 32:
-                raise GraphError(f"max_restarts is {max_restarts!r}, but must be a whole number, at least 0")
-            changes["max_restarts"] = max_restarts
+            changes["max_restarts"] = checked_number("max_restarts", max_restarts, 0, (1 << 32) - 1, "at least 0")
         if timeout is not None:
             changes["timeout"] = checked_seconds("timeout", timeout)
         if workers is not None:
-            if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
-                raise GraphError(f"workers is {workers!r}, but must be a whole number, 1 to {MAX_WORKERS}")
-            changes["workers"] = workers
+            changes["workers"] = checked_number("workers", workers, 1, MAX_WORKERS, f"1 to {MAX_WORKERS}")
         if ordered is not None:
             changes["ordered"] = checked_flag("ordered", ordered)
         if max_age is not None:
             changes["max_age"] = checked_seconds("max_age", max_age)
-        return self._with(**changes)
+        return _with(self, **changes)
 
-    def _takes(self, intake: Intake, batch: Batch | None = None, window: Window | None = None) -> Self:
-        return self._with(intake=intake, batch=batch, window=window)
 
-    def _with(self, **changes: Any) -> Self:
-        vars(self)["_deeppipeline_options"] = replace(options_of(self), **changes)
-        return self
+S = TypeVar("S", bound=Stage)
+
+
+def _takes(stage: S, intake: Intake, batch: Batch | None = None, window: Window | None = None) -> S:
+    return _with(stage, intake=intake, batch=batch, window=window)
+
+
+def _with(stage: S, **changes: Any) -> S:
+    vars(stage)["_deeppipeline_options"] = replace(options_of(stage), **changes)
+    return stage

@@ -62,7 +62,7 @@ _find_what_is_not_linked()
 class NativeStage(Stage):
     """A stage that runs on a thread of the engine. It can be part of one pipeline."""
 
-    _native: _engine.NativeStage
+    _deeppipeline_native: _engine.NativeStage
 
     def stage_run(self, x: Any) -> Any:
         """Runs in the engine only."""
@@ -80,7 +80,7 @@ class DetectPeople(NativeStage):
 
     def __init__(self, model: Path, *, runtime: Runtime = "auto", min_score: float | None = None) -> None:
         checked = one_of("runtime", runtime, RUNTIMES)
-        self._native = _engine.NativeStage.detect_people(os.fspath(model), checked, min_score)
+        self._deeppipeline_native = _engine.NativeStage.detect_people(os.fspath(model), checked, min_score)
 
 
 class Track(NativeStage):
@@ -90,7 +90,7 @@ class Track(NativeStage):
     """
 
     def __init__(self) -> None:
-        self._native = _engine.NativeStage.track()
+        self._deeppipeline_native = _engine.NativeStage.track()
 
 
 class EstimatePose(NativeStage):
@@ -100,7 +100,9 @@ class EstimatePose(NativeStage):
     """
 
     def __init__(self, model: Path, *, runtime: Runtime = "auto") -> None:
-        self._native = _engine.NativeStage.estimate_pose(os.fspath(model), one_of("runtime", runtime, RUNTIMES))
+        self._deeppipeline_native = _engine.NativeStage.estimate_pose(
+            os.fspath(model), one_of("runtime", runtime, RUNTIMES)
+        )
 
 
 class ClassifyBehaviour(NativeStage):
@@ -110,21 +112,23 @@ class ClassifyBehaviour(NativeStage):
     """
 
     def __init__(self, model: Path, *, runtime: Runtime = "auto") -> None:
-        self._native = _engine.NativeStage.classify_behaviour(os.fspath(model), one_of("runtime", runtime, RUNTIMES))
+        self._deeppipeline_native = _engine.NativeStage.classify_behaviour(
+            os.fspath(model), one_of("runtime", runtime, RUNTIMES)
+        )
 
 
 class Record(NativeStage):
     """Writes a JSON line per frame and track to `path`: takes and gives a Scene. Raises `OutputError`."""
 
     def __init__(self, path: Path) -> None:
-        self._native = _engine.NativeStage.record(os.fspath(path))
+        self._deeppipeline_native = _engine.NativeStage.record(os.fspath(path))
 
 
 class Draw(NativeStage):
     """Draws boxes, skeletons and labels into the frame: takes and gives a Scene."""
 
     def __init__(self) -> None:
-        self._native = _engine.NativeStage.draw()
+        self._deeppipeline_native = _engine.NativeStage.draw()
 
 
 class WriteVideo(NativeStage):
@@ -136,7 +140,7 @@ class WriteVideo(NativeStage):
     """
 
     def __init__(self, path: Path, frame_rate: float | None = None) -> None:
-        self._native = _engine.NativeStage.write_video(os.fspath(path), frame_rate)
+        self._deeppipeline_native = _engine.NativeStage.write_video(os.fspath(path), frame_rate)
 
 
 class Capture:

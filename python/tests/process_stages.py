@@ -266,6 +266,24 @@ class FailOddly(Stage):
         raise TwoArguments(1, 2)
 
 
+class Owns(Stage):
+    """Has attributes of its own under any names, from the beginning or from its first sample on."""
+
+    def __init__(self, names: list[str], later: bool = False) -> None:
+        self.names, self.later = names, later
+        if not later:
+            self._own()
+
+    def _own(self) -> None:
+        for name in self.names:
+            setattr(self, name, {"mine": name})
+
+    def stage_run(self, x: Any) -> Any:
+        if self.later:
+            self._own()
+        return [getattr(self, name)["mine"] for name in self.names]
+
+
 class GiveOdd(Stage):
     """Gives on what can be sent, and cannot be made again."""
 

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 from support import Collect, Pass
 
-from DeepPipeline import GraphError, Many, Pipeline, PipelineError, PutError, Stage, StartError
+from DeepPipeline import GraphError, Many, Pipeline, PipelineError, PutError, Stage, StartError, retry
 
 
 class Forgot(Stage):
@@ -173,7 +174,7 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
     (
         "unknown on_error",
         lambda: Pass().options(on_error="retry"),  # type: ignore[arg-type]
-        "on_error is 'retry', but must be one of 'stop', 'skip'",
+        "on_error is 'retry', but must be one of 'stop', 'skip' or retry(times)",
     ),
     ("no workers", lambda: Pass().options(workers=0), "workers is 0, but must be a whole number, 1 to 1024"),
     (
@@ -191,6 +192,26 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         "ordered by number",
         lambda: Pass().options(ordered=1),  # type: ignore[arg-type]
         "ordered is 1 (int), but must be True or False",
+    ),
+    (
+        "numpy's bool for a number",
+        lambda: Pass().options(workers=np.bool_(True)),  # type: ignore[arg-type]
+        "workers is np.True_, but must be a whole number, 1 to 1024",
+    ),
+    (
+        "many numbers for one",
+        lambda: Pass().options(max_restarts=np.array([1, 2])),
+        "max_restarts is array([1, 2]), but must be a whole number, at least 0",
+    ),
+    (
+        "numpy's bool for seconds",
+        lambda: Pass().options(timeout=np.bool_(True)),  # type: ignore[arg-type]
+        "timeout is np.True_, but must be a number of seconds, more than 0",
+    ),
+    (
+        "less time than a float can tell",
+        lambda: Pass().options(timeout=-(10**400)),
+        "0, but must be a number of seconds, more than 0",
     ),
     ("no age", lambda: Pass().options(max_age=0), "max_age is 0, but must be a number of seconds, more than 0"),
     (
@@ -253,6 +274,11 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
     ),
     ("empty name", lambda: Pass().options(name=""), "name is '', but must be a string that is not empty"),
     (
+        "half a surrogate pair",
+        lambda: Pass().options(name="caf\udce9"),
+        "name is 'caf\\udce9', but must be text that UTF-8 can write",
+    ),
+    (
         "latest beside block",
         lambda: Pipeline([Pass().set_get_latest().options(overflow="block")]),
         'stage "Pass" takes latest, which implies overflow "drop_oldest", but its overflow is set to "block"',
@@ -300,6 +326,19 @@ def test_sizes_of_all_kinds() -> None:
     for size in (3, np.int64(3), np.uint8(3), [3], (3,), iter([3]), np.array([3])):
         with Pipeline([Pass()], buffer_size=size) as p:
             assert [stage.buffer_size for stage in p.report().stages] == [3]
+
+
+def test_options_of_all_kinds() -> None:
+    one, second, yes = np.int64(1), np.float32(1.5), np.bool_(True)
+    stages = [
+        Pass()
+        .options(workers=one, max_restarts=np.uint8(0), timeout=second, max_age=Fraction(3, 2), ordered=yes)  # type: ignore[arg-type]
+        .options(on_error=retry(one), timeout=10**400),
+        Pass().set_get_batch(one, second).options(max_age=one),  # type: ignore[arg-type]
+        Pass().set_get_window(one, one, key=id, max_keys=one, idle=one, partial=yes),  # type: ignore[arg-type]
+    ]
+    with Pipeline(stages, max_age=second, multiprocess=np.bool_(False), buffer_bytes=one) as p:  # type: ignore[arg-type]
+        assert [stage.workers for stage in p.report().stages] == [1, 1, 1]
 
 
 def test_stages_of_all_kinds() -> None:

@@ -77,7 +77,7 @@ def test_a_list_goes_on_as_its_newest_sample() -> None:
             assert self.sample is not None
             return self.sample.number
 
-    assert through(Number().set_get_window(2, 2), "abcdef")[0] == [2, 4, 6]
+    assert through(Number().set_get_window(2, 2), list("abcdef"))[0] == [2, 4, 6]
 
 
 def test_what_the_stage_gives_is_as_free_as_ever() -> None:
