@@ -75,7 +75,6 @@ def main() -> None:
             Draw(),
         ],
         end_stage=WriteVideo(video, capture.frame_rate),
-        overflow="drop_oldest" if capture.is_live else "block",
         multiprocess=arguments.multiprocess,
     )
     try:

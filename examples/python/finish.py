@@ -24,4 +24,4 @@ class Show(Stage):
         print(x)
 
 
-Pipeline(source=range(1, 6), stages=[Pairs(), Show()], overflow="block").run()
+Pipeline(source=range(1, 6), stages=[Pairs(), Show()]).run()

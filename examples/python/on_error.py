@@ -23,7 +23,7 @@ class Show(Stage):
 for on_error in ("skip", "stop"):
     stages = [Invert().options(on_error=on_error), Show()]
     try:
-        report = Pipeline(source=[2, 0, 5], stages=stages, overflow="block").run()
+        report = Pipeline(source=[2, 0, 5], stages=stages).run()
         print(f"{report.outcome}, failed: {report.stages[0].failed}")
     except StageError as error:
         print(f"{error.stage} failed on sample {error.sample}: {error.__cause__}")

@@ -25,6 +25,6 @@ class Show(Stage):
 
 # A branch is a stage, or a list of them.
 squares_and_odds = Parallel([Square(), [Odd(), Negate()]])
-report = Pipeline(source=range(1, 6), stages=[squares_and_odds, Show()], overflow="block").run()
+report = Pipeline(source=range(1, 6), stages=[squares_and_odds, Show()]).run()
 join = report.joins[0]
 print(f"joined: {join.joined}, unjoined: {join.unjoined}")

@@ -25,5 +25,5 @@ class Show(Stage):
 
 
 stages = [Fetch().options(on_error=retry(2, then="skip")), Show()]
-report = Pipeline(source=[1, 2, 3, 4], stages=stages, overflow="block").run()
+report = Pipeline(source=[1, 2, 3, 4], stages=stages).run()
 print(f"used: {report.stages[0].used}, failed: {report.stages[0].failed}")

@@ -13,5 +13,5 @@ class Show(Stage):
         print(x)
 
 
-report = Pipeline(source=range(1, 6), stages=[TenTimes(), Show()], overflow="block").run()
+report = Pipeline(source=range(1, 6), stages=[TenTimes(), Show()]).run()
 print(f"{report.outcome}: {report.stages[0].entered} samples")

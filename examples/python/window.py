@@ -14,6 +14,6 @@ class Show(Stage):
 
 
 stages = [Mean().set_get_window(4, stride=2), Show()]
-mean = Pipeline(source=range(1, 10), stages=stages, overflow="block").run().stages[0]
+mean = Pipeline(source=range(1, 10), stages=stages).run().stages[0]
 # Each sample is used once, by the first list that it is in; the ninth was in none.
 print(f"{mean.used} lists used {mean.used + mean.absorbed} samples, {mean.skipped} skipped")

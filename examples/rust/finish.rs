@@ -1,6 +1,6 @@
 //! What a stage still holds when the stream ends, it gives out in `finish`.
 
-use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage};
+use deeppipeline::{BoxError, Give, Pipeline, Stage};
 
 /// Adds up two samples at a time.
 #[derive(Default)]
@@ -28,11 +28,6 @@ impl Stage for Pairs {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Pipeline::builder()
-        .overflow(Overflow::Block)
-        .source(1..=5)
-        .stage(Pairs::default())
-        .end_stage(|x: u32| println!("{x}"))
-        .run()?;
+    Pipeline::builder().source(1..=5).stage(Pairs::default()).end_stage(|x: u32| println!("{x}")).run()?;
     Ok(())
 }

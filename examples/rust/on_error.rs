@@ -1,6 +1,6 @@
 //! What a stage's error does: `skip` counts the sample as failed and goes on, `stop` (the default) stops the pipeline.
 
-use deeppipeline::{BoxError, Give, OnError, Options, Overflow, Pipeline, RunError, Stage};
+use deeppipeline::{BoxError, Give, OnError, Options, Pipeline, RunError, Stage};
 
 struct Invert;
 
@@ -16,7 +16,6 @@ impl Stage for Invert {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for on_error in [OnError::Skip, OnError::Stop] {
         let result = Pipeline::builder()
-            .overflow(Overflow::Block)
             .source([2, 0, 5].into_iter())
             .stage(Invert)
             .options(Options::new().on_error(on_error))

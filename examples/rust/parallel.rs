@@ -1,6 +1,6 @@
 //! Branches that work on the same samples at the same time; the stage after them gets their results as a tuple.
 
-use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage};
+use deeppipeline::{BoxError, Give, Pipeline, Stage};
 
 struct Odd;
 
@@ -16,7 +16,6 @@ impl Stage for Odd {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Pipeline::builder()
-        .overflow(Overflow::Block)
         .source(1..=5)
         .parallel(|branch| branch.stage(|x: i32| x * x), |branch| branch.stage(Odd).stage(|x: i32| -x))
         .end_stage(|results: (i32, i32)| println!("{results:?}"))

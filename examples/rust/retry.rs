@@ -1,6 +1,6 @@
 //! What a stage fails on is tried again: `retry(2)` twice at most; then the pipeline stops, or with `then_skip` goes on.
 
-use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, retry};
+use deeppipeline::{BoxError, Give, Pipeline, Stage, retry};
 
 #[derive(Default)]
 struct Fetch {
@@ -22,7 +22,6 @@ impl Stage for Fetch {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Pipeline::builder()
-        .overflow(Overflow::Block)
         .source(1..=4)
         .stage(retry(2, Fetch::default()).then_skip())
         .end_stage(|text: String| println!("{text}"))

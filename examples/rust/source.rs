@@ -1,14 +1,9 @@
 //! Samples that come from a source, here any iterator, on a worker of its own.
 
-use deeppipeline::{Overflow, Pipeline};
+use deeppipeline::Pipeline;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let report = Pipeline::builder()
-        .overflow(Overflow::Block)
-        .source(1..=5)
-        .stage(|x: u32| 10 * x)
-        .end_stage(|x: u32| println!("{x}"))
-        .run()?;
+    let report = Pipeline::builder().source(1..=5).stage(|x: u32| 10 * x).end_stage(|x: u32| println!("{x}")).run()?;
     println!("{}: {} samples", report.outcome, report.stages[0].buffer.entered);
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! A stage that takes windows: the last four samples, with every second one.
 
-use deeppipeline::{Overflow, Pipeline, Window};
+use deeppipeline::{Pipeline, Window};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Pipeline::builder()
-        .overflow(Overflow::Block)
         .source(1..=9)
         .stage_window(Window::new(4).stride(2), |last: Vec<i32>| f64::from(last.iter().sum::<i32>()) / 4.0)
         .end_stage(|mean: f64| println!("{mean}"))

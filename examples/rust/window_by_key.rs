@@ -1,6 +1,6 @@
 //! A window for each of the tracks in a frame: the stage gets every frame, and the windows that are due with it.
 
-use deeppipeline::{Overflow, Pipeline, Window, Windows};
+use deeppipeline::{Pipeline, Window, Windows};
 
 /// Where each person is.
 type Frame = Vec<(&'static str, i32)>;
@@ -14,7 +14,6 @@ fn speed(seen: Windows<Frame, &'static str, i32>) -> String {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let frames = [vec![("ann", 0), ("bob", 9)], vec![("ann", 1)], vec![("ann", 4), ("bob", 8)], vec![("bob", 7)]];
     let report = Pipeline::builder()
-        .overflow(Overflow::Block)
         .source(frames.into_iter())
         .stage_windows(Window::new(2).idle(30), |frame: &Frame| frame.clone(), speed)
         .end_stage(|line: String| println!("{line}"))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
+from DeepPipeline._worker import SourceStage
 from DeepPipeline.stage import Options
 
 @final
@@ -220,8 +221,8 @@ class Engine:
         blocks: Sequence[tuple[int, Sequence[tuple[int, int]], bool]],
         buffer_size: int | Sequence[int],
         buffer_bytes: int,
-        overflow: str,
-        source: bool,
+        overflow: str | None,
+        source: SourceStage | None,
         max_age: float | None,
     ) -> Engine: ...
     @staticmethod
@@ -230,8 +231,8 @@ class Engine:
         blocks: Sequence[tuple[int, Sequence[tuple[int, int]], bool]],
         buffer_size: int | Sequence[int],
         buffer_bytes: int,
-        overflow: str,
-        source: bool,
+        overflow: str | None,
+        source: SourceStage | None,
         max_age: float | None,
     ) -> None: ...
     def drivers(self, natives: Sequence[NativeStage | NativeCapture | None]) -> list[Worker | Station | None]: ...

@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 from DeepPipeline import _engine
+from DeepPipeline._checks import checked_flag
 from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished, was_given
 from DeepPipeline._sources import Source, iterate
 from DeepPipeline._windows import KEPT
@@ -99,6 +100,8 @@ class SourceStage:
         native = getattr(source, "_native", None)
         self._deeppipeline_native = native if isinstance(native, _engine.NativeCapture) else None
         """A source that runs in the engine instead of in Python."""
+        self.is_live = checked_flag("source.is_live", getattr(source, "is_live", False))
+        """Whether samples come at their own pace, whoever keeps up."""
         self._thread: threading.Thread | None = None
         self._wanted = threading.Lock()
         """Taken by the first who wakes the source, or by its end; nobody gives it back."""

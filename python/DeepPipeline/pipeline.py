@@ -53,9 +53,11 @@ class Pipeline:
       stage, the end stage included, in reading order where there are branches.
     - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
       otherwise for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
-    - `source`: an iterable or a data set that samples come from, on a worker of its own, instead of `put`.
+    - `source`: an iterable or a data set that samples come from, on a worker of its own, instead of `put`. One whose
+      samples come at their own pace, as a camera's do, says so by an attribute `is_live` that is True.
     - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams (the
-      default), "drop_newest", or "block" where nothing may be lost (the default in a `stream`).
+      default with `put` and a live source), "drop_newest", or "block" where nothing may be lost (the default with any
+      other source, and in a `stream`).
     - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another.
     - `start_method`: how processes are started, as in `multiprocessing`: "spawn", "forkserver" or "fork". Processes
       that were forked are not restarted.
@@ -262,7 +264,10 @@ class Pipeline:
             raise StartError(str(error)) from None
 
     def _described(
-        self, make: Callable[[list[Options], Blocks, int | list[int], int, Overflow, bool, float | None], T]
+        self,
+        make: Callable[
+            [list[Options], Blocks, int | list[int], int, Overflow | None, SourceStage | None, float | None], T
+        ],
     ) -> T:
         """Hands the description to the engine, which refuses what cannot work."""
         _check_native(self._source, self._chain)
@@ -276,8 +281,8 @@ class Pipeline:
                 self._row.blocks,
                 self._buffer_size,
                 self._buffer_bytes,
-                self._overflow or ("drop_oldest" if self._hand_over is None else "block"),
-                self._source is not None,
+                self._overflow or (None if self._hand_over is None else "block"),
+                self._source,
                 self._max_age,
             )
         except ValueError as error:

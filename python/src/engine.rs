@@ -6,7 +6,7 @@ use crate::report::{Report, SampleId};
 use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::engine::{
-    Block, Graph, Joiner, Node, Seat, Startup, Supervisor, Wait, Worker as EngineWorker, spawn,
+    Block, Graph, Joiner, Node, Seat, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker, spawn,
 };
 use deeppipeline::{
     BufferSize, Doing, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError,
@@ -43,6 +43,12 @@ struct Description {
     max_age: Option<f64>,
     batch: Option<Batch>,
     window: Option<Window>,
+}
+
+/// The source as the Python package describes it.
+#[derive(FromPyObject)]
+struct SourceDescription {
+    is_live: bool,
 }
 
 /// What happens when a stage fails on a sample.
@@ -168,8 +174,8 @@ impl Engine {
         blocks: Vec<Branches>,
         buffer_size: Sizes,
         buffer_bytes: usize,
-        overflow: &str,
-        source: bool,
+        overflow: Option<&str>,
+        source: Option<SourceDescription>,
         max_age: Option<f64>,
     ) -> PyResult<Self> {
         let graph = graph(stages, blocks, buffer_size, buffer_bytes, overflow, source, max_age)?;
@@ -198,8 +204,8 @@ impl Engine {
         blocks: Vec<Branches>,
         buffer_size: Sizes,
         buffer_bytes: usize,
-        overflow: &str,
-        source: bool,
+        overflow: Option<&str>,
+        source: Option<SourceDescription>,
         max_age: Option<f64>,
     ) -> PyResult<()> {
         graph(stages, blocks, buffer_size, buffer_bytes, overflow, source, max_age)?.check().map_err(value_error)
@@ -438,12 +444,12 @@ fn graph(
     blocks: Vec<Branches>,
     buffer_size: Sizes,
     buffer_bytes: usize,
-    overflow: &str,
-    source: bool,
+    overflow: Option<&str>,
+    source: Option<SourceDescription>,
     max_age: Option<f64>,
 ) -> PyResult<Graph> {
     Ok(Graph {
-        source,
+        source: source.map(|source| SourceNode { is_live: source.is_live }),
         stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
         blocks: blocks.into_iter().map(|(fork, branches, joined)| Block { fork, branches, joined }).collect(),
         buffer_size: match buffer_size {
@@ -451,7 +457,7 @@ fn graph(
             Sizes::List(sizes) => BufferSize::List(sizes),
         },
         buffer_bytes,
-        overflow: policy(overflow)?,
+        overflow: overflow.map(policy).transpose()?,
         max_age: max_age.map(seconds),
     })
 }

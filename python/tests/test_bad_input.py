@@ -30,6 +30,12 @@ class Mute:
         raise RuntimeError("no repr")
 
 
+class NotSure(list[int]):
+    """A source that may be live."""
+
+    is_live = "maybe"
+
+
 twin = Pass()
 
 REFUSED: list[tuple[str, Callable[[], object], str]] = [
@@ -282,6 +288,11 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         "latest beside block",
         lambda: Pipeline([Pass().set_get_latest().options(overflow="block")]),
         'stage "Pass" takes latest, which implies overflow "drop_oldest", but its overflow is set to "block"',
+    ),
+    (
+        "a source that cannot say whether it is live",
+        lambda: Pipeline([Pass()], source=NotSure()),
+        "source.is_live is 'maybe' (str), but must be True or False",
     ),
     ("run without a source", lambda: Pipeline([Pass()]).run(), "run needs a source: run(source), or Pipeline(source="),
     (

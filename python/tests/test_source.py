@@ -40,15 +40,49 @@ class Camera:
 def test_run() -> None:
     for source in ([1, 2, 3], (x for x in (1, 2, 3)), range(1, 4), iter((1, 2, 3)), {1: 0, 2: 0, 3: 0}.keys()):
         end = Collect()
-        report = Pipeline([Pass(), end], overflow="block").run(source)
+        report = Pipeline([Pass(), end]).run(source)
         assert end.got == [1, 2, 3]
         assert (report.outcome, report.stages[0].entered) == ("finished", 3)
 
 
 def test_source_given_to_the_pipeline() -> None:
     end = Collect()
-    Pipeline(source=range(3), stages=[Pass(), end], overflow="block").run()
+    Pipeline(source=range(3), stages=[Pass(), end]).run()
     assert end.got == [0, 1, 2]
+
+
+class Live:
+    """Samples that come at their own pace."""
+
+    is_live = True
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(3))
+
+
+def test_a_source_that_is_not_live_waits_for_room_in_front_of_every_stage() -> None:
+    for source in (range(100), (x for x in range(100))):
+        end = Collect()
+        report = Pipeline(source=source, stages=[Pass(), Pass(), end], buffer_size=1).run()
+        assert [stage.overflow for stage in report.stages] == ["block"] * 3
+        assert end.got == list(range(100))
+
+
+def test_a_live_source_does_not_wait_and_neither_does_put() -> None:
+    report = Pipeline(source=Live(), stages=[Pass(), Pass()]).run()
+    assert [stage.overflow for stage in report.stages] == ["drop_oldest"] * 2
+    with Pipeline([Pass(), Pass()]) as p:
+        assert [stage.overflow for stage in p.report().stages] == ["drop_oldest"] * 2
+
+
+def test_overflow_overrules_what_a_source_says() -> None:
+    report = Pipeline(source=Live(), stages=[Pass().options(overflow="drop_newest"), Pass()], overflow="block").run()
+    assert [stage.overflow for stage in report.stages] == ["drop_newest", "block"]
+    assert Pipeline([Pass()], overflow="drop_oldest").run([1]).stages[0].overflow == "drop_oldest"
+
+
+def test_a_stream_waits_also_for_a_live_source() -> None:
+    assert list(Pipeline([Pass()], buffer_size=1).stream(Live())) == [0, 1, 2]
 
 
 def test_an_empty_source() -> None:
@@ -57,13 +91,13 @@ def test_an_empty_source() -> None:
 
 def test_none_is_a_sample_and_skip_is_not() -> None:
     end = Collect()
-    Pipeline(source=[None, SKIP, 1, Many([2, 3])], stages=[end], overflow="block").run()
+    Pipeline(source=[None, SKIP, 1, Many([2, 3])], stages=[end]).run()
     assert end.got == [None, 1, 2, 3]
 
 
 def test_join_waits_for_the_source() -> None:
     camera, end = Camera(), Collect()
-    p = Pipeline(source=camera, stages=[end], overflow="block").start()
+    p = Pipeline(source=camera, stages=[end]).start()
     for x in (1, 2, None):
         camera.frames.put(x)
     assert p.join().outcome == "finished"
@@ -73,7 +107,7 @@ def test_join_waits_for_the_source() -> None:
 
 def test_setstop_wakes_it() -> None:
     camera, end = Camera(), Collect()
-    p = Pipeline(source=camera, stages=[end], overflow="block").start()
+    p = Pipeline(source=camera, stages=[end]).start()
     camera.wait()
     camera.frames.put(1)
     camera.wait()
@@ -100,7 +134,7 @@ def test_setstop_from_a_stage_wakes_it() -> None:
             camera.wait()
             p.setstop()
 
-    p = Pipeline(source=camera, stages=[Enough().options(name="enough")], overflow="block").start()
+    p = Pipeline(source=camera, stages=[Enough().options(name="enough")]).start()
     camera.wait()
     camera.frames.put(1)
     assert p.join().outcome == "finished"
@@ -115,7 +149,7 @@ def test_a_failing_stage_wakes_it() -> None:
             camera.wait()
             raise ValueError
 
-    p = Pipeline(source=camera, stages=[Fails().options(name="fails")], overflow="block").start()
+    p = Pipeline(source=camera, stages=[Fails().options(name="fails")]).start()
     camera.wait()
     camera.frames.put(1)
     with pytest.raises(StageError, match="fails"):
@@ -137,7 +171,7 @@ def test_setstop_from_the_source_itself() -> None:
             self.closed = True
 
     source, end = Enough(), Collect()
-    p = Pipeline(source=source, stages=[end], overflow="block")
+    p = Pipeline(source=source, stages=[end])
     p.start().join()
     assert end.got in ([1], [1, 2])
     assert not source.closed
@@ -170,7 +204,7 @@ def test_a_source_that_raises_because_it_was_closed(tmp_path: Path) -> None:
     path.write_text("line\n" * 10_000)
     gate = Gate()
     with path.open() as lines:
-        p = Pipeline(source=lines, stages=[gate], buffer_size=1, overflow="block").start()
+        p = Pipeline(source=lines, stages=[gate], buffer_size=1).start()
         gate.in_hand()
         gate.let_go(10_000)
         assert p.setstop().outcome == "finished"
@@ -228,7 +262,7 @@ def test_nothing_is_asked_for_after_setstop() -> None:
             asked.append(x)
             yield x
 
-    p = Pipeline(source=frames(), stages=[gate], buffer_size=1, overflow="block").start()
+    p = Pipeline(source=frames(), stages=[gate], buffer_size=1).start()
     gate.in_hand()
     gate.let_go(100)
     report = p.setstop()

@@ -272,6 +272,10 @@ impl Source for Capture {
         }
     }
 
+    fn is_live(&self) -> bool {
+        Capture::is_live(self)
+    }
+
     fn closer(&self) -> Option<Box<dyn Fn() + Send + Sync>> {
         Some(Box::new(self.process.stopper()))
     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use deeppipeline::engine::{Block, Call, Done, Graph, Input, Node, Seat, Supervisor, Worker};
+use deeppipeline::engine::{Block, Call, Done, Graph, Input, Node, Seat, SourceNode, Supervisor, Worker};
 use deeppipeline::{BoxError, Give, Isolated, Options, Overflow, Pipeline, Report, Stage, made_by, worker};
 use std::hint::black_box;
 use std::task::Poll;
@@ -59,7 +59,8 @@ const HOPS: u64 = 300_000;
 fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
     let stages = vec![Node { workers, ordered, max_age, ..Node::new("one") }, Node { max_age, ..Node::new("end") }];
     let (supervisor, workers) =
-        Supervisor::<u64>::new(Graph { source: true, stages, ..Graph::default() }).expect("is valid");
+        Supervisor::<u64>::new(Graph { source: Some(SourceNode::default()), stages, ..Graph::default() })
+            .expect("is valid");
     drive(&supervisor, workers, 1)
 }
 
@@ -67,7 +68,7 @@ fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
 fn block() -> f64 {
     let nodes = ["fork", "one", "join", "other", "join", "end"].map(Node::new);
     let blocks = vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }];
-    let graph = Graph { source: true, stages: nodes.into(), blocks, ..Graph::default() };
+    let graph = Graph { source: Some(SourceNode::default()), stages: nodes.into(), blocks, ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u64>::new(graph).expect("is valid");
     supervisor.set_joiners(vec![Box::new(|values| values[0] + values[1])]);
     drive(&supervisor, workers, 2)
@@ -77,7 +78,8 @@ fn block() -> f64 {
 fn six_nodes() -> f64 {
     let stages = ["one", "two", "three", "four", "five", "end"].map(Node::new).into();
     let (supervisor, workers) =
-        Supervisor::<u64>::new(Graph { source: true, stages, ..Graph::default() }).expect("is valid");
+        Supervisor::<u64>::new(Graph { source: Some(SourceNode::default()), stages, ..Graph::default() })
+            .expect("is valid");
     drive(&supervisor, workers, 1)
 }
 

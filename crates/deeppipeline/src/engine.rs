@@ -37,7 +37,7 @@ pub use crate::buffer::shared::Codec;
 pub use crate::executor::process::{Apprentice, ChildEnds, Detail, Notes, Post, Station, Then, Watched};
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory};
-pub use crate::graph::{Block, Graph, Node};
+pub use crate::graph::{Block, Graph, Node, SourceNode};
 pub use crate::intake::Input;
 pub use crate::join::Joiner;
 pub use crate::sample::Sample;

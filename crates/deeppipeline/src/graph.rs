@@ -182,7 +182,7 @@ impl Node {
         match (self.overflow, self.intake) {
             (Some(own), _) => own,
             (None, Intake::Latest) => Overflow::DropOldest,
-            (None, _) => graph.overflow,
+            (None, _) => graph.default_overflow(),
         }
     }
 }
@@ -212,11 +212,18 @@ pub(crate) enum Flow {
     Join { block: usize, branch: usize },
 }
 
+/// The source in the description of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceNode {
+    /// Whether samples come at their own pace, whoever keeps up: a camera, a network stream.
+    pub is_live: bool,
+}
+
 /// A whole pipeline as plain data: what there is, in order, without the code of the stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
-    /// Whether samples come from a source instead of `put`.
-    pub source: bool,
+    /// The source that samples come from, if they do not come by `put`.
+    pub source: Option<SourceNode>,
     /// The stages, the end stage last.
     pub stages: Vec<Node>,
     /// Branches that run in parallel.
@@ -226,8 +233,9 @@ pub struct Graph {
     /// How many bytes the samples in a buffer have at most, where it lies in shared memory: in front of and behind a
     /// stage in a process.
     pub buffer_bytes: usize,
-    /// What happens when a buffer is full, for stages that do not say.
-    pub overflow: Overflow,
+    /// What happens when a buffer is full, for stages that do not say; `None` blocks behind a source that is not live, and
+    /// drops the oldest otherwise.
+    pub overflow: Option<Overflow>,
     /// The age beyond which a sample is dropped when it is taken, for stages that do not say.
     pub max_age: Option<Duration>,
 }
@@ -235,12 +243,12 @@ pub struct Graph {
 impl Default for Graph {
     fn default() -> Self {
         Graph {
-            source: false,
+            source: None,
             stages: Vec::new(),
             blocks: Vec::new(),
             buffer_size: BufferSize::default(),
             buffer_bytes: DEFAULT_BUFFER_BYTES,
-            overflow: Overflow::default(),
+            overflow: None,
             max_age: None,
         }
     }
@@ -290,6 +298,15 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// The policy of stages that do not say: the pipeline's, else what suits whoever brings the samples. A source that is
+    /// not live can wait, and nothing of it has to be lost.
+    fn default_overflow(&self) -> Overflow {
+        self.overflow.unwrap_or(match self.source {
+            Some(SourceNode { is_live: false }) => Overflow::Block,
+            Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,
+        })
     }
 
     fn check_workers(&self, node: &Node) -> Result<(), GraphError> {

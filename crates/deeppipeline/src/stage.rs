@@ -102,6 +102,13 @@ pub trait Source: 'static {
     /// An error closes the entrance; what came before it still flows out.
     fn source_next(&mut self) -> Result<Option<Self::Item>, BoxError>;
 
+    /// Whether samples come at their own pace, whoever keeps up: a camera, a network stream. Of a live source the oldest
+    /// samples are dropped where a buffer is full; any other waits for room. [`overflow`](crate::Builder::overflow) says
+    /// otherwise.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     /// Something that can be called from another thread to make a waiting `source_next` return soon.
     fn closer(&self) -> Option<Box<dyn Fn() + Send + Sync>> {
         None

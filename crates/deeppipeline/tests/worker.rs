@@ -1,11 +1,16 @@
 //! The two calls of a worker, for those who drive them themselves.
 
-use deeppipeline::engine::{Call, Done, Graph, Input, Node, Supervisor, Wait, Worker};
+use deeppipeline::engine::{Call, Done, Graph, Input, Node, SourceNode, Supervisor, Wait, Worker};
 use deeppipeline::{Give, OnError, Outcome, Overflow, SOURCE, current_sample};
 use std::task::Poll;
 
 fn two_stages(overflow: Overflow) -> Graph {
-    Graph { stages: vec![Node::new("first"), Node::new("second")], buffer_size: 1.into(), overflow, ..Graph::default() }
+    Graph {
+        stages: vec![Node::new("first"), Node::new("second")],
+        buffer_size: 1.into(),
+        overflow: Some(overflow),
+        ..Graph::default()
+    }
 }
 
 /// Brings up all workers on this thread.
@@ -75,7 +80,7 @@ fn a_thread_that_dropped_its_worker_may_put_again() {
 
 #[test]
 fn a_dropped_source_ends_like_one_that_failed() {
-    let graph = Graph { source: true, stages: vec![Node::new("end")], ..Graph::default() };
+    let graph = Graph { source: Some(SourceNode::default()), stages: vec![Node::new("end")], ..Graph::default() };
     let (supervisor, mut workers) = Supervisor::<u32>::new(graph).unwrap();
     bring_up(&mut workers);
     let mut source = workers.pop().unwrap();

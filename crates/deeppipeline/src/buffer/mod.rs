@@ -19,12 +19,11 @@ use std::str::FromStr;
 use std::time::Instant;
 
 /// What happens when a buffer is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Overflow {
     /// The oldest waiting sample is dropped and counted: for live streams.
-    #[default]
     DropOldest,
     /// The arriving sample is dropped and counted: what was promised first is kept.
     DropNewest,

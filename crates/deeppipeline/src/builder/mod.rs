@@ -12,7 +12,7 @@ use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
 use crate::gives::{Ended, Flows, Last, Onward};
-use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnError};
+use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnError, SourceNode};
 use crate::intake::{Input, Intake};
 use crate::into_stage::{IntoStage, Maker, Making};
 #[cfg(processes)]
@@ -67,8 +67,6 @@ pub struct Builder<I, T> {
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
     #[cfg(processes)]
     pub(crate) worker_arguments: Vec<std::ffi::OsString>,
-    /// Whether `overflow` is more than a default.
-    said_overflow: bool,
     /// Parallel blocks to which branches are being added, the innermost last.
     open_blocks: Vec<usize>,
     problem: Option<GraphError>,
@@ -118,7 +116,6 @@ impl<I: Send + 'static> Builder<I, I> {
             isolated: Vec::new(),
             #[cfg(processes)]
             worker_arguments: Vec::new(),
-            said_overflow: false,
             open_blocks: Vec::new(),
             problem: None,
             identity: Arc::default(),
@@ -126,7 +123,9 @@ impl<I: Send + 'static> Builder<I, I> {
         }
     }
 
-    /// Samples come from this source, on a worker of its own, instead of `put`.
+    /// Samples come from this source, on a worker of its own, instead of `put`. A source that is not
+    /// [live](Source::is_live) waits for room, so that nothing is lost, unless an [`overflow`](Builder::overflow) says
+    /// otherwise.
     pub fn source<S>(self, source: S) -> Builder<Sourced, I>
     where
         S: Source<Item = I> + Send,
@@ -135,7 +134,7 @@ impl<I: Send + 'static> Builder<I, I> {
         if !builder.graph.stages.is_empty() {
             builder.problem.get_or_insert(GraphError::SourceAfterStage);
         }
-        builder.graph.source = true;
+        builder.graph.source = Some(SourceNode { is_live: source.is_live() });
         builder.closer = source.closer();
         builder.source = Some(Box::new(move || Box::new(SourceBody(source))));
         builder
@@ -347,11 +346,11 @@ impl<I, T> Builder<I, T> {
         self
     }
 
-    /// What happens when a buffer is full, for every stage that does not say otherwise: by default the oldest sample is
-    /// dropped, in a [`stream`](Builder::stream) whoever brings one waits.
+    /// What happens when a buffer is full, for every stage that does not say otherwise. By default whoever brings a sample
+    /// waits where samples come from a source that is not [live](Source::is_live), and in a [`stream`](Builder::stream);
+    /// with `put` and behind a live source the oldest sample is dropped.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.graph.overflow = overflow;
-        self.said_overflow = true;
+        self.graph.overflow = Some(overflow);
         self
     }
 
@@ -457,7 +456,6 @@ impl<I, T> Builder<I, T> {
             isolated: self.isolated,
             #[cfg(processes)]
             worker_arguments: self.worker_arguments,
-            said_overflow: self.said_overflow,
             open_blocks: self.open_blocks,
             problem: self.problem,
             identity: self.identity,
@@ -485,9 +483,7 @@ impl<T> Builder<Sourced, T> {
     where
         T: Flows,
     {
-        if !self.said_overflow {
-            self.graph.overflow = Overflow::Block;
-        }
+        self.graph.overflow.get_or_insert(Overflow::Block);
         if let BufferSize::List(sizes) = &mut self.graph.buffer_size {
             sizes.push(DEFAULT_BUFFER_SIZE);
         }

@@ -165,7 +165,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let stages = graph.stages.iter().enumerate();
         let of_stages =
             stages.flat_map(|(index, node)| (0..node.workers).map(move |worker| Seat::Stage { index, worker }));
-        let seats: Vec<Seat> = of_stages.chain(graph.source.then_some(Seat::Source)).collect();
+        let seats: Vec<Seat> = of_stages.chain(graph.source.map(|_| Seat::Source)).collect();
         let workers = seats.len();
         Supervisor {
             seats,
@@ -229,7 +229,7 @@ impl<V: Send + 'static> Supervisor<V> {
             control.phase = control.phase.after(Event::Close);
             control.close_source.clone()
         };
-        if self.graph.source {
+        if self.graph.source.is_some() {
             call(wake_source);
         } else {
             self.close_buffer(0);
@@ -357,13 +357,15 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Whether samples come from a source instead of `put`.
     pub fn has_source(&self) -> bool {
-        self.graph.source
+        self.graph.source.is_some()
     }
 
     /// Whether the source has been asked to end and has not ended yet.
     pub fn source_should_end(&self) -> bool {
         let control = self.control.lock();
-        self.graph.source && !control.phase.wants_samples() && control.workers.last() != Some(&WorkerPhase::Stopped)
+        self.graph.source.is_some()
+            && !control.phase.wants_samples()
+            && control.workers.last() != Some(&WorkerPhase::Stopped)
     }
 
     /// Nothing more comes into a buffer.

@@ -1,5 +1,6 @@
 //! What a case says.
 
+use deeppipeline::engine::SourceNode;
 use deeppipeline::{BufferSize, Intake, OnError, Overflow, Window};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ pub(crate) struct Case {
     pub(crate) stages: Vec<StageSpec>,
     /// How many stages are before two branches, and how many in each; with none behind, both branches end the pipeline.
     pub(crate) parallel: Option<(usize, [usize; 2])>,
-    pub(crate) overflow: Overflow,
+    pub(crate) overflow: Option<Overflow>,
     pub(crate) buffer_size: BufferSize,
     pub(crate) input: Input,
     /// When the workers come up.
@@ -24,7 +25,7 @@ pub(crate) enum Input {
     /// Put at these times.
     Puts(Vec<Duration>),
     /// From a source that takes that long for each of so many, and then ends or fails.
-    Source { samples: i64, each: Duration, fails: bool },
+    Source { samples: i64, each: Duration, fails: bool, is_live: bool },
 }
 
 /// One stage.
@@ -179,12 +180,12 @@ impl StageSpec {
     }
 }
 
-/// A chain with buffers of two that drop the oldest.
+/// A chain with buffers of two that do what they do by default.
 pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
     Case {
         stages: stages.into_iter().collect(),
         parallel: None,
-        overflow: Overflow::DropOldest,
+        overflow: None,
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
         up_after: Duration::ZERO,
@@ -199,11 +200,15 @@ impl Case {
     }
 
     pub(crate) fn source(self, samples: i64, each: u64) -> Self {
-        Case { input: Input::Source { samples, each: ms(each), fails: false }, ..self }
+        Case { input: Input::Source { samples, each: ms(each), fails: false, is_live: false }, ..self }
+    }
+
+    pub(crate) fn live_source(self, samples: i64, each: u64) -> Self {
+        Case { input: Input::Source { samples, each: ms(each), fails: false, is_live: true }, ..self }
     }
 
     pub(crate) fn failing_source(self, samples: i64, each: u64) -> Self {
-        Case { input: Input::Source { samples, each: ms(each), fails: true }, ..self }
+        Case { input: Input::Source { samples, each: ms(each), fails: true, is_live: false }, ..self }
     }
 
     pub(crate) fn parallel(self, before: usize, branches: [usize; 2]) -> Self {
@@ -228,7 +233,7 @@ impl Case {
     }
 
     pub(crate) fn overflow(self, overflow: Overflow) -> Self {
-        Case { overflow, ..self }
+        Case { overflow: Some(overflow), ..self }
     }
 
     pub(crate) fn buffer_size(self, size: impl Into<BufferSize>) -> Self {
@@ -244,6 +249,13 @@ impl Case {
     }
 
     pub(crate) fn has_source(&self) -> bool {
-        matches!(self.input, Input::Source { .. })
+        self.source_node().is_some()
+    }
+
+    pub(crate) fn source_node(&self) -> Option<SourceNode> {
+        match self.input {
+            Input::Source { is_live, .. } => Some(SourceNode { is_live }),
+            Input::Puts(_) => None,
+        }
     }
 }

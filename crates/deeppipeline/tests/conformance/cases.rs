@@ -671,6 +671,46 @@ fn a_source_that_ends() {
 }
 
 #[test]
+fn a_source_that_is_not_live_waits_so_that_nothing_is_lost() {
+    check(
+        chain([stage("quick", Identity, 5), stage("slow", Identity, 30), stage("end", Identity, 0)]).source(9, 0),
+        &[
+            "values: 1=1 2=2 3=3 4=4 5=5 6=6 7=7 8=8 9=9",
+            "finished",
+            "quick: 9 entered, 9 taken, 9 used, 9 gave",
+            "slow: 9 entered, 9 taken, 9 used, 9 gave",
+            "end: 9 entered, 9 taken, 9 used",
+        ],
+    );
+}
+
+#[test]
+fn a_live_source_waits_for_nobody() {
+    check(
+        chain([stage("slow", Identity, 30), stage("end", Identity, 0)]).live_source(9, 5),
+        &[
+            "values: 1=1 5=5 8=8 9=9",
+            "finished",
+            "slow: 9 entered, 4 taken, 5 oldest, 4 used, 4 gave; dropped 2 3 4 6 7",
+            "end: 4 entered, 4 taken, 4 used",
+        ],
+    );
+}
+
+#[test]
+fn overflow_overrules_what_a_source_says() {
+    check(
+        chain([stage("slow", Identity, 30), stage("end", Identity, 0)]).overflow(DropNewest).source(5, 5),
+        &[
+            "values: 1=1 2=2 3=3",
+            "finished",
+            "slow: 5 entered, 3 taken, 2 newest, 3 used, 3 gave; dropped 4 5",
+            "end: 3 entered, 3 taken, 3 used",
+        ],
+    );
+}
+
+#[test]
 fn a_source_held_up_by_block() {
     check(
         chain([stage("work", Identity, 30), stage("end", Identity, 0)]).overflow(Block).buffer_size(1).source(5, 10),

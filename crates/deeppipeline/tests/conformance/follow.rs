@@ -34,7 +34,7 @@ pub(crate) fn graph(case: &Case) -> (Graph, Vec<Option<usize>>) {
     }
     let relay = || Node { overflow: Some(Overflow::Block), ..Node::new("parallel") };
     let graph = Graph {
-        source: case.has_source(),
+        source: case.source_node(),
         stages: nodes.iter().map(|stage| stage.map_or_else(relay, |index| node(&case.stages[index]))).collect(),
         blocks,
         buffer_size: case.buffer_size.clone(),
@@ -112,8 +112,8 @@ impl<'a> Follower<'a> {
                 let logic = Logic::new(&spec.name, spec.does, self.case.is_end(index), around.clone());
                 GatedStage::new(logic, spec.windows(), around).factory()
             }
-            (Seat::Source, Inputs::Source { samples, fails, .. }) => {
-                let numbers = Numbers { given: 0, samples: *samples, fails: *fails };
+            (Seat::Source, Inputs::Source { samples, fails, is_live, .. }) => {
+                let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
                 GatedSource::new(numbers, self.gates.of(SOURCE)).factory()
             }
             (Seat::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),

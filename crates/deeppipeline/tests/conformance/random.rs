@@ -150,7 +150,10 @@ impl Random {
             }
         }
         let input = match self.one_in(4) {
-            true => Input::Source { samples: self.below(15) as i64, each: ms(self.below(6)), fails: self.one_in(4) },
+            true => {
+                let (samples, each) = (self.below(15) as i64, ms(self.below(6)));
+                Input::Source { samples, each, fails: self.one_in(4), is_live: self.one_in(2) }
+            }
             false => {
                 let mut at = 0;
                 let times = (0..self.below(20)).map(|_| {
@@ -161,7 +164,7 @@ impl Random {
             }
         };
         Case {
-            overflow: self.overflow(),
+            overflow: (!self.one_in(4)).then(|| self.overflow()),
             buffer_size,
             input,
             parallel,

@@ -33,8 +33,8 @@ pub(crate) fn run(case: &Case) -> Run {
             }
             run_through(simulation, case, &log)
         }
-        Input::Source { samples, each, fails } => {
-            let numbers = Numbers { given: 0, samples: *samples, fails: *fails };
+        Input::Source { samples, each, fails, is_live } => {
+            let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
             let mut simulation = build(case, &log, Pipeline::builder().source(numbers));
             simulation.takes("source", *each).unwrap();
             run_through(simulation, case, &log)
@@ -43,7 +43,11 @@ pub(crate) fn run(case: &Case) -> Run {
 }
 
 fn build<I: 'static>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation<I> {
-    let builder = builder.overflow(case.overflow).buffer_size(case.buffer_size.clone());
+    let builder = builder.buffer_size(case.buffer_size.clone());
+    let builder = match case.overflow {
+        Some(overflow) => builder.overflow(overflow),
+        None => builder,
+    };
     let add = |mut builder: Builder<I, i64>, stages: Range<usize>| {
         for index in stages {
             builder = add_stage(builder, case, index, log);
@@ -243,5 +247,9 @@ impl Source for Numbers {
 
     fn source_next(&mut self) -> Result<Option<i64>, BoxError> {
         Numbers::source_next(self)
+    }
+
+    fn is_live(&self) -> bool {
+        self.is_live
     }
 }

@@ -147,6 +147,7 @@ pub(crate) struct Numbers {
     pub(crate) given: i64,
     pub(crate) samples: i64,
     pub(crate) fails: bool,
+    pub(crate) is_live: bool,
 }
 
 impl Numbers {
