@@ -32,6 +32,7 @@ from DeepPipeline.errors import (
 )
 from DeepPipeline.parallel import Parallel
 from DeepPipeline.pipeline import Pipeline
+from DeepPipeline.signals import StopSignals, drain_on_signals
 from DeepPipeline.stage import Retry, Sample, Stage, retry
 from DeepPipeline.stream import Stream
 
@@ -57,8 +58,10 @@ __all__ = [
     "StageReport",
     "StartError",
     "StartTimeout",
+    "StopSignals",
     "Stream",
     "Windows",
     "WorkerDied",
+    "drain_on_signals",
     "retry",
 ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-import signal
 import sys
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from DeepPipeline import _engine
 from DeepPipeline._reachable import StartMethod
 from DeepPipeline._remote import Job, log_from
+from DeepPipeline._worker_signals import held_back
 from DeepPipeline.stage import Stage
 
 logger = logging.getLogger("DeepPipeline")
@@ -25,6 +26,7 @@ class Watch:
         self.name = station.name
         self._station = station
         self._stage = stage
+        self._start_method = start_method
         self._context: Any = multiprocessing.get_context(start_method)
         self._process: BaseProcess | None = None
         if start_method == "fork":
@@ -34,14 +36,11 @@ class Watch:
     def start(self) -> None:
         """Starts the process."""
         socket, stderr = self._station.open()
+        _start_helpers(self._start_method)
         job = Job(socket, stderr, self._stage, logging.getLogger().getEffectiveLevel())
         process = self._context.Process(target=job.serve, name=f"DeepPipeline {self.name}", daemon=False)
-        # It inherits the mask: no Ctrl-C ends it before it has said that it ignores them.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with held_back():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._process = process
         self._station.started(process.pid)
 
@@ -88,3 +87,16 @@ class Watch:
         code = 1 if process.exitcode is None else process.exitcode
         process.close()
         return code
+
+
+def _start_helpers(start_method: StartMethod) -> None:
+    """Starts what `multiprocessing` starts beside the first process.
+
+    Not with the first worker: the tracker unblocks the signals that are held back for that one. It may hold them back
+    itself; the fork server must not, since the program's own processes come from it as well.
+    """
+    if start_method != "fork":
+        with held_back():
+            resource_tracker.ensure_running()
+    if start_method == "forkserver":
+        forkserver.ensure_running()

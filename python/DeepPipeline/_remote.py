@@ -6,7 +6,6 @@ import faulthandler
 import logging
 import os
 import pickle
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 from DeepPipeline import _engine
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import work
+from DeepPipeline._worker_signals import leave_to_the_program
 from DeepPipeline.errors import StartError
 from DeepPipeline.stage import Stage, Window, method_of, options_of
 
@@ -44,9 +44,7 @@ class Job:
 
     def serve(self) -> None:
         """The whole life of a worker process."""
-        # A terminal's Ctrl-C is for the pipeline's process: it drains, and this one still has work to do.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        leave_to_the_program()
         socket, stderr = self._descriptors
         os.dup2(stderr, 2)
         os.close(stderr)

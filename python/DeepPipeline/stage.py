@@ -189,6 +189,14 @@ class Stage:
         found = _engine.current_sample()
         return None if found is None else Sample(*found)
 
+    @property
+    def restarted(self) -> bool:
+        """Whether the stage is in a process that was started again after a crash: an earlier one had been set up.
+
+        A `setup` that opens a file asks, so as to append to it. Always False on a thread.
+        """
+        return _engine.restarted()
+
     def set_get_single(self) -> Self:
         """Take the oldest waiting sample (the default)."""
         return _takes(self, "single")

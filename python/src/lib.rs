@@ -26,6 +26,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add_class::<station::Station>()?;
         module.add_class::<slot::SlotView>()?;
         module.add_function(wrap_pyfunction!(station::become_worker, module)?)?;
+        module.add_function(wrap_pyfunction!(station::left_to_the_program, module)?)?;
+        module.add_function(wrap_pyfunction!(station::leave_to_the_program, module)?)?;
     }
     module.add_class::<native::NativeStage>()?;
     module.add_class::<native::NativeCapture>()?;
@@ -38,5 +40,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::SampleId>()?;
     module.add_class::<report::Spread>()?;
     module.add_class::<window::Keeper>()?;
+    module.add_function(wrap_pyfunction!(worker::restarted, module)?)?;
     module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
 }

@@ -3,7 +3,7 @@
 use crate::payload::{Payload, exception_of};
 use crate::worker::Worker;
 use deeppipeline::Exit;
-use deeppipeline::engine::{Apprentice, ChildEnds, Station as EngineStation, Then, Watched};
+use deeppipeline::engine::{Apprentice, ChildEnds, LEFT_TO_THE_PROGRAM, Station as EngineStation, Then, Watched};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -18,6 +18,18 @@ pub(crate) fn become_worker(py: Python<'_>, socket: i32) -> PyResult<Worker> {
     // SAFETY: the descriptor was made for this process and given to it to keep; the package calls this once with it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     Ok(py.detach(|| Worker::of_apprentice(Apprentice::listen(socket)?))?)
+}
+
+/// The signals that a worker leaves to the pipeline's process.
+#[pyfunction]
+pub(crate) fn left_to_the_program() -> Vec<i32> {
+    LEFT_TO_THE_PROGRAM.to_vec()
+}
+
+/// From now on those do nothing in this process, a worker.
+#[pyfunction]
+pub(crate) fn leave_to_the_program() -> PyResult<()> {
+    Ok(deeppipeline::engine::leave_to_the_program()?)
 }
 
 /// A stage in a process.

@@ -232,6 +232,12 @@ fn skip(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     SKIP.get_or_try_init(py, || Ok(py.import("DeepPipeline._give")?.getattr("SKIP")?.unbind()))
 }
 
+/// Whether the calling stage is in a process that was started again after a crash.
+#[pyfunction]
+pub(crate) fn restarted() -> bool {
+    deeppipeline::restarted()
+}
+
 /// The sample that the calling stage works on, as (number, part, birth in seconds of `time.monotonic()`).
 #[pyfunction]
 pub(crate) fn current_sample(py: Python<'_>) -> PyResult<Option<(u64, u64, f64)>> {

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -441,3 +442,31 @@ class GiveLock(Stage):
 
     def stage_run(self, x: int) -> Any:
         return threading.Lock()
+
+
+class Restarted(Stage):
+    """Gives what it was told in `setup` and is told now: whether its process was started again. Dies of "die"."""
+
+    def setup(self) -> None:
+        self.told = self.restarted
+
+    def stage_run(self, x: Any) -> tuple[bool, bool]:
+        if x == "die":
+            os._exit(1)
+        return self.told, self.restarted
+
+
+class Terminates(Stage):
+    """Starts processes, terminates them, and gives how each ended."""
+
+    def stage_run(self, start_methods: list[str]) -> list[int | None]:
+        program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1e6)"])
+        program.terminate()
+        ended: list[int | None] = [program.wait()]
+        for method in start_methods:
+            process = multiprocessing.get_context(method).Process(target=time.sleep, args=(1e6,))  # type: ignore[attr-defined]
+            process.start()
+            process.terminate()
+            process.join()
+            ended.append(process.exitcode)
+        return ended

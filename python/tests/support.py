@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 from typing import Any
 
 from DeepPipeline import Stage
@@ -112,3 +113,42 @@ def read_until(process: subprocess.Popen[str], word: str) -> None:
         if word in line:
             return
     raise AssertionError(f"the program ended without {word!r}: {process.stderr and process.stderr.read()}")
+
+
+PROGRAM = """
+import logging, multiprocessing, os, signal, sys, time
+from DeepPipeline import *
+
+def say(*words):
+    # At once, since several processes write into one pipe.
+    os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
+
+class Slow(Stage):
+    def setup(self):
+        say("worker", os.getpid())
+    def stage_run(self, x):
+        time.sleep(0.01)
+        return x
+
+class Show(Stage):
+    def stage_run(self, x):
+        say("shown", x)
+"""
+
+
+def run_in_a_group(tmp_path: Path, code: str) -> subprocess.Popen[str]:
+    """Starts a program from a file, in a group of processes of its own, as a terminal does."""
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM + textwrap.dedent(code))
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-P", "-u", path], stdout=pipe, stderr=pipe, text=True, process_group=0)
+
+
+def lines_until(process: subprocess.Popen[str], word: str) -> list[str]:
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.strip())
+        if word in line:
+            return lines
+    raise AssertionError(f"ended without {word!r}: {lines} {process.stderr and process.stderr.read()}")

@@ -6,14 +6,13 @@ import select
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from process_stages import Gated, HalfThenDie, HangsInTeardown, Tell, Wire
-from support import WATCHDOG, Collect, finish
+from support import PROGRAM, WATCHDOG, Collect, finish, lines_until, run_in_a_group
 
 from DeepPipeline import Pipeline, Stage, StageError, WorkerDied
 
@@ -190,47 +189,8 @@ def test_a_pipeline_that_is_forgotten_leaves_no_process() -> None:
         child.join(WATCHDOG)
 
 
-PROGRAM = """
-import logging, multiprocessing, os, signal, sys, time
-from DeepPipeline import *
-
-def say(*words):
-    # At once, since several processes write into one pipe.
-    os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
-
-class Slow(Stage):
-    def setup(self):
-        say("worker", os.getpid())
-    def stage_run(self, x):
-        time.sleep(0.01)
-        return x
-
-class Show(Stage):
-    def stage_run(self, x):
-        say("shown", x)
-"""
-
-
-def run(tmp_path: Path, code: str) -> "subprocess.Popen[str]":
-    """Starts a program from a file, in a group of processes of its own, as a terminal does."""
-    path = tmp_path / "program.py"
-    path.write_text(PROGRAM + textwrap.dedent(code))
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-P", "-u", path], stdout=pipe, stderr=pipe, text=True, process_group=0)
-
-
-def lines_until(process: "subprocess.Popen[str]", word: str) -> list[str]:
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line.strip())
-        if word in line:
-            return lines
-    raise AssertionError(f"ended without {word!r}: {lines} {process.stderr and process.stderr.read()}")
-
-
 def test_workers_end_when_their_pipelines_process_is_killed(tmp_path: Path) -> None:
-    process = run(
+    process = run_in_a_group(
         tmp_path,
         """
         if __name__ == "__main__":
@@ -251,7 +211,7 @@ def test_workers_end_when_their_pipelines_process_is_killed(tmp_path: Path) -> N
 
 
 def test_ctrl_c_drains_once_and_workers_print_no_tracebacks(tmp_path: Path) -> None:
-    process = run(
+    process = run_in_a_group(
         tmp_path,
         """
         if __name__ == "__main__":
@@ -272,13 +232,14 @@ def test_ctrl_c_drains_once_and_workers_print_no_tracebacks(tmp_path: Path) -> N
 
 
 def test_a_second_ctrl_c_aborts(tmp_path: Path) -> None:
-    process = run(
+    process = run_in_a_group(
         tmp_path,
         """
         class Stuck(Stage):
             def stage_run(self, x):
                 say("stuck")
-                signal.pause()
+                while True:
+                    signal.pause()
 
         class Told(logging.Handler):
             def emit(self, record):
@@ -305,7 +266,7 @@ def test_a_second_ctrl_c_aborts(tmp_path: Path) -> None:
 
 
 def test_a_missing_main_guard_is_a_clear_error_and_no_fork_bomb(tmp_path: Path) -> None:
-    process = run(
+    process = run_in_a_group(
         tmp_path,
         """
         say("imported")
@@ -335,7 +296,7 @@ def test_a_forked_class_from_a_prompt_works() -> None:
 
 
 def test_the_interpreter_drains_processes_when_it_exits(tmp_path: Path) -> None:
-    process = run(
+    process = run_in_a_group(
         tmp_path,
         """
         if __name__ == "__main__":
@@ -350,7 +311,7 @@ def test_the_interpreter_drains_processes_when_it_exits(tmp_path: Path) -> None:
 
 
 def test_a_stage_may_have_processes_of_its_own(tmp_path: Path) -> None:
-    process = run(
+    process = run_in_a_group(
         tmp_path,
         """
         class Loads(Stage):

@@ -2,9 +2,12 @@
 
 import signal
 import subprocess
+import threading
 
 import pytest
 from support import finish, program, read_until
+
+from DeepPipeline import drain_on_signals
 
 # The stage takes its time until the program hears from the test on stdin.
 STAGES = """
@@ -169,3 +172,76 @@ def test_without_a_pipeline_in_the_way() -> None:
     result = finish(process)
     assert result.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in result.stderr
+
+
+DRAINS = """
+with drain_on_signals() as stop:
+    try:
+        with p:
+            p.put(1)
+            entered.wait()
+            p.put(2)
+            ready_when_main_is_in('put')
+            p.put(3)
+    finally:
+        report = p.report()
+        print('received', stop.received.name, 'outcome', report.outcome, report.stages[-1].used, flush=True)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_inside_drain_on_signals_each_of_them_drains(number: signal.Signals, code: int) -> None:
+    process = program(STAGES + DRAINS)
+    read_until(process, "ready")
+    process.send_signal(number)
+    read_until(process, "told interrupted: draining; interrupt again to abort")
+    assert process.stdin is not None
+    process.stdin.write("go on\n")
+    process.stdin.flush()
+    result = finish(process)
+    assert f"received {number.name} outcome finished 2" in result.stdout
+    assert (result.returncode, result.stderr) == (code, "")
+
+
+def test_inside_drain_on_signals_a_second_one_aborts() -> None:
+    process = program(STAGES + DRAINS)
+    read_until(process, "ready")
+    process.send_signal(signal.SIGTERM)
+    read_until(process, "told interrupted: draining; interrupt again to abort")
+    process.send_signal(signal.SIGHUP)
+    result = finish(process)
+    assert "received SIGTERM outcome aborted 0" in result.stdout
+    assert (result.returncode, result.stderr) == (143, "")
+
+
+def test_drain_on_signals_leaves_ignored_signals_alone_and_puts_handlers_back() -> None:
+    ours = signal.signal(signal.SIGTERM, lambda *_: None)
+    handler = signal.getsignal(signal.SIGTERM)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with drain_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert (stop.received, stop.exit_code) == (None, 0)
+            assert signal.getsignal(signal.SIGTERM) is not handler
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+        signal.signal(signal.SIGHUP, hang_up)
+
+
+def test_drain_on_signals_in_another_thread_is_refused() -> None:
+    refused: list[str] = []
+
+    def enter() -> None:
+        try:
+            with drain_on_signals():
+                pass
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    thread = threading.Thread(target=enter, name="other")
+    thread.start()
+    thread.join()
+    assert refused == [
+        "drain_on_signals in thread 'other': only the main thread may handle signals; enter it there",
+    ]
