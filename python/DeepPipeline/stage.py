@@ -104,8 +104,8 @@ class Options:
     overflow: Overflow | None = None
     on_error: OnError = "stop"
     executor: Executor | None = None
-    on_crash: OnCrash = "skip"
-    max_restarts: int = 3
+    on_crash: OnCrash | None = None
+    max_restarts: int | None = None
     timeout: float | None = None
     workers: int = 1
     ordered: bool = True
@@ -280,9 +280,9 @@ class Stage:
           sample as failed and goes on, `retry(times)` runs the stage on it again.
         - `executor`: where it runs: "thread" or "process" (default: the pipeline's `multiprocess`).
         - `on_crash`: what happens to the sample in hand when its process dies: "skip" (default) counts it as lost,
-          "retry" gives it to the restarted process, once, "stop" stops the pipeline.
+          "retry" gives it to the restarted process, once, "stop" stops the pipeline. Refused for a stage on a thread.
         - `max_restarts`: how often its process is started again within 60 s (default 3); after one death more the
-          pipeline stops.
+          pipeline stops. Refused for a stage on a thread.
         - `timeout`: how many seconds `stage_run` may take for one sample: a process is killed then and counts as
           crashed, on a thread it is only logged (default: as long as it takes); but where that thread is one of
           several workers and keeps the results of the others waiting, they go on, and the sample is lost.

@@ -35,8 +35,8 @@ struct Description {
     overflow: Option<String>,
     on_error: AfterAnError,
     executor: String,
-    on_crash: String,
-    max_restarts: u32,
+    on_crash: Option<String>,
+    max_restarts: Option<u32>,
     timeout: Option<f64>,
     workers: usize,
     ordered: bool,
@@ -474,11 +474,12 @@ fn node(description: Description) -> PyResult<Node> {
         "process" => Executor::Process,
         _ => Executor::Thread,
     };
-    node.on_crash = match description.on_crash.as_str() {
-        "skip" => OnCrash::Skip,
-        "retry" => OnCrash::Retry,
-        "stop" => OnCrash::Stop,
-        other => return Err(PyValueError::new_err(format!("on_crash is {other:?}"))),
+    node.on_crash = match description.on_crash.as_deref() {
+        None => None,
+        Some("skip") => Some(OnCrash::Skip),
+        Some("retry") => Some(OnCrash::Retry),
+        Some("stop") => Some(OnCrash::Stop),
+        Some(other) => return Err(PyValueError::new_err(format!("on_crash is {other:?}"))),
     };
     node.intake = match (description.intake.as_str(), description.batch, description.window) {
         ("single", ..) => Intake::Single,

@@ -278,6 +278,14 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> N
         Pipeline([Pass()], **arguments)
 
 
+@pytest.mark.parametrize(("option", "value"), [("on_crash", "skip"), ("on_crash", "retry"), ("max_restarts", 3)])
+def test_what_is_said_of_a_crash_is_refused_on_a_thread(option: str, value: Any) -> None:
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(GraphError, match=f'{option} of stage "Pass" is set, but the stage runs on a thread'):
+        Pipeline([Pass().options(**options)])
+    Pipeline([Pass().options(executor="process", **options)])
+
+
 def test_a_buffer_beyond_all_addresses_is_refused_at_start() -> None:
     with pytest.raises(
         StartError, match=r"cannot map \d+ bytes.*buffer of stage \"Pass\".*lower buffer_size or buffer_bytes"

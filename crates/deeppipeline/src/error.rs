@@ -44,6 +44,22 @@ pub enum GraphError {
         /// The stage.
         stage: String,
     },
+    /// A thread has a stack.
+    #[error("stack_size of stage {stage:?} is 0, but must be more: bytes of stack for the thread of each worker")]
+    StackSizeZero {
+        /// The stage.
+        stage: String,
+    },
+    /// What is said of the death of a process is said of a stage in one.
+    #[error(
+        "{option} of stage {stage:?} is set, but the stage runs on a thread, where a crash ends the whole program: leave it out, or run the stage in a process"
+    )]
+    OnlyInProcesses {
+        /// The stage.
+        stage: String,
+        /// The option.
+        option: &'static str,
+    },
     /// A stage has at least one worker.
     #[error("workers of stage {stage:?} is {got}, but must be 1 to {MAX_WORKERS}")]
     Workers {
@@ -125,6 +141,18 @@ pub enum GraphError {
     NoCodec {
         /// The stage behind that buffer.
         stage: String,
+    },
+    /// The name of an isolated stage says which it is.
+    #[error(
+        "{name:?} is the NAME of two isolated stages, {first} and {second}: give each a NAME of its own; a generic stage is another stage for each of its types"
+    )]
+    SameIsolatedName {
+        /// The name.
+        name: String,
+        /// The type of the stage that had it first.
+        first: String,
+        /// The type of the other one.
+        second: String,
     },
     /// Settings must become bytes to reach the process of their stage.
     #[error("the settings of stage {stage:?} cannot be sent to its process: {cause}")]
@@ -435,7 +463,7 @@ pub enum StartError {
     #[error(
         "this process is a worker: begin main with deeppipeline::worker().stage::<...>().run(), before anything else"
     )]
-    NotAWorker,
+    StartedInsideWorker,
     /// The operating system refused a process.
     #[error("cannot start a process for stage {stage:?}: {cause}")]
     Process {

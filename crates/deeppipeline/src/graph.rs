@@ -23,6 +23,11 @@ pub const DEFAULT_BUFFER_BYTES: usize = 256 << 20;
 /// How often a worker process is restarted within [`RESTART_WINDOW`] when nobody says otherwise.
 pub const DEFAULT_MAX_RESTARTS: u32 = 3;
 
+/// Bytes of stack for the thread that runs a worker when nobody says otherwise: 16 MiB, room for a sample of 1 MiB that is
+/// passed by value in a build without optimisation. Only what is used is ever backed by memory. The variable
+/// `RUST_MIN_STACK` is the default where it is set.
+pub const DEFAULT_STACK_SIZE: usize = 16 << 20;
+
 /// How many workers a stage may have.
 pub const MAX_WORKERS: usize = 1024;
 
@@ -137,10 +142,11 @@ pub struct Node {
     pub on_error: OnError,
     /// Where it runs.
     pub executor: Executor,
-    /// What happens to the sample in hand when its process dies.
-    pub on_crash: OnCrash,
-    /// How often its process is restarted within [`RESTART_WINDOW`]; after one death more the pipeline stops.
-    pub max_restarts: u32,
+    /// What happens to the sample in hand when its process dies; said only of a stage in a process.
+    pub on_crash: Option<OnCrash>,
+    /// How often its process is restarted within [`RESTART_WINDOW`]; after one death more the pipeline stops. `None` is
+    /// [`DEFAULT_MAX_RESTARTS`]; said only of a stage in a process.
+    pub max_restarts: Option<u32>,
     /// How long `stage_run` may take: a process is killed then and counts as crashed. On a thread it is only logged; but
     /// where it is one of several and keeps the results of the others waiting, they go on without the sample.
     pub timeout: Option<Duration>,
@@ -150,6 +156,8 @@ pub struct Node {
     pub ordered: bool,
     /// A sample that is older when the stage takes it is dropped instead; `None` follows the pipeline.
     pub max_age: Option<Duration>,
+    /// Bytes of stack for the thread that runs a worker; `None` is [`DEFAULT_STACK_SIZE`].
+    pub stack_size: Option<usize>,
 }
 
 impl Node {
@@ -161,19 +169,32 @@ impl Node {
             overflow: None,
             on_error: OnError::default(),
             executor: Executor::default(),
-            on_crash: OnCrash::default(),
-            max_restarts: DEFAULT_MAX_RESTARTS,
+            on_crash: None,
+            max_restarts: None,
             timeout: None,
             workers: 1,
             ordered: true,
             max_age: None,
+            stack_size: None,
         }
+    }
+
+    /// What happens to the sample in hand when its process dies.
+    #[cfg(processes)]
+    pub(crate) fn after_a_crash(&self) -> OnCrash {
+        self.on_crash.unwrap_or_default()
+    }
+
+    /// How often its process is restarted within [`RESTART_WINDOW`].
+    #[cfg(processes)]
+    pub(crate) fn restarts_allowed(&self) -> usize {
+        self.max_restarts.unwrap_or(DEFAULT_MAX_RESTARTS) as usize
     }
 
     /// Whether the stage may get a sample from another process more than once, so that it must not write it.
     #[cfg(processes)]
     pub(crate) fn may_see_again(&self) -> bool {
-        let after_a_crash = self.executor == Executor::Process && self.on_crash == OnCrash::Retry;
+        let after_a_crash = self.executor == Executor::Process && self.after_a_crash() == OnCrash::Retry;
         after_a_crash || self.on_error.retries() > 0
     }
 
@@ -279,6 +300,10 @@ impl Graph {
             if node.timeout == Some(Duration::ZERO) {
                 return Err(GraphError::TimeoutZero { stage: node.name.clone() });
             }
+            if node.stack_size == Some(0) {
+                return Err(GraphError::StackSizeZero { stage: node.name.clone() });
+            }
+            Self::check_thread(node)?;
             if self.size_of(index) == 0 {
                 return Err(GraphError::BufferSizeZero { stage: node.name.clone() });
             }
@@ -307,6 +332,15 @@ impl Graph {
             Some(SourceNode { is_live: false }) => Overflow::Block,
             Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,
         })
+    }
+
+    /// Refuses what would be said in vain of a stage on a thread, which takes the program with it when it crashes.
+    fn check_thread(node: &Node) -> Result<(), GraphError> {
+        let in_vain = [("on_crash", node.on_crash.is_some()), ("max_restarts", node.max_restarts.is_some())];
+        match in_vain.into_iter().find(|(_, is_said)| *is_said && node.executor == Executor::Thread) {
+            Some((option, _)) => Err(GraphError::OnlyInProcesses { stage: node.name.clone(), option }),
+            None => Ok(()),
+        }
     }
 
     fn check_workers(&self, node: &Node) -> Result<(), GraphError> {

@@ -1,9 +1,12 @@
 //! Rust stages in processes of their own: what they are, and how the same program becomes their worker.
 
+mod types;
+
+use self::types::Types;
 use crate::buffer::shared::Codec;
-use crate::error::{BoxError, Exit, StartError};
+use crate::error::{BoxError, Exit, GraphError, StartError};
 use crate::executor::process::{Apprentice, Station, Then, Watched};
-use crate::executor::{BodyFactory, work};
+use crate::executor::{BodyFactory, thread};
 use crate::stage::Stage;
 use crate::transfer::{Transfer, Typed};
 use crate::typed::{OfKey, OfKeys, StageBody, Unpack, Value, list, one};
@@ -17,8 +20,8 @@ use std::hash::Hash;
 use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Tells a worker process whose it is: the number of the process that started it.
 const VARIABLE: &str = "DEEPPIPELINE_WORKER";
@@ -60,7 +63,7 @@ const VARIABLE: &str = "DEEPPIPELINE_WORKER";
 /// }
 /// ```
 pub trait Isolated: Stage {
-    /// The name under which [`worker`] finds it.
+    /// The name under which [`worker`] finds it: no other stage's, and another for each type of a generic stage.
     const NAME: &str;
 
     /// What it is made from.
@@ -142,17 +145,19 @@ pub trait IsolatedWindows:
 
 /// Begins to say which stages this program can run as a worker: the first line of `main`. See [`Isolated`].
 pub fn worker() -> Workers {
-    Workers { known: Vec::new() }
+    Workers { known: Vec::new(), problem: None }
 }
 
 /// The isolated stages that a program knows.
 #[must_use = "nothing happens before `run`"]
 pub struct Workers {
     known: Vec<Known>,
+    problem: Option<GraphError>,
 }
 
 struct Known {
     name: &'static str,
+    types: Types,
     input: Arc<dyn Codec<Value>>,
     output: Arc<dyn Codec<Value>>,
     body: MakeBody,
@@ -235,18 +240,29 @@ impl Workers {
         T: Transfer,
     {
         let (input, output) = (Arc::new(Typed::<T>::new()), Arc::new(Typed::<S::Output>::new()));
-        self.known.push(Known { name: S::NAME, input, output, body });
+        let types = Types::of::<S>();
+        if let Some(other) = self.known.iter().find(|known| known.name == S::NAME && known.types != types) {
+            let (first, second) = (other.types.stage.clone(), types.stage.clone());
+            self.problem.get_or_insert(GraphError::SameIsolatedName { name: S::NAME.to_owned(), first, second });
+        }
+        self.known.push(Known { name: S::NAME, types, input, output, body });
         self
     }
 
     /// Where this program was started as a worker, works until the pipeline ends, and then ends the process. Otherwise
-    /// it returns at once.
-    pub fn run(self) {
+    /// it returns at once. Where two stages have the same name, no pipeline with isolated stages starts.
+    pub fn run(mut self) {
+        if let Some(problem) = self.problem.take() {
+            // Main may say so more than once: what was wrong first is wrong.
+            let _ = PROBLEM.set(problem);
+        }
         if !is_worker() {
             return;
         }
         WORKING.store(true, Ordering::Relaxed);
-        let worked = become_worker().and_then(|apprentice| self.work(apprentice));
+        let agreed =
+            |apprentice| PROBLEM.get().map_or(Ok(apprentice), |problem| Err(io::Error::other(problem.clone())));
+        let worked = become_worker().and_then(agreed).and_then(|apprentice| self.work(apprentice));
         std::process::exit(match worked {
             Ok(()) => 0,
             Err(problem) => {
@@ -257,10 +273,18 @@ impl Workers {
     }
 
     fn work(self, apprentice: Apprentice) -> io::Result<()> {
-        let Front { name, takes, settings } = postcard::from_bytes(apprentice.front()).map_err(io::Error::other)?;
+        let Front { name, types, takes, settings } =
+            postcard::from_bytes(apprentice.front()).map_err(io::Error::other)?;
         let make = |known: &Known| {
             Some((Arc::clone(&known.input), Arc::clone(&known.output), (known.body)(takes, settings.clone())?))
         };
+        if let Some(other) = self.known.iter().find(|known| known.name == name && known.types != types) {
+            return Err(io::Error::other(format!(
+                "{name:?} is another stage for the pipeline than for the worker: there {types}; here {}: give each a NAME \
+                 of its own",
+                other.types
+            )));
+        }
         let of_that_name = self.known.iter().filter(|known| known.name == name);
         let Some((input, output, body)) = of_that_name.filter_map(make).next() else {
             let names: Vec<&str> = self.known.iter().map(|known| known.name).collect();
@@ -270,10 +294,9 @@ impl Workers {
                 takes.method()
             )));
         };
-        let (mut worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
-        let mut body = body();
-        work(&mut worker, &mut *body);
-        Ok(())
+        let (worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
+        // On a thread, since the stack of this one is of a size that nobody can choose any more.
+        thread::spawn(worker, body)?.join().map_err(|_| io::Error::other("its thread panicked"))
     }
 }
 
@@ -291,6 +314,9 @@ fn maker_of_stdin() -> Option<i32> {
     socket_peercred(rustix::stdio::stdin()).ok().map(|maker| maker.pid.as_raw_pid())
 }
 
+/// What is wrong with the stages that main has named.
+static PROBLEM: OnceLock<GraphError> = OnceLock::new();
+
 /// Set once this process works as a worker.
 static WORKING: AtomicBool = AtomicBool::new(false);
 
@@ -306,6 +332,7 @@ fn become_worker() -> io::Result<Apprentice> {
 #[derive(Serialize, Deserialize)]
 struct Front {
     name: String,
+    types: Types,
     takes: Takes,
     settings: Vec<u8>,
 }
@@ -323,7 +350,7 @@ impl IsolatedStage {
         S: Isolated<Output: Transfer>,
         T: Transfer,
     {
-        let front = Front { name: S::NAME.to_owned(), takes, settings: settings.to_vec() };
+        let front = Front { name: S::NAME.to_owned(), types: Types::of::<S>(), takes, settings: settings.to_vec() };
         Ok(IsolatedStage {
             front: postcard::to_stdvec(&front)?,
             input: Arc::new(Typed::<T>::new()),
@@ -421,7 +448,11 @@ fn exit_of(status: ExitStatus) -> Exit {
 }
 
 /// Refuses to start processes from a worker that went past the line in which it should have begun to work: each would
-/// start as many again.
+/// start as many again. And from a program whose workers would not know which stage is meant.
 pub(crate) fn check_that_main_begins_with_worker() -> Result<(), StartError> {
-    if is_worker() && !WORKING.load(Ordering::Relaxed) { Err(StartError::NotAWorker) } else { Ok(()) }
+    match PROBLEM.get() {
+        Some(problem) => Err(problem.clone().into()),
+        None if is_worker() && !WORKING.load(Ordering::Relaxed) => Err(StartError::StartedInsideWorker),
+        None => Ok(()),
+    }
 }

@@ -88,8 +88,8 @@ pub use error::{
 pub use executor::simulated::{Event, Simulation, UnknownStage};
 pub use gives::{Ended, Flows, Gives, IsGive, IsOption, IsResult, IsValue, Last, Onward};
 pub use graph::{
-    BufferSize, DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_SIZE, DEFAULT_MAX_RESTARTS, Executor, MAX_WORKERS, OnCrash,
-    OnError, RESTART_WINDOW,
+    BufferSize, DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_SIZE, DEFAULT_MAX_RESTARTS, DEFAULT_STACK_SIZE, Executor,
+    MAX_WORKERS, OnCrash, OnError, RESTART_WINDOW,
 };
 pub use intake::Intake;
 pub use into_stage::{

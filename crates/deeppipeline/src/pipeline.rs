@@ -59,7 +59,7 @@ impl<I: Send + 'static> Pipeline<I> {
     /// # Errors
     /// See [`PutError`]; the sample is handed back in each of them.
     pub fn put(&self, x: I) -> Result<bool, PutError<I>> {
-        self.put_waiting(x, Wait::Forever)
+        self.put_boxed(Box::new(x), Wait::Forever)
     }
 
     /// Like [`put`](Pipeline::put), but waits for room no longer than that.
@@ -67,11 +67,11 @@ impl<I: Send + 'static> Pipeline<I> {
     /// # Errors
     /// As `put`, and [`PutError::Timeout`].
     pub fn put_timeout(&self, x: I, timeout: Duration) -> Result<bool, PutError<I>> {
-        self.put_waiting(x, within(timeout))
+        self.put_boxed(Box::new(x), within(timeout))
     }
 
-    fn put_waiting(&self, x: I, wait: Wait) -> Result<bool, PutError<I>> {
-        match self.supervisor.put(Box::new(x), wait) {
+    fn put_boxed(&self, x: Value, wait: Wait) -> Result<bool, PutError<I>> {
+        match self.supervisor.put(x, wait) {
             Ok(put) => Ok(put.accepted),
             Err(error) => Err(error.map(unbox)),
         }

@@ -26,8 +26,8 @@ pub(crate) trait Unpack<T>: 'static {
 }
 
 pub(crate) enum Unpacked<T> {
-    /// `stage_run` gets this.
-    Run(T),
+    /// `stage_run` gets this. Boxed, so that it is not copied from function to function: a large one would fill the stack.
+    Run(Box<T>),
     /// A later list will have the sample.
     Keep,
     /// No list will.
@@ -37,7 +37,7 @@ pub(crate) enum Unpacked<T> {
 }
 
 /// One sample or one list as it was taken.
-impl<T, F: FnMut(Input<Value>) -> Option<T> + 'static> Unpack<T> for F {
+impl<T, F: FnMut(Input<Value>) -> Option<Box<T>> + 'static> Unpack<T> for F {
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept) {
         (self(input).map_or(Unpacked::Wrong, Unpacked::Run), Kept::default())
     }
@@ -69,9 +69,9 @@ where
         let key = (self.key)(&sample);
         self.is_put = true;
         let silent = self.keeper.begin();
-        let (put, forgotten) = self.keeper.put(key.clone(), sample);
+        let (put, forgotten) = self.keeper.put(key.clone(), *sample);
         let unpacked = match put {
-            Put::Due { .. } => Unpacked::Run(self.keeper.list(&key).cloned().collect()),
+            Put::Due { .. } => Unpacked::Run(Box::new(self.keeper.list(&key).cloned().collect())),
             Put::Kept => Unpacked::Keep,
             Put::Skipped => Unpacked::Skip,
         };
@@ -84,7 +84,7 @@ where
         }
         let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Kept::default()) };
         let key = (self.key)(&sample);
-        (Unpacked::Run(self.keeper.list(&key).cloned().collect()), Kept::default())
+        (Unpacked::Run(Box::new(self.keeper.list(&key).cloned().collect())), Kept::default())
     }
 }
 
@@ -116,7 +116,7 @@ where
         let items = (self.keys)(&sample);
         self.is_put = true;
         // Items are no samples: each sample is used by the call that it came with.
-        (Unpacked::Run(self.keeper.windows(sample, items)), Kept::default())
+        (Unpacked::Run(Box::new(self.keeper.windows(*sample, items))), Kept::default())
     }
 
     fn again(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Kept) {
@@ -125,7 +125,7 @@ where
         }
         let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Kept::default()) };
         let items = (self.keys)(&sample);
-        (Unpacked::Run(self.keeper.windows_again(sample, items)), Kept::default())
+        (Unpacked::Run(Box::new(self.keeper.windows_again(*sample, items))), Kept::default())
     }
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct StageBody<S: Stage, U> {
     kept: Kept,
     /// How what the stage gets is kept for another try, and what it got last.
     keep: Option<Keep<S::Input>>,
-    last: Option<S::Input>,
+    last: Option<Box<S::Input>>,
 }
 
 impl<S: Stage, U> StageBody<S, U> {
@@ -167,8 +167,8 @@ where
         let result = match call {
             Call::Setup => stage.setup().map(|()| Give::Skip),
             Call::Teardown => stage.teardown().map(|()| Give::Skip),
-            Call::Finish => stage.finish(),
-            Call::RunAgain(_) if let (Some(keep), Some(x)) = (self.keep, &self.last) => stage.stage_run(keep(x)),
+            Call::Finish => finish(stage),
+            Call::RunAgain(_) if let (Some(keep), Some(x)) = (self.keep, &self.last) => run(stage, copied(keep, x)),
             Call::StageRun(_) | Call::RunAgain(_) => {
                 let (unpacked, kept) = match call {
                     Call::StageRun(input) => self.unpack.unpack(input),
@@ -178,8 +178,8 @@ where
                 self.kept = kept;
                 match unpacked {
                     Unpacked::Run(x) => {
-                        self.last = self.keep.map(|keep| keep(&x));
-                        stage.stage_run(x)
+                        self.last = self.keep.map(|keep| copied(keep, &x));
+                        run(stage, x)
                     }
                     Unpacked::Keep => return Done::Kept,
                     Unpacked::Skip => Ok(Give::Skip),
@@ -189,7 +189,7 @@ where
             Call::SourceNext => Err("a stage was asked for the source's next sample".into()),
         };
         match result {
-            Ok(give) => Done::Gave(box_values(give)),
+            Ok(give) => Done::Gave(give),
             Err(cause) => Done::Failed(cause),
         }
     }
@@ -208,19 +208,41 @@ pub(crate) fn unbox<T: 'static>(value: Value) -> T {
 }
 
 /// The one sample of the intakes single and latest.
-pub(crate) fn one<T: 'static>(input: Input<Value>) -> Option<T> {
+pub(crate) fn one<T: 'static>(input: Input<Value>) -> Option<Box<T>> {
     match input {
-        Input::One(sample) => sample.value.downcast().ok().map(|x| *x),
+        Input::One(sample) => sample.value.downcast().ok(),
         Input::List(_) => None,
     }
 }
 
 /// The list of the list intakes.
-pub(crate) fn list<T: 'static>(input: Input<Value>) -> Option<Vec<T>> {
-    match input {
-        Input::One(_) => None,
-        Input::List(samples) => samples.into_iter().map(|sample| sample.value.downcast().ok().map(|x| *x)).collect(),
+#[expect(clippy::box_collection, reason = "what a stage gets is boxed, whatever it is")]
+pub(crate) fn list<T: 'static>(input: Input<Value>) -> Option<Box<Vec<T>>> {
+    let Input::List(samples) = input else { return None };
+    let list: Option<Vec<T>> = samples.into_iter().map(|sample| sample.value.downcast().ok().map(|x| *x)).collect();
+    list.map(Box::new)
+}
+
+// Where the user's values lie on the stack, in functions of their own that name few: without optimisation a function has
+// room for each value it names all the time it runs, and not many fit where values are large.
+
+#[expect(clippy::boxed_local, reason = "by value it would be on the stack of every caller, too")]
+fn run<S: Stage>(stage: &mut S, x: Box<S::Input>) -> Result<Give<Value>, BoxError> {
+    match stage.stage_run(*x) {
+        Ok(give) => Ok(box_values(give)),
+        Err(cause) => Err(cause),
     }
+}
+
+fn finish<S: Stage>(stage: &mut S) -> Result<Give<Value>, BoxError> {
+    match stage.finish() {
+        Ok(give) => Ok(box_values(give)),
+        Err(cause) => Err(cause),
+    }
+}
+
+fn copied<T>(keep: Keep<T>, x: &T) -> Box<T> {
+    Box::new(keep(x))
 }
 
 fn box_values<T: Send + 'static>(give: Give<T>) -> Give<Value> {

@@ -2,7 +2,7 @@
 
 use deeppipeline::engine::{Block, Graph, Node, Supervisor};
 use deeppipeline::{
-    Builder, GraphError, Intake, Last, OnError, Options, Overflow, Pipeline, StartError, Window, made_by,
+    Builder, GraphError, Intake, Last, OnCrash, OnError, Options, Overflow, Pipeline, StartError, Window, made_by,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -193,6 +193,34 @@ fn an_age_of_zero_and_a_retry_of_nothing_kept() {
     assert_eq!(
         refusal(retry),
         "on_error of stage \"detect\" is retry, for which its samples must be kept: give the stage as retry(times, stage)"
+    );
+}
+
+#[test]
+fn what_is_said_of_a_crash_is_refused_on_a_thread() {
+    let said = [
+        ("on_crash", named("detect").on_crash(OnCrash::Skip)),
+        ("on_crash", named("detect").on_crash(OnCrash::Retry)),
+        ("max_restarts", named("detect").max_restarts(3)),
+    ];
+    for (option, options) in said {
+        let pipeline = Pipeline::builder().end_stage(|_: u32| {}).options(options);
+        assert_eq!(
+            refusal(pipeline),
+            format!(
+                "{option} of stage \"detect\" is set, but the stage runs on a thread, where a crash ends the whole program: \
+                 leave it out, or run the stage in a process"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_stack_of_no_size_names_its_stage() {
+    let pipeline = Pipeline::builder().end_stage(|_: u32| {}).options(named("detect").stack_size(0));
+    assert_eq!(
+        refusal(pipeline),
+        "stack_size of stage \"detect\" is 0, but must be more: bytes of stack for the thread of each worker"
     );
 }
 

@@ -280,7 +280,7 @@ impl<I, T> Builder<I, T> {
     fn add<S, U, O>(self, maker: Maker<S>, intake: Intake, unpack: U) -> Builder<I, O>
     where
         S: Stage,
-        U: FnMut(Input<Value>) -> Option<S::Input> + Copy + Send + Sync + 'static,
+        U: FnMut(Input<Value>) -> Option<Box<S::Input>> + Copy + Send + Sync + 'static,
     {
         self.add_with(maker, intake, move || unpack)
     }
@@ -381,12 +381,13 @@ impl<I, T> Builder<I, T> {
             Some(on_error) => node.on_error = on_error,
             None => {}
         }
-        node.on_crash = options.on_crash.unwrap_or(node.on_crash);
-        node.max_restarts = options.max_restarts.unwrap_or(node.max_restarts);
+        node.on_crash = options.on_crash.or(node.on_crash);
+        node.max_restarts = options.max_restarts.or(node.max_restarts);
         node.timeout = options.timeout.or(node.timeout);
         node.workers = options.workers.unwrap_or(node.workers);
         node.ordered = options.ordered.unwrap_or(node.ordered);
         node.max_age = options.max_age.or(node.max_age);
+        node.stack_size = options.stack_size.or(node.stack_size);
         self
     }
 

@@ -16,6 +16,7 @@ pub struct Options {
     pub(super) workers: Option<usize>,
     pub(super) ordered: Option<bool>,
     pub(super) max_age: Option<Duration>,
+    pub(super) stack_size: Option<usize>,
 }
 
 impl Options {
@@ -43,14 +44,14 @@ impl Options {
         self
     }
 
-    /// What happens to the sample in hand when the stage's process dies.
+    /// What happens to the sample in hand when the stage's process dies; refused for a stage on a thread.
     pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
         self.on_crash = Some(on_crash);
         self
     }
 
     /// How often the stage's process is restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW); after one death more
-    /// the pipeline stops.
+    /// the pipeline stops. Refused for a stage on a thread.
     pub fn max_restarts(mut self, max_restarts: u32) -> Self {
         self.max_restarts = Some(max_restarts);
         self
@@ -82,6 +83,16 @@ impl Options {
     /// How old a sample may be when the stage takes it; an older one is dropped instead.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
+        self
+    }
+
+    /// Bytes of stack for the thread of each worker: by default [`DEFAULT_STACK_SIZE`](crate::DEFAULT_STACK_SIZE).
+    ///
+    /// A sample is passed to `stage_run` by value, and a build without optimisation copies it several times on the way. So
+    /// a sample that is large in itself, as `[u8; 1 << 20]` is, wants a stack of many times its size; better, it keeps
+    /// its data behind a pointer, as `Vec`, `Box` and `Arc` do. Deep recursion wants a larger stack, too.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
         self
     }
 }

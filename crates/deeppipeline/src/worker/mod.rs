@@ -164,6 +164,14 @@ impl<V> Worker<V> {
         self.home.name_of(self.seat)
     }
 
+    /// Bytes of stack for the thread that is to run it, if somebody said so.
+    pub(crate) fn stack_size(&self) -> Option<usize> {
+        match self.seat {
+            Seat::Stage { index, .. } => self.home.node(index).stack_size,
+            Seat::Source => None,
+        }
+    }
+
     /// Whether what it gives is ignored.
     pub fn is_end_stage(&self) -> bool {
         self.flow() == Flow::End

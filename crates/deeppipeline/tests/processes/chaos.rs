@@ -299,11 +299,11 @@ fn pipeline(random: &mut Random, desk: &Desk) -> Builder<Ware, Ware> {
             (_, true) => builder.stage_isolated::<Reckless>(settings),
             (_, false) => builder.stage(made_by(move || Ok(Reckless::on_a_thread(seed)))),
         };
-        let mut options = Options::new()
-            .name(format!("stage {stage}"))
-            .on_error(OnError::Skip)
-            .on_crash(random.pick(&[OnCrash::Skip, OnCrash::Retry, OnCrash::Stop][..if may_stop { 3 } else { 2 }]))
-            .max_restarts(u32::MAX);
+        let on_crash = random.pick(&[OnCrash::Skip, OnCrash::Retry, OnCrash::Stop][..if may_stop { 3 } else { 2 }]);
+        let mut options = Options::new().name(format!("stage {stage}")).on_error(OnError::Skip);
+        if in_process {
+            options = options.on_crash(on_crash).max_restarts(u32::MAX);
+        }
         if intake != 0 && random.one_in(3) {
             options = options.overflow(random.pick(&Overflow::ALL));
         }

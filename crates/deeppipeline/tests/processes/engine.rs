@@ -1,11 +1,13 @@
 //! What other front doors rely on: a station without its driver, a process that is never started again, and who is up.
 
 use crate::line::WATCHDOG;
-use crate::puppet::{At, Do, Player, Strings};
+use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::ARGUMENTS;
 use crate::support::until;
 use deeppipeline::engine::{Codec, Graph, Node, Post, Station, Supervisor, Then, Wait, Watched};
 use deeppipeline::{BoxError, Executor, Exit, SharedBytes, StageError};
+use std::any::{TypeId, type_name};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -42,14 +44,24 @@ fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {
         Post::Process(mut station) => {
-            // As the typed front door's worker reads it: name, whether it takes lists, settings.
-            let front = ("puppet", false, postcard::to_stdvec(strings).unwrap());
+            // As the typed front door's worker reads it: name, types, whether it takes lists, settings.
+            let front = ("puppet", types_of_puppet(), false, postcard::to_stdvec(strings).unwrap());
             station.set_front(postcard::to_stdvec(&front).unwrap());
             station
         }
         Post::Thread(_) => panic!("all are in processes"),
     });
     (supervisor, stations.collect())
+}
+
+/// The types that the worker compares with those of the puppet that it knows: their names, and a fingerprint.
+fn types_of_puppet() -> ([&'static str; 4], u64) {
+    let mut hasher = DefaultHasher::new();
+    for id in [TypeId::of::<Puppet>(), TypeId::of::<i64>(), TypeId::of::<i64>(), TypeId::of::<Strings>()] {
+        id.hash(&mut hasher);
+    }
+    let names = [type_name::<Puppet>(), type_name::<i64>(), type_name::<i64>(), type_name::<Strings>()];
+    (names, hasher.finish())
 }
 
 fn open(station: &mut Station<i64>) -> Child {

@@ -20,6 +20,7 @@ mod orphans;
 mod parallel;
 mod puppet;
 mod restarts;
+mod stack;
 mod stages;
 mod start;
 mod stderr;

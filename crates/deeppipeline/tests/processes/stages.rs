@@ -19,6 +19,7 @@ pub(crate) fn known() -> Workers {
         .stage_all::<Puppets, _>()
         .stage_window::<Puppets, _>()
         .stage_windows::<crate::windows::Parted>()
+        .stage::<crate::stack::Deep>()
         .stage::<crate::start::NeverMade>()
         .stage::<crate::stop::Clinging>()
         .stage::<crate::bytes::Blow>()

@@ -1,8 +1,9 @@
 //! A start that fails says which stage failed, and why, and leaves nothing behind.
 
+use crate::alone::is_alone;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{ARGUMENTS, Double, end, ended, pipeline};
-use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, StartError};
+use deeppipeline::{BoxError, Give, GraphError, Isolated, Pipeline, Stage, StartError, worker};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -169,10 +170,71 @@ fn a_main_of_its_own() {
         Pipeline::builder().worker_arguments(ARGUMENTS).stage_isolated::<Double>(()).end_stage(|_: i64| {}).start();
     match started {
         Ok(pipeline) => drop(ended(pipeline)),
-        Err(error @ StartError::NotAWorker) => {
+        Err(error @ StartError::StartedInsideWorker) => {
             eprintln!("{error}");
             std::process::exit(42);
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// A stage for each number, all under one name.
+struct Times<const N: i64>;
+
+impl<const N: i64> Stage for Times<N> {
+    type Input = i64;
+    type Output = i64;
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        Ok(Give::One(N * x))
+    }
+}
+
+impl<const N: i64> Isolated for Times<N> {
+    const NAME: &str = "times";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(Times)
+    }
+}
+
+#[test]
+fn two_isolated_stages_of_one_name_are_refused() {
+    if !is_alone("start::two_isolated_stages_of_one_name_are_refused") {
+        return;
+    }
+    worker().stage::<Times<2>>().stage::<Times<2>>().stage::<Times<3>>().run();
+    let started = pipeline().stage_isolated::<Times<3>>(()).end_stage(|_: i64| {}).start();
+    let Err(StartError::Graph(GraphError::SameIsolatedName { name, first, second })) = started else {
+        panic!("it came up, or failed otherwise")
+    };
+    assert_eq!(name, "times");
+    assert!(first.ends_with("Times<2>") && second.ends_with("Times<3>"), "{first}, {second}");
+}
+
+/// Another stage under the name of one that the worker knows, with other types.
+struct FalseDouble;
+
+impl Stage for FalseDouble {
+    type Input = i64;
+    type Output = u64;
+    fn stage_run(&mut self, _: i64) -> Result<Give<u64>, BoxError> {
+        Ok(Give::One(0))
+    }
+}
+
+impl Isolated for FalseDouble {
+    const NAME: &str = Double::NAME;
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(FalseDouble)
+    }
+}
+
+#[test]
+fn a_worker_that_knows_another_stage_by_that_name_refuses_it() {
+    let started = pipeline().stage_isolated::<FalseDouble>(()).end_stage(|_: u64| {}).start();
+    let text = failure(started);
+    assert!(text.contains("\"double\" is another stage for the pipeline than for the worker"), "{text}");
+    assert!(text.contains("start::FalseDouble, which takes i64, gives u64 and is made from ()"), "{text}");
+    assert!(text.contains("stages::Double, which takes i64, gives i64 and is made from ()"), "{text}");
 }

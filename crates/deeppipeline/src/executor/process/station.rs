@@ -338,8 +338,8 @@ impl<V: Send + 'static> Station<V> {
         self.was_ready
             && self.may_restart
             && phase != WorkerPhase::TearingDown
-            && node.on_crash != OnCrash::Stop
-            && self.deaths.len() < node.max_restarts as usize
+            && node.after_a_crash() != OnCrash::Stop
+            && self.deaths.len() < node.restarts_allowed()
     }
 
     /// Gives what a dead worker had in hand its fate. What the next buffer last received tells whether it had been used.
@@ -347,7 +347,7 @@ impl<V: Send + 'static> Station<V> {
         let now = Instant::now();
         self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
         let dead = self.owner();
-        let on_crash = self.home.node(self.index).on_crash;
+        let on_crash = self.home.node(self.index).after_a_crash();
         let received = self.output().and_then(|output| output.giver_died(dead));
         let Ok(input) = self.input() else { return Verdict::Nothing };
         let (verdict, take) = input.taker_died(dead, on_crash, received);

@@ -1,0 +1,39 @@
+//! The stack of a worker in a process.
+
+use crate::stages::{end, pipeline};
+use deeppipeline::{BoxError, Give, Isolated, Options, Stage};
+use std::hint::black_box;
+
+/// Goes so many calls deep, each with 4 KiB on the stack at least.
+pub(crate) struct Deep;
+
+impl Stage for Deep {
+    type Input = u32;
+    type Output = u32;
+    fn stage_run(&mut self, depth: u32) -> Result<Give<u32>, BoxError> {
+        fn deep(depth: u32) -> u32 {
+            let room = black_box([1_u8; 4096]);
+            if depth == 0 { 0 } else { deep(depth - 1) + u32::from(room[black_box(17)]) }
+        }
+        Ok(Give::One(deep(depth)))
+    }
+}
+
+impl Isolated for Deep {
+    const NAME: &str = "deep";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(Deep)
+    }
+}
+
+#[test]
+fn a_stage_in_a_process_gets_the_stack_that_its_options_ask_for() {
+    let (end, values) = end();
+    let options = Options::new().stack_size(128 << 20);
+    let pipeline = pipeline().stage_isolated::<Deep>(()).options(options).end_stage(end).start().unwrap();
+    // Twice what there is by default.
+    pipeline.put(8192).unwrap();
+    pipeline.setstop().unwrap();
+    assert_eq!(values.next(), 8192);
+}
