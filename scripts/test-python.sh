@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the Python tests against the built wheel on every interpreter at hand from 3.11 on, and the type checker.
+# Runs the Python tests against the built wheel on every interpreter at hand from 3.11 on, and the type checkers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 wheel=$(ls target/wheels/deeppipeline-*.whl)
@@ -28,3 +28,4 @@ printf -- '--- types\n'
 .venv/bin/python -m pip install --quiet --disable-pip-version-check pytest nbclient
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheel"
 (cd python && ../.venv/bin/mypy)
+(cd python && ../.venv/bin/pyright --pythonpath ../.venv/bin/python)

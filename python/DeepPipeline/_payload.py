@@ -225,7 +225,7 @@ def _look_into(value: Any) -> Iterator[tuple[str, object]]:
     elif not isinstance(value, (type, types.FunctionType)):
         with contextlib.suppress(Exception):  # what raises here is to blame itself
             _, arguments, state, items, pairs = (*value.__reduce_ex__(5), None, None, None)[:5]
-            for number, argument in enumerate(arguments):
+            for number, argument in enumerate(arguments or ()):
                 yield "its class" if isinstance(argument, type) else f"argument {number}", argument
             for attributes in state if type(state) is tuple and len(state) == 2 else (state,):
                 if isinstance(attributes, dict):

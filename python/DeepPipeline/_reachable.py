@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from multiprocessing import context as contexts
 from multiprocessing import reduction
+from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import current_process
 from typing import Literal
 
@@ -109,8 +109,8 @@ class _NoProcess:
 
 
 def _pickle_as_if_starting(value: object) -> None:
-    contexts.set_spawning_popen(_NoProcess())  # type: ignore[arg-type]
+    set_spawning_popen(_NoProcess())  # type: ignore[arg-type]
     try:
         reduction.ForkingPickler.dumps(value)
     finally:
-        contexts.set_spawning_popen(None)
+        set_spawning_popen(None)

@@ -83,7 +83,7 @@ class Pipeline:
         self._multiprocess = checked_flag("multiprocess", multiprocess)
         self._lay_out()
         self._buffer_bytes = checked_count("buffer_bytes", buffer_bytes, "bytes")
-        self._start_method = one_of("start_method", start_method, START_METHODS)
+        self._start_method: StartMethod = one_of("start_method", start_method, START_METHODS)
         self._overflow: Overflow | None = None if overflow is None else one_of("overflow", overflow, OVERFLOWS)
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
         self._source = None if source is None else _checked_source(source)

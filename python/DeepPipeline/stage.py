@@ -166,7 +166,7 @@ class Stage:
     def setup(self) -> None:
         """Called once on the worker before the first sample: open, load, connect."""
 
-    def stage_run(self, x: Any) -> Any:
+    def stage_run(self, x: Any, /) -> Any:
         """Works on one sample. What it gives back goes on, lists and None included.
 
         `SKIP` ends the sample, `Many(iterable)` gives many. What the last stage gives back is ignored.

@@ -62,8 +62,6 @@ _find_what_is_not_linked()
 class NativeStage(Stage):
     """A stage that runs on a thread of the engine. It can be part of one pipeline."""
 
-    _deeppipeline_native: _engine.NativeStage
-
     def stage_run(self, x: Any) -> Any:
         """Runs in the engine only."""
         raise GraphError(
