@@ -26,7 +26,7 @@ class Watch:
         self.name = station.name
         self._station = station
         self._stage = stage
-        self._start_method = start_method
+        self._start_method: StartMethod = start_method
         self._context: Any = multiprocessing.get_context(start_method)
         self._process: BaseProcess | None = None
         if start_method == "fork":

@@ -189,7 +189,7 @@ class Stage:
         found = _engine.current_sample()
         return None if found is None else Sample(*found)
 
-    @property
+    @GivesWay
     def restarted(self) -> bool:
         """Whether the stage is in a process that was started again after a crash: an earlier one had been set up.
 

@@ -343,13 +343,14 @@ def test_options_of_all_kinds() -> None:
     one, second, yes = np.int64(1), np.float32(1.5), np.bool_(True)
     stages = [
         Pass()
-        .options(workers=one, max_restarts=np.uint8(0), timeout=second, max_age=Fraction(3, 2), ordered=yes)  # type: ignore[arg-type]
+        .options(workers=one, timeout=second, max_age=Fraction(3, 2), ordered=yes)  # type: ignore[arg-type]
         .options(on_error=retry(one), timeout=10**400),
         Pass().set_get_batch(one, second).options(max_age=one),  # type: ignore[arg-type]
         Pass().set_get_window(one, one, key=id, max_keys=one, idle=one, partial=yes),  # type: ignore[arg-type]
     ]
     with Pipeline(stages, max_age=second, multiprocess=np.bool_(False), buffer_bytes=one) as p:  # type: ignore[arg-type]
         assert [stage.workers for stage in p.report().stages] == [1, 1, 1]
+    Pipeline([Pass().options(max_restarts=np.uint8(0))], multiprocess=True)
 
 
 def test_stages_of_all_kinds() -> None:
