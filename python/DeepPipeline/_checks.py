@@ -52,8 +52,8 @@ def _whole(got: object) -> int | None:
         return None
 
 
-def checked_seconds(argument: str, got: object, *, zero: bool = False) -> float:
-    """The seconds, if it is a number of them, numpy's included: more than 0, or at least 0."""
+def checked_seconds(argument: str, got: object, *, zero: bool = False, of: str = "seconds") -> float:
+    """The seconds (or what else it is a number of), if it is a number, numpy's included: more than 0, or at least 0."""
     if not isinstance(got, bool) and isinstance(got, numbers.Real):
         try:
             seconds = float(got)
@@ -61,7 +61,7 @@ def checked_seconds(argument: str, got: object, *, zero: bool = False) -> float:
             seconds = math.inf if got == abs(got) else -math.inf
         if seconds > 0 or (zero and seconds == 0):
             return min(seconds, sys.float_info.max)
-    raise GraphError(f"{argument} is {got!r}, but must be a number of seconds, {'at least' if zero else 'more than'} 0")
+    raise GraphError(f"{argument} is {got!r}, but must be a number of {of}, {'at least' if zero else 'more than'} 0")
 
 
 def checked_flag(argument: str, got: object) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path as FilePath
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, SupportsIndex
 
 from DeepPipeline import _engine
-from DeepPipeline._checks import one_of
+from DeepPipeline._checks import checked_flag, checked_number, checked_seconds, one_of
 from DeepPipeline._engine import Frame, Person, Scene
 from DeepPipeline.errors import CaptureError, GraphError, ModelError, OutputError
 from DeepPipeline.stage import Stage
@@ -138,6 +139,8 @@ class WriteVideo(NativeStage):
     """
 
     def __init__(self, path: Path, frame_rate: float | None = None) -> None:
+        if frame_rate is not None:
+            frame_rate = checked_seconds("frame_rate", frame_rate, of="frames a second")
         self._deeppipeline_native = _engine.NativeStage.write_video(os.fspath(path), frame_rate)
 
 
@@ -150,9 +153,12 @@ class Capture:
     """
 
     def __init__(
-        self, input: Path, *, format: str | None = None, realtime: bool = False, limit: int | None = None
+        self, input: Path, *, format: str | None = None, realtime: bool = False, limit: SupportsIndex | None = None
     ) -> None:
-        self._native = _engine.NativeCapture(os.fspath(input), format, realtime, limit)
+        if limit is not None:
+            limit = checked_number("limit", limit, 0, sys.maxsize, "at least 0")
+        checked = checked_flag("realtime", realtime)
+        self._native = _engine.NativeCapture(os.fspath(input), format, checked, limit)
 
     @property
     def width(self) -> int:

@@ -88,7 +88,7 @@ def test_what_is_no_picture_is_refused(pixels: Any) -> None:
 
 
 def test_a_video_can_be_read_in_a_loop() -> None:
-    capture = Capture(CLIP, limit=3)
+    capture = Capture(CLIP, limit=np.int64(3))
     assert (capture.width, capture.height) == (1768, 994)
     frames = list(capture)
     assert [frame.index for frame in frames] == [0, 1, 2]
@@ -197,6 +197,21 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
         WriteVideo(tmp_path / "no-such-folder" / "video.mp4")
     with pytest.raises(ValueError, match="runtime is 'gpu', but must be one of"):
         DetectPeople(NANODET, runtime="gpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Capture("clip.mp4", limit=-1), "limit is -1, but must be a whole number, at least 0"),
+        (lambda: Capture("clip.mp4", limit=True), "limit is True, but must be a whole number, at least 0"),
+        (lambda: Capture("clip.mp4", realtime=1), r"realtime is 1 \(int\), but must be True or False"),  # type: ignore[arg-type]
+        (lambda: WriteVideo("x.mp4", frame_rate=0), "frame_rate is 0, but must be a number of frames a second, more"),
+        (lambda: WriteVideo("x.mp4", frame_rate=True), "frame_rate is True, but must be a number of frames a second"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused_by_name(make: Any, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        make()
 
 
 def test_setstop_ends_a_capture_that_would_go_on() -> None:
