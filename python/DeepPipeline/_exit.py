@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from DeepPipeline.pipeline import Pipeline
@@ -16,15 +17,47 @@ PATIENCE = 5.0
 
 _open: weakref.WeakSet[Pipeline] = weakref.WeakSet()
 
+_main_file: str | None = None
+"""Where the program is, by which a worker process that is started again finds its stages."""
+
 
 def watch(pipeline: Pipeline) -> None:
     """Remembers a pipeline without keeping it alive."""
+    global _main_file
+    _main_file = getattr(sys.modules.get("__main__"), "__file__", _main_file)
     _open.add(pipeline)
 
 
 def _drain_all() -> None:
-    for pipeline in list(_open):
-        pipeline._drain_at_exit(PATIENCE)
+    main = sys.modules.get("__main__")
+    if main is not None and _main_file is not None and not hasattr(main, "__file__"):
+        main.__file__ = _main_file  # the interpreter takes it away when the program's last line has run
+    # All of them, whatever comes of the first.
+    if not all([pipeline._drain_at_exit(PATIENCE) for pipeline in list(_open)]):
+        _end_with_an_error()
+
+
+class _Failing:
+    """A stream of which the interpreter believes that it cannot be flushed."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def flush(self) -> None:
+        self._stream.flush()
+        raise OSError("samples were lost at the end of the program, as was said before")
+
+
+def _end_with_an_error() -> None:
+    """Makes the exit code 120, the only one that an interpreter which exits already still takes: for "cannot flush".
+
+    A program that an exception ends has an exit code that says so.
+    """
+    if sys.stderr is not None and not hasattr(sys, "last_value") and not isinstance(sys.stderr, _Failing):
+        sys.stderr = _Failing(sys.stderr)  # type: ignore[assignment]
 
 
 def _forget_all() -> None:
@@ -33,8 +66,19 @@ def _forget_all() -> None:
     _open.clear()
 
 
-# Before the interpreter waits for threads, and while daemon threads still run.
-threading._register_atexit(_drain_all)  # type: ignore[attr-defined]
+_shutdown = threading._shutdown  # type: ignore[attr-defined]
+
+
+def _drain_and_shut_down() -> None:
+    try:
+        _drain_all()
+    finally:
+        _shutdown()
+
+
+# The first that an interpreter does when it exits, while daemon threads still run. What is registered with `threading`
+# runs within it, the last one first: so thread pools that a stage made, or that its libraries make, would be shut before.
+threading._shutdown = _drain_and_shut_down  # type: ignore[attr-defined]
 # Once more, for what threads that are not daemons have started since.
 atexit.register(_drain_all)
 # A forked child has the pipelines but none of their threads: it must not wait for them.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import threading
 import types
+from collections.abc import Callable
 from typing import Any
 
 from DeepPipeline import _engine
@@ -105,10 +107,19 @@ class SourceStage:
         self._thread: threading.Thread | None = None
         self._wanted = threading.Lock()
         """Taken by the first who wakes the source, or by its end; nobody gives it back."""
+        self._closer: Closer | None = None
 
     def setup(self) -> None:
         self._thread = threading.current_thread()
-        self._iterator = iterate(self._source)
+        close = getattr(self._source, "close", None)
+        # A generator can be closed only by the thread that runs it.
+        if callable(close) and not isinstance(self._source, types.GeneratorType):
+            self._closer = Closer(close)
+        try:
+            self._iterator = iterate(self._source)
+        except BaseException:
+            self._no_longer_wanted()
+            raise
 
     def source_next(self) -> Any:
         try:
@@ -121,19 +132,54 @@ class SourceStage:
             return END
 
     def teardown(self) -> None:
-        self._wanted.acquire(blocking=False)
-        # A generator can be closed only by the thread that runs it.
+        self._no_longer_wanted()
         if isinstance(self._iterator, types.GeneratorType):
             self._iterator.close()
 
     def wake(self) -> None:
         """Makes a waiting source return soon, if it knows how. Called from other threads, any number of times."""
-        close = getattr(self._source, "close", None)
-        if not callable(close) or isinstance(self._source, types.GeneratorType):
+        if self._closer is None or threading.current_thread() is self._thread:
             return
-        if threading.current_thread() is self._thread or not self._wanted.acquire(blocking=False):
-            return
-        try:
-            close()
-        except Exception:
-            logger.warning("close() of the source raised", exc_info=True)
+        if self._wanted.acquire(blocking=False):
+            self._closer.close()
+
+    def still_closes(self, patience: float) -> bool:
+        """Whether `close()` of the source has been called, and does not return within so many seconds."""
+        return self._closer is not None and not self._closer.has_ended(patience)
+
+    def _no_longer_wanted(self) -> None:
+        if self._wanted.acquire(blocking=False) and self._closer is not None:
+            self._closer.let_go()
+
+
+class Closer:
+    """A thread that closes a source when it is told to.
+
+    `close()` may wait itself, as that of a file does for the thread that reads from it; whoever stops a pipeline must
+    not. The thread is there from the start, since an interpreter that exits may start none.
+    """
+
+    def __init__(self, close: Callable[[], object]) -> None:
+        self._told: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, args=(close,), name="close of the source", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Closes the source; does not wait for it."""
+        self._told.put(True)
+
+    def let_go(self) -> None:
+        """Ends the thread without closing anything."""
+        self._told.put(False)
+
+    def has_ended(self, patience: float) -> bool:
+        """Waits for the end of the thread, so many seconds at most."""
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+    def _run(self, close: Callable[[], object]) -> None:
+        if self._told.get():
+            try:
+                close()
+            except Exception:
+                logger.warning("close() of the source raised", exc_info=True)

@@ -441,31 +441,40 @@ class Pipeline:
                 thread.join()
             self._threads.clear()
             engine.join_native()
+            if not self._joined and self._source is not None and self._source.still_closes(GRACE):
+                logger.warning("close() of the source has not returned: it is left behind")
             self._joined = True
 
-    def _drain_at_exit(self, patience: float) -> None:
-        """Drains as long as there is progress; the interpreter always exits."""
+    def _drain_at_exit(self, patience: float) -> bool:
+        """Drains as long as there is progress; the interpreter always exits. False if anything is lost by that."""
         engine = self._engine
         if engine is None:
-            return
+            return True
+        drained = True
         try:
             self._close(engine)
             progress: list[tuple[int, ...]] | None = None
             while not engine.wait_ended(0):
+                if self._aborted:
+                    return True  # what is still busy was left behind before
                 before = progress
                 progress = [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages]
-                if self._aborted or progress == before:
+                if progress == before:
                     stuck = ", ".join(engine.not_ended())
-                    logger.warning("the interpreter exits and does not wait any longer; still busy: %s", stuck)
+                    logger.error("the interpreter exits and does not wait any longer; still busy: %s", stuck)
+                    drained = False
                     self._abort(engine)
-                    return
+                    break
                 engine.wait_ended(patience)
             self._join_threads(engine)
         except KeyboardInterrupt:
             logger.warning("interrupted while the interpreter exits: aborting")
             self._abort(engine)
+            drained = False
         if not self._told and (failure := self._failure(engine, engine.report())) is not None:
             logger.error("a pipeline that nobody waited for has failed: %s", failure, exc_info=failure.__cause__)
+            drained = False
+        return drained
 
     def _forget(self) -> None:
         """In a forked child: there are no workers here, so the pipeline is one that was never started."""

@@ -91,6 +91,12 @@ def program(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-P", "-u", "-c", source], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
+def program_file(path: Path) -> subprocess.Popen[str]:
+    """Starts the Python program in a file, whose stages worker processes can import."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-u", str(path)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
 def run_program(code: str) -> subprocess.CompletedProcess[str]:
     """Runs a Python program to its end, which must come by itself."""
     process = program(code)

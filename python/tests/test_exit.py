@@ -2,18 +2,24 @@
 
 import os
 import sys
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support import program, read_until, run_program
+from support import finish, program, program_file, read_until, run_program
 
 FINE = (0, "")
 
 
-def ended(code: str, *shown: Any) -> str:
-    """The program exits with 0 and shows these samples; gives back its stderr."""
+LOST = 120
+"""The exit code of a program whose samples were lost at its end."""
+
+
+def ended(code: str, *shown: Any, exit_code: int = 0) -> str:
+    """The program exits with that code and shows these samples; gives back its stderr."""
     result = run_program(code)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == exit_code, result.stderr
     assert result.stdout.splitlines() == [f"shown {x}" for x in shown]
     return result.stderr
 
@@ -55,7 +61,7 @@ entered.wait()
 
 
 def test_with_a_stage_stuck_in_sleep() -> None:
-    assert "still busy: Stuck" in ended(STUCK)
+    assert "still busy: Stuck" in ended(STUCK, exit_code=LOST)
 
 
 @pytest.mark.parametrize("stuck", ["time.sleep(1e6)", "while True: pass"])
@@ -75,7 +81,7 @@ def test_with_a_generator_stuck_inside_many(stuck: str) -> None:
     p.put(1)
     entered.wait()
     """
-    assert "still busy: Stuck" in ended(code)
+    assert "still busy: Stuck" in ended(code, exit_code=LOST)
 
 
 def test_after_an_exception_with_a_stuck_stage() -> None:
@@ -102,7 +108,7 @@ def test_with_a_stage_that_never_stops_computing() -> None:
     p.put(1)
     entered.wait()
     """
-    ended(code)
+    ended(code, exit_code=LOST)
 
 
 def test_after_an_exception_inside_with() -> None:
@@ -125,9 +131,119 @@ def test_with_a_failure_that_nobody_saw() -> None:
     p = Pipeline([Fails()]).start()
     p.put(1)
     """
-    err = ended(code)
+    err = ended(code, exit_code=LOST)
     assert "a pipeline that nobody waited for has failed" in err
     assert "ValueError: unseen" in err
+
+
+THREADS_AT_EXIT = pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="Python 3.12 starts no thread while it exits"
+)
+
+POOLS = {
+    "an executor made for each sample": """
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(2) as pool: return pool.submit(int, x).result()
+    """,
+    "asyncio.to_thread": """
+        import asyncio
+        async def main(): return await asyncio.to_thread(int, x)
+        return asyncio.run(main())
+    """,
+    "a thread": """
+        box = []
+        thread = threading.Thread(target=box.append, args=(x,))
+        thread.start()
+        thread.join()
+        return box[0]
+    """,
+    "an executor of processes": """
+        from concurrent.futures import ProcessPoolExecutor
+        import multiprocessing
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(int, x).result()
+    """,
+}
+
+WARM_POOL = """
+pool = ThreadPoolExecutor(1)
+pool.submit(int, 0).result()
+"""
+
+SLOW_TO_COME = """
+class Fetch(Stage):
+    def stage_run(self, x):
+        main_ended.wait()
+{fetch}
+# It sees the end of the program before the stage does.
+main_ended = threading.Event()
+def at_the_end():
+    main_ended.set()
+    shutdown()
+shutdown = threading._shutdown
+threading._shutdown = at_the_end
+p = Pipeline([Fetch(), Show()], overflow='block', buffer_size=4).start()
+for x in range(3): p.put(x)
+"""
+
+
+def slow_to_come(fetch: str) -> str:
+    return SLOW_TO_COME.format(fetch=textwrap.indent(textwrap.dedent(fetch), " " * 8))
+
+
+@THREADS_AT_EXIT
+@pytest.mark.parametrize("fetch", POOLS.values(), ids=POOLS.keys())
+def test_with_a_stage_that_starts_threads(fetch: str) -> None:
+    assert ended(slow_to_come(fetch), *range(3)) == ""
+
+
+def test_with_a_pool_that_a_stage_has_made_before() -> None:
+    code = slow_to_come("return pool.submit(int, x).result()")
+    assert ended("from concurrent.futures import ThreadPoolExecutor\n" + WARM_POOL + code, *range(3)) == ""
+
+
+def test_what_cannot_be_drained_ends_the_program_with_an_error() -> None:
+    err = ended(slow_to_come("raise RuntimeError(\"can't start new thread\")"), exit_code=LOST)
+    assert "can't start new thread" in err
+
+
+def test_the_exit_code_of_an_exception_stays() -> None:
+    result = run_program(slow_to_come("raise RuntimeError('too late')") + "raise ValueError('mine')")
+    assert result.returncode == 1
+    assert "too late" in result.stderr
+
+
+def test_a_worker_process_is_started_again_while_the_interpreter_exits(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(
+        textwrap.dedent("""
+        import os, threading
+        from DeepPipeline import Pipeline, Stage
+        class Work(Stage):
+            def stage_run(self, x):
+                if x == 1: os._exit(3)
+                return x
+        class Show(Stage):
+            def stage_run(self, x): print("shown", x, flush=True)
+        class Hold(Stage):
+            def stage_run(self, x):
+                main_ended.wait()
+                return x
+        main_ended = threading.Event()
+        if __name__ == "__main__":
+            shutdown = threading._shutdown
+            def at_the_end():
+                main_ended.set()
+                shutdown()
+            threading._shutdown = at_the_end
+            stages = [Hold().options(executor="thread"), Work(), Show().options(executor="thread")]
+            p = Pipeline(stages, overflow="block", buffer_size=4, multiprocess=True).start()
+            for x in range(3): p.put(x)
+        """)
+    )
+    result = finish(program_file(path))
+    assert (result.returncode, result.stdout.splitlines()) == (0, ["shown 0", "shown 2"]), result.stderr
+    assert "starting it again" in result.stderr
 
 
 def test_with_a_failure_that_was_seen() -> None:
@@ -196,7 +312,7 @@ def test_with_a_source_that_cannot_be_woken() -> None:
     p = Pipeline(source=frames(), stages=[Show()], overflow='block').start()
     while not p.report().stages[0].used: pass
     """
-    assert "still busy: source" in ended(code, 1)
+    assert "still busy: source" in ended(code, 1, exit_code=LOST)
 
 
 def test_from_atexit() -> None:
