@@ -384,3 +384,6 @@ class Person:
     """What the person does, and how sure that is, 0 to 1."""
     pose: list[tuple[float, float, float]] | None
     """17 keypoints in COCO's order: x and y in pixels, and a score, 0 to 1."""
+
+def keep_for_ever(object: Any, /) -> None:
+    """Keeps an object alive until the process ends."""

@@ -32,8 +32,8 @@ def _drain_all() -> None:
     main = sys.modules.get("__main__")
     if main is not None and _main_file is not None and not hasattr(main, "__file__"):
         main.__file__ = _main_file  # the interpreter takes it away when the program's last line has run
-    # All of them, whatever comes of the first.
-    if not all([pipeline._drain_at_exit(PATIENCE) for pipeline in list(_open)]):
+    lost = [pipeline for pipeline in list(_open) if not pipeline._drain_at_exit(PATIENCE)]
+    if lost:
         _end_with_an_error()
 
 
@@ -57,7 +57,7 @@ def _end_with_an_error() -> None:
     A program that an exception ends has an exit code that says so.
     """
     if sys.stderr is not None and not hasattr(sys, "last_value") and not isinstance(sys.stderr, _Failing):
-        sys.stderr = _Failing(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = _Failing(sys.stderr)
 
 
 def _forget_all() -> None:
@@ -77,7 +77,7 @@ def _drain_and_shut_down() -> None:
 
 
 # The first that an interpreter does when it exits, while daemon threads still run. What is registered with `threading`
-# runs within it, the last one first: so thread pools that a stage made, or that its libraries make, would be shut before.
+# runs within it, the last one first: thread pools that a stage or one of its libraries made would be shut before.
 threading._shutdown = _drain_and_shut_down  # type: ignore[attr-defined]
 # Once more, for what threads that are not daemons have started since.
 atexit.register(_drain_all)

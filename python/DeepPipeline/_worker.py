@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import io
 import logging
 import queue
+import sys
 import threading
 import types
 from collections.abc import Callable
@@ -107,14 +110,17 @@ class SourceStage:
         self._thread: threading.Thread | None = None
         self._wanted = threading.Lock()
         """Taken by the first who wakes the source, or by its end; nobody gives it back."""
+        close = getattr(source, "close", None)
+        # A generator can be closed only by the thread that runs it.
+        self._close = close if callable(close) and not isinstance(source, types.GeneratorType) else None
         self._closer: Closer | None = None
 
     def setup(self) -> None:
         self._thread = threading.current_thread()
-        close = getattr(self._source, "close", None)
-        # A generator can be closed only by the thread that runs it.
-        if callable(close) and not isinstance(self._source, types.GeneratorType):
-            self._closer = Closer(close)
+        if self._close is not None:
+            self._closer = Closer(self._close)
+            if self._wanted.locked():  # already, before it could be told
+                self._closer.close()
         try:
             self._iterator = iterate(self._source)
         except BaseException:
@@ -138,10 +144,15 @@ class SourceStage:
 
     def wake(self) -> None:
         """Makes a waiting source return soon, if it knows how. Called from other threads, any number of times."""
-        if self._closer is None or threading.current_thread() is self._thread:
+        if self._close is None or threading.current_thread() is self._thread:
             return
-        if self._wanted.acquire(blocking=False):
+        if self._wanted.acquire(blocking=False) and self._closer is not None:
             self._closer.close()
+
+    def keep(self) -> None:
+        """Keeps what a thread that is left behind reads from: closing it would abort the interpreter that exits."""
+        streams = [owner for owner in gc.get_referrers(self._source) if isinstance(owner, io.IOBase)]
+        _engine.keep_for_ever([self._source, *streams, sys.stdin, sys.__stdin__])
 
     def still_closes(self, patience: float) -> bool:
         """Whether `close()` of the source has been called, and does not return within so many seconds."""

@@ -450,6 +450,13 @@ class Pipeline:
         engine = self._engine
         if engine is None:
             return True
+        try:
+            return self._drain_open(engine, patience)
+        finally:
+            if self._source is not None and not engine.wait_ended(0):
+                self._source.keep()
+
+    def _drain_open(self, engine: _engine.Engine, patience: float) -> bool:
         drained = True
         try:
             self._close(engine)

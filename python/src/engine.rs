@@ -396,9 +396,7 @@ impl Engine {
 
     /// The report once nobody waits any longer: it names the workers left behind.
     fn final_report(&self) -> Report {
-        let mut report = self.supervisor.report();
-        report.left_behind = self.supervisor.not_ended();
-        Report(report)
+        Report(self.supervisor.final_report())
     }
 
     /// The failure that stopped the pipeline: message, stage, what it was doing, sample, and the exception where it was

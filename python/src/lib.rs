@@ -17,8 +17,15 @@ mod worker;
 
 use pyo3::prelude::*;
 
+/// Keeps an object alive, and whatever it leads to, until the process ends.
+#[pyfunction]
+fn keep_for_ever(object: Py<PyAny>) {
+    std::mem::forget(object);
+}
+
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(keep_for_ever, module)?)?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<worker::Worker>()?;
     #[cfg(processes)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import finish, program, program_file, read_until, run_program
+from support import WATCHDOG, finish, program, program_file, read_until, run_program
 
 FINE = (0, "")
 
@@ -203,7 +203,7 @@ def test_with_a_pool_that_a_stage_has_made_before() -> None:
 
 
 def test_what_cannot_be_drained_ends_the_program_with_an_error() -> None:
-    err = ended(slow_to_come("raise RuntimeError(\"can't start new thread\")"), exit_code=LOST)
+    err = ended(slow_to_come('raise RuntimeError("can\'t start new thread")'), exit_code=LOST)
     assert "can't start new thread" in err
 
 
@@ -313,6 +313,24 @@ def test_with_a_source_that_cannot_be_woken() -> None:
     while not p.report().stages[0].used: pass
     """
     assert "still busy: source" in ended(code, 1, exit_code=LOST)
+
+
+@pytest.mark.parametrize("source", ["sys.stdin", "sys.stdin.buffer", "(line for line in sys.stdin.buffer)"])
+def test_with_a_source_that_reads_from_stdin(source: str) -> None:
+    process = program(f"""
+    import DeepPipeline._exit
+    DeepPipeline._exit.PATIENCE = 0.2
+    p = Pipeline(source={source}, stages=[Show()]).start()
+    while not p.report().stages[0].used: pass
+    """)
+    assert process.stdin is not None
+    process.stdin.write("line\n")
+    process.stdin.flush()
+    # It stays open: the source waits for another line.
+    assert process.wait(WATCHDOG) == LOST
+    assert process.stderr is not None
+    assert "still busy: source" in process.stderr.read()
+    process.stdin.close()
 
 
 def test_from_atexit() -> None:

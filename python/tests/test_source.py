@@ -142,6 +142,7 @@ def test_whoever_stops_does_not_wait_for_a_close_that_waits(stop: Callable[[Pipe
     assert source.asked.wait(WATCHDOG)
     try:
         assert stop(p).left_behind == ["source"]
+        assert p.report().left_behind == ["source"], "a later report says so too"
         assert not source.over.is_set()
     finally:
         source.over.set()

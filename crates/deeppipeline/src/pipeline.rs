@@ -228,9 +228,7 @@ impl<I> Pipeline<I> {
         if self.supervisor.wait_ended(Wait::No) {
             self.join_threads();
         }
-        let mut report = self.report();
-        report.left_behind = self.supervisor.not_ended();
-        report
+        self.supervisor.final_report()
     }
 
     /// Waits for threads that have nothing more to do but to free their stage, whose `Drop` may be what calls here.

@@ -392,3 +392,38 @@ fn a_long_name_moves_only_its_own_row_of_the_report() {
     assert!(rows[1].starts_with(&format!("{name}  ")));
     assert_eq!(rows[0].len(), rows[2].len());
 }
+
+/// A source that gives nothing and cannot be woken, and whose closer waits as long as it does.
+struct Unclosable {
+    asked: Sender<()>,
+    over: Arc<Mutex<Receiver<()>>>,
+}
+
+impl Source for Unclosable {
+    type Item = u32;
+
+    fn source_next(&mut self) -> Result<Option<u32>, BoxError> {
+        let over = self.over.lock().unwrap();
+        self.asked.send(())?;
+        let _ = over.recv();
+        Ok(None)
+    }
+
+    fn closer(&self) -> Option<Box<dyn Fn() + Send + Sync>> {
+        let over = Arc::clone(&self.over);
+        Some(Box::new(move || drop(over.lock())))
+    }
+}
+
+#[test]
+fn whoever_stops_does_not_wait_for_a_closer_that_waits() {
+    let ((asked, was_asked), (end, over)) = (channel(), channel());
+    let source = Unclosable { asked, over: Arc::new(Mutex::new(over)) };
+    let pipeline = Pipeline::builder().source(source).end_stage(|_: u32| {}).start().unwrap();
+    was_asked.recv().unwrap();
+    let report = pipeline.setstop_timeout(Duration::ZERO).unwrap();
+    assert_eq!(report.left_behind, ["source"]);
+    assert_eq!(pipeline.report().left_behind, ["source"], "a later report says so too");
+    drop(end);
+    assert_eq!(pipeline.setstop().unwrap().left_behind, Vec::<String>::new());
+}

@@ -85,6 +85,8 @@ struct Control {
     /// How often each was started again.
     restarts: Vec<u64>,
     aborted_at: Option<Instant>,
+    /// Nobody waits any longer for workers that have not ended.
+    left_behind: bool,
     failure: Option<Arc<Failure>>,
     close_source: Option<Arc<Closer>>,
     up_since: Option<Instant>,
@@ -182,6 +184,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 workers: vec![WorkerPhase::Starting; workers],
                 restarts: vec![0; workers],
                 aborted_at: None,
+                left_behind: false,
                 failure: None,
                 close_source: None,
                 up_since: None,
@@ -592,14 +595,20 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
     }
 }
 
-/// Wakes the source, outside of every lock. A closer that panics has no caller who could make use of it.
+/// Wakes the source, outside of every lock and on a thread of its own: a closer is the user's code and may wait, which
+/// whoever stops a pipeline must not. One that panics has no caller who could make use of it.
 fn call(closer: Option<Arc<Closer>>) {
-    if let Some(close) = closer
-        && let Err(panic) = catch_panic(|| {
+    let Some(close) = closer else { return };
+    let close = move || {
+        let called = catch_panic(|| {
             close();
             Ok(())
-        })
-    {
-        tracing::error!("waking the source: {panic}");
+        });
+        if let Err(panic) = called {
+            tracing::error!("waking the source: {panic}");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("close of the source".to_owned()).spawn(close) {
+        tracing::error!("no thread to wake the source: {error}");
     }
 }

@@ -17,6 +17,12 @@ impl<V: Send + 'static> Supervisor<V> {
         Some(StageError::new(failure, self.report()))
     }
 
+    /// The report once nobody waits any longer. This and every later one names the workers that have not ended.
+    pub fn final_report(&self) -> Report {
+        self.control.lock().left_behind = true;
+        self.report()
+    }
+
     /// What happened to every sample up to now.
     pub fn report(&self) -> Report {
         let (outcome, elapsed) = {
@@ -68,7 +74,11 @@ impl<V: Send + 'static> Supervisor<V> {
             branches: block.branches.len(),
             counts: join.counts(),
         });
-        Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age)
+        let mut report = Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age);
+        if self.control.lock().left_behind {
+            report.left_behind = self.not_ended();
+        }
+        report
     }
 
     /// What happened in a buffer, and in the stage behind it.
