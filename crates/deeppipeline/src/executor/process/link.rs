@@ -54,6 +54,10 @@ pub(super) enum Said {
     Note(Vec<u8>),
 }
 
+/// The longest that a worker process says, in bytes. What claims to be longer is no message: nobody would say that much
+/// about a sample.
+pub(super) const LONGEST_SAID: usize = 64 << 20;
+
 /// Descriptors that come with `Begin`: the memory of two buffers.
 const DESCRIPTORS: usize = 2;
 
@@ -71,21 +75,24 @@ pub(super) enum Read {
 pub(super) struct Link {
     stream: UnixStream,
     unread: Vec<u8>,
+    /// The longest message that may come.
+    longest: usize,
 }
 
 impl Link {
     /// Both ends: for the pipeline's process, and for its worker.
     pub(super) fn pair() -> io::Result<(Link, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        Ok((Link::new(ours), theirs))
+        Ok((Link { longest: LONGEST_SAID, ..Link::new(ours) }, theirs))
     }
 
+    /// The worker's end: what it hears comes from the pipeline's process, and a stage may be large.
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Link { stream: UnixStream::from(socket), unread: Vec::new() }
+        Link { stream: UnixStream::from(socket), unread: Vec::new(), longest: u32::MAX as usize }
     }
 
     pub(super) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Link { stream: self.stream.try_clone()?, unread: Vec::new() })
+        Ok(Link { stream: self.stream.try_clone()?, unread: Vec::new(), longest: self.longest })
     }
 
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
@@ -159,6 +166,14 @@ impl Link {
     pub(super) fn next_read<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let Some((length, rest)) = self.unread.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
+        if length > self.longest {
+            let longest = self.longest;
+            let what = format!(
+                "its worker's socket says that a message of {length} bytes follows, but none is longer than {longest}: \
+                 something in the worker writes into a descriptor that is not its own"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let Some(message) = rest.get(..length) else { return Ok(None) };
         let message = postcard::from_bytes(message).map_err(io::Error::other)?;
         self.unread.drain(..4 + length);
@@ -178,4 +193,20 @@ fn framed(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_claims_to_be_longer_than_any_is_refused_before_it_has_come() {
+        let (mut ours, theirs) = Link::pair().unwrap();
+        let mut theirs = UnixStream::from(theirs);
+        theirs.write_all(&u32::MAX.to_le_bytes()).unwrap();
+        assert_eq!(ours.read_some().unwrap(), Read::Some);
+        let refused = ours.next_read::<Said>().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        assert!(refused.to_string().contains("4294967295 bytes"), "{refused}");
+    }
 }

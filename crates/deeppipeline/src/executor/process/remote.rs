@@ -1,6 +1,6 @@
 //! The worker's side: what stands for the supervisor in a worker process.
 
-use super::link::{AllUp, Begin, Link, Read, Said};
+use super::link::{AllUp, Begin, LONGEST_SAID, Link, Read, Said};
 use crate::buffer::shared::{self, Codec, Owner};
 use crate::buffer::{Buffer, Wait};
 use crate::clock::Clock;
@@ -16,6 +16,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open}
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+/// Bytes for each of the two that a failure tells: its text, and what its front door adds.
+const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
 
 /// What a failure's front door wants to be told in the pipeline's process, beside its text.
 pub type Detail = fn(&BoxError) -> Vec<u8>;
@@ -97,8 +100,11 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Sends one.
+    /// Sends one, unless it is larger than anybody would say.
     pub fn send(&self, note: Vec<u8>) {
+        if note.len() > ROOM_FOR_ONE {
+            return;
+        }
         say(&self.voice, &Said::Note(note));
     }
 }
@@ -235,8 +241,11 @@ impl<V: Send> Home<V> for Remote<V> {
 
     fn fail(&self, _: Seat, failure: Failure) -> bool {
         let Failure { doing, sample, cause, .. } = failure;
-        let detail = (self.detail)(&cause);
-        say(&self.voice, &Said::Failed { doing, sample, text: cause.to_string(), detail });
+        // An error that carries a data set with it is told without.
+        let detail = Some((self.detail)(&cause)).filter(|detail| detail.len() <= ROOM_FOR_ONE).unwrap_or_default();
+        let mut text = cause.to_string();
+        text.truncate(text.floor_char_boundary(ROOM_FOR_ONE));
+        say(&self.voice, &Said::Failed { doing, sample, text, detail });
         // Whether it is the first is known, and told, in the pipeline's process.
         true
     }
