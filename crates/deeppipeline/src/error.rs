@@ -388,6 +388,9 @@ pub struct WorkerDied {
     pub restarts: usize,
     /// Whether it died before it was ready for the first time.
     pub while_starting: bool,
+    /// Whether it was killed because it stood still, stopped by a signal or a debugger, in the middle of a step at a
+    /// buffer, where nobody could go on.
+    pub stood_still: bool,
     /// The last lines that it wrote to stderr, oldest first.
     pub stderr: Vec<String>,
 }
@@ -396,6 +399,10 @@ impl fmt::Display for WorkerDied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.timeout {
             Some(timeout) => write!(f, "its worker was killed for taking longer than {timeout:?} on one sample")?,
+            None if self.stood_still => f.write_str(
+                "its worker was stopped (SIGSTOP, a debugger, a frozen control group) in the middle of a step at a buffer, \
+                 and was killed because nobody could go on",
+            )?,
             None => write!(f, "its worker {}", self.exit)?,
         }
         if self.while_starting {
@@ -428,6 +435,27 @@ pub struct SampleTooLarge {
     pub buffer_bytes: u64,
 }
 
+/// The memory of a buffer that processes share says what cannot be true. The pipeline stops, since nothing in it can be
+/// relied on any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the shared memory of its buffer is damaged: {why}. Code in one of its workers has written where it must not: look at what is native there, and at what uses pointers"
+)]
+pub struct MemoryDamaged {
+    pub(crate) why: &'static str,
+}
+
+/// There are no addresses left for a sample in shared memory.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot map the shared memory of a sample of {size} bytes ({cause}): send less, lower buffer_size, or raise the limit of addresses (ulimit -v)"
+)]
+pub(crate) struct NoAddresses {
+    pub(crate) size: usize,
+    #[source]
+    pub(crate) cause: std::io::Error,
+}
+
 /// The pipeline did not come up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -448,12 +476,12 @@ pub enum StartError {
     },
     /// The operating system refused memory to share with worker processes.
     #[error(
-        "cannot map {bytes} bytes of addresses for the buffer of stage {stage:?} ({cause}): lower buffer_size or buffer_bytes"
+        "cannot map {bytes} bytes of addresses for the buffer of stage {stage:?} ({cause}): lower buffer_size, or raise the limit of addresses (ulimit -v)"
     )]
     Memory {
         /// The stage behind that buffer.
         stage: String,
-        /// Bytes of addresses; only what is used is ever backed by memory.
+        /// Bytes of addresses that it takes before there is a sample in it; only what is used is ever backed by memory.
         bytes: u128,
         /// Why.
         #[source]

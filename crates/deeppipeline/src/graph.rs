@@ -420,7 +420,7 @@ impl Graph {
         let (node, limits) = (&self.stages[index], self.limits_of(index));
         let may_retry = node.may_see_again();
         shared::Buffer::create(limits, codec, may_retry).map_err(|cause| {
-            let bytes = limits.slots() as u128 * u128::from(limits.bytes);
+            let bytes = shared::addresses(limits);
             StartError::Memory { stage: node.name.clone(), bytes, cause }
         })
     }

@@ -139,6 +139,10 @@ pub(crate) struct Durations {
     max: Duration,
 }
 
+/// So many of one duration are told apart at most.
+#[cfg(processes)]
+const MOST_COUNTED: u64 = 1 << 48;
+
 impl Durations {
     pub(crate) fn new() -> Self {
         #[expect(clippy::expect_used, reason = "the precision is a constant in the accepted range of 0 to 5")]
@@ -157,7 +161,8 @@ impl Durations {
     pub(crate) fn counted(durations: impl IntoIterator<Item = (u64, u64)>, max: Duration) -> Self {
         let mut times = Durations { max, ..Durations::new() };
         for (nanoseconds, count) in durations {
-            let _ = times.histogram.record_n(nanoseconds, count);
+            // A stray write may have made it anything, and the sum must stay a number.
+            let _ = times.histogram.record_n(nanoseconds, count.min(MOST_COUNTED));
         }
         times
     }

@@ -82,7 +82,7 @@ pub use buffer::shared::SharedBytes;
 pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
 pub use builder::{Builder, Options};
 pub use error::{
-    BoxError, Doing, Exit, GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError,
+    BoxError, Doing, Exit, GraphError, MemoryDamaged, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError,
     StagePanic, StartError, WorkerDied,
 };
 pub use executor::simulated::{Event, Simulation, UnknownStage};

@@ -218,10 +218,14 @@ impl<V: Send + 'static> Supervisor<V> {
             Push::Done { accepted, dropped, .. } => Ok(Accepted { accepted, dropped }),
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),
-            Push::Shut(value) | Push::Late(value) => Err(match self.failure() {
-                Some(error) => PutError::Stage(value, error),
-                None => PutError::Closed(value),
-            }),
+            Push::Shut(value) | Push::Late(value) => {
+                #[cfg(processes)]
+                self.is_damaged(0);
+                Err(match self.failure() {
+                    Some(error) => PutError::Stage(value, error),
+                    None => PutError::Closed(value),
+                })
+            }
         }
     }
 
@@ -275,6 +279,18 @@ impl<V: Send + 'static> Supervisor<V> {
     #[cfg(processes)]
     pub(crate) fn aborted_at(&self) -> Option<Instant> {
         self.control.lock().aborted_at
+    }
+
+    /// Whether the buffer in front of a stage is damaged, which is a failure of the pipeline.
+    #[cfg(processes)]
+    pub(crate) fn is_damaged(&self, index: usize) -> bool {
+        let Some(buffer) = self.buffers[index].shared() else { return false };
+        let Some(damage) = buffer.damage() else { return false };
+        if buffer.is_first_to_tell() {
+            let (seat, stage) = (Seat::Stage { index, worker: 0 }, self.graph.stages[index].name.clone());
+            self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
+        }
+        true
     }
 
     /// Where a worker is.

@@ -1,7 +1,8 @@
 //! A received sample where it lies, and what its stage still looks at.
 
 use super::machine::{Machine, Slot};
-use super::map::Map;
+use super::map::{Map, Room};
+use crate::error::{BoxError, NoAddresses};
 use crate::ledger::Fate;
 use crate::sample::SampleInfo;
 use std::fmt;
@@ -21,7 +22,7 @@ pub struct SharedBytes {
 }
 
 enum Place {
-    Slot { machine: Arc<Machine<Map>>, slot: Slot, seen: Arc<Seen>, writable: bool },
+    Slot { machine: Arc<Machine<Map>>, room: Room, seen: Arc<Seen>, writable: bool },
     Owned(Vec<u8>),
 }
 
@@ -47,7 +48,7 @@ impl SharedBytes {
     pub fn as_mut(&mut self) -> Option<&mut [u8]> {
         let all = match &mut self.place {
             Place::Owned(bytes) => bytes,
-            Place::Slot { machine, slot, writable: true, .. } => machine.words().bytes_mut(slot),
+            Place::Slot { room, writable: true, .. } => room.bytes_mut(),
             Place::Slot { writable: false, .. } => return None,
         };
         Some(&mut all[self.from..])
@@ -78,7 +79,7 @@ impl Deref for SharedBytes {
     fn deref(&self) -> &[u8] {
         let all = match &self.place {
             Place::Owned(bytes) => bytes,
-            Place::Slot { machine, slot, .. } => machine.words().bytes(slot),
+            Place::Slot { room, .. } => room.bytes(),
         };
         &all[self.from..]
     }
@@ -120,21 +121,37 @@ impl Hold {
     }
 
     /// Looks at one more slot of this take, or at a copy of it.
-    pub(super) fn look_at(&mut self, slot: Slot, info: SampleInfo, copy: bool, writable: bool) -> SharedBytes {
-        let phase = AtomicU8::new(if copy { NOT_LOOKED_AT } else { LOOKED_AT });
-        let seen = Arc::new(Seen { slot: slot.index(), length: slot.length(), info, phase, process: self.process });
+    ///
+    /// # Errors
+    /// When there are no addresses for it; it is in hand all the same.
+    pub(super) fn look_at(
+        &mut self,
+        slot: Slot,
+        info: SampleInfo,
+        copy: bool,
+        writable: bool,
+    ) -> Result<SharedBytes, BoxError> {
+        let (index, length, process) = (slot.index(), slot.length(), self.process);
+        let seen = Arc::new(Seen { slot: index, length, info, phase: AtomicU8::new(NOT_LOOKED_AT), process });
         self.slots.push(Arc::clone(&seen));
+        let room = self.room(slot)?;
         if copy {
-            return self.machine.words().bytes(&slot).to_vec().into();
+            return Ok(room.bytes().to_vec().into());
         }
-        SharedBytes { place: Place::Slot { machine: Arc::clone(&self.machine), slot, seen, writable }, from: 0 }
+        seen.phase.store(LOOKED_AT, Ordering::Release);
+        Ok(SharedBytes { place: Place::Slot { machine: Arc::clone(&self.machine), room, seen, writable }, from: 0 })
+    }
+
+    fn room(&self, slot: Slot) -> Result<Room, BoxError> {
+        let size = slot.length();
+        self.machine.words().room(slot).map_err(|(_, cause)| NoAddresses { size, cause }.into())
     }
 
     /// Copies of all that is in hand.
-    pub(super) fn copies(&self) -> impl Iterator<Item = (SampleInfo, SharedBytes)> {
+    pub(super) fn copies(&self) -> impl Iterator<Item = (SampleInfo, Result<SharedBytes, BoxError>)> {
         self.slots.iter().map(|seen| {
-            let slot = Slot { index: seen.slot, length: seen.length };
-            (seen.info, self.machine.words().bytes(&slot).to_vec().into())
+            let room = self.room(Slot { index: seen.slot, length: seen.length });
+            (seen.info, room.map(|room| room.bytes().to_vec().into()))
         })
     }
 

@@ -127,6 +127,8 @@ pub(crate) struct Layout {
     pub(super) places: usize,
     /// Takes behind which others may have ended.
     pub(super) turns: usize,
+    /// How many results may be early.
+    pub(super) ahead: usize,
 }
 
 impl Layout {
@@ -173,29 +175,79 @@ impl Layout {
     /// A change that may have to be undone: the word and what it was. Each process writes in a place of its own, which
     /// stays in its caches.
     pub(super) fn undo(self, owner: Owner, index: u64) -> usize {
-        self.free(self.slots as u64) + owner.place() * self.undo_length() + 1 + 2 * index as usize
+        self.progress(owner) + 1 + 2 * index as usize
     }
 
-    /// How many changes of an unfinished transaction of that process are written down.
-    pub(super) fn undo_count(self, owner: Owner) -> usize {
-        self.undo(owner, 0) - 1
+    /// How many steps that process has finished, and how many changes of an unfinished one are written down.
+    pub(super) fn progress(self, owner: Owner) -> usize {
+        self.first_undo() + owner.place() * self.undo_length()
     }
 
-    /// Words for the longest transaction, which passes over all slots.
+    fn first_undo(self) -> usize {
+        self.free(self.slots as u64)
+    }
+
+    /// How many changes the longest step makes: one that passes over all slots.
+    pub(super) fn changes(self) -> usize {
+        CHANGES_PER_SLOT * self.slots + 2 * self.turns + FIELDS + PLACE_FIELDS + 1
+    }
+
     fn undo_length(self) -> usize {
-        let changes = CHANGES_PER_SLOT * self.slots + 2 * self.turns + FIELDS + PLACE_FIELDS;
-        (1 + 2 * changes).next_multiple_of(CACHE_LINE)
+        (1 + 2 * self.changes()).next_multiple_of(CACHE_LINE)
+    }
+
+    /// The slots of early results, each number one too high so that 0 is nothing.
+    pub(super) fn early(self, index: usize) -> usize {
+        self.first_undo() + self.places * self.undo_length() + index
+    }
+
+    /// Whether a step changes that word: all but those in which it writes down what it changes.
+    pub(super) fn is_changed(self, at: usize) -> bool {
+        at < self.first_undo() || (self.early(0)..self.words()).contains(&at)
+    }
+
+    /// The sum over all words that are `weighed`.
+    pub(super) fn sum(self) -> usize {
+        self.early(self.ahead)
+    }
+
+    /// By how much a word counts in the sum, so that no stray write into one of them leaves the sum as it is: an odd number,
+    /// another for each. 0 for those that are not in it: what may be written without the lock, what grows with the buffer,
+    /// and what is told about durations.
+    pub(super) fn weight(self, at: usize) -> u64 {
+        let (places, first_slot) = (self.place(Owner::HOME, PlaceField::ReceiptTicket), self.slot(0, SlotField::Word));
+        let counts = if at < FIELDS {
+            at != Field::FilledWaited as usize && at != Field::EmptiedWaited as usize
+        } else if at < first_slot {
+            let field = at.wrapping_sub(places);
+            at >= places && (at >= self.ended(0) || field % PLACE_FIELDS != PlaceField::RunningSince as usize)
+        } else {
+            at >= self.first_undo() && at != self.sum()
+        };
+        if counts { (at as u64).wrapping_mul(ODD) << 1 | 1 } else { 0 }
+    }
+
+    /// All words that count in the sum, and some that do not.
+    pub(super) fn weighed(self) -> impl Iterator<Item = usize> {
+        let places = self.place(Owner::HOME, PlaceField::ReceiptTicket);
+        (0..FIELDS).chain(places..self.slot(0, SlotField::Word)).chain(self.early(0)..self.sum())
     }
 
     /// How many words there are.
     pub(crate) fn words(self) -> usize {
-        self.free(self.slots as u64) + self.places * self.undo_length()
+        self.sum() + 1
     }
 }
 
 /// A sample that is let in after its turn has come, and passes over another, changes for each of the two the queue's ends,
-/// the bytes inside, a counter, three words of the drops, its slot's words, and the stack of free slots and its height.
+/// the bytes inside, a counter, three words of the drops, its slot's words, its place among the early ones, and the stack of
+/// free slots and its height.
 const CHANGES_PER_SLOT: usize = 26;
+
+/// Spreads numbers over all bits (the golden ratio).
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The sum over words that are all 0: not 0, so that a memory that was wiped is found.
+pub(super) const SUM_OF_NOTHING: u64 = 0x5ca1_ab1e_0ddb_a115;
 
 /// Words in a cache line.
 const CACHE_LINE: usize = 8;

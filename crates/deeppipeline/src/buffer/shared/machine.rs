@@ -2,15 +2,20 @@
 //!
 //! The table is in the README beside this folder. Nothing here waits, and nothing here touches what is in a slot.
 
-use super::layout::{Durations, Field, Layout, PlaceField, SlotField, TIMES};
+use super::claims::Claims;
+use super::damage::{Damage, damaged, unless_damaged};
+use super::layout::{Durations, Field, Layout, PlaceField, SUM_OF_NOTHING, SlotField, TIMES};
 use super::session::{Owner, Session};
 use super::step::{State, Step, WHOLE, time_of};
-use super::words::Words;
+use super::words::{Held, Words};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
 use crate::sample::SampleId;
+use parking_lot::Mutex;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// One slot, in the hands of whoever holds this: there is never a second one for the same slot.
@@ -64,19 +69,22 @@ impl Limits {
 
     /// Slots that views may hold after their samples have got their fate.
     pub(super) fn holdable(self) -> usize {
-        self.at_once() + SPARE
+        self.at_once().saturating_add(SPARE)
     }
 
     /// Enough that nobody ever waits for a slot while there is room.
     pub(crate) fn slots(self) -> usize {
         let early = if self.givers.reorders() { self.givers.ahead() } else { 0 };
         let writers = WRITERS.max(self.givers.workers);
-        self.capacity + writers + early + self.takers.workers * (self.at_once() + self.holdable())
+        let of_taker = self.at_once().saturating_add(self.holdable());
+        self.capacity.saturating_add(writers + early).saturating_add(self.takers.workers.saturating_mul(of_taker))
     }
 
+    /// Of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
         let places = Owner::places(self.givers.workers.max(self.takers.workers));
-        Layout { slots: self.slots(), places, turns: 2 * self.givers.ahead() + 2 }
+        let ahead = self.givers.ahead();
+        Layout { slots: self.slots(), places, turns: 2 * ahead + 2, ahead }
     }
 }
 
@@ -172,6 +180,16 @@ pub(crate) enum Verdict {
     Retried(SampleId),
 }
 
+/// What came of looking for a slot that keeps memory which it does not need.
+#[derive(Debug)]
+pub(crate) enum Trim {
+    /// It is out of use now; it was at that height among the free ones.
+    Slot(Slot, u64),
+    /// There is none so far; the next to be looked at is at that height.
+    GoOn(u64),
+    Done,
+}
+
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -183,12 +201,20 @@ pub(crate) struct Machine<W> {
     limits: Limits,
     layout: Layout,
     me: Owner,
+    /// The slots in the hands of this process.
+    claims: Claims,
+    /// What the gate must show, where this process alone lowers it.
+    gate: Option<AtomicU64>,
+    /// The counters when they last added up.
+    last_counts: Mutex<(BufferCounts, StageCounts)>,
+    damage: OnceLock<Damage>,
 }
 
 impl<W: Words> Machine<W> {
     /// A buffer in fresh memory, all zero.
     pub(crate) fn create(words: W, limits: Limits) -> Self {
-        let machine = Machine::open(words, limits, Owner::HOME);
+        let mut machine = Machine::open(words, limits, Owner::HOME);
+        machine.gate = Some(AtomicU64::new(Gate::Open as u64));
         let layout = machine.layout;
         let set = |at, value| machine.words.set(at, value);
         set(layout.field(Field::Front), FIRST_PLACE);
@@ -196,6 +222,8 @@ impl<W: Words> Machine<W> {
         set(layout.field(Field::Ticket), 1);
         set(layout.field(Field::Turn), 1);
         set(layout.field(Field::Free), layout.slots as u64);
+        let weighed = layout.weighed().map(|at| machine.words.get(at).wrapping_mul(layout.weight(at)));
+        set(layout.sum(), weighed.fold(SUM_OF_NOTHING, u64::wrapping_add));
         // The first slot on top.
         (0..layout.slots).for_each(|slot| set(layout.free((layout.slots - 1 - slot) as u64), slot as u64));
         machine
@@ -203,7 +231,9 @@ impl<W: Words> Machine<W> {
 
     /// A buffer that another process has created.
     pub(crate) fn open(words: W, limits: Limits, me: Owner) -> Self {
-        Machine { words, limits, layout: limits.layout(), me }
+        let (layout, claims) = (limits.layout(), Claims::new(limits.slots()));
+        let (last_counts, damage) = (Mutex::default(), OnceLock::new());
+        Machine { words, limits, layout, me, claims, gate: None, last_counts, damage }
     }
 
     pub(crate) fn words(&self) -> &W {
@@ -214,30 +244,86 @@ impl<W: Words> Machine<W> {
         self.limits
     }
 
-    /// Does all of it or, if this process dies, nothing.
-    fn at_once<T>(&self, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
-        self.within(Session::enter(&self.words, self.layout, self.me), change)
+    /// Does all of it or, if this process dies, nothing. To whoever uses a damaged buffer, `given_up` is what it says: the
+    /// same as one whose gate has come down to the end.
+    fn at_once<T>(&self, given_up: T, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
+        self.within(Session::enter(&self.words, self.layout, self.me), given_up, change)
     }
 
     /// The same after the death of a process.
-    fn at_once_after<T>(&self, dead: Owner, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
-        self.within(Session::enter_after(&self.words, self.layout, self.me, dead), change)
+    fn at_once_after<T>(&self, dead: Owner, given_up: T, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
+        self.within(Session::enter_after(&self.words, self.layout, self.me, dead), given_up, change)
     }
 
-    fn within<'a, T>(&'a self, session: Session<'a, W>, change: impl FnOnce(&mut Step<'a, W>) -> T) -> T {
-        let mut step = Step::new(session, self.limits, self.me);
-        let result = change(&mut step);
-        step.session.leave();
-        result
+    fn within<'a, T>(
+        &'a self,
+        session: Result<Session<'a, W>, Damage>,
+        given_up: T,
+        change: impl FnOnce(&mut Step<'a, W>) -> T,
+    ) -> T {
+        let done = session.and_then(|session| {
+            let mut step = Step::new(session, self.limits, self.me);
+            let result = unless_damaged(|| change(&mut step))?;
+            step.session.leave()?;
+            Ok(result)
+        });
+        done.unwrap_or_else(|damage| {
+            // The first to be found is told.
+            let _ = self.damage.set(damage);
+            Session::close_for_good(&self.words, damage);
+            given_up
+        })
+    }
+
+    /// Why the buffer is of no use any more, if it is not: another process may have found it so.
+    pub(crate) fn damage(&self) -> Option<Damage> {
+        self.damage.get().copied().or_else(|| Session::damage(&self.words))
+    }
+
+    /// Looks whether the counters add up, if the lock is free.
+    pub(crate) fn look_for_damage(&self) -> Option<Damage> {
+        if let Some(session) = Session::try_enter(&self.words, self.layout, self.me) {
+            self.within(session, (), |step| {
+                self.counted(step);
+            });
+        }
+        self.damage()
+    }
+
+    /// Who has the lock, and how far it has come.
+    pub(crate) fn held(&self) -> Option<Held> {
+        Session::look(&self.words, self.layout)
+    }
+
+    /// The counters, and the gate, which nobody else may lower.
+    fn counted(&self, step: &Step<'_, W>) -> (BufferCounts, StageCounts) {
+        step.expect_sound();
+        let gate = step.gate() as u64;
+        if self.gate.as_ref().is_some_and(|known| known.load(Ordering::Relaxed) != gate) {
+            damaged(Damage::Gate);
+        }
+        let counts = step.counts();
+        self.last_counts.lock().clone_from(&counts);
+        counts
+    }
+
+    /// What becomes of an arrival where nothing comes inside any more.
+    fn gone(arrival: Arrival) -> Reserved {
+        match arrival {
+            Arrival::Outside => Reserved::Shut,
+            Arrival::Stage | Arrival::Source => Reserved::Gone { accepted: true },
+        }
     }
 
     /// Asks for a slot of so many bytes. Where there is no room, what that means for an arriving sample is decided here,
     /// before it is written; its receipt is kept if that is its end.
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
-        self.at_once(|step| {
+        self.at_once(Self::gone(arrival), |step| {
             let reserved = step.reserve(length, id, arrival, origin.turn);
-            if matches!(reserved, Reserved::Gone { .. }) {
-                step.keep_receipt(origin.receipt);
+            match &reserved {
+                Reserved::Gone { .. } => step.keep_receipt(origin.receipt),
+                Reserved::Slot(slot) => self.claims.claim(slot.index),
+                Reserved::Full(_) | Reserved::Shut | Reserved::Late => {}
             }
             reserved
         })
@@ -251,7 +337,8 @@ impl<W: Words> Machine<W> {
 
     /// Gives back a slot that was not written.
     pub(crate) fn cancel(&self, slot: Slot) {
-        self.at_once(|step| {
+        self.claims.let_go(slot.index);
+        self.at_once((), |step| {
             step.stop_writing(&slot);
             step.free(slot.index);
             step.session.ring_emptied();
@@ -260,32 +347,34 @@ impl<W: Words> Machine<W> {
 
     /// Hands in a written sample.
     pub(crate) fn publish(&self, slot: Slot, label: Label, arrival: Arrival) -> Published {
-        self.at_once(|step| step.publish(&slot, label, arrival))
+        self.claims.let_go(slot.index);
+        let given_up = if arrival == Arrival::Outside { Published::Shut } else { Published::Discarded };
+        self.at_once(given_up, |step| step.publish(&slot, label, arrival))
     }
 
     /// Nothing more comes of that take by one of several workers.
     pub(crate) fn end_turn(&self, ticket: u64, now: u64) {
-        self.at_once(|step| step.end_turn(ticket, now));
+        self.at_once((), |step| step.end_turn(ticket, now));
     }
 
     /// Which takes the workers in front may be at.
     pub(crate) fn turns_up_to(&self) -> u64 {
-        self.at_once(|step| step.up_to())
+        self.at_once(u64::MAX, |step| step.up_to())
     }
 
     /// Whether the workers in front may be at that take; if not, what the bell for room shows.
     pub(crate) fn is_near(&self, ticket: u64) -> Result<(), u32> {
-        self.at_once(|step| step.is_near(ticket))
+        self.at_once(Ok(()), |step| step.is_near(ticket))
     }
 
     /// The stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
-        self.at_once(|step| step.fail_turn(ticket));
+        self.at_once((), |step| step.fail_turn(ticket));
     }
 
     /// The same unless nothing more was to come of it anyway.
     pub(crate) fn fail_turn_unless_ended(&self, ticket: u64) {
-        self.at_once(|step| {
+        self.at_once((), |step| {
             if !step.has_ended(ticket) {
                 step.fail_turn(ticket);
             }
@@ -294,12 +383,12 @@ impl<W: Words> Machine<W> {
 
     /// Whether the stage has failed on a take for good.
     pub(crate) fn has_failed_turn(&self) -> bool {
-        self.at_once(|step| step.session.get(Field::FailedTurn)) > 0
+        self.at_once(0, |step| step.session.get(Field::FailedTurn)) > 0
     }
 
     /// Whether one of several workers has that take in hand.
     pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
-        self.at_once(|step| step.hands().any(|hand| hand == ticket))
+        self.at_once(false, |step| step.hands().any(|hand| hand == ticket))
     }
 
     /// Takes what the intake says, at that time in nanoseconds.
@@ -310,32 +399,39 @@ impl<W: Words> Machine<W> {
 
     /// The same, not beyond that ticket.
     pub(crate) fn take_up_to(&self, up_to: u64, now: u64) -> Taken {
-        self.at_once(|step| step.take(up_to, now))
+        self.at_once(Taken::Discarded, |step| {
+            let taken = step.take(up_to, now);
+            if let Taken::Ready { slots, .. } = &taken {
+                slots.iter().for_each(|taken| self.claims.claim(taken.slot.index));
+            }
+            taken
+        })
     }
 
     /// This worker is done with what `finish` has given.
     pub(crate) fn put_down(&self) {
-        self.at_once(|step| step.put_down());
+        self.at_once((), |step| step.put_down());
     }
 
     /// The stage has failed so often on what it has in hand, and is to be run again.
     pub(crate) fn note_failures(&self, slots: impl Iterator<Item = usize>, failures: u64) {
-        self.at_once(|step| slots.for_each(|slot| step.set_slot(slot, SlotField::Failures, failures)));
+        self.at_once((), |step| slots.for_each(|slot| step.set_slot(slot, SlotField::Failures, failures)));
     }
 
     /// What was in hand stays with the stage, for a later list.
     pub(crate) fn keep(&self, slots: &[(usize, bool)]) {
-        self.at_once(|step| {
+        self.let_go(slots);
+        self.at_once((), |step| {
             step.leave_slots(slots);
             let kept = step.session.get_of(self.me, PlaceField::Kept);
-            step.session.set_of(self.me, PlaceField::Kept, kept + slots.len() as u64);
+            step.session.set_of(self.me, PlaceField::Kept, kept.saturating_add(slots.len() as u64));
             step.put_down();
         });
     }
 
     /// So many samples that the stage kept are in no list.
     pub(crate) fn skip_kept(&self, samples: u64) {
-        self.at_once(|step| {
+        self.at_once((), |step| {
             step.use_kept(samples);
             step.settle(samples, Fate::Skipped);
         });
@@ -344,11 +440,13 @@ impl<W: Words> Machine<W> {
     /// What was in hand has got its fate, and so have so many samples that were kept before. Slots that are still looked
     /// at stay held until `release`.
     pub(crate) fn settle(&self, slots: &[(usize, bool)], fate: Fate, kept: u64, took: Duration, age: Duration) {
-        self.at_once(|step| {
+        self.let_go(slots);
+        self.at_once((), |step| {
             step.leave_slots(slots);
             step.use_kept(kept);
-            step.settle(slots.len() as u64 + kept, fate);
-            step.session.add(Field::Busy, nanoseconds(took));
+            step.settle((slots.len() as u64).saturating_add(kept), fate);
+            let busy = step.session.get(Field::Busy);
+            step.session.set(Field::Busy, busy.wrapping_add(nanoseconds(took)));
             step.record(Durations::Busy, nanoseconds(took));
             if self.limits.is_last {
                 step.record(Durations::AgesAfter, nanoseconds(age));
@@ -359,10 +457,13 @@ impl<W: Words> Machine<W> {
 
     /// Nobody looks at a held slot any longer.
     pub(crate) fn release(&self, slot: usize) {
-        self.at_once(|step| {
-            step.session.subtract(Field::Held, 1);
-            step.free(slot);
-        });
+        self.claims.let_go(slot);
+        self.at_once((), |step| step.release(slot));
+    }
+
+    /// Slots that nobody looks at are in the hands of this process no longer.
+    fn let_go(&self, slots: &[(usize, bool)]) {
+        slots.iter().filter(|(_, viewed)| !viewed).for_each(|(slot, _)| self.claims.let_go(*slot));
     }
 
     /// When the user's code began with what is in hand; `None` while it does not run.
@@ -377,21 +478,32 @@ impl<W: Words> Machine<W> {
 
     /// Lowers the gate; below `Closed`, what is inside is discarded.
     pub(crate) fn lower_gate(&self, gate: Gate) {
-        self.at_once(|step| step.lower_gate(gate));
+        self.at_once((), |step| {
+            step.lower_gate(gate);
+            if let Some(known) = &self.gate {
+                known.store(step.gate() as u64, Ordering::Relaxed);
+            }
+        });
     }
 
     pub(crate) fn gate(&self) -> Gate {
-        self.at_once(|step| step.gate())
+        self.at_once(Gate::Discarding, |step| step.gate())
     }
 
     /// The counters of one moment, the stage's included.
     pub(crate) fn counts(&self) -> (BufferCounts, StageCounts) {
-        self.at_once(|step| step.counts())
+        let counts = self.at_once(None, |step| Some(self.counted(step)));
+        counts.unwrap_or_else(|| self.last_counts())
+    }
+
+    /// The counters when they last added up.
+    pub(crate) fn last_counts(&self) -> (BufferCounts, StageCounts) {
+        self.last_counts.lock().clone()
     }
 
     /// Whoever sleeps looks again.
     pub(crate) fn wake(&self) {
-        self.at_once(|step| {
+        self.at_once((), |step| {
             step.session.ring_filled();
             step.session.ring_emptied();
         });
@@ -399,11 +511,7 @@ impl<W: Words> Machine<W> {
 
     /// The samples that are inside, in hand, or early.
     pub(crate) fn ids(&self) -> Vec<SampleId> {
-        self.at_once(|step| {
-            let states = [State::Ready, State::InHand, State::Early].map(|state| state as u64);
-            let slots = (0..self.layout.slots).filter(|slot| states.contains(&step.state(*slot)));
-            slots.filter(|slot| !step.is_absorbed(*slot)).map(|slot| step.id(slot)).collect()
-        })
+        self.at_once(Vec::new(), |step| step.ids())
     }
 
     /// How often something took how many nanoseconds, and the longest.
@@ -421,11 +529,12 @@ impl<W: Words> Machine<W> {
 
     /// After the death of whoever brings samples: what it was writing is gone. The last take of which a result arrived.
     pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
-        let (ticket, parts) = self.at_once_after(dead, |step| {
+        let (ticket, parts) = self.at_once_after(dead, (0, 0), |step| {
+            step.expect_sound();
             for slot in 0..self.layout.slots {
                 if step.is(slot, dead, State::Writing) || step.is(slot, dead, State::WritingEarly) {
-                    let length = step.slot(slot, SlotField::Length) as usize;
-                    step.stop_writing(&Slot { index: slot, length });
+                    let writing = step.in_hands(slot);
+                    step.stop_writing_of(&writing);
                     step.free(slot);
                 }
             }
@@ -445,7 +554,8 @@ impl<W: Words> Machine<W> {
         received: Option<Receipt>,
     ) -> (Verdict, Option<u64>) {
         self.words.set(self.layout.place(dead, PlaceField::RunningSince), 0);
-        self.at_once_after(dead, |step| {
+        self.at_once_after(dead, (Verdict::Nothing, None), |step| {
+            step.expect_sound();
             step.session.ring_everything();
             step.taker_died(dead, on_crash, received)
         })
@@ -456,16 +566,24 @@ impl<W: Words> Machine<W> {
         self.words.get(self.layout.field(Field::Sequence))
     }
 
-    /// Takes a free slot out of use, if the lock is free, too, that keeps memory which it does not need: it was last used for that sequence number
-    /// or one before, or its last sample was much smaller than one before. `trimmed` gives it back.
-    pub(crate) fn next_to_trim(&self, idle_since: u64) -> Option<Slot> {
-        let session = Session::try_enter(&self.words, self.layout, self.me)?;
-        self.within(session, |step| step.next_to_trim(idle_since))
+    /// Takes a free slot out of use, if the lock is free, too, that keeps memory which it does not need: it was last used
+    /// for that sequence number or one before, or its last sample was much smaller than one before. It looks from that
+    /// height among the free ones on; `trimmed` gives the slot back.
+    pub(crate) fn next_to_trim(&self, idle_since: u64, from: u64) -> Trim {
+        let Some(session) = Session::try_enter(&self.words, self.layout, self.me) else { return Trim::Done };
+        self.within(session, Trim::Done, |step| {
+            let trim = step.next_to_trim(idle_since, from);
+            if let Trim::Slot(slot, _) = &trim {
+                self.claims.claim(slot.index);
+            }
+            trim
+        })
     }
 
     /// The memory of a slot has gone back to the system.
     pub(crate) fn trimmed(&self, slot: Slot) {
-        self.at_once(|step| {
+        self.claims.let_go(slot.index);
+        self.at_once((), |step| {
             step.set_slot(slot.index, SlotField::Touched, 0);
             step.free_last(slot.index);
         });

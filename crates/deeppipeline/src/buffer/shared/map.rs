@@ -2,19 +2,21 @@
 //!
 //! Nothing named can be left behind, and the size of `/dev/shm` does not matter. The file is sealed against shrinking and
 //! growing, so that no process can make another's reads fail. The only `unsafe` code of the engine is here.
+//!
+//! The file has a place for each slot in each size that a sample may have, so that nothing has to be allocated: that costs
+//! nothing but numbers. Addresses and memory are taken by those places that are used.
 #![allow(unsafe_code)]
 
+use super::holders::{Holders, LOOK_AFTER};
 use super::machine::Slot;
 use super::session::Owner;
-use super::words::{Bell, Words};
+use super::words::{Bell, Held, Holder, Words};
 use crate::buffer::{Limits, Wait};
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::process::{Signal, pidfd_send_signal};
 use rustix::thread::futex;
-use rustix::time::Timespec;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -25,44 +27,137 @@ const PAGE: usize = 4096;
 /// Each bell lies in a cache line of its own.
 const BELL: usize = 64;
 const BELLS: usize = 3;
+/// The smallest place for a sample; the others are twice as large each.
+const SMALLEST: usize = 256;
+/// Where places are smaller than that, so much is mapped at once.
+const WINDOW: usize = 2 << 20;
+/// As long as no more is mapped, it stays mapped after use.
+const KEPT: usize = 1 << 30;
+/// More slots cannot be numbered.
+const MOST_SLOTS: usize = 1 << 26;
+/// Whoever sleeps looks for himself after so long: a stray write may have lost what would have woken him.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What lies where in the file.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    slots: usize,
+    /// Words behind the bells.
+    words: usize,
+    /// Where the places begin.
+    header: usize,
+    /// How many sizes of places there are.
+    sizes: u32,
+}
+
+/// One place for a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// What is mapped for it: which part of the file.
+    window: (usize, usize),
+    /// Where it begins in the window.
+    at: usize,
+}
+
+/// Which of the sizes is the smallest with room for so many bytes.
+fn size_for(length: usize) -> Option<u32> {
+    let room = length.checked_next_power_of_two()?.max(SMALLEST);
+    Some(room.ilog2() - SMALLEST.ilog2())
+}
+
+impl Shape {
+    /// `None` if the numbers do not reach so far.
+    fn of(limits: Limits) -> Option<Shape> {
+        let slots = Some(limits.slots()).filter(|slots| *slots <= MOST_SLOTS)?;
+        let words = limits.layout().words();
+        let header = words.checked_mul(8)?.checked_add(BELL * BELLS)?.checked_next_multiple_of(WINDOW)?;
+        let sizes = size_for(usize::try_from(limits.bytes).ok()?)? + 1;
+        let shape = Shape { slots, words, header, sizes };
+        let end = slots.checked_mul(SMALLEST.checked_shl(sizes)?)?.checked_add(sizes as usize * WINDOW)?;
+        isize::try_from(end.checked_add(header)?).ok()?;
+        Some(shape)
+    }
+
+    /// Where the places of a size begin. All smaller ones together have less room than those of this size.
+    fn first(self, size: u32) -> usize {
+        let smaller = (SMALLEST << size) - SMALLEST;
+        self.header + (self.slots * smaller).next_multiple_of(WINDOW) + size as usize * WINDOW
+    }
+
+    fn file_size(self) -> usize {
+        self.first(self.sizes)
+    }
+
+    /// The place of a slot for a sample of so many bytes.
+    ///
+    /// # Panics
+    /// For one that no buffer of this shape has: whoever has the slot has checked that.
+    fn place(self, slot: usize, length: usize) -> Place {
+        let size = size_for(length).filter(|size| *size < self.sizes && slot < self.slots);
+        let size = size.expect("a slot of this buffer");
+        let (room, at) = (SMALLEST << size, slot * (SMALLEST << size));
+        let window = at - at % room.max(WINDOW);
+        Place { window: (self.first(size) + window, room.max(WINDOW)), at: at - window }
+    }
+}
+
+/// Bytes of addresses that an empty buffer takes; about so many where the numbers do not reach so far.
+pub(crate) fn addresses(limits: Limits) -> u128 {
+    Shape::of(limits).map_or(limits.slots() as u128 * u128::from(limits.bytes), |shape| shape.header as u128)
+}
 
 /// The memory of one shared buffer.
 #[derive(Debug)]
 pub(crate) struct Map {
-    raw: MmapRaw,
+    /// The bells and the words.
+    header: MmapRaw,
     file: OwnedFd,
-    words: usize,
-    /// Where the slots begin, and how far apart they are, in bytes.
-    first_slot: usize,
-    stride: usize,
-    /// In the pipeline's own process, the others that share the buffer.
-    sharers: Mutex<Vec<(Owner, Arc<OwnedFd>)>>,
+    shape: Shape,
+    /// What is mapped of the places, by where it begins in the file.
+    windows: Mutex<HashMap<usize, Arc<MmapRaw>>>,
+    holders: Holders,
 }
 
-/// How long the pipeline's process sleeps on the lock before it looks whether its holder still lives.
-const LOOK_AFTER: Duration = Duration::from_millis(500);
-/// After so many looks the holder is killed: only a process that was stopped holds a lock that long.
-const KILL_AFTER: u32 = 10;
+/// The bytes of a slot, in the hands of whoever has this.
+#[derive(Debug)]
+pub(crate) struct Room {
+    slot: Slot,
+    window: Arc<MmapRaw>,
+    at: usize,
+}
 
-/// How many bytes of addresses a buffer takes: few of them are ever backed by memory. `None` if that is too many.
-fn size_of(limits: Limits) -> Option<(usize, usize, usize)> {
-    let header = BELL * BELLS + 8 * limits.layout().words();
-    let first_slot = header.next_multiple_of(PAGE);
-    let stride = usize::try_from(limits.bytes).ok()?.checked_next_multiple_of(PAGE)?;
-    let all = limits.slots().checked_mul(stride)?.checked_add(first_slot)?;
-    isize::try_from(all).ok()?;
-    Some((first_slot, stride, all))
+impl Room {
+    /// What is in the slot.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the place lies inside the window, which stays mapped as long as this lives, over a file that is sealed
+        // against shrinking; both come from numbers that this process has checked itself. In this process nobody else
+        // has the slot, as `Claims` sees to, so that nobody writes it but through `bytes_mut`. A worker that keeps to the
+        // states of a slot does not write it either. One that does not, by a stray pointer, can change bytes while they
+        // are read: there are none that are no `u8`, and whoever reads values from them takes none for granted.
+        unsafe { std::slice::from_raw_parts(self.window.as_ptr().add(self.at), self.slot.length()) }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; this is borrowed as the only one there is.
+        unsafe { std::slice::from_raw_parts_mut(self.window.as_mut_ptr().add(self.at), self.slot.length()) }
+    }
+
+    /// The slot, to be handed in or given back.
+    pub(crate) fn into_slot(self) -> Slot {
+        self.slot
+    }
 }
 
 impl Map {
     /// Fresh memory, all zero.
     ///
     /// # Errors
-    /// What the operating system says; a buffer too large for the address space among it.
+    /// What the operating system says; a buffer too large for its numbers among it.
     pub(crate) fn create(limits: Limits) -> io::Result<Self> {
-        let (_, _, size) = size_of(limits).ok_or(io::ErrorKind::OutOfMemory)?;
+        let shape = Shape::of(limits).ok_or(io::ErrorKind::OutOfMemory)?;
         let file = memfd_create("deeppipeline", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&file, size as u64)?;
+        ftruncate(&file, shape.file_size() as u64)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Map::open(file, limits)
     }
@@ -72,12 +167,12 @@ impl Map {
     /// # Errors
     /// What the operating system says; a file of another size.
     pub(crate) fn open(file: OwnedFd, limits: Limits) -> io::Result<Self> {
-        let (first_slot, stride, size) = size_of(limits).ok_or(io::ErrorKind::OutOfMemory)?;
-        if rustix::fs::fstat(&file)?.st_size as u64 != size as u64 {
+        let shape = Shape::of(limits).ok_or(io::ErrorKind::OutOfMemory)?;
+        if rustix::fs::fstat(&file)?.st_size as u64 != shape.file_size() as u64 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the shared memory is of another size"));
         }
-        let raw = MmapOptions::new().len(size).map_raw(&file)?;
-        Ok(Map { raw, file, words: limits.layout().words(), first_slot, stride, sharers: Mutex::default() })
+        let header = MmapOptions::new().len(shape.header).map_raw(&file)?;
+        Ok(Map { header, file, shape, windows: Mutex::default(), holders: Holders::default() })
     }
 
     /// What another process opens.
@@ -86,50 +181,68 @@ impl Map {
     }
 
     /// From now on a process shares the buffer as this owner, instead of the one before it.
-    pub(crate) fn share_with(&self, owner: Owner, process: Arc<OwnedFd>) {
-        let mut sharers = self.sharers.lock();
-        sharers.retain(|(known, _)| *known != owner);
-        sharers.push((owner, process));
+    pub(crate) fn share_with(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
+        self.holders.add(owner, pid, process);
+    }
+
+    /// Whether that process was killed because it stood still with the lock in its hands.
+    pub(crate) fn has_killed(&self, owner: Owner) -> bool {
+        self.holders.has_killed(owner)
     }
 
     /// The bytes of a slot, for whoever holds it.
-    pub(crate) fn bytes(&self, slot: &Slot) -> &[u8] {
-        let at = self.place_of(slot);
-        // SAFETY: the range lies inside the mapping, which is sealed against shrinking. The slot machine hands out one
-        // `Slot` for a slot that nobody else may write until it is given back.
-        unsafe { std::slice::from_raw_parts(self.raw.as_ptr().add(at), slot.length()) }
+    ///
+    /// # Errors
+    /// The slot again, and why there are no addresses for it.
+    pub(crate) fn room(&self, slot: Slot) -> Result<Room, (Slot, io::Error)> {
+        let place = self.shape.place(slot.index(), slot.length());
+        match self.window(place) {
+            Ok(window) => Ok(Room { slot, window, at: place.at }),
+            Err(cause) => Err((slot, cause)),
+        }
     }
 
-    /// The bytes of a slot, for whoever holds it, to be written.
-    pub(crate) fn bytes_mut<'a>(&'a self, slot: &'a mut Slot) -> &'a mut [u8] {
-        let at = self.place_of(slot);
-        // SAFETY: as in `bytes`; the borrow of the `Slot`, of which there is one, keeps others from looking.
-        unsafe { std::slice::from_raw_parts_mut(self.raw.as_mut_ptr().add(at), slot.length()) }
+    fn window(&self, place: Place) -> io::Result<Arc<MmapRaw>> {
+        let (start, length) = place.window;
+        let mut unused = Vec::new();
+        let mut windows = self.windows.lock();
+        if let Some(window) = windows.get(&start) {
+            return Ok(Arc::clone(window));
+        }
+        let mapped: usize = windows.values().map(|window| window.len()).sum();
+        if mapped.saturating_add(length) > KEPT {
+            let is_unused = |_: &usize, window: &mut Arc<MmapRaw>| Arc::strong_count(window) == 1;
+            unused.extend(windows.extract_if(is_unused));
+        }
+        let window = Arc::new(MmapOptions::new().offset(start as u64).len(length).map_raw(&self.file)?);
+        windows.insert(start, Arc::clone(&window));
+        drop(windows);
+        drop(unused);
+        Ok(window)
     }
 
-    fn place_of(&self, slot: &Slot) -> usize {
-        let at = self.first_slot + slot.index() * self.stride;
-        assert!(slot.length() <= self.stride && at + slot.length() <= self.raw.len(), "a slot outside of the memory");
-        at
-    }
-
-    /// Gives the memory of a slot back to the system: the next use finds it zeroed.
+    /// Gives the memory of a slot back to the system, of which so many bytes may have been used: the next use finds it
+    /// zeroed. Slots that share pages with others keep theirs.
     pub(crate) fn forget(&self, slot: &Slot) -> io::Result<()> {
-        let at = self.place_of(slot) as u64;
-        let length = slot.length().next_multiple_of(PAGE) as u64;
-        Ok(fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, length)?)
+        let largest = size_for(slot.length()).unwrap_or(0).min(self.shape.sizes - 1);
+        for size in (PAGE.ilog2() - SMALLEST.ilog2())..=largest {
+            let (room, first) = (SMALLEST << size, self.shape.first(size));
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(&self.file, flags, (first + slot.index() * room) as u64, room as u64)?;
+        }
+        Ok(())
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
-        assert!(at < self.words, "a word outside of the header");
+        assert!(at < self.shape.words, "a word outside of the header");
         // SAFETY: the header has so many words behind the bells; the mapping begins at a page, so they are aligned, and
         // all processes access them only as atomics.
-        unsafe { AtomicU64::from_ptr(self.raw.as_mut_ptr().add(BELL * BELLS + 8 * at).cast()) }
+        unsafe { AtomicU64::from_ptr(self.header.as_mut_ptr().add(BELL * BELLS + 8 * at).cast()) }
     }
 
     fn bell_word(&self, bell: Bell) -> &AtomicU32 {
         // SAFETY: the mapping begins with the bells, a cache line each, accessed only as atomics.
-        unsafe { AtomicU32::from_ptr(self.raw.as_mut_ptr().add(BELL * bell as usize).cast()) }
+        unsafe { AtomicU32::from_ptr(self.header.as_mut_ptr().add(BELL * bell as usize).cast()) }
     }
 }
 
@@ -154,9 +267,10 @@ impl Words for Map {
     fn sleep(&self, bell: Bell, shows: u32, wait: Wait) {
         let patience = match wait {
             Wait::No => return,
-            Wait::Forever => None,
-            Wait::Until(deadline) => deadline.saturating_duration_since(Instant::now()).try_into().ok(),
+            Wait::Forever => LOOK_AGAIN,
+            Wait::Until(deadline) => deadline.saturating_duration_since(Instant::now()).min(LOOK_AGAIN),
         };
+        let patience = patience.try_into().ok();
         // Woken, too late to sleep, interrupted by a signal or out of patience: the caller looks again in each case.
         let _ = futex::wait(self.bell_word(bell), futex::Flags::empty(), shows, patience.as_ref());
     }
@@ -166,18 +280,38 @@ impl Words for Map {
         let _ = futex::wake(self.bell_word(bell), futex::Flags::empty(), i32::MAX as u32);
     }
 
-    fn patience(&self) -> Wait {
-        if self.sharers.lock().is_empty() { Wait::Forever } else { Wait::Until(Instant::now() + LOOK_AFTER) }
+    fn has_lock(&self, has: bool) {
+        self.holders.has_lock(has);
     }
 
-    fn has_ended(&self, holder: Owner, sleeps: u32) -> bool {
-        let sharers = self.sharers.lock();
-        let Some((_, process)) = sharers.iter().find(|(owner, _)| *owner == holder) else { return false };
-        if sleeps > KILL_AFTER {
-            // It fails only where there is nothing left to kill.
-            let _ = pidfd_send_signal(process, Signal::KILL);
+    fn patience(&self) -> Wait {
+        if self.holders.is_empty() { Wait::Forever } else { Wait::Until(Instant::now() + LOOK_AFTER) }
+    }
+
+    fn judge(&self, held: Held) -> Holder {
+        self.holders.judge(held, Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_places_overlap_and_each_lies_in_its_window_and_in_the_file() {
+        for slots in [1, 7, 600, 20_000] {
+            let shape = Shape { slots, words: 0, header: WINDOW, sizes: 21 };
+            let mut end = shape.header;
+            for size in 0..shape.sizes {
+                for slot in [0, slots / 2, slots - 1] {
+                    let length = SMALLEST << size;
+                    let Place { window: (start, length_of_window), at } = shape.place(slot, length);
+                    assert!(start >= end && start % PAGE == 0, "{slots} {size} {slot}");
+                    assert!(at + length <= length_of_window && start + length_of_window <= shape.file_size());
+                    assert_eq!(start + at, shape.first(size) + slot * length);
+                }
+                end = shape.first(size) + slots * (SMALLEST << size);
+            }
         }
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)), Ok(1))
     }
 }

@@ -1,7 +1,10 @@
 //! The buffer between two processes: one lock, slots in shared memory, and no death that could tear it apart.
 
 mod bytes;
+mod claims;
 mod codec;
+mod damage;
+mod holders;
 mod layout;
 mod machine;
 mod map;
@@ -13,14 +16,16 @@ mod turns;
 mod words;
 
 pub(crate) use bytes::Hold;
+pub(crate) use holders::is_stopped;
 pub use bytes::SharedBytes;
 pub use codec::Codec;
 pub(crate) use machine::{Receipt, Verdict};
+pub(crate) use map::addresses;
 pub(crate) use session::Owner;
 
 use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Wait};
 use crate::clock::{from_nanoseconds, to_nanoseconds};
-use crate::error::{BoxError, SampleTooLarge};
+use crate::error::{BoxError, MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::executor::catch_panic;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
@@ -28,13 +33,13 @@ use crate::ledger::{Durations, Reading};
 use crate::report::Spread;
 use crate::sample::{Sample, SampleId, SampleInfo};
 use layout::Durations as Of;
-use machine::{Label, Machine, Published, Reserved, Taken as Took};
+use machine::{Label, Machine, Published, Reserved, Taken as Took, Trim};
 use map::Map;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use words::{Bell, Words};
 
@@ -48,6 +53,7 @@ pub(crate) struct Buffer<V> {
     process: u32,
     /// The highest sequence number at the last look for memory to be given back.
     swept: AtomicU64,
+    damage_told: AtomicBool,
 }
 
 impl<V> Buffer<V> {
@@ -58,7 +64,7 @@ impl<V> Buffer<V> {
 
     fn over(machine: Machine<Map>, codec: Arc<dyn Codec<V>>, may_retry: bool) -> Self {
         let (machine, process) = (Arc::new(machine), std::process::id());
-        Buffer { machine, codec, may_retry, process, swept: AtomicU64::new(0) }
+        Buffer { machine, codec, may_retry, process, swept: AtomicU64::new(0), damage_told: AtomicBool::new(false) }
     }
 
     /// The buffer that the pipeline's own process has created, as one of its workers sees it.
@@ -79,8 +85,45 @@ impl<V> Buffer<V> {
     }
 
     /// A worker process is about to share the buffer.
-    pub(crate) fn share_with(&self, owner: Owner, process: Arc<OwnedFd>) {
-        self.machine.words().share_with(owner, process);
+    pub(crate) fn share_with(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
+        self.machine.words().share_with(owner, pid, process);
+    }
+
+    /// Looks at whoever has the lock, if somebody has: one that stands still is killed.
+    pub(crate) fn look_at_holder(&self) {
+        if let Some(held) = self.machine.held() {
+            self.machine.words().judge(held);
+        }
+    }
+
+    /// Whether that process has the lock now.
+    pub(crate) fn is_held_by(&self, owner: Owner) -> bool {
+        self.machine.held().is_some_and(|held| held.holder == owner)
+    }
+
+    /// Whether that process was killed because it stood still with the lock in its hands.
+    pub(crate) fn has_killed(&self, owner: Owner) -> bool {
+        self.machine.words().has_killed(owner)
+    }
+
+    /// Why the buffer is of no use any more, if another process has written into it what cannot be true.
+    pub(crate) fn damage(&self) -> Option<MemoryDamaged> {
+        self.machine.damage().map(|damage| MemoryDamaged { why: damage.why() })
+    }
+
+    /// Whether nobody has told of the damage yet.
+    pub(crate) fn is_first_to_tell(&self) -> bool {
+        !self.damage_told.swap(true, Ordering::Relaxed)
+    }
+
+    /// How many samples waited at the last look.
+    pub(crate) fn waiting_lately(&self) -> u64 {
+        self.machine.last_counts().0.waiting
+    }
+
+    /// The same after a look at its counters.
+    pub(crate) fn look_for_damage(&self) -> Option<MemoryDamaged> {
+        self.machine.look_for_damage().map(|damage| MemoryDamaged { why: damage.why() })
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -98,7 +141,7 @@ impl<V> Buffer<V> {
             }
             Err(cause) => return Push::Refused(value, cause),
         };
-        let mut slot = loop {
+        let slot = loop {
             match self.machine.reserve_for(size, id, arrival, origin) {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Gone { accepted } => return done(accepted, value),
@@ -108,8 +151,16 @@ impl<V> Buffer<V> {
                 Reserved::Full(shows) => self.machine.words().sleep(Bell::Emptied, shows, self.until_room(wait)),
             }
         };
-        let room = self.machine.words().bytes_mut(&mut slot);
-        if let Err(cause) = catch_panic(|| self.codec.write(&value, room)) {
+        let mut room = match self.machine.words().room(slot) {
+            Ok(room) => room,
+            Err((slot, cause)) => {
+                self.machine.cancel(slot);
+                return Push::Refused(value, Box::new(NoAddresses { size, cause }));
+            }
+        };
+        let written = catch_panic(|| self.codec.write(&value, room.bytes_mut()));
+        let slot = room.into_slot();
+        if let Err(cause) = written {
             self.machine.cancel(slot);
             return Push::Refused(value, cause);
         }
@@ -215,7 +266,7 @@ impl<V> Buffer<V> {
             let info = SampleInfo { id, birth };
             (newest, given, failures) = (Some(info), taken.given, taken.failures as u32);
             let bytes = hold.look_at(taken.slot, info, copy, !self.may_retry);
-            match catch_panic(|| self.codec.read(bytes)) {
+            match bytes.and_then(|bytes| catch_panic(|| self.codec.read(bytes))) {
                 Ok(value) => samples.push(Sample { id, birth, value }),
                 Err(cause) => problem = Some(cause),
             }
@@ -240,7 +291,8 @@ impl<V> Buffer<V> {
 
     /// What a worker has in hand once more, read from copies.
     pub(crate) fn read_again(&self, hold: &Hold) -> Result<Input<V>, BoxError> {
-        let read = |(SampleInfo { id, birth }, bytes)| {
+        let read = |(SampleInfo { id, birth }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
+            let bytes = bytes?;
             Ok(Sample { id, birth, value: catch_panic(|| self.codec.read(bytes))? })
         };
         let samples = hold.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
@@ -315,11 +367,19 @@ impl<V> Buffer<V> {
     }
 
     fn forget_since(&self, idle_since: u64) {
-        while let Some(slot) = self.machine.next_to_trim(idle_since) {
-            if let Err(problem) = self.machine.words().forget(&slot) {
-                tracing::warn!("memory stays in use: {problem}");
+        let mut from = 0;
+        loop {
+            match self.machine.next_to_trim(idle_since, from) {
+                Trim::Slot(slot, height) => {
+                    if let Err(problem) = self.machine.words().forget(&slot) {
+                        tracing::warn!("memory stays in use: {problem}");
+                    }
+                    self.machine.trimmed(slot);
+                    from = height;
+                }
+                Trim::GoOn(height) => from = height,
+                Trim::Done => break,
             }
-            self.machine.trimmed(slot);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What each step of the slot machine does to the words. The file is long because every step may leave a slot in a state
 //! that any other finds; what several workers add is in `turns.rs`.
 
+use super::damage::{Damage, damaged};
 use super::layout::{DROPS, Durations, Field, Layout, PlaceField, SlotField, TIMES};
-use super::machine::{Label, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Verdict};
+use super::machine::{Label, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Trim, Verdict};
 use super::session::{Owner, Session};
 use super::words::Words;
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
@@ -10,6 +11,8 @@ use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
 use crate::sample::SampleId;
+use std::collections::HashMap;
+use std::ops::Range;
 
 /// Who has a slot, and what for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +66,106 @@ impl<'a, W: Words> Step<'a, W> {
         self.slot(slot, SlotField::Word) & 0xff
     }
 
-    /// Whether it is in hand in a list whose result will go on under the number of a newer sample.
-    pub(super) fn is_absorbed(&self, slot: usize) -> bool {
-        let in_hand = |slot: usize| self.state(slot) == State::InHand as u64;
-        let of = |slot: usize| (self.slot(slot, SlotField::Ticket), self.slot(slot, SlotField::Word));
-        let (ticket, word) = of(slot);
-        self.limits.intake.takes_lists()
-            && in_hand(slot)
-            && (0..self.layout.slots).any(|other| in_hand(other) && of(other).0 == ticket && of(other).1 > word)
+    /// The samples that are inside, in hand, or early. Of a list in hand the newest: its result will go on under that number.
+    pub(super) fn ids(&self) -> Vec<SampleId> {
+        let (mut ids, mut newest) = (Vec::new(), HashMap::new());
+        for slot in 0..self.layout.slots {
+            let state = self.state(slot);
+            if state == State::InHand as u64 {
+                let (ticket, word) = (self.slot(slot, SlotField::Ticket), self.slot(slot, SlotField::Word));
+                let key = if self.limits.intake.takes_lists() { (ticket, 0) } else { (ticket, word) };
+                let of_its_take = newest.entry(key).or_insert((word, slot));
+                *of_its_take = (*of_its_take).max((word, slot));
+            } else if state == State::Ready as u64 || state == State::Early as u64 {
+                ids.push(self.id(slot));
+            }
+        }
+        ids.extend(newest.into_values().map(|(_, slot)| self.id(slot)));
+        ids
+    }
+
+    /// What is weighed must be as the steps so far have left it.
+    pub(super) fn expect_sound(&self) {
+        if !self.session.is_sound() {
+            damaged(Damage::Word);
+        }
+    }
+
+    /// The slot must be in one of these states, in whoever's hands.
+    pub(super) fn expect(&self, slot: usize, states: &[State]) {
+        if !states.iter().any(|state| *state as u64 == self.state(slot)) {
+            damaged(Damage::State);
+        }
+    }
+
+    /// The slot must be in one of these states, in the hands of this process.
+    fn expect_mine(&self, slot: usize, states: &[State]) {
+        if !states.iter().any(|state| self.is(slot, self.me, *state)) {
+            damaged(Damage::Owner);
+        }
+    }
+
+    /// The number of a slot, as a word says it.
+    pub(super) fn as_slot(&self, word: u64) -> usize {
+        match usize::try_from(word) {
+            Ok(slot) if slot < self.layout.slots => slot,
+            _ => damaged(Damage::Slot),
+        }
+    }
+
+    /// How many bytes a sample in a slot has, as a word says it.
+    fn as_length(&self, word: u64) -> usize {
+        match usize::try_from(word) {
+            Ok(length) if word <= self.limits.bytes => length,
+            _ => damaged(Damage::Length),
+        }
+    }
+
+    /// What was counted of a sample one by one, so that whoever counts on stays far from the end.
+    fn counted(&self, slot: usize, field: SlotField) -> u64 {
+        match self.slot(slot, field) {
+            count if count < MOST_COUNTED => count,
+            _ => damaged(Damage::Count),
+        }
+    }
+
+    /// A slot, in the hands of whoever gets this.
+    pub(super) fn in_hands(&self, slot: usize) -> Slot {
+        Slot { index: slot, length: self.as_length(self.slot(slot, SlotField::Length)) }
+    }
+
+    /// The places of the queue that are in use.
+    pub(super) fn places(&self) -> Range<u64> {
+        let (front, back) = (self.session.get(Field::Front), self.session.get(Field::Back));
+        match back.checked_sub(front) {
+            Some(waiting) if waiting <= self.layout.slots as u64 => front..back,
+            _ => damaged(Damage::Queue),
+        }
+    }
+
+    /// The slot at that place of the queue.
+    pub(super) fn queued(&self, place: u64) -> usize {
+        self.as_slot(self.session.get_at(self.layout.queue(place)))
+    }
+
+    /// How many slots are free.
+    pub(super) fn free_slots(&self) -> u64 {
+        match self.session.get(Field::Free) {
+            free if free <= self.layout.slots as u64 => free,
+            _ => damaged(Damage::Free),
+        }
+    }
+
+    /// The free slot at that height of the stack.
+    fn free_at(&self, height: u64) -> usize {
+        let slot = self.as_slot(self.session.get_at(self.layout.free(height)));
+        self.expect(slot, &[State::Free]);
+        slot
+    }
+
+    /// How many samples have a place inside, or will have one.
+    pub(super) fn inside(&self) -> u64 {
+        self.waiting().saturating_add(self.session.get(Field::Writing))
     }
 
     pub(super) fn is(&self, slot: usize, owner: Owner, state: State) -> bool {
@@ -85,15 +180,25 @@ impl<'a, W: Words> Step<'a, W> {
 
     /// The slot goes over to another state with the next sequence: it is behind all others that have come.
     pub(super) fn mark_newest(&mut self, slot: usize, owner: Owner, state: State) {
-        let sequence = self.session.get(Field::Sequence) + 1;
+        let sequence = self.session.get(Field::Sequence).wrapping_add(1);
         self.session.set(Field::Sequence, sequence);
         self.set_slot(slot, SlotField::Word, word(sequence, owner, state));
     }
 
     /// The slot is the first to be used again: its memory is still in the caches.
     pub(super) fn free(&mut self, slot: usize) {
+        if self.state(slot) == State::Free as u64 {
+            damaged(Damage::State);
+        }
         self.mark(slot, State::Free);
-        let free = self.session.get(Field::Free);
+        self.put_on_top(slot);
+    }
+
+    fn put_on_top(&mut self, slot: usize) {
+        let free = self.free_slots();
+        if free == self.layout.slots as u64 {
+            damaged(Damage::Free);
+        }
         self.session.set_at(self.layout.free(free), slot as u64);
         self.session.set(Field::Free, free + 1);
         // With a slot to be had, a sample may come in even where enough wait, as with `drop_oldest`.
@@ -102,10 +207,10 @@ impl<'a, W: Words> Step<'a, W> {
         }
     }
 
-    /// The slot is the last to be used again.
+    /// The slot, which was out of use, is the last to be used again.
     pub(super) fn free_last(&mut self, slot: usize) {
-        self.free(slot);
-        let top = self.session.get(Field::Free) - 1;
+        self.put_on_top(slot);
+        let top = self.free_slots() - 1;
         let (first, last) = (self.layout.free(0), self.layout.free(top));
         let (one, other) = (self.session.get_at(first), self.session.get_at(last));
         self.session.set_at(first, other);
@@ -113,7 +218,8 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     pub(super) fn waiting(&self) -> u64 {
-        self.session.get(Field::Back) - self.session.get(Field::Front)
+        let places = self.places();
+        places.end - places.start
     }
 
     pub(super) fn capacity(&self) -> u64 {
@@ -124,13 +230,14 @@ impl<'a, W: Words> Step<'a, W> {
         match self.session.get(Field::Gate) {
             0 => Gate::Open,
             1 => Gate::Closed,
-            _ => Gate::Discarding,
+            2 => Gate::Discarding,
+            _ => damaged(Damage::Gate),
         }
     }
 
     /// Whether a sample of that many bytes does not fit beside what is inside. One alone always does.
     pub(super) fn is_too_much(&self, inside: u64, length: u64) -> bool {
-        inside > 0 && self.session.get(Field::Bytes) + length > self.limits.bytes
+        inside > 0 && self.session.get(Field::Bytes).saturating_add(length) > self.limits.bytes
     }
 
     pub(super) fn reserve(&mut self, length: usize, id: SampleId, arrival: Arrival, turn: Option<u64>) -> Reserved {
@@ -148,7 +255,7 @@ impl<'a, W: Words> Step<'a, W> {
             self.session.add(Field::Discarded, 1);
             return Reserved::Gone { accepted: true };
         }
-        let inside = self.waiting() + self.session.get(Field::Writing);
+        let inside = self.inside();
         let room_for_one = inside < self.capacity();
         let room = room_for_one && !self.is_too_much(inside, length as u64);
         if room_for_one && !room {
@@ -162,8 +269,7 @@ impl<'a, W: Words> Step<'a, W> {
         }
         // A gate that is closed lets its one stage in, even beyond the capacity, as a full memory buffer does.
         let waits = !room && gate == Gate::Open && self.limits.overflow == Overflow::Block;
-        let free = self.session.get(Field::Free);
-        if waits || free == 0 {
+        if waits || self.free_slots() == 0 {
             return Reserved::Full(self.session.will_wait_for_emptied());
         }
         self.session.add(Field::Writing, 1);
@@ -173,8 +279,8 @@ impl<'a, W: Words> Step<'a, W> {
 
     /// The free slot used last is written now; there must be one.
     pub(super) fn start_writing(&mut self, length: usize, state: State) -> Reserved {
-        let free = self.session.get(Field::Free) - 1;
-        let slot = self.session.get_at(self.layout.free(free)) as usize;
+        let free = self.free_slots().checked_sub(1).unwrap_or_else(|| damaged(Damage::Free));
+        let slot = self.free_at(free);
         self.session.set(Field::Free, free);
         self.mark(slot, state);
         self.set_slot(slot, SlotField::Length, length as u64);
@@ -183,8 +289,14 @@ impl<'a, W: Words> Step<'a, W> {
         Reserved::Slot(Slot { index: slot, length })
     }
 
-    /// The slot is not written any longer; whether it was begun before its turn.
+    /// The slot is not written any longer by this process; whether it was begun before its turn.
     pub(super) fn stop_writing(&mut self, slot: &Slot) -> bool {
+        self.expect_mine(slot.index, &[State::Writing, State::WritingEarly]);
+        self.stop_writing_of(slot)
+    }
+
+    /// The same of whoever wrote it.
+    pub(super) fn stop_writing_of(&mut self, slot: &Slot) -> bool {
         let early = self.state(slot.index) == State::WritingEarly as u64;
         if early {
             self.session.subtract(Field::Early, 1);
@@ -250,6 +362,7 @@ impl<'a, W: Words> Step<'a, W> {
             self.mark_newest(slot.index, Owner::HOME, State::Early);
             self.set_slot(slot.index, SlotField::Ticket, ticket);
             self.session.add(Field::Early, 1);
+            self.keep_early(slot.index);
             self.go_on(label.came);
         } else {
             self.mark_newest(slot.index, self.me, State::Ready);
@@ -268,9 +381,9 @@ impl<'a, W: Words> Step<'a, W> {
             self.set_slot(slot, SlotField::Came, came);
         }
         self.session.add(Field::Bytes, length);
-        let back = self.session.get(Field::Back);
+        let back = self.places().end;
         self.session.set_at(self.layout.queue(back), slot as u64);
-        self.session.set(Field::Back, back + 1);
+        self.session.set(Field::Back, back.wrapping_add(1));
         if self.can_take(came) || (self.waits_for_more() && self.waiting() == 1) {
             self.session.ring_filled();
         }
@@ -279,9 +392,8 @@ impl<'a, W: Words> Step<'a, W> {
     /// Drops the oldest until so many bytes have room. What one of several workers is to try again must stay, since others
     /// wait for it.
     fn make_room_for(&mut self, length: u64) {
-        let (front, back) = (self.session.get(Field::Front), self.session.get(Field::Back));
-        let slot_at = |step: &Self, place| step.session.get_at(step.layout.queue(place)) as usize;
-        let may_go = |place: &u64| !self.limits.takers.reorders() || !self.is_tried_again(slot_at(self, *place));
+        let Range { start: front, end: back } = self.places();
+        let may_go = |place: &u64| !self.limits.takers.reorders() || !self.is_tried_again(self.queued(*place));
         let first = (front..back).find(may_go).unwrap_or(back);
         let mut next = first;
         while next < back {
@@ -307,19 +419,27 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     fn pop_front(&mut self) -> usize {
-        let front = self.session.get(Field::Front);
+        let Range { start: front, end: back } = self.places();
+        if front == back {
+            damaged(Damage::Queue);
+        }
         self.session.set(Field::Front, front + 1);
         self.leave_queue(front)
     }
 
     fn pop_back(&mut self) -> usize {
-        let back = self.session.get(Field::Back) - 1;
+        let Range { start: front, end: back } = self.places();
+        if front == back {
+            damaged(Damage::Queue);
+        }
+        let back = back - 1;
         self.session.set(Field::Back, back);
         self.leave_queue(back)
     }
 
     fn leave_queue(&mut self, position: u64) -> usize {
-        let slot = self.session.get_at(self.layout.queue(position)) as usize;
+        let slot = self.queued(position);
+        self.expect(slot, &[State::Ready]);
         self.session.subtract(Field::Bytes, self.slot(slot, SlotField::Length));
         slot
     }
@@ -339,7 +459,7 @@ impl<'a, W: Words> Step<'a, W> {
         let place = self.layout.drop(drops);
         self.session.set_at(place, id.number);
         self.session.set_at(place + 1, id.part);
-        self.session.set(Field::Drops, drops + 1);
+        self.session.set(Field::Drops, drops.wrapping_add(1));
     }
 
     /// Whether a sample in front may have to wait for others behind it.
@@ -355,7 +475,7 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     pub(super) fn front(&self) -> usize {
-        self.session.get_at(self.layout.queue(self.session.get(Field::Front))) as usize
+        self.queued(self.session.get(Field::Front))
     }
 
     fn can_take(&self, now: u64) -> bool {
@@ -377,10 +497,8 @@ impl<'a, W: Words> Step<'a, W> {
             return 0;
         }
         let ticket = self.slot(self.front(), SlotField::Ticket);
-        let places = self.session.get(Field::Front)..self.session.get(Field::Back);
-        let slot = |place| self.session.get_at(self.layout.queue(place)) as usize;
         let is_of_it = |slot| self.slot(slot, SlotField::Deaths) > 0 && self.slot(slot, SlotField::Ticket) == ticket;
-        places.take_while(|place| is_of_it(slot(*place))).count() as u64
+        self.places().take_while(|place| is_of_it(self.queued(*place))).count() as u64
     }
 
     /// Drops those that are too old of what is about to leave, and lets in what has waited for their places.
@@ -397,10 +515,10 @@ impl<'a, W: Words> Step<'a, W> {
     /// what is written down is no more than a few words a slot.
     fn expire_once(&mut self, now: u64, max_age: u64) -> bool {
         let one_at_a_time = matches!(self.limits.intake, Intake::Single | Intake::Window { .. });
-        let (front, back) = (self.session.get(Field::Front), self.session.get(Field::Back));
+        let Range { start: front, end: back } = self.places();
         let mut end = front;
         for place in front..back {
-            let slot = self.session.get_at(self.layout.queue(place)) as usize;
+            let slot = self.queued(place);
             // What is to be tried again was fresh when it was taken.
             let is_old = now.saturating_sub(self.slot(slot, SlotField::Birth)) > max_age && !self.is_tried_again(slot);
             if is_old {
@@ -477,18 +595,18 @@ impl<'a, W: Words> Step<'a, W> {
         self.session.add(Field::Taken, count);
         self.session.add(Field::InHand, count);
         let holdable = self.limits.takers.workers * self.limits.holdable();
-        let copy = self.session.get(Field::Held) + count > holdable as u64;
+        let copy = self.session.get(Field::Held).saturating_add(count) > holdable as u64;
         let slots = taken.into_iter().map(|slot| {
             self.mark(slot, State::InHand);
             self.set_slot(slot, SlotField::Ticket, ticket);
             let birth = self.slot(slot, SlotField::Birth);
             self.record(Durations::Ages, now.saturating_sub(birth));
             TakenSlot {
-                slot: Slot { index: slot, length: self.slot(slot, SlotField::Length) as usize },
+                slot: self.in_hands(slot),
                 id: self.id(slot),
                 birth,
-                given: self.slot(slot, SlotField::Given),
-                failures: self.slot(slot, SlotField::Failures),
+                given: self.counted(slot, SlotField::Given),
+                failures: self.counted(slot, SlotField::Failures),
             }
         });
         let slots = slots.collect();
@@ -515,6 +633,7 @@ impl<'a, W: Words> Step<'a, W> {
     /// Slots of what was in hand are free, or held as long as somebody looks at them.
     pub(super) fn leave_slots(&mut self, slots: &[(usize, bool)]) {
         for &(slot, viewed) in slots {
+            self.expect_mine(slot, &[State::InHand]);
             if viewed {
                 self.mark(slot, State::Held);
                 self.session.add(Field::Held, 1);
@@ -522,6 +641,13 @@ impl<'a, W: Words> Step<'a, W> {
                 self.free(slot);
             }
         }
+    }
+
+    /// Nobody looks at a slot any longer.
+    pub(super) fn release(&mut self, slot: usize) {
+        self.expect_mine(slot, &[State::Held]);
+        self.session.subtract(Field::Held, 1);
+        self.free(slot);
     }
 
     /// So many samples that this worker's stage has kept are kept no longer.
@@ -535,7 +661,7 @@ impl<'a, W: Words> Step<'a, W> {
     /// Counts a duration.
     pub(super) fn record(&mut self, durations: Durations, nanoseconds: u64) {
         let time = self.layout.time(durations, time_step(nanoseconds));
-        self.session.set_at(time, self.session.get_at(time) + 1);
+        self.session.set_at(time, self.session.get_at(time).wrapping_add(1));
         let max = self.layout.longest(durations);
         if nanoseconds > self.session.get_at(max) {
             self.session.set_at(max, nanoseconds);
@@ -547,7 +673,7 @@ impl<'a, W: Words> Step<'a, W> {
         match fate {
             Fate::Used => {
                 self.session.add(Field::Used, 1);
-                self.session.add(Field::Absorbed, samples - 1);
+                self.session.add(Field::Absorbed, samples.saturating_sub(1));
             }
             Fate::Skipped => self.session.add(Field::Skipped, samples),
             Fate::Failed => self.session.add(Field::Failed, samples),
@@ -560,7 +686,7 @@ impl<'a, W: Words> Step<'a, W> {
         self.session.set(Field::Gate, lowered as u64);
         self.give_up_early(match lowered {
             Gate::Discarding => 0,
-            Gate::Open | Gate::Closed => self.first_missing_turn() + 1,
+            Gate::Open | Gate::Closed => self.first_missing_turn().saturating_add(1),
         });
         if lowered == Gate::Discarding {
             while self.waiting() > 0 {
@@ -571,6 +697,7 @@ impl<'a, W: Words> Step<'a, W> {
         }
     }
 
+    /// The counters, which must add up: at the end of each step every sample has one fate.
     pub(super) fn counts(&self) -> (BufferCounts, StageCounts) {
         let get = |field| self.session.get(field);
         let drops = get(Field::Drops);
@@ -599,6 +726,12 @@ impl<'a, W: Words> Step<'a, W> {
             in_hand: get(Field::InHand),
             gave: 0,
         };
+        if !add_up(&buffer, &stage, drops) {
+            damaged(Damage::Sum);
+        }
+        if self.inside() == 0 && get(Field::Bytes) != 0 {
+            damaged(Damage::Count);
+        }
         (buffer, stage)
     }
 
@@ -661,32 +794,50 @@ impl<'a, W: Words> Step<'a, W> {
     fn put_back(&mut self, slot: usize, given: u64) {
         self.mark(slot, State::Ready);
         let deaths = self.slot(slot, SlotField::Deaths);
-        self.set_slot(slot, SlotField::Deaths, deaths + 1);
+        self.set_slot(slot, SlotField::Deaths, deaths.saturating_add(1));
         self.set_slot(slot, SlotField::Given, given);
         self.push_front(slot);
     }
 
     fn push_front(&mut self, slot: usize) {
         self.session.add(Field::Bytes, self.slot(slot, SlotField::Length));
-        let front = self.session.get(Field::Front) - 1;
+        let front = self.places().start.checked_sub(1).unwrap_or_else(|| damaged(Damage::Queue));
         self.session.set(Field::Front, front);
         self.session.set_at(self.layout.queue(front), slot as u64);
     }
 
-    pub(super) fn next_to_trim(&mut self, idle_since: u64) -> Option<Slot> {
-        let free = self.session.get(Field::Free);
-        let slot_at = |index: u64| self.session.get_at(self.layout.free(index)) as usize;
-        let (index, slot) = (0..free).map(|index| (index, slot_at(index))).find(|(_, slot)| {
+    /// Looks at the free slots from that height on, at so many that nobody waits for it.
+    pub(super) fn next_to_trim(&mut self, idle_since: u64, from: u64) -> Trim {
+        let free = self.free_slots();
+        let end = free.min(from.saturating_add(TRIM_AT_ONCE));
+        let found = (from..end).map(|height| (height, self.free_at(height))).find(|(_, slot)| {
             let (touched, length) = (self.slot(*slot, SlotField::Touched), self.slot(*slot, SlotField::Length));
             let is_idle = self.slot(*slot, SlotField::Word) >> 24 <= idle_since;
-            touched > 0 && (is_idle || touched > 4 * length + SMALL)
-        })?;
-        let touched = self.slot(slot, SlotField::Touched) as usize;
-        self.session.set_at(self.layout.free(index), self.session.get_at(self.layout.free(free - 1)));
+            touched > 0 && (is_idle || touched > length.saturating_mul(4).saturating_add(SMALL))
+        });
+        let Some((height, slot)) = found else {
+            return if end < free { Trim::GoOn(end) } else { Trim::Done };
+        };
+        let touched = self.as_length(self.slot(slot, SlotField::Touched));
+        self.session.set_at(self.layout.free(height), self.session.get_at(self.layout.free(free - 1)));
         self.session.set(Field::Free, free - 1);
-        Some(Slot { index: slot, length: touched })
+        Trim::Slot(Slot { index: slot, length: touched }, height)
     }
 }
+
+fn add_up(buffer: &BufferCounts, stage: &StageCounts, drops: u64) -> bool {
+    let sum = |counts: &[u64]| counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+    let dropped = [buffer.dropped_oldest, buffer.dropped_newest, buffer.superseded, buffer.expired];
+    sum(&dropped) == Some(drops)
+        && sum(&[drops, buffer.taken, buffer.discarded, buffer.waiting]) == Some(buffer.entered)
+        && sum(&[stage.used, stage.absorbed, stage.skipped, stage.failed, stage.lost, stage.in_hand])
+            == Some(buffer.taken)
+}
+
+/// More than anybody counts one by one.
+const MOST_COUNTED: u64 = 1 << 48;
+/// Free slots that are looked at in one step.
+const TRIM_AT_ONCE: u64 = 256;
 
 /// Bytes that are not worth being given back.
 const SMALL: u64 = 1 << 20;

@@ -1,5 +1,6 @@
 //! Several workers at one buffer: whose results go on now, and how far ahead of the oldest sample in hand others may be.
 
+use super::damage::{Damage, damaged};
 use super::layout::{Field, PlaceField, SlotField};
 use super::machine::Reserved;
 use super::session::Owner;
@@ -22,7 +23,7 @@ impl<W: Words> Step<'_, W> {
             return None;
         }
         let early = self.session.get(Field::Early);
-        if early >= self.limits.givers.ahead() as u64 || self.session.get(Field::Free) == 0 {
+        if early >= self.limits.givers.ahead() as u64 || self.free_slots() == 0 {
             return Some(Reserved::Full(self.session.will_wait_for_emptied()));
         }
         self.session.set(Field::Early, early + 1);
@@ -35,9 +36,30 @@ impl<W: Words> Step<'_, W> {
         ticket >= self.session.get(Field::Turn) && (failed == 0 || ticket <= failed)
     }
 
+    /// The slots of early results: there are few of them, however large the buffer is.
     fn early(&self) -> impl Iterator<Item = usize> {
-        let slots = if self.session.get(Field::Early) > 0 { self.layout.slots } else { 0 };
-        (0..slots).filter(|slot| self.state(*slot) == State::Early as u64)
+        let kept = (0..self.layout.ahead).map(|index| self.session.get_at(self.layout.early(index)));
+        kept.filter(|kept| *kept > 0).map(|kept| {
+            let slot = self.as_slot(kept - 1);
+            self.expect(slot, &[State::Early]);
+            slot
+        })
+    }
+
+    /// The slot is that of an early result.
+    pub(super) fn keep_early(&mut self, slot: usize) {
+        let free = (0..self.layout.ahead).find(|index| self.session.get_at(self.layout.early(*index)) == 0);
+        let free = free.unwrap_or_else(|| damaged(Damage::Early));
+        self.session.set_at(self.layout.early(free), slot as u64 + 1);
+    }
+
+    /// The slot is that of an early result no longer.
+    fn let_go_of_early(&mut self, slot: usize) {
+        let kept = slot as u64 + 1;
+        let index = (0..self.layout.ahead).find(|index| self.session.get_at(self.layout.early(*index)) == kept);
+        let index = index.unwrap_or_else(|| damaged(Damage::Early));
+        self.session.set_at(self.layout.early(index), 0);
+        self.session.subtract(Field::Early, 1);
     }
 
     fn first_early_of(&self, ticket: u64) -> Option<usize> {
@@ -55,7 +77,7 @@ impl<W: Words> Step<'_, W> {
     pub(super) fn up_to(&self) -> u64 {
         match self.session.get(Field::FailedTurn) > 0 || self.gate() == Gate::Discarding {
             true => u64::MAX,
-            false => self.session.get(Field::Turn) + self.limits.givers.ahead() as u64,
+            false => self.session.get(Field::Turn).saturating_add(self.limits.givers.ahead() as u64),
         }
     }
 
@@ -81,7 +103,7 @@ impl<W: Words> Step<'_, W> {
             let turn = self.session.get(Field::Turn);
             match self.first_early_of(turn) {
                 Some(slot) => {
-                    let inside = self.waiting() + self.session.get(Field::Writing);
+                    let inside = self.inside();
                     let length = self.slot(slot, SlotField::Length);
                     let room_for_one = inside < self.capacity();
                     let room = room_for_one && !self.is_too_much(inside, length);
@@ -91,7 +113,7 @@ impl<W: Words> Step<'_, W> {
                     if !room && self.limits.overflow == Overflow::Block {
                         break;
                     }
-                    self.session.subtract(Field::Early, 1);
+                    self.let_go_of_early(slot);
                     self.session.add(Field::Entered, 1);
                     if !room && self.limits.overflow == Overflow::DropNewest {
                         self.session.add(Field::DroppedNewest, 1);
@@ -102,7 +124,7 @@ impl<W: Words> Step<'_, W> {
                         self.enter(slot, now);
                     }
                 }
-                None if self.has_ended(turn) => self.session.set(Field::Turn, turn + 1),
+                None if self.has_ended(turn) => self.session.set(Field::Turn, turn.wrapping_add(1)),
                 None => break,
             }
         }
@@ -115,21 +137,21 @@ impl<W: Words> Step<'_, W> {
         if failed == 0 || ticket < failed {
             self.session.set(Field::FailedTurn, ticket);
         }
-        self.give_up_early(ticket + 1);
+        self.give_up_early(ticket.saturating_add(1));
         self.session.ring_emptied();
     }
 
     /// The first take that has not ended.
     pub(super) fn first_missing_turn(&self) -> u64 {
         let turn = self.session.get(Field::Turn);
-        (turn..).find(|ticket| !self.has_ended(*ticket)).unwrap_or(turn)
+        (turn..turn.saturating_add(self.layout.turns as u64 + 1)).find(|ticket| !self.has_ended(*ticket)).unwrap_or(turn)
     }
 
     /// Results of that take and later ones will not go on.
     pub(super) fn give_up_early(&mut self, ticket: u64) {
         let given_up: Vec<usize> = self.early().filter(|slot| self.slot(*slot, SlotField::Ticket) >= ticket).collect();
         for slot in given_up {
-            self.session.subtract(Field::Early, 1);
+            self.let_go_of_early(slot);
             self.session.add(Field::Entered, 1);
             self.session.add(Field::Discarded, 1);
             self.free(slot);
@@ -138,7 +160,7 @@ impl<W: Words> Step<'_, W> {
 
     pub(super) fn next_ticket(&mut self) -> u64 {
         let ticket = self.session.get(Field::Ticket);
-        self.session.set(Field::Ticket, ticket + 1);
+        self.session.set(Field::Ticket, ticket.wrapping_add(1));
         ticket
     }
 
@@ -150,7 +172,7 @@ impl<W: Words> Step<'_, W> {
             return true;
         }
         let next = self.ticket_in_front();
-        self.hands().min().is_none_or(|oldest| next <= oldest + crew.ahead() as u64)
+        self.hands().min().is_none_or(|oldest| next <= oldest.saturating_add(crew.ahead() as u64))
     }
 
     /// The takes that workers of a stage with several have in hand.

@@ -17,6 +17,25 @@ pub(crate) enum Bell {
     Emptied,
 }
 
+/// What somebody sees who waits for the lock: whose it is, and how far its holder has come. A holder that lives and runs
+/// comes further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) holder: Owner,
+    pub(crate) progress: u64,
+}
+
+/// What is to be thought of whoever holds the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// It will let go.
+    Lives,
+    /// Its process has ended, so that nobody will let go.
+    Ended,
+    /// There is no such process, or it does not have the lock.
+    Nobody,
+}
+
 /// Words that several processes see.
 pub(crate) trait Words {
     /// A word that the lock protects.
@@ -39,13 +58,16 @@ pub(crate) trait Words {
     /// Wakes everybody who sleeps on a bell.
     fn ring(&self, bell: Bell);
 
-    /// How long to sleep on the lock before asking `has_ended`.
+    /// Somebody in this process has taken the lock, or lets go of it.
+    fn has_lock(&self, _has: bool) {}
+
+    /// How long to sleep on the lock before asking `judge`; without an end where this process can tell nothing.
     fn patience(&self) -> Wait {
         Wait::Forever
     }
 
-    /// Whether the process that has held the lock for so many sleeps has ended, so that nobody will let go of it.
-    fn has_ended(&self, _holder: Owner, _sleeps: u32) -> bool {
-        false
+    /// What this process knows of the holder.
+    fn judge(&self, _held: Held) -> Holder {
+        Holder::Lives
     }
 }

@@ -4,7 +4,7 @@ use super::incarnation::{ChildEnds, Incarnation};
 use super::link::{Begin, Said};
 use super::waker::Waker;
 use crate::buffer::Wait;
-use crate::buffer::shared::{self, Owner, Verdict};
+use crate::buffer::shared::{self, Owner, Verdict, is_stopped};
 use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
 use crate::graph::{Executor, Flow, OnCrash, RESTART_WINDOW};
 use crate::home::Home;
@@ -25,6 +25,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often memory that nothing uses is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often the buffers beside the worker are looked at, and whether it is stopped.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A worker that is seen stopped so often in a row is told of: a debugger stops it for a moment when it attaches.
+const TELL_STOPPED_AFTER: u32 = 2;
 
 /// What watching over a process has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,6 +73,10 @@ pub struct Station<V: Send + 'static> {
     /// The take that waits for another try, since its worker died with it in hand.
     tried_again: Option<u64>,
     swept: Instant,
+    looked: Instant,
+    /// The process that is watched, and how often in a row it was seen stopped.
+    pid: u32,
+    seen_stopped: u32,
     /// A child that this process forks has the station too, but no business with its worker.
     process: u32,
     is_over: bool,
@@ -87,6 +96,9 @@ impl<V: Send + 'static> Station<V> {
             deaths: VecDeque::new(),
             tried_again: None,
             swept: Instant::now(),
+            looked: Instant::now(),
+            pid: 0,
+            seen_stopped: 0,
             process: std::process::id(),
             is_over: false,
         }
@@ -136,12 +148,13 @@ impl<V: Send + 'static> Station<V> {
     /// # Errors
     /// What the operating system says; a process that is gone already is found by `watch`.
     pub fn started(&mut self, pid: u32) -> io::Result<()> {
+        (self.pid, self.seen_stopped) = (pid, 0);
         let begin = self.begin()?;
         let Some(mut present) = self.present.take() else { return Err(io::Error::other("`open` comes first")) };
         let memory: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
         let process = present.started(pid)?;
         for buffer in std::iter::once(self.input()?).chain(self.output()) {
-            buffer.share_with(self.owner(), Arc::clone(&process));
+            buffer.share_with(self.owner(), pid, Arc::clone(&process));
         }
         let begun = present.begin(&begin, &memory);
         self.present = Some(present);
@@ -204,10 +217,71 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
+    /// Looks at what no word from the worker tells: whether it stands still, alone or with the lock of a buffer, and
+    /// whether a buffer is damaged.
+    fn look(&mut self) -> io::Result<()> {
+        for buffer in std::iter::once(self.input()?).chain(self.output()) {
+            buffer.look_at_holder();
+            buffer.look_for_damage();
+        }
+        if self.is_damaged() {
+            return self.kill(None);
+        }
+        let stopped = is_stopped(self.pid);
+        if !stopped && self.seen_stopped >= TELL_STOPPED_AFTER {
+            tracing::info!(stage = self.name(), "its worker (process {}) goes on", self.pid);
+        }
+        self.seen_stopped = if stopped { self.seen_stopped.saturating_add(1) } else { 0 };
+        if self.seen_stopped == TELL_STOPPED_AFTER {
+            let holds_up = self.holds_up()?;
+            let pid = self.pid;
+            tracing::warn!(
+                stage = self.name(),
+                "its worker (process {pid}) is stopped, by SIGSTOP, a debugger or its control group: {holds_up}"
+            );
+        }
+        Ok(())
+    }
+
+    /// What a worker that is stopped keeps from going on.
+    fn holds_up(&self) -> io::Result<String> {
+        let input = self.input()?;
+        if std::iter::once(input).chain(self.output()).any(|buffer| buffer.is_held_by(self.owner())) {
+            return Ok("it is in the middle of a step at a buffer, where nobody can go on, and is killed if it does not \
+                       go on in a few seconds"
+                .to_owned());
+        }
+        let waiting = input.waiting_lately();
+        let at_work = input.running_since(self.owner()).is_some();
+        let in_hand = if at_work { "it has a sample in stage_run" } else { "it has nothing in stage_run" };
+        Ok(format!("{in_hand}, and {waiting} wait in front of the stage; it is waited for until SIGCONT"))
+    }
+
+    /// Whether one of the buffers beside the worker is damaged; then the pipeline has failed.
+    fn is_damaged(&self) -> bool {
+        let behind = match self.home.flow(self.index) {
+            Flow::Next(next) => Some(next),
+            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
+        };
+        // Both are looked at, so that both are told.
+        let damaged = [Some(self.index), behind].map(|index| index.is_some_and(|index| self.home.is_damaged(index)));
+        damaged.contains(&true)
+    }
+
+    /// Whether the worker was killed because it stood still in the middle of a step at a buffer.
+    fn stood_still(&self) -> bool {
+        self.input().into_iter().chain(self.output()).any(|buffer| buffer.has_killed(self.owner()))
+    }
+
     /// Does what is due, and says when to look again.
     fn see_to_deadlines(&mut self) -> io::Result<Instant> {
         let now = Instant::now();
         let mut next = now + SWEEP_EVERY;
+        if now >= self.looked + LOOK_EVERY || self.is_damaged() {
+            self.looked = now;
+            self.look()?;
+        }
+        next = next.min(self.looked + LOOK_EVERY);
         if let Some(aborted_at) = self.home.aborted_at() {
             let last_moment = aborted_at + GRACE;
             if now >= last_moment {
@@ -294,6 +368,13 @@ impl<V: Send + 'static> Station<V> {
         let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
         let phase = self.home.phase_of(self.seat());
+        // What it wrote last may be what nobody has looked at.
+        std::iter::once(self.input().ok()).chain([self.output()]).flatten().for_each(|buffer| {
+            buffer.look_for_damage();
+        });
+        if self.is_damaged() {
+            return self.over();
+        }
         if present.as_ref().is_some_and(|present| present.torn_down) {
             if exit != Exit::Code(0) {
                 tracing::warn!(stage = self.name(), "its worker {exit}, after its work was done");
@@ -313,6 +394,7 @@ impl<V: Send + 'static> Station<V> {
             timeout: present.as_ref().and_then(|present| present.killed_for),
             restarts: self.deaths.len(),
             while_starting: matches!(phase, WorkerPhase::Starting | WorkerPhase::Restarting),
+            stood_still: self.stood_still(),
             stderr: present.map_or(Vec::new(), |present| present.last_lines.into()),
         };
         // A stage that had failed for good, and died before it could say so, does not go on either.

@@ -86,3 +86,33 @@ fn nobody_can_shrink_the_memory_under_anothers_hands() {
         assert_eq!(rustix::fs::ftruncate(buffer.file(), length), Err(rustix::io::Errno::PERM));
     }
 }
+
+#[test]
+fn a_buffer_takes_addresses_for_what_lies_in_it_and_not_for_what_might() {
+    let mapped = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let own = maps.lines().filter(|line| line.contains("memfd:deeppipeline"));
+        let sizes = own.map(|line| {
+            let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+            u64::from_str_radix(to, 16).unwrap() - u64::from_str_radix(from, 16).unwrap()
+        });
+        sizes.max().unwrap_or_default()
+    };
+    for (places, most) in [(16, 8 << 20), (100_000, 256 << 20), (1_000_000, 2 << 30)] {
+        let limits = super::limits(places, 256 << 20, Overflow::Block, Intake::Single);
+        let buffer = Buffer::create(limits, Arc::new(Bytes), false).unwrap();
+        pass(&buffer, &[1, 300, 5_000, 70_000, LARGE]);
+        assert!(super::super::addresses(limits) <= most, "{} bytes for {places}", super::super::addresses(limits));
+        assert!(mapped() <= 2 << 30);
+        assert!(bytes_in_memory(&buffer) < 64 << 20, "and memory for what was in it");
+    }
+}
+
+#[test]
+fn places_of_all_sizes_are_given_back() {
+    let buffer = buffer();
+    pass(&buffer, &[LARGE, LARGE / 2, LARGE / 4]);
+    pass(&buffer, &[LARGE / 8, LARGE / 2, LARGE]);
+    buffer.sweep_all();
+    assert!(bytes_in_memory(&buffer) < LARGE / 8);
+}

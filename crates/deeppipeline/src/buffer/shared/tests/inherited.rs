@@ -19,7 +19,7 @@ fn a_lock_in_the_hands_of_the_dead_is_inherited() {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
     poll(&mut [PollFd::new(&process, PollFlags::IN)], None).unwrap();
-    machine.words().share_with(Owner(1), Arc::new(process));
+    machine.words().share_with(Owner(1), child.id(), Arc::new(process));
     assert!(machine.words().change_bell(Bell::Lock, 0, 2), "the lock is in the hands of owner 1 now");
     assert_eq!(machine.counts().0.entered, 0);
     assert_eq!(machine.words().bell(Bell::Lock), 0);

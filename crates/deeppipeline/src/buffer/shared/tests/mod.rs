@@ -1,6 +1,8 @@
 //! The slot machine on its own: against a model of what it is to do, with processes that die at any step, and with
 //! threads that loom interleaves.
 
+mod costs;
+mod damage;
 mod death;
 mod fates;
 mod given_back;

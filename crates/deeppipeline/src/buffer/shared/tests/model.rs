@@ -400,7 +400,7 @@ impl<W: Words> Memory<'_, W> {
     /// Every slot is in one place, and in the state that belongs there; the queue is in the order of arrival.
     fn assert_no_slot_leaks(&self, trimming: usize) {
         for owner in [Owner::HOME, Owner(1), Owner(2)] {
-            let left = self.words.get(self.limits.layout().undo_count(owner));
+            let left = self.words.get(self.limits.layout().progress(owner)) as u32;
             assert_eq!(left, 0, "nothing is left to be undone by {owner:?}");
         }
         let queue = self.queue();

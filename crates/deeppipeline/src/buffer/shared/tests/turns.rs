@@ -432,7 +432,7 @@ fn assert_clear(machine: &Machine<Plain>) {
         assert_eq!(get(field), 0, "{field:?}");
     }
     for owner in (0..layout.places).map(|place| Owner(place as u16)) {
-        assert_eq!(words.get(layout.undo_count(owner)), 0, "nothing is left to be undone by {owner:?}");
+        assert_eq!(words.get(layout.progress(owner)) as u32, 0, "nothing is left to be undone by {owner:?}");
         for field in [PlaceField::Hand, PlaceField::Kept] {
             assert_eq!(words.get(layout.place(owner, field)), 0, "{field:?} of {owner:?}");
         }

@@ -3,7 +3,7 @@
 //! Whatever is done is done to the model as well, and both must agree. A process that dies has done what it was about
 //! wholly or not at all.
 
-use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
+use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Trim, Verdict};
 use super::super::session::Owner;
 use super::super::words::{Bell, Words};
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
@@ -288,7 +288,10 @@ impl World {
             self.home.trimmed(slot);
             self.check();
         }
-        self.trimming = self.home.next_to_trim(idle_since);
+        self.trimming = match self.home.next_to_trim(idle_since, 0) {
+            Trim::Slot(slot, _) => Some(slot),
+            Trim::GoOn(_) | Trim::Done => None,
+        };
         self.check();
     }
 

@@ -1,0 +1,239 @@
+//! What the pipeline's process knows of the processes at a buffer, and what it thinks of one that keeps the lock.
+//!
+//! The lock is held for some microseconds. So a holder that comes no further is stopped, or waits for a processor or for
+//! the disk; how often somebody looked in vain says nothing about it, and neither does the time that this process was
+//! stopped itself. Only one holder, in one step, seen at the same place for the whole patience is judged.
+
+use super::session::Owner;
+use super::words::{Held, Holder};
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Signal, pidfd_send_signal};
+use rustix::time::Timespec;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long one may wait for the lock before looking at its holder, and how much of the time since the last look counts.
+pub(super) const LOOK_AFTER: Duration = Duration::from_millis(500);
+const LOOK_COUNTS: Duration = Duration::from_secs(1);
+/// For so long a holder has to be seen where it is before it is judged.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After so long it is judged even though it seems to run.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process at a buffer.
+#[derive(Debug)]
+struct Sharer {
+    owner: Owner,
+    pid: u32,
+    process: Arc<OwnedFd>,
+    killed: bool,
+}
+
+/// A holder that was seen more than once.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    held: Held,
+    looked: Instant,
+    stands_for: Duration,
+}
+
+impl Seen {
+    /// The same after another look, at that time.
+    fn again(before: Option<Seen>, held: Held, now: Instant) -> Seen {
+        match before.filter(|before| before.held == held) {
+            Some(before) => {
+                let more = now.saturating_duration_since(before.looked).min(LOOK_COUNTS);
+                Seen { looked: now, stands_for: before.stands_for + more, ..before }
+            }
+            None => Seen { held, looked: now, stands_for: Duration::ZERO },
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    sharers: Vec<Sharer>,
+    seen: Option<Seen>,
+}
+
+/// The processes at one buffer, as the pipeline's process knows them; a worker process knows none.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    known: Mutex<Known>,
+    /// Whether a thread of this process has the lock. The lock itself orders what it protects.
+    has_lock: AtomicBool,
+}
+
+impl Holders {
+    /// From now on a process shares the buffer as this owner, instead of the one before it.
+    pub(super) fn add(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
+        let mut known = self.known.lock();
+        known.sharers.retain(|sharer| sharer.owner != owner);
+        known.sharers.push(Sharer { owner, pid, process, killed: false });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.lock().sharers.is_empty()
+    }
+
+    pub(super) fn has_lock(&self, has: bool) {
+        self.has_lock.store(has, Ordering::Relaxed);
+    }
+
+    /// Whether that process was killed because it stood still with the lock in its hands.
+    pub(super) fn has_killed(&self, owner: Owner) -> bool {
+        self.known.lock().sharers.iter().any(|sharer| sharer.owner == owner && sharer.killed)
+    }
+
+    /// Looks at the holder. One that stands still is killed, since everybody at the buffer waits for it; its lock is
+    /// inherited when it has ended.
+    pub(super) fn judge(&self, held: Held, now: Instant) -> Holder {
+        let Known { sharers, seen } = &mut *self.known.lock();
+        let holder = sharers.iter_mut().find(|sharer| sharer.owner == held.holder);
+        if holder.as_ref().is_some_and(|holder| has_ended(&holder.process)) {
+            return Holder::Ended;
+        }
+        let stands_for = seen.insert(Seen::again(*seen, held, now)).stands_for;
+        if stands_for < PATIENCE {
+            return Holder::Lives;
+        }
+        match holder {
+            Some(holder) => {
+                if stands_for >= LAST_PATIENCE || is_at_rest(holder.pid) {
+                    // It fails only where there is nothing left to kill.
+                    let _ = pidfd_send_signal(&holder.process, Signal::KILL);
+                    holder.killed = true;
+                }
+                Holder::Lives
+            }
+            None if held.holder == Owner::HOME && self.has_lock.load(Ordering::Relaxed) => Holder::Lives,
+            None => Holder::Nobody,
+        }
+    }
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)), Ok(1))
+}
+
+/// Whether a process is stopped: by a signal, a debugger, or with its control group.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    states(pid).iter().any(|state| matches!(state, 'T' | 't')) || is_frozen(pid)
+}
+
+/// Whether a process is stopped, or none of its threads runs, wants to run, or waits for the disk.
+fn is_at_rest(pid: u32) -> bool {
+    is_stopped(pid) || !states(pid).iter().any(|state| matches!(state, 'R' | 'D'))
+}
+
+/// What the threads of a process do.
+fn states(pid: u32) -> Vec<char> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let told = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    // The name in front may hold anything, a bracket too.
+    told.filter_map(|told| told.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())).collect()
+}
+
+fn is_frozen(pid: u32) -> bool {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let events = group.and_then(|group| fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).ok());
+    events.is_some_and(|events| events.lines().any(|line| line == "frozen 1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use std::process::{Child, Command};
+
+    fn held(holder: u16, progress: u64) -> Held {
+        Held { holder: Owner(holder), progress }
+    }
+
+    #[test]
+    fn only_one_holder_seen_at_one_place_for_all_the_patience_stands_still() {
+        let start = Instant::now();
+        let mut seen = None;
+        let mut stands_for = |seconds, held| {
+            let now = Seen::again(seen, held, start + Duration::from_secs(seconds));
+            seen = Some(now);
+            now.stands_for
+        };
+        for second in 0..=4 {
+            assert_eq!(stands_for(second, held(1, 7)), Duration::from_secs(second));
+        }
+        assert_eq!(stands_for(5, held(2, 7)), Duration::ZERO, "another holder");
+        assert_eq!(stands_for(6, held(2, 8)), Duration::ZERO, "the same, further on or once more");
+        assert_eq!(stands_for(7, held(2, 8)), Duration::from_secs(1));
+        assert_eq!(stands_for(100, held(2, 8)), Duration::from_secs(2), "whoever looks was stopped itself");
+    }
+
+    /// A process at a buffer, which ends with its test.
+    struct Guest(Child, Arc<OwnedFd>);
+
+    impl Guest {
+        fn new(program: &str) -> Self {
+            let child = Command::new("sh").args(["-c", program]).spawn().unwrap();
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+            Guest(child, Arc::new(pidfd_open(pid, PidfdFlags::empty()).unwrap()))
+        }
+
+        /// Is looked at ten times, once a second, with the lock in its hands.
+        fn is_judged(&self) -> Holders {
+            let (holders, now) = (Holders::default(), Instant::now());
+            holders.add(Owner(1), self.0.id(), Arc::clone(&self.1));
+            for second in 0..10 {
+                holders.judge(held(1, 7), now + Duration::from_secs(second));
+            }
+            holders
+        }
+    }
+
+    impl Drop for Guest {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn wait_for(state: char, pid: u32) {
+        let watchdog = Instant::now() + Duration::from_secs(60);
+        while states(pid) != [state] {
+            assert!(Instant::now() < watchdog, "{:?}", states(pid));
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_holder_that_is_stopped_is_killed() {
+        let guest = Guest::new("kill -STOP $$");
+        wait_for('T', guest.0.id());
+        assert!(is_stopped(guest.0.id()));
+        assert!(guest.is_judged().has_killed(Owner(1)));
+        poll(&mut [PollFd::new(&guest.1, PollFlags::IN)], None).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_wants_to_run_is_not_killed_for_being_slow() {
+        let guest = Guest::new("while :; do :; done");
+        wait_for('R', guest.0.id());
+        assert!(!is_stopped(guest.0.id()));
+        assert!(!guest.is_judged().has_killed(Owner(1)));
+    }
+
+    #[test]
+    fn a_lock_that_this_process_is_said_to_have_is_told_from_one_that_it_has() {
+        let (holders, now) = (Holders::default(), Instant::now());
+        holders.has_lock(true);
+        let judge = |second| holders.judge(held(0, 7), now + Duration::from_secs(second));
+        assert!((0..10).all(|second| judge(second) == Holder::Lives));
+        holders.has_lock(false);
+        assert_eq!(judge(10), Holder::Nobody);
+    }
+}

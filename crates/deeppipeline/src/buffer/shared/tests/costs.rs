@@ -1,0 +1,108 @@
+//! How much is looked at under the lock: no more in a large buffer than in a small one.
+
+use super::super::machine::{Label, Machine, Reserved, Taken, Trim};
+use super::super::session::Owner;
+use super::super::words::{Bell, Words};
+use super::limits;
+use super::memory::Plain;
+use crate::buffer::{Arrival, Crew, Limits, Origin, Overflow, Wait};
+use crate::intake::Intake;
+use crate::sample::SampleId;
+use std::cell::Cell;
+
+/// Words that count how often they are read.
+struct Counted {
+    words: Plain,
+    reads: Cell<u64>,
+}
+
+impl Words for Counted {
+    fn get(&self, at: usize) -> u64 {
+        self.reads.set(self.reads.get() + 1);
+        self.words.get(at)
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        self.words.set(at, value);
+    }
+
+    fn bell(&self, bell: Bell) -> u32 {
+        self.words.bell(bell)
+    }
+
+    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
+        self.words.change_bell(bell, from, to)
+    }
+
+    fn sleep(&self, bell: Bell, shows: u32, wait: Wait) {
+        self.words.sleep(bell, shows, wait);
+    }
+
+    fn ring(&self, bell: Bell) {
+        self.words.ring(bell);
+    }
+}
+
+fn id(number: u64) -> SampleId {
+    SampleId { number, part: 0 }
+}
+
+fn crew() -> Crew {
+    Crew { workers: 4, ordered: true, timeout: None }
+}
+
+/// Reads of all that happens while results come in the wrong order.
+fn reads_of_early_results(capacity: usize) -> u64 {
+    let limits = Limits { givers: crew(), ..limits(capacity, 1 << 20, Overflow::Block, Intake::Single) };
+    let words = Plain::new(limits);
+    let home = Machine::create(words.clone(), limits);
+    let giver = Machine::open(Counted { words, reads: Cell::new(0) }, limits, Owner(1));
+    for ticket in [3, 2, 1] {
+        let origin = Origin { turn: Some(ticket), receipt: None };
+        let Reserved::Slot(slot) = giver.reserve_for(1, id(ticket), Arrival::Stage, origin) else {
+            panic!("there is room")
+        };
+        let label = Label { id: id(ticket), birth: 1, receipt: None, turn: Some(ticket), came: 0 };
+        giver.publish(slot, label, Arrival::Stage);
+        giver.end_turn(ticket, 0);
+    }
+    assert_eq!(home.counts().0.waiting, 3);
+    giver.words().reads.get()
+}
+
+#[test]
+fn early_results_cost_the_same_however_large_the_buffer_is() {
+    assert_eq!(reads_of_early_results(10), reads_of_early_results(10_000));
+}
+
+#[test]
+fn looking_for_memory_to_give_back_keeps_the_lock_for_some_slots_at_a_time() {
+    let limits = limits(10_000, 1 << 20, Overflow::Block, Intake::Single);
+    let home = Machine::create(Counted { words: Plain::new(limits), reads: Cell::new(0) }, limits);
+    let slots: Vec<_> = (0..9_000)
+        .map(|number| {
+            let Reserved::Slot(slot) = home.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };
+            slot
+        })
+        .collect();
+    slots.into_iter().for_each(|slot| home.cancel(slot));
+    let Taken::Empty(..) = home.take(0) else { panic!("nothing is inside") };
+    let (mut from, mut trimmed, mut steps, mut most) = (0, 0, 0, 0);
+    loop {
+        let before = home.words().reads.get();
+        let trim = home.next_to_trim(u64::MAX, from);
+        most = most.max(home.words().reads.get() - before);
+        steps += 1;
+        match trim {
+            Trim::Slot(slot, height) => {
+                home.trimmed(slot);
+                (from, trimmed) = (height, trimmed + 1);
+            }
+            Trim::GoOn(height) => from = height,
+            Trim::Done => break,
+        }
+    }
+    assert_eq!(trimmed, 9_000);
+    assert!(most < 3_000, "{most} words were read in one step");
+    assert!(steps < 2 * limits.slots(), "{steps} steps");
+}

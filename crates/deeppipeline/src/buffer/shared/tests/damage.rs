@@ -1,0 +1,244 @@
+//! Stray writes into the words of a buffer: whatever they hit, every call comes back, and nothing is handed out twice or
+//! lies outside.
+
+use super::super::damage::Damage;
+use super::super::layout::Field;
+use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
+use super::super::session::Owner;
+use super::super::words::{Bell, Words};
+use super::memory::Plain;
+use super::{Random, Told, limits, policies};
+use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
+use crate::graph::OnCrash;
+use crate::intake::Intake;
+use crate::ledger::Fate;
+use crate::sample::SampleId;
+use std::time::Duration;
+
+/// Runs for each policy, and calls in each of them.
+const SEEDS: u64 = 300;
+const CALLS: usize = 60;
+const WORKERS: usize = 2;
+
+/// A process at a buffer, and what it has in its hands there.
+struct Process {
+    machine: Machine<Plain>,
+    writing: Vec<Slot>,
+    hand: Vec<usize>,
+    held: Vec<usize>,
+    ticket: u64,
+}
+
+impl Process {
+    fn new(machine: Machine<Plain>) -> Self {
+        Process { machine, writing: Vec::new(), hand: Vec::new(), held: Vec::new(), ticket: 1 }
+    }
+
+    /// What the machine hands out is a slot of this buffer, and nothing that the process has already.
+    fn checks(&self, slot: &Slot) {
+        let limits = self.machine.limits();
+        assert!(slot.index() < limits.slots() && slot.length() as u64 <= limits.bytes, "{slot:?}");
+        let mut has = self.writing.iter().map(Slot::index).chain(self.hand.iter().chain(&self.held).copied());
+        assert!(!has.any(|other| other == slot.index()), "{slot:?} twice");
+    }
+
+    fn brings(&mut self, random: &mut Random, arrival: Arrival) {
+        let id = SampleId { number: random.below(9), part: 0 };
+        let turn = (arrival == Arrival::Stage).then(|| 1 + random.below(6));
+        let receipt = turn.map(|ticket| Receipt { ticket, parts: None });
+        match self.machine.reserve_for(random.below(60) as usize, id, arrival, Origin { turn, receipt }) {
+            Reserved::Slot(slot) => {
+                self.checks(&slot);
+                self.writing.push(slot);
+            }
+            Reserved::Full(_) | Reserved::Shut | Reserved::Late | Reserved::Gone { .. } => {}
+        }
+        if random.one_in(3) {
+            return;
+        }
+        let Some(slot) = self.writing.pop() else { return };
+        match random.one_in(5) {
+            true => self.machine.cancel(slot),
+            false => {
+                self.machine.publish(slot, Label { id, birth: 1, receipt, turn, came: 1 }, arrival);
+            }
+        }
+        if let Some(ticket) = turn {
+            self.machine.end_turn(ticket, 1);
+        }
+    }
+
+    fn takes(&mut self, random: &mut Random) {
+        let hand = std::mem::take(&mut self.hand);
+        if !hand.is_empty() {
+            let viewed = random.one_in(3);
+            let slots: Vec<_> = hand.iter().map(|slot| (*slot, viewed)).collect();
+            self.machine.settle(&slots, Fate::Used, 0, Duration::from_nanos(random.below(1 << 40)), Duration::ZERO);
+            self.held.extend(hand.into_iter().filter(|_| viewed));
+        }
+        if let Taken::Ready { slots, ticket, .. } = self.machine.take_up_to(u64::MAX, random.below(1 << 40)) {
+            self.ticket = ticket;
+            for taken in &slots {
+                self.checks(&taken.slot);
+                self.hand.push(taken.slot.index());
+            }
+        }
+        if random.one_in(2)
+            && let Some(slot) = self.held.pop()
+        {
+            self.machine.release(slot);
+        }
+    }
+}
+
+/// A value that a word may be overwritten with: near what it was, small, or anything.
+fn stray(random: &mut Random, was: u64) -> u64 {
+    match random.below(6) {
+        0 => was.wrapping_add(1),
+        1 => was.wrapping_sub(1),
+        2 => random.below(30),
+        3 => u64::MAX,
+        4 => 0,
+        _ => random.below(u64::MAX),
+    }
+}
+
+/// A buffer between a stage with several workers and another, in whose words something is written in the middle of a run.
+fn run(limits: Limits, seed: u64) {
+    let random = &mut Random(seed);
+    let memory = Plain::new(limits);
+    let home = Machine::create(memory.clone(), limits);
+    let open = |owner| Process::new(Machine::open(memory.clone(), limits, owner));
+    let arrival = random.choice(&[Arrival::Stage, Arrival::Source, Arrival::Outside]);
+    let mut bringers: Vec<Process> = (0..WORKERS).map(|worker| open(Owner::of_worker(0, worker))).collect();
+    let mut takers: Vec<Process> = (0..WORKERS).map(|worker| open(Owner::of_worker(1, worker))).collect();
+    let words = limits.layout().words() as u64;
+    for call in 0..CALLS {
+        if call >= CALLS / 3 && random.one_in(10) {
+            // The words that matter lie in front, behind the histograms, and at the end.
+            let hot = [0..62, 7745..8300.min(words), words - 10..words];
+            let range = hot[random.below(3) as usize].clone();
+            let at = (range.start + random.below(range.end - range.start)) as usize;
+            memory.set(at, stray(random, memory.get(at)));
+        }
+        let worker = random.below(WORKERS as u64) as usize;
+        match random.below(24) {
+            0 => drop(home.ids()),
+            1 => drop(home.counts()),
+            2 => drop(home.next_to_trim(random.below(9), random.below(9))),
+            3 => drop(home.look_for_damage()),
+            4 => home.skip_kept(random.below(2)),
+            5 if random.one_in(9) => home.lower_gate(random.choice(&[Gate::Closed, Gate::Discarding])),
+            6 if random.one_in(4) => {
+                home.giver_died(Owner::of_worker(0, worker));
+                bringers[worker] = open(Owner::of_worker(0, worker));
+            }
+            7 if random.one_in(4) => {
+                let received = Some(Receipt { ticket: takers[worker].ticket, parts: Some(1) });
+                let on_crash = random.choice(&[OnCrash::Skip, OnCrash::Retry]);
+                home.taker_died(Owner::of_worker(1, worker), on_crash, received);
+                takers[worker] = open(Owner::of_worker(1, worker));
+            }
+            8..16 => bringers[worker].brings(random, arrival),
+            _ => takers[worker].takes(random),
+        }
+    }
+    home.lower_gate(Gate::Discarding);
+    let damage = home.look_for_damage();
+    let balances = home.counts().0.balances();
+    assert!(balances, "the counters that are told are those that added up, at the latest");
+    assert_eq!(memory.bell(Bell::Lock) == 0, damage.is_none(), "nobody has the lock but damage: {damage:?}");
+}
+
+#[test]
+fn a_stray_write_hangs_nobody_and_hands_out_nothing_wrong() {
+    let crew = Crew { workers: WORKERS, ordered: true, timeout: None };
+    for (overflow, intake) in policies() {
+        for seed in 0..SEEDS {
+            let told = Told((seed, overflow, intake));
+            let capacity = 1 + (seed % 4) as usize;
+            run(Limits { givers: crew, takers: crew, ..limits(capacity, 100, overflow, intake) }, seed);
+            drop(told);
+        }
+    }
+}
+
+fn buffer() -> (Machine<Plain>, Plain, Limits) {
+    let limits = limits(2, 100, Overflow::Block, Intake::Single);
+    let memory = Plain::new(limits);
+    (Machine::create(memory.clone(), limits), memory, limits)
+}
+
+#[test]
+fn a_damaged_buffer_is_as_one_that_was_given_up_and_says_why_in_every_process() {
+    let (home, memory, limits) = buffer();
+    let worker = Machine::open(memory.clone(), limits, Owner(1));
+    memory.set(limits.layout().field(Field::Front), 0);
+    let id = SampleId { number: 1, part: 0 };
+    assert!(matches!(worker.take(0), Taken::Discarded));
+    assert!(matches!(home.reserve(1, id, Arrival::Outside), Reserved::Shut));
+    assert!(matches!(home.reserve(1, id, Arrival::Source), Reserved::Gone { accepted: true }));
+    assert_eq!(home.gate(), Gate::Discarding);
+    assert_eq!(home.taker_died(Owner(1), OnCrash::Retry, None), (Verdict::Nothing, None));
+    assert_eq!((home.damage(), worker.damage()), (Some(Damage::Queue), Some(Damage::Queue)));
+}
+
+#[test]
+fn a_counter_that_was_written_over_is_found_when_the_counts_are_read() {
+    for field in [Field::Entered, Field::Taken, Field::Used, Field::InHand, Field::DroppedOldest, Field::Drops] {
+        let (home, memory, limits) = buffer();
+        let at = limits.layout().field(field);
+        let before = home.counts();
+        memory.set(at, memory.get(at) + 1);
+        assert_eq!(home.counts(), before, "{field:?}: the last that added up");
+        assert_eq!(home.damage(), Some(Damage::Word), "{field:?}");
+    }
+}
+
+#[test]
+fn a_gate_that_nobody_lowered_is_found() {
+    let (home, memory, limits) = buffer();
+    memory.set(limits.layout().field(Field::Gate), Gate::Discarding as u64);
+    assert_eq!(home.look_for_damage(), Some(Damage::Word));
+}
+
+#[test]
+fn a_lock_in_the_hands_of_nobody_is_damage_and_no_wait() {
+    let (home, memory, _) = buffer();
+    assert!(memory.change_bell(Bell::Lock, 0, 0x7fff_1234));
+    home.wake();
+    assert_eq!(home.damage(), Some(Damage::Lock));
+}
+
+#[test]
+fn what_is_undone_for_the_dead_stays_inside_of_the_buffer() {
+    for (count, at) in [(u64::from(u32::MAX), 0), (1, 1 << 40), (1, u64::MAX)] {
+        let (home, memory, limits) = buffer();
+        let progress = limits.layout().progress(Owner(1));
+        memory.set(progress, count);
+        memory.set(progress + 1, at);
+        assert!(memory.change_bell(Bell::Lock, 0, 2), "the lock is in the hands of owner 1 now");
+        home.giver_died(Owner(1));
+        assert_eq!(home.damage(), Some(Damage::Step));
+    }
+}
+
+#[test]
+fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
+    let (home, memory, limits) = buffer();
+    let id = SampleId { number: 1, part: 0 };
+    let label = Label { id, birth: 1, receipt: None, turn: None, came: 0 };
+    for _ in 0..2 {
+        let Reserved::Slot(slot) = home.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
+        assert_eq!(home.publish(slot, label, Arrival::Outside), Published::Inside);
+    }
+    let Taken::Ready { slots, .. } = home.take(0) else { panic!("two are inside") };
+    let layout = limits.layout();
+    let slot = slots[0].slot.index();
+    // The queue names the slot in hand, and its word says that it is there.
+    memory.set(layout.queue(memory.get(layout.field(Field::Front))), slot as u64);
+    let word = layout.slot(slot, super::super::layout::SlotField::Word);
+    memory.set(word, memory.get(word) & !0xff | super::super::step::State::Ready as u64);
+    assert!(matches!(home.take(0), Taken::Discarded));
+    assert_eq!(home.damage(), Some(Damage::Twice));
+}
