@@ -20,11 +20,13 @@ mod orphans;
 mod parallel;
 mod puppet;
 mod restarts;
+mod scribbles;
 mod stack;
 mod stages;
 mod start;
 mod stderr;
 mod stop;
+mod stopped;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeout;

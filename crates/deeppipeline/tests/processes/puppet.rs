@@ -153,6 +153,11 @@ impl Hand {
         until(|| alone::state_of(self.pid.unsigned_abs()) == Some('T'));
     }
 
+    /// It goes on after that.
+    pub(crate) fn go_on(&self) {
+        self.send(Signal::CONT);
+    }
+
     pub(crate) fn send(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid).unwrap(), signal).unwrap();
     }

@@ -30,6 +30,8 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::many::Armed>()
         .stage::<crate::nested::Nested>()
         .stage::<crate::haste::Hasty>()
+        .stage::<crate::scribbles::Scribbler>()
+        .stage::<crate::stopped::StopsWithLock>()
         .stage::<crate::workers::Reads>()
         .stage::<crate::chaos::Reckless>()
         .stage_all::<crate::chaos::RecklessList, _>()
