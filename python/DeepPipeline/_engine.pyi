@@ -264,7 +264,10 @@ class Station:
     def watch(
         self,
     ) -> (
-        tuple[Literal["line"], str] | tuple[Literal["note"], bytes] | tuple[Literal["failure"], BaseException] | None
+        tuple[Literal["line", "told"], str]
+        | tuple[Literal["note"], bytes]
+        | tuple[Literal["failure"], BaseException]
+        | None
     ): ...
     def ended(self, code: int) -> tuple[float, str] | None: ...
     def rest(self, pause: float) -> bool: ...

@@ -65,7 +65,7 @@ class Watch:
         if self._process is not None:
             self._process.kill()
             self._process.join()
-        self._station.cannot_start(f"its process could not be started: {type(error).__name__}: {error}")
+        self._station.cannot_start(f"its process could not be started or watched: {type(error).__name__}: {error}")
 
     def _listen(self) -> None:
         while (news := self._station.watch()) is not None:
@@ -75,6 +75,8 @@ class Watch:
                     print(f"[{self.name}] {news[1]}", file=sys.stderr, flush=True)
             elif news[0] == "note":
                 log_from(self.name, news[1])
+            elif news[0] == "told":
+                logger.warning("stage %r: %s", self.name, news[1])
             else:
                 text = "failed too, after the failure that stopped the pipeline"
                 logger.warning("stage %r %s", self.name, text, exc_info=news[1])

@@ -90,11 +90,12 @@ impl Station {
     }
 
     /// Watches over the process until there is something to be done about it: ("line", str), ("note", bytes),
-    /// ("failure", exception), or None when it has ended.
+    /// ("told", str), ("failure", exception), or None when it has ended.
     fn watch(&self, py: Python<'_>) -> PyResult<Option<(&'static str, Py<PyAny>)>> {
         Ok(match py.detach(|| self.with(EngineStation::watch))?? {
             Watched::Line(line) => Some(("line", line.into_pyobject(py)?.into_any().unbind())),
             Watched::Note(note) => Some(("note", PyBytes::new(py, &note).into_any().unbind())),
+            Watched::Told(what) => Some(("told", what.into_pyobject(py)?.into_any().unbind())),
             Watched::LaterFailure(cause) => Some(("failure", exception_of(py, &cause))),
             Watched::Exited => None,
         })

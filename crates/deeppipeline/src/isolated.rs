@@ -429,6 +429,7 @@ fn watch(station: &mut Station<Value>, mut child: Child) -> io::Result<Exit> {
                     "failed too, after the failure that stopped the pipeline: {cause}"
                 );
             }
+            Ok(Watched::Told(what)) => tracing::warn!(stage = station.name(), "{what}"),
             Ok(Watched::Note(_)) => {}
             Ok(Watched::Exited) => return Ok(exit_of(child.wait()?)),
             Err(error) => {

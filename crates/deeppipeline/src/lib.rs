@@ -82,8 +82,8 @@ pub use buffer::shared::SharedBytes;
 pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
 pub use builder::{Builder, Options};
 pub use error::{
-    BoxError, Doing, Exit, GraphError, MemoryDamaged, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError,
-    StagePanic, StartError, WorkerDied,
+    BoxError, Doing, Exit, GraphError, MemoryDamaged, NotJoined, PutError, RemoteError, RunError, SampleTooLarge,
+    StageError, StagePanic, StartError, WorkerDied,
 };
 pub use executor::simulated::{Event, Simulation, UnknownStage};
 pub use gives::{Ended, Flows, Gives, IsGive, IsOption, IsResult, IsValue, Last, Onward};

@@ -86,7 +86,7 @@ fn drive(mut station: Station<i64>, around: Arc<dyn Around>) {
     loop {
         match station.watch().unwrap() {
             Watched::Line(line) => eprintln!("[{}] {line}", station.name()),
-            Watched::LaterFailure(_) | Watched::Note(_) => {}
+            Watched::LaterFailure(_) | Watched::Note(_) | Watched::Told(_) => {}
             Watched::Exited => break,
         }
     }

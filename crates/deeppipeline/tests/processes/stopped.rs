@@ -8,8 +8,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use std::fmt;
 use std::fs::{OpenOptions, read_dir, read_link};
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -65,7 +65,10 @@ fn a_stopped_worker_is_told_of_waited_for_and_goes_on() {
     assert_eq!(hand.at(), At::Run(1));
     hand.stop();
     let told = wait_for("is stopped");
-    assert!(told.contains("held") && told.contains("it has a sample in stage_run, and 1 wait in front of the stage"), "{told}");
+    assert!(
+        told.contains("held") && told.contains("it has a sample in stage_run, and 1 wait in front of the stage"),
+        "{told}"
+    );
     hand.go_on();
     wait_for("goes on");
     hand.tell(Do::Go);

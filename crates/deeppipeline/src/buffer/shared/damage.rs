@@ -85,7 +85,6 @@ impl Damage {
     }
 }
 
-
 /// Ends a step in the middle.
 pub(super) fn damaged(damage: Damage) -> ! {
     // No panic hook runs, so nothing is printed under the lock.

@@ -121,14 +121,16 @@ fn has_ended(process: &OwnedFd) -> bool {
     matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)), Ok(1))
 }
 
-/// Whether a process is stopped: by a signal, a debugger, or with its control group.
-pub(crate) fn is_stopped(pid: u32) -> bool {
-    states(pid).iter().any(|state| matches!(state, 'T' | 't')) || is_frozen(pid)
+/// Whether a process is stopped: by a signal, a debugger, or with its control group. `None` of one that has ended.
+pub(crate) fn is_stopped(pid: u32) -> Option<bool> {
+    let states = states(pid);
+    let lives = states.iter().any(|state| !matches!(state, 'Z' | 'X'));
+    lives.then(|| states.iter().any(|state| matches!(state, 'T' | 't')) || is_frozen(pid))
 }
 
 /// Whether a process is stopped, or none of its threads runs, wants to run, or waits for the disk.
 fn is_at_rest(pid: u32) -> bool {
-    is_stopped(pid) || !states(pid).iter().any(|state| matches!(state, 'R' | 'D'))
+    is_stopped(pid) == Some(true) || !states(pid).iter().any(|state| matches!(state, 'R' | 'D'))
 }
 
 /// What the threads of a process do.
@@ -214,7 +216,7 @@ mod tests {
     fn a_holder_that_is_stopped_is_killed() {
         let guest = Guest::new("kill -STOP $$");
         wait_for('T', guest.0.id());
-        assert!(is_stopped(guest.0.id()));
+        assert_eq!(is_stopped(guest.0.id()), Some(true));
         assert!(guest.is_judged().has_killed(Owner(1)));
         poll(&mut [PollFd::new(&guest.1, PollFlags::IN)], None).unwrap();
     }
@@ -223,7 +225,7 @@ mod tests {
     fn a_holder_that_wants_to_run_is_not_killed_for_being_slow() {
         let guest = Guest::new("while :; do :; done");
         wait_for('R', guest.0.id());
-        assert!(!is_stopped(guest.0.id()));
+        assert_eq!(is_stopped(guest.0.id()), Some(false));
         assert!(!guest.is_judged().has_killed(Owner(1)));
     }
 

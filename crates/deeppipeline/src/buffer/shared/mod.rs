@@ -16,9 +16,9 @@ mod turns;
 mod words;
 
 pub(crate) use bytes::Hold;
-pub(crate) use holders::is_stopped;
 pub use bytes::SharedBytes;
 pub use codec::Codec;
+pub(crate) use holders::is_stopped;
 pub(crate) use machine::{Receipt, Verdict};
 pub(crate) use map::addresses;
 pub(crate) use session::Owner;

@@ -127,7 +127,7 @@ impl<'a, W: Words> Session<'a, W> {
         words.has_lock(true);
         let place = layout.progress(me);
         let progress = words.get(place);
-        if progress % FINISHED != 0 {
+        if !progress.is_multiple_of(FINISHED) {
             return Err(Damage::Step);
         }
         Ok(Session { words, layout, me, progress, place, sum: 0, ring_filled: false, ring_emptied: false })

@@ -144,7 +144,9 @@ impl<W: Words> Step<'_, W> {
     /// The first take that has not ended.
     pub(super) fn first_missing_turn(&self) -> u64 {
         let turn = self.session.get(Field::Turn);
-        (turn..turn.saturating_add(self.layout.turns as u64 + 1)).find(|ticket| !self.has_ended(*ticket)).unwrap_or(turn)
+        (turn..turn.saturating_add(self.layout.turns as u64 + 1))
+            .find(|ticket| !self.has_ended(*ticket))
+            .unwrap_or(turn)
     }
 
     /// Results of that take and later ones will not go on.

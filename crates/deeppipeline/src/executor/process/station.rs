@@ -38,6 +38,8 @@ pub enum Watched {
     Line(String),
     /// A note for the front door.
     Note(Vec<u8>),
+    /// Something about its worker that belongs into a log, as a warning.
+    Told(String),
     /// A failure of which no caller will be told, since another stopped the pipeline before.
     LaterFailure(RemoteError),
     /// It has ended; somebody is to wait for it and to call [`Station::ended`].
@@ -201,6 +203,9 @@ impl<V: Send + 'static> Station<V> {
             }
             self.tell_all_up();
             let deadline = self.see_to_deadlines()?;
+            if self.present.as_ref().is_some_and(|present| !present.news.is_empty()) {
+                continue;
+            }
             if self.listen(deadline)? {
                 return Ok(Watched::Exited);
             }
@@ -227,29 +232,34 @@ impl<V: Send + 'static> Station<V> {
         if self.is_damaged() {
             return self.kill(None);
         }
-        let stopped = is_stopped(self.pid);
+        let Some(stopped) = is_stopped(self.pid) else { return Ok(()) };
         if !stopped && self.seen_stopped >= TELL_STOPPED_AFTER {
-            tracing::info!(stage = self.name(), "its worker (process {}) goes on", self.pid);
+            self.tell(format!("its worker (process {}) goes on", self.pid));
         }
         self.seen_stopped = if stopped { self.seen_stopped.saturating_add(1) } else { 0 };
         if self.seen_stopped == TELL_STOPPED_AFTER {
-            let holds_up = self.holds_up()?;
-            let pid = self.pid;
-            tracing::warn!(
-                stage = self.name(),
-                "its worker (process {pid}) is stopped, by SIGSTOP, a debugger or its control group: {holds_up}"
-            );
+            let (pid, holds_up) = (self.pid, self.holds_up()?);
+            let how = "is stopped, by SIGSTOP, a debugger or its control group";
+            self.tell(format!("its worker (process {pid}) {how}: {holds_up}"));
         }
         Ok(())
+    }
+
+    fn tell(&mut self, what: String) {
+        if let Some(present) = &mut self.present {
+            present.news.push_back(Watched::Told(what));
+        }
     }
 
     /// What a worker that is stopped keeps from going on.
     fn holds_up(&self) -> io::Result<String> {
         let input = self.input()?;
         if std::iter::once(input).chain(self.output()).any(|buffer| buffer.is_held_by(self.owner())) {
-            return Ok("it is in the middle of a step at a buffer, where nobody can go on, and is killed if it does not \
+            return Ok(
+                "it is in the middle of a step at a buffer, where nobody can go on, and is killed if it does not \
                        go on in a few seconds"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let waiting = input.waiting_lately();
         let at_work = input.running_since(self.owner()).is_some();
