@@ -79,7 +79,7 @@ pub(crate) struct Spread {
 
 impl From<deeppipeline::Spread> for Spread {
     fn from(spread: deeppipeline::Spread) -> Self {
-        let deeppipeline::Spread { p50, p99, max } = spread;
+        let deeppipeline::Spread { p50, p99, max, .. } = spread;
         Spread { p50: p50.as_secs_f64(), p99: p99.as_secs_f64(), max: max.as_secs_f64() }
     }
 }

@@ -53,6 +53,7 @@
 
 mod behaviour;
 mod capture;
+mod debug;
 mod detect;
 mod draw;
 mod ffmpeg;

@@ -1,5 +1,7 @@
 //! What can go wrong, one small type per operation. Where a sample was in hand, the error hands it back.
 
+mod readable;
+
 use crate::buffer::Overflow;
 use crate::graph::MAX_WORKERS;
 use crate::intake::Intake;
@@ -13,7 +15,7 @@ use std::time::Duration;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// What makes the description of a pipeline invalid; found before anything starts.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
     /// A pipeline needs at least one stage.
@@ -247,7 +249,7 @@ impl fmt::Display for Doing {
 /// A stage or the source failed, and the pipeline stopped because of it.
 ///
 /// Cloning is cheap; every clone speaks of the same failure.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StageError {
     failure: Arc<Failure>,
     report: Arc<Report>,
@@ -309,19 +311,20 @@ impl fmt::Display for StageError {
     }
 }
 
+/// What this error says includes what its [`cause`](StageError::cause) says, so the source is what caused that.
 impl std::error::Error for StageError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.failure.cause)
+        self.failure.cause.source()
     }
 }
 
 /// A Rust stage panicked; the pipeline treats it as an error of the stage.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("panicked: {0}")]
 pub struct StagePanic(pub(crate) String);
 
 /// What a stage in another process returned as its error: its text, and what its front door adds.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct RemoteError {
     pub(crate) text: String,
@@ -378,7 +381,7 @@ fn signal_name(signal: i32) -> String {
 }
 
 /// A worker process died, and is not started again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WorkerDied {
     /// How it ended.
     pub exit: Exit,
@@ -421,12 +424,12 @@ impl fmt::Display for WorkerDied {
 impl std::error::Error for WorkerDied {}
 
 /// What a stage in a branch of a parallel block gave beside the one result of its sample.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotJoined(pub(crate) &'static str);
 
 /// A sample does not fit into a shared buffer, however empty.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the sample takes {size} bytes, but buffer_bytes is {buffer_bytes}: raise buffer_bytes, or send less")]
 pub struct SampleTooLarge {
     /// Bytes of the sample.
@@ -457,7 +460,7 @@ pub(crate) struct NoAddresses {
 }
 
 /// The pipeline did not come up.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The description is invalid.
@@ -484,7 +487,6 @@ pub enum StartError {
         /// Bytes of addresses that it takes before there is a sample in it; only what is used is ever backed by memory.
         bytes: u128,
         /// Why.
-        #[source]
         cause: std::io::Error,
     },
     /// This process was started as a worker, and has gone on as if it were the program itself.
@@ -498,7 +500,6 @@ pub enum StartError {
         /// The stage that stayed without a worker.
         stage: String,
         /// Why.
-        #[source]
         cause: std::io::Error,
     },
     /// The operating system refused a thread.
@@ -507,13 +508,12 @@ pub enum StartError {
         /// The stage that stayed without a worker.
         stage: String,
         /// Why.
-        #[source]
         cause: std::io::Error,
     },
 }
 
 /// `run` failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The pipeline did not come up.
@@ -525,23 +525,17 @@ pub enum RunError {
 }
 
 /// The pipeline did not take the sample; it is handed back.
-#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError<T> {
     /// The first buffer stayed full until the time-out.
-    #[error("put timed out: the buffer of the first stage stayed full")]
     Timeout(T),
     /// `setstop`, `join` or `abort` came before.
-    #[error("put after setstop: the pipeline takes no more samples")]
     Closed(T),
     /// A stage failed; the pipeline has stopped.
-    #[error("{1}")]
-    Stage(T, #[source] StageError),
+    Stage(T, StageError),
     /// A stage must not put into its own pipeline.
-    #[error("put from one of the pipeline's own stages: give the value back from stage_run instead (Many for several)")]
     OwnStage(T),
     /// The first stage runs in a process, and the sample cannot be sent there.
-    #[error("{1}")]
     Refused(T, BoxError),
 }
 
@@ -565,8 +559,26 @@ impl<T> PutError<T> {
     }
 }
 
-impl<T> fmt::Debug for PutError<T> {
+impl<T> fmt::Display for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PutError({self})")
+        f.write_str(match self {
+            PutError::Timeout(_) => "put timed out: the buffer of the first stage stayed full",
+            PutError::Closed(_) => "put after setstop: the pipeline takes no more samples",
+            PutError::Stage(_, error) => return error.fmt(f),
+            PutError::OwnStage(_) => {
+                "put from one of the pipeline's own stages: give the value back from stage_run instead (Many for several)"
+            }
+            PutError::Refused(_, cause) => return cause.fmt(f),
+        })
+    }
+}
+
+impl<T> std::error::Error for PutError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            PutError::Stage(_, error) => error.source(),
+            PutError::Refused(_, cause) => cause.source(),
+            PutError::Timeout(_) | PutError::Closed(_) | PutError::OwnStage(_) => None,
+        }
     }
 }

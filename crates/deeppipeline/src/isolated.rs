@@ -8,6 +8,7 @@ use crate::error::{BoxError, Exit, GraphError, StartError};
 use crate::executor::process::{Apprentice, Station, Then, Watched};
 use crate::executor::{BodyFactory, thread};
 use crate::stage::Stage;
+use crate::transfer::wire::{self, WireError, to_readable_bytes};
 use crate::transfer::{Transfer, Typed};
 use crate::typed::{OfKey, OfKeys, StageBody, Unpack, Value, list, one};
 use crate::window::{Window, Windows};
@@ -16,6 +17,7 @@ use rustix::process::{Pid, getppid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
+use std::fmt;
 use std::hash::Hash;
 use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -66,7 +68,7 @@ pub trait Isolated: Stage {
     /// The name under which [`worker`] finds it: no other stage's, and another for each type of a generic stage.
     const NAME: &str;
 
-    /// What it is made from.
+    /// What it is made from. It crosses to the stage's process as [`Transfer`] says.
     type Settings: Serialize + DeserializeOwned;
 
     /// Makes the stage, in its own process.
@@ -153,6 +155,12 @@ pub fn worker() -> Workers {
 pub struct Workers {
     known: Vec<Known>,
     problem: Option<GraphError>,
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.known.iter().map(|known| known.name)).finish()
+    }
 }
 
 struct Known {
@@ -345,14 +353,14 @@ pub(crate) struct IsolatedStage {
 }
 
 impl IsolatedStage {
-    pub(crate) fn new<S, T>(settings: &[u8], takes: Takes) -> Result<Self, postcard::Error>
+    pub(crate) fn new<S, T>(settings: &[u8], takes: Takes) -> Result<Self, WireError>
     where
         S: Isolated<Output: Transfer>,
         T: Transfer,
     {
         let front = Front { name: S::NAME.to_owned(), types: Types::of::<S>(), takes, settings: settings.to_vec() };
         Ok(IsolatedStage {
-            front: postcard::to_stdvec(&front)?,
+            front: to_readable_bytes(&front)?,
             input: Arc::new(Typed::<T>::new()),
             output: Arc::new(Typed::<S::Output>::new()),
         })
@@ -366,7 +374,7 @@ where
     U: Unpack<S::Input>,
 {
     Box::new(move || {
-        let make = move || S::make(postcard::from_bytes(&settings)?);
+        let make = move || S::make(wire::read(&settings)?);
         Box::new(StageBody::new(make, unpack()))
     })
 }

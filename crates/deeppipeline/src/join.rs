@@ -16,6 +16,7 @@ pub type Joiner<V> = Box<dyn Fn(Vec<V>) -> V + Send + Sync>;
 /// The counters of one join. At any quiet moment `entered = joined + unjoined + waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct JoinCounts {
     /// Samples that were given to all branches.
     pub entered: u64,

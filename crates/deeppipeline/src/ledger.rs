@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 /// `taken = used + absorbed + skipped + failed + lost + in_hand`, and `gave` entered the next buffer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct StageCounts {
     /// Samples whose result went on (or, in the end stage, that were worked on).
     pub used: u64,

@@ -16,6 +16,7 @@ use crate::{
 use parking_lot::Mutex;
 #[cfg(processes)]
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub const GRACE: Duration = Duration::from_millis(500);
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Stands for the samples of a pipeline with a source: no such value exists, so nobody can `put` one.
+#[derive(Debug)]
 pub enum Sourced {}
 
 /// A running pipeline. `I` is what [`put`](Pipeline::put) takes.
@@ -44,6 +46,12 @@ pub struct Pipeline<I> {
     supervisor: Arc<Supervisor<Value>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     types: PhantomData<fn(I)>,
+}
+
+impl<I> fmt::Debug for Pipeline<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("supervisor", &self.supervisor).finish_non_exhaustive()
+    }
 }
 
 impl<I: Send + 'static> Pipeline<I> {

@@ -37,6 +37,7 @@ impl fmt::Display for Outcome {
 /// How a number of durations are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Spread {
     /// Half of them are no longer than this.
     pub p50: Duration,
@@ -49,6 +50,7 @@ pub struct Spread {
 /// What happened to every sample, stage by stage. Printing it gives a table with a row per stage.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Report {
     /// Where the pipeline stood when the report was made.
     pub outcome: Outcome,
@@ -71,6 +73,7 @@ pub struct Report {
 /// One parallel block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct JoinReport {
     /// The block's name.
     pub name: String,
@@ -83,6 +86,7 @@ pub struct JoinReport {
 /// One stage and the buffer in front of it.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct StageReport {
     /// The stage's name.
     pub name: String,

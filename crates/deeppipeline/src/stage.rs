@@ -1,6 +1,7 @@
 //! What users implement, and what it may give back.
 
 use crate::error::BoxError;
+use std::fmt;
 
 /// One step of a pipeline: it gets a sample, works on it, and gives something back.
 ///
@@ -20,7 +21,8 @@ use crate::error::BoxError;
 ///     }
 /// }
 ///
-/// assert!(matches!(Halve.stage_run(4), Ok(Give::One(2))));
+/// assert_eq!(Halve.stage_run(4)?, Give::One(2));
+/// # Ok::<(), BoxError>(())
 /// ```
 pub trait Stage: 'static {
     /// What the stage gets; `Vec<T>` for a stage that takes lists.
@@ -72,6 +74,80 @@ pub enum Give<T> {
     Skip,
     /// Many values go on, in order, each a part of the sample; they are asked for one at a time.
     Many(Box<dyn Iterator<Item = T> + Send>),
+}
+
+impl<T: fmt::Debug> fmt::Debug for Give<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Give::One(x) => f.debug_tuple("One").field(x).finish(),
+            Give::Skip => f.write_str("Skip"),
+            Give::Many(_) => f.write_str("Many(..)"),
+        }
+    }
+}
+
+/// Two `Many` are never equal: their values come only when they are asked for.
+///
+/// ```
+/// use deeppipeline::Give;
+/// assert_eq!(Give::One(2), Give::One(2));
+/// assert_ne!(Give::One(2), Give::Skip);
+/// assert_ne!(Give::many([2]), Give::many([2]));
+/// ```
+impl<T: PartialEq> PartialEq for Give<T> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Give::One(one), Give::One(other)) => one == other,
+            (Give::Skip, Give::Skip) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A stage behind a pointer is a stage, so that one of several may be chosen while the program runs.
+///
+/// ```
+/// use deeppipeline::{BoxError, Give, Pipeline, Stage};
+///
+/// struct Add(i32);
+///
+/// impl Stage for Add {
+///     type Input = i32;
+///     type Output = i32;
+///     fn stage_run(&mut self, x: i32) -> Result<Give<i32>, BoxError> {
+///         Ok(Give::One(x + self.0))
+///     }
+/// }
+///
+/// let chosen: Box<dyn Stage<Input = i32, Output = i32> + Send> = Box::new(Add(1));
+/// let pipeline = Pipeline::builder().stage(chosen).end_stage(|x: i32| println!("{x}")).start()?;
+/// pipeline.put(41)?;
+/// assert_eq!(pipeline.setstop()?.stages[0].name, "Add");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<S: Stage + ?Sized> Stage for Box<S> {
+    type Input = S::Input;
+    type Output = S::Output;
+
+    fn setup(&mut self) -> Result<(), BoxError> {
+        (**self).setup()
+    }
+
+    fn stage_run(&mut self, x: S::Input) -> Result<Give<S::Output>, BoxError> {
+        (**self).stage_run(x)
+    }
+
+    fn finish(&mut self) -> Result<Give<S::Output>, BoxError> {
+        (**self).finish()
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        (**self).teardown()
+    }
+
+    fn name(&self) -> String {
+        (**self).name()
+    }
 }
 
 impl<T: Send + 'static> Give<T> {

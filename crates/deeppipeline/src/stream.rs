@@ -3,6 +3,7 @@
 use crate::error::StageError;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
+use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::mpsc::Receiver;
 
@@ -18,6 +19,12 @@ pub struct Stream<T> {
     pipeline: Pipeline<Sourced>,
     /// None once everything has come out, or the stream was given up.
     values: Option<Receiver<T>>,
+}
+
+impl<T> fmt::Debug for Stream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("pipeline", &self.pipeline).finish_non_exhaustive()
+    }
 }
 
 impl<T> Stream<T> {

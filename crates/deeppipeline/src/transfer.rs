@@ -1,5 +1,8 @@
 //! What may cross from one process to another, and how typed values do.
 
+mod check;
+pub(crate) mod wire;
+
 use crate::buffer::shared::{Codec, SharedBytes};
 use crate::error::BoxError;
 use crate::typed::Value;
@@ -8,6 +11,10 @@ use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
 /// What may cross from one process to another: whatever serde can write and read, and what writes itself in place.
+///
+/// Serde writes into [postcard](https://docs.rs/postcard), a format without names and types. So a value that leaves a field
+/// out (`#[serde(skip_serializing_if)]`) or has to be asked what it is (`flatten`, `untagged`, `tag`) cannot cross, and is
+/// refused with what to do instead.
 ///
 /// A type with much data that serde would write piece by piece implements this instead, and not serde's traits: its bytes
 /// are then copied once, straight into the memory that both processes share, and read where they lie.
@@ -58,16 +65,15 @@ pub trait Transfer: Sized + Send + 'static {
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Transfer for T {
     fn size(&self) -> Result<usize, BoxError> {
-        Ok(postcard::serialize_with_flavor(self, postcard::ser_flavors::Size::default())?)
+        Ok(wire::size(self)?)
     }
 
     fn write(&self, room: &mut [u8]) -> Result<(), BoxError> {
-        postcard::to_slice(self, room)?;
-        Ok(())
+        Ok(wire::write(self, room)?)
     }
 
     fn read(bytes: SharedBytes) -> Result<Self, BoxError> {
-        Ok(postcard::from_bytes(&bytes)?)
+        Ok(wire::read(&bytes)?)
     }
 }
 

@@ -75,6 +75,21 @@ pub struct Windows<S, K, T> {
     pub(crate) by_key: Vec<(K, Vec<T>)>,
 }
 
+impl<S, K, T> Windows<S, K, T> {
+    /// A sample with the windows that are due, each a key and its list, oldest first: what a stage gets, for one that is
+    /// called without a pipeline, as in a test.
+    ///
+    /// ```
+    /// use deeppipeline::Windows;
+    ///
+    /// let seen = Windows::new("a picture", [("ann", vec![1.0, 2.0]), ("bob", vec![7.0, 7.5])]);
+    /// assert_eq!((seen.sample, seen.get(&"bob")), ("a picture", Some(&[7.0, 7.5][..])));
+    /// ```
+    pub fn new(sample: S, by_key: impl IntoIterator<Item = (K, Vec<T>)>) -> Self {
+        Windows { sample, by_key: by_key.into_iter().collect() }
+    }
+}
+
 impl<S, K: PartialEq, T> Windows<S, K, T> {
     /// The window of that key, if one is due.
     pub fn get(&self, key: &K) -> Option<&[T]> {
@@ -106,6 +121,7 @@ pub enum Put {
 }
 
 /// The windows of all keys.
+#[derive(Debug)]
 pub struct Keeper<K, T> {
     window: Window,
     keys: HashMap<K, One<T>>,
@@ -114,6 +130,7 @@ pub struct Keeper<K, T> {
     samples: u64,
 }
 
+#[derive(Debug)]
 struct One<T> {
     items: VecDeque<T>,
     /// Items that have been in no list.

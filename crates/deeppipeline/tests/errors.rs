@@ -92,7 +92,7 @@ fn assert_told(error: &StageError, panics: bool, doing: Doing, sample: Option<u6
         true => assert_eq!(error.cause().downcast_ref::<StagePanic>().unwrap().to_string(), "panicked: out of order"),
         false => assert!(error.cause().is::<Broken>()),
     }
-    let cause = std::error::Error::source(error).unwrap();
+    let cause = error.cause();
     let on = sample.map_or(String::new(), |number| format!(" on sample {number}"));
     assert_eq!(error.to_string(), format!("stage \"faulty\" failed in {doing}{on}: {cause}"));
     assert_eq!(error.report().outcome, Outcome::Failed);
@@ -236,6 +236,51 @@ fn a_put_after_a_failure_hands_its_sample_back() {
     until(|| pipeline.report().outcome == Outcome::Failed && alive.now.load(Ordering::SeqCst) == 0);
     let error = pipeline.put(7).unwrap_err();
     assert_eq!(error.to_string(), "stage \"faulty\" failed in stage_run on sample 1: out of order");
-    assert!(std::error::Error::source(&error).is_some());
+    assert!(matches!(&error, PutError::Stage(_, failure) if failure.cause().is::<Broken>()));
     assert_eq!(error.into_sample(), 7);
+}
+
+/// An error with a cause of its own.
+#[derive(Debug)]
+struct NoModel(std::io::Error);
+
+impl std::fmt::Display for NoModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cannot load the model")
+    }
+}
+
+impl std::error::Error for NoModel {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// What `main` prints of an error that it returns.
+fn printed(error: impl Into<BoxError>) -> String {
+    format!("{:?}", error.into())
+}
+
+#[test]
+fn an_error_that_main_returns_is_one_readable_line_with_every_cause_once() {
+    let load = |_: u32| Err::<(), _>(NoModel(std::io::Error::other("disk on fire")));
+    let pipeline = || Pipeline::builder().end_stage(load).options(Options::new().name("detect"));
+    let line = "stage \"detect\" failed in stage_run on sample 1: cannot load the model: disk on fire";
+
+    let started = pipeline().start().unwrap();
+    started.put(1).unwrap();
+    let failed = started.setstop().unwrap_err();
+    assert!(failed.cause().is::<NoModel>());
+    assert_eq!(printed(failed), line);
+    assert_eq!(printed(started.put(2).unwrap_err()), line);
+    let run = Pipeline::builder().source([1].into_iter()).end_stage(load).options(Options::new().name("detect")).run();
+    assert_eq!(printed(run.unwrap_err()), line);
+
+    let invalid = pipeline().buffer_size(0).start().err().unwrap();
+    assert_eq!(printed(invalid), "buffer_size of stage \"detect\" is 0, but must be at least 1");
+    let refused = pipeline().options(Options::new().stack_size(1 << 60)).start().err().unwrap();
+    let text = printed(refused);
+    assert!(text.starts_with("cannot start a thread for stage \"detect\": "), "{text}");
+    assert_eq!(text.matches("os error").count(), 1, "{text}");
+    assert_eq!(printed("drop".parse::<deeppipeline::Overflow>().unwrap_err()).matches("\"drop\"").count(), 1);
 }

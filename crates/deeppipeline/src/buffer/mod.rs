@@ -60,7 +60,7 @@ impl FromStr for Overflow {
 }
 
 /// The name of an overflow policy that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("overflow is {0:?}, but must be one of \"drop_oldest\", \"drop_newest\", \"block\"")]
 pub struct UnknownOverflow(String);
 
@@ -403,6 +403,7 @@ impl<V> Buffer<V> {
 /// `entered = taken + oldest + newest + superseded + expired + discarded + waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct BufferCounts {
     /// Results of several workers that wait for one before them, and have not arrived yet.
     pub early: u64,

@@ -25,6 +25,7 @@ use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
 use crate::typed::{OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
 use crate::window::{Window, Windows};
+use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -73,6 +74,12 @@ pub struct Builder<I, T> {
     /// Tells builders apart.
     identity: Arc<()>,
     types: PhantomData<fn(I) -> T>,
+}
+
+impl<I, T> fmt::Debug for Builder<I, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("graph", &self.graph).field("problem", &self.problem).finish_non_exhaustive()
+    }
 }
 
 /// What the workers of one stage run.

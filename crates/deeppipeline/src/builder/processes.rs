@@ -8,6 +8,7 @@ use crate::intake::Intake;
 use crate::isolated::{Isolated, IsolatedStage, IsolatedWindows, Takes, body, last, last_by_key};
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;
+use crate::transfer::wire::to_readable_bytes;
 use crate::typed::{Unpack, list, one};
 use crate::window::Window;
 use std::time::Duration;
@@ -113,7 +114,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
         U: Unpack<S::Input>,
     {
         let name = short_type_name::<S>();
-        let settings = postcard::to_stdvec(settings);
+        let settings = to_readable_bytes(settings);
         let isolated = settings.and_then(|settings| {
             let stage = IsolatedStage::new::<S, T>(&settings, takes)?;
             Ok((stage, settings))

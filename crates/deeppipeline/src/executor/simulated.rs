@@ -16,6 +16,7 @@ use crate::typed::Value;
 use crate::worker::{Call, Done, Ending, Part, Seat, Ungiven, Worker};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
+use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ pub struct Simulation<I> {
 }
 
 /// A simulation was told something about a stage that it does not have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no stage is named {got:?}; there are {known:?}")]
 pub struct UnknownStage {
     got: String,
@@ -102,6 +103,12 @@ enum State {
     /// Done, but what it gave is not all handed over.
     Giving(VecDeque<Value>, Part, Ending),
     Ended,
+}
+
+impl<I> fmt::Debug for Simulation<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation").field("now", &self.now()).finish_non_exhaustive()
+    }
 }
 
 impl<I: Send + 'static> Simulation<I> {

@@ -24,6 +24,7 @@ use crate::{
     executor::process::{Post, Station, Waker},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -76,6 +77,12 @@ pub struct Supervisor<V> {
     /// Whoever watches over a worker process learns of every change of phase.
     #[cfg(processes)]
     watchers: Vec<crate::executor::process::Waker>,
+}
+
+impl<V> fmt::Debug for Supervisor<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").field("id", &self.id).field("graph", &self.graph).finish_non_exhaustive()
+    }
 }
 
 struct Control {

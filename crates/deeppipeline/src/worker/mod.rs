@@ -18,11 +18,13 @@ use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
 use crate::sample::{SampleId, SampleInfo, enter_job, leave_job, works_for};
 use crate::stage::Give;
+use std::fmt;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 /// Why a value was not handed on.
+#[derive(Debug)]
 pub enum Ungiven<V> {
     /// The buffer is full under `block`, and the caller would not wait any longer.
     Full(V),
@@ -62,6 +64,7 @@ pub enum Call<V> {
 }
 
 /// What came of a call.
+#[derive(Debug)]
 pub enum Done<V> {
     /// The call returned this. After `setup` and `teardown` it is ignored.
     Gave(Give<V>),
@@ -146,6 +149,12 @@ pub struct Worker<V> {
     part_before: u64,
     /// When a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Instant>,
+}
+
+impl<V> fmt::Debug for Worker<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("seat", &self.seat).field("step", &self.step).finish_non_exhaustive()
+    }
 }
 
 impl<V> Worker<V> {

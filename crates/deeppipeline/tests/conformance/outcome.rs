@@ -50,7 +50,7 @@ pub(crate) fn ledger(report: &Report) -> String {
         text.push('\n');
     }
     for join in &report.joins {
-        let JoinCounts { entered, joined, unjoined, waiting } = join.counts;
+        let JoinCounts { entered, joined, unjoined, waiting, .. } = join.counts;
         let _ =
             writeln!(text, "{}: {entered} entered, {joined} joined, {unjoined} unjoined, {waiting} inside", join.name);
     }

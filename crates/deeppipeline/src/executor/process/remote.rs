@@ -24,6 +24,7 @@ const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
 pub type Detail = fn(&BoxError) -> Vec<u8>;
 
 /// A worker process that knows who it is, and has not begun.
+#[derive(Debug)]
 pub struct Apprentice {
     link: Link,
     begin: Begin,

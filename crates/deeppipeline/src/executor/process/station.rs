@@ -16,6 +16,7 @@ use crate::worker::Seat;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,6 +83,12 @@ pub struct Station<V: Send + 'static> {
     /// A child that this process forks has the station too, but no business with its worker.
     process: u32,
     is_over: bool,
+}
+
+impl<V: Send + 'static> fmt::Debug for Station<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Station").field("seat", &self.seat()).finish_non_exhaustive()
+    }
 }
 
 impl<V: Send + 'static> Station<V> {

@@ -1,0 +1,15 @@
+//! `Debug` of what holds models, processes and files, which would tell nobody much: the name of the type.
+
+use std::fmt;
+
+macro_rules! named {
+    ($($type:ident)*) => {
+        $(impl fmt::Debug for crate::$type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type)).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
+named!(Capture ClassifyBehaviour DetectPeople EstimatePose Model Record Track WriteVideo);
