@@ -7,6 +7,7 @@ import copy
 import pickle
 import reprlib
 import traceback
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -27,7 +28,7 @@ class SurvivesPickle(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         attributes = {name: _packed(value) for name, value in vars(self).items()}
-        cause = None if self.__cause__ is None else (dump_exception(self.__cause__), _text_of(self.__cause__))
+        cause = None if self.__cause__ is None else (dump_exception(self.__cause__), _shown(_text, self.__cause__))
         return _unpacked, (type(self), [_packed(argument) for argument in self.args], attributes, cause)
 
     def __copy__(self) -> Self:
@@ -63,7 +64,7 @@ def _packed(value: object) -> Packed:
     pickled = b""
     with contextlib.suppress(Exception):
         pickled = pickle.dumps(value)
-    return pickled, _brief.repr(value)
+    return pickled, _shown(_brief.repr, value)
 
 
 def _made_again(packed: Packed) -> Any:
@@ -81,8 +82,20 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         return value
 
 
-def _text_of(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     return traceback.format_exception_only(error)[-1].strip()
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _shown(show: Callable[[Any], str], value: object) -> str:
+    """The value as text, also where it cannot be shown."""
+    try:
+        return show(value)
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
 
 
 class RemoteTraceback(Exception):
@@ -94,12 +107,10 @@ class RemoteTraceback(Exception):
 
 def dump_exception(error: BaseException) -> bytes:
     """The exception for another process: itself where it pickles, and the text of its traceback."""
-    trace = "".join(traceback.format_exception(error))
-    try:
+    pickled = b""
+    with contextlib.suppress(Exception):
         pickled = pickle.dumps(error)
-    except Exception:
-        pickled = b""
-    return pickle.dumps((pickled, trace))
+    return pickle.dumps((pickled, _shown(_trace, error)))
 
 
 def load_exception(detail: bytes, text: str) -> BaseException:

@@ -7,7 +7,7 @@ import sys
 from multiprocessing import reduction
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import current_process
-from typing import Literal
+from typing import Any, Literal
 
 from DeepPipeline._payload import why_not
 from DeepPipeline.errors import StartError
@@ -31,8 +31,7 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
         return
     for name, stage in stages:
         kind = type(stage)
-        where = _where_nobody_finds_it(kind)
-        if where is not None and kind.__module__ == "__main__":
+        if kind.__module__ == "__main__" and (where := _where_nobody_imports_it()) is not None:
             raise _class_not_found(name, kind, where)
         window = options_of(stage).window
         try:
@@ -46,7 +45,7 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
         try:
             _pickle_as_if_starting(stage)
         except Exception as error:
-            if where is not None:
+            if (where := _where_nobody_finds_it(kind)) is not None:
                 raise _class_not_found(name, kind, where) from error
             blamed = why_not(stage, _pickle_as_if_starting)
             raise StartError(
@@ -59,30 +58,34 @@ def _class_not_found(name: str, kind: type, where: str) -> StartError:
     return StartError(f"stage {name!r}: its class, {kind.__qualname__}, {where}; {OR_ELSE}")
 
 
+def _where_nobody_imports_it() -> str | None:
+    """Where the program is if another process does not import it, and where to put its classes instead."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)  # of `python -m`, a folder or an archive
+    file = getattr(main, "__file__", None) or ""
+    if spec is None and file and not os.path.isfile(file) and not file.startswith("<"):
+        return (
+            f"is defined in {file}, which is no file that another process could read. "
+            "Put the class into a module, a .py file, and import it"
+        )
+    if spec is None and not os.path.isfile(file):
+        return (
+            "is defined in a notebook or at a prompt, where another process cannot find it. "
+            "Put the class into a module, a .py file, and import it"
+        )
+    if spec is not None and f".{spec.name}".endswith(".__main__"):
+        return (
+            f"is defined in {file}, which another process does not import, as that would run the program. "
+            "Put the class into a module beside it, and import it"
+        )
+    return None
+
+
 def _where_nobody_finds_it(kind: type) -> str | None:
     """Where a class is that another process does not find by its name, and where to put it instead."""
     if "<locals>" in kind.__qualname__:
         return "is defined inside a function, where another process cannot find it. Move it out of the function"
-    module = sys.modules.get(kind.__module__)
-    if kind.__module__ == "__main__":
-        spec = getattr(module, "__spec__", None)  # of `python -m`, a folder or an archive
-        file = getattr(module, "__file__", None) or ""
-        if spec is None and file and not os.path.isfile(file) and not file.startswith("<"):
-            return (
-                f"is defined in {file}, which is no file that another process could read. "
-                "Put the class into a module, a .py file, and import it"
-            )
-        if spec is None and not os.path.isfile(file):
-            return (
-                "is defined in a notebook or at a prompt, where another process cannot find it. "
-                "Put the class into a module, a .py file, and import it"
-            )
-        if spec is not None and f".{spec.name}".endswith(".__main__"):
-            return (
-                f"is defined in {file}, which another process does not import, as that would run the program. "
-                "Put the class into a module beside it, and import it"
-            )
-    found: object = module
+    found: Any = sys.modules.get(kind.__module__)
     for part in kind.__qualname__.split("."):
         found = getattr(found, part, None)
     if found is kind:

@@ -41,9 +41,10 @@ def check_source(source: object) -> None:
 
 
 def _is_iterable(source: object) -> bool:
-    if isinstance(source, type) or getattr(source, "shape", None) == ():  # a number of numpy's has a __getitem__
-        return False
-    indexed = hasattr(type(source), "__getitem__") and not hasattr(type(source), "__iter__")
+    kind = type(source)
+    if isinstance(source, type) or (hasattr(kind, "shape") and getattr(source, "shape", None) == ()):
+        return False  # a number of numpy's has a __getitem__, and its array without a dimension an __iter__
+    indexed = hasattr(kind, "__getitem__") and not hasattr(kind, "__iter__")
     return indexed or isinstance(source, Iterable)
 
 
@@ -64,7 +65,7 @@ def _wrong_elements(source: object) -> str | None:
             "of which only the keys would be samples: give its .values() or its .items(), [mapping] for one sample, "
             "or list(mapping) for keys"
         )
-    if hasattr(source, "itertuples"):
+    if hasattr(type(source), "itertuples"):
         return "of which the names of its columns would be samples: give its .itertuples() for its rows"
     return None
 

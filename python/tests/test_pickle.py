@@ -151,6 +151,23 @@ def test_a_cause_that_cannot_be_made_again_is_told_by_its_text() -> None:
     assert "TwoArguments: 1 and 2" in str(cause)
 
 
+class Unshowable(Exception):
+    """Raises whatever it is asked."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def test_what_cannot_even_be_shown_survives() -> None:
+    error = PutError("refused", Unshowable())
+    error.__cause__ = Unshowable()
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), type(again.__cause__)) == ("refused", RemoteError)
+
+
 def test_causes_of_causes_survive() -> None:
     outer = GraphError("outer")
     outer.__cause__ = a_failure()

@@ -83,6 +83,18 @@ def test_a_class_under_the_guard_is_not_found_and_told_so(folder: Path) -> None:
     assert "define it at the top of a module" in text
 
 
+def test_a_class_inside_a_function_may_be_sent_as_something_else(folder: Path) -> None:
+    inner = """
+def main():
+    class Inner(Work):
+        def __reduce__(self):
+            return Work, ()
+    print(list(Pipeline([Inner()], multiprocess=True).stream([1, 2])))
+"""
+    (folder / "inner.py").write_text(PROGRAM.replace("\nif __name__", inner + "\nif __name__"))
+    assert said(folder, "inner.py") == "[1, 2]\n"
+
+
 def test_a_class_inside_a_function_is_refused() -> None:
     class Inner(Stage):
         def stage_run(self, x: Any) -> Any:

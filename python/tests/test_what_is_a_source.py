@@ -6,6 +6,7 @@ import pathlib
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -63,6 +64,12 @@ ways = pytest.mark.parametrize("way", WAYS, ids=["run", "stream", "source="])
 )
 def test_items_by_index_are_samples(way: Callable[[Any], list[Any]], source: Any) -> None:
     assert way(source) == [0, 1, 4]
+
+
+def test_what_has_any_attribute_is_no_table() -> None:
+    source = MagicMock(is_live=False)
+    source.__iter__.return_value = iter([1, 2])
+    assert run(source) == [1, 2]
 
 
 def test_a_data_set_that_is_longer_than_its_items_is_not_cut_in_silence() -> None:
