@@ -479,7 +479,7 @@ pub enum StartError {
     },
     /// The operating system refused memory to share with worker processes.
     #[error(
-        "cannot map {bytes} bytes of addresses for the buffer of stage {stage:?} ({cause}): lower buffer_size, or raise the limit of addresses (ulimit -v)"
+        "cannot map {bytes} bytes of addresses for the buffer of stage {stage:?} ({cause}): lower buffer_size or buffer_bytes, or raise the limit of addresses (ulimit -v)"
     )]
     Memory {
         /// The stage behind that buffer.
