@@ -16,6 +16,7 @@ from typing import Any, Self, SupportsIndex, TypeVar
 from DeepPipeline import _engine, _exit
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._engine import Report
+from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
@@ -89,6 +90,7 @@ class Pipeline:
         self._source = None if source is None else _checked_source(source)
         self._engine: _engine.Engine | None = None
         self._threads: list[threading.Thread] = []
+        self._notices: Notices | None = None
         self._joined = False
         self._aborted = False
         self._hand_over: HandOver | None = None
@@ -320,12 +322,12 @@ class Pipeline:
     def _start_workers(self, engine: _engine.Engine, bodies: list[Stage | SourceStage]) -> None:
         natives = [stage._deeppipeline_native for stage in self._row.nodes]
         drivers = engine.drivers(natives if self._source is None else [*natives, self._source._deeppipeline_native])
-        threads: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = []
-        for driver, body in reversed(list(zip(drivers, bodies, strict=True))):
+        threads: list[tuple[int, str, Callable[..., None], tuple[Any, ...]]] = []
+        for worker, (driver, body) in reversed(list(enumerate(zip(drivers, bodies, strict=True)))):
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).window, driver) if isinstance(body, Stage) else body
                 keeps_arguments = isinstance(body, Stage) and isinstance(options_of(body).on_error, Retry)
-                threads.append((driver.name, work, (driver, running, self._source, keeps_arguments)))
+                threads.append((worker, driver.name, work, (driver, running, self._source, keeps_arguments)))
             elif driver is not None and isinstance(body, Stage):
                 watch = Watch(driver, body, self._start_method)
                 try:
@@ -333,19 +335,22 @@ class Pipeline:
                 except Exception as error:
                     watch.give_up(error)
                     raise StartError(f"cannot start a process for stage {driver.name!r}: {error}") from error
-                threads.append((driver.name, watch.run, ()))
+                threads.append((worker, driver.name, watch.run, ()))
         # Only now, since a process that is forked beside threads may hang.
         try:
             engine.start_native()
         except OSError as error:
             raise StartError(f"cannot start a thread for a native stage: {error}") from error
-        for name, run, arguments in threads:
+        self._notices = Notices(engine)
+        for worker, name, run, arguments in threads:
             thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:
                 raise StartError(f"cannot start a thread for stage {name!r}: {error}") from error
             self._threads.append(thread)
+            self._notices.threads[worker] = thread
+        self._notices.start()
 
     def _close(self, engine: _engine.Engine) -> None:
         engine.close()
@@ -385,7 +390,7 @@ class Pipeline:
             if time.monotonic() < min(next_note, deadline):
                 continue
             next_note += NOTE_EVERY
-            waiting_for = ", ".join(engine.not_ended())
+            waiting_for = engine.still_busy()
             if time.monotonic() >= deadline:
                 logger.warning("not drained in time, aborting; still busy: %s", waiting_for)
                 self._abort(engine)
@@ -441,6 +446,8 @@ class Pipeline:
                 thread.join()
             self._threads.clear()
             engine.join_native()
+            if self._notices is not None:
+                self._notices.wait(GRACE)
             if not self._joined and self._source is not None and self._source.still_closes(GRACE):
                 logger.warning("close() of the source has not returned: it is left behind")
             self._joined = True
@@ -467,7 +474,7 @@ class Pipeline:
                 before = progress
                 progress = [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages]
                 if progress == before:
-                    stuck = ", ".join(engine.not_ended())
+                    stuck = engine.still_busy()
                     logger.error("the interpreter exits and does not wait any longer; still busy: %s", stuck)
                     drained = False
                     self._abort(engine)
@@ -479,7 +486,7 @@ class Pipeline:
             self._abort(engine)
             drained = False
         if not self._told and (failure := self._failure(engine, engine.report())) is not None:
-            logger.error("a pipeline that nobody waited for has failed: %s", failure, exc_info=failure.__cause__)
+            logger.error("a pipeline that nobody waited for has failed: %s", failure)
             drained = False
         return drained
 

@@ -6,7 +6,7 @@ use crate::report::{Report, SampleId};
 use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::engine::{
-    Block, Graph, Joiner, Node, Seat, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker, spawn,
+    Block, Graph, Joiner, Node, Notice, Seat, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker, spawn,
 };
 use deeppipeline::{
     BufferSize, Doing, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError,
@@ -187,6 +187,7 @@ impl Engine {
         // Under a lock of the engine's, so nothing here may touch the interpreter.
         let join = |_: &Block| Box::new(|parts| Payload::Tuple(Tuple::new(parts))) as Joiner<Payload>;
         supervisor.set_joiners(blocks.iter().map(join).collect());
+        supervisor.keep_notices();
         Ok(Engine {
             supervisor,
             blocks,
@@ -377,6 +378,23 @@ impl Engine {
     /// Whether the source has been asked to end and has not ended yet.
     fn source_should_end(&self) -> bool {
         self.supervisor.source_should_end()
+    }
+
+    /// Waits for something that is to be logged: its kind, "dropped", "failed" or "hangs", in words, and for the last
+    /// kind the worker. None once everything has ended.
+    fn next_notice(&self, py: Python<'_>) -> Option<(&'static str, String, Option<usize>)> {
+        let notice = py.detach(|| self.supervisor.next_notice())?;
+        let text = notice.to_string();
+        Some(match notice {
+            Notice::Hangs { worker, .. } => ("hangs", text, Some(worker)),
+            Notice::Failed => ("failed", text, None),
+            _ => ("dropped", text, None),
+        })
+    }
+
+    /// The stages that are in the user's code, and what others wait for.
+    fn still_busy(&self) -> String {
+        self.supervisor.still_busy()
     }
 
     /// The stages whose worker has not ended, from the front.

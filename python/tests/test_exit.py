@@ -255,7 +255,11 @@ def test_with_a_failure_that_was_seen() -> None:
     try: p.setstop()
     except StageError: pass
     """
-    assert ended(code) == ""
+    err = ended(code)
+    assert err.count("ValueError: seen") == 2, (
+        "once in the message, once as the traceback: it is logged when it happens"
+    )
+    assert "nobody waited" not in err
 
 
 @pytest.mark.parametrize("daemon", [True, False])
@@ -359,7 +363,7 @@ def test_in_a_reference_cycle() -> None:
 def test_many_times_with_busy_workers() -> None:
     """What aborts an interpreter at its end does so now and then only."""
     code = """
-    p = Pipeline([Pass(), Pass(), Pass()]).start()
+    p = Pipeline([Pass(), Pass(), Pass()], overflow='block').start()
     for x in range(2000): p.put(x)
     """
     for process in [program(code) for _ in range(10)]:
@@ -435,5 +439,6 @@ def test_no_thread_of_the_engines_own() -> None:
     p = Pipeline([Pass(), Pass()]).start()
     print('shown', len(os.listdir('/proc/self/task')) - 1)
     """
+    # One for each stage, and one that logs.
     assert os.path.isdir("/proc/self/task")
-    ended(code, 2)
+    ended(code, 3)

@@ -97,7 +97,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, sub
 
 def lines_of(process: subprocess.Popen[str]) -> list[str]:
     result = finish(process)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0, result.stderr
+    assert all("dropped" in line for line in result.stderr.splitlines()), result.stderr
     return result.stdout.splitlines()
 
 

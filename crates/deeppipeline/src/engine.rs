@@ -40,6 +40,7 @@ pub use crate::executor::{Body, BodyFactory};
 pub use crate::graph::{Block, Graph, Node, SourceNode};
 pub use crate::intake::Input;
 pub use crate::join::Joiner;
+pub use crate::notices::Notice;
 pub use crate::sample::Sample;
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};

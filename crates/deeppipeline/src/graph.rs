@@ -405,6 +405,11 @@ impl Graph {
         Crew { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, timeout }
     }
 
+    /// Whether a stage on a thread has a time-out.
+    pub(crate) fn has_timeouts_on_threads(&self) -> bool {
+        self.stages.iter().any(|node| node.executor == Executor::Thread && node.timeout.is_some())
+    }
+
     /// Whether the results of a stage have to be put in order.
     pub(crate) fn reorders(&self, index: usize) -> bool {
         self.crew_of(index).reorders()

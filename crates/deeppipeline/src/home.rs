@@ -1,5 +1,6 @@
 //! What a worker needs of the pipeline around it.
 
+use crate::activity::Activity;
 use crate::buffer::{Buffer, Push, Wait};
 use crate::clock::Clock;
 use crate::error::Failure;
@@ -7,8 +8,9 @@ use crate::graph::{Flow, Node};
 use crate::join::Join;
 use crate::ledger::Ledger;
 use crate::phase::WorkerEvent;
-use crate::sample::Sample;
+use crate::sample::{Sample, SampleId};
 use crate::worker::Seat;
+use std::time::Duration;
 
 /// The pipeline around a worker: the supervisor itself, or what stands for it in another process.
 pub(crate) trait Home<V>: Send + Sync {
@@ -48,6 +50,12 @@ pub(crate) trait Home<V>: Send + Sync {
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
     /// Whether a source is to be asked for samples.
     fn source_wanted(&self) -> bool;
+    /// Shows what a worker does, for whoever asks why the pipeline does not end.
+    fn show(&self, _seat: Seat, _activity: Activity) {}
+    /// A worker runs its stage on that sample, for so long already; or does not, any longer or for the time being.
+    fn show_running(&self, _seat: Seat, _running: Option<(SampleId, Duration)>) {}
+    /// A sample may have been dropped in front of the stage at that index.
+    fn note_drop(&self, _index: usize) {}
     /// A worker moves on.
     fn advance(&self, seat: Seat, event: WorkerEvent);
     /// A stage or the source failed for good. True for the failure that callers will be told of.

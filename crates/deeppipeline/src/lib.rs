@@ -44,6 +44,7 @@
 //! | `processes` | off | a stage in a process of its own ([`Isolated`]), on Linux |
 //! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
 
+mod activity;
 mod buffer;
 mod builder;
 mod clock;
@@ -60,6 +61,7 @@ mod into_stage;
 mod isolated;
 mod join;
 mod ledger;
+mod notices;
 mod phase;
 mod pipeline;
 mod report;

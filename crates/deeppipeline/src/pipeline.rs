@@ -211,12 +211,15 @@ impl<I> Pipeline<I> {
         match timeout {
             None => {
                 while !self.supervisor.wait_ended(within(WAITING_NOTE_EVERY)) {
-                    tracing::info!("waiting for {}", self.supervisor.not_ended().join(", "));
+                    tracing::info!("waiting for {}", self.supervisor.still_busy());
                 }
             }
             Some(timeout) => {
                 if !self.supervisor.wait_ended(within(timeout)) {
-                    tracing::warn!("not drained after {timeout:?}, aborting");
+                    tracing::warn!(
+                        "not drained after {timeout:?}, aborting; still busy: {}",
+                        self.supervisor.still_busy()
+                    );
                     self.abort();
                 }
             }

@@ -54,7 +54,10 @@ impl<V: Send + 'static> Supervisor<V> {
                     self.joins[block].put_back(Sample { id, birth, value });
                     return false;
                 }
-                Push::Done { dropped, more, .. } => {
+                Push::Done { accepted, dropped, more } => {
+                    if !accepted || dropped.is_some() || !more.is_empty() {
+                        self.note_drop(next);
+                    }
                     free(dropped);
                     more.into_iter().for_each(free);
                     self.joins[block].has_gone_on();

@@ -5,7 +5,9 @@
 
 mod blocks;
 mod told;
+mod warnings;
 
+use crate::activity::{Activity, Shown, Timekeeper};
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError};
@@ -14,6 +16,7 @@ use crate::graph::{Block, Executor, Flow, Graph, Node};
 use crate::home::{Branches, Home};
 use crate::join::{Join, Joiner};
 use crate::ledger::Ledger;
+use crate::notices::{DropLog, Notice, Notices};
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::sample::{Sample, SampleId, works_for};
 use crate::worker::{Seat, Worker};
@@ -27,7 +30,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The name under which the source stands in reports and errors.
 pub const SOURCE: &str = "source";
@@ -64,6 +67,8 @@ pub struct Supervisor<V> {
     graph: Graph,
     /// The workers of the first stage, of the second, and so on, and the source's last where there is one.
     seats: Vec<Seat>,
+    /// The place of each stage's first worker among them.
+    first_seats: Vec<usize>,
     /// Where what each node gives goes.
     flows: Vec<Flow>,
     clock: Clock,
@@ -74,6 +79,13 @@ pub struct Supervisor<V> {
     ledgers: Vec<Ledger>,
     control: Mutex<Control>,
     changed: Condvar,
+    notices: Arc<Notices>,
+    /// One per buffer.
+    drops: Vec<DropLog>,
+    /// One per seat.
+    activities: Vec<Shown>,
+    /// Where a stage on a thread has a time-out.
+    timekeeper: Option<Arc<Timekeeper>>,
     /// Whoever watches over a worker process learns of every change of phase.
     #[cfg(processes)]
     watchers: Vec<crate::executor::process::Waker>,
@@ -176,11 +188,19 @@ impl<V: Send + 'static> Supervisor<V> {
             stages.flat_map(|(index, node)| (0..node.workers).map(move |worker| Seat::Stage { index, worker }));
         let seats: Vec<Seat> = of_stages.chain(graph.source.map(|_| Seat::Source)).collect();
         let workers = seats.len();
+        let before = |index: usize| graph.stages[..index].iter().map(|node| node.workers).sum();
+        let first_seats = (0..graph.stages.len()).map(before).collect();
+        let is_watched = graph.has_timeouts_on_threads() && matches!(clock, Clock::Monotonic);
         Supervisor {
             seats,
+            first_seats,
             flows: (0..graph.stages.len()).map(|index| graph.flow(index)).collect(),
             joins: graph.blocks.iter().map(|block| Join::new(block.branches.len())).collect(),
             joiners: OnceLock::new(),
+            notices: Arc::default(),
+            drops: graph.stages.iter().map(|_| DropLog::default()).collect(),
+            activities: (0..workers).map(|_| Shown::new()).collect(),
+            timekeeper: is_watched.then(|| Timekeeper::new(workers)),
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
@@ -222,7 +242,12 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let sample = Sample { id: SampleId { number: 0, part: 0 }, birth, value };
         match self.buffers[0].push(sample, Arrival::Outside, Origin::default(), wait) {
-            Push::Done { accepted, dropped, .. } => Ok(Accepted { accepted, dropped }),
+            Push::Done { accepted, dropped, .. } => {
+                if !accepted || dropped.is_some() {
+                    self.note_drop(0);
+                }
+                Ok(Accepted { accepted, dropped })
+            }
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),
             Push::Shut(value) | Push::Late(value) => {
@@ -423,9 +448,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn index_of(&self, seat: Seat) -> usize {
         match seat {
-            Seat::Stage { index, worker } => {
-                self.graph.stages[..index].iter().map(|node| node.workers).sum::<usize>() + worker
-            }
+            Seat::Stage { index, worker } => self.first_seats[index] + worker,
             Seat::Source => self.seats.len() - 1,
         }
     }
@@ -573,7 +596,6 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             control.phase = control.phase.after(Event::AllEnded);
             control.ended_at.get_or_insert_with(|| self.clock.now());
         }
-        #[cfg(processes)]
         let has_stopped = control.phase == Phase::Stopped;
         let gives_no_more = |phase: WorkerPhase| matches!(phase, WorkerPhase::TearingDown | WorkerPhase::Stopped);
         let colleagues = self.colleagues_of(seat).map(|index| control.workers[index]);
@@ -587,7 +609,34 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             // Whoever keeps the pipeline for its report need not keep what lay in its buffers.
             self.buffers.iter().filter_map(Buffer::shared).for_each(shared::Buffer::sweep_all);
         }
+        if has_stopped {
+            self.tell_the_last();
+        }
         self.tell_all();
+    }
+
+    fn show(&self, seat: Seat, activity: Activity) {
+        self.activities[self.index_of(seat)].set(activity);
+    }
+
+    fn show_running(&self, seat: Seat, running: Option<(SampleId, Duration)>) {
+        let (Some(keeper), Seat::Stage { index, .. }) = (&self.timekeeper, seat) else { return };
+        let node = &self.graph.stages[index];
+        let Some(timeout) = node.timeout.filter(|_| node.executor == Executor::Thread) else { return };
+        let worker = self.index_of(seat);
+        // A time-out beyond what the clock can tell is none.
+        let due = |busy| Instant::now().checked_add(timeout.saturating_sub(busy));
+        match running.and_then(|(sample, busy)| Some((sample, due(busy)?))) {
+            Some((sample, due)) => keeper.begin(worker, sample, due, || self.teller()),
+            None => keeper.end(worker),
+        }
+    }
+
+    fn note_drop(&self, index: usize) {
+        // A buffer that processes share hands every value back.
+        if matches!(self.buffers[index], Buffer::Memory(_)) {
+            self.look_for_drops(index);
+        }
     }
 
     /// Remembers the first failure, and discards what can no longer be used.
@@ -609,6 +658,9 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             }
             (first, control.close_source.clone())
         };
+        if first {
+            self.notices.tell(Notice::Failed);
+        }
         // A later failure is freed here, outside of the lock: its error is the user's.
         free(failure);
         self.discard(&discarded);

@@ -1,6 +1,7 @@
 //! What a worker gives: to whom it goes, under which number, and what has to be waited for.
 
 use super::{Ending, Part, Seat, Step, Ungiven, Worker};
+use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::error::{BoxError, NotJoined};
 use crate::executor::{catch_panic, free};
@@ -68,7 +69,12 @@ impl<V> Worker<V> {
             _ => None,
         };
         let origin = Origin { turn: self.turn, receipt };
+        let next = self.next_index(flow);
+        if let (Some(next), Wait::Forever | Wait::Until(_)) = (next, wait) {
+            self.home.show(self.seat, Activity::WaitsForRoom(next));
+        }
         let pushed = self.hand_on(flow, Sample { id, birth, value }, origin, wait);
+        self.home.show(self.seat, Activity::Calls);
         if part == Part::OfMany {
             self.resume();
         }
@@ -79,7 +85,10 @@ impl<V> Worker<V> {
             }
             Push::Shut(value) | Push::Late(value) => Ok(Some(value)),
             Push::Refused(value, cause) => Err(Ungiven::Refused(value, cause)),
-            Push::Done { dropped, more, .. } => {
+            Push::Done { accepted, dropped, more } => {
+                if let Some(next) = next.filter(|_| !accepted || dropped.is_some() || !more.is_empty()) {
+                    self.home.note_drop(next);
+                }
                 more.into_iter().for_each(free);
                 self.waiting_since = None;
                 // What has a turn is counted when it enters the next buffer.
@@ -94,6 +103,19 @@ impl<V> Worker<V> {
                 self.last_part = id.part;
                 Ok(dropped)
             }
+        }
+    }
+
+    /// The stage that gets the next value.
+    fn next_index(&self, flow: Flow) -> Option<usize> {
+        match flow {
+            Flow::End => None,
+            Flow::Next(next) => Some(next),
+            Flow::Fork(block) => {
+                let branch = if let Step::Running(hand) = &self.step { hand.parts as usize } else { 0 };
+                self.home.block(block)?.nodes.get(branch).map(|(first, _)| *first)
+            }
+            Flow::Join { block, .. } => self.home.block(block)?.nodes.last().map(|(_, last)| last + 1),
         }
     }
 

@@ -7,6 +7,7 @@
 mod giving;
 mod taking;
 
+use crate::activity::Activity;
 use crate::buffer::{Take, Wait};
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::free;
@@ -292,6 +293,7 @@ impl<V> Worker<V> {
 
     fn call(&mut self, step: Step, call: Call<V>) -> Poll<Option<Call<V>>> {
         self.step = step;
+        self.home.show(self.seat, Activity::Calls);
         self.enter();
         Poll::Ready(Some(call))
     }
@@ -364,6 +366,7 @@ impl<V> Worker<V> {
 
     fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> Untold {
         let Seat::Stage { index, .. } = self.seat else { return Untold::Nothing };
+        self.home.show_running(self.seat, None);
         hand.pause(self.home.clock());
         let on_error = self.home.node(index).on_error;
         if let Ending::Failed(cause) = &ending
@@ -502,6 +505,7 @@ impl<V> Worker<V> {
 
     fn pause(&mut self) {
         if let Step::Running(hand) = &mut self.step {
+            self.home.show_running(self.seat, None);
             hand.pause(self.home.clock());
         }
     }
@@ -509,6 +513,7 @@ impl<V> Worker<V> {
     fn resume(&mut self) {
         let now = self.home.clock().now();
         if let Step::Running(hand) = &mut self.step {
+            self.home.show_running(self.seat, Some((hand.newest.id, hand.busy)));
             hand.run(now);
         }
     }

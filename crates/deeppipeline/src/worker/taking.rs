@@ -1,18 +1,21 @@
 //! What a worker takes and has in hand: from its buffer, once more after an error, or kept for a later list.
 
 use super::{Call, Ending, Kept, Seat, Step, Worker};
+use crate::activity::Activity;
 use crate::buffer::{Buffer, Take, Taken, Wait};
 use crate::hand::InHand;
 use crate::intake::Input;
 use crate::ledger::Fate;
 use crate::sample::SampleInfo;
 use std::task::Poll;
+use std::time::Duration;
 
 impl<V> Worker<V> {
     /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
     pub(super) fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
         let Seat::Stage { worker, .. } = self.seat else { return None };
         let buffer = self.home.buffer(index)?;
+        self.home.show(self.seat, Activity::WaitsForSamples);
         let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
         loop {
             let patience = wait.no_later_than(buffer.overdue_at());
@@ -52,7 +55,9 @@ impl<V> Worker<V> {
         self.has_turn(index, taken.ticket);
         if let Some(newest) = input.newest() {
             self.take_in_hand(newest, input.count(), taken);
+            self.home.show_running(self.seat, Some((newest.id, Duration::ZERO)));
         }
+        self.home.show(self.seat, Activity::Calls);
         self.enter();
         Poll::Ready(Some(Call::StageRun(input)))
     }
@@ -80,6 +85,8 @@ impl<V> Worker<V> {
             return None;
         }
         let again = buffer.read_again(hand.hold.as_ref());
+        self.home.show(self.seat, Activity::Calls);
+        self.home.show_running(self.seat, Some((hand.newest.id, hand.busy)));
         hand.run(self.home.clock().now());
         self.step = Step::Running(hand);
         match again {

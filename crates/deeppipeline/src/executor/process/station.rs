@@ -319,12 +319,14 @@ impl<V: Send + 'static> Station<V> {
         if self.worker == 0 && now >= self.swept + SWEEP_EVERY {
             self.swept = now;
             self.input()?.sweep();
+            self.home.look_for_drops(self.index);
             // What is in front of another process, the station of that one sees to.
             if let Some(output) = self.output()
                 && let Flow::Next(next) = self.home.flow(self.index)
                 && self.home.node(next).executor != Executor::Process
             {
                 output.sweep();
+                self.home.look_for_drops(next);
             }
         }
         Ok(next.min(self.swept + SWEEP_EVERY))

@@ -1,0 +1,161 @@
+//! What is told while nobody asks: samples that are dropped, a stage that fails, a stage that hangs.
+
+use crate::buffer::Overflow;
+use crate::sample::SampleId;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How often the drops of one buffer are told at most.
+const DROPS_EVERY: Duration = Duration::from_secs(60);
+
+/// How many notices wait for a front door that does not fetch them; older ones are forgotten.
+const WAITING: usize = 256;
+
+/// Something that a user should know when it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// So many samples more were dropped in front of a stage.
+    Dropped {
+        /// The stage's name.
+        stage: String,
+        /// How many since it was told last.
+        samples: u64,
+        /// Whether they are the first.
+        first: bool,
+        /// What the buffer does when it is full.
+        overflow: Overflow,
+    },
+    /// The pipeline has failed.
+    Failed,
+    /// A stage on a thread takes longer on a sample than its time-out, and has not returned.
+    Hangs {
+        /// The stage's name.
+        stage: String,
+        /// The place of the worker among all of the pipeline.
+        worker: usize,
+        /// What it works on.
+        sample: SampleId,
+        /// The stage's time-out.
+        timeout: Duration,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Dropped { stage, first: true, overflow, .. } => write!(
+                f,
+                "stage {stage:?} is slower than its samples come, and they are dropped (overflow is \"{overflow}\"): give \
+                 overflow \"block\" where nothing may be lost; more workers or a larger buffer_size drop fewer"
+            ),
+            Notice::Dropped { stage, samples: 1, .. } => write!(f, "1 more sample was dropped in front of {stage:?}"),
+            Notice::Dropped { stage, samples, .. } => {
+                write!(f, "{samples} more samples were dropped in front of {stage:?}")
+            }
+            Notice::Failed => f.write_str("the pipeline has failed"),
+            Notice::Hangs { stage, sample, timeout, .. } => {
+                write!(f, "stage {stage:?} hangs: sample {sample} has taken longer than its timeout of {timeout:?}")
+            }
+        }
+    }
+}
+
+/// Notices on their way to the log, and to a front door that has one of its own.
+#[derive(Default)]
+pub(crate) struct Notices {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether a front door fetches them.
+    kept: bool,
+    waiting: VecDeque<Notice>,
+    over: bool,
+}
+
+impl Notices {
+    /// From now on they wait for `next`.
+    pub(crate) fn keep(&self) {
+        self.state.lock().kept = true;
+    }
+
+    /// Tells one; outside of every lock.
+    pub(crate) fn tell(&self, notice: Notice) {
+        if notice != Notice::Failed {
+            // A failure is logged with its cause.
+            tracing::warn!("{notice}");
+        }
+        let mut state = self.state.lock();
+        if !state.kept {
+            return;
+        }
+        if state.waiting.len() == WAITING {
+            state.waiting.pop_front();
+        }
+        state.waiting.push_back(notice);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Nothing more will be told.
+    pub(crate) fn end(&self) {
+        self.state.lock().over = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next; `None` after the last.
+    pub(crate) fn next(&self) -> Option<Notice> {
+        let mut state = self.state.lock();
+        loop {
+            match state.waiting.pop_front() {
+                None if !state.over => self.changed.wait(&mut state),
+                next => return next,
+            }
+        }
+    }
+}
+
+/// What has been told of the drops of one buffer.
+#[derive(Default)]
+pub(crate) struct DropLog {
+    told: Mutex<(u64, Option<Instant>)>,
+}
+
+impl DropLog {
+    /// Whether drops may be told again.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.told.lock().1.is_none_or(|last| now.saturating_duration_since(last) >= DROPS_EVERY)
+    }
+
+    /// How many of so many drops are to be told now, and whether they are the first.
+    pub(crate) fn untold(&self, dropped: u64, now: Instant) -> Option<(u64, bool)> {
+        let (told, last) = &mut *self.told.lock();
+        let samples = dropped.checked_sub(*told).filter(|samples| *samples > 0)?;
+        let first = *told == 0;
+        (*told, *last) = (dropped, Some(now));
+        Some((samples, first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DROPS_EVERY, DropLog};
+    use std::time::Instant;
+
+    #[test]
+    fn the_first_drop_is_told_at_once_and_later_ones_are_summed_up() {
+        let (log, start) = (DropLog::default(), Instant::now());
+        assert_eq!(log.untold(0, start), None);
+        assert!(log.is_due(start));
+        assert_eq!(log.untold(1, start), Some((1, true)));
+        assert!(!log.is_due(start));
+        assert!(log.is_due(start + DROPS_EVERY));
+        assert_eq!(log.untold(8, start + DROPS_EVERY), Some((7, false)));
+        assert_eq!(log.untold(8, start + DROPS_EVERY), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! What the supervisor tells while nobody asks, and what it says of workers that have not ended.
+
+use super::Supervisor;
+use crate::activity::Activity;
+use crate::clock::Clock;
+use crate::graph::Executor;
+use crate::home::Home;
+use crate::notices::Notice;
+use crate::phase::WorkerPhase;
+use crate::sample::SampleId;
+use crate::worker::Seat;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl<V: Send + 'static> Supervisor<V> {
+    /// From now on notices wait for [`next_notice`](Supervisor::next_notice).
+    pub fn keep_notices(&self) {
+        self.notices.keep();
+    }
+
+    /// Waits for something that a user should know; `None` once everything has ended.
+    pub fn next_notice(&self) -> Option<Notice> {
+        self.notices.next()
+    }
+
+    /// Who is still in the user's code, and what the other workers that have not ended wait for.
+    pub fn still_busy(&self) -> String {
+        let phases = self.control.lock().workers.clone();
+        let mut left: Vec<_> = self.seats.iter().copied().zip(phases).enumerate().collect();
+        left.retain(|(_, (_, phase))| *phase != WorkerPhase::Stopped);
+        left.sort_by_key(|(_, (seat, _))| *seat);
+        let (mut busy, mut waiting) = (Vec::new(), Vec::new());
+        for (worker, (seat, _)) in left {
+            let name = self.name_of(seat);
+            match self.activities[worker].get() {
+                Activity::WaitsForRoom(index) if self.is_on_a_thread(seat) => {
+                    waiting.push(format!("{name} waits for room in front of {}", self.graph.stages[index].name));
+                }
+                Activity::WaitsForSamples if self.is_on_a_thread(seat) => {
+                    waiting.push(format!("{name} waits for samples"));
+                }
+                // What a process does is not seen from here.
+                _ => busy.push(name.to_owned()),
+            }
+        }
+        // The workers of one stage stand side by side.
+        busy.dedup();
+        waiting.dedup();
+        let busy = (!busy.is_empty()).then(|| busy.join(", "));
+        busy.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")
+    }
+
+    fn is_on_a_thread(&self, seat: Seat) -> bool {
+        match seat {
+            Seat::Stage { index, .. } => self.graph.stages[index].executor == Executor::Thread,
+            Seat::Source => true,
+        }
+    }
+
+    /// Tells of stages that hang.
+    pub(super) fn teller(&self) -> impl Fn(usize, SampleId) + Send + use<V> {
+        let notices = Arc::clone(&self.notices);
+        let stages = self.seats.iter().map(|seat| match seat {
+            Seat::Stage { index, .. } => {
+                let node = &self.graph.stages[*index];
+                (node.name.clone(), node.timeout.unwrap_or_default())
+            }
+            Seat::Source => (String::new(), Duration::ZERO),
+        });
+        let stages: Vec<(String, Duration)> = stages.collect();
+        move |worker, sample| {
+            let (stage, timeout) = stages[worker].clone();
+            notices.tell(Notice::Hangs { stage, worker, sample, timeout });
+        }
+    }
+
+    /// Tells what was dropped in front of a stage, if that may be told again.
+    pub(crate) fn look_for_drops(&self, index: usize) {
+        if self.drops[index].is_due(self.clock.now()) {
+            self.tell_drops(index);
+        }
+    }
+
+    /// Tells what was dropped in front of a stage since it was told last.
+    pub(super) fn tell_drops(&self, index: usize) {
+        // Who simulates asks for what is dropped.
+        if matches!(self.clock, Clock::Virtual(_)) {
+            return;
+        }
+        let counts = self.buffers[index].counts();
+        let dropped = counts.dropped_oldest + counts.dropped_newest;
+        if let Some((samples, first)) = self.drops[index].untold(dropped, self.clock.now()) {
+            let (stage, overflow) = (self.graph.stages[index].name.clone(), self.buffers[index].limits().overflow);
+            self.notices.tell(Notice::Dropped { stage, samples, first, overflow });
+        }
+    }
+
+    /// Tells what is left to tell, since nobody waits any longer.
+    pub(super) fn tell_the_last(&self) {
+        (0..self.buffers.len()).for_each(|index| self.tell_drops(index));
+        self.notices.end();
+        if let Some(keeper) = &self.timekeeper {
+            keeper.close();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+"""What is logged when it happens, while nobody asks: dropped samples, a stage that fails, a stage that hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import traceback
+
+from DeepPipeline import _engine
+
+logger = logging.getLogger("DeepPipeline")
+
+
+class Notices:
+    """A thread that logs what the engine has to tell. No other thread waits for a handler of the log."""
+
+    def __init__(self, engine: _engine.Engine) -> None:
+        self.threads: dict[int, threading.Thread] = {}
+        """The threads of workers, by their place among all."""
+        # It must not keep the pipeline alive, only what it needs of it.
+        arguments = (engine, self.threads)
+        self._thread = threading.Thread(target=_log_all, args=arguments, name="DeepPipeline log", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread; it ends when every worker has ended."""
+        self._thread.start()
+
+    def wait(self, patience: float) -> None:
+        """Waits until everything is logged, so many seconds at most: a handler may hang."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(patience)
+
+
+def _log_all(engine: _engine.Engine, threads: dict[int, threading.Thread]) -> None:
+    while (notice := engine.next_notice()) is not None:
+        # A handler that fails, or an exception that cannot be shown, must not silence the rest.
+        with contextlib.suppress(Exception):
+            _log(engine, threads, *notice)
+
+
+def _log(
+    engine: _engine.Engine, threads: dict[int, threading.Thread], kind: str, text: str, worker: int | None
+) -> None:
+    if kind == "failed":
+        found = engine.failure()
+        if found is not None:
+            message, _, _, _, cause = found
+            logger.error("%s; the pipeline stops", message, exc_info=cause)
+    elif kind == "hangs":
+        logger.warning("%s%s", text, _stack(threads.get(-1 if worker is None else worker)))
+    else:
+        logger.warning("%s", text)
+
+
+def _stack(thread: threading.Thread | None) -> str:
+    """Where a thread is, to be shown below a message."""
+    frame = None if thread is None or thread.ident is None else sys._current_frames().get(thread.ident)
+    if frame is None:  # a native stage, or one that has gone on
+        return ""
+    return ". It is here:\n" + "".join(traceback.format_stack(frame)).rstrip()
