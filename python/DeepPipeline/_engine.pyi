@@ -266,7 +266,8 @@ class Station:
     def watch(
         self,
     ) -> (
-        tuple[Literal["line", "told"], str]
+        tuple[Literal["line"], str]
+        | tuple[Literal["told"], str]
         | tuple[Literal["note"], bytes]
         | tuple[Literal["failure"], BaseException]
         | None
