@@ -16,6 +16,7 @@ step "formatting, Python" .venv/bin/ruff format --check python examples/python b
 step "lints, Rust" cargo clippy --locked --release --workspace --all-targets --all-features -- -D warnings
 step "lints, Python" .venv/bin/ruff check python examples/python benchmarks
 step "docs" env RUSTDOCFLAGS=-Dwarnings cargo doc --locked --release --no-deps --all-features
+step "docs, default features" env RUSTDOCFLAGS=-Dwarnings cargo doc --locked --release --no-deps -p deeppipeline
 step "engine tests" cargo test --locked -p deeppipeline --all-features
 step "vision and command-line tests" cargo test --locked --release -p deeppipeline-vision -p deeppipeline-cli
 step "wheel" scripts/wheel.sh

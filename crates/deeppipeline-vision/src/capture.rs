@@ -11,7 +11,7 @@ use crate::ffmpeg::{Ffmpeg, FfmpegError, FrameInfo, Process};
 use crate::frame::{Frame, bytes_of};
 
 /// Why a video cannot be opened, or ended before its end.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
     /// There is no `ffmpeg` program.

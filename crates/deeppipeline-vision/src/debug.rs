@@ -1,4 +1,5 @@
-//! `Debug` of what holds models, processes and files, which would tell nobody much: the name of the type.
+//! `Debug` of what holds models, processes and files, which would tell nobody much: the name of the type. And of errors, which
+//! is what `main` prints: what went wrong, in words.
 
 use std::fmt;
 
@@ -13,3 +14,15 @@ macro_rules! named {
 }
 
 named!(Capture ClassifyBehaviour DetectPeople EstimatePose Model Record Track WriteVideo);
+
+macro_rules! readable {
+    ($($error:ident)*) => {
+        $(impl fmt::Debug for crate::$error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        })*
+    };
+}
+
+readable!(CaptureError FfmpegError ModelError OutputError);

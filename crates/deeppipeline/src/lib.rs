@@ -41,7 +41,7 @@
 //! |---|---|---|
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 //! | `signals` | off | `Pipeline::on_stop_signals`: the first Ctrl-C, SIGTERM or SIGHUP drains, a second one aborts; on Unix |
-//! | `processes` | off | a stage in a process of its own ([`Isolated`]), on Linux |
+//! | `processes` | off | a stage in a process of its own (`Isolated`), on Linux |
 //! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
 
 mod activity;

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use crate::locate;
 
 /// Why there is no `ffmpeg` to work with.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FfmpegError {
     /// None was found.

@@ -33,7 +33,7 @@ pub enum Runtime {
 }
 
 /// Why a model cannot be loaded or run.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// The file cannot be read.

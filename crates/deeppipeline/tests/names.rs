@@ -1,0 +1,42 @@
+//! The name of a stage: what it says itself, what its options say, or its type's.
+
+use deeppipeline::{BoxError, Give, Options, Pipeline, Stage, made_by, retry};
+
+struct Named;
+
+impl Stage for Named {
+    type Input = u32;
+    type Output = u32;
+    fn stage_run(&mut self, x: u32) -> Result<Give<u32>, BoxError> {
+        Ok(Give::One(x))
+    }
+    fn name(&self) -> String {
+        "my name".to_owned()
+    }
+}
+
+fn double(x: u32) -> u32 {
+    2 * x
+}
+
+#[test]
+fn a_stage_has_its_own_name_and_one_that_is_made_its_types() {
+    let boxed: Box<dyn Stage<Input = u32, Output = u32> + Send> = Box::new(Named);
+    let pipeline = Pipeline::builder()
+        .stage(Named)
+        .stage(boxed)
+        .stage(retry(1, Named))
+        .stage(made_by(|| Ok(Named)))
+        .stage(made_by(|| Ok(Named)))
+        .options(Options::new().name("said"))
+        .stage(double)
+        .stage(made_by(|| Ok(double)))
+        .stage(made_by(|| Ok(|x: u32| x)))
+        .end_stage(|_: u32| {})
+        .start()
+        .unwrap();
+    let report = pipeline.setstop().unwrap();
+    let names: Vec<_> = report.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let own = ["my name", "my name 2", "my name 3"];
+    assert_eq!(names, [&own[..], &["Named", "said", "double", "double 2", "closure", "closure 2"]].concat());
+}
