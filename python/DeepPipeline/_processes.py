@@ -7,10 +7,9 @@ import logging
 import multiprocessing
 import sys
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.process import BaseProcess
 from typing import Any
 
-from DeepPipeline import _engine
+from DeepPipeline import _engine, _launch
 from DeepPipeline._reachable import StartMethod
 from DeepPipeline._remote import Job, log_from
 from DeepPipeline._worker_signals import held_back
@@ -20,51 +19,70 @@ logger = logging.getLogger("DeepPipeline")
 
 
 class Watch:
-    """A stage in a process: `start` starts the first one, and `run`, on a thread, sees to everything after that."""
+    """A stage in a process: `run`, on a thread, starts one process after the other and watches over it.
+
+    A process that is forked from this one is started by `start` before there are threads.
+    """
 
     def __init__(self, station: _engine.Station, stage: Stage, start_method: StartMethod) -> None:
         self.name = station.name
         self._station = station
         self._stage = stage
-        self._start_method: StartMethod = start_method
         self._context: Any = multiprocessing.get_context(start_method)
-        self._process: BaseProcess | None = None
+        self._start_method = start_method
+        self._launched: _launch.Launched | None = None
+        self.failure: BaseException | None = None
+        """Why no process could be started or watched."""
         if start_method == "fork":
             # By the time of a restart there are threads, and a fork beside threads may hang.
             station.never_restart()
 
-    def start(self) -> None:
-        """Starts the process."""
+    def start(self) -> bool:
+        """Starts the process; false when there is no need for one any longer."""
         socket, stderr = self._station.open()
+        with contextlib.closing(Job(socket, stderr, self._stage, logging.getLogger().getEffectiveLevel())) as job:
+            return self._start(job)
+
+    def _start(self, job: Job) -> bool:
         _start_helpers(self._start_method)
-        job = Job(socket, stderr, self._stage, logging.getLogger().getEffectiveLevel())
         process = self._context.Process(target=job.serve, name=f"DeepPipeline {self.name}", daemon=False)
-        with held_back():
-            process.start()
-        self._process = process
-        self._station.started(process.pid)
+        if self._start_method == "fork":
+            with held_back():  # what could come before the station knows of the process
+                self._launched = _launch.forked(process)
+                self._station.started(self._launched.pid)
+            return True
+        if self._start_method == "spawn":
+            self._launched = _launch.spawned(process, job)
+        else:
+            asked = _launch.asked_of_server(process, job)
+            if not self._station.wait_for(asked.status):
+                asked.close()
+                return False
+            self._launched = asked.launched()
+        self._station.started(self._launched.pid)
+        return True
 
     def run(self) -> None:
         """Watches over one process after the other until the stage has ended."""
         try:
+            if self._launched is None and not self.start():
+                return
             while True:
                 self._listen()
-                again = self._station.ended(self._exit_code())
-                if again is None:
+                pause, why = self._station.ended(self._exit_code())
+                if pause is None:
+                    if why is not None:
+                        logger.warning("stage %r: %s", self.name, why)
                     return
-                pause, why = again
                 logger.warning("stage %r: %s; starting it again", self.name, why)
-                if not self._station.rest(pause):
+                if not self._station.rest(pause) or not self.start():
                     return
-                self.start()
         except BaseException as error:  # whatever it is, nobody else would tell the pipeline
             self.give_up(error)
 
     def give_up(self, error: BaseException) -> None:
         """The process could not be started or watched: the pipeline stops."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
+        self.failure = error
         self._station.cannot_start(f"its process could not be started or watched: {type(error).__name__}: {error}")
 
     def _listen(self) -> None:
@@ -81,13 +99,12 @@ class Watch:
                 text = "failed too, after the failure that stopped the pipeline"
                 logger.warning("stage %r %s", self.name, text, exc_info=news[1])
 
-    def _exit_code(self) -> int:
-        process, self._process = self._process, None
-        assert process is not None
-        process.join()
-        # None only where somebody else has waited for it.
-        code = 1 if process.exitcode is None else process.exitcode
-        process.close()
+    def _exit_code(self) -> int | None:
+        """What the fork server says; the station learns it from the system otherwise."""
+        launched, self._launched = self._launched, None
+        assert launched is not None
+        code = launched.exit_code()
+        launched.close()
         return code
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import functools
 import logging
+import multiprocessing
 import os
 import pickle
+import signal
 import sys
+import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Callable
-from multiprocessing import reduction
+from multiprocessing import reduction, spawn
 from multiprocessing.process import current_process
 from typing import Any
 
@@ -20,9 +27,17 @@ from DeepPipeline._worker_signals import leave_to_the_program
 from DeepPipeline.errors import StartError
 from DeepPipeline.stage import Stage, Window, method_of, options_of
 
+logger = logging.getLogger("DeepPipeline")
+
+ENDS_WITHIN = 3.0
+"""Seconds that a worker process has to end once its stage is torn down."""
+
 
 class Job:
-    """What a worker process is given. It is pickled while its process is being started, or inherited by a fork."""
+    """What a worker process is given. It is pickled while its process is being started, or inherited by a fork.
+
+    It is small, since a process that hangs does not read it: the stage is in a file in memory.
+    """
 
     def __init__(self, socket: int, stderr: int, stage: Stage, log_level: int) -> None:
         self._descriptors = socket, stderr
@@ -30,35 +45,114 @@ class Job:
         self._stage = stage, options_of(stage).window
         self._make: Callable[[], tuple[Stage, Window | None]] = lambda: self._stage
         self._log_level = log_level
+        self._pipeline = os.getpid()
+        self._lifeline: _engine.Lifeline | None = None
+        self._file: Any = None
+        self.program: dict[str, str] = {}
+        """What is to be imported as the program's main module before the stage can be made."""
 
-    def __getstate__(self) -> tuple[list[Any], bytes, int]:
-        descriptors = [reduction.DupFd(descriptor) for descriptor in self._descriptors]
-        # In bytes of its own, so that a stage that cannot be made again fails where its stderr is seen.
-        return descriptors, bytes(reduction.ForkingPickler.dumps(self._stage)), self._log_level
+    def __getstate__(self) -> tuple[Any, ...]:
+        self._file = _file_with(reduction.ForkingPickler.dumps(self._stage))
+        descriptors = [reduction.DupFd(fd) for fd in (*self._descriptors, self._file.fileno())]
+        return descriptors, self._log_level, self._pipeline, self.program
 
-    def __setstate__(self, state: tuple[list[Any], bytes, int]) -> None:
-        descriptors, pickled, self._log_level = state
-        socket, stderr = (descriptor.detach() for descriptor in descriptors)
+    def close(self) -> None:
+        """Lets go of what was pickled, once the process has it."""
+        if self._file is not None:
+            self._file.close()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        descriptors, self._log_level, self._pipeline, self.program = state
+        socket, stderr, file = (descriptor.detach() for descriptor in descriptors)
         self._descriptors = socket, stderr
-        self._make = lambda: _loaded(pickled)
+        self._make = lambda: _loaded(file)
+        # Before anything of the program runs here.
+        self._hold_on()
+
+    def _hold_on(self) -> None:
+        """From now on this process ends when the pipeline's does, and by none of the signals that are the program's."""
+        # Until `leave_to_the_program`, which is for a program that has been imported.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _engine.left_to_the_program())
+        socket, stderr = self._descriptors
+        for descriptor in (socket, stderr):
+            os.set_inheritable(descriptor, False)
+        os.register_at_fork(after_in_child=functools.partial(_let_go, socket))
+        self._lifeline = _engine.Lifeline(socket, self._pipeline)
 
     def serve(self) -> None:
         """The whole life of a worker process."""
-        leave_to_the_program()
-        socket, stderr = self._descriptors
+        if self._lifeline is None:
+            self._hold_on()
+        assert self._lifeline is not None
+        _, stderr = self._descriptors
         os.dup2(stderr, 2)
         os.close(stderr)
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
         # Where in Python a signal hit it, as the last lines that its pipeline will tell.
         faulthandler.enable()
-        worker = _engine.become_worker(socket)
+        _import(self.program)
+        leave_to_the_program()
+        worker = self._lifeline.become_worker()
         _send_logs_home(worker, self._log_level)
         work(worker, _StageToBe(self._make, worker), None)
+        threading.Thread(target=_end_in_time, args=(worker.name,), name="DeepPipeline end", daemon=True).start()
 
 
-def _loaded(pickled: bytes) -> tuple[Stage, Window | None]:
+def _file_with(content: Any) -> Any:
+    """A file that has no name, with this in it."""
+    if hasattr(os, "memfd_create"):
+        file: Any = open(os.memfd_create("DeepPipeline stage"), "w+b", buffering=0)  # noqa: SIM115
+    else:
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+    return file
+
+
+def _let_go(socket: int) -> None:
+    """In a process that the stage has forked: the worker's socket is none of its own."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, socket, inheritable=False)
+        os.close(nowhere)
+
+
+def _import(program: dict[str, str]) -> None:
+    """Imports the program's main module, as multiprocessing does."""
+    process: Any = current_process()
+    # Processes that are started meanwhile would import it in their turn, without end: this is how that is noticed.
+    process._inheriting = True
     try:
-        stage, window = pickle.loads(pickled)
+        spawn.prepare(program)
+    finally:
+        del process._inheriting
+
+
+def _end_in_time(stage: str) -> None:
+    """Ends this process where the interpreter does not come to its end."""
+    time.sleep(ENDS_WITHIN)
+    threads = [f"thread {t.name!r}" for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+    children = [child for child in multiprocessing.active_children() if not child.daemon]
+    left = ", ".join(threads + [f"process {child.name!r}" for child in children]) or "something"
+    logger.warning(
+        "stage %r left %s running, which kept its process for %g s after teardown: killed; end it in teardown()",
+        stage,
+        left,
+        ENDS_WITHIN,
+    )
+    for child in children:
+        child.kill()
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    os._exit(0)
+
+
+def _loaded(file: int) -> tuple[Stage, Window | None]:
+    try:
+        os.lseek(file, 0, os.SEEK_SET)
+        with open(file, "rb") as pickled:
+            stage, window = pickle.load(pickled)
     except Exception as error:
         advice = ""
         if isinstance(error, (AttributeError, ImportError)):
@@ -101,7 +195,9 @@ class _SendHome(logging.Handler):
             if record.exc_info:
                 shown["exc_text"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
             plain = {key: value for key, value in shown.items() if isinstance(value, (str, int, float, type(None)))}
-            self._worker.send_note(pickle.dumps(plain))
+            if not self._worker.send_note(pickle.dumps(plain)):
+                # In a process that the stage has forked. Its stderr is the worker's.
+                print(self.format(record), file=sys.stderr)
         except Exception:
             self.handleError(record)
 

@@ -6,9 +6,11 @@ import contextlib
 import gc
 import io
 import logging
+import os
 import queue
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +24,18 @@ from DeepPipeline.stage import method_of
 
 logger = logging.getLogger("DeepPipeline")
 
+_forks = 0
+"""How many forks lie between the process that was started and this one."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
 TRIED_AGAIN = "tried again after an error"
 """What the engine says of a failure after which it asks for another try."""
 
@@ -34,6 +48,7 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
     """
     arguments: tuple[Any, ...] | None
     kept: tuple[Any, ...] = ()
+    forks = _forks
     while (method := worker.next()) is not None:
         arguments = result = None
         late = False
@@ -47,6 +62,8 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
             if keeps_arguments:
                 kept = arguments
             result = run(*arguments)
+            if _forks != forks:
+                _end_fork(worker.name, None)
             # A generator that the source gave is a sample like any other.
             not_run = type(result) in UNFINISHED and method != "source_next" and not was_given(result, arguments)
             del arguments  # a sample that has gone on is not kept alive here while waiting for room
@@ -65,6 +82,8 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
             if late:
                 logger.warning("stage %r took longer than its timeout on a sample", worker.name)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
+            if _forks != forks:
+                _end_fork(worker.name, error)
             untold = worker.fail(error)
             if untold is not None:
                 # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
@@ -77,6 +96,23 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
         else:
             kept = ()
         arguments = result = None  # nor is it while waiting for the next
+
+
+def _end_fork(stage: str, error: BaseException | None) -> None:
+    """Ends a process that a stage has forked, and that comes back from the stage's code: it is no worker."""
+    code = 1
+    try:
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
+            traceback.print_exception(error)
+        else:
+            text = f"a process that stage {stage!r} forked came back from the stage's code: end it there, by os._exit()"
+            print(text, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def give_many(worker: _engine.Worker, many: Many) -> bool:

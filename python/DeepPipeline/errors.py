@@ -62,8 +62,9 @@ class RemoteError(PipelineError):
 class WorkerDied(PipelineError):
     """The process of a stage died, and is not started again. It is the cause of a `StageError`."""
 
-    exitcode: int
-    """Its exit code; a negative one is the number of the signal that ended it."""
+    exitcode: int | None
+    """Its exit code; a negative one is the number of the signal that ended it. None where nobody can tell: the program
+    ignores SIGCHLD, or collects children that are not its own."""
     stderr: list[str]
     """The last lines that it wrote to stderr, 20 at most, oldest first."""
     while_starting: bool

@@ -8,6 +8,7 @@ import math
 import numbers
 import threading
 import time
+import traceback as tracebacks
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -21,6 +22,7 @@ from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._sources import Source, check_source
+from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
@@ -89,7 +91,7 @@ class Pipeline:
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
         self._source = None if source is None else _checked_source(source)
         self._engine: _engine.Engine | None = None
-        self._threads: list[threading.Thread] = []
+        self._threads: list[WorkerThread] = []
         self._notices: Notices | None = None
         self._joined = False
         self._aborted = False
@@ -110,16 +112,18 @@ class Pipeline:
         self._check_fresh()
         self._check_processes()
         bodies = self._bodies()
-        engine = self._engine = self._build()
-        _exit.watch(self)
         try:
+            engine = self._engine = self._build()
+            _exit.watch(self)
             self._start_workers(engine, bodies)
             came_up = engine.wait_up(timeout) if wait else "up"
-        except BaseException:
-            self._abort(engine)
+        except BaseException as error:
+            if self._engine is not None:
+                self._give_up_start(self._engine, error)
             raise
         if came_up == "failed" or self._aborted:
             engine.wait_ended(GRACE)
+            self._check_processes_started()
             self._outcome(engine)
             raise StartError("the pipeline was aborted while it was starting")
         if came_up == "timeout":
@@ -322,35 +326,53 @@ class Pipeline:
     def _start_workers(self, engine: _engine.Engine, bodies: list[Stage | SourceStage]) -> None:
         natives = [stage._deeppipeline_native for stage in self._row.nodes]
         drivers = engine.drivers(natives if self._source is None else [*natives, self._source._deeppipeline_native])
-        threads: list[tuple[int, str, Callable[..., None], tuple[Any, ...]]] = []
+        notices = self._notices = Notices(engine)
         for worker, (driver, body) in reversed(list(enumerate(zip(drivers, bodies, strict=True)))):
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).window, driver) if isinstance(body, Stage) else body
                 keeps_arguments = isinstance(body, Stage) and isinstance(options_of(body).on_error, Retry)
-                threads.append((worker, driver.name, work, (driver, running, self._source, keeps_arguments)))
+                self._threads.append(WorkerThread(driver.name, work, driver, running, self._source, keeps_arguments))
             elif driver is not None and isinstance(body, Stage):
                 watch = Watch(driver, body, self._start_method)
-                try:
-                    watch.start()
-                except Exception as error:
-                    watch.give_up(error)
-                    raise StartError(f"cannot start a process for stage {driver.name!r}: {error}") from error
-                threads.append((worker, driver.name, watch.run, ()))
-        # Only now, since a process that is forked beside threads may hang.
+                self._threads.append(WorkerThread(driver.name, watch.run, watch=watch))
+                if self._start_method == "fork":
+                    # Now, since a process that is forked beside threads may hang.
+                    try:
+                        watch.start()
+                    except Exception as error:
+                        raise StartError(f"cannot start a process for stage {driver.name!r}: {error}") from error
+            else:
+                continue  # a native stage, on a thread of the engine
+            notices.threads[worker] = self._threads[-1]
         try:
             engine.start_native()
         except OSError as error:
             raise StartError(f"cannot start a thread for a native stage: {error}") from error
-        self._notices = Notices(engine)
-        for worker, name, run, arguments in threads:
-            thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
+        for thread in self._threads:
             try:
                 thread.start()
             except RuntimeError as error:
-                raise StartError(f"cannot start a thread for stage {name!r}: {error}") from error
-            self._threads.append(thread)
-            self._notices.threads[worker] = thread
-        self._notices.start()
+                raise StartError(f"cannot start a thread for stage {thread.name!r}: {error}") from error
+        try:
+            notices.start()
+        except RuntimeError as error:
+            raise StartError(f"cannot start a thread for the log: {error}") from error
+
+    def _give_up_start(self, engine: _engine.Engine, error: BaseException) -> None:
+        """After a failure between two steps of a start, wherever it was: what nobody drives yet is ended here."""
+        self._told = True
+        # The frames of the traceback may own what no thread has got.
+        tracebacks.clear_frames(error.__traceback__)
+        engine.drop_drivers()
+        for thread in self._threads:
+            thread.give_up(error)
+        self._abort(engine)
+
+    def _check_processes_started(self) -> None:
+        for thread in self._threads:
+            if thread.watch is not None and (error := thread.watch.failure) is not None:
+                self._told = True
+                raise StartError(f"cannot start a process for stage {thread.name!r}: {error}") from error
 
     def _close(self, engine: _engine.Engine) -> None:
         engine.close()
@@ -443,7 +465,8 @@ class Pipeline:
         """Waits for threads that have nothing more to do."""
         if engine.wait_ended(0):
             for thread in self._threads:
-                thread.join()
+                if thread.is_alive():
+                    thread.join()
             self._threads.clear()
             engine.join_native()
             if self._notices is not None:

@@ -264,6 +264,13 @@ impl Engine {
         Ok(drivers)
     }
 
+    /// Drops whatever has not been handed out, or not been started here: nobody will drive it, and its stages fail.
+    fn drop_drivers(&self) {
+        let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let natives: Vec<_> = self.natives.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        drop((seated, natives));
+    }
+
     /// Starts the workers of native stages, on threads of the engine.
     fn start_native(&self) -> PyResult<()> {
         let natives: Vec<_> = self.natives.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
@@ -444,8 +451,9 @@ impl Engine {
 /// The package's `WorkerDied`.
 fn worker_died(py: Python<'_>, died: &WorkerDied) -> Py<PyAny> {
     let code = match died.exit {
-        Exit::Code(code) => code,
-        Exit::Signal(signal) => -signal,
+        Exit::Code(code) => Some(code),
+        Exit::Signal(signal) => Some(-signal),
+        Exit::Unknown => None,
     };
     let error = raise(py, "WorkerDied", &died.to_string()).into_value(py).into_any();
     // An attribute that cannot be set leaves the text, which says the same.

@@ -32,7 +32,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     {
         module.add_class::<station::Station>()?;
         module.add_class::<slot::SlotView>()?;
-        module.add_function(wrap_pyfunction!(station::become_worker, module)?)?;
+        module.add_class::<station::Lifeline>()?;
         module.add_function(wrap_pyfunction!(station::left_to_the_program, module)?)?;
         module.add_function(wrap_pyfunction!(station::leave_to_the_program, module)?)?;
     }

@@ -3,21 +3,37 @@
 use crate::payload::{Payload, exception_of};
 use crate::worker::Worker;
 use deeppipeline::Exit;
-use deeppipeline::engine::{Apprentice, ChildEnds, LEFT_TO_THE_PROGRAM, Station as EngineStation, Then, Watched};
+use deeppipeline::engine::{
+    ChildEnds, LEFT_TO_THE_PROGRAM, Lifeline as EngineLifeline, Station as EngineStation, Then, Watched,
+};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Becomes the worker of a stage, in a process that was started for it: `socket` is its end of the socket, which it keeps.
-#[pyfunction]
-pub(crate) fn become_worker(py: Python<'_>, socket: i32) -> PyResult<Worker> {
-    // SAFETY: the descriptor was made for this process and given to it to keep; the package calls this once with it.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    Ok(py.detach(|| Worker::of_apprentice(Apprentice::listen(socket)?))?)
+/// A worker process's hold on the pipeline's process, in a process that was started as a worker.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) struct Lifeline(Mutex<Option<EngineLifeline>>);
+
+#[pymethods]
+impl Lifeline {
+    /// From now on this process ends when the pipeline's does; `socket` is its end of the socket, which it keeps.
+    #[new]
+    fn new(socket: i32, pipeline: u32) -> PyResult<Self> {
+        // SAFETY: the descriptor was made for this process and given to it to keep; the package calls this once with it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        Ok(Lifeline(Mutex::new(Some(EngineLifeline::hold(socket, pipeline)?))))
+    }
+
+    /// Becomes the worker of a stage, once.
+    fn become_worker(&self, py: Python<'_>) -> PyResult<Worker> {
+        let lifeline = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lifeline = lifeline.ok_or_else(|| PyRuntimeError::new_err("this process is a worker already"))?;
+        Ok(py.detach(|| Worker::of_apprentice(lifeline.listen()?))?)
+    }
 }
 
 /// The signals that a worker leaves to the pipeline's process.
@@ -89,6 +105,14 @@ impl Station {
         Ok(())
     }
 
+    /// Waits until the process that forks a new one has something to say there; false when there is no need for it any
+    /// longer.
+    fn wait_for(&self, py: Python<'_>, forker: i32) -> PyResult<bool> {
+        // SAFETY: the package keeps the descriptor open until this returns.
+        let forker = unsafe { BorrowedFd::borrow_raw(forker) };
+        Ok(py.detach(|| self.with(|station| station.wait_for(forker)))??)
+    }
+
     /// Watches over the process until there is something to be done about it: ("line", str), ("note", bytes),
     /// ("told", str), ("failure", exception), or None when it has ended.
     fn watch(&self, py: Python<'_>) -> PyResult<Option<(&'static str, Py<PyAny>)>> {
@@ -101,15 +125,15 @@ impl Station {
         })
     }
 
-    /// The process has ended with this exit code, a negative one for a signal: after how many seconds another is to be
-    /// started, and what happened; None if the stage has ended.
-    fn ended(&self, py: Python<'_>, code: i32) -> PyResult<Option<(f64, String)>> {
-        let exit = if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) };
-        match py.detach(|| self.with(|station| station.ended(exit)))? {
-            Then::Restart { pause, why } => Ok(Some((pause.as_secs_f64(), why))),
-            Then::Over => {
+    /// The process has ended, with this exit code, a negative one for a signal, where somebody has told: after how many
+    /// seconds another is to be started, and what happened; None if the stage has ended, and what is to be logged of it.
+    fn ended(&self, py: Python<'_>, code: Option<i32>) -> PyResult<(Option<f64>, Option<String>)> {
+        let told = code.map(|code| if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) });
+        match py.detach(|| self.with(|station| station.ended(told)))? {
+            Then::Restart { pause, why } => Ok((Some(pause.as_secs_f64()), Some(why))),
+            Then::Over { warning } => {
                 drop(self.lock().take());
-                Ok(None)
+                Ok((None, warning))
             }
         }
     }

@@ -154,12 +154,10 @@ impl Worker {
         }
     }
 
-    /// In a worker process, sends something to the pipeline's process: a log record.
+    /// In a worker process, sends something to the pipeline's process: a log record. False in a child of the worker's.
     #[cfg(processes)]
-    fn send_note(&self, py: Python<'_>, note: Vec<u8>) {
-        if let Some(notes) = &self.notes {
-            py.detach(|| notes.send(note));
-        }
+    fn send_note(&self, py: Python<'_>, note: Vec<u8>) -> bool {
+        self.notes.as_ref().is_some_and(|notes| py.detach(|| notes.send(note)))
     }
 
     /// Takes what the call returned.

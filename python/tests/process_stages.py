@@ -1,5 +1,6 @@
 """Stages for tests of processes: in a module of their own, so that a worker can import them."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -470,3 +471,71 @@ class Terminates(Stage):
             process.join()
             ended.append(process.exitcode)
         return ended
+
+
+class LeavesRunning(Pass):
+    """Leaves a thread or a process running that is no daemon, and tells its name and process."""
+
+    def __init__(self, said: Wire, what: str) -> None:
+        self.said, self.what = said, what
+
+    def setup(self) -> None:
+        from DeepPipeline import _remote
+
+        _remote.ENDS_WITHIN = 0.1
+        if self.what == "thread":
+            thread = threading.Thread(target=threading.Event().wait)
+            thread.start()
+            self.said.put((thread.name, os.getpid()))
+        else:
+            process = multiprocessing.get_context("fork").Process(target=signal.pause)
+            process.start()
+            self.said.put((process.name, process.pid))
+
+
+def sockets() -> list[str]:
+    """The sockets that this process has open."""
+    links = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [link for link in links if link.startswith("socket:")]
+
+
+class Sockets(Stage):
+    """Tells which of its process's sockets a process has that it forks, and one that it starts without closing any."""
+
+    def __init__(self, said: Wire) -> None:
+        self.said = said
+
+    def stage_run(self, x: Any) -> None:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writer, " ".join(sockets()).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(writer)
+        with open(reader) as forked:
+            in_forked = forked.read().split()
+        code = f"import sys; sys.path = {sys.path!r}; import process_stages; print(*process_stages.sockets())"
+        started = subprocess.run([sys.executable, "-c", code], close_fds=False, stdout=subprocess.PIPE, text=True)
+        self.said.put((sockets(), in_forked, started.stdout.split()))
+
+
+class ForksAndComesBack(Stage):
+    """Forks a child that does not end where it should, and gives its exit code."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def stage_run(self, x: Any) -> Any:
+        child = os.fork()
+        if child:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        match self.how:
+            case "exit":
+                sys.exit(7)
+            case "raise":
+                raise ValueError("in a child")
+        return x

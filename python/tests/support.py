@@ -1,5 +1,7 @@
 """Stages that tests talk to, and programs that tests run."""
 
+import contextlib
+import os
 import queue
 import subprocess
 import sys
@@ -56,6 +58,25 @@ def let_clock_pass(moment: float) -> None:
     """Waits until `time.monotonic()` is past that moment."""
     while time.monotonic() <= moment:
         time.sleep(0.001)
+
+
+def workers() -> list[int]:
+    """The children of this process that are there, or have not been collected, without multiprocessing's own servers.
+
+    `multiprocessing.active_children()` does not know them.
+    """
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):
+            found += Path(f"/proc/self/task/{task}/children").read_text().split()
+    return [int(child) for child in found if not is_of_multiprocessing(child)]
+
+
+def is_of_multiprocessing(child: str) -> bool:
+    with contextlib.suppress(OSError):
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        return b"resource_tracker" in command or b"forkserver" in command
+    return False
 
 
 PRELUDE = """

@@ -1,6 +1,5 @@
 """Workers that die or hang: what is lost, what is tried again, and what the user is told."""
 
-import multiprocessing
 import os
 import select
 import signal
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from process_stages import Gated, HalfThenDie, HangsInTeardown, Tell, Wire
-from support import PROGRAM, WATCHDOG, Collect, finish, lines_until, run_in_a_group
+from support import PROGRAM, WATCHDOG, Collect, finish, lines_until, run_in_a_group, workers
 
 from DeepPipeline import Pipeline, Stage, StageError, WorkerDied
 
@@ -38,7 +37,7 @@ class Bench:
     def stop(self) -> Any:
         report = self.p.setstop(timeout=WATCHDOG)
         assert report.balances()
-        assert multiprocessing.active_children() == []
+        assert workers() == []
         return report.stages[0]
 
 
@@ -185,8 +184,6 @@ def test_a_pipeline_that_is_forgotten_leaves_no_process() -> None:
     del bench.p
     assert select.select([process], [], [], WATCHDOG)[0]
     os.close(process)
-    for child in multiprocessing.active_children():
-        child.join(WATCHDOG)
 
 
 def test_workers_end_when_their_pipelines_process_is_killed(tmp_path: Path) -> None:

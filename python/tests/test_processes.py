@@ -26,7 +26,7 @@ from process_stages import (
     Twice,
     Where,
 )
-from support import Collect
+from support import Collect, workers
 
 from DeepPipeline import (
     GraphError,
@@ -53,7 +53,7 @@ def test_each_stage_has_a_process_of_its_own() -> None:
     [first, *rest] = through(Where(), Where(), samples=[[], [], []])
     assert rest == [first, first]
     assert len({*first, os.getpid()}) == 3
-    assert multiprocessing.active_children() == []
+    assert workers() == []
 
 
 def test_a_stage_says_where_it_runs() -> None:
@@ -165,7 +165,7 @@ def test_a_stage_that_cannot_be_pickled_is_refused_before_anything_starts() -> N
     with pytest.raises(StartError, match=r"'mine' cannot be sent.*'file'.*'model'.*setup\(\)"):
         Pipeline([Pass(), stage], multiprocess=True).start()
     stage.model["file"].close()  # type: ignore[attr-defined]
-    assert multiprocessing.active_children() == []
+    assert workers() == []
 
 
 def test_queues_and_locks_of_multiprocessing_may_be_in_a_stage() -> None:
@@ -200,7 +200,7 @@ def test_a_setup_that_fails_makes_the_start_fail() -> None:
     with pytest.raises(StageError, match=r'"Fail" failed in setup: ValueError: no model') as caught:
         Pipeline([Pass(), Fail(ValueError("no model"), "setup")], multiprocess=True).start()
     assert isinstance(caught.value.__cause__, ValueError)
-    assert multiprocessing.active_children() == []
+    assert workers() == []
 
 
 def test_errors_may_be_skipped() -> None:
@@ -243,7 +243,7 @@ def test_nothing_is_left_behind() -> None:
         through(Pass(), Pass(), samples=[frame] * 10)
     assert len(open_files()) == len(before)
     assert set(os.listdir("/dev/shm")) == names
-    assert multiprocessing.active_children() == []
+    assert workers() == []
 
 
 @pytest.mark.parametrize(

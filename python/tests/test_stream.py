@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import multiprocessing
 import queue
 import signal
 import threading
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from process_stages import FailAt, Pass, Tell, TellTeardown, Wire
 from process_stages import Square as SquareThere
-from support import WATCHDOG, Gate, finish, program, read_until, run_program
+from support import WATCHDOG, Gate, finish, program, read_until, run_program, workers
 
 from DeepPipeline import SKIP, GraphError, Many, Pipeline, PutError, Stage, StageError, StartError, Stream
 
@@ -190,7 +189,7 @@ def test_processes_end_with_the_stream() -> None:
     with Pipeline([TellTeardown(said)], source=Counting(), multiprocess=True).stream() as stream:
         assert next(stream) == 1
     assert said.get() == "teardown"
-    assert not multiprocessing.active_children()
+    assert workers() == []
 
 
 def test_a_break_ends_the_pipeline() -> None:

@@ -1,6 +1,5 @@
 """Several workers for one stage: each has a copy of its own, and order is kept unless the stage says otherwise."""
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 from process_stages import AtGate, FailAt, Gates, Moody, SkipsFrom, Wire
-from support import WATCHDOG, Collect, Gate, Pass
+from support import WATCHDOG, Collect, Gate, Pass, workers
 
 from DeepPipeline import Pipeline, Stage, StageError, StartError
 
@@ -132,7 +131,7 @@ def test_each_worker_in_a_process_has_a_process_of_its_own(tmp_path: Path) -> No
     pids = {pid for _, pid, _ in bench.setups}
     assert len(pids) == 3
     assert os.getpid() not in pids
-    assert multiprocessing.active_children() == []
+    assert workers() == []
 
 
 @pytest.mark.parametrize("start_method", ["forkserver", "fork"])

@@ -345,6 +345,8 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// It has ended, and its exit status is lost: SIGCHLD is ignored, or somebody else collects the program's children.
+    Unknown,
 }
 
 impl fmt::Display for Exit {
@@ -356,6 +358,9 @@ impl fmt::Display for Exit {
                 // What the kernel sends when memory runs out looks like anybody's kill.
                 if signal == 9 { f.write_str(" (a kill, or the system ran out of memory)") } else { Ok(()) }
             }
+            Exit::Unknown => f.write_str(
+                "ended (nobody can tell how: SIGCHLD is ignored, or the program collects children that are not its own)",
+            ),
         }
     }
 }

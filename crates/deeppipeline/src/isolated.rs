@@ -4,8 +4,8 @@ mod types;
 
 use self::types::Types;
 use crate::buffer::shared::Codec;
-use crate::error::{BoxError, Exit, GraphError, StartError};
-use crate::executor::process::{Apprentice, Station, Then, Watched};
+use crate::error::{BoxError, GraphError, StartError};
+use crate::executor::process::{Apprentice, Lifeline, Station, Then, Watched};
 use crate::executor::{BodyFactory, thread};
 use crate::stage::Stage;
 use crate::transfer::wire::{self, WireError, to_readable_bytes};
@@ -20,8 +20,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::hash::Hash;
 use std::io::{self, Write as _};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -264,13 +264,11 @@ impl Workers {
             // Main may say so more than once: what was wrong first is wrong.
             let _ = PROBLEM.set(problem);
         }
-        if !is_worker() {
-            return;
-        }
+        let Some(pipeline) = pipeline_of_this_worker() else { return };
         WORKING.store(true, Ordering::Relaxed);
         let agreed =
             |apprentice| PROBLEM.get().map_or(Ok(apprentice), |problem| Err(io::Error::other(problem.clone())));
-        let worked = become_worker().and_then(agreed).and_then(|apprentice| self.work(apprentice));
+        let worked = become_worker(pipeline).and_then(agreed).and_then(|apprentice| self.work(apprentice));
         std::process::exit(match worked {
             Ok(()) => 0,
             Err(problem) => {
@@ -308,13 +306,14 @@ impl Workers {
     }
 }
 
-/// Whether this process has been started as a worker. A process that a worker starts is none: its parent is another, and
-/// the worker has put its socket away.
-fn is_worker() -> bool {
-    let Some(pipeline) = std::env::var(VARIABLE).ok().and_then(|value| value.parse::<i32>().ok()) else { return false };
+/// The pipeline's process, where this one has been started as a worker. A process that a worker starts is none: its parent
+/// is another, and the worker has put its socket away.
+fn pipeline_of_this_worker() -> Option<u32> {
+    let pipeline = std::env::var(VARIABLE).ok()?.parse::<i32>().ok()?;
     let parent = getppid().map(Pid::as_raw_pid);
     // The pipeline's process may have ended already. Whoever comes too late must not take itself for the program.
-    parent == Some(pipeline) || maker_of_stdin() == Some(pipeline)
+    let is_worker = parent == Some(pipeline) || maker_of_stdin() == Some(pipeline);
+    is_worker.then(|| pipeline.unsigned_abs())
 }
 
 /// The process that has made the socket which is stdin here, if it is one.
@@ -329,11 +328,11 @@ static PROBLEM: OnceLock<GraphError> = OnceLock::new();
 static WORKING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the socket out of stdin, where it came in, and learns who this process is.
-fn become_worker() -> io::Result<Apprentice> {
+fn become_worker(pipeline: u32) -> io::Result<Apprentice> {
     crate::signals::leave_to_the_program()?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    Apprentice::listen(socket)
+    Lifeline::hold(socket, pipeline)?.listen()
 }
 
 /// What the worker's program needs to know which stage it is to make.
@@ -393,10 +392,10 @@ pub(crate) fn last_by_key<S: IsolatedWindows>(window: Window) -> impl Unpack<S::
 pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
     loop {
         let started = start(&mut station, arguments);
-        let ended = started.and_then(|child| watch(&mut station, child));
-        match ended.map(|exit| station.ended(exit)) {
+        let ended = started.and_then(|()| watch(&mut station));
+        match ended.map(|()| station.ended(None)) {
             Err(cause) => return station.cannot_start(cause),
-            Ok(Then::Over) => return,
+            Ok(Then::Over { .. }) => return,
             Ok(Then::Restart { pause, .. }) => match station.rest(pause) {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -406,7 +405,7 @@ pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
     }
 }
 
-fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<Child> {
+fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<()> {
     let ends = station.open()?;
     // The program as it runs now, even if its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
@@ -415,44 +414,27 @@ fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<Chi
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
-    let mut child = command.spawn()?;
-    if let Err(error) = station.started(child.id()) {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(error);
-    }
-    Ok(child)
+    let child = command.spawn()?;
+    station.started(child.id())
 }
 
-fn watch(station: &mut Station<Value>, mut child: Child) -> io::Result<Exit> {
+fn watch(station: &mut Station<Value>) -> io::Result<()> {
     loop {
-        match station.watch() {
-            Ok(Watched::Line(line)) => {
+        match station.watch()? {
+            Watched::Line(line) => {
                 // Nobody may be there to read it, and that must not end the watch.
                 let _ = writeln!(io::stderr(), "[{}] {line}", station.name());
             }
-            Ok(Watched::LaterFailure(cause)) => {
+            Watched::LaterFailure(cause) => {
                 tracing::error!(
                     stage = station.name(),
                     "failed too, after the failure that stopped the pipeline: {cause}"
                 );
             }
-            Ok(Watched::Told(what)) => tracing::warn!(stage = station.name(), "{what}"),
-            Ok(Watched::Note(_)) => {}
-            Ok(Watched::Exited) => return Ok(exit_of(child.wait()?)),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
+            Watched::Told(what) => tracing::warn!(stage = station.name(), "{what}"),
+            Watched::Note(_) => {}
+            Watched::Exited => return Ok(()),
         }
-    }
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    match status.signal() {
-        Some(signal) => Exit::Signal(signal),
-        None => Exit::Code(status.code().unwrap_or_default()),
     }
 }
 
@@ -461,7 +443,9 @@ fn exit_of(status: ExitStatus) -> Exit {
 pub(crate) fn check_that_main_begins_with_worker() -> Result<(), StartError> {
     match PROBLEM.get() {
         Some(problem) => Err(problem.clone().into()),
-        None if is_worker() && !WORKING.load(Ordering::Relaxed) => Err(StartError::StartedInsideWorker),
+        None if pipeline_of_this_worker().is_some() && !WORKING.load(Ordering::Relaxed) => {
+            Err(StartError::StartedInsideWorker)
+        }
         None => Ok(()),
     }
 }

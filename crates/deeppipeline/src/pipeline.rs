@@ -32,7 +32,7 @@ const WAITING_NOTE_EVERY: Duration = Duration::from_secs(5);
 pub const GRACE: Duration = Duration::from_millis(500);
 
 /// How long the system may take to end a process that was killed.
-const KILLED_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Stands for the samples of a pipeline with a source: no such value exists, so nobody can `put` one.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use crate::gated::{Around, GatedStage};
 use crate::line::{Desk, Line};
 use crate::simulated::Run;
 use crate::stages::{Entry, Logic, Witness};
-use deeppipeline::engine::{Apprentice, Codec, Post, Station, Supervisor, Then, Watched, spawn};
-use deeppipeline::{BoxError, Executor, Exit, Intake, SampleId, SharedBytes};
+use deeppipeline::engine::{Codec, Lifeline, Post, Station, Supervisor, Then, Watched, spawn};
+use deeppipeline::{BoxError, Executor, Intake, SampleId, SharedBytes};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::parent_id;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -70,10 +70,11 @@ struct Part {
 }
 
 /// Starts the one process of a stage, and watches over it.
+#[expect(clippy::zombie_processes, reason = "the station collects it")]
 fn drive(mut station: Station<i64>, around: Arc<dyn Around>) {
     let desk = Desk::open();
     let ends = station.open().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::become_a_worker", "--nocapture", "--quiet"])
         .env(VARIABLE, desk.address())
         .stdin(Stdio::from(ends.socket))
@@ -90,17 +91,15 @@ fn drive(mut station: Station<i64>, around: Arc<dyn Around>) {
             Watched::Exited => break,
         }
     }
-    let status = child.wait().unwrap();
-    let exit = status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code);
-    assert_eq!(exit, Exit::Code(0), "the worker of {}", station.name());
-    assert_eq!(station.ended(exit), Then::Over, "the worker of {}", station.name());
+    assert_eq!(station.ended(None), Then::Over { warning: None }, "the worker of {}", station.name());
 }
 
 /// The workers of these tests begin here: in the test's own process it does nothing.
 #[test]
 fn become_a_worker() {
     let Ok(address) = std::env::var(VARIABLE) else { return };
-    let apprentice = Apprentice::listen(std::io::stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let apprentice = Lifeline::hold(socket, parent_id()).unwrap().listen().unwrap();
     let Part { name, does, is_end, intake, keys, idle } = postcard::from_bytes(apprentice.front()).unwrap();
     let around: Arc<dyn Around> = Arc::new(AroundElsewhere(Mutex::new(Line::to(&address).unwrap())));
     let codec = Arc::new(EightBytes);

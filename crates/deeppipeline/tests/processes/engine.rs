@@ -5,11 +5,10 @@ use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::ARGUMENTS;
 use crate::support::until;
 use deeppipeline::engine::{Codec, Graph, Node, Post, Station, Supervisor, Then, Wait, Watched};
-use deeppipeline::{BoxError, Executor, Exit, SharedBytes, StageError};
+use deeppipeline::{BoxError, Executor, SharedBytes, StageError};
 use std::any::{TypeId, type_name};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,7 +63,8 @@ fn types_of_puppet() -> ([&'static str; 4], u64) {
     (names, hasher.finish())
 }
 
-fn open(station: &mut Station<i64>) -> Child {
+#[expect(clippy::zombie_processes, reason = "the station collects it")]
+fn open(station: &mut Station<i64>) {
     let ends = station.open().unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(ARGUMENTS)
@@ -75,21 +75,19 @@ fn open(station: &mut Station<i64>) -> Child {
         .spawn()
         .unwrap();
     station.started(child.id()).unwrap();
-    child
 }
 
 /// Watches over one process to its end, and says what follows.
-fn watch(station: &mut Station<i64>, mut child: Child) -> Then {
+fn watch(station: &mut Station<i64>) -> Then {
     while station.watch().unwrap() != Watched::Exited {}
-    let status = child.wait().unwrap();
-    station.ended(status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code))
+    station.ended(None)
 }
 
 /// Watches over all processes of a stage.
 fn drive(mut station: Station<i64>) {
     loop {
-        let child = open(&mut station);
-        match watch(&mut station, child) {
+        open(&mut station);
+        match watch(&mut station) {
             Then::Restart { pause, .. } if station.rest(pause).unwrap() => {}
             _ => return,
         }
@@ -170,7 +168,7 @@ fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_h
     let player = Player::new();
     let (supervisor, mut stations) = stations(&[player.strings()]);
     let mut station = stations.remove(0);
-    let mut child = open(&mut station);
+    open(&mut station);
     supervisor.put(1, Wait::Forever).unwrap();
     supervisor.put(2, Wait::Forever).unwrap();
     let mut hand = std::thread::scope(|scope| {
@@ -185,7 +183,7 @@ fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_h
         hand
     });
     hand.wait_until_it_ends();
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    until(|| hand.is_gone());
     assert_eq!(
         failure(&supervisor).to_string(),
         "stage \"stage 0\" failed in stage_run: nobody watches over its worker any longer"
@@ -205,16 +203,64 @@ fn a_station_that_never_got_a_process_is_a_failed_start() {
 }
 
 #[test]
+#[expect(clippy::zombie_processes, reason = "the station collects it")]
+fn a_process_that_reads_nothing_holds_up_nobody() {
+    let player = Player::new();
+    let (supervisor, mut stations) = stations(&[player.strings()]);
+    let mut station = stations.remove(0);
+    // Far more than a socket holds.
+    station.set_front(vec![0; 8 << 20]);
+    let ends = station.open().unwrap();
+    let child = Command::new("sleep").arg("1000").stdin(Stdio::from(ends.socket)).spawn().unwrap();
+    let (pid, (sender, started)) = (child.id(), std::sync::mpsc::channel());
+    let driver = std::thread::spawn(move || {
+        sender.send(station.started(pid).is_ok()).unwrap();
+        while station.watch().unwrap() != Watched::Exited {}
+        station.ended(None)
+    });
+    let started = started.recv_timeout(WATCHDOG);
+    supervisor.abort();
+    if started.is_err() {
+        // What holds it up is to go, so that the test ends.
+        drop(Command::new("kill").args(["-9", &pid.to_string()]).status());
+    }
+    assert_eq!(driver.join().unwrap(), Then::Over { warning: None });
+    assert_eq!(started, Ok(true));
+}
+
+#[test]
+fn a_process_that_is_gone_before_it_is_looked_at_has_ended_all_the_same() {
+    let player = Player::new();
+    let (supervisor, mut stations) = stations(&[player.strings()]);
+    let mut station = stations.remove(0);
+    open(&mut station);
+    supervisor.put(1, Wait::Forever).unwrap();
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| watch(&mut station));
+        player.next().kills(At::Run(1));
+        assert!(matches!(watching.join().unwrap(), Then::Restart { .. }));
+    });
+    assert!(station.rest(Duration::ZERO).unwrap());
+    let ends = station.open().unwrap();
+    let mut gone = Command::new("true").stdin(Stdio::from(ends.socket)).spawn().unwrap();
+    gone.wait().unwrap();
+    station.started(gone.id()).unwrap();
+    assert!(matches!(watch(&mut station), Then::Restart { .. }));
+    supervisor.abort();
+    drop(station);
+    assert_eq!(supervisor.report().stages[0].restarts, 1);
+}
+
+#[test]
 fn a_driver_that_gives_up_after_a_death_leaves_no_sample_without_a_fate() {
     let player = Player::new();
     let (supervisor, mut stations) = stations(&[player.strings()]);
     let mut station = stations.remove(0);
-    let mut child = open(&mut station);
+    open(&mut station);
     supervisor.put(1, Wait::Forever).unwrap();
     let driver = std::thread::spawn(move || {
         while station.watch().unwrap() != Watched::Exited {}
-        child.wait().unwrap();
-        // As when waiting for it has failed.
+        // As when its end cannot be dealt with.
         station.cannot_start(std::io::Error::other("the system is tired"));
     });
     player.next().at_tell(At::Run(1), Do::Abort);

@@ -7,6 +7,7 @@
 mod alone;
 mod bytes;
 mod chaos;
+mod collected;
 mod crash;
 mod engine;
 mod flow;

@@ -243,6 +243,25 @@ fn a_process_that_hangs_on_its_way_out_is_killed_and_nothing_has_failed() {
 }
 
 #[test]
+fn a_process_that_does_not_end_after_its_work_is_killed_without_an_abort() {
+    let (player, (end, values)) = (Player::new(), end());
+    let pipeline = pipeline().stage_isolated::<Clinging>(player.strings()).end_stage(end).start().unwrap();
+    pipeline.put(1).unwrap();
+    let mut hand = player.next();
+    hand.lets(At::Run(1));
+    let report = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pipeline.setstop().unwrap());
+        hand.at_tell(At::Run(0), Do::Hang);
+        waiting.join().unwrap()
+    });
+    assert_clear(&report);
+    assert_eq!((report.stages[0].counts.used, report.stages[0].restarts), (1, 0));
+    assert!(hand.is_gone());
+    drop(pipeline);
+    assert_eq!(values.rest(), [1]);
+}
+
+#[test]
 fn what_a_worker_leaves_behind_with_its_stderr_holds_up_nothing() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();

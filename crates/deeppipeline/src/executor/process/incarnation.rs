@@ -1,16 +1,19 @@
 //! One worker process, from its start to its end: what it says, what it writes to stderr, and whether it lives.
 
+use super::exit;
 use super::link::{AllUp, Begin, Link, Read, Said};
 use super::station::Watched;
 use super::waker::Waker;
 use crate::buffer::shared::Verdict;
+use crate::error::Exit;
+use crate::pipeline::KILLED_WITHIN;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::time::Timespec;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,9 +43,14 @@ pub(super) struct Incarnation {
     line: Vec<u8>,
     pub(super) last_lines: VecDeque<String>,
     process: Option<Arc<OwnedFd>>,
+    /// It had ended, and been collected, before it could be looked at.
+    is_gone: bool,
     /// Whether it has been told that everything is up, or will never be.
     pub(super) knows_all_up: bool,
-    pub(super) torn_down: bool,
+    /// When it said that its work is done.
+    pub(super) torn_down: Option<Instant>,
+    /// Killed since it did not end after its work was done.
+    pub(super) overstayed: bool,
     pub(super) killed_for: Option<Duration>,
     /// What became of the samples that it had in hand, once it has ended.
     pub(super) verdict: Option<Verdict>,
@@ -64,8 +72,10 @@ impl Incarnation {
             line: Vec::new(),
             last_lines: VecDeque::new(),
             process: None,
+            is_gone: false,
             knows_all_up: false,
-            torn_down: false,
+            torn_down: None,
+            overstayed: false,
             killed_for: None,
             verdict: None,
             news: VecDeque::new(),
@@ -73,28 +83,50 @@ impl Incarnation {
         Ok((incarnation, ChildEnds { socket, stderr }))
     }
 
-    /// The process has been started.
-    pub(super) fn started(&mut self, pid: u32) -> io::Result<Arc<OwnedFd>> {
+    /// The process has been started; none if it is gone already. Where this fails it is ended.
+    pub(super) fn started(&mut self, pid: u32) -> io::Result<Option<Arc<OwnedFd>>> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        let process = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
-        self.process = Some(Arc::clone(&process));
-        Ok(process)
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => self.process = Some(Arc::new(process)),
+            // Whoever forked it has collected it, or somebody else has.
+            Err(Errno::SRCH) => self.is_gone = true,
+            Err(error) => {
+                exit::end(pid);
+                return Err(error.into());
+            }
+        }
+        Ok(self.process.clone())
+    }
+
+    /// Collects it, once it has ended.
+    pub(super) fn exit(&self) -> Exit {
+        self.process.as_ref().map_or(Exit::Unknown, |process| exit::collect(process.as_fd()))
+    }
+
+    /// Ends it, if there is one.
+    pub(super) fn end(mut self, waker: &Waker) {
+        let until = Instant::now() + KILLED_WITHIN;
+        if self.process.is_none() || self.kill(None).is_err() {
+            return;
+        }
+        while let Ok(false) = self.wait(waker, Some(until)) {
+            if Instant::now() >= until {
+                return;
+            }
+        }
+        self.exit();
     }
 
     /// Tells the process who it is, and lets it begin.
     pub(super) fn begin(&mut self, begin: &Begin, memory: &[BorrowedFd<'_>]) -> io::Result<()> {
-        match self.link.send_with(begin, memory) {
-            // It is gone already, as `wait` will find.
-            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
-            sent => sent,
-        }
+        self.link.post_with(begin, memory)
     }
 
     /// Tells it that everything is up, or will never be.
     pub(super) fn tell_all_up(&mut self, up: bool) {
         self.knows_all_up = true;
-        // If it is gone, its end is noticed by `wait`.
-        let _ = self.link.send(&AllUp(up));
+        // A yes or no that cannot be framed is none.
+        let _ = self.link.post(&AllUp(up));
     }
 
     /// Kills it, for a time-out or for another reason.
@@ -106,17 +138,23 @@ impl Incarnation {
             Err(error) => return Err(error.into()),
         }
         self.killed_for = self.killed_for.or(timeout);
+        self.overstayed |= self.torn_down.is_some();
         Ok(())
     }
 
-    /// Waits until it says or writes something, ends, or the waker wakes; true when it has ended.
-    pub(super) fn wait(&self, waker: &Waker, deadline: Option<Instant>) -> io::Result<bool> {
+    /// Waits until it says or writes something, ends, or the waker wakes; true when it has ended. Meanwhile it is told
+    /// what it has room for.
+    pub(super) fn wait(&mut self, waker: &Waker, deadline: Option<Instant>) -> io::Result<bool> {
+        if self.is_gone {
+            return Ok(true);
+        }
         let Some(process) = &self.process else { return Err(io::Error::other("`started` comes first")) };
         let patience = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
         let mut ready = vec![PollFd::new(process, PollFlags::IN), PollFd::new(waker, PollFlags::IN)];
         if self.link_open {
-            ready.push(PollFd::new(&self.link, PollFlags::IN));
+            let wanted = if self.link.has_posted() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            ready.push(PollFd::new(&self.link, wanted));
         }
         if self.stderr_open {
             ready.push(PollFd::new(&self.stderr, PollFlags::IN));
@@ -126,7 +164,9 @@ impl Incarnation {
             Err(error) => return Err(error.into()),
         }
         waker.calm();
-        Ok(!ready[0].revents().is_empty())
+        let ended = !ready[0].revents().is_empty();
+        self.link.send_posted();
+        Ok(ended)
     }
 
     /// What it has said since.

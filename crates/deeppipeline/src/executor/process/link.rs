@@ -12,10 +12,12 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 /// The first that a worker process hears: who it is. The memory of its buffers comes with it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,8 +35,6 @@ pub(crate) struct Begin {
     pub(crate) may_retry: bool,
     /// Whether an earlier process of this worker had been set up.
     pub(crate) restarted: bool,
-    /// The process of the pipeline.
-    pub(crate) pipeline: u32,
     /// What the front door adds.
     pub(crate) front: Vec<u8>,
 }
@@ -73,10 +73,12 @@ pub(super) enum Read {
 /// One end of the socket.
 #[derive(Debug)]
 pub(super) struct Link {
-    stream: UnixStream,
+    stream: Arc<UnixStream>,
     unread: Vec<u8>,
     /// The longest message that may come.
     longest: usize,
+    /// What the other end has had no room for yet.
+    posted: VecDeque<u8>,
 }
 
 impl Link {
@@ -88,70 +90,93 @@ impl Link {
 
     /// The worker's end: what it hears comes from the pipeline's process, and a stage may be large.
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Link { stream: UnixStream::from(socket), unread: Vec::new(), longest: u32::MAX as usize }
+        let (stream, longest) = (Arc::new(UnixStream::from(socket)), u32::MAX as usize);
+        Link { stream, unread: Vec::new(), longest, posted: VecDeque::new() }
     }
 
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Link { stream: self.stream.try_clone()?, unread: Vec::new(), longest: self.longest })
+    /// The same end again, for another thread: one reads, and one sends.
+    pub(super) fn share(&self) -> Self {
+        Link { stream: Arc::clone(&self.stream), unread: Vec::new(), longest: self.longest, posted: VecDeque::new() }
     }
 
+    /// Sends a message, and waits until the other end has room for it.
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
-        self.stream.write_all(&framed(message)?)
+        (&*self.stream).write_all(&framed(message)?)
     }
 
-    /// Sends a message and descriptors with it.
-    pub(super) fn send_with(&mut self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let bytes = framed(message)?;
+    /// Puts a message behind what is to be sent, and does not wait.
+    pub(super) fn post(&mut self, message: &impl Serialize) -> io::Result<()> {
+        self.posted.extend(framed(message)?);
+        self.send_posted();
+        Ok(())
+    }
+
+    /// Whether there is something left to be sent.
+    pub(super) fn has_posted(&self) -> bool {
+        !self.posted.is_empty()
+    }
+
+    /// Sends what the other end has room for.
+    pub(super) fn send_posted(&mut self) {
+        while self.has_posted() {
+            let (next, _) = self.posted.as_slices();
+            match rustix::net::send(&self.stream, next, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => drop(self.posted.drain(..sent)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // Nobody is there any longer, as whoever watches will find.
+                Err(_) => self.posted.clear(),
+            }
+        }
+        self.posted = VecDeque::new();
+    }
+
+    /// Posts the first message, and descriptors with it.
+    pub(super) fn post_with(&mut self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut bytes = framed(message)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(io::Error::other("too many descriptors for one message"));
         }
-        let sent = sendmsg(&self.stream, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
-        self.stream.write_all(&bytes[sent..])
+        // The descriptors go with the first bytes, for which an empty socket always has room.
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match sendmsg(&self.stream, &[IoSlice::new(&bytes)], &mut ancillary, flags) {
+            Ok(sent) => self.posted = VecDeque::from(bytes.split_off(sent)),
+            // It is gone already, as whoever watches will find.
+            Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.send_posted();
+        Ok(())
     }
 
-    /// Waits for a message that comes with descriptors.
-    pub(super) fn receive_with<T: DeserializeOwned>(&mut self) -> io::Result<(T, Vec<OwnedFd>)> {
-        let mut descriptors = Vec::new();
+    /// Reads what has come, and the descriptors that came with it, without waiting.
+    pub(super) fn read_with(&mut self, descriptors: &mut Vec<OwnedFd>) -> io::Result<Read> {
         let mut room = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let got = recvmsg(&self.stream, &mut [IoSliceMut::new(&mut room)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let got = recvmsg(&self.stream, &mut [IoSliceMut::new(&mut room)], &mut ancillary, flags);
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = message {
                 descriptors.extend(received);
             }
         }
-        self.unread.extend_from_slice(&room[..got.bytes]);
-        if got.bytes == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok((self.receive()?, descriptors))
-    }
-
-    /// Waits for a message.
-    pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
-        loop {
-            if let Some(message) = self.next_read()? {
-                return Ok(message);
-            }
-            let mut room = [0; 4096];
-            match self.stream.read(&mut room) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.unread.extend_from_slice(&room[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.take_in(&room, got.map(|got| got.bytes))
     }
 
     /// Reads what has come, without waiting.
     pub(super) fn read_some(&mut self) -> io::Result<Read> {
         let mut room = [0; 4096];
-        match rustix::net::recv(&self.stream, &mut room, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Ok(Read::End),
-            Ok((_, count)) => {
+        let got = rustix::net::recv(&self.stream, &mut room, RecvFlags::DONTWAIT);
+        self.take_in(&room, got.map(|(_, count)| count))
+    }
+
+    fn take_in(&mut self, room: &[u8], got: rustix::io::Result<usize>) -> io::Result<Read> {
+        match got {
+            Ok(0) => Ok(Read::End),
+            Ok(count) => {
                 self.unread.extend_from_slice(&room[..count]);
                 Ok(Read::Some)
             }

@@ -8,6 +8,7 @@
 //!
 //! The worker's process is an [`Apprentice`] that hears who it is, and then runs the same two calls as any worker.
 
+mod exit;
 mod incarnation;
 mod link;
 mod remote;
@@ -15,7 +16,7 @@ mod station;
 mod waker;
 
 pub use incarnation::ChildEnds;
-pub use remote::{Apprentice, Detail, Notes};
+pub use remote::{Apprentice, Detail, Lifeline, Notes};
 pub use station::{Station, Then, Watched};
 pub(crate) use waker::Waker;
 

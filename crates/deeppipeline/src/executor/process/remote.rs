@@ -16,6 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open}
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bytes for each of the two that a failure tells: its text, and what its front door adds.
 const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
@@ -23,25 +24,54 @@ const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
 /// What a failure's front door wants to be told in the pipeline's process, beside its text.
 pub type Detail = fn(&BoxError) -> Vec<u8>;
 
+/// A worker process's hold on the pipeline's process: from the moment it is held, this process ends at once when that one
+/// does. It is to be held before anything of the program runs here.
+#[derive(Debug)]
+pub struct Lifeline {
+    link: Link,
+    begun: Receiver<(Begin, Vec<OwnedFd>)>,
+    all_up: Arc<AllUpState>,
+}
+
+impl Lifeline {
+    /// Takes hold of the pipeline's process, which is at the other end of this socket.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn hold(socket: OwnedFd, pipeline: u32) -> io::Result<Self> {
+        let pid = i32::try_from(pipeline).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        let alive = pidfd_open(pid, PidfdFlags::empty())?;
+        let link = Link::new(socket);
+        let (begins, begun) = channel();
+        let all_up = Arc::<AllUpState>::default();
+        let (other_end, tells) = (link.share(), Arc::clone(&all_up));
+        std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
+            let _ = listen(other_end, &alive, begins, &tells);
+            end_at_once();
+        })?;
+        Ok(Lifeline { link, begun, all_up })
+    }
+
+    /// Waits until the pipeline's process has said who this process is.
+    ///
+    /// # Errors
+    /// When it says nothing any longer.
+    pub fn listen(self) -> io::Result<Apprentice> {
+        let (begin, memory) = self.begun.recv().map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        Ok(Apprentice { link: self.link, all_up: self.all_up, begin, memory: memory.into_iter() })
+    }
+}
+
 /// A worker process that knows who it is, and has not begun.
 #[derive(Debug)]
 pub struct Apprentice {
     link: Link,
+    all_up: Arc<AllUpState>,
     begin: Begin,
     memory: std::vec::IntoIter<OwnedFd>,
 }
 
 impl Apprentice {
-    /// Hears from the pipeline's process, at the other end of this socket, who this process is.
-    ///
-    /// # Errors
-    /// When nobody is there.
-    pub fn listen(socket: OwnedFd) -> io::Result<Self> {
-        let mut link = Link::new(socket);
-        let (begin, memory) = link.receive_with()?;
-        Ok(Apprentice { link, begin, memory: memory.into_iter() })
-    }
-
     /// What the front door in the pipeline's process has left for the one here.
     pub fn front(&self) -> &[u8] {
         &self.begin.front
@@ -52,8 +82,7 @@ impl Apprentice {
         &self.begin.node.name
     }
 
-    /// The stage's worker, and what notes can be sent home with. From now on this process ends at once when the
-    /// pipeline's process does.
+    /// The stage's worker, and what notes can be sent home with.
     ///
     /// # Errors
     /// What the operating system says.
@@ -63,7 +92,7 @@ impl Apprentice {
         output: Arc<dyn Codec<V>>,
         detail: Detail,
     ) -> io::Result<(Worker<V>, Notes)> {
-        let Begin { index, worker, node, joined, may_retry, restarted, pipeline, .. } = self.begin;
+        let Begin { index, worker, node, joined, may_retry, restarted, .. } = self.begin;
         let (limits, after) = (self.begin.input, self.begin.output);
         let me = Owner::of_worker(index, worker);
         let mut memory = || self.memory.next().ok_or_else(|| io::Error::other("no memory came for a buffer"));
@@ -73,10 +102,8 @@ impl Apprentice {
             None => None,
         };
         let reorders = limits.takers.reorders();
-        let all_up = Arc::<AllUpState>::default();
-        listen(self.link.try_clone()?, pipeline, Arc::clone(&all_up))?;
         let voice = Arc::new(Mutex::new(self.link));
-        let notes = Notes { voice: Arc::clone(&voice) };
+        let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let remote = Remote {
             index,
             node,
@@ -86,7 +113,7 @@ impl Apprentice {
             clock: Clock::Monotonic,
             input: Buffer::Shared(input),
             output,
-            all_up,
+            all_up: self.all_up,
             voice,
             detail,
         };
@@ -98,15 +125,18 @@ impl Apprentice {
 #[derive(Debug, Clone)]
 pub struct Notes {
     voice: Arc<Mutex<Link>>,
+    /// A child that this process forks has a copy, which must not speak for it.
+    process: u32,
 }
 
 impl Notes {
-    /// Sends one, unless it is larger than anybody would say.
-    pub fn send(&self, note: Vec<u8>) {
-        if note.len() > ROOM_FOR_ONE {
-            return;
+    /// Sends one, unless it is larger than anybody would say; false in a child of this process.
+    pub fn send(&self, note: Vec<u8>) -> bool {
+        let is_own = self.process == std::process::id();
+        if is_own && note.len() <= ROOM_FOR_ONE {
+            say(&self.voice, &Said::Note(note));
         }
-        say(&self.voice, &Said::Note(note));
+        is_own
     }
 }
 
@@ -121,26 +151,38 @@ fn end_at_once() {
     let _ = kill_process(getpid(), Signal::KILL);
 }
 
-/// Waits for what the pipeline's process says, and for its end. The socket alone would not tell: another process that it
-/// forked may hold its end.
-fn listen(mut link: Link, pipeline: u32, all_up: Arc<AllUpState>) -> io::Result<()> {
-    let pid = i32::try_from(pipeline).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    let alive = pidfd_open(pid, PidfdFlags::empty())?;
-    let listener = std::thread::Builder::new().name("lifeline".to_owned());
-    listener.spawn(move || {
-        while let Ok(true) = hear(&mut link, &alive) {
-            while let Ok(Some(AllUp(up))) = link.next_read() {
-                *all_up.known.lock() = Some(up);
-                all_up.changed.notify_all();
-            }
+/// Takes in what the pipeline's process says, until its end. The socket alone would not tell of that: another process that
+/// it forked may hold its end.
+fn listen(
+    mut link: Link,
+    alive: &OwnedFd,
+    begins: Sender<(Begin, Vec<OwnedFd>)>,
+    all_up: &AllUpState,
+) -> io::Result<()> {
+    let mut memory = Vec::new();
+    let begin = loop {
+        if !hear(&mut link, &mut memory, alive)? {
+            return Ok(());
         }
-        end_at_once();
-    })?;
-    Ok(())
+        if let Some(begin) = link.next_read()? {
+            break begin;
+        }
+    };
+    // Nobody waits for it where this process is on its way out already.
+    let _ = begins.send((begin, memory));
+    loop {
+        while let Some(AllUp(up)) = link.next_read()? {
+            *all_up.known.lock() = Some(up);
+            all_up.changed.notify_all();
+        }
+        if !hear(&mut link, &mut Vec::new(), alive)? {
+            return Ok(());
+        }
+    }
 }
 
-/// Waits until there is something to read; false when the pipeline's process has ended.
-fn hear(link: &mut Link, alive: &OwnedFd) -> io::Result<bool> {
+/// Waits until there is something to read, and reads it; false when the pipeline's process has ended.
+fn hear(link: &mut Link, memory: &mut Vec<OwnedFd>, alive: &OwnedFd) -> io::Result<bool> {
     let mut ready = [PollFd::new(&*link, PollFlags::IN), PollFd::new(alive, PollFlags::IN)];
     match poll(&mut ready, None) {
         Ok(_) => {}
@@ -148,7 +190,7 @@ fn hear(link: &mut Link, alive: &OwnedFd) -> io::Result<bool> {
         Err(error) => return Err(error.into()),
     }
     let (said, ended) = (!ready[0].revents().is_empty(), !ready[1].revents().is_empty());
-    Ok(!ended && (!said || link.read_some()? != Read::End))
+    Ok(!ended && (!said || link.read_with(memory)? != Read::End))
 }
 
 /// Whether everything is up, once that is known.

@@ -18,12 +18,15 @@ use rustix::time::Timespec;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The pause before the second restart in a row; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Time that a worker has to end once its work is done: what a stage has left running may keep it.
+const ENDS_WITHIN: Duration = Duration::from_secs(4);
 /// How often memory that nothing uses is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often the buffers beside the worker are looked at, and whether it is stopped.
@@ -43,7 +46,7 @@ pub enum Watched {
     Told(String),
     /// A failure of which no caller will be told, since another stopped the pipeline before.
     LaterFailure(RemoteError),
-    /// It has ended; somebody is to wait for it and to call [`Station::ended`].
+    /// It has ended; [`Station::ended`] says what follows.
     Exited,
 }
 
@@ -58,7 +61,10 @@ pub enum Then {
         why: String,
     },
     /// The stage has ended.
-    Over,
+    Over {
+        /// A warning for a log.
+        warning: Option<String>,
+    },
 }
 
 /// A stage that runs in a process, as the pipeline's process sees it. Dropping it counts as a failure of its stage.
@@ -152,18 +158,20 @@ impl<V: Send + 'static> Station<V> {
         Ok(ends)
     }
 
-    /// The process has been started: tells it who it is.
+    /// The process has been started, and is the station's from now on: tells it who it is.
     ///
     /// # Errors
-    /// What the operating system says; a process that is gone already is found by `watch`.
+    /// What the operating system says; a process that is gone already is found by `watch`. The process has ended then, or
+    /// [`cannot_start`](Station::cannot_start) ends it.
     pub fn started(&mut self, pid: u32) -> io::Result<()> {
         (self.pid, self.seen_stopped) = (pid, 0);
         let begin = self.begin()?;
         let Some(mut present) = self.present.take() else { return Err(io::Error::other("`open` comes first")) };
         let memory: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
-        let process = present.started(pid)?;
-        for buffer in std::iter::once(self.input()?).chain(self.output()) {
-            buffer.share_with(self.owner(), pid, Arc::clone(&process));
+        if let Some(process) = present.started(pid)? {
+            for buffer in std::iter::once(self.input()?).chain(self.output()) {
+                buffer.share_with(self.owner(), pid, Arc::clone(&process));
+            }
         }
         let begun = present.begin(&begin, &memory);
         self.present = Some(present);
@@ -180,7 +188,6 @@ impl<V: Send + 'static> Station<V> {
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
             restarted: self.was_ready,
-            pipeline: std::process::id(),
             front: self.front.clone(),
             node,
         })
@@ -307,6 +314,14 @@ impl<V: Send + 'static> Station<V> {
                 next = next.min(last_moment);
             }
         }
+        if let Some(torn_down) = self.present.as_ref().and_then(|present| present.torn_down) {
+            let last_moment = torn_down + ENDS_WITHIN;
+            if now >= last_moment {
+                self.kill(None)?;
+            } else {
+                next = next.min(last_moment);
+            }
+        }
         if let Some(timeout) = self.home.node(self.index).timeout {
             // What begins after this moment is not over its time before then.
             let over = self.input()?.running_since(self.owner()).unwrap_or(now) + timeout;
@@ -338,7 +353,7 @@ impl<V: Send + 'static> Station<V> {
 
     /// Waits for news, and takes them in; true when the process has ended and all its news are known.
     fn listen(&mut self, deadline: Instant) -> io::Result<bool> {
-        let Some(present) = &self.present else { return Ok(true) };
+        let Some(present) = &mut self.present else { return Ok(true) };
         let ended = present.wait(&self.waker, Some(deadline))?;
         let is_news = ended && present.verdict.is_none();
         // At once: it may hold the lock of a buffer, and whoever waits for that may hold what `ended` needs.
@@ -359,7 +374,7 @@ impl<V: Send + 'static> Station<V> {
                     && let Some(present) = &mut self.present
                 {
                     // Only when the process has ended: what it had borrowed must come back first.
-                    present.torn_down = true;
+                    present.torn_down = Some(Instant::now());
                     return;
                 }
                 self.home.advance(seat, event);
@@ -381,9 +396,13 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// The process has ended like this. Gives what it had in hand its fate, and says what follows.
-    pub fn ended(&mut self, exit: Exit) -> Then {
+    /// The process has ended. Learns how, unless whoever forked it for the caller has told; gives what it had in hand its
+    /// fate, and says what follows. What it said counts for more than its exit status, which may be lost.
+    pub fn ended(&mut self, told: Option<Exit>) -> Then {
         let present = self.present.take();
+        // It is collected here in any case, but only its parent learns something by it.
+        let exit = present.as_ref().map_or(Exit::Unknown, Incarnation::exit);
+        let exit = told.unwrap_or(exit);
         let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
         let phase = self.home.phase_of(self.seat());
@@ -392,13 +411,24 @@ impl<V: Send + 'static> Station<V> {
             buffer.look_for_damage();
         });
         if self.is_damaged() {
-            return self.over();
+            self.over();
+            return Then::Over { warning: None };
         }
-        if present.as_ref().is_some_and(|present| present.torn_down) {
-            if exit != Exit::Code(0) {
-                tracing::warn!(stage = self.name(), "its worker {exit}, after its work was done");
+        if let Some(present) = present.as_ref().filter(|present| present.torn_down.is_some()) {
+            let warning = match exit {
+                _ if present.overstayed => Some(
+                    "its worker did not end after its teardown, and was killed: something that the stage left running \
+                     kept it"
+                        .to_owned(),
+                ),
+                Exit::Code(0) | Exit::Unknown => None,
+                exit => Some(format!("its worker {exit}, after its work was done")),
+            };
+            if let Some(warning) = &warning {
+                tracing::warn!(stage = self.name(), "{warning}");
             }
-            return self.over();
+            self.over();
+            return Then::Over { warning };
         }
         let sample = match verdict {
             Verdict::Nothing => None,
@@ -406,7 +436,8 @@ impl<V: Send + 'static> Station<V> {
         };
         let aborted = self.home.aborted_at().is_some();
         if aborted || (phase != WorkerPhase::TearingDown && self.is_given_up()) {
-            return self.over();
+            self.over();
+            return Then::Over { warning: None };
         }
         let died = WorkerDied {
             exit,
@@ -420,7 +451,7 @@ impl<V: Send + 'static> Station<V> {
         let has_failed = self.output().is_some_and(shared::Buffer::has_failed_turn);
         if !self.may_restart(phase) || has_failed {
             self.give_up(phase, sample, died);
-            return Then::Over;
+            return Then::Over { warning: None };
         }
         let why = describe(&died, verdict);
         tracing::warn!(stage = self.name(), "{why}; starting it again");
@@ -492,20 +523,56 @@ impl<V: Send + 'static> Station<V> {
                 self.home.advance(self.seat(), WorkerEvent::StartedAgain);
                 return Ok(true);
             }
-            let timeout = Timespec::try_from(left).ok();
-            match poll(&mut [PollFd::new(&self.waker, PollFlags::IN)], timeout.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => self.waker.calm(),
-                Err(error) => return Err(error.into()),
+            self.doze(&mut [PollFd::new(&self.waker, PollFlags::IN)], Some(left))?;
+        }
+    }
+
+    /// Waits until there is something to read from whoever forks the process for the caller; false when there is no need
+    /// for it any longer, and the stage has ended.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn wait_for(&mut self, forker: BorrowedFd<'_>) -> io::Result<bool> {
+        loop {
+            if self.home.aborted_at().is_some() || self.is_given_up() {
+                self.end_process();
+                self.over();
+                return Ok(false);
+            }
+            let mut ready = [PollFd::new(&self.waker, PollFlags::IN), PollFd::new(&forker, PollFlags::IN)];
+            self.doze(&mut ready, None)?;
+            if !ready[1].revents().is_empty() {
+                return Ok(true);
             }
         }
     }
 
-    /// Another process could not be started, or the one there was not be watched, and has ended: the pipeline stops.
+    fn doze(&self, ready: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(ready, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => self.waker.calm(),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Another process could not be started, or the one there is not be watched: it is ended, and the pipeline stops. A
+    /// start that fails like this waits for no `setup`.
     pub fn cannot_start(&mut self, cause: io::Error) {
-        let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };
-        self.present = None;
+        self.end_process();
         self.settle_hand();
-        self.fail(doing, None, Box::new(cause));
+        if self.was_ready {
+            self.fail(Doing::StageRun, None, Box::new(cause));
+        } else {
+            self.fail(Doing::Setup, None, Box::new(cause));
+            self.home.abort();
+        }
+    }
+
+    fn end_process(&mut self) {
+        if let Some(present) = self.present.take() {
+            present.end(&self.waker);
+        }
     }
 
     /// Whether what is in front of the stage was discarded, so that there is nothing to be started for.
@@ -513,11 +580,10 @@ impl<V: Send + 'static> Station<V> {
         self.input().map_or(true, shared::Buffer::is_discarding)
     }
 
-    fn over(&mut self) -> Then {
+    fn over(&mut self) {
         self.is_over = true;
         self.let_go_of_turn();
         self.home.advance(self.seat(), WorkerEvent::TornDown);
-        Then::Over
     }
 
     fn give_up(&mut self, phase: WorkerPhase, sample: Option<SampleId>, died: WorkerDied) {
@@ -543,11 +609,7 @@ impl<V: Send + 'static> Drop for Station<V> {
             return;
         }
         // Whoever drives it has gone. The process goes first, so that what it has in hand can be counted.
-        if let Some(mut present) = self.present.take()
-            && present.kill(None).is_ok()
-        {
-            while let Ok(false) = present.wait(&self.waker, None) {}
-        }
+        self.end_process();
         self.settle_hand();
         let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };
         self.fail(doing, None, "nobody watches over its worker any longer".into());

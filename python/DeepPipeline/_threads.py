@@ -1,0 +1,36 @@
+"""The threads that drive a pipeline's workers: each owns what it is to run, until it runs it or the start fails."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from DeepPipeline._processes import Watch
+
+
+class WorkerThread(threading.Thread):
+    """A thread that drives a worker, or watches over its process."""
+
+    def __init__(self, name: str, run: Callable[..., None], *arguments: Any, watch: Watch | None = None) -> None:
+        super().__init__(name=name, daemon=True)
+        self.watch = watch
+        # Whoever takes it out has it: the thread, or a start that has failed.
+        self._work = [functools.partial(run, *arguments)]
+
+    def run(self) -> None:
+        for work in self._taken():
+            work()
+
+    def give_up(self, error: BaseException) -> None:
+        """Ends what the thread was to drive, unless it does so already."""
+        if self._taken() and self.watch is not None:
+            self.watch.give_up(error)
+
+    def _taken(self) -> list[Callable[[], None]]:
+        try:
+            return [self._work.pop()]
+        except IndexError:
+            return []
