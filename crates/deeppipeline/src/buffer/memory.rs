@@ -2,6 +2,7 @@
 
 use super::limits::Limits;
 use super::order::{Hands, Order, Overdue};
+use super::parts::Parts;
 use super::{Arrival, BufferCounts, Gate, Overflow, Push, Take, Taken, Wait};
 use crate::clock::Clock;
 use crate::intake::{Input, Intake};
@@ -27,6 +28,7 @@ struct State<V> {
     /// What the workers behind have in hand, and what those before have given too early.
     hands: Hands,
     order: Option<Order<V>>,
+    parts: Parts,
     takers: usize,
     givers: usize,
 }
@@ -49,6 +51,7 @@ impl<V> Buffer<V> {
                 counts: BufferCounts::default(),
                 hands: Hands::of(limits.takers, limits.is_looked_for),
                 order: Order::behind(limits.givers),
+                parts: Parts::default(),
                 takers: 0,
                 givers: 0,
             }),
@@ -73,7 +76,7 @@ impl<V> Buffer<V> {
                     return Push::Done { accepted: true, dropped: Some(sample.value), more: Vec::new() };
                 }
                 if gate != Gate::Discarding && !order.is_turn_of(ticket) && order.has_room() {
-                    order.keep(ticket, sample);
+                    order.keep(ticket, sample, arrival);
                     return Push::Done { accepted: true, dropped: None, more: self.go_on(state) };
                 }
             }
@@ -102,9 +105,10 @@ impl<V> Buffer<V> {
     /// A sample arrives; whether it is inside now, and what was dropped for it.
     fn enter(&self, state: &mut State<V>, mut sample: Sample<V>, arrival: Arrival) -> (bool, Option<V>) {
         state.counts.entered += 1;
-        if arrival != Arrival::Stage {
-            sample.id = SampleId { number: state.counts.entered, part: 0 };
-        }
+        sample.id = match arrival {
+            Arrival::Source | Arrival::Outside => SampleId { number: state.counts.entered, part: 0 },
+            Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart => state.parts.enter(sample.id, arrival),
+        };
         if state.gate == Gate::Discarding {
             state.counts.discarded += 1;
             return (true, Some(sample.value));
@@ -133,8 +137,8 @@ impl<V> Buffer<V> {
         loop {
             // A closed gate lets nobody wait for room, but these can.
             let room = self.limits.overflow != Overflow::Block || state.waiting.len() < self.limits.capacity;
-            let Some(sample) = state.order.as_mut().and_then(|order| order.next(room)) else { break };
-            dropped.extend(self.enter(&mut state, sample, Arrival::Stage).1);
+            let Some((sample, arrival)) = state.order.as_mut().and_then(|order| order.next(room)) else { break };
+            dropped.extend(self.enter(&mut state, sample, arrival).1);
         }
         let (takers, givers) = (state.takers > 0, state.givers > 0);
         drop(state);

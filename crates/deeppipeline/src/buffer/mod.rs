@@ -3,6 +3,7 @@
 mod limits;
 mod memory;
 mod order;
+mod parts;
 #[cfg(processes)]
 pub(crate) mod shared;
 
@@ -106,11 +107,16 @@ pub(crate) enum Gate {
     Discarding,
 }
 
-/// Who brings a sample.
+/// Who brings a sample, and which identity it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// A stage: the sample keeps its identity, and one that comes too late is counted as discarded.
+    /// A stage: the sample keeps its identity, unless a part made here may have it. One that comes too late is counted as
+    /// discarded, as with the next two.
     Stage,
+    /// A stage that made it of a whole sample: it is the part that its worker has counted, unless another may have that.
+    PartOfWhole,
+    /// A stage that made it of a part, or of no sample: it gets a part that nobody has.
+    PartOfPart,
     /// The source: the sample gets the next number, and one that comes too late is counted as discarded.
     Source,
     /// A caller of `put`: the sample gets the next number, and one that comes too late is handed back.

@@ -1,5 +1,6 @@
 //! The reorder step between several workers and the buffer behind them, and which samples they have in hand.
 
+use super::Arrival;
 use super::limits::Crew;
 use crate::sample::{Sample, SampleId};
 use std::collections::{BTreeMap, VecDeque};
@@ -20,7 +21,7 @@ pub(super) struct Order<V> {
 }
 
 struct Early<V> {
-    results: VecDeque<Sample<V>>,
+    results: VecDeque<(Sample<V>, Arrival)>,
     ended: bool,
 }
 
@@ -58,7 +59,7 @@ impl<V> Order<V> {
 
     /// The samples whose results wait.
     pub(super) fn ids(&self) -> impl Iterator<Item = SampleId> {
-        self.early.values().flat_map(|early| early.results.iter().map(|sample| sample.id))
+        self.early.values().flat_map(|early| early.results.iter().map(|(sample, _)| sample.id))
     }
 
     /// How many results wait.
@@ -67,9 +68,9 @@ impl<V> Order<V> {
     }
 
     /// Keeps a result until its turn.
-    pub(super) fn keep(&mut self, ticket: u64, sample: Sample<V>) {
+    pub(super) fn keep(&mut self, ticket: u64, sample: Sample<V>, arrival: Arrival) {
         self.results += 1;
-        self.of(ticket).results.push_back(sample);
+        self.of(ticket).results.push_back((sample, arrival));
     }
 
     /// Nothing more comes of that take.
@@ -84,7 +85,7 @@ impl<V> Order<V> {
     }
 
     /// The next result whose turn has come, as long as there is room for one.
-    pub(super) fn next(&mut self, room: bool) -> Option<Sample<V>> {
+    pub(super) fn next(&mut self, room: bool) -> Option<(Sample<V>, Arrival)> {
         while let Some(early) = self.early.get_mut(&self.turn) {
             match early.results.front() {
                 Some(_) if !room => return None,
@@ -121,8 +122,13 @@ impl<V> Order<V> {
     }
 
     fn give_up_from(&mut self, ticket: u64) -> VecDeque<Sample<V>> {
-        let given_up: VecDeque<_> =
-            self.early.split_off(&ticket).into_values().flat_map(|early| early.results).collect();
+        let given_up: VecDeque<_> = self
+            .early
+            .split_off(&ticket)
+            .into_values()
+            .flat_map(|early| early.results)
+            .map(|(sample, _)| sample)
+            .collect();
         self.results -= given_up.len();
         given_up
     }

@@ -55,9 +55,7 @@ impl<V> Worker<V> {
         if !may_give || flow == Flow::End {
             return Ok(Some(value));
         }
-        let (id, birth) = self.identity(flow, part);
         if part == Part::OfMany && self.is_left_out() {
-            self.last_part = id.part;
             self.resume();
             return Ok(Some(value));
         }
@@ -69,11 +67,12 @@ impl<V> Worker<V> {
             _ => None,
         };
         let origin = Origin { turn: self.turn, receipt };
+        let (id, birth, arrival) = self.identity(flow, part);
         let next = self.next_index(flow);
         if let (Some(next), Wait::Forever | Wait::Until(_)) = (next, wait) {
             self.home.show(self.seat, Activity::WaitsForRoom(next));
         }
-        let pushed = self.hand_on(flow, Sample { id, birth, value }, origin, wait);
+        let pushed = self.hand_on(flow, Sample { id, birth, value }, arrival, origin, wait);
         self.home.show(self.seat, Activity::Calls);
         if part == Part::OfMany {
             self.resume();
@@ -100,7 +99,7 @@ impl<V> Worker<V> {
                 if let Step::Running(hand) = &mut self.step {
                     hand.parts += 1;
                 }
-                self.last_part = id.part;
+                self.parts += u64::from(arrival == Arrival::PartOfWhole);
                 Ok(dropped)
             }
         }
@@ -120,7 +119,7 @@ impl<V> Worker<V> {
     }
 
     /// Hands a value to whoever is next.
-    fn hand_on(&self, flow: Flow, sample: Sample<V>, origin: Origin, wait: Wait) -> Push<V> {
+    fn hand_on(&self, flow: Flow, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         let to = match flow {
             Flow::End => None,
             Flow::Next(next) => self.home.buffer(next),
@@ -129,8 +128,10 @@ impl<V> Worker<V> {
         };
         match (to, self.seat) {
             (None, _) => Push::Shut(sample.value),
-            (Some(buffer), Seat::Source) => buffer.push(sample, Arrival::Source, origin, wait),
-            (Some(buffer), Seat::Stage { index, .. }) => self.push_in_turn(index, buffer, sample, origin, wait),
+            (Some(buffer), Seat::Source) => buffer.push(sample, arrival, origin, wait),
+            (Some(buffer), Seat::Stage { index, .. }) => {
+                self.push_in_turn(index, buffer, sample, arrival, origin, wait)
+            }
         }
     }
 
@@ -178,13 +179,14 @@ impl<V> Worker<V> {
         index: usize,
         output: &Buffer<V>,
         mut sample: Sample<V>,
+        arrival: Arrival,
         origin: Origin,
         wait: Wait,
     ) -> Push<V> {
         let (id, birth) = (sample.id, sample.birth);
         loop {
             let overdue_at = origin.turn.and(self.home.buffer(index)).and_then(Buffer::overdue_at);
-            match output.push(sample, Arrival::Stage, origin, wait.no_later_than(overdue_at)) {
+            match output.push(sample, arrival, origin, wait.no_later_than(overdue_at)) {
                 Push::Full(value) if overdue_at.is_some() => {
                     if !self.give_up_overdue(index, true) && wait.is_over(self.home.clock().now()) {
                         return Push::Full(value);
@@ -207,31 +209,20 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Who a value is: the sample in hand, while finishing the last one, and number 0 where there never was one (the
-    /// source's samples get theirs in the buffer).
-    fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant) {
-        match self.last {
-            // By its number and part the join knows it again.
-            Some(last) if self.keeps_identity(flow) => (last.id, last.birth),
-            Some(last) => (SampleId { number: last.id.number, part: self.part_for(last, part) }, last.birth),
-            None => {
-                let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
-                (SampleId { number: 0, part: self.last_part + 1 }, birth)
-            }
-        }
-    }
-
-    fn keeps_identity(&self, flow: Flow) -> bool {
-        let joined = matches!(self.seat, Seat::Stage { index, .. } if self.home.is_joined(index));
-        joined || matches!(flow, Flow::Fork(_))
-    }
-
-    /// A whole sample stays whole. Parts keep their own number where it is free, and count on where it is not.
-    fn part_for(&self, last: SampleInfo, part: Part) -> u64 {
-        let split = part == Part::OfMany || matches!(self.step, Step::Finishing);
-        match (split, last.id.part) {
-            (false, 0) => 0,
-            (_, own) => own.max(self.last_part + 1),
+    /// Who a value is, and how it arrives: as the sample in hand, as a part of it or, while finishing, of the last one, and
+    /// under number 0 where there never was one (the source's samples get theirs in the buffer).
+    fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant, Arrival) {
+        let Some(SampleInfo { id, birth }) = self.last else {
+            let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
+            let arrival = if self.seat == Seat::Source { Arrival::Source } else { Arrival::PartOfPart };
+            return (SampleId { number: 0, part: 0 }, birth, arrival);
+        };
+        let is_part = part == Part::OfMany || matches!(self.step, Step::Finishing);
+        match id.part {
+            // Every branch gets a copy of the same sample.
+            _ if !is_part || matches!(flow, Flow::Fork(_)) => (id, birth, Arrival::Stage),
+            0 => (SampleId { part: self.parts + 1, ..id }, birth, Arrival::PartOfWhole),
+            _ => (id, birth, Arrival::PartOfPart),
         }
     }
 }

@@ -145,9 +145,8 @@ pub struct Worker<V> {
     turn: Option<u64>,
     /// Samples in hand that no list has used yet.
     kept: u64,
-    /// The highest part given so far for the number of `last`, and what it was before what is in hand.
-    last_part: u64,
-    part_before: u64,
+    /// How many parts were made of `last`, by this worker and one that died before it.
+    parts: u64,
     /// When a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Instant>,
 }
@@ -161,7 +160,7 @@ impl<V> fmt::Debug for Worker<V> {
 impl<V> Worker<V> {
     pub(crate) fn new(home: Arc<dyn Home<V>>, seat: Seat) -> Self {
         let step = Step::Fresh;
-        Worker { home, seat, step, last: None, turn: None, kept: 0, last_part: 0, part_before: 0, waiting_since: None }
+        Worker { home, seat, step, last: None, turn: None, kept: 0, parts: 0, waiting_since: None }
     }
 
     /// Which worker it is.
@@ -375,7 +374,6 @@ impl<V> Worker<V> {
             tracing::warn!(stage = self.name(), sample = %hand.newest.id, "tried again after an error: {cause}");
             hand.failures += 1;
             hand.leave_out = hand.parts;
-            self.last_part = self.part_before;
             #[cfg(processes)]
             if let Some(hold) = &hand.hold {
                 hold.note_failures(hand.failures);

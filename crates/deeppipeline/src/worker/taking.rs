@@ -63,11 +63,8 @@ impl<V> Worker<V> {
     }
 
     pub(super) fn take_in_hand(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
-        if self.last.is_none_or(|last| last.id.number != newest.id.number) {
-            self.last_part = 0;
-        }
         self.last = Some(newest);
-        self.part_before = self.last_part;
+        self.parts = taken.given;
         self.step = Step::Running(InHand::new(newest, samples, taken));
     }
 

@@ -204,6 +204,34 @@ fn several_workers_in_a_branch_keep_the_order_of_what_is_joined() {
 }
 
 #[test]
+fn what_several_workers_have_split_is_joined_with_itself() {
+    check(
+        chain([
+            stage("two", Many(2), 0),
+            stage("more", Many(2), 10).but(1, 35).workers(3),
+            stage("a", Identity, 5),
+            stage("b", Double, 3),
+            stage("end", Identity, 0),
+        ])
+        .parallel(2, [1, 1])
+        .overflow(Block)
+        .buffer_size(8)
+        .puts(2, 0),
+        &[
+            "values: 1.1=333 1.2=336 1.3=363 1.4=366 2.1=633 2.2=636 2.3=663 2.4=666",
+            "finished",
+            "two: 2 entered, 2 taken, 2 used, 4 gave",
+            "more: 4 entered, 4 taken, 4 used, 8 gave",
+            "parallel: 8 entered, 8 taken, 8 used, 16 gave",
+            "a: 8 entered, 8 taken, 8 used, 8 gave",
+            "b: 8 entered, 8 taken, 8 used, 8 gave",
+            "end: 8 entered, 8 taken, 8 used",
+            "parallel: 8 entered, 8 joined, 0 unjoined, 0 inside",
+        ],
+    );
+}
+
+#[test]
 fn end_stages_may_stand_in_parallel() {
     check(
         chain([stage("before", Identity, 1), stage("show", Identity, 10), stage("save", Identity, 25).overflow(Block)])

@@ -132,6 +132,79 @@ fn the_parts_of_a_many_keep_their_place() {
 }
 
 #[test]
+fn what_is_split_twice_is_numbered_as_by_one_worker() {
+    for workers in [1, 3] {
+        check(
+            chain([
+                stage("two", Many(2), 0),
+                stage("more", Many(2), 10).but(1, 45).workers(workers),
+                stage("end", Identity, 0),
+            ])
+            .overflow(Block)
+            .buffer_size(8)
+            .puts(2, 0),
+            &[
+                "values: 1.1=111 1.2=112 1.3=121 1.4=122 2.1=211 2.2=212 2.3=221 2.4=222",
+                "finished",
+                "two: 2 entered, 2 taken, 2 used, 4 gave",
+                "more: 4 entered, 4 taken, 4 used, 8 gave",
+                "end: 8 entered, 8 taken, 8 used",
+            ],
+        );
+    }
+}
+
+#[test]
+fn parts_are_told_apart_where_workers_overtake_each_other() {
+    // Sample 1 is split last, and its parts count from 1 all the same.
+    check(
+        chain([stage("three", Many(3), 10).but(1, 35).workers(2).unordered(), stage("end", Identity, 0)])
+            .overflow(Block)
+            .buffer_size(16)
+            .puts(4, 0),
+        &[
+            "values: 2.1=21 2.2=22 2.3=23 3.1=31 3.2=32 3.3=33 4.1=41 4.2=42 4.3=43 1.1=11 1.2=12 1.3=13",
+            "finished",
+            "three: 4 entered, 4 taken, 4 used, 12 gave",
+            "end: 12 entered, 12 taken, 12 used",
+        ],
+    );
+    // Both workers split parts of sample 1.
+    let run = simulate(
+        chain([stage("two", Many(2), 0), stage("more", Many(2), 10).workers(2).unordered(), stage("end", Identity, 0)])
+            .overflow(Block)
+            .buffer_size(8)
+            .puts(1, 0),
+    );
+    assert_eq!(run[0].split_whitespace().count(), 5, "{run:?}");
+    for id in ["1.1=", "1.2=", "1.3=", "1.4="] {
+        assert_eq!(run[0].matches(id).count(), 1, "{run:?}");
+    }
+}
+
+#[test]
+fn what_several_workers_give_at_the_end_are_parts_of_their_own() {
+    let run = simulate(
+        chain([stage("two", Many(2), 0), stage("work", FinishGives(1), 10).workers(2), stage("end", Identity, 0)])
+            .overflow(Block)
+            .puts(1, 0),
+    );
+    assert_eq!(
+        run,
+        [
+            "values: 1.1=11 1.2=12 1.3=-1 1.4=-1",
+            "finished",
+            "two: 1 entered, 1 taken, 1 used, 2 gave",
+            "work: 2 entered, 2 taken, 2 used, 4 gave",
+            "end: 4 entered, 4 taken, 4 used",
+        ]
+    );
+    let without_a_sample =
+        simulate(chain([stage("work", FinishGives(1), 0).workers(3), stage("end", Identity, 0)]).overflow(Block));
+    assert_eq!(without_a_sample[0], "values: 0.1=-1 0.2=-1 0.3=-1");
+}
+
+#[test]
 fn what_finish_gives_comes_after_everything_else() {
     let run = simulate(
         chain([stage("work", FinishGives(1), 10).but(1, 40).workers(2), stage("end", Identity, 0)])

@@ -385,10 +385,7 @@ fn assert_order(seed: u64, values: &[(SampleId, u64)], report: &Report) {
     for (index, pair) in values.windows(2).enumerate() {
         let [(a, a_path), (b, b_path)] = pair else { unreachable!() };
         assert!((a.number, a_path) < (b.number, b_path), "seed {seed}: {:?}\n{report}", at(index));
-        // A worker that is started again does not know which parts the one before it has numbered, nor does one of several
-        // know those of the others.
-        let others = report.stages.iter().any(|stage| stage.restarts > 0 || stage.workers > 1);
-        assert!(a < b || others, "seed {seed}: {:?}\n{report}", at(index));
+        assert!(a < b, "seed {seed}: {:?}\n{report}", at(index));
     }
 }
 

@@ -70,9 +70,17 @@ pub(super) enum Field {
     Turn,
     Early,
     FailedTurn,
+    /// Which parts have entered: the words of `Parts`.
+    PartsNumber,
+    NewestOfWhole,
+    NewestOfPart,
+    NewestPassed,
+    OlderOfWhole,
+    OlderOfPart,
+    OlderPassed,
 }
 
-const FIELDS: usize = Field::FailedTurn as usize + 1;
+const FIELDS: usize = Field::OlderPassed as usize + 1;
 
 /// The words that exist once for each process at the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +121,8 @@ pub(super) enum SlotField {
     Given,
     /// How often the stage has failed on it.
     Failures,
+    /// While it is early: how it arrived, as its part is numbered when it enters.
+    Arrival,
     /// Bytes of the slot that may be backed by memory.
     Touched,
 }
@@ -241,8 +251,8 @@ impl Layout {
 
 /// A sample that is let in after its turn has come, and passes over another, changes for each of the two the queue's ends,
 /// the bytes inside, a counter, three words of the drops, its slot's words, its place among the early ones, and the stack of
-/// free slots and its height.
-const CHANGES_PER_SLOT: usize = 26;
+/// free slots and its height; and its part, and which parts have entered.
+const CHANGES_PER_SLOT: usize = 34;
 
 /// Spreads numbers over all bits (the golden ratio).
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -6,6 +6,7 @@ use super::layout::{DROPS, Durations, Field, Layout, PlaceField, SlotField, TIME
 use super::machine::{Label, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Trim, Verdict};
 use super::session::{Owner, Session};
 use super::words::Words;
+use crate::buffer::parts::Parts;
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
@@ -36,6 +37,15 @@ pub(super) enum State {
 /// A slot's word: sequence, owner and state in one, so that no death can tear them apart.
 fn word(sequence: u64, owner: Owner, state: State) -> u64 {
     sequence << 24 | u64::from(owner.0) << 8 | state as u64
+}
+
+/// How an early result arrived, as its slot has it.
+fn early_arrival(arrival: Arrival) -> u64 {
+    match arrival {
+        Arrival::Stage | Arrival::Source | Arrival::Outside => 0,
+        Arrival::PartOfWhole => 1,
+        Arrival::PartOfPart => 2,
+    }
 }
 
 /// In place of a number of parts: it was the one result.
@@ -327,9 +337,34 @@ impl<'a, W: Words> Step<'a, W> {
     fn count_arrival(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
         self.session.add(Field::Entered, 1);
         match arrival {
-            Arrival::Stage => id,
+            Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart => self.enter_part(id, arrival),
             Arrival::Source | Arrival::Outside => SampleId { number: self.session.get(Field::Entered), part: 0 },
         }
+    }
+
+    /// The identity of what a stage gives. A whole sample, the usual case, costs nothing here.
+    pub(super) fn enter_part(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
+        if id.part == 0 && arrival == Arrival::Stage {
+            return id;
+        }
+        const WORDS: [Field; 7] = [
+            Field::PartsNumber,
+            Field::NewestOfWhole,
+            Field::NewestOfPart,
+            Field::NewestPassed,
+            Field::OlderOfWhole,
+            Field::OlderOfPart,
+            Field::OlderPassed,
+        ];
+        let before = WORDS.map(|field| self.session.get(field));
+        let mut parts = Parts::from_words(before);
+        let id = parts.enter(id, arrival);
+        for ((field, was), is) in WORDS.into_iter().zip(before).zip(parts.to_words()) {
+            if is != was {
+                self.session.set(field, is);
+            }
+        }
+        id
     }
 
     pub(super) fn publish(&mut self, slot: &Slot, label: Label, arrival: Arrival) -> Published {
@@ -361,6 +396,7 @@ impl<'a, W: Words> Step<'a, W> {
         if let Some(ticket) = label.turn.filter(|_| early) {
             self.mark_newest(slot.index, Owner::HOME, State::Early);
             self.set_slot(slot.index, SlotField::Ticket, ticket);
+            self.set_slot(slot.index, SlotField::Arrival, early_arrival(arrival));
             self.session.add(Field::Early, 1);
             self.keep_early(slot.index);
             self.go_on(label.came);
@@ -452,6 +488,20 @@ impl<'a, W: Words> Step<'a, W> {
 
     pub(super) fn id(&self, slot: usize) -> SampleId {
         SampleId { number: self.slot(slot, SlotField::Number), part: self.slot(slot, SlotField::Part) }
+    }
+
+    /// An early result enters: its part is numbered now.
+    pub(super) fn enter_early(&mut self, slot: usize) {
+        self.session.add(Field::Entered, 1);
+        let arrival = match self.slot(slot, SlotField::Arrival) {
+            1 => Arrival::PartOfWhole,
+            2 => Arrival::PartOfPart,
+            _ => Arrival::Stage,
+        };
+        let (id, entered) = (self.id(slot), self.enter_part(self.id(slot), arrival));
+        if entered != id {
+            self.set_slot(slot, SlotField::Part, entered.part);
+        }
     }
 
     pub(super) fn remember_drop(&mut self, id: SampleId) {

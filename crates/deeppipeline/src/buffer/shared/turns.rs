@@ -114,7 +114,7 @@ impl<W: Words> Step<'_, W> {
                         break;
                     }
                     self.let_go_of_early(slot);
-                    self.session.add(Field::Entered, 1);
+                    self.enter_early(slot);
                     if !room && self.limits.overflow == Overflow::DropNewest {
                         self.session.add(Field::DroppedNewest, 1);
                         self.pass_over(slot);

@@ -76,7 +76,7 @@ struct Both {
 impl Both {
     fn push(&mut self) {
         self.brought += 1;
-        let id = SampleId { number: self.brought, part: 0 };
+        let id = SampleId { number: 1 + self.brought / 3, part: self.brought % 3 };
         let pushed =
             match self.memory.push(Sample { id, birth: Instant::now(), value: () }, self.arrival, None, Wait::No) {
                 Push::Done { accepted, .. } => format!("accepted: {accepted}"),
@@ -145,7 +145,7 @@ impl Both {
 #[test]
 fn a_buffer_between_processes_does_what_one_between_threads_does() {
     for (overflow, intake) in policies() {
-        for arrival in ARRIVALS {
+        for arrival in ARRIVALS.into_iter().chain([Arrival::PartOfWhole, Arrival::PartOfPart]) {
             for seed in 0..SEEDS {
                 let told = Told((seed, overflow, intake, arrival));
                 let mut random = Random(seed);

@@ -151,7 +151,7 @@ impl Model {
     fn arrive(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
         self.buffer.entered += 1;
         match arrival {
-            Arrival::Stage => id,
+            Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart => id,
             Arrival::Source | Arrival::Outside => SampleId { number: self.buffer.entered, part: 0 },
         }
     }
