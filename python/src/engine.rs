@@ -361,10 +361,9 @@ impl Engine {
     /// Shows the garbage collector the way from the pipeline to the exception that stopped it, whose traceback may lead
     /// back to the pipeline.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.supervisor.failure() {
-            Some(failure) => failure.cause().downcast_ref::<Raised>().map_or(Ok(()), |r| visit.call(&r.exception)),
-            None => Ok(()),
-        }
+        // The cause alone: a report waits for engine locks, which a collection may not.
+        let raised = self.supervisor.failure_cause().and_then(|cause| cause.downcast_ref::<Raised>());
+        raised.map_or(Ok(()), |raised| visit.call(&raised.exception))
     }
 
     /// Closes the entrance; what is inside flows out.

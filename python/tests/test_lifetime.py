@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from support import WATCHDOG, Collect, Gate, Pass
 
-from DeepPipeline import SKIP, Many, Pipeline, PutTimeout, Stage, StageError
+from DeepPipeline import SKIP, Many, Parallel, Pipeline, PutTimeout, Stage, StageError
 
 
 class Thing:
@@ -133,6 +134,40 @@ def test_a_discarded_sample_is_freed() -> None:
     p.abort()
     assert freed.is_set()
     gate.let_go()
+
+
+def test_the_collector_frees_nothing_of_a_failed_pipeline(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL", "DeepPipeline")
+
+    class Fails(Stage):
+        def stage_run(self, x: Any) -> Any:
+            if x == "bad":
+                raise ValueError
+            return x
+
+    class Ends(Stage):
+        def stage_run(self, x: Any) -> Any:
+            return SKIP if isinstance(x, Thing) else x
+
+    gate = Gate()
+    p = Pipeline([Fails(), Parallel([Pass(), [Ends(), gate]]), Drop()], overflow="block").start()
+    freed = put_thing(p)
+    p.put(1)
+    # The other branch has ended the thing, of which this one has a result in the join.
+    assert gate.in_hand() == 1
+    p.put("bad")
+
+    def brought() -> int:
+        return sum(stage.used for stage in p.report().stages if stage.name == "join of branch 1")
+
+    while p.report().outcome != "failed" or brought() == 0:
+        time.sleep(0.001)
+    gc.collect()
+    assert not freed.is_set()
+    gate.let_go()
+    with pytest.raises(StageError):
+        p.setstop()
+    assert freed.wait(WATCHDOG)
 
 
 def test_a_sample_that_was_not_taken_is_the_callers_alone() -> None:

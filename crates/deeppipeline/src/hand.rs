@@ -2,7 +2,7 @@
 
 use crate::buffer::{Hold, Receipt, Taken};
 use crate::clock::Clock;
-use crate::sample::SampleInfo;
+use crate::sample::{ForkTicket, SampleInfo};
 use crate::worker::Part;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ pub(crate) struct InHand {
     /// Samples kept before that its list uses, too.
     pub(crate) kept: u64,
     pub(crate) newest: SampleInfo,
+    pub(crate) fork: ForkTicket,
+    /// The ticket of its own copies, where the stage is a fork that has begun to hand them out.
+    pub(crate) forked: Option<ForkTicket>,
     pub(crate) busy: Duration,
     /// `None` while the worker waits for room in the next buffer.
     running_since: Option<Instant>,
@@ -33,11 +36,13 @@ impl InHand {
     /// What has just been taken.
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
         let (busy, running_since) = (Duration::ZERO, None);
-        let Taken { ticket, at, hold, given, failures } = taken;
+        let Taken { ticket, at, fork, hold, given, failures } = taken;
         let mut hand = InHand {
             samples,
             kept: 0,
             newest,
+            fork,
+            forked: None,
             busy,
             running_since,
             ticket,

@@ -8,7 +8,7 @@ use crate::graph::{Flow, Node};
 use crate::join::Join;
 use crate::ledger::Ledger;
 use crate::phase::WorkerEvent;
-use crate::sample::{Sample, SampleId};
+use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::worker::Seat;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(crate) trait Home<V>: Send + Sync {
     fn block(&self, _block: usize) -> Option<Branches<'_, V>> {
         None
     }
+    /// Every branch of a block has its copy of a sample.
+    fn has_forked(&self, _block: usize, _ticket: ForkTicket) {}
     /// A branch of a block has a result.
     fn arrive(&self, _block: usize, _branch: usize, sample: Sample<V>, _wait: Wait) -> Push<V> {
         Push::Shut(sample.value)

@@ -1,6 +1,6 @@
 //! How a stage takes from its buffer.
 
-use crate::sample::{Sample, SampleInfo};
+use crate::sample::{ForkTicket, Sample, SampleInfo};
 use std::fmt;
 use std::time::Duration;
 
@@ -81,5 +81,10 @@ impl<V> Input<V> {
     /// The newest sample in it, under whose number the result goes on.
     pub(crate) fn newest(&self) -> Option<SampleInfo> {
         self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth })
+    }
+
+    /// What the newest is to the innermost join around it.
+    pub(crate) fn newest_fork(&self) -> ForkTicket {
+        self.samples().last().map_or_else(ForkTicket::default, |sample| sample.fork)
     }
 }

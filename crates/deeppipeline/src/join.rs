@@ -1,13 +1,16 @@
-//! Where the branches of a parallel block meet again: one table, keyed by sample.
+//! Where the branches of a parallel block meet again: one table, keyed by the ticket that the fork gave to the copies.
 //!
 //! Nothing tells the table that a branch has dropped, skipped, failed on or lost a sample. Whoever wants to know looks
 //! for it: what is in no buffer and in no hand of the branches any more will not arrive, and its entry is given up. So a
 //! branch can end samples as it likes, in any process, and the table never holds more than the branches do, and a few
 //! that nobody has looked for yet.
+//!
+//! Results are put together outside of the lock, by the one thread that hands them on.
 
-use crate::sample::{Sample, SampleId};
+use crate::sample::{ForkTicket, Sample, SampleId};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Makes one value of those of all branches, in their order.
@@ -42,13 +45,13 @@ pub(crate) struct Join<V> {
 }
 
 struct State<V> {
-    entries: HashMap<SampleId, Entry<V>>,
-    /// Joined, in the order in which their last result came.
-    ready: VecDeque<Sample<V>>,
+    entries: HashMap<ForkTicket, Entry<V>>,
+    /// Complete, in the order in which their last result came.
+    ready: VecDeque<Ready<V>>,
     /// The branch that brought the last result of what is ready: it waits for room, and so there is no second one.
     completed_by: usize,
-    /// What somebody is handing to the next buffer.
-    on_its_way: Option<SampleId>,
+    /// What somebody is handing to the next buffer: the ticket that it has there, if a block around this one gave it one.
+    on_its_way: Option<ForkTicket>,
     counts: JoinCounts,
     branches_ended: usize,
     /// With so many entries it is time to look which of them nobody works on.
@@ -56,10 +59,50 @@ struct State<V> {
 }
 
 struct Entry<V> {
+    id: SampleId,
     birth: Instant,
+    /// Its ticket in the block around this one.
+    outer: ForkTicket,
     values: Vec<Option<V>>,
     /// Not every branch has it yet.
     is_entering: bool,
+}
+
+/// A sample of which every branch has a result.
+pub(crate) struct Ready<V> {
+    id: SampleId,
+    birth: Instant,
+    outer: ForkTicket,
+    results: Results<V>,
+}
+
+enum Results<V> {
+    /// One of each branch.
+    Apart(Vec<V>),
+    /// What they became before there was room for it.
+    Joined(V),
+}
+
+impl<V> Ready<V> {
+    pub(crate) fn id(&self) -> SampleId {
+        self.id
+    }
+
+    /// What goes on.
+    pub(crate) fn join(self, joiner: &Joiner<V>) -> Sample<V> {
+        let value = match self.results {
+            Results::Apart(values) => joiner(values),
+            Results::Joined(value) => value,
+        };
+        Sample { id: self.id, birth: self.birth, fork: self.outer, value }
+    }
+
+    fn into_values(self) -> Vec<V> {
+        match self.results {
+            Results::Apart(values) => values,
+            Results::Joined(value) => vec![value],
+        }
+    }
 }
 
 /// Fewer entries than that are not worth a look.
@@ -79,46 +122,49 @@ impl<V> Join<V> {
         Join { branches, state: Mutex::new(state) }
     }
 
-    /// A sample is about to be given to the branches; may be said again.
-    pub(crate) fn enter(&self, id: SampleId, birth: Instant) {
+    /// A sample, with its ticket in the block around this one, is about to be given to the branches: the ticket by which
+    /// its results are known.
+    pub(crate) fn enter(&self, id: SampleId, birth: Instant, outer: ForkTicket) -> ForkTicket {
+        // One count for all joins: a ticket of one block is never taken for one of a block inside it.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let ticket = ForkTicket(NEXT.fetch_add(1, Ordering::Relaxed));
+        let values = (0..self.branches).map(|_| None).collect();
         let mut state = self.state.lock();
-        let branches = self.branches;
-        if let std::collections::hash_map::Entry::Vacant(place) = state.entries.entry(id) {
-            place.insert(Entry { birth, values: (0..branches).map(|_| None).collect(), is_entering: true });
-            state.counts.entered += 1;
-        }
+        state.entries.insert(ticket, Entry { id, birth, outer, values, is_entering: true });
+        state.counts.entered += 1;
+        ticket
     }
 
     /// Every branch has it.
-    pub(crate) fn has_entered(&self, id: SampleId) {
-        if let Some(entry) = self.state.lock().entries.get_mut(&id) {
+    pub(crate) fn has_entered(&self, ticket: ForkTicket) {
+        if let Some(entry) = self.state.lock().entries.get_mut(&ticket) {
             entry.is_entering = false;
         }
     }
 
     /// The result of one branch. Handed back where nothing is to be joined any more.
-    pub(crate) fn arrive(&self, branch: usize, id: SampleId, value: V, join: &Joiner<V>) -> Option<V> {
+    pub(crate) fn arrive(&self, branch: usize, ticket: ForkTicket, value: V) -> Option<V> {
         let mut state = self.state.lock();
-        let Some(entry) = state.entries.get_mut(&id) else { return Some(value) };
+        let Some(entry) = state.entries.get_mut(&ticket) else { return Some(value) };
         let before = entry.values[branch].replace(value);
         if entry.values.iter().all(Option::is_some)
-            && let Some(entry) = state.entries.remove(&id)
+            && let Some(Entry { id, birth, outer, values, .. }) = state.entries.remove(&ticket)
         {
-            let value = join(entry.values.into_iter().flatten().collect());
             state.completed_by = branch;
-            state.ready.push_back(Sample { id, birth: entry.birth, value });
+            let results = Results::Apart(values.into_iter().flatten().collect());
+            state.ready.push_back(Ready { id, birth, outer, results });
         }
         before
     }
 
     /// What is to be handed to the next buffer now; `None` while somebody else does that.
-    pub(crate) fn next_ready(&self) -> Option<Sample<V>> {
+    pub(crate) fn next_ready(&self) -> Option<Ready<V>> {
         let mut state = self.state.lock();
         if state.on_its_way.is_some() {
             return None;
         }
         let ready = state.ready.pop_front()?;
-        state.on_its_way = Some(ready.id);
+        state.on_its_way = Some(ready.outer);
         Some(ready)
     }
 
@@ -130,10 +176,11 @@ impl<V> Join<V> {
     }
 
     /// The next buffer had no room.
-    pub(crate) fn put_back(&self, ready: Sample<V>) {
+    pub(crate) fn put_back(&self, joined: Sample<V>) {
+        let Sample { id, birth, fork: outer, value } = joined;
         let mut state = self.state.lock();
         state.on_its_way = None;
-        state.ready.push_front(ready);
+        state.ready.push_front(Ready { id, birth, outer, results: Results::Joined(value) });
     }
 
     /// Whether something is ready that this branch has completed.
@@ -160,17 +207,20 @@ impl<V> Join<V> {
     }
 
     /// Samples that the branches must have, unless they have ended them.
-    pub(crate) fn expected(&self) -> Vec<SampleId> {
+    pub(crate) fn expected(&self) -> HashSet<ForkTicket> {
         let state = self.state.lock();
-        state.entries.iter().filter(|(_, entry)| !entry.is_entering).map(|(id, _)| *id).collect()
+        // Where every branch has ended, none gets anything more.
+        let have_ended = state.branches_ended == self.branches;
+        let entered = state.entries.iter().filter(|(_, entry)| !entry.is_entering || have_ended);
+        entered.map(|(ticket, _)| *ticket).collect()
     }
 
-    /// Gives up those of the expected that were not found in the branches; the caller frees what is handed back.
-    pub(crate) fn give_up(&self, expected: Vec<SampleId>, found: &HashSet<SampleId>) -> Vec<V> {
+    /// Gives up what the branches have ended; the caller frees what is handed back.
+    pub(crate) fn give_up(&self, ended: &HashSet<ForkTicket>) -> Vec<V> {
         let mut state = self.state.lock();
         let mut given_up = Vec::new();
-        for id in expected.into_iter().filter(|id| !found.contains(id)) {
-            if let Some(entry) = state.entries.remove(&id) {
+        for ticket in ended {
+            if let Some(entry) = state.entries.remove(ticket) {
                 state.counts.unjoined += 1;
                 given_up.extend(entry.values.into_iter().flatten());
             }
@@ -185,20 +235,23 @@ impl<V> Join<V> {
         let (entries, ready) = (std::mem::take(&mut state.entries), std::mem::take(&mut state.ready));
         state.counts.unjoined += (entries.len() + ready.len()) as u64;
         let values = entries.into_values().flat_map(|entry| entry.values).flatten();
-        values.chain(ready.into_iter().map(|sample| sample.value)).collect()
+        values.chain(ready.into_iter().flat_map(Ready::into_values)).collect()
     }
 
-    /// Adds the samples that are in it.
-    pub(crate) fn find(&self, found: &mut HashSet<SampleId>) {
+    /// Adds the samples of the block around this one that are in it, without those that its branches have ended.
+    pub(crate) fn find_outer(&self, ended: &HashSet<ForkTicket>, found: &mut HashSet<ForkTicket>) {
         let state = self.state.lock();
-        found.extend(state.entries.keys().copied());
-        found.extend(state.ready.iter().map(|sample| sample.id));
+        let entries = state.entries.iter().filter(|(ticket, _)| !ended.contains(ticket));
+        found.extend(entries.map(|(_, entry)| entry.outer));
+        found.extend(state.ready.iter().map(|ready| ready.outer));
         found.extend(state.on_its_way);
     }
 
-    pub(crate) fn counts(&self) -> JoinCounts {
+    /// The counts of this moment, where the branches have ended these, whether they were given up yet or not.
+    pub(crate) fn counts(&self, ended: &HashSet<ForkTicket>) -> JoinCounts {
         let state = self.state.lock();
-        let waiting = state.entries.len() + state.ready.len() + usize::from(state.on_its_way.is_some());
-        JoinCounts { waiting: waiting as u64, ..state.counts.clone() }
+        let lost = ended.iter().filter(|ticket| state.entries.contains_key(ticket)).count() as u64;
+        let inside = state.entries.len() + state.ready.len() + usize::from(state.on_its_way.is_some());
+        JoinCounts { waiting: inside as u64 - lost, unjoined: state.counts.unjoined + lost, ..state.counts.clone() }
     }
 }

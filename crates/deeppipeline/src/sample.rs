@@ -16,7 +16,8 @@ use std::time::Instant;
 pub struct SampleId {
     /// The number of its `put`, from 1.
     pub number: u64,
-    /// From 1 for what came out of a `Many` or of `finish`; 0 for a sample that was never split.
+    /// From 1 for what came out of a `Many` or of `finish`; 0 for a sample that was never split. No two samples in front of
+    /// a stage have the same, whoever split them.
     pub part: u64,
 }
 
@@ -29,6 +30,11 @@ impl fmt::Display for SampleId {
     }
 }
 
+/// By what a fork's copies of one sample know each other again at the join, whatever their stages make of the rest. The
+/// default is that of a sample in no branch that is joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct ForkTicket(pub(crate) u64);
+
 /// A value on its way through the pipeline.
 #[derive(Debug, Clone)]
 pub struct Sample<V> {
@@ -36,6 +42,8 @@ pub struct Sample<V> {
     pub id: SampleId,
     /// The call of `put`, or when the source handed it over, on the monotonic clock.
     pub birth: Instant,
+    /// What it is to the innermost join around it.
+    pub(crate) fork: ForkTicket,
     /// What the stage gets.
     pub value: V,
 }

@@ -1,7 +1,16 @@
 //! Branches inside branches, and what the next stage gets of them.
 
+mod support;
+
+use deeppipeline::engine::{Block, Body, Call, Done, Graph, Input, Joiner, Node, Supervisor, Wait, spawn};
 use deeppipeline::{BoxError, Give, GraphError, Options, Overflow, Pipeline, Report, Stage, StartError};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use support::until;
+
+/// Longer than anything here takes, on any machine.
+const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// An end stage that tells what it gets.
 fn told<T: Send + 'static>() -> (impl FnMut(T) + Send + 'static, Receiver<T>) {
@@ -158,6 +167,92 @@ fn an_abort_leaves_nothing_in_a_join() {
     let report = pipeline.setstop().unwrap();
     balanced(&report);
     assert_eq!(report.joins[0].counts.waiting, 0, "{report:#?}");
+}
+
+#[test]
+fn a_report_changes_nothing_and_frees_nothing() {
+    struct Ends;
+    impl Stage for Ends {
+        type Input = Arc<()>;
+        type Output = ();
+        fn stage_run(&mut self, _: Arc<()>) -> Result<Give<()>, BoxError> {
+            Ok(Give::Skip)
+        }
+    }
+    let pipeline = Pipeline::builder()
+        .parallel(|branch| branch.stage(|x: Arc<()>| x), |branch| branch.stage(Ends))
+        .end_stage(|_: (Arc<()>, ())| {})
+        .start()
+        .unwrap();
+    let value = Arc::new(());
+    pipeline.put(Arc::clone(&value)).unwrap();
+    // The first branch's result waits for one that will not come.
+    until(|| pipeline.report().joins[0].counts.unjoined == 1 && Arc::strong_count(&value) == 2);
+    let report = pipeline.report();
+    assert_eq!(Arc::strong_count(&value), 2, "a report frees no sample");
+    assert_eq!((report.joins[0].counts.entered, report.joins[0].counts.waiting), (1, 0), "{report}");
+    assert_eq!(pipeline.report().joins, report.joins);
+    let last = pipeline.setstop().unwrap();
+    assert_eq!((last.joins, Arc::strong_count(&value)), (report.joins, 1));
+}
+
+/// The node at the front of two branches, a stage in each, and one behind them.
+fn two_branches() -> Graph {
+    let names = ["fork", "one", "to the join", "other", "to the join", "end"];
+    let blocks = vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }];
+    Graph { stages: names.map(Node::new).into(), blocks, ..Graph::default() }
+}
+
+/// Runs two branches whose results are joined like that.
+fn joined_by(joiner: impl FnOnce(Weak<Supervisor<i32>>) -> Joiner<i32>) -> (Arc<Supervisor<i32>>, Vec<i32>) {
+    struct Relay(Sender<i32>, bool);
+    impl Body<i32> for Relay {
+        fn call(&mut self, call: Call<i32>) -> Done<i32> {
+            let Call::StageRun(Input::One(sample)) = call else { return Done::Gave(Give::Skip) };
+            let _ = self.0.send(sample.value);
+            Done::Gave(if self.1 { Give::many([sample.value; 2]) } else { Give::One(sample.value) })
+        }
+    }
+    let (supervisor, workers) = Supervisor::new(two_branches()).unwrap();
+    supervisor.set_joiners(vec![joiner(Arc::downgrade(&supervisor))]);
+    let ((end, ends), (elsewhere, _)) = (channel(), channel());
+    let threads: Vec<_> = workers
+        .into_iter()
+        .map(|worker| {
+            let is_end = worker.is_end_stage();
+            let relay = Relay(if is_end { end.clone() } else { elsewhere.clone() }, worker.name() == "fork");
+            spawn(worker, Box::new(move || Box::new(relay))).unwrap()
+        })
+        .collect();
+    drop(end);
+    supervisor.put(21, Wait::Forever).unwrap();
+    supervisor.close();
+    assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "it hangs");
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    (supervisor, ends.iter().collect())
+}
+
+#[test]
+fn results_are_joined_outside_of_the_engines_locks() {
+    let looks = |supervisor: Weak<Supervisor<i32>>| -> Joiner<i32> {
+        Box::new(move |values| {
+            let report = supervisor.upgrade().expect("it runs").report();
+            assert_eq!(report.joins[0].counts.waiting, 1, "{report}");
+            values.iter().sum()
+        })
+    };
+    let (supervisor, ends) = joined_by(looks);
+    assert_eq!(ends, [42]);
+    balanced(&supervisor.report());
+}
+
+#[test]
+fn what_panics_while_it_joins_stops_the_pipeline() {
+    let (supervisor, ends) = joined_by(|_| Box::new(|_| panic!("cannot join")));
+    assert_eq!(ends, []);
+    let failure = supervisor.failure().expect("it has failed");
+    assert_eq!((failure.stage(), failure.sample().map(|sample| sample.number)), ("end", Some(1)));
+    assert_eq!(supervisor.failure_cause().map(ToString::to_string), Some(failure.cause().to_string()));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 
 mod support;
 
+use deeppipeline::engine::{Graph, Node, Supervisor};
 use deeppipeline::{BoxError, Give, OnError, Options, Outcome, Overflow, Pipeline, Source, Stage};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 use support::until;
 
 /// Panics when it is dropped while nobody is panicking already.
@@ -211,6 +213,26 @@ fn a_closer_that_panics() {
         stopping.join()
     });
     assert!(stopping.unwrap().is_ok());
+}
+
+#[test]
+fn a_closer_is_freed_outside_of_the_engines_locks() {
+    /// Looks at the pipeline while it is freed.
+    struct Looks(Arc<Supervisor<u32>>, Sender<()>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            assert_eq!(self.0.report().stages.len(), 1);
+            self.1.send(()).unwrap();
+        }
+    }
+    let graph = Graph { stages: vec![Node::new("end")], source: true, ..Graph::default() };
+    let (supervisor, workers) = Supervisor::<u32>::new(graph).unwrap();
+    drop(workers);
+    let (freed, is_freed) = channel();
+    let looks = Looks(Arc::clone(&supervisor), freed);
+    supervisor.set_closer(Some(Box::new(move || drop(looks.1.clone()))));
+    std::thread::spawn(move || supervisor.set_closer(None));
+    is_freed.recv_timeout(Duration::from_secs(60)).expect("the closer is freed");
 }
 
 /// An error that looks at the pipeline while it is freed.

@@ -6,7 +6,7 @@ use super::parts::Parts;
 use super::{Arrival, BufferCounts, Gate, Overflow, Push, Take, Taken, Wait};
 use crate::clock::Clock;
 use crate::intake::{Input, Intake};
-use crate::sample::{Sample, SampleId};
+use crate::sample::{ForkTicket, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
@@ -212,7 +212,7 @@ impl<V> Buffer<V> {
                 match state.gate {
                     Gate::Open => {}
                     Gate::Closed => {
-                        let ticket = state.hands.take(worker, None, 0, self.clock.now());
+                        let ticket = state.hands.take(worker, ForkTicket::default(), 0, self.clock.now());
                         return Take::Drained { ticket };
                     }
                     Gate::Discarding => return Take::Discarded,
@@ -258,7 +258,8 @@ impl<V> Buffer<V> {
             return Take::Expired(dropped);
         };
         state.counts.taken += input.count();
-        let ticket = state.hands.take(worker, input.newest().map(|newest| newest.id), input.count(), at);
+        let fork = input.newest_fork();
+        let ticket = state.hands.take(worker, fork, input.count(), at);
         if state.order.is_some() {
             dropped.extend(self.go_on(state));
         } else {
@@ -274,7 +275,7 @@ impl<V> Buffer<V> {
                 self.filled.notify_one();
             }
         }
-        Take::Ready { input, dropped, taken: Taken { ticket, at, hold: None, given: 0, failures: 0 } }
+        Take::Ready { input, dropped, taken: Taken { ticket, at, fork, hold: None, given: 0, failures: 0 } }
     }
 
     /// Drops those that are too old of what is about to leave.
@@ -412,11 +413,11 @@ impl<V> Buffer<V> {
     }
 
     /// Adds the samples that are inside, in the hands of its takers, or early.
-    pub(crate) fn find(&self, found: &mut HashSet<SampleId>) {
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
         let state = self.state.lock();
-        found.extend(state.waiting.iter().map(|waiting| waiting.sample.id));
-        found.extend(state.hands.ids());
-        found.extend(state.order.iter().flat_map(Order::ids));
+        found.extend(state.waiting.iter().map(|waiting| waiting.sample.fork));
+        found.extend(state.hands.forks());
+        found.extend(state.order.iter().flat_map(Order::forks));
     }
 
     /// Whether what is inside was given up.

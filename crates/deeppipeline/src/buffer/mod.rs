@@ -13,7 +13,7 @@ pub(crate) use order::Overdue;
 use crate::clock::Clock;
 use crate::error::BoxError;
 use crate::intake::Input;
-use crate::sample::{Sample, SampleId, SampleInfo};
+use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
@@ -163,6 +163,8 @@ pub(crate) struct Taken {
     /// Counted by the buffer, from 1.
     pub(crate) ticket: u64,
     pub(crate) at: Instant,
+    /// Of its newest sample.
+    pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.
     pub(crate) hold: Option<Hold>,
     /// How many parts of it a worker that died had given.
@@ -366,7 +368,7 @@ impl<V> Buffer<V> {
     }
 
     /// Adds the samples that are inside, in the hands of its takers, or early.
-    pub(crate) fn find(&self, found: &mut HashSet<SampleId>) {
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
         match self {
             Buffer::Memory(buffer) => buffer.find(found),
             #[cfg(processes)]

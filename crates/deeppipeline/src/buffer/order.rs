@@ -2,7 +2,7 @@
 
 use super::Arrival;
 use super::limits::Crew;
-use crate::sample::{Sample, SampleId};
+use crate::sample::{ForkTicket, Sample};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,8 @@ impl<V> Order<V> {
     }
 
     /// The samples whose results wait.
-    pub(super) fn ids(&self) -> impl Iterator<Item = SampleId> {
-        self.early.values().flat_map(|early| early.results.iter().map(|(sample, _)| sample.id))
+    pub(super) fn forks(&self) -> impl Iterator<Item = ForkTicket> {
+        self.early.values().flat_map(|early| early.results.iter().map(|(sample, _)| sample.fork))
     }
 
     /// How many results wait.
@@ -144,8 +144,8 @@ pub(super) struct Hands {
 #[derive(Debug, Clone, Copy)]
 struct Hand {
     ticket: u64,
-    /// The sample under whose number the result goes on.
-    newest: Option<SampleId>,
+    /// Of the sample under whose number the result goes on.
+    fork: ForkTicket,
     samples: u64,
     since: Instant,
 }
@@ -168,11 +168,11 @@ impl Hands {
     }
 
     /// A worker takes so many samples; the number of this take.
-    pub(super) fn take(&mut self, worker: usize, newest: Option<SampleId>, samples: u64, since: Instant) -> u64 {
+    pub(super) fn take(&mut self, worker: usize, fork: ForkTicket, samples: u64, since: Instant) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         if let Some(hand) = self.held.get_mut(worker) {
-            *hand = Some(Hand { ticket, newest, samples, since });
+            *hand = Some(Hand { ticket, fork, samples, since });
         }
         ticket
     }
@@ -187,8 +187,8 @@ impl Hands {
     }
 
     /// The samples in hand.
-    pub(super) fn ids(&self) -> impl Iterator<Item = SampleId> {
-        self.held.iter().flatten().filter_map(|hand| hand.newest)
+    pub(super) fn forks(&self) -> impl Iterator<Item = ForkTicket> {
+        self.held.iter().flatten().map(|hand| hand.fork)
     }
 
     /// When the oldest sample in hand has kept others waiting too long.

@@ -51,7 +51,8 @@ impl Highest {
             *kind = part.max(*kind);
             return part;
         }
-        self.of_part = self.all() + 1;
+        // What another process has damaged must not overflow here; whoever looks at the counts finds it.
+        self.of_part = self.all().saturating_add(1);
         self.of_part
     }
 }

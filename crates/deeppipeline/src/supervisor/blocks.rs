@@ -2,12 +2,12 @@
 
 use super::Supervisor;
 use crate::buffer::{Arrival, Origin, Push, Wait};
-use crate::error::{Doing, Failure};
-use crate::executor::free;
+use crate::error::{BoxError, Doing, Failure};
+use crate::executor::{catch_panic, free};
 use crate::graph::{Block, after};
 use crate::home::Home;
 use crate::join::Joiner;
-use crate::sample::Sample;
+use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::worker::Seat;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -19,11 +19,28 @@ impl<V: Send + 'static> Supervisor<V> {
         let _ = self.joiners.set(joiners);
     }
 
-    /// Gives up what waits in the table of a block for results that will not come.
+    /// Gives up what waits in the table of a block, and of those inside it, for results that will not come.
     pub(super) fn tidy(&self, block: usize) {
-        let expected = self.joins[block].expected();
+        let ended = self.ended_in_branches(block);
+        for (join, ended) in self.joins.iter().zip(ended) {
+            join.give_up(&ended).into_iter().for_each(free);
+        }
+    }
+
+    /// What waits for results that will not come, in the table of each block from that one on. Changes nothing.
+    pub(super) fn ended_in_branches(&self, from: usize) -> Vec<HashSet<ForkTicket>> {
+        let mut ended = vec![HashSet::new(); self.joins.len()];
+        // A block inside another comes after it: what has ended there has ended in the one around it as well.
+        for block in (from..self.joins.len()).rev() {
+            ended[block] = self.ended_in(block, &ended);
+        }
+        ended
+    }
+
+    fn ended_in(&self, block: usize, ended: &[HashSet<ForkTicket>]) -> HashSet<ForkTicket> {
+        let mut expected = self.joins[block].expected();
         if expected.is_empty() {
-            return;
+            return expected;
         }
         // From the front on: a sample is in the next buffer before it leaves a hand.
         let mut found = HashSet::new();
@@ -32,10 +49,11 @@ impl<V: Send + 'static> Supervisor<V> {
             let is_its_last =
                 |inner: &Block| inner.joined && inner.branches.last().is_some_and(|(_, last)| *last == index);
             if let Some(inner) = self.graph.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
-                self.joins[inner].find(&mut found);
+                self.joins[inner].find_outer(&ended[inner], &mut found);
             }
         }
-        self.joins[block].give_up(expected, &found).into_iter().for_each(free);
+        expected.retain(|ticket| !found.contains(ticket));
+        expected
     }
 
     fn nodes_of(&self, block: usize) -> Range<usize> {
@@ -47,11 +65,22 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Hands what a block has joined to the next buffer; false when there was no room, and the caller would not wait.
     pub(super) fn let_out(&self, block: usize, wait: Wait) -> bool {
         let Some(next) = after(&self.graph.blocks[block]) else { return true };
+        // Before it was given, nothing has arrived.
+        let Some(joiner) = self.joiners.get().and_then(|joiners| joiners.get(block)) else { return true };
         while let Some(ready) = self.joins[block].next_ready() {
-            let (id, birth) = (ready.id, ready.birth);
-            match self.buffers[next].push(ready, Arrival::Stage, Origin::default(), wait) {
+            let id = ready.id();
+            let joined = match catch_panic(|| Ok(ready.join(joiner))) {
+                Ok(joined) => joined,
+                Err(cause) => {
+                    self.joins[block].has_gone_on();
+                    self.fail_behind(block, next, id, cause);
+                    continue;
+                }
+            };
+            let (id, birth, fork) = (joined.id, joined.birth, joined.fork);
+            match self.buffers[next].push(joined, Arrival::Stage, Origin::default(), wait) {
                 Push::Full(value) => {
-                    self.joins[block].put_back(Sample { id, birth, value });
+                    self.joins[block].put_back(Sample { id, birth, fork, value });
                     return false;
                 }
                 Push::Done { accepted, dropped, more } => {
@@ -65,9 +94,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 Push::Refused(value, cause) => {
                     self.joins[block].has_gone_on();
                     free(value);
-                    let stage = self.graph.stages[next].name.clone();
-                    let seat = Seat::Stage { index: self.graph.blocks[block].fork, worker: 0 };
-                    self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: Some(id), cause });
+                    self.fail_behind(block, next, id, cause);
                 }
                 Push::Shut(value) | Push::Late(value) => {
                     self.joins[block].has_gone_on();
@@ -77,6 +104,13 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         self.close_behind(block);
         true
+    }
+
+    /// What a block has joined cannot be given to the stage behind it.
+    fn fail_behind(&self, block: usize, next: usize, sample: SampleId, cause: BoxError) {
+        let stage = self.graph.stages[next].name.clone();
+        let seat = Seat::Stage { index: self.graph.blocks[block].fork, worker: 0 };
+        self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
     }
 
     /// Closes the buffer behind a block whose branches have ended, once everything is in it.

@@ -18,7 +18,7 @@ use crate::join::{Join, Joiner};
 use crate::ledger::Ledger;
 use crate::notices::{DropLog, Notice, Notices};
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
-use crate::sample::{Sample, SampleId, works_for};
+use crate::sample::{ForkTicket, Sample, SampleId, works_for};
 use crate::worker::{Seat, Worker};
 #[cfg(processes)]
 use crate::{
@@ -78,6 +78,8 @@ pub struct Supervisor<V> {
     joiners: OnceLock<Vec<Joiner<V>>>,
     ledgers: Vec<Ledger>,
     control: Mutex<Control>,
+    /// The failure that stopped the pipeline, set with the phase that follows from it.
+    failure: OnceLock<Arc<Failure>>,
     changed: Condvar,
     notices: Arc<Notices>,
     /// One per buffer.
@@ -106,7 +108,6 @@ struct Control {
     aborted_at: Option<Instant>,
     /// Nobody waits any longer for workers that have not ended.
     left_behind: bool,
-    failure: Option<Arc<Failure>>,
     close_source: Option<Arc<Closer>>,
     up_since: Option<Instant>,
     ended_at: Option<Instant>,
@@ -212,11 +213,11 @@ impl<V: Send + 'static> Supervisor<V> {
                 restarts: vec![0; workers],
                 aborted_at: None,
                 left_behind: false,
-                failure: None,
                 close_source: None,
                 up_since: None,
                 ended_at: None,
             }),
+            failure: OnceLock::new(),
             changed: Condvar::new(),
             #[cfg(processes)]
             watchers: Vec::new(),
@@ -240,7 +241,8 @@ impl<V: Send + 'static> Supervisor<V> {
         if works_for(self.id) {
             return Err(PutError::OwnStage(value));
         }
-        let sample = Sample { id: SampleId { number: 0, part: 0 }, birth, value };
+        let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
+        let sample = Sample { id, birth, fork, value };
         match self.buffers[0].push(sample, Arrival::Outside, Origin::default(), wait) {
             Push::Done { accepted, dropped, .. } => {
                 if !accepted || dropped.is_some() {
@@ -488,7 +490,9 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// How the source is woken from another thread.
     pub fn set_closer(&self, closer: Option<Closer>) {
-        self.control.lock().close_source = closer.map(Arc::new);
+        let before = std::mem::replace(&mut self.control.lock().close_source, closer.map(Arc::new));
+        // What it has captured is the user's.
+        free(before);
     }
 }
 
@@ -518,12 +522,20 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         Some(Branches { nodes: branches, join: joined.then(|| &self.joins[block]) })
     }
 
+    fn has_forked(&self, block: usize, ticket: ForkTicket) {
+        self.joins[block].has_entered(ticket);
+        // Where the branches end all they get, nothing ever arrives.
+        if self.joins[block].is_crowded() {
+            self.tidy(block);
+        }
+    }
+
     fn arrive(&self, block: usize, branch: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
-        let Sample { id, value, .. } = sample;
-        let Some(joiner) = self.joiners.get().and_then(|joiners| joiners.get(block)) else {
+        let Sample { fork, value, .. } = sample;
+        if self.joiners.get().is_none_or(|joiners| block >= joiners.len()) {
             return Push::Refused(value, "nothing was given that joins the branches of its parallel block".into());
-        };
-        let dropped = self.joins[block].arrive(branch, id, value, joiner);
+        }
+        let dropped = self.joins[block].arrive(branch, fork, value);
         if self.joins[block].is_crowded() {
             self.tidy(block);
         }
@@ -652,10 +664,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         let (first, wake_source) = {
             let mut control = self.control.lock();
             control.phase = control.phase.after(Event::Halt);
-            let first = control.failure.is_none();
-            if first {
-                control.failure = Some(Arc::clone(&failure));
-            }
+            let first = self.failure.set(Arc::clone(&failure)).is_ok();
             (first, control.close_source.clone())
         };
         if first {

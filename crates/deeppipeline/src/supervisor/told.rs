@@ -8,12 +8,13 @@ use crate::ledger::Reading;
 use crate::phase::Phase;
 use crate::report::{JoinReport, Outcome, Report, Spread, StageReport};
 use crate::worker::Seat;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl<V: Send + 'static> Supervisor<V> {
     /// The failure that stopped the pipeline, with a report of this moment.
     pub fn failure(&self) -> Option<StageError> {
-        let failure = self.control.lock().failure.clone()?;
+        let failure = Arc::clone(self.failure.get()?);
         Some(StageError::new(failure, self.report()))
     }
 
@@ -24,11 +25,16 @@ impl<V: Send + 'static> Supervisor<V> {
         self.report()
     }
 
+    /// The cause of that failure alone. Waits for nothing, for callers that must not: a garbage collector.
+    pub fn failure_cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.failure.get().map(|failure| &*failure.cause)
+    }
+
     /// What happened to every sample up to now.
     pub fn report(&self) -> Report {
         let (outcome, elapsed) = {
             let control = self.control.lock();
-            let outcome = match (control.phase, &control.failure) {
+            let outcome = match (control.phase, self.failure.get()) {
                 (_, Some(_)) => Outcome::Failed,
                 _ if control.aborted_at.is_some() => Outcome::Aborted,
                 (Phase::Stopped, None) => Outcome::Finished,
@@ -45,7 +51,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 .map(|(_, n)| n)
                 .sum()
         };
-        (0..self.joins.len()).for_each(|block| self.tidy(block));
+        let ended = self.ended_in_branches(0);
         let mut age = Spread::default();
         let nodes: Vec<StageReport> = (0..self.graph.stages.len())
             .map(|index| {
@@ -70,10 +76,10 @@ impl<V: Send + 'static> Supervisor<V> {
                 }
             })
             .collect();
-        let joins = self.graph.blocks.iter().zip(&self.joins).map(|(block, join)| JoinReport {
+        let joins = self.graph.blocks.iter().zip(&self.joins).zip(ended).map(|((block, join), ended)| JoinReport {
             name: self.graph.stages[block.fork].name.clone(),
             branches: block.branches.len(),
-            counts: join.counts(),
+            counts: join.counts(&ended),
         });
         let mut report = Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age);
         if self.control.lock().left_behind {

@@ -7,7 +7,7 @@ use crate::error::{BoxError, NotJoined};
 use crate::executor::{catch_panic, free};
 use crate::graph::Flow;
 use crate::home::Branches;
-use crate::sample::{Sample, SampleId, SampleInfo};
+use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
 use std::time::Instant;
 
 impl<V> Worker<V> {
@@ -62,17 +62,15 @@ impl<V> Worker<V> {
         if let Some(cause) = self.why_not_joined(flow, part) {
             return Err(Ungiven::Refused(value, Box::new(NotJoined(cause))));
         }
-        let receipt = match &self.step {
-            Step::Running(hand) => hand.receipt(part),
-            _ => None,
-        };
+        let receipt = self.hand().and_then(|hand| hand.receipt(part));
         let origin = Origin { turn: self.turn, receipt };
+        let fork = self.hand().map_or_else(ForkTicket::default, |hand| hand.fork);
         let (id, birth, arrival) = self.identity(flow, part);
         let next = self.next_index(flow);
         if let (Some(next), Wait::Forever | Wait::Until(_)) = (next, wait) {
             self.home.show(self.seat, Activity::WaitsForRoom(next));
         }
-        let pushed = self.hand_on(flow, Sample { id, birth, value }, arrival, origin, wait);
+        let pushed = self.hand_on(flow, Sample { id, birth, fork, value }, arrival, origin, wait);
         self.home.show(self.seat, Activity::Calls);
         if part == Part::OfMany {
             self.resume();
@@ -119,7 +117,7 @@ impl<V> Worker<V> {
     }
 
     /// Hands a value to whoever is next.
-    fn hand_on(&self, flow: Flow, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
+    fn hand_on(&mut self, flow: Flow, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         let to = match flow {
             Flow::End => None,
             Flow::Next(next) => self.home.buffer(next),
@@ -136,22 +134,22 @@ impl<V> Worker<V> {
     }
 
     /// Hands a sample to one branch of a block: the first value to the first, the second to the second, and so on.
-    fn hand_to_branch(&self, block: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
-        let (Step::Running(hand), Some(Branches { nodes, join })) = (&self.step, self.home.block(block)) else {
+    fn hand_to_branch(&mut self, block: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
+        let (Step::Running(hand), Some(Branches { nodes, join })) = (&mut self.step, self.home.block(block)) else {
             return Push::Shut(sample.value);
         };
         let branch = hand.parts as usize;
         let buffer = nodes.get(branch).and_then(|(first, _)| self.home.buffer(*first));
         let Some(buffer) = buffer else { return Push::Shut(sample.value) };
-        let (id, birth) = (sample.id, sample.birth);
-        if let Some(join) = join {
-            join.enter(id, birth);
-        }
-        let pushed = buffer.push(sample, Arrival::Stage, Origin::default(), wait);
-        if let (Push::Done { .. }, Some(join)) = (&pushed, join)
+        let fork = match join {
+            Some(join) => *hand.forked.get_or_insert_with(|| join.enter(sample.id, sample.birth, sample.fork)),
+            None => sample.fork,
+        };
+        let pushed = buffer.push(Sample { fork, ..sample }, Arrival::Stage, Origin::default(), wait);
+        if let (Push::Done { .. }, Some(_)) = (&pushed, join)
             && branch + 1 == nodes.len()
         {
-            join.has_entered(id);
+            self.home.has_forked(block, fork);
         }
         pushed
     }
@@ -183,7 +181,7 @@ impl<V> Worker<V> {
         origin: Origin,
         wait: Wait,
     ) -> Push<V> {
-        let (id, birth) = (sample.id, sample.birth);
+        let Sample { id, birth, fork, .. } = sample;
         loop {
             let overdue_at = origin.turn.and(self.home.buffer(index)).and_then(Buffer::overdue_at);
             match output.push(sample, arrival, origin, wait.no_later_than(overdue_at)) {
@@ -191,7 +189,7 @@ impl<V> Worker<V> {
                     if !self.give_up_overdue(index, true) && wait.is_over(self.home.clock().now()) {
                         return Push::Full(value);
                     }
-                    sample = Sample { id, birth, value };
+                    sample = Sample { id, birth, fork, value };
                 }
                 pushed => return pushed,
             }

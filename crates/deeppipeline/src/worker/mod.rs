@@ -273,8 +273,12 @@ impl<V> Worker<V> {
 
     /// What the stage is run on: for a list, the newest.
     pub(crate) fn in_hand(&self) -> Option<SampleInfo> {
+        self.hand().map(|hand| hand.newest)
+    }
+
+    fn hand(&self) -> Option<&InHand> {
         match &self.step {
-            Step::Running(hand) => Some(hand.newest),
+            Step::Running(hand) => Some(hand),
             _ => None,
         }
     }

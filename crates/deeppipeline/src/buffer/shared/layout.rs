@@ -121,6 +121,8 @@ pub(super) enum SlotField {
     Given,
     /// How often the stage has failed on it.
     Failures,
+    /// By which a join around the buffer knows it, where there is one.
+    Fork,
     /// While it is early: how it arrived, as its part is numbered when it enters.
     Arrival,
     /// Bytes of the slot that may be backed by memory.

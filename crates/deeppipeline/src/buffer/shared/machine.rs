@@ -12,7 +12,7 @@ use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use parking_lot::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,6 +94,7 @@ pub(crate) struct Label {
     pub(crate) id: SampleId,
     /// Nanoseconds of the monotonic clock.
     pub(crate) birth: u64,
+    pub(crate) fork: ForkTicket,
     /// Of which take it is the result.
     pub(crate) receipt: Option<Receipt>,
     /// The same where several workers' results have to be put in order.
@@ -142,6 +143,7 @@ pub(crate) struct TakenSlot {
     pub(crate) slot: Slot,
     pub(crate) id: SampleId,
     pub(crate) birth: u64,
+    pub(crate) fork: ForkTicket,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(crate) given: u64,
     /// How often the stage had failed on it.
@@ -311,7 +313,9 @@ impl<W: Words> Machine<W> {
     fn gone(arrival: Arrival) -> Reserved {
         match arrival {
             Arrival::Outside => Reserved::Shut,
-            Arrival::Stage | Arrival::Source => Reserved::Gone { accepted: true },
+            Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart | Arrival::Source => {
+                Reserved::Gone { accepted: true }
+            }
         }
     }
 
@@ -510,8 +514,8 @@ impl<W: Words> Machine<W> {
     }
 
     /// The samples that are inside, in hand, or early.
-    pub(crate) fn ids(&self) -> Vec<SampleId> {
-        self.at_once(Vec::new(), |step| step.ids())
+    pub(crate) fn forks(&self) -> Vec<ForkTicket> {
+        self.at_once(Vec::new(), |step| step.forks())
     }
 
     /// How often something took how many nanoseconds, and the longest.

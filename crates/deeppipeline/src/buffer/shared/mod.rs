@@ -31,7 +31,7 @@ use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::{Durations, Reading};
 use crate::report::Spread;
-use crate::sample::{Sample, SampleId, SampleInfo};
+use crate::sample::{ForkTicket, Sample, SampleInfo};
 use layout::Durations as Of;
 use machine::{Label, Machine, Published, Reserved, Taken as Took, Trim};
 use map::Map;
@@ -133,7 +133,7 @@ impl<V> Buffer<V> {
     /// Writes a sample into a slot, waiting for room where the policy is `block`. The caller frees what is handed back:
     /// the value itself, once it is written.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
-        let Sample { id, birth, value } = sample;
+        let Sample { id, birth, fork, value } = sample;
         let size = match catch_panic(|| self.codec.size(&value)) {
             Ok(size) if size as u64 <= self.limits().bytes => size,
             Ok(size) => {
@@ -165,7 +165,7 @@ impl<V> Buffer<V> {
             return Push::Refused(value, cause);
         }
         let Origin { receipt, turn } = origin;
-        let label = Label { id, birth: to_nanoseconds(birth), receipt, turn, came: self.arrival_time() };
+        let label = Label { id, birth: to_nanoseconds(birth), fork, receipt, turn, came: self.arrival_time() };
         match self.machine.publish(slot, label, arrival) {
             Published::Inside | Published::Discarded => done(true, value),
             Published::Shut => Push::Shut(value),
@@ -260,19 +260,19 @@ impl<V> Buffer<V> {
         let mut hold = Hold::new(&self.machine, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
-        let (mut newest, mut given, mut failures) = (None, 0, 0);
+        let (mut newest, mut fork, mut given, mut failures) = (None, ForkTicket::default(), 0, 0);
         for taken in slots {
             let (id, birth) = (taken.id, from_nanoseconds(taken.birth));
             let info = SampleInfo { id, birth };
-            (newest, given, failures) = (Some(info), taken.given, taken.failures as u32);
+            (newest, fork, given, failures) = (Some(info), taken.fork, taken.given, taken.failures as u32);
             let bytes = hold.look_at(taken.slot, info, copy, !self.may_retry);
             match bytes.and_then(|bytes| catch_panic(|| self.codec.read(bytes))) {
-                Ok(value) => samples.push(Sample { id, birth, value }),
+                Ok(value) => samples.push(Sample { id, birth, fork, value }),
                 Err(cause) => problem = Some(cause),
             }
         }
         let count = hold.count();
-        let taken = Taken { ticket, at, hold: Some(hold), given, failures };
+        let taken = Taken { ticket, at, fork, hold: Some(hold), given, failures };
         match (problem, newest) {
             (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
             _ => match self.input_of(samples) {
@@ -291,9 +291,11 @@ impl<V> Buffer<V> {
 
     /// What a worker has in hand once more, read from copies.
     pub(crate) fn read_again(&self, hold: &Hold) -> Result<Input<V>, BoxError> {
+        // The worker has its ticket in hand.
+        let fork = ForkTicket::default();
         let read = |(SampleInfo { id, birth }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
             let bytes = bytes?;
-            Ok(Sample { id, birth, value: catch_panic(|| self.codec.read(bytes))? })
+            Ok(Sample { id, birth, fork, value: catch_panic(|| self.codec.read(bytes))? })
         };
         let samples = hold.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
         self.input_of(samples).ok_or_else(|| "there is nothing in hand".into())
@@ -325,8 +327,8 @@ impl<V> Buffer<V> {
     }
 
     /// Adds the samples that are inside, in the hands of its takers, or early.
-    pub(crate) fn find(&self, found: &mut HashSet<SampleId>) {
-        found.extend(self.machine.ids());
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
+        found.extend(self.machine.forks());
     }
 
     /// Whether what is inside was given up.

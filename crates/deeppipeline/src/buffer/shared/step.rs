@@ -11,7 +11,7 @@ use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -76,9 +76,9 @@ impl<'a, W: Words> Step<'a, W> {
         self.slot(slot, SlotField::Word) & 0xff
     }
 
-    /// The samples that are inside, in hand, or early. Of a list in hand the newest: its result will go on under that number.
-    pub(super) fn ids(&self) -> Vec<SampleId> {
-        let (mut ids, mut newest) = (Vec::new(), HashMap::new());
+    /// The samples that are inside, in hand, or early. Of a list in hand the newest: its result will go on as that one's.
+    pub(super) fn forks(&self) -> Vec<ForkTicket> {
+        let (mut forks, mut newest) = (Vec::new(), HashMap::new());
         for slot in 0..self.layout.slots {
             let state = self.state(slot);
             if state == State::InHand as u64 {
@@ -87,11 +87,11 @@ impl<'a, W: Words> Step<'a, W> {
                 let of_its_take = newest.entry(key).or_insert((word, slot));
                 *of_its_take = (*of_its_take).max((word, slot));
             } else if state == State::Ready as u64 || state == State::Early as u64 {
-                ids.push(self.id(slot));
+                forks.push(self.fork(slot));
             }
         }
-        ids.extend(newest.into_values().map(|(_, slot)| self.id(slot)));
-        ids
+        forks.extend(newest.into_values().map(|(_, slot)| self.fork(slot)));
+        forks
     }
 
     /// What is weighed must be as the steps so far have left it.
@@ -393,6 +393,9 @@ impl<'a, W: Words> Step<'a, W> {
         ] {
             self.set_slot(slot.index, field, value);
         }
+        if self.limits.is_looked_for {
+            self.set_slot(slot.index, SlotField::Fork, label.fork.0);
+        }
         if let Some(ticket) = label.turn.filter(|_| early) {
             self.mark_newest(slot.index, Owner::HOME, State::Early);
             self.set_slot(slot.index, SlotField::Ticket, ticket);
@@ -488,6 +491,11 @@ impl<'a, W: Words> Step<'a, W> {
 
     pub(super) fn id(&self, slot: usize) -> SampleId {
         SampleId { number: self.slot(slot, SlotField::Number), part: self.slot(slot, SlotField::Part) }
+    }
+
+    /// Where no join looks for samples, they have no ticket.
+    pub(super) fn fork(&self, slot: usize) -> ForkTicket {
+        if self.limits.is_looked_for { ForkTicket(self.slot(slot, SlotField::Fork)) } else { ForkTicket::default() }
     }
 
     /// An early result enters: its part is numbered now.
@@ -655,6 +663,7 @@ impl<'a, W: Words> Step<'a, W> {
                 slot: self.in_hands(slot),
                 id: self.id(slot),
                 birth,
+                fork: self.fork(slot),
                 given: self.counted(slot, SlotField::Given),
                 failures: self.counted(slot, SlotField::Failures),
             }

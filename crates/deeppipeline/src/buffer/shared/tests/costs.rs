@@ -7,7 +7,7 @@ use super::limits;
 use super::memory::Plain;
 use crate::buffer::{Arrival, Crew, Limits, Origin, Overflow, Wait};
 use crate::intake::Intake;
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use std::cell::Cell;
 
 /// Words that count how often they are read.
@@ -62,7 +62,8 @@ fn reads_of_early_results(capacity: usize) -> u64 {
         let Reserved::Slot(slot) = giver.reserve_for(1, id(ticket), Arrival::Stage, origin) else {
             panic!("there is room")
         };
-        let label = Label { id: id(ticket), birth: 1, receipt: None, turn: Some(ticket), came: 0 };
+        let label =
+            Label { id: id(ticket), birth: 1, receipt: None, turn: Some(ticket), came: 0, fork: ForkTicket::default() };
         giver.publish(slot, label, Arrival::Stage);
         giver.end_turn(ticket, 0);
     }

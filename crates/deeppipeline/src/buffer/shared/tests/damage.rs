@@ -12,7 +12,7 @@ use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use std::time::Duration;
 
 /// Runs for each policy, and calls in each of them.
@@ -60,7 +60,11 @@ impl Process {
         match random.one_in(5) {
             true => self.machine.cancel(slot),
             false => {
-                self.machine.publish(slot, Label { id, birth: 1, receipt, turn, came: 1 }, arrival);
+                self.machine.publish(
+                    slot,
+                    Label { id, birth: 1, receipt, turn, came: 1, fork: ForkTicket::default() },
+                    arrival,
+                );
             }
         }
         if let Some(ticket) = turn {
@@ -123,7 +127,7 @@ fn run(limits: Limits, seed: u64) {
         }
         let worker = random.below(WORKERS as u64) as usize;
         match random.below(24) {
-            0 => drop(home.ids()),
+            0 => drop(home.forks()),
             1 => drop(home.counts()),
             2 => drop(home.next_to_trim(random.below(9), random.below(9))),
             3 => drop(home.look_for_damage()),
@@ -227,7 +231,7 @@ fn what_is_undone_for_the_dead_stays_inside_of_the_buffer() {
 fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
     let (home, memory, limits) = buffer();
     let id = SampleId { number: 1, part: 0 };
-    let label = Label { id, birth: 1, receipt: None, turn: None, came: 0 };
+    let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
     for _ in 0..2 {
         let Reserved::Slot(slot) = home.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
         assert_eq!(home.publish(slot, label, Arrival::Outside), Published::Inside);

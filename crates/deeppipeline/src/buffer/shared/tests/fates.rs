@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
-use crate::sample::{Sample, SampleId};
+use crate::sample::{ForkTicket, Sample, SampleId};
 use std::time::{Duration, Instant};
 
 const SEEDS: u64 = 20;
@@ -77,15 +77,19 @@ impl Both {
     fn push(&mut self) {
         self.brought += 1;
         let id = SampleId { number: 1 + self.brought / 3, part: self.brought % 3 };
-        let pushed =
-            match self.memory.push(Sample { id, birth: Instant::now(), value: () }, self.arrival, None, Wait::No) {
-                Push::Done { accepted, .. } => format!("accepted: {accepted}"),
-                Push::Full(()) => "full".to_owned(),
-                Push::Shut(()) => "shut".to_owned(),
-                Push::Refused(..) => "refused".to_owned(),
-                Push::Late(()) => "late".to_owned(),
-            };
-        let label = Label { id, birth: 1, receipt: None, turn: None, came: 0 };
+        let pushed = match self.memory.push(
+            Sample { id, birth: Instant::now(), fork: ForkTicket::default(), value: () },
+            self.arrival,
+            None,
+            Wait::No,
+        ) {
+            Push::Done { accepted, .. } => format!("accepted: {accepted}"),
+            Push::Full(()) => "full".to_owned(),
+            Push::Shut(()) => "shut".to_owned(),
+            Push::Refused(..) => "refused".to_owned(),
+            Push::Late(()) => "late".to_owned(),
+        };
+        let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
         let shared = match self.shared.reserve(1, id, self.arrival) {
             Reserved::Slot(slot) => match self.shared.publish(slot, label, self.arrival) {
                 Published::Inside | Published::Discarded => "accepted: true".to_owned(),
@@ -214,7 +218,11 @@ fn the_time_of_a_call_is_found_again_almost_exactly() {
         let machine = Machine::create(Plain::new(limits), limits);
         let id = SampleId { number: 1, part: 0 };
         let Reserved::Slot(slot) = machine.reserve(1, id, Arrival::Stage) else { panic!("it is empty") };
-        machine.publish(slot, Label { id, birth: 1, receipt: None, turn: None, came: 0 }, Arrival::Stage);
+        machine.publish(
+            slot,
+            Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() },
+            Arrival::Stage,
+        );
         let Taken::Ready { slots, .. } = machine.take(0) else { panic!("one is inside") };
         machine.settle(
             &[(slots[0].slot.index(), false)],

@@ -5,7 +5,7 @@ use crate::buffer::{Arrival, Origin, Overflow, Push, Take, Taken, Wait};
 use crate::error::BoxError;
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::sample::{Sample, SampleId};
+use crate::sample::{ForkTicket, Sample, SampleId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,12 @@ fn buffer() -> Buffer<Vec<u8>> {
 
 fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
     for size in sizes {
-        let sample = Sample { id: SampleId { number: 0, part: 0 }, birth: Instant::now(), value: vec![7; *size] };
+        let sample = Sample {
+            id: SampleId { number: 0, part: 0 },
+            birth: Instant::now(),
+            fork: ForkTicket::default(),
+            value: vec![7; *size],
+        };
         assert!(matches!(
             buffer.push(sample, Arrival::Outside, Origin::default(), Wait::No),
             Push::Done { accepted: true, .. }

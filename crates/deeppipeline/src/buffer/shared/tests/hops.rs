@@ -9,7 +9,7 @@ use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Hop {
         for _ in 0..samples {
             let id = SampleId { number: 0, part: 0 };
             let Reserved::Slot(slot) = self.input.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
-            let label = Label { id, birth: 1, receipt: None, turn: None, came: 0 };
+            let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
             assert_eq!(self.input.publish(slot, label, Arrival::Outside), Published::Inside);
         }
     }
@@ -109,8 +109,11 @@ impl Worker {
         let receipt = Some(receipt);
         match self.output.reserve_for(1, id, Arrival::Stage, Origin { turn: None, receipt }) {
             Reserved::Slot(slot) => {
-                let published =
-                    self.output.publish(slot, Label { id, birth: 1, receipt, turn: None, came: 0 }, Arrival::Stage);
+                let published = self.output.publish(
+                    slot,
+                    Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() },
+                    Arrival::Stage,
+                );
                 assert_eq!(published, Published::Inside);
             }
             Reserved::Gone { .. } => {}

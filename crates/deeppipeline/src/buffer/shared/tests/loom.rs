@@ -11,7 +11,7 @@ use crate::buffer::{Arrival, Gate, Limits, Overflow, Wait};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use ::loom::model::Builder;
 use ::loom::thread::{JoinHandle, spawn};
 use parking_lot::Mutex;
@@ -46,7 +46,8 @@ impl Process {
         };
         self.memory().write_slot(slot.index(), number);
         let receipt = Some(Receipt { ticket: number, parts: None });
-        self.0.publish(slot, Label { id, birth: 1, receipt, turn: None, came: 0 }, arrival) != Published::Shut
+        self.0.publish(slot, Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() }, arrival)
+            != Published::Shut
     }
 
     /// Takes what there is to take, waiting for it; nothing at the end.

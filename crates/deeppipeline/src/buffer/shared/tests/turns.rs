@@ -11,7 +11,7 @@ use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -192,7 +192,7 @@ impl Worker {
         let (turn, receipt) = (Some(ticket), Some(receipt));
         match self.output.reserve_for(1, id, Arrival::Stage, Origin { turn, receipt }) {
             Reserved::Slot(slot) => {
-                let label = Label { id, birth: 1, receipt, turn, came: 0 };
+                let label = Label { id, birth: 1, receipt, turn, came: 0, fork: ForkTicket::default() };
                 assert_ne!(self.output.publish(slot, label, Arrival::Stage), Published::Shut);
                 true
             }
@@ -264,7 +264,7 @@ impl Stage {
                 return;
             }
             let Reserved::Slot(slot) = self.input.reserve(1, id, Arrival::Outside) else { return };
-            let label = Label { id, birth: 1, receipt: None, turn: None, came: 0 };
+            let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
             assert_eq!(self.input.publish(slot, label, Arrival::Outside), Published::Inside);
             self.brought += 1;
         }
@@ -557,7 +557,7 @@ impl Alone {
         let (id, turn) = (SampleId { number: ticket, part: 0 }, Some(ticket));
         let reserved = giver.reserve_for(length, id, Arrival::Stage, Origin { turn, receipt: None });
         let Reserved::Slot(slot) = reserved else { panic!("{ticket}: {reserved:?}") };
-        let label = Label { id, birth, receipt: None, turn, came: birth };
+        let label = Label { id, birth, receipt: None, turn, came: birth, fork: ForkTicket::default() };
         assert_eq!(giver.publish(slot, label, Arrival::Stage), Published::Inside);
         giver.end_turn(ticket, birth);
     }
@@ -565,7 +565,7 @@ impl Alone {
     fn bring(&mut self, length: usize) {
         let id = SampleId { number: 0, part: 0 };
         let Reserved::Slot(slot) = self.machine.reserve(length, id, Arrival::Outside) else { panic!("there is room") };
-        let label = Label { id, birth: 1, receipt: None, turn: None, came: 1 };
+        let label = Label { id, birth: 1, receipt: None, turn: None, came: 1, fork: ForkTicket::default() };
         assert_eq!(self.machine.publish(slot, label, Arrival::Outside), Published::Inside);
         self.brought += 1;
     }

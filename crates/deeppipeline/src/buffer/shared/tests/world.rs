@@ -12,7 +12,7 @@ use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::sample::SampleId;
+use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -213,7 +213,7 @@ impl World {
         let id = SampleId { number: self.brought, part: 0 };
         let receipt = (arrival == Arrival::Stage)
             .then_some(Receipt { ticket: self.brought, parts: Some(self.brought % 3).filter(|parts| *parts > 0) });
-        let label = Label { id, birth: self.brought, receipt, turn: None, came: 0 };
+        let label = Label { id, birth: self.brought, receipt, turn: None, came: 0, fork: ForkTicket::default() };
         let (published, answer) = self.attempt(
             Who::Giver,
             |machine| machine.publish(slot, label, arrival),
