@@ -116,12 +116,16 @@ def _end_fork(stage: str, error: BaseException | None) -> None:
 
 
 def give_many(worker: _engine.Worker, many: Many) -> bool:
-    """Hands on one value at a time, asking for the next only when there was room for the last; true if it was late."""
+    """Hands on one value at a time, asking for the next only when there was room for the last; true if it was late.
+
+    Once the pipeline gives up what comes of the call, it is asked for no more.
+    """
     given = worker.is_end_stage()  # whose values nobody asks for
     if not given:
         for value in many.values:
-            worker.give_part(value)
             given = True
+            if not worker.give_part(value):
+                break
     return worker.done_many(given)
 
 

@@ -2,7 +2,7 @@
 
 use crate::payload::{Next, Payload, Raised, is_copied, raise};
 use deeppipeline::NotJoined;
-use deeppipeline::engine::{Call, Ending, Input, Kept, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
+use deeppipeline::engine::{Call, Ending, Given, Input, Kept, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -68,8 +68,9 @@ impl Worker {
         self.lock().as_mut().map_or(Untold::Nothing, |worker| worker.settle(ending))
     }
 
-    /// Hands one value on: at once where there is room, otherwise waiting without the interpreter.
-    fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<()> {
+    /// Hands one value on, at once where there is room, otherwise waiting without the interpreter. Says whether the call's
+    /// next one is wanted.
+    fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<bool> {
         let py = value.py();
         let next = match &self.next {
             Next::Branches(first) => first.get(self.given.fetch_add(1, Ordering::Relaxed)).unwrap_or(&Next::Here),
@@ -79,7 +80,7 @@ impl Worker {
         // What a branch has completed goes on from here, and its worker waits until there is room for it.
         let may_take_a_while = is_copied(&value) || matches!(next, Next::Join);
         let mut guard = self.lock();
-        let Some(worker) = guard.as_mut() else { return Ok(()) };
+        let Some(worker) = guard.as_mut() else { return Ok(false) };
         // What goes into another process is copied there, which takes a while.
         let given = match may_take_a_while {
             true => py.detach(|| worker.give(value, part, Wait::Forever)),
@@ -90,10 +91,11 @@ impl Worker {
         };
         drop(guard);
         match given {
+            Ok(Given { wants_more, .. }) => Ok(wants_more),
             // `Forever` never comes back with what is full.
-            Ok(_) | Err(Ungiven::Full(_)) => Ok(()),
+            Err(Ungiven::Full(_)) => Ok(true),
             // The branch before takes nothing more, so it was offered what was meant for the next one.
-            Err(Ungiven::Refused(Payload::Object(_), _)) if matches!(self.next, Next::Branches(_)) => Ok(()),
+            Err(Ungiven::Refused(Payload::Object(_), _)) if matches!(self.next, Next::Branches(_)) => Ok(true),
             Err(Ungiven::Refused(_, cause)) if cause.is::<NotJoined>() => Err(PyTypeError::new_err(cause.to_string())),
             Err(Ungiven::Refused(_, cause)) => Err(raise(py, "SendError", &cause.to_string())),
         }
@@ -176,9 +178,9 @@ impl Worker {
         Ok(self.settle(ending) == Untold::OverTimeout)
     }
 
-    /// Hands on one of many values; after the last of them comes `done_many`. The loop over them is Python's: Rust must
+    /// Hands on one of many values, and says whether another is wanted; after the last comes `done_many`. The loop over them is Python's: Rust must
     /// not stand above the user's code when the interpreter exits.
-    fn give_part(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn give_part(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         self.give(value, Part::OfMany)
     }
 

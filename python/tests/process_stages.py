@@ -1,6 +1,7 @@
 """Stages for tests of processes: in a module of their own, so that a worker can import them."""
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,25 @@ class Wire:
 class Pass(Stage):
     def stage_run(self, x: Any) -> Any:
         return x
+
+
+class Endless(Stage):
+    """Gives one value after the other, and says when it has given some and when it is asked for no more."""
+
+    def __init__(self, said: Wire) -> None:
+        self.said = said
+
+    def stage_run(self, x: int) -> Many:
+        return Many(self.count(x))
+
+    def count(self, x: int) -> Iterator[int]:
+        try:
+            for y in itertools.count(x):
+                if y == x + 10:
+                    self.said.put("goes on")
+                yield y
+        finally:
+            self.said.put("closed")
 
 
 class Where(Stage):

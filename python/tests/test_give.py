@@ -6,7 +6,9 @@ import pickle
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import process_stages
 import pytest
+from process_stages import Endless, Wire
 from support import Collect, Pass
 
 from DeepPipeline import SKIP, Many, Pipeline, Report, Stage, StageError
@@ -86,6 +88,27 @@ def test_many_is_asked_for_one_value_at_a_time() -> None:
     Pipeline([Split(), Watch(), end], buffer_size=1, overflow="block").run([0])
     assert [x for x, _ in end.got] == [0, 1, 2]
     assert asked == [0, 1, 2]
+
+
+@pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
+def test_a_many_without_an_end_ends_with_an_abort(multiprocess: bool) -> None:
+    said = Wire()
+    p = Pipeline([Endless(said), process_stages.Pass()], multiprocess=multiprocess).start()
+    p.put(1)
+    assert said.get() == "goes on"
+    report = p.abort()
+    assert said.get() == "closed"
+    assert (report.outcome, report.left_behind) == ("aborted", [])
+    assert (report.stages[0].used, report.stages[0].lost) == (1, 0), "it has ended by itself"
+
+
+@pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
+def test_a_many_without_an_end_ends_with_its_stream(multiprocess: bool) -> None:
+    said = Wire()
+    with Pipeline([Endless(said)], multiprocess=multiprocess).stream([7]) as stream:
+        assert [next(stream) for _ in range(20)] == [*range(7, 27)]
+    assert [said.get(), said.get()] == ["goes on", "closed"]
+    assert stream.report().stages[0].lost == 0
 
 
 def test_many_from_the_end_stage_is_ignored() -> None:

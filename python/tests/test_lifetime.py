@@ -149,22 +149,21 @@ def test_the_collector_frees_nothing_of_a_failed_pipeline(caplog: pytest.LogCapt
         def stage_run(self, x: Any) -> Any:
             return SKIP if isinstance(x, Thing) else x
 
-    gate = Gate()
-    p = Pipeline([Fails(), Parallel([Pass(), [Ends(), gate]]), Drop()], overflow="block").start()
+    one, other = Gate(), Gate()
+    p = Pipeline([Fails(), Parallel([one, [Ends(), other]]), Drop()], overflow="block").start()
     freed = put_thing(p)
+    one.in_hand()
+    one.let_go()
     p.put(1)
-    # The other branch has ended the thing, of which this one has a result in the join.
-    assert gate.in_hand() == 1
+    assert one.in_hand() == other.in_hand() == 1
     p.put("bad")
-
-    def brought() -> int:
-        return sum(stage.used for stage in p.report().stages if stage.name == "join of branch 1")
-
-    while p.report().outcome != "failed" or brought() == 0:
+    # The other branch has ended the thing, of which this one has a result in the join.
+    while p.report().outcome != "failed" or p.report().joins[0].unjoined < 1:
         time.sleep(0.001)
     gc.collect()
     assert not freed.is_set()
-    gate.let_go()
+    one.let_go()
+    other.let_go()
     with pytest.raises(StageError):
         p.setstop()
     assert freed.wait(WATCHDOG)

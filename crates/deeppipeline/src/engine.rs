@@ -46,4 +46,4 @@ pub use crate::sample::Sample;
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
 pub use crate::supervisor::{Accepted, Closer, Startup, Supervisor};
 pub use crate::window::{Keeper, Put, account};
-pub use crate::worker::{Call, Done, Ending, Kept, Part, Seat, Ungiven, Untold, Worker};
+pub use crate::worker::{Call, Done, Ending, Given, Kept, Part, Seat, Ungiven, Untold, Worker};

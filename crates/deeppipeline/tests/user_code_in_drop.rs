@@ -225,7 +225,7 @@ fn a_closer_is_freed_outside_of_the_engines_locks() {
             self.1.send(()).unwrap();
         }
     }
-    let graph = Graph { stages: vec![Node::new("end")], source: true, ..Graph::default() };
+    let graph = Graph { stages: vec![Node::new("end")], ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u32>::new(graph).unwrap();
     drop(workers);
     let (freed, is_freed) = channel();

@@ -71,9 +71,7 @@ impl<V> Buffer<V> {
                     return Push::Late(sample.value);
                 }
                 if order.is_behind_a_failure(ticket) {
-                    state.counts.entered += 1;
-                    state.counts.discarded += 1;
-                    return Push::Done { accepted: true, dropped: Some(sample.value), more: Vec::new() };
+                    return discarded(state, sample.value);
                 }
                 if gate != Gate::Discarding && !order.is_turn_of(ticket) && order.has_room() {
                     order.keep(ticket, sample, arrival);
@@ -93,6 +91,9 @@ impl<V> Buffer<V> {
         if arrival == Arrival::Outside && state.gate != Gate::Open {
             return Push::Shut(sample.value);
         }
+        if state.gate == Gate::Discarding {
+            return discarded(state, sample.value);
+        }
         let (accepted, dropped) = self.enter(&mut state, sample, arrival);
         let wake = state.takers > 0 && self.is_worth_a_look(&state);
         drop(state);
@@ -109,10 +110,6 @@ impl<V> Buffer<V> {
             Arrival::Source | Arrival::Outside => SampleId { number: state.counts.entered, part: 0 },
             Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart => state.parts.enter(sample.id, arrival),
         };
-        if state.gate == Gate::Discarding {
-            state.counts.discarded += 1;
-            return (true, Some(sample.value));
-        }
         let mut dropped = None;
         if state.waiting.len() >= self.limits.capacity {
             if self.limits.overflow == Overflow::DropNewest {
@@ -435,6 +432,13 @@ impl<V> Buffer<V> {
         }
         state.counts.last_dropped.push_back(id);
     }
+}
+
+/// A sample arrives that nobody will take.
+fn discarded<V>(mut state: MutexGuard<'_, State<V>>, value: V) -> Push<V> {
+    state.counts.entered += 1;
+    state.counts.discarded += 1;
+    Push::Discarded(value)
 }
 
 /// Waits for a notification; false when the caller's patience is over.

@@ -125,9 +125,11 @@ pub(crate) enum Arrival {
 
 /// What became of an attempt to put a sample into a buffer.
 pub(crate) enum Push<V> {
-    /// It is inside (or was counted as dropped or discarded); the values are what was dropped for it, and for results
+    /// It is inside (or was counted as dropped); the values are what was dropped for it, and for results
     /// that waited for it.
     Done { accepted: bool, dropped: Option<V>, more: Vec<V> },
+    /// What comes here is given up, and this was counted as discarded.
+    Discarded(V),
     /// The others of several workers have gone on without this result.
     Late(V),
     /// The buffer is full under `block`, and the caller would not wait any longer.

@@ -3,7 +3,7 @@
 //! One thread drives every worker's two calls in the order of virtual time. At one instant completions run first, from
 //! the end stage backwards, then puts.
 
-use super::{Body, catch_panic, make_call};
+use super::{Body, catch_panic, free, make_call};
 use crate::buffer::Wait;
 use crate::builder::{Builder, factories};
 use crate::clock::{Clock, VirtualClock};
@@ -13,10 +13,11 @@ use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
-use crate::worker::{Call, Done, Ending, Part, Seat, Ungiven, Worker};
+use crate::worker::{Call, Done, Ending, Given, Part, Seat, Ungiven, Worker};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
+use std::iter::{empty, once};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,8 +102,17 @@ enum State {
     /// In the user's code until then.
     Calling(Call<Value>, Duration),
     /// Done, but what it gave is not all handed over.
-    Giving(VecDeque<Value>, Part, Ending),
+    Giving(Giving, Ending),
     Ended,
+}
+
+/// What a call gave and is still to be handed over.
+struct Giving {
+    /// What has had no room yet.
+    next: Option<Value>,
+    /// What comes after it.
+    more: Box<dyn Iterator<Item = Value>>,
+    part: Part,
 }
 
 impl<I> fmt::Debug for Simulation<I> {
@@ -310,22 +320,10 @@ impl Actor {
     fn advance(&mut self, now: Duration) -> bool {
         match &mut self.state {
             State::Calling(..) | State::Ended => false,
-            State::Giving(values, part, ending) => {
+            State::Giving(giving, ending) => {
                 // One at a time: between two parts an idle stage takes what it was given.
-                if let Some(value) = values.pop_front() {
-                    let given = self.worker.give(value, *part, Wait::No);
-                    return match given {
-                        Ok(_) => true,
-                        Err(Ungiven::Full(value)) => {
-                            values.push_front(value);
-                            false
-                        }
-                        // Only a border between processes refuses a value, and here is none.
-                        Err(Ungiven::Refused(_, cause)) => {
-                            *ending = Ending::Failed(cause);
-                            true
-                        }
-                    };
+                if let Some(moved) = giving.advance(&mut self.worker, ending) {
+                    return moved;
                 }
                 if self.worker.is_held_up() {
                     return false;
@@ -378,31 +376,63 @@ impl Actor {
     fn make_call(&mut self, call: Call<Value>) {
         let done = make_call(&mut *self.body, call);
         self.worker.account(self.body.kept());
-        let (values, part, ending) = match done {
-            Done::Failed(cause) => (VecDeque::new(), Part::Whole, Ending::Failed(cause)),
-            Done::Exhausted => (VecDeque::new(), Part::Whole, Ending::Exhausted),
-            Done::Kept => (VecDeque::new(), Part::Whole, Ending::Kept),
-            Done::Gave(Give::Skip) => (VecDeque::new(), Part::Whole, Ending::Skipped),
-            Done::Gave(Give::One(value)) => (VecDeque::from([value]), Part::Whole, Ending::Returned),
-            Done::Gave(Give::Many(_)) if self.worker.is_end_stage() => {
-                (VecDeque::new(), Part::OfMany, Ending::Returned)
-            }
-            Done::Gave(Give::Many(values)) => collect(values),
+        let ends_here = self.worker.is_end_stage();
+        let (more, part, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {
+            Done::Failed(cause) => (Box::new(empty()), Part::Whole, Ending::Failed(cause)),
+            Done::Exhausted => (Box::new(empty()), Part::Whole, Ending::Exhausted),
+            Done::Kept => (Box::new(empty()), Part::Whole, Ending::Kept),
+            Done::Gave(Give::Skip) => (Box::new(empty()), Part::Whole, Ending::Skipped),
+            Done::Gave(Give::One(value)) => (Box::new(once(value)), Part::Whole, Ending::Returned),
+            Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), Part::OfMany, Ending::Returned),
+            Done::Gave(Give::Many(values)) => (values, Part::OfMany, Ending::Skipped),
         };
-        self.state = State::Giving(values, part, ending);
+        self.state = State::Giving(Giving { next: None, more, part }, ending);
     }
 }
 
-/// The parts of a Many; a panic half-way fails the sample after the parts before it.
-fn collect(mut values: Box<dyn Iterator<Item = Value> + Send>) -> (VecDeque<Value>, Part, Ending) {
-    let mut parts = VecDeque::new();
-    loop {
-        match catch_panic(|| Ok(values.next())) {
-            Ok(Some(value)) => parts.push_back(value),
-            Ok(None) if parts.is_empty() => return (parts, Part::OfMany, Ending::Skipped),
-            Ok(None) => return (parts, Part::OfMany, Ending::Returned),
-            Err(cause) => return (parts, Part::OfMany, Ending::Failed(cause)),
+impl Giving {
+    /// Hands over the next value: whether there was room for it, or nothing when no more is to come. A Many of none is a
+    /// skip, and one that panics half-way fails the sample after the parts before it.
+    fn advance(&mut self, worker: &mut Worker<Value>, ending: &mut Ending) -> Option<bool> {
+        let value = match self.next.take() {
+            Some(value) => value,
+            None => {
+                worker.enter();
+                match catch_panic(|| Ok(self.more.next())) {
+                    Ok(value) => value?,
+                    Err(cause) => {
+                        self.end_with(ending, Ending::Failed(cause));
+                        return None;
+                    }
+                }
+            }
+        };
+        match worker.give(value, self.part, Wait::No) {
+            Ok(Given { to_free, wants_more }) => {
+                free(to_free);
+                match wants_more {
+                    true => *ending = Ending::Returned,
+                    false => self.end_with(ending, Ending::Returned),
+                }
+                Some(true)
+            }
+            Err(Ungiven::Full(value)) => {
+                self.next = Some(value);
+                Some(false)
+            }
+            // What a branch gives beside its one result. (Only a border between processes refuses a value, and here is none.)
+            Err(Ungiven::Refused(value, cause)) => {
+                free(value);
+                self.end_with(ending, Ending::Failed(cause));
+                Some(true)
+            }
         }
+    }
+
+    /// Nothing more is asked for.
+    fn end_with(&mut self, ending: &mut Ending, with: Ending) {
+        free(std::mem::replace(&mut self.more, Box::new(empty())));
+        *ending = with;
     }
 }
 

@@ -96,7 +96,7 @@ impl<V: Send + 'static> Supervisor<V> {
                     free(value);
                     self.fail_behind(block, next, id, cause);
                 }
-                Push::Shut(value) | Push::Late(value) => {
+                Push::Discarded(value) | Push::Shut(value) | Push::Late(value) => {
                     self.joins[block].has_gone_on();
                     free(value);
                 }

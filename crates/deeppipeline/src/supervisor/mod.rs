@@ -252,7 +252,7 @@ impl<V: Send + 'static> Supervisor<V> {
             }
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),
-            Push::Shut(value) | Push::Late(value) => {
+            Push::Shut(value) | Push::Late(value) | Push::Discarded(value) => {
                 #[cfg(processes)]
                 self.is_damaged(0);
                 Err(match self.failure() {

@@ -1,6 +1,6 @@
 //! What a worker gives: to whom it goes, under which number, and what has to be waited for.
 
-use super::{Ending, Part, Seat, Step, Ungiven, Worker};
+use super::{Ending, Given, Part, Seat, Step, Ungiven, Worker};
 use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::error::{BoxError, NotJoined};
@@ -11,17 +11,23 @@ use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
 use std::time::Instant;
 
 impl<V> Worker<V> {
-    pub(super) fn give_and_free(&mut self, value: V, part: Part) -> Result<(), BoxError> {
+    /// Hands one value on; whether the call's next one is wanted.
+    pub(super) fn give_and_free(&mut self, value: V, part: Part) -> Result<bool, BoxError> {
         match self.give(value, part, Wait::Forever) {
-            Ok(dropped) => free(dropped),
+            Ok(Given { to_free, wants_more }) => {
+                free(to_free);
+                Ok(wants_more)
+            }
             // `Forever` never comes back with this.
-            Err(Ungiven::Full(value)) => free(value),
+            Err(Ungiven::Full(value)) => {
+                free(value);
+                Ok(true)
+            }
             Err(Ungiven::Refused(value, cause)) => {
                 free(value);
-                return Err(cause);
+                Err(cause)
             }
         }
-        Ok(())
     }
 
     pub(super) fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
@@ -30,12 +36,14 @@ impl<V> Worker<V> {
         ending
     }
 
+    /// Asks for one value after the other until there are no more, or nobody wants another.
     fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
         let mut ending = Ending::Skipped;
         loop {
             match catch_panic(|| Ok(values.next())) {
                 Ok(Some(value)) => match self.give_and_free(value, Part::OfMany) {
-                    Ok(()) => ending = Ending::Returned,
+                    Ok(true) => ending = Ending::Returned,
+                    Ok(false) => return Ending::Returned,
                     Err(cause) => return Ending::Failed(cause),
                 },
                 Ok(None) => return ending,
@@ -44,24 +52,25 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Hands one value to the next buffer, and back what was dropped for it.
+    /// Hands one value to the next buffer, and back what is to be freed.
     ///
     /// # Errors
     /// The value itself, when it did not go on.
-    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Option<V>, Ungiven<V>> {
+    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Given<V>, Ungiven<V>> {
         self.pause();
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
         let flow = self.flow();
         if !may_give || flow == Flow::End {
-            return Ok(Some(value));
+            return Ok(Given { to_free: Some(value), wants_more: false });
         }
         if part == Part::OfMany && self.is_left_out() {
             self.resume();
-            return Ok(Some(value));
+            return Ok(Given { to_free: Some(value), wants_more: true });
         }
         if let Some(cause) = self.why_not_joined(flow, part) {
             return Err(Ungiven::Refused(value, Box::new(NotJoined(cause))));
         }
+
         let receipt = self.hand().and_then(|hand| hand.receipt(part));
         let origin = Origin { turn: self.turn, receipt };
         let fork = self.hand().map_or_else(ForkTicket::default, |hand| hand.fork);
@@ -75,30 +84,27 @@ impl<V> Worker<V> {
         if part == Part::OfMany {
             self.resume();
         }
+
+        // A branch that has given up what it has leaves the others their copies.
+        let is_fork = matches!(flow, Flow::Fork(_));
         match pushed {
             Push::Full(value) => {
                 self.waiting_since = Some(birth);
                 Err(Ungiven::Full(value))
             }
-            Push::Shut(value) | Push::Late(value) => Ok(Some(value)),
+            Push::Shut(value) | Push::Late(value) => Ok(Given { to_free: Some(value), wants_more: is_fork }),
             Push::Refused(value, cause) => Err(Ungiven::Refused(value, cause)),
+            Push::Discarded(value) => {
+                self.count_given(arrival);
+                Ok(Given { to_free: Some(value), wants_more: is_fork })
+            }
             Push::Done { accepted, dropped, more } => {
                 if let Some(next) = next.filter(|_| !accepted || dropped.is_some() || !more.is_empty()) {
                     self.home.note_drop(next);
                 }
                 more.into_iter().for_each(free);
-                self.waiting_since = None;
-                // What has a turn is counted when it enters the next buffer.
-                if let (Seat::Stage { index, .. }, None) = (self.seat, self.turn)
-                    && let Some(ledger) = self.home.ledger(index)
-                {
-                    ledger.count_given();
-                }
-                if let Step::Running(hand) = &mut self.step {
-                    hand.parts += 1;
-                }
-                self.parts += u64::from(arrival == Arrival::PartOfWhole);
-                Ok(dropped)
+                self.count_given(arrival);
+                Ok(Given { to_free: dropped, wants_more: true })
             }
         }
     }
@@ -114,6 +120,21 @@ impl<V> Worker<V> {
             }
             Flow::Join { block, .. } => self.home.block(block)?.nodes.last().map(|(_, last)| last + 1),
         }
+    }
+
+    /// The next buffer has counted one more value.
+    fn count_given(&mut self, arrival: Arrival) {
+        self.waiting_since = None;
+        // What has a turn is counted when it enters the next buffer.
+        if let (Seat::Stage { index, .. }, None) = (self.seat, self.turn)
+            && let Some(ledger) = self.home.ledger(index)
+        {
+            ledger.count_given();
+        }
+        if let Step::Running(hand) = &mut self.step {
+            hand.parts += 1;
+        }
+        self.parts += u64::from(arrival == Arrival::PartOfWhole);
     }
 
     /// Hands a value to whoever is next.
@@ -146,7 +167,7 @@ impl<V> Worker<V> {
             None => sample.fork,
         };
         let pushed = buffer.push(Sample { fork, ..sample }, Arrival::Stage, Origin::default(), wait);
-        if let (Push::Done { .. }, Some(_)) = (&pushed, join)
+        if let (Push::Done { .. } | Push::Discarded(_), Some(_)) = (&pushed, join)
             && branch + 1 == nodes.len()
         {
             self.home.has_forked(block, fork);

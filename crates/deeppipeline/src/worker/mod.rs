@@ -24,6 +24,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+/// What became of a value that was handed on.
+#[derive(Debug)]
+pub struct Given<V> {
+    /// What was dropped for it, or the value itself where it went nowhere or was copied: to be freed by the caller.
+    pub to_free: Option<V>,
+    /// Whether the call's next value is wanted. Not once what comes of it is given up: whoever makes many stops there.
+    pub wants_more: bool,
+}
+
 /// Why a value was not handed on.
 #[derive(Debug)]
 pub enum Ungiven<V> {
@@ -309,7 +318,7 @@ impl<V> Worker<V> {
             Done::Kept => Ending::Kept,
             Done::Gave(Give::Skip) => Ending::Skipped,
             Done::Gave(Give::One(value)) => match self.give_and_free(value, Part::Whole) {
-                Ok(()) => Ending::Returned,
+                Ok(_) => Ending::Returned,
                 Err(cause) => Ending::Failed(cause),
             },
             Done::Gave(Give::Many(values)) => self.give_many(values),

@@ -22,6 +22,7 @@ mod parallel;
 mod puppet;
 mod restarts;
 mod scribbles;
+mod serial;
 mod stack;
 mod stages;
 mod start;

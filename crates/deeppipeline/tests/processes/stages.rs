@@ -35,6 +35,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::workers::Reads>()
         .stage::<crate::chaos::Reckless>()
         .stage_all::<crate::chaos::RecklessList, _>()
+        .stage::<crate::serial::Mixer>()
 }
 
 /// A pipeline of these tests: it blocks, so that nothing is dropped.

@@ -144,7 +144,8 @@ impl<V> Buffer<V> {
         let slot = loop {
             match self.machine.reserve_for(size, id, arrival, origin) {
                 Reserved::Slot(slot) => break slot,
-                Reserved::Gone { accepted } => return done(accepted, value),
+                Reserved::Gone { accepted: true } => return Push::Discarded(value),
+                Reserved::Gone { accepted: false } => return done(false, value),
                 Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
                 Reserved::Full(_) if wait.is_over(Instant::now()) => return Push::Full(value),
@@ -167,7 +168,8 @@ impl<V> Buffer<V> {
         let Origin { receipt, turn } = origin;
         let label = Label { id, birth: to_nanoseconds(birth), fork, receipt, turn, came: self.arrival_time() };
         match self.machine.publish(slot, label, arrival) {
-            Published::Inside | Published::Discarded => done(true, value),
+            Published::Inside => done(true, value),
+            Published::Discarded => Push::Discarded(value),
             Published::Shut => Push::Shut(value),
         }
     }

@@ -84,6 +84,7 @@ impl Both {
             Wait::No,
         ) {
             Push::Done { accepted, .. } => format!("accepted: {accepted}"),
+            Push::Discarded(()) => "accepted: true".to_owned(),
             Push::Full(()) => "full".to_owned(),
             Push::Shut(()) => "shut".to_owned(),
             Push::Refused(..) => "refused".to_owned(),
