@@ -81,9 +81,15 @@ impl<I: Send + 'static> Pipeline<I> {
     fn put_boxed(&self, x: Value, wait: Wait) -> Result<bool, PutError<I>> {
         match self.supervisor.put(x, wait) {
             Ok(put) => Ok(put.accepted),
-            Err(error) => Err(error.map(unbox)),
+            Err(error) => given_back(error),
         }
     }
+}
+
+/// The error of a `put`, with the sample as it was given. A function of its own: as long as all goes well, no room for a
+/// sample is taken on the stack.
+fn given_back<I: 'static>(error: PutError<Value>) -> Result<bool, PutError<I>> {
+    Err(error.map(unbox))
 }
 
 impl<I> Pipeline<I> {

@@ -13,6 +13,15 @@ use crate::typed::{Unpack, list, one};
 use crate::window::Window;
 use std::time::Duration;
 
+impl<I, T> Builder<I, T> {
+    /// What the command line of worker processes has behind the program's name; nothing otherwise. Of use where `main`
+    /// is not one's own, as in tests.
+    pub fn worker_arguments<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.worker_arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
 /// Stages in processes of their own; on Linux, with the feature `processes`.
 impl<I, T: Send + 'static> Builder<I, T> {
     /// Adds a stage in a process of its own, where it is made from these settings; it takes the oldest waiting sample.
@@ -50,13 +59,6 @@ impl<I, T: Send + 'static> Builder<I, T> {
         T: Transfer,
     {
         self.stage_isolated::<S>(settings).retyped()
-    }
-
-    /// What the command line of worker processes has behind the program's name; nothing otherwise. Of use where `main`
-    /// is not one's own, as in tests.
-    pub fn worker_arguments<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.worker_arguments = arguments.into_iter().map(Into::into).collect();
-        self
     }
 
     /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes batches, see

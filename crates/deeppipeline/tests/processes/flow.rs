@@ -29,10 +29,10 @@ fn a_source_feeds_a_process() {
     let (end, values) = end();
     let report = Pipeline::<i64>::builder()
         .overflow(Overflow::Block)
-        .worker_arguments(ARGUMENTS)
         .source(1..=100_i64)
         .stage_isolated::<Double>(())
         .end_stage(end)
+        .worker_arguments(ARGUMENTS)
         .run()
         .unwrap();
     assert_clear(&report);
