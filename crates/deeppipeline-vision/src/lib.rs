@@ -51,6 +51,7 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+mod address;
 mod behaviour;
 mod capture;
 mod debug;
@@ -60,6 +61,7 @@ mod ffmpeg;
 mod frame;
 #[cfg(processes)]
 mod isolated;
+mod letterbox;
 mod locate;
 mod matroska;
 mod model;
@@ -72,8 +74,10 @@ mod scene;
 mod track;
 #[cfg(processes)]
 mod transfer;
+mod warning;
 mod write_video;
 
+pub use address::without_password;
 pub use behaviour::{ClassifyBehaviour, Sight};
 pub use capture::{Capture, CaptureError, CaptureOptions};
 pub use detect::DetectPeople;
@@ -92,4 +96,5 @@ pub use pose::EstimatePose;
 pub use record::Record;
 pub use scene::{Behaviour, Bounds, Joint, Keypoint, Person, Pose, Scene};
 pub use track::Track;
+pub use warning::on_warning;
 pub use write_video::WriteVideo;

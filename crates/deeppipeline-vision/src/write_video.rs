@@ -1,17 +1,20 @@
 //! Writing pictures into a video file.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
 use deeppipeline::{BoxError, Give, Stage};
 
+use crate::address;
 use crate::ffmpeg::{Ffmpeg, Process};
 use crate::frame::Frame;
+use crate::letterbox::letterbox;
 use crate::matroska;
 use crate::part_file::{OutputError, PartFile};
 use crate::scene::Scene;
+use crate::warning::warn;
 
 /// Writes the pictures into a video file (H.264 in MP4 unless the name ends otherwise), each at its own time.
 ///
@@ -20,15 +23,18 @@ use crate::scene::Scene;
 /// or the pipeline is aborted, nothing is left. When a stage before it fails, what had passed that stage is still written:
 /// give the file a name that says so, and rename it when the pipeline has succeeded, as `deeppipeline behaviour` does.
 ///
-/// All pictures must be of one size. An odd width or height is padded by one black pixel, which 4:2:0 video needs.
+/// The video has the size of the first picture. One of another size is fitted into it, with black around, and a warning is
+/// logged (`tracing`). An odd width or height is padded by one black pixel, which 4:2:0 video needs.
 pub struct WriteVideo {
     ffmpeg: Ffmpeg,
     /// Before the part, because what is dropped first cannot write to it any more.
     encoder: Option<Encoder>,
     part: Option<PartFile>,
+    path: PathBuf,
     format: String,
     frame_time: Duration,
     last_time: Option<Duration>,
+    fitted: bool,
 }
 
 /// The running process; the pipe comes first so that dropping ends the input before the process is waited for.
@@ -59,7 +65,16 @@ impl WriteVideo {
         }
         .to_owned();
         let frame_time = Duration::from_secs_f64(1.0 / rate);
-        Ok(Self { ffmpeg, part: Some(part), format, frame_time, encoder: None, last_time: None })
+        Ok(Self {
+            ffmpeg,
+            part: Some(part),
+            path: path.to_owned(),
+            format,
+            frame_time,
+            encoder: None,
+            last_time: None,
+            fitted: false,
+        })
     }
 
     fn start(&self, part: &PartFile, frame: &Frame) -> Result<Encoder, OutputError> {
@@ -87,10 +102,10 @@ impl WriteVideo {
             // The table of contents in front, so that a player can start before it has the whole file.
             command.args(["-movflags", "+faststart", "-video_track_timescale", "90000"]);
         }
-        command.args(["-f", &self.format, "-y"]).arg(part.path());
+        command.args(["-f", &self.format, "-y"]).arg(address::file(part.path().as_os_str()));
         command.stdin(Stdio::piped()).stdout(Stdio::null());
-        let (process, _) = Process::start(&mut command).map_err(|error| part.error(error))?;
-        let pixels = process.child().stdin.take().ok_or_else(|| part.error("ffmpeg has no input"))?;
+        let (process, _) = Process::start(&mut command, None).map_err(|error| part.error(error))?;
+        let pixels = process.take(|child| child.stdin.take()).map_err(|error| part.error(error))?;
         #[cfg(target_os = "linux")]
         // A wider pipe means fewer switches between the two processes; it works without.
         let _ = rustix::pipe::fcntl_setpipe_size(&pixels, 1 << 20);
@@ -103,26 +118,32 @@ impl WriteVideo {
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
         let Some(part) = &self.part else { return Ok(()) };
+        if frame.pixels.is_empty() {
+            return Err(part.error(format!("picture {} has no pixels", frame.index)));
+        }
         let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
             None => self.start(part, frame)?,
         };
-        if encoder.size != (frame.width, frame.height) {
-            let (width, height) = encoder.size;
-            let reason = format!("the picture changed from {width}x{height} to {}x{}", frame.width, frame.height);
-            return Err(part.error(reason));
+        let (width, height) = encoder.size;
+        let fitted = (encoder.size != (frame.width, frame.height)).then(|| letterbox(frame, width, height));
+        if fitted.is_some() && !self.fitted {
+            self.fitted = true;
+            let (changed, path) = (format!("{}x{}", frame.width, frame.height), self.path.display());
+            warn(format_args!("{path} is a video of {width}x{height}, into which a picture of {changed} is fitted"));
         }
+        let pixels = fitted.as_deref().unwrap_or(&frame.pixels);
         // A container needs rising times; a picture that claims an earlier one is shown right after the last.
         const SHORTEST: Duration = Duration::from_micros(100);
         let time = self.last_time.map_or(frame.time, |last| frame.time.max(last + SHORTEST));
         let written = encoder
             .pixels
-            .write_all(&matroska::picture_header(time, frame.pixels.len()))
-            .and_then(|()| encoder.pixels.write_all(&frame.pixels));
+            .write_all(&matroska::picture_header(time, pixels.len()))
+            .and_then(|()| encoder.pixels.write_all(pixels));
         if let Err(error) = written {
             let Encoder { pixels, mut process, .. } = encoder;
             drop(pixels);
-            let _ = process.wait();
+            process.wait();
             return Err(part.error(process.log().reason().unwrap_or_else(|| error.to_string())));
         }
         self.last_time = Some(time);
@@ -137,8 +158,7 @@ impl WriteVideo {
             return Err(part.error("there was no picture to write"));
         };
         drop(pixels);
-        let ended = process.wait().map_err(|error| part.error(error))?;
-        if !ended.success() {
+        if !process.succeeded() {
             return Err(part.error(process.log().reason().unwrap_or_else(|| "ffmpeg failed without saying why".into())));
         }
         part.keep()

@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use deeppipeline::Source;
-use deeppipeline_vision::Capture;
+use deeppipeline_vision::{Capture, Frame};
 use support::{assert_one_line, ffmpeg, read_all};
 use tempfile::TempDir;
 
@@ -106,6 +106,107 @@ fn a_cut_file_gives_what_it_has_and_then_says_so() {
         assert!(frames.len() > 10 && frames.len() < 50, "{name}: {} frames", frames.len());
         assert_one_line(&error.unwrap_or_else(|| panic!("{name} passed for whole")), &["cut or damaged", &text(&path)]);
     }
+}
+
+/// Whether every pixel is of about this colour.
+fn is_of(frame: &Frame, colour: [u8; 3]) -> bool {
+    frame
+        .pixels
+        .chunks_exact(3)
+        .all(|pixel| pixel.iter().zip(colour).all(|(found, wanted)| found.abs_diff(wanted) < 40))
+}
+
+/// Pieces of one colour and size each, one after the other, as a camera sends them whose setting is changed.
+fn changing(folder: &TempDir, sizes: [&str; 3]) -> PathBuf {
+    let mut whole = Vec::new();
+    for (size, colour) in sizes.iter().zip(["red", "lime", "blue"]) {
+        let piece =
+            clip(folder, "piece.mjpeg", &format!("-f lavfi -i color={colour}:s={size}:r=25:d=1 -c:v mjpeg -q:v 2"));
+        whole.extend(std::fs::read(piece).unwrap());
+    }
+    let path = folder.path().join("whole.mjpeg");
+    std::fs::write(&path, whole).unwrap();
+    path
+}
+
+#[test]
+fn where_the_size_changes_every_picture_has_its_own_and_is_whole() {
+    let folder = TempDir::new().unwrap();
+    for sizes in [["160x96", "320x192", "160x96"], ["320x192", "160x96", "192x320"]] {
+        let (frames, error) = read_all(&mut Capture::open(changing(&folder, sizes)).unwrap());
+        assert_eq!((frames.len(), error), (75, None));
+        let colours = [[254, 0, 0], [0, 255, 0], [0, 0, 254]];
+        for (place, frame) in frames.iter().enumerate() {
+            assert_eq!(format!("{}x{}", frame.width, frame.height), sizes[place / 25], "frame {place}");
+            assert!(is_of(frame, colours[place / 25]), "frame {place} is mashed");
+            assert!(place == 0 || frame.time > frames[place - 1].time);
+        }
+    }
+}
+
+#[test]
+fn times_are_exact_also_late_in_a_stream() {
+    let folder = TempDir::new().unwrap();
+    let late =
+        "-f lavfi -i testsrc=s=64x64:r=30:d=1 -vf setpts=PTS+100000.125/TB*gt(N\\,0) -fps_mode passthrough -c:v ffv1";
+    let (frames, _) = read_all(&mut Capture::open(clip(&folder, "a.mkv", late)).unwrap());
+    // Matroska counts milliseconds.
+    let step = frames[2].time - frames[1].time;
+    assert!(step.as_millis().abs_diff(33) <= 1, "{:?} and {:?}", frames[1].time, frames[2].time);
+    assert!(frames[1].time.as_secs_f64() > 100_000.0);
+}
+
+#[test]
+fn anamorphic_recordings_come_in_square_pixels() {
+    let folder = TempDir::new().unwrap();
+    for (ratio, size) in [("64/45", (1024, 576)), ("8/9", (720, 648)), ("1", (720, 576)), ("0", (720, 576))] {
+        let words = format!("-f lavfi -i testsrc=s=720x576:r=25:d=0.2 -vf setsar={ratio} -c:v ffv1");
+        let capture = Capture::open(clip(&folder, "a.mkv", &words)).unwrap();
+        assert_eq!((capture.width(), capture.height()), size, "{ratio}");
+    }
+}
+
+#[test]
+fn high_dynamic_range_is_warned_of() {
+    let folder = TempDir::new().unwrap();
+    let tags = "-vf setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc";
+    let hdr =
+        clip(&folder, "hdr.mkv", &format!("-f lavfi -i testsrc=s=64x64:d=0.2 -pix_fmt yuv420p10le {tags} -c:v ffv1"));
+    let (sender, logged) = std::sync::mpsc::channel();
+    let plain = clip(&folder, "a.mp4", PATTERN);
+    support::logging(sender, || (Capture::open(&hdr).unwrap(), Capture::open(&plain).unwrap()));
+    let warnings: Vec<String> = logged.iter().collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_one_line(warnings[0].trim(), &["WARN", "hdr.mkv", "smpte2084", "not tone-mapped"]);
+}
+
+#[test]
+fn damage_in_the_middle_of_a_short_recording_is_logged_and_does_not_pass_for_a_cut() {
+    let folder = TempDir::new().unwrap();
+    let path = clip(&folder, "a.ts", "-f lavfi -i testsrc=s=320x180:r=25:d=2 -c:v mpeg2video -g 10 -q:v 3");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let third = bytes.len() / 3;
+    bytes[third..third + 20_000].iter_mut().step_by(97).for_each(|byte| *byte ^= 0xFF);
+    std::fs::write(&path, bytes).unwrap();
+    let mut capture = Capture::open(&path).unwrap();
+    let (sender, logged) = std::sync::mpsc::channel();
+    let (frames, error) = support::logging(sender, || read_all(&mut capture));
+    assert_eq!(error, None);
+    assert!(frames.len() > 40, "{}", frames.len());
+    assert!(logged.iter().any(|line| line.contains("a.ts is damaged")));
+}
+
+#[test]
+fn pictures_that_cannot_be_decoded_are_told_with_the_reason() {
+    let folder = TempDir::new().unwrap();
+    let whole = clip(&folder, "a.ts", "-f lavfi -i testsrc=s=640x360:r=25:d=1 -c:v mpeg2video -g 100 -q:v 3");
+    // Without its first picture, which says what the others are.
+    let bytes = std::fs::read(&whole).unwrap();
+    let headless = folder.path().join("headless.ts");
+    std::fs::write(&headless, &bytes[bytes.len() / 2..]).unwrap();
+    let error = Capture::open(&headless).err().unwrap().to_string();
+    assert_one_line(&error, &["headless.ts"]);
+    assert!(!error.contains("marking filters"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use deeppipeline::Stage;
 use deeppipeline_vision::{Behaviour, Bounds, Capture, Frame, Record, Scene, WriteVideo};
-use support::{assert_one_line, picture, read_all, scene};
+use support::{assert_one_line, in_a_folder_of_its_own, logging, picture, read_all, scene};
 use tempfile::TempDir;
 
 fn files(folder: &Path) -> Vec<String> {
@@ -125,14 +125,45 @@ fn a_video_without_pictures_is_an_error() {
 }
 
 #[test]
-fn a_picture_of_another_size_is_an_error() {
+fn a_picture_of_another_size_is_fitted_into_the_video_and_logged() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("out.mp4");
+    let mut write = WriteVideo::create(&path, Some(25.0)).unwrap();
+    let (sender, logged) = std::sync::mpsc::channel();
+    logging(sender, || {
+        for (index, (width, height)) in [(64, 48), (128, 48), (64, 48)].into_iter().enumerate() {
+            write.stage_run(Scene::new(picture(width, height, index as u64, [200, 200, 200]))).unwrap();
+        }
+    });
+    write.finish().unwrap();
+    let warnings: Vec<String> = logged.iter().collect();
+    assert_one_line(warnings[0].trim(), &["WARN", "out.mp4", "64x48", "128x48"]);
+    let (frames, _) = read_all(&mut Capture::open(&path).unwrap());
+    assert_eq!(frames.iter().map(|frame| (frame.width, frame.height)).collect::<Vec<_>>(), [(64, 48); 3]);
+    // Twice as wide as high: a quarter above and below stays black.
+    let row = |frame: &Frame, row: usize| frame.pixels[row * 64 * 3..][..3].to_vec();
+    for (place, dark) in [(0, false), (1, true), (2, false)] {
+        assert_eq!(row(&frames[place], 4)[0] < 40, dark, "picture {place}: {:?}", row(&frames[place], 4));
+        assert!(row(&frames[place], 24)[0] > 160, "picture {place}");
+    }
+}
+
+#[test]
+fn a_picture_without_pixels_is_an_error() {
     let folder = TempDir::new().unwrap();
     let mut write = WriteVideo::create(folder.path().join("out.mp4"), None).unwrap();
-    write.stage_run(noise(64, 48, 0)).unwrap();
-    let error = write.stage_run(noise(32, 48, 1)).err().unwrap().to_string();
-    assert_one_line(&error, &["out.mp4", "64x48", "32x48"]);
-    write.teardown().unwrap();
-    assert!(files(folder.path()).is_empty());
+    let error = write.stage_run(Scene::new(picture(0, 48, 3, [0; 3]))).err().unwrap().to_string();
+    assert_one_line(&error, &["out.mp4", "picture 3 has no pixels"]);
+}
+
+#[test]
+fn a_name_with_a_colon_is_a_file() {
+    in_a_folder_of_its_own("a_name_with_a_colon_is_a_file", || {
+        let mut write = WriteVideo::create("take:2.mp4", None).unwrap();
+        write.stage_run(noise(64, 48, 0)).unwrap();
+        write.finish().unwrap();
+        assert_eq!(read_all(&mut Capture::open("take:2.mp4").unwrap()).0.len(), 1);
+    });
 }
 
 #[test]

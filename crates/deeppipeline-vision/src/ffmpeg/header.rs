@@ -13,13 +13,16 @@ pub(crate) struct Header {
     pixel_format: String,
     /// The colour matrix by name; `None` when the stream does not say.
     matrix: Option<String>,
+    /// The transfer characteristic by name, where it is one of high dynamic range.
+    pub(crate) hdr: Option<String>,
     codec: String,
     rows: u32,
 }
 
 impl Header {
-    /// Takes in one line; anything but the input's length and its first video stream is ignored.
-    pub(crate) fn read(&mut self, line: &str) {
+    /// Takes in one line; anything but the input's length and its first video stream is ignored. Says whether the line was
+    /// about that stream, which comes last.
+    pub(crate) fn read(&mut self, line: &str) -> bool {
         let line = line.trim();
         if let Some(rest) = line.strip_prefix("Duration: ") {
             self.duration = rest.split(',').next().and_then(clock);
@@ -29,7 +32,9 @@ impl Header {
             && self.codec.is_empty()
         {
             self.read_stream(rest);
+            return true;
         }
+        false
     }
 
     fn read_stream(&mut self, description: &str) {
@@ -39,7 +44,9 @@ impl Header {
                 0 => self.codec = bare.to_owned(),
                 1 => {
                     self.pixel_format = bare.to_owned();
-                    self.matrix = part.split_once('(').and_then(|(_, inside)| matrix_in(inside.trim_end_matches(')')));
+                    let inside = part.split_once('(').map_or("", |(_, inside)| inside.trim_end_matches(')'));
+                    self.matrix = matrix_in(inside);
+                    self.hdr = hdr_in(inside);
                 }
                 _ => {
                     if let Some(rate) = part.strip_suffix(" fps") {
@@ -97,6 +104,12 @@ fn matrix_in(inside: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// The transfer characteristic in `tv, bt2020nc/bt2020/smpte2084`, if it is one of high dynamic range (ITU-R BT.2100).
+fn hdr_in(inside: &str) -> Option<String> {
+    let transfer = inside.split(", ").find_map(|word| word.split('/').nth(2))?;
+    matches!(transfer, "smpte2084" | "arib-std-b67").then(|| transfer.to_owned())
+}
+
 /// Splits at commas that are not inside brackets.
 fn split_outside_brackets(text: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
@@ -121,7 +134,9 @@ mod tests {
 
     fn header(lines: &[&str]) -> Header {
         let mut header = Header::default();
-        lines.iter().for_each(|line| header.read(line));
+        for line in lines {
+            header.read(line);
+        }
         header
     }
 
@@ -144,6 +159,14 @@ mod tests {
         assert_eq!(header(&[small]).matrix_to_assume(), None);
         let camera = "Stream #0:0: Video: mjpeg (Baseline), yuvj422p(pc), 1920x1080, 30 fps";
         assert_eq!(header(&[camera]).matrix_to_assume(), None);
+    }
+
+    #[test]
+    fn high_dynamic_range_is_known_by_its_transfer() {
+        let hdr = "Stream #0:0: Video: hevc (Main 10), yuv420p10le(tv, bt2020nc/bt2020/smpte2084), 3840x2160, 25 fps";
+        assert_eq!(header(&[hdr]).hdr.as_deref(), Some("smpte2084"));
+        let plain = "Stream #0:0: Video: h264, yuv420p(tv, bt709/bt709/iec61966-2-1), 1280x720, 25 fps";
+        assert_eq!(header(&[plain]).hdr, None);
     }
 
     #[test]

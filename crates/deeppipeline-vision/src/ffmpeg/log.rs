@@ -4,22 +4,31 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::header::Header;
+use crate::address::Address;
 
-/// What the `showinfo` filter says about one picture before it leaves ffmpeg.
+/// What others wait to hear.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct FrameInfo {
-    /// The presentation time; `None` where the stream has none.
-    pub(crate) time: Option<Duration>,
-    pub(crate) width: u32,
-    pub(crate) height: u32,
+pub(crate) enum Said {
+    /// The input is open, and what its video stream is like is known.
+    Opened,
+    /// A picture of that size is about to leave ffmpeg; the `showinfo` filter says so.
+    Picture {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
 }
 
 /// The log of one process; clones look at the same log.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Contents>>);
+#[derive(Clone)]
+pub(crate) struct Log {
+    /// Its passwords are taken out of everything that is kept.
+    address: Option<Address>,
+    contents: Arc<Mutex<Contents>>,
+}
 
 #[derive(Default)]
 struct Contents {
@@ -27,25 +36,31 @@ struct Contents {
     header_complete: bool,
     /// The last messages of level error and above, without their prefixes.
     errors: VecDeque<String>,
-    /// The last sign that a piece is missing or damaged, and the number of pictures before it.
+    /// The sign that the end of the file is missing.
+    truncation: Option<String>,
+    /// The last sign that a piece is damaged, and the number of pictures before it.
     damage: Option<(String, u64)>,
     pictures: u64,
+    /// Whether it has counted up its output, which it does last, and only if it got there.
+    summed_up: bool,
 }
 
 impl Log {
-    /// Reads lines until the process closes its stderr; what `showinfo` says goes to `pictures`.
-    pub(super) fn read_all(&self, stderr: impl Read, pictures: &Sender<FrameInfo>) {
+    /// The log of a process that works on `address`.
+    pub(super) fn new(address: Option<Address>) -> Self {
+        Self { address, contents: Arc::default() }
+    }
+
+    /// Reads lines until the process closes its stderr, and passes on what others wait for.
+    pub(super) fn read_all(&self, stderr: impl Read, say: &Sender<Said>) {
         let mut reader = BufReader::new(stderr);
         let mut line = Vec::new();
         // Bytes, not strings: file names in messages need not be UTF-8.
         while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
             let text = String::from_utf8_lossy(&line);
-            if let Some(info) = frame_info(&text) {
-                self.lock().pictures += 1;
+            if let Some(said) = self.take_in(text.trim_end()) {
                 // The receiver is gone once the capture is; ffmpeg must still not be held up.
-                let _ = pictures.send(info);
-            } else {
-                self.lock().take_in(text.trim_end());
+                let _ = say.send(said);
             }
             line.clear();
         }
@@ -68,43 +83,72 @@ impl Log {
         self.lock().errors.iter().any(|error| error.contains(words))
     }
 
-    /// The message that says that the end of the input is missing or damaged; damage that pictures followed is not it.
+    /// Whether ffmpeg said that it has written its output to the end.
+    pub(crate) fn summed_up(&self) -> bool {
+        self.lock().summed_up
+    }
+
+    /// The message that says that the end of the input is missing or damaged.
     pub(crate) fn damage_at_end(&self) -> Option<String> {
-        // A decoder on many threads may still give out what it read before the damage.
-        const PICTURES_IN_FLIGHT: u64 = 40;
+        // A decoder may still give out what it had read before the damage.
+        const PICTURES_IN_FLIGHT: u64 = 10;
         let contents = self.lock();
-        let (message, at) = contents.damage.as_ref()?;
-        (contents.pictures - at <= PICTURES_IN_FLIGHT).then(|| message.clone())
+        let damage = contents.damage.as_ref().filter(|(_, at)| contents.pictures - at <= PICTURES_IN_FLIGHT);
+        contents.truncation.clone().or(damage.map(|(message, _)| message.clone()))
+    }
+
+    /// The last message that says that something is damaged, wherever it is.
+    pub(crate) fn damage(&self) -> Option<String> {
+        self.lock().damage.as_ref().map(|(message, _)| message.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_in(&self, line: &str) -> Option<Said> {
+        if let Some((width, height)) = picture_size(line) {
+            self.lock().pictures += 1;
+            return Some(Said::Picture { width, height });
+        }
+        let (level, message) = split_level(line);
+        match level {
+            "info" => self.lock().take_in_info(message),
+            "warning" | "error" | "fatal" | "panic" => {
+                let message = match &self.address {
+                    Some(address) => address.masked(message),
+                    None => message.to_owned(),
+                };
+                self.lock().take_in_trouble(level, message);
+                None
+            }
+            _ => None,
+        }
     }
 }
 
 impl Contents {
-    fn take_in(&mut self, line: &str) {
+    fn take_in_info(&mut self, message: &str) -> Option<Said> {
+        self.summed_up |= message.contains("muxing overhead");
+        self.header_complete |= message.starts_with("Stream mapping");
+        if self.header_complete {
+            return None;
+        }
+        self.header.read(message).then_some(Said::Opened)
+    }
+
+    fn take_in_trouble(&mut self, level: &str, message: String) {
         const MESSAGES_KEPT: usize = 20;
-        let (level, message) = split_level(line);
-        match level {
-            "info" if !self.header_complete => {
-                self.header_complete = message.starts_with("Stream mapping");
-                if !self.header_complete {
-                    self.header.read(message);
-                }
+        if is_truncation(&message) {
+            self.truncation = Some(message.clone());
+        } else if is_damage(&message) {
+            self.damage = Some((message.clone(), self.pictures));
+        }
+        if level != "warning" {
+            if self.errors.len() == MESSAGES_KEPT {
+                self.errors.pop_front();
             }
-            "warning" | "error" | "fatal" | "panic" => {
-                if is_damage(message) {
-                    self.damage = Some((message.to_owned(), self.pictures));
-                }
-                if level != "warning" {
-                    if self.errors.len() == MESSAGES_KEPT {
-                        self.errors.pop_front();
-                    }
-                    self.errors.push_back(message.to_owned());
-                }
-            }
-            _ => (),
+            self.errors.push_back(message);
         }
     }
 }
@@ -121,21 +165,27 @@ fn split_level(line: &str) -> (&str, &str) {
     ("", line)
 }
 
+fn is_truncation(message: &str) -> bool {
+    ["partial file", "ended prematurely", "ends prematurely"].iter().any(|sign| message.contains(sign))
+}
+
 fn is_damage(message: &str) -> bool {
-    ["partial file", "ended prematurely", "orrupt", "rror while decoding", "Decoding error"]
-        .iter()
-        .any(|sign| message.contains(sign))
+    ["orrupt", "rror while decoding", "Decoding error"].iter().any(|sign| message.contains(sign))
 }
 
 /// Whether a message only repeats that something failed.
 fn is_follow_up(message: &str) -> bool {
-    const STARTS: [&str; 14] = [
+    const STARTS: [&str; 19] = [
+        "Cannot determine format of input stream",
         "Conversion failed",
+        "Error marking filters as finished",
         "Error opening input file",
         "Error opening output",
         "Error parsing options for",
         "Error initializing",
+        "Error processing packet",
         "Error while processing",
+        "Error while decoding stream",
         "Error while opening encoder",
         "Error submitting",
         "Error muxing",
@@ -144,55 +194,84 @@ fn is_follow_up(message: &str) -> bool {
         "Nothing was written",
         "Error sending frames",
         "Failed to read frame size",
+        // A decoder, after it has said what is the matter.
+        "no frame!",
     ];
     STARTS.iter().any(|start| message.starts_with(start))
+        || ["_header error", "Decode error rate"].iter().any(|words| message.contains(words))
 }
 
-/// Reads `… n:   1 pts:    512 pts_time:0.0333333 … s:1768x994 …`.
-fn frame_info(line: &str) -> Option<FrameInfo> {
-    if !line.contains("Parsed_showinfo") {
-        return None;
-    }
-    let value = |key: &str| Some(line.split_once(key)?.1.split_whitespace().next().unwrap_or(""));
-    let (width, height) = value(" s:")?.split_once('x')?;
-    // A picture from before the start (a cut by an edit list) is shown at once.
-    let time = value(" pts_time:")?.parse::<f64>().ok().map(|seconds| seconds.max(0.0));
-    Some(FrameInfo {
-        time: time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-        width: width.parse().ok()?,
-        height: height.parse().ok()?,
-    })
+/// Reads the size in `[Parsed_showinfo_3 @ 0x55] [info] n:   1 pts:    512 … s:1768x994 …`.
+fn picture_size(line: &str) -> Option<(u32, u32)> {
+    let (_, message) = line.strip_prefix("[Parsed_showinfo_")?.split_once("] [info] n:")?;
+    let size = message.split_once(" s:")?.1.split_whitespace().next()?;
+    let (width, height) = size.split_once('x')?;
+    Some((width.parse().ok()?, height.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::sync::mpsc::channel;
+
+    fn log_of(text: &str) -> (Log, Vec<Said>) {
+        let log = Log::new(Some(Address::new(OsStr::new("rtsp://user:hunter2@camera/live"))));
+        let (sender, receiver) = channel();
+        log.read_all(text.as_bytes(), &sender);
+        drop(sender);
+        (log, receiver.iter().collect())
+    }
+
+    const PICTURE: &str =
+        "[Parsed_showinfo_2 @ 0x55] [info] n:   1 pts:    512 pts_time:0.25 pos: 3 fmt:rgb24 sar:0/1 s:64x48 i:P\n";
 
     #[test]
-    fn time_and_size_of_a_picture() {
-        let line =
-            "[Parsed_showinfo_2 @ 0x55] [info] n:   1 pts:    512 pts_time:0.25 pos: 3 fmt:rgb24 sar:0/1 s:64x48 i:P";
-        let info = frame_info(line);
-        assert_eq!(info, Some(FrameInfo { time: Some(Duration::from_millis(250)), width: 64, height: 48 }));
-        assert_eq!(frame_info("[Parsed_showinfo_2 @ 0x55] [info] color_range:pc color_space:gbr"), None);
+    fn the_input_and_the_size_of_each_picture_are_passed_on() {
+        let colours = "[Parsed_showinfo_2 @ 0x55] [info] color_range:pc color_space:gbr s:1x1\n";
+        let opened = "[info]   Stream #0:0: Video: h264, yuv420p, 64x48, 25 fps\n[info] Stream mapping:\n";
+        let title = "[info]     title           : Parsed_showinfo_2 @ 0x55] [info] n: 1 s:9x9\n";
+        let (_, said) = log_of(&format!("{title}{opened}{colours}{PICTURE}"));
+        assert_eq!(said, [Said::Opened, Said::Picture { width: 64, height: 48 }]);
     }
 
     #[test]
     fn the_specific_message_wins() {
-        let log = Log::default();
-        let text = "[in#0 @ 0x1] [error] moov atom not found\n[error] Error opening input file x.mp4.\n";
-        log.read_all(text.as_bytes(), &std::sync::mpsc::channel().0);
-        assert_eq!(log.reason().as_deref(), Some("moov atom not found"));
+        for (text, reason) in [
+            (
+                "[in#0 @ 0x1] [error] moov atom not found\n[error] Error opening input file x.mp4.\n",
+                "moov atom not found",
+            ),
+            (
+                "[h264 @ 0x1] [error] non-existing PPS 0 referenced\n[h264 @ 0x1] [error] decode_slice_header error\n\
+                 [h264 @ 0x1] [error] no frame!\n[error] Error while decoding stream #0:0: Invalid data\n\
+                 [error] Cannot determine format of input stream 0:0 after EOF\n\
+                 [fatal] Error marking filters as finished\n",
+                "non-existing PPS 0 referenced",
+            ),
+        ] {
+            assert_eq!(log_of(text).0.reason().as_deref(), Some(reason));
+        }
     }
 
     #[test]
-    fn damage_that_many_pictures_follow_is_not_the_end() {
-        let log = Log::default();
-        let (sender, _receiver) = std::sync::mpsc::channel();
-        log.read_all(&b"[h264 @ 0x1] [error] error while decoding MB 1 2\n"[..], &sender);
-        assert!(log.damage_at_end().is_some());
-        let picture = "[Parsed_showinfo_2 @ 0x55] [info] n: 1 pts: 512 pts_time:0.25 s:64x48 \n";
-        log.read_all(picture.repeat(100).as_bytes(), &sender);
+    fn a_password_is_not_kept() {
+        let (log, _) = log_of("[error] rtsp://user:hunter2@camera/live: Connection refused\n");
+        assert_eq!(log.reason().as_deref(), Some("rtsp://user:***@camera/live: Connection refused"));
+    }
+
+    #[test]
+    fn damage_that_many_pictures_follow_is_not_at_the_end() {
+        let damage = "[h264 @ 0x1] [error] error while decoding MB 1 2\n";
+        assert!(log_of(damage).0.damage_at_end().is_some());
+        let (log, _) = log_of(&format!("{damage}{}", PICTURE.repeat(24)));
         assert_eq!(log.damage_at_end(), None);
+        assert!(log.damage().is_some());
+    }
+
+    #[test]
+    fn what_is_missing_is_missing_at_the_end() {
+        let (log, _) = log_of(&format!("[mov @ 0x1] [error] stream 0: partial file\n{}", PICTURE.repeat(24)));
+        assert!(log.damage_at_end().is_some());
     }
 }

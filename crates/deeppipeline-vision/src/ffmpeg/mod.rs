@@ -1,12 +1,20 @@
 //! Finding and starting the `ffmpeg` program, which reads and writes every video here; nothing is linked.
 
 mod header;
+mod inherited;
 mod log;
+mod nut;
 mod process;
 
-pub(crate) use log::{FrameInfo, Log};
+pub(crate) use header::Header;
+pub(crate) use inherited::FilterPipe;
+#[cfg(unix)]
+pub(crate) use inherited::StandardInput;
+pub(crate) use log::{Log, Said};
+pub(crate) use nut::NutReader;
 pub(crate) use process::Process;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -56,11 +64,33 @@ impl Ffmpeg {
     /// A command that leaves the terminal alone: no questions, no keys, and Ctrl-C does not reach it, so that a pipeline
     /// that is told to stop can still drain.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]);
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command
+        quiet(Command::new(&self.program))
+    }
+
+    /// The same for one that might wait without end: what it holds at its standard input is its lifeline, and when that
+    /// is cut, because its owner let go of it or died, however that came about, it ends.
+    ///
+    /// A shell stands between the two, as ffmpeg itself does not look at its input while it waits for a camera. Where there
+    /// is no shell, ffmpeg has no lifeline. (A parent-death signal would do without a shell, but comes also when only the
+    /// thread that started ffmpeg ends.)
+    pub(crate) fn command_with_lifeline(&self) -> Command {
+        const SHELL: &str = "/bin/sh";
+        // ffmpeg alone holds its output and log, so that they end with it. Its status is the shell's. The polite signal is
+        // for what a script around ffmpeg may have started.
+        const GUARD: &str =
+            "\"$@\" </dev/null & exec >/dev/null 2>&1; read -r end; trap '' TERM; kill 0; kill -9 $!; wait $!";
+        if !Path::new(SHELL).exists() {
+            return self.command();
+        }
+        let mut shell = Command::new(SHELL);
+        shell.args(["-c", GUARD, "sh"]).arg(&self.program).stdin(Stdio::piped());
+        quiet(shell)
+    }
+
+    /// The option that reads the description of the filters, from where the argument behind it says.
+    pub(crate) fn filters_from(&self) -> &'static str {
+        let old = self.version.is_some_and(|version| version < (7, 0));
+        if old { "-filter_script:v" } else { "-/filter:v" }
     }
 
     /// The options that make it pass every picture on once, at its own time; they were renamed in 5.1.
@@ -76,17 +106,32 @@ impl Ffmpeg {
     }
 }
 
+fn quiet(mut command: Command) -> Command {
+    command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]);
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command
+}
+
 fn from_python() -> Option<PathBuf> {
     let folders = locate::site_packages().iter().map(|folder| folder.join("imageio_ffmpeg").join("binaries"));
     folders.into_iter().find_map(|folder| locate::file_starting(&folder, "ffmpeg-"))
 }
 
+/// What it answers; its status is of no interest, and may be lost where a program ignores `SIGCHLD`.
 fn ask(program: &Path, arguments: &[&str]) -> Result<String, FfmpegError> {
-    let output = Command::new(program)
+    let unusable =
+        |error: std::io::Error| FfmpegError::Unusable { program: program.to_owned(), reason: error.to_string() };
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output()
-        .map_err(|error| FfmpegError::Unusable { program: program.to_owned(), reason: error.to_string() })?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        .spawn()
+        .map_err(unusable)?;
+    let mut answer = Vec::new();
+    let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut answer));
+    let _ = child.wait();
+    read.map_err(unusable)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -71,3 +71,44 @@ pub fn assert_one_line(error: &str, words: &[&str]) {
         assert!(error.contains(word), "`{word}` is not in: {error}");
     }
 }
+
+/// This program, to run only one of its tests, in a process of its own that [`is_again`] knows.
+pub fn again(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("TEST_AGAIN", test);
+    command
+}
+
+/// Whether this process was started by [`again`].
+pub fn is_again() -> bool {
+    std::env::var_os("TEST_AGAIN").is_some()
+}
+
+/// Runs the work of a test in a process whose current folder is a new one.
+pub fn in_a_folder_of_its_own(test: &str, work: impl FnOnce()) {
+    if is_again() {
+        return work();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = again(test).current_dir(folder.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// Lines that `work` logs, sent as they come.
+pub fn logging<T>(lines: std::sync::mpsc::Sender<String>, work: impl FnOnce() -> T) -> T {
+    #[derive(Clone)]
+    struct Lines(std::sync::mpsc::Sender<String>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines(lines);
+    let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone()).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, work)
+}
