@@ -10,16 +10,17 @@ use crate::serial;
 use deeppipeline::{BoxError, Options, Overflow, Pipeline, Report, Sourced, StopSignal, StopSignals};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Track, WriteVideo,
-    available_runtime,
+    available_runtime, without_password,
 };
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What may be said on the command line.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address
-    pub(crate) input: String,
+    /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address, - for standard input
+    pub(crate) input: OsString,
 
     /// The folder for the annotated video and the JSON lines
     #[arg(short, long, default_value = "out")]
@@ -130,6 +131,11 @@ impl Arguments {
             .map(|name| self.models.join(name))
     }
 
+    /// The input as it may be shown, and be part of a file's name.
+    fn shown_input(&self) -> String {
+        if self.input == "-" { "stdin".into() } else { without_password(&self.input) }
+    }
+
     /// Opens the input and the models: what is wrong with them is found here, before anything runs.
     fn open(&self) -> Result<Opened, BoxError> {
         let [detect, pose, classify] = self.models();
@@ -159,14 +165,14 @@ impl Opened {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
-    let output = Output::create(&arguments.output, &arguments.input, arguments.overwrite)?;
+    let output = Output::create(&arguments.output, &arguments.shown_input(), arguments.overwrite)?;
     let opened = arguments.open()?;
     let capture = &opened.capture;
     let live = capture.is_live();
     let overflow = arguments.overflow.unwrap_or(if live { Overflow::DropOldest } else { Overflow::Block });
     note(format_args!(
         "{}: {} x {}, {}; models run by {}; buffers of {}, {overflow}",
-        arguments.input,
+        arguments.shown_input(),
         capture.width(),
         capture.height(),
         capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
@@ -283,7 +289,7 @@ fn compare(
     pipelined_rate: f64,
     interrupted: impl Fn() -> Option<StopSignal>,
 ) -> Result<(), BoxError> {
-    let scratch = Output::scratch(&arguments.output, &arguments.input)?;
+    let scratch = Output::scratch(&arguments.output, &arguments.shown_input())?;
     let stages = arguments.open()?.stages(&scratch)?;
     let progress = Progress::new(stages.capture.frames());
     let before = Cost::now();

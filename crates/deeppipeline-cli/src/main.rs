@@ -31,6 +31,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    deeppipeline_vision::on_warning(|text| console::note(format_args!("warning: {text}")));
     // Where this program was started to be one of its own stages, it works here, and never comes back.
     #[cfg(target_os = "linux")]
     processes::workers().run();

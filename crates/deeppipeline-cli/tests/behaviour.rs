@@ -181,6 +181,36 @@ fn an_input_that_does_not_exist_is_named() {
 }
 
 #[test]
+fn a_password_is_in_nothing_that_is_said_or_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for input in ["rtsp://user:hunter2@127.0.0.1:9", "http://127.0.0.1:9/live?password=hunter2"] {
+        let run = command(input, folder.path()).output().unwrap();
+        assert_one_clear_line(&run, "***");
+        let text = String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn results_are_named_after_the_input_whatever_it_is_called() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join(std::ffi::OsStr::from_bytes(b"lat\xEFn:1.mp4"));
+    fs::copy(clip(), &input).unwrap();
+    let out = folder.path().join("out");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_deeppipeline"));
+    run.arg("behaviour").arg(input).arg("--models").arg(project("models")).arg("--output").arg(&out);
+    let run = run.args(["--limit", "1"]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(files(&out), ["lat_n_1.behaviour.jsonl", "lat_n_1.behaviour.mp4"]);
+    let mut run = command("-", &out);
+    let run = run.args(["--limit", "1"]).stdin(fs::File::open(clip()).unwrap()).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(files(&out).contains(&"stdin.behaviour.jsonl".to_owned()), "{:?}", files(&out));
+}
+
+#[test]
 fn a_file_that_is_no_video_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("notes.txt");
