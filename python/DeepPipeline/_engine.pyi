@@ -281,6 +281,7 @@ class Station:
 def left_to_the_program() -> list[int]: ...
 def leave_to_the_program() -> None: ...
 def restarted() -> bool: ...
+def vision_warnings() -> int: ...
 
 @final
 class Lifeline:
@@ -320,7 +321,15 @@ class NativeStage:
 class NativeCapture:
     """An opened video, camera or stream."""
 
-    def __new__(cls, input: str, format: str | None, realtime: bool, limit: int | None) -> NativeCapture: ...
+    def __new__(
+        cls,
+        input: str,
+        format: str | None,
+        realtime: bool,
+        limit: int | None,
+        open_timeout: float,
+        stall_after: float,
+    ) -> NativeCapture: ...
     @property
     def width(self) -> int: ...
     @property

@@ -6,10 +6,13 @@ hand the scene on. A Python stage anywhere in between gets the same objects, the
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import logging
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path as FilePath
 from typing import Any, Literal, Self, SupportsIndex
 
@@ -58,6 +61,23 @@ def _find_what_is_not_linked() -> None:
 
 
 _find_what_is_not_linked()
+
+logger = logging.getLogger("DeepPipeline")
+
+
+@functools.cache
+def _log_warnings() -> None:
+    """Has a thread log what the stages of this module warn of; they themselves run without the interpreter."""
+    pipe = _engine.vision_warnings()
+
+    def log() -> None:
+        rest = b""
+        while chunk := os.read(pipe, 65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                logger.warning("%s", line.decode(errors="replace"))
+
+    threading.Thread(target=log, name="DeepPipeline warnings", daemon=True).start()
 
 
 class NativeStage(Stage):
@@ -133,14 +153,16 @@ class Draw(NativeStage):
 class WriteVideo(NativeStage):
     """An end stage: writes the frames of its scenes into a video file.
 
-    `frame_rate` is about how many frames come a second. If writing fails or the pipeline is aborted, no file is left.
-    When a stage before it fails, what had passed that stage is still written: give the file a name that says so, and
-    rename it when the pipeline has succeeded, as `examples/python/behaviour.py` does. Raises `OutputError`.
+    `frame_rate` is about how many frames come a second. The video has the size of the first frame; one of another size
+    is fitted into it, with black around, and a warning is logged. If writing fails or the pipeline is aborted, no file
+    is left. When a stage before it fails, what had passed that stage is still written: give the file a name that says
+    so, and rename it when the pipeline has succeeded, as `examples/python/behaviour.py` does. Raises `OutputError`.
     """
 
     def __init__(self, path: Path, frame_rate: float | None = None) -> None:
         if frame_rate is not None:
             frame_rate = checked_seconds("frame_rate", frame_rate, of="frames a second")
+        _log_warnings()
         self._deeppipeline_native = _engine.NativeStage.write_video(os.fspath(path), frame_rate)
 
 
@@ -149,16 +171,36 @@ class Capture:
 
     Hand it to a pipeline as its `source`, where it runs without the GIL, or iterate over it. `format` is how FFmpeg is
     to read the input where it cannot guess (its -f option), `realtime` reads a file as fast as it would play, `limit`
-    ends it after that many frames. Raises `CaptureError`.
+    ends it after that many frames. `"-"` is standard input. Raises `CaptureError`, also when no frame has come after
+    `open_timeout` seconds.
+
+    Colours are those that the stream names, frames are upright and their pixels square; where the size changes on the
+    way, each frame has its own. What should be known is logged as a warning (logger `DeepPipeline`): high dynamic
+    range, which is not tone-mapped, damage in the middle of a file, and when no frame has come for `stall_after`
+    seconds.
     """
 
     def __init__(
-        self, input: Path, *, format: str | None = None, realtime: bool = False, limit: SupportsIndex | None = None
+        self,
+        input: Path | bytes | os.PathLike[bytes],
+        *,
+        format: str | None = None,
+        realtime: bool = False,
+        limit: SupportsIndex | None = None,
+        open_timeout: float = 30.0,
+        stall_after: float = 10.0,
     ) -> None:
         if limit is not None:
             limit = checked_number("limit", limit, 0, sys.maxsize, "at least 0")
-        checked = checked_flag("realtime", realtime)
-        self._native = _engine.NativeCapture(os.fspath(input), format, checked, limit)
+        _log_warnings()
+        self._native = _engine.NativeCapture(
+            os.fsdecode(input),
+            format,
+            checked_flag("realtime", realtime),
+            limit,
+            checked_seconds("open_timeout", open_timeout),
+            checked_seconds("stall_after", stall_after),
+        )
 
     @property
     def width(self) -> int:

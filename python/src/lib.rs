@@ -38,6 +38,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     module.add_class::<native::NativeStage>()?;
     module.add_class::<native::NativeCapture>()?;
+    module.add_function(wrap_pyfunction!(native::vision_warnings, module)?)?;
     module.add_class::<frame::Frame>()?;
     module.add_class::<scene::Scene>()?;
     module.add_class::<scene::Person>()?;

@@ -7,8 +7,12 @@ use deeppipeline::{BoxError, Give, Source, Stage};
 use deeppipeline_vision as vision;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What flows into and out of native stages.
 trait Carried: Sized {
@@ -228,15 +232,40 @@ impl NativeCapture {
 #[pymethods]
 impl NativeCapture {
     #[new]
-    fn new(py: Python<'_>, input: &str, format: Option<&str>, realtime: bool, limit: Option<u64>) -> PyResult<Self> {
-        let mut options = vision::Capture::options(input).realtime(realtime);
+    fn new(
+        py: Python<'_>,
+        input: OsString,
+        format: Option<&str>,
+        realtime: bool,
+        limit: Option<u64>,
+        open_timeout: f64,
+        stall_after: f64,
+    ) -> PyResult<Self> {
+        let mut options = vision::Capture::options(input)
+            .realtime(realtime)
+            .open_timeout(seconds(open_timeout))
+            .stall_after(seconds(stall_after));
         if let Some(format) = format {
             options = options.format(format);
         }
         if let Some(limit) = limit {
             options = options.limit(limit);
         }
-        let capture = py.detach(|| options.open()).map_err(|error| raise(py, "CaptureError", &error))?;
+        // Ctrl-C, and what else Python handles, is handled while it waits.
+        let mut interrupted = None;
+        let opened = py.detach(|| {
+            options.open_while(|| match Python::attach(|py| py.check_signals()) {
+                Ok(()) => true,
+                Err(error) => {
+                    interrupted = Some(error);
+                    false
+                }
+            })
+        });
+        if let Some(error) = interrupted {
+            return Err(error);
+        }
+        let capture = opened.map_err(|error| raise(py, "CaptureError", &error))?;
         Ok(NativeCapture {
             closer: capture.closer(),
             width: capture.width(),
@@ -306,6 +335,23 @@ impl Native {
         };
         taken.ok_or_else(|| PyValueError::new_err(format!("{name} has been part of a pipeline before: make a new one")))
     }
+}
+
+/// A number that has been checked to be one of seconds; more than fit are as good as for ever.
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX)
+}
+
+/// The descriptor of a pipe that brings a line for everything that the video stages warn of, from the first call on. Engine
+/// threads must not wait for the interpreter, so that they cannot log by themselves.
+#[pyfunction]
+pub(crate) fn vision_warnings() -> PyResult<i32> {
+    let (lines, writer) = std::io::pipe()?;
+    vision::on_warning(move |text| {
+        // Nobody is left to read it while the interpreter shuts down.
+        let _ = (&writer).write_all(format!("{text}\n").as_bytes());
+    });
+    Ok(lines.into_raw_fd())
 }
 
 fn runtime(name: &str) -> PyResult<vision::Runtime> {

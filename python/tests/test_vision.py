@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import logging.handlers
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +188,7 @@ def test_a_native_stage_is_part_of_one_pipeline_only() -> None:
 
 
 def test_an_error_in_a_native_stage_reaches_the_caller(tmp_path: Path) -> None:
-    source = [Frame(picture(), 0, 0.0), Frame(picture(32, 32), 1, 0.1)]
+    source = [Frame(picture(), 0, 0.0), Frame(picture(0, 0), 1, 0.1)]
     stages = [Call(lambda frame: Scene(frame, [])), WriteVideo(tmp_path / "video.mp4", 10)]
     with pytest.raises(StageError) as caught:
         Pipeline(source=source, stages=stages, overflow="block").run()
@@ -224,11 +233,11 @@ def test_setstop_ends_a_capture_that_would_go_on() -> None:
 
 def test_a_waiting_source_is_woken_when_a_native_stage_fails(tmp_path: Path) -> None:
     class Frames:
-        """Two frames of different sizes, which a video cannot have, and then nothing until it is closed."""
+        """Two frames, one without pixels, which a video cannot have, and then nothing until it is closed."""
 
         def __init__(self) -> None:
             self.closed = threading.Event()
-            self.sizes = [(32, 32), (48, 64)]
+            self.sizes = [(0, 0), (48, 64)]
 
         def __iter__(self) -> Frames:
             return self
@@ -246,3 +255,105 @@ def test_a_waiting_source_is_woken_when_a_native_stage_fails(tmp_path: Path) -> 
     with pytest.raises(StageError, match="WriteVideo"):
         Pipeline([WriteVideo(tmp_path / "video.mp4", 10)], source=frames, overflow="block").run()
     assert frames.closed.is_set()
+
+
+def test_a_video_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    frames = [Scene(Frame(picture(), index, index / 10), []) for index in range(3)]
+    Pipeline([WriteVideo("take:2.mp4", 10)], source=frames).run()
+    names: list[str | bytes | Path] = ["take:2.mp4", b"take:2.mp4", Path("take:2.mp4"), os.fsdecode(b"lat\xefn1.mp4")]
+    shutil.copy("take:2.mp4", os.fsdecode(b"lat\xefn1.mp4"))
+    for name in names:
+        assert len(list(Capture(name))) == 3, name
+
+
+@pytest.fixture
+def logged() -> Iterator[queue.SimpleQueue[logging.LogRecord]]:
+    """What is logged, as it comes."""
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = logging.handlers.QueueHandler(records)
+    logging.getLogger("DeepPipeline").addHandler(handler)
+    yield records
+    logging.getLogger("DeepPipeline").removeHandler(handler)
+
+
+def test_a_video_has_one_size_and_a_warning_says_so(
+    tmp_path: Path, logged: queue.SimpleQueue[logging.LogRecord]
+) -> None:
+    video = tmp_path / "video.mp4"
+    scenes = [Scene(Frame(picture(*size), index, index / 10), []) for index, size in enumerate([(48, 64), (32, 32)])]
+    Pipeline([WriteVideo(video, 10)], source=scenes).run()
+    assert [(frame.width, frame.height) for frame in Capture(video)] == [(64, 48), (64, 48)]
+    record = logged.get(timeout=60)
+    assert record.levelname == "WARNING"
+    assert "video.mp4 is a video of 64x48, into which a picture of 32x32 is fitted" in record.getMessage()
+
+
+@pytest.fixture
+def silent_camera() -> Iterator[tuple[str, socket.socket]]:
+    """A server that takes a connection and sends nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}", server
+
+
+def test_opening_has_a_bound(silent_camera: tuple[str, socket.socket]) -> None:
+    with pytest.raises(CaptureError, match=r"no picture came within 0\.1 s; .* longer open_timeout"):
+        Capture(silent_camera[0], open_timeout=0.1)
+    for wrong in (0, -1, "long"):
+        with pytest.raises(GraphError, match=r"open_timeout is .*, but must be a number of seconds, more than 0"):
+            Capture(CLIP, open_timeout=wrong)  # type: ignore[arg-type]
+        with pytest.raises(GraphError, match="stall_after is"):
+            Capture(CLIP, stall_after=wrong)  # type: ignore[arg-type]
+
+
+def test_ctrl_c_ends_the_opening_of_a_silent_camera(silent_camera: tuple[str, socket.socket]) -> None:
+    address, server = silent_camera
+    code = f"from DeepPipeline.vision import Capture; Capture({address!r}, open_timeout=600)"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as program:
+        # FFmpeg connects: it is being opened.
+        connection, _ = server.accept()
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate(timeout=60)
+        assert program.returncode == -signal.SIGINT
+        assert said.rstrip().endswith("KeyboardInterrupt")
+        # And FFmpeg has gone with it.
+        connection.settimeout(60)
+        assert connection.recv(1) == b""
+
+
+def test_a_stall_is_logged_while_it_lasts(tmp_path: Path, logged: queue.SimpleQueue[logging.LogRecord]) -> None:
+    fifo = tmp_path / "camera"
+    os.mkfifo(fifo)
+    # More bytes than FFmpeg wants to see before it takes an input for open; then the pipe is held, and nothing comes.
+    stream = tmp_path / "stream.nut"
+    pattern = ["-f", "lavfi", "-i", "testsrc=s=640x360:r=10:d=1", "-c:v", "rawvideo", "-pix_fmt", "rgb24"]
+    ffmpeg = os.environ.get("DEEPPIPELINE_FFMPEG", "ffmpeg")
+    subprocess.run([ffmpeg, "-v", "error", *pattern, stream], check=True)
+    held = threading.Event()
+
+    def camera() -> None:
+        with open(fifo, "wb", buffering=0) as pipe:
+            pipe.write(stream.read_bytes())
+            held.wait()
+
+    thread = threading.Thread(target=camera)
+    thread.start()
+    pipeline = Pipeline(source=Capture(fifo, stall_after=0.05), stages=[Call(lambda frame: None)]).start()
+    try:
+        assert f"{fifo} has stalled: no picture has come for" in logged.get(timeout=60).getMessage()
+    finally:
+        held.set()
+        pipeline.setstop()
+        thread.join()
+
+
+def test_a_program_that_ignores_its_children_still_reads_and_writes_videos(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        frames = [Scene(Frame(picture(), index, index / 10), []) for index in range(3)]
+        Pipeline([WriteVideo(tmp_path / "video.mp4", 10)], source=frames).run()
+        assert len(list(Capture(tmp_path / "video.mp4"))) == 3
+        with pytest.raises(CaptureError, match="No such file"):
+            Capture(tmp_path / "none.mp4")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
