@@ -2,6 +2,8 @@
 # Everything that CI runs, from formatting to the demo on a few seconds of the clip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Tests send themselves signals that `nohup` and background jobs have ignored, and an ignored one stays ignored.
+[ -n "${SIGNALS_ARE_DEFAULT:-}" ] || SIGNALS_ARE_DEFAULT=1 exec env --default-signal scripts/test.sh
 scripts/prepare.sh test
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" VIRTUAL_ENV="$PWD/.venv"
 # The environment above has an onnxruntime, so a test that does not find it is a failure and not a skip.
