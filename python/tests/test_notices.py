@@ -147,12 +147,12 @@ def test_stages_that_only_wait_are_said_to_wait(log: Messages) -> None:
         p.put(x)
     assert stuck.entered.wait(WATCHDOG)
     busy: Callable[[], str] = lambda: p._started("test").still_busy()  # noqa: E731
-    while "before waits for room in front of Stuck" not in busy():
+    waits = "before waits for room in front of Stuck; behind waits for samples; Collect waits for samples"
+    while busy() != f"Stuck; {waits}":
         time.sleep(0.001)
     try:
         p.setstop(timeout=0)
     finally:
         stuck.go.set()
     text = log.wait_for("not drained in time")
-    waits = "before waits for room in front of Stuck; behind waits for samples; Collect waits for samples"
     assert text.endswith(f"still busy: Stuck; {waits}")
