@@ -256,6 +256,12 @@ class Engine:
     def failure(self) -> tuple[str, str, str, SampleId | None, BaseException] | None: ...
 
 @final
+class Console:
+    """What workers write to stderr, put together into one stream."""
+
+    def shows(self, pid: int, stage: str, text: str, redraws: bool, ends: bool) -> str: ...
+
+@final
 class Station:
     """A stage in a process, for the thread that watches over it."""
 
@@ -265,12 +271,13 @@ class Station:
     def open(self) -> tuple[int, int]: ...
     def started(self, pid: int) -> None: ...
     def watch(
-        self,
+        self, stderr: bool, words: bool
     ) -> (
-        tuple[Literal["line"], str]
-        | tuple[Literal["told"], str]
+        tuple[Literal["wrote"], tuple[str, bool, bool]]
         | tuple[Literal["note"], bytes]
+        | tuple[Literal["told"], str]
         | tuple[Literal["failure"], BaseException]
+        | tuple[Literal["nothing"], None]
         | None
     ): ...
     def wait_for(self, forker: int) -> bool: ...

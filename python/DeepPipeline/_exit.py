@@ -9,6 +9,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from DeepPipeline import _aside
+
 if TYPE_CHECKING:
     from DeepPipeline.pipeline import Pipeline
 
@@ -79,6 +81,8 @@ def _drain_and_shut_down() -> None:
 # The first that an interpreter does when it exits, while daemon threads still run. What is registered with `threading`
 # runs within it, the last one first: thread pools that a stage or one of its libraries made would be shut before.
 threading._shutdown = _drain_and_shut_down  # type: ignore[attr-defined]
+# What the drain says is said before `logging` ends.
+atexit.register(_aside.end)
 # Once more, for what threads that are not daemons have started since.
 atexit.register(_drain_all)
 # A forked child has the pipelines but none of their threads: it must not wait for them.

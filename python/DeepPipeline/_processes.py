@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-import sys
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from DeepPipeline import _engine, _launch
+from DeepPipeline import _aside, _engine, _launch
+from DeepPipeline._aside import logger
 from DeepPipeline._reachable import StartMethod
 from DeepPipeline._remote import Job, log_from
 from DeepPipeline._worker_signals import held_back
 from DeepPipeline.stage import Stage
-
-logger = logging.getLogger("DeepPipeline")
 
 
 class Watch:
@@ -64,6 +62,10 @@ class Watch:
 
     def run(self) -> None:
         """Watches over one process after the other until the stage has ended."""
+        with _aside.held():
+            self._run()
+
+    def _run(self) -> None:
         try:
             if self._launched is None and not self.start():
                 return
@@ -86,16 +88,16 @@ class Watch:
         self._station.cannot_start(f"its process could not be started or watched: {type(error).__name__}: {error}")
 
     def _listen(self) -> None:
-        while (news := self._station.watch()) is not None:
-            if news[0] == "line":
-                # Nobody may be there to read it, and that must not end the watch.
-                with contextlib.suppress(Exception):
-                    print(f"[{self.name}] {news[1]}", file=sys.stderr, flush=True)
+        # A worker that writes or logs faster than that is taken waits, but not for a reader that has stopped.
+        while (news := self._station.watch(_aside.lines.has_room(), _aside.records.has_room())) is not None:
+            if news[0] == "wrote":
+                assert self._launched is not None
+                _aside.wrote(self._launched.pid, self.name, *news[1])
             elif news[0] == "note":
-                log_from(self.name, news[1])
+                _aside.records.put(len(news[1]), log_from, self.name, news[1])
             elif news[0] == "told":
                 logger.warning("stage %r: %s", self.name, news[1])
-            else:
+            elif news[0] == "failure":
                 text = "failed too, after the failure that stopped the pipeline"
                 logger.warning("stage %r %s", self.name, text, exc_info=news[1])
 

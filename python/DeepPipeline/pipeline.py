@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import numbers
 import threading
@@ -14,7 +13,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, SupportsIndex, TypeVar
 
-from DeepPipeline import _engine, _exit
+from DeepPipeline import _aside, _engine, _exit
+from DeepPipeline._aside import logger
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._engine import Report
 from DeepPipeline._notices import Notices
@@ -29,8 +29,6 @@ from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, Sta
 from DeepPipeline.parallel import Blocks, Branches, Chain, Parallel, Row, checked_chain, laid_out
 from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline.stream import HandOver, Stream
-
-logger = logging.getLogger("DeepPipeline")
 
 T = TypeVar("T")
 
@@ -459,6 +457,7 @@ class Pipeline:
 
     def _final_report(self, engine: _engine.Engine) -> Report:
         self._join_threads(engine)
+        _aside.flush()
         return engine.final_report()
 
     def _join_threads(self, engine: _engine.Engine) -> None:

@@ -31,6 +31,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     #[cfg(processes)]
     {
         module.add_class::<station::Station>()?;
+        module.add_class::<station::Console>()?;
         module.add_class::<slot::SlotView>()?;
         module.add_class::<station::Lifeline>()?;
         module.add_function(wrap_pyfunction!(station::left_to_the_program, module)?)?;

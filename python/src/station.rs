@@ -4,7 +4,8 @@ use crate::payload::{Payload, exception_of};
 use crate::worker::Worker;
 use deeppipeline::Exit;
 use deeppipeline::engine::{
-    ChildEnds, LEFT_TO_THE_PROGRAM, Lifeline as EngineLifeline, Station as EngineStation, Then, Watched,
+    ChildEnds, Console as EngineConsole, LEFT_TO_THE_PROGRAM, Lifeline as EngineLifeline, Reads,
+    Station as EngineStation, Then, Watched, Written,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -46,6 +47,26 @@ pub(crate) fn left_to_the_program() -> Vec<i32> {
 #[pyfunction]
 pub(crate) fn leave_to_the_program() -> PyResult<()> {
     Ok(deeppipeline::engine::leave_to_the_program()?)
+}
+
+/// What workers write to stderr, put together into one stream.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) struct Console {
+    inner: Mutex<EngineConsole>,
+}
+
+#[pymethods]
+impl Console {
+    #[new]
+    fn new() -> Self {
+        Console { inner: Mutex::new(EngineConsole::new()) }
+    }
+
+    /// The text for the stream when that process of that stage has written this.
+    fn shows(&self, pid: u32, stage: &str, text: String, redraws: bool, ends: bool) -> String {
+        let mut console = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        console.shows(pid, stage, &Written { text, redraws, ends })
+    }
 }
 
 /// A stage in a process.
@@ -113,11 +134,15 @@ impl Station {
         Ok(py.detach(|| self.with(|station| station.wait_for(forker)))??)
     }
 
-    /// Watches over the process until there is something to be done about it: ("line", str), ("note", bytes),
-    /// ("told", str), ("failure", exception), or None when it has ended.
-    fn watch(&self, py: Python<'_>) -> PyResult<Option<(&'static str, Py<PyAny>)>> {
-        Ok(match py.detach(|| self.with(EngineStation::watch))?? {
-            Watched::Line(line) => Some(("line", line.into_pyobject(py)?.into_any().unbind())),
+    /// Watches over the process until there is something to be done about it: ("wrote", (text, redraws, ends)),
+    /// ("note", bytes), ("told", str), ("failure", exception), or None when it has ended. Where its stderr or its words are not to be read
+    /// for now, also ("nothing", None), to be asked again.
+    fn watch(&self, py: Python<'_>, stderr: bool, words: bool) -> PyResult<Option<(&'static str, Py<PyAny>)>> {
+        Ok(match py.detach(|| self.with(|station| station.watch(Reads { stderr, words })))?? {
+            Watched::Wrote(Written { text, redraws, ends }) => {
+                Some(("wrote", (text, redraws, ends).into_pyobject(py)?.into_any().unbind()))
+            }
+            Watched::Nothing => Some(("nothing", py.None())),
             Watched::Note(note) => Some(("note", PyBytes::new(py, &note).into_any().unbind())),
             Watched::Told(what) => Some(("told", what.into_pyobject(py)?.into_any().unbind())),
             Watched::LaterFailure(cause) => Some(("failure", exception_of(py, &cause))),

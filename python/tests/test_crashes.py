@@ -336,3 +336,57 @@ def test_an_end_stage_in_a_process_sees_everything_in_order() -> None:
         p.put(x)
         assert said.get() == x
     p.setstop()
+
+
+def test_a_reader_of_stderr_that_has_stopped_holds_up_neither_a_time_out_nor_the_exit(tmp_path: Path) -> None:
+    process = run_in_a_group(
+        tmp_path,
+        """
+        class Floods(Stage):
+            def stage_run(self, x):
+                for _ in range(50_000):
+                    print("flood", x, file=sys.stderr)
+                while True:
+                    signal.pause()
+
+        if __name__ == "__main__":
+            logging.basicConfig()  # restarts are logged to stderr, too
+            stage = Floods().options(timeout=2, max_restarts=1)
+            p = Pipeline([stage], multiprocess=True, overflow="block").start()
+            p.put(1)
+            p.put(2)
+            try:
+                p.setstop()
+            except StageError as error:
+                say("died", "killed for taking longer than 2s" in str(error))
+        """,
+    )
+    lines = lines_until(process, "died")  # while nobody reads stderr
+    assert lines[-1] == "died True"
+    assert process.wait(WATCHDOG) == 0
+    result = finish(process)
+    assert "[Floods] flood 1\n" in result.stderr
+
+
+def test_a_progress_bar_of_a_worker_moves_while_it_is_drawn(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    process = run_in_a_group(
+        tmp_path,
+        f"""
+        class Bar(Stage):
+            def stage_run(self, x):
+                sys.stderr.write(chr(13) + str(x) + "%")
+                open({str(gate)!r}).close()
+
+        if __name__ == "__main__":
+            Pipeline([Bar()], multiprocess=True, overflow="block").run([10, 20])
+        """,
+    )
+    assert process.stderr is not None
+    shown = ""
+    for step in ("[Bar] 10%", "\r[Bar] 20%"):
+        while not shown.endswith(step):
+            shown += os.read(process.stderr.fileno(), 1).decode()
+        gate.open("w").close()
+    assert (finish(process).returncode, shown) == (0, "[Bar] 10%\r[Bar] 20%")

@@ -1,5 +1,6 @@
 //! What each worker on a thread does at the moment, and who is told when it takes too long.
 
+use crate::aside;
 use crate::sample::SampleId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Timekeeper {
             let (keeper, tell) = (Arc::clone(self), tell());
             let thread = std::thread::Builder::new().name("timeouts".to_owned());
             if let Err(error) = thread.spawn(move || keeper.watch(tell)) {
-                tracing::warn!("no thread to watch over time-outs: {error}");
+                aside::log(move || tracing::warn!("no thread to watch over time-outs: {error}"));
             }
         } else if wake {
             self.changed.notify_one();

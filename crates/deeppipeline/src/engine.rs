@@ -34,7 +34,9 @@ pub use crate::buffer::Wait;
 #[cfg(processes)]
 pub use crate::buffer::shared::Codec;
 #[cfg(processes)]
-pub use crate::executor::process::{Apprentice, ChildEnds, Detail, Lifeline, Notes, Post, Station, Then, Watched};
+pub use crate::executor::process::{
+    Apprentice, ChildEnds, Console, Detail, Lifeline, Notes, Post, Reads, Station, Then, Watched, Written,
+};
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory};
 pub use crate::graph::{Block, Graph, Node, SourceNode};

@@ -3,15 +3,17 @@
 mod types;
 
 use self::types::Types;
+use crate::aside;
 use crate::buffer::shared::Codec;
 use crate::error::{BoxError, GraphError, StartError};
-use crate::executor::process::{Apprentice, Lifeline, Station, Then, Watched};
+use crate::executor::process::{Apprentice, Console, Lifeline, Reads, Station, Then, Watched, Written};
 use crate::executor::{BodyFactory, thread};
 use crate::stage::Stage;
 use crate::transfer::wire::{self, WireError, to_readable_bytes};
 use crate::transfer::{Transfer, Typed};
 use crate::typed::{OfKey, OfKeys, StageBody, Unpack, Value, list, one};
 use crate::window::{Window, Windows};
+use parking_lot::Mutex;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, getppid};
 use serde::de::DeserializeOwned;
@@ -302,7 +304,9 @@ impl Workers {
         };
         let (worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
         // On a thread, since the stack of this one is of a size that nobody can choose any more.
-        thread::spawn(worker, body)?.join().map_err(|_| io::Error::other("its thread panicked"))
+        let worked = thread::spawn(worker, body)?.join().map_err(|_| io::Error::other("its thread panicked"));
+        aside::flush();
+        worked
     }
 }
 
@@ -392,7 +396,7 @@ pub(crate) fn last_by_key<S: IsolatedWindows>(window: Window) -> impl Unpack<S::
 pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
     loop {
         let started = start(&mut station, arguments);
-        let ended = started.and_then(|()| watch(&mut station));
+        let ended = started.and_then(|pid| watch(&mut station, pid));
         match ended.map(|()| station.ended(None)) {
             Err(cause) => return station.cannot_start(cause),
             Ok(Then::Over { .. }) => return,
@@ -405,7 +409,8 @@ pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
     }
 }
 
-fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<()> {
+/// Gives the number of the new process.
+fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<u32> {
     let ends = station.open()?;
     // The program as it runs now, even if its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
@@ -414,28 +419,41 @@ fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<()>
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
-    let child = command.spawn()?;
-    station.started(child.id())
+    let pid = command.spawn()?.id();
+    station.started(pid)?;
+    Ok(pid)
 }
 
-fn watch(station: &mut Station<Value>) -> io::Result<()> {
+fn watch(station: &mut Station<Value>, pid: u32) -> io::Result<()> {
     loop {
-        match station.watch()? {
-            Watched::Line(line) => {
-                // Nobody may be there to read it, and that must not end the watch.
-                let _ = writeln!(io::stderr(), "[{}] {line}", station.name());
-            }
+        // A worker that writes faster than its lines are read waits, but not for a reader that has stopped.
+        match station.watch(Reads { stderr: aside::has_room(), words: true })? {
+            Watched::Wrote(written) => show(pid, station.name(), written),
             Watched::LaterFailure(cause) => {
-                tracing::error!(
-                    stage = station.name(),
-                    "failed too, after the failure that stopped the pipeline: {cause}"
-                );
+                let stage = station.name().to_owned();
+                aside::log(move || {
+                    tracing::error!(stage, "failed too, after the failure that stopped the pipeline: {cause}");
+                });
             }
-            Watched::Told(what) => tracing::warn!(stage = station.name(), "{what}"),
-            Watched::Note(_) => {}
+            Watched::Told(what) => {
+                let stage = station.name().to_owned();
+                aside::log(move || tracing::warn!(stage, "{what}"));
+            }
+            Watched::Note(_) | Watched::Nothing => {}
             Watched::Exited => return Ok(()),
         }
     }
+}
+
+/// Puts what a worker wrote to stderr there, aside.
+fn show(pid: u32, stage: &str, written: Written) {
+    static CONSOLE: Mutex<Console> = Mutex::new(Console::new());
+    let stage = stage.to_owned();
+    aside::say(written.text.len() + stage.len(), move || {
+        let text = CONSOLE.lock().shows(pid, &stage, &written);
+        // Nobody may be there to read it.
+        let _ = io::stderr().write_all(text.as_bytes());
+    });
 }
 
 /// Refuses to start processes from a worker that went past the line in which it should have begun to work: each would

@@ -45,6 +45,7 @@
 //! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
 
 mod activity;
+mod aside;
 mod buffer;
 mod builder;
 mod clock;

@@ -1,5 +1,6 @@
 //! What is told while nobody asks: samples that are dropped, a stage that fails, a stage that hangs.
 
+use crate::aside;
 use crate::buffer::Overflow;
 use crate::sample::SampleId;
 use parking_lot::{Condvar, Mutex};
@@ -88,7 +89,8 @@ impl Notices {
     pub(crate) fn tell(&self, notice: Notice) {
         if notice != Notice::Failed {
             // A failure is logged with its cause.
-            tracing::warn!("{notice}");
+            let notice = notice.to_string();
+            aside::log(move || tracing::warn!("{notice}"));
         }
         let mut state = self.state.lock();
         if !state.kept {

@@ -1,5 +1,6 @@
 //! The handle of a running pipeline.
 
+use crate::aside;
 use crate::buffer::Wait;
 use crate::builder::{Builder, factories};
 use crate::error::{PutError, StageError, StartError};
@@ -217,15 +218,14 @@ impl<I> Pipeline<I> {
         match timeout {
             None => {
                 while !self.supervisor.wait_ended(within(WAITING_NOTE_EVERY)) {
-                    tracing::info!("waiting for {}", self.supervisor.still_busy());
+                    let busy = self.supervisor.still_busy();
+                    aside::log(move || tracing::info!("waiting for {busy}"));
                 }
             }
             Some(timeout) => {
                 if !self.supervisor.wait_ended(within(timeout)) {
-                    tracing::warn!(
-                        "not drained after {timeout:?}, aborting; still busy: {}",
-                        self.supervisor.still_busy()
-                    );
+                    let busy = self.supervisor.still_busy();
+                    aside::log(move || tracing::warn!("not drained after {timeout:?}, aborting; still busy: {busy}"));
                     self.abort();
                 }
             }
@@ -245,6 +245,7 @@ impl<I> Pipeline<I> {
         if self.supervisor.wait_ended(Wait::No) {
             self.join_threads();
         }
+        aside::flush();
         self.supervisor.final_report()
     }
 

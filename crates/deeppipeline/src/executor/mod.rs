@@ -5,6 +5,7 @@ pub(crate) mod process;
 pub(crate) mod simulated;
 pub(crate) mod thread;
 
+use crate::aside;
 use crate::error::{BoxError, StagePanic};
 use crate::worker::{Call, Done, Kept, Worker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,7 +48,8 @@ pub(crate) fn free<T>(value: T) {
         drop(value);
         Ok(())
     }) {
-        tracing::error!("freeing a value: {panic}");
+        let panic = panic.to_string();
+        aside::log(move || tracing::error!("freeing a value: {panic}"));
     }
 }
 

@@ -8,6 +8,7 @@ mod told;
 mod warnings;
 
 use crate::activity::{Activity, Shown, Timekeeper};
+use crate::aside;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError};
@@ -659,7 +660,8 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             (_, Seat::Stage { index, .. }) => self.graph.up_to(index),
             (_, Seat::Source) => Vec::new(),
         };
-        tracing::error!(stage = failure.stage, doing = %failure.doing, "{}", failure.cause);
+        let (stage, doing, cause) = (failure.stage.clone(), failure.doing, aside::shown(&failure.cause));
+        aside::log(move || tracing::error!(stage, %doing, "{cause}"));
         let failure = Arc::new(failure);
         let (first, wake_source) = {
             let mut control = self.control.lock();
@@ -689,10 +691,11 @@ fn call(closer: Option<Arc<Closer>>) {
             Ok(())
         });
         if let Err(panic) = called {
-            tracing::error!("waking the source: {panic}");
+            let panic = panic.to_string();
+            aside::log(move || tracing::error!("waking the source: {panic}"));
         }
     };
     if let Err(error) = std::thread::Builder::new().name("close of the source".to_owned()).spawn(close) {
-        tracing::error!("no thread to wake the source: {error}");
+        aside::log(move || tracing::error!("no thread to wake the source: {error}"));
     }
 }

@@ -8,6 +8,7 @@ mod giving;
 mod taking;
 
 use crate::activity::Activity;
+use crate::aside;
 use crate::buffer::{Take, Wait};
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::free;
@@ -384,7 +385,8 @@ impl<V> Worker<V> {
         if let Ending::Failed(cause) = &ending
             && hand.failures < on_error.retries()
         {
-            tracing::warn!(stage = self.name(), sample = %hand.newest.id, "tried again after an error: {cause}");
+            let (stage, sample, cause) = (self.name().to_owned(), hand.newest.id, aside::shown(cause));
+            aside::log(move || tracing::warn!(stage, %sample, "tried again after an error: {cause}"));
             hand.failures += 1;
             hand.leave_out = hand.parts;
             #[cfg(processes)]
@@ -414,7 +416,10 @@ impl<V> Worker<V> {
         let Ending::Failed(cause) = ending else {
             return match node.timeout {
                 Some(timeout) if took > timeout => {
-                    tracing::warn!(stage = self.name(), sample = %newest.id, "took {took:?}, over its timeout of {timeout:?}");
+                    let (stage, sample) = (self.name().to_owned(), newest.id);
+                    aside::log(
+                        move || tracing::warn!(stage, %sample, "took {took:?}, over its timeout of {timeout:?}"),
+                    );
                     Untold::OverTimeout
                 }
                 _ => Untold::Nothing,
@@ -425,7 +430,8 @@ impl<V> Worker<V> {
             self.give_up();
             return untold;
         }
-        tracing::warn!(stage = self.name(), sample = %newest.id, "skipped after an error: {cause}");
+        let (stage, sample, cause) = (self.name().to_owned(), newest.id, aside::shown(&cause));
+        aside::log(move || tracing::warn!(stage, %sample, "skipped after an error: {cause}"));
         Untold::SkippedFailure
     }
 

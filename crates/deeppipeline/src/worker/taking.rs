@@ -2,6 +2,7 @@
 
 use super::{Call, Ending, Kept, Seat, Step, Worker};
 use crate::activity::Activity;
+use crate::aside;
 use crate::buffer::{Buffer, Take, Taken, Wait};
 use crate::hand::InHand;
 use crate::intake::Input;
@@ -41,7 +42,8 @@ impl<V> Worker<V> {
         if let Some(ledger) = self.home.ledger(index).filter(|_| overdue.samples > 0) {
             ledger.settle(overdue.samples, Fate::Lost, overdue.after, overdue.after);
         }
-        tracing::warn!(stage = self.name(), "a sample is lost: others have waited for it for {:?}", overdue.after);
+        let (stage, after) = (self.name().to_owned(), overdue.after);
+        aside::log(move || tracing::warn!(stage, "a sample is lost: others have waited for it for {after:?}"));
         self.end_turn(overdue.ticket);
         true
     }

@@ -7,7 +7,7 @@ use crate::gated::{Around, GatedStage};
 use crate::line::{Desk, Line};
 use crate::simulated::Run;
 use crate::stages::{Entry, Logic, Witness};
-use deeppipeline::engine::{Codec, Lifeline, Post, Station, Supervisor, Then, Watched, spawn};
+use deeppipeline::engine::{Codec, Lifeline, Post, Reads, Station, Supervisor, Then, Watched, spawn};
 use deeppipeline::{BoxError, Executor, Intake, SampleId, SharedBytes};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
@@ -85,9 +85,9 @@ fn drive(mut station: Station<i64>, around: Arc<dyn Around>) {
     station.started(child.id()).unwrap();
     std::thread::spawn(move || answer(&desk, &*around));
     loop {
-        match station.watch().unwrap() {
-            Watched::Line(line) => eprintln!("[{}] {line}", station.name()),
-            Watched::LaterFailure(_) | Watched::Note(_) | Watched::Told(_) => {}
+        match station.watch(Reads::ALL).unwrap() {
+            Watched::Wrote(written) => eprintln!("[{}] {}", station.name(), written.text),
+            Watched::LaterFailure(_) | Watched::Note(_) | Watched::Told(_) | Watched::Nothing => {}
             Watched::Exited => break,
         }
     }

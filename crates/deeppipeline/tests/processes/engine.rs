@@ -4,7 +4,7 @@ use crate::line::WATCHDOG;
 use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::ARGUMENTS;
 use crate::support::until;
-use deeppipeline::engine::{Codec, Graph, Node, Post, Station, Supervisor, Then, Wait, Watched};
+use deeppipeline::engine::{Codec, Graph, Node, Post, Reads, Station, Supervisor, Then, Wait, Watched};
 use deeppipeline::{BoxError, Executor, SharedBytes, StageError};
 use std::any::{TypeId, type_name};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -79,7 +79,7 @@ fn open(station: &mut Station<i64>) {
 
 /// Watches over one process to its end, and says what follows.
 fn watch(station: &mut Station<i64>) -> Then {
-    while station.watch().unwrap() != Watched::Exited {}
+    while station.watch(Reads::ALL).unwrap() != Watched::Exited {}
     station.ended(None)
 }
 
@@ -174,7 +174,7 @@ fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_h
     let mut hand = std::thread::scope(|scope| {
         // Somebody has to watch until it is at work.
         let watching = scope.spawn(|| {
-            let _ = station.watch();
+            let _ = station.watch(Reads::ALL);
             drop(station);
         });
         let mut hand = player.next();
@@ -215,7 +215,7 @@ fn a_process_that_reads_nothing_holds_up_nobody() {
     let (pid, (sender, started)) = (child.id(), std::sync::mpsc::channel());
     let driver = std::thread::spawn(move || {
         sender.send(station.started(pid).is_ok()).unwrap();
-        while station.watch().unwrap() != Watched::Exited {}
+        while station.watch(Reads::ALL).unwrap() != Watched::Exited {}
         station.ended(None)
     });
     let started = started.recv_timeout(WATCHDOG);
@@ -259,7 +259,7 @@ fn a_driver_that_gives_up_after_a_death_leaves_no_sample_without_a_fate() {
     open(&mut station);
     supervisor.put(1, Wait::Forever).unwrap();
     let driver = std::thread::spawn(move || {
-        while station.watch().unwrap() != Watched::Exited {}
+        while station.watch(Reads::ALL).unwrap() != Watched::Exited {}
         // As when its end cannot be dealt with.
         station.cannot_start(std::io::Error::other("the system is tired"));
     });

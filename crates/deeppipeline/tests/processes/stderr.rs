@@ -1,11 +1,14 @@
 //! What a worker writes to stderr reaches the pipeline's own, line by line under the name of its stage, and holds up
 //! nothing.
 
-use crate::alone::{command, is_alone, is_here};
+use crate::alone::{self, command, is_alone, is_here};
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{end, ended, pipeline};
-use deeppipeline::Options;
+use crate::support::until;
+use deeppipeline::{OnCrash, Options, WorkerDied};
+use std::io::{Read, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 const WRITES: &str = "stderr::writes";
 
@@ -48,6 +51,65 @@ fn nobody_needs_to_read_it() {
     let mut program = command(WRITES).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     drop(program.stderr.take());
     assert!(program.wait().unwrap().success());
+}
+
+const FLOODS: &str = "stderr::a_reader_that_has_stopped_keeps_no_worker_from_being_killed_and_no_program_from_ending";
+
+#[test]
+fn a_reader_that_has_stopped_keeps_no_worker_from_being_killed_and_no_program_from_ending() {
+    if !is_here(FLOODS) {
+        // Open, and not read.
+        let mut program = command(FLOODS).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        until(|| alone::state_of(program.id()).is_none_or(|state| state == 'Z'));
+        let mut stderr = String::new();
+        program.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert!(program.wait().unwrap().success(), "{stderr}");
+        return;
+    }
+    let (player, (end, _values)) = (Player::new(), end());
+    let pipeline = pipeline()
+        .stage_isolated::<Puppet>(player.strings())
+        .options(Options::new().timeout(Duration::from_secs(2)).on_crash(OnCrash::Stop))
+        .end_stage(end)
+        .start()
+        .unwrap();
+    pipeline.put(1).unwrap();
+    player.next().at_tell(At::Run(1), Do::Write("flood\n".repeat(100_000), Box::new(Do::Hang)));
+    let error = pipeline.setstop().unwrap_err();
+    let died = error.cause().downcast_ref::<WorkerDied>().expect("a worker that died");
+    assert!(died.timeout.is_some());
+}
+
+const DRAWS: &str = "stderr::a_progress_bar_moves_while_it_is_drawn";
+
+#[test]
+fn a_progress_bar_moves_while_it_is_drawn() {
+    if !is_here(DRAWS) {
+        let mut program = command(DRAWS).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut stdin, mut stderr) = (program.stdin.take().unwrap(), program.stderr.take().unwrap());
+        let mut shown = Vec::new();
+        for step in ["[bar]  10%", "\r[bar]  20%"] {
+            let mut byte = [0];
+            while !shown.ends_with(step.as_bytes()) {
+                stderr.read_exact(&mut byte).unwrap();
+                shown.push(byte[0]);
+            }
+            stdin.write_all(b"on\n").unwrap();
+        }
+        assert!(program.wait().unwrap().success());
+        return;
+    }
+    let (player, (end, values)) = (Player::new(), end());
+    let named = Options::new().name("bar");
+    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).options(named).end_stage(end).start().unwrap();
+    let mut hand = player.next();
+    for (x, text) in [(1, "\r 10%"), (2, "\r 20%")] {
+        pipeline.put(x).unwrap();
+        hand.at_tell(At::Run(x), Do::Write(text.to_owned(), Box::new(Do::Go)));
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+    }
+    ended(pipeline);
+    assert_eq!(values.rest(), [1, 2]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(crate) use map::addresses;
 pub(crate) use session::Owner;
 
 use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Wait};
+use crate::aside;
 use crate::clock::{from_nanoseconds, to_nanoseconds};
 use crate::error::{BoxError, MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::executor::catch_panic;
@@ -376,7 +377,7 @@ impl<V> Buffer<V> {
             match self.machine.next_to_trim(idle_since, from) {
                 Trim::Slot(slot, height) => {
                     if let Err(problem) = self.machine.words().forget(&slot) {
-                        tracing::warn!("memory stays in use: {problem}");
+                        aside::log(move || tracing::warn!("memory stays in use: {problem}"));
                     }
                     self.machine.trimmed(slot);
                     from = height;

@@ -2,7 +2,8 @@
 
 use super::exit;
 use super::link::{AllUp, Begin, Link, Read, Said};
-use super::station::Watched;
+use super::station::{Reads, Watched};
+use super::stderr::Stderr;
 use super::waker::Waker;
 use crate::buffer::shared::Verdict;
 use crate::error::Exit;
@@ -17,10 +18,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many lines of a worker's stderr are kept for the error that tells of its death.
-const LINES_KEPT: usize = 20;
-/// A line longer than that is cut, so that a worker cannot fill the memory.
-const LINE_LENGTH: usize = 64 << 10;
 /// What a worker says is read in portions: one that never stops must not keep its death from being seen.
 const READS_AT_ONCE: usize = 64;
 
@@ -39,9 +36,8 @@ pub(super) struct Incarnation {
     link_open: bool,
     stderr: OwnedFd,
     stderr_open: bool,
-    /// The line that it has not ended yet.
-    line: Vec<u8>,
-    pub(super) last_lines: VecDeque<String>,
+    written: Stderr,
+    pub(super) reads: Reads,
     process: Option<Arc<OwnedFd>>,
     /// It had ended, and been collected, before it could be looked at.
     is_gone: bool,
@@ -69,8 +65,8 @@ impl Incarnation {
             link_open: true,
             stderr: ours,
             stderr_open: true,
-            line: Vec::new(),
-            last_lines: VecDeque::new(),
+            written: Stderr::default(),
+            reads: Reads::ALL,
             process: None,
             is_gone: false,
             knows_all_up: false,
@@ -152,11 +148,14 @@ impl Incarnation {
         let patience = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
         let mut ready = vec![PollFd::new(process, PollFlags::IN), PollFd::new(waker, PollFlags::IN)];
-        if self.link_open {
-            let wanted = if self.link.has_posted() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        if self.link_open && (self.reads.words || self.link.has_posted()) {
+            // What is still to be sent to it goes on, also while its own words are not to be read.
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, self.reads.words);
+            wanted.set(PollFlags::OUT, self.link.has_posted());
             ready.push(PollFd::new(&self.link, wanted));
         }
-        if self.stderr_open {
+        if self.stderr_open && self.reads.stderr {
             ready.push(PollFd::new(&self.stderr, PollFlags::IN));
         }
         match poll(&mut ready, patience.as_ref()) {
@@ -173,7 +172,7 @@ impl Incarnation {
     pub(super) fn read_link(&mut self) -> io::Result<Vec<Said>> {
         let mut said = Vec::new();
         for _ in 0..READS_AT_ONCE {
-            if !self.link_open {
+            if !self.link_open || !self.reads.words {
                 break;
             }
             let read = self.link.read_some()?;
@@ -188,41 +187,33 @@ impl Incarnation {
         Ok(said)
     }
 
-    /// Takes in the lines that it has written since; its end ends the last line, too.
+    /// The last lines that it wrote to stderr.
+    pub(super) fn last_lines(self) -> VecDeque<String> {
+        self.written.last_lines
+    }
+
+    /// When a line that has no end yet is to be shown.
+    pub(super) fn stderr_due(&self) -> Option<Instant> {
+        self.written.due()
+    }
+
+    /// Reads in what it has written since; its end ends the last line, too.
     pub(super) fn read_stderr(&mut self, ended: bool) -> io::Result<()> {
         let mut room = [0; 4096];
+        let now = Instant::now();
         for _ in 0..READS_AT_ONCE {
-            if !self.stderr_open {
+            if !self.stderr_open || !self.reads.stderr {
                 break;
             }
             match rustix::io::read(&self.stderr, &mut room) {
                 Ok(0) => self.stderr_open = false,
-                Ok(count) => room[..count].iter().for_each(|byte| self.read_byte(*byte)),
+                Ok(count) => self.news.extend(self.written.read(&room[..count], now).into_iter().map(Watched::Wrote)),
                 Err(Errno::AGAIN | Errno::INTR) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        if ended && !self.line.is_empty() {
-            self.end_line();
-        }
+        let unfinished = if ended { self.written.end() } else { self.written.show(now) };
+        self.news.extend(unfinished.map(Watched::Wrote));
         Ok(())
-    }
-
-    fn read_byte(&mut self, byte: u8) {
-        if byte != b'\n' {
-            self.line.push(byte);
-        }
-        if byte == b'\n' || self.line.len() >= LINE_LENGTH {
-            self.end_line();
-        }
-    }
-
-    fn end_line(&mut self) {
-        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-        if self.last_lines.len() == LINES_KEPT {
-            self.last_lines.pop_front();
-        }
-        self.last_lines.push_back(line.clone());
-        self.news.push_back(Watched::Line(line));
     }
 }

@@ -13,11 +13,13 @@ mod incarnation;
 mod link;
 mod remote;
 mod station;
+mod stderr;
 mod waker;
 
 pub use incarnation::ChildEnds;
 pub use remote::{Apprentice, Detail, Lifeline, Notes};
-pub use station::{Station, Then, Watched};
+pub use station::{Reads, Station, Then, Watched};
+pub use stderr::{Console, Written};
 pub(crate) use waker::Waker;
 
 use crate::worker::Worker;

@@ -2,7 +2,9 @@
 
 use super::incarnation::{ChildEnds, Incarnation};
 use super::link::{Begin, Said};
+use super::stderr::Written;
 use super::waker::Waker;
+use crate::aside;
 use crate::buffer::Wait;
 use crate::buffer::shared::{self, Owner, Verdict, is_stopped};
 use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
@@ -34,20 +36,42 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker that is seen stopped so often in a row is told of: a debugger stops it for a moment when it attaches.
 const TELL_STOPPED_AFTER: u32 = 2;
+/// How soon somebody who does not read everything is asked again.
+const ASKED_AGAIN: Duration = Duration::from_millis(20);
 
 /// What watching over a process has come to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// It wrote a line to stderr, without the line's end.
-    Line(String),
+    /// It wrote this to stderr.
+    Wrote(Written),
     /// A note for the front door.
     Note(Vec<u8>),
     /// Something about its worker that belongs into a log, as a warning.
     Told(String),
     /// A failure of which no caller will be told, since another stopped the pipeline before.
     LaterFailure(RemoteError),
+    /// Nothing for now: what is to be read is to be said anew.
+    Nothing,
     /// It has ended; [`Station::ended`] says what follows.
     Exited,
+}
+
+/// What is read of a process for now. The rest is left where it is, until the process waits for room.
+#[derive(Debug, Clone, Copy)]
+pub struct Reads {
+    /// What it writes to stderr.
+    pub stderr: bool,
+    /// What it says: that it moves on, and notes for the front door.
+    pub words: bool,
+}
+
+impl Reads {
+    /// All of it.
+    pub const ALL: Reads = Reads { stderr: true, words: true };
+
+    fn is_all(self) -> bool {
+        self.stderr && self.words
+    }
 }
 
 /// What is to follow the end of a process.
@@ -205,23 +229,29 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// Watches over the process until there is something to be done about it.
+    /// Watches over the process until there is something to be done about it. Time-outs and stops hold whatever is read.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn watch(&mut self) -> io::Result<Watched> {
+    pub fn watch(&mut self, reads: Reads) -> io::Result<Watched> {
         loop {
             let Some(present) = &mut self.present else { return Ok(Watched::Exited) };
             if let Some(news) = present.news.pop_front() {
                 return Ok(news);
             }
             self.tell_all_up();
-            let deadline = self.see_to_deadlines()?;
+            let mut deadline = self.see_to_deadlines()?;
             if self.present.as_ref().is_some_and(|present| !present.news.is_empty()) {
                 continue;
             }
-            if self.listen(deadline)? {
+            if !reads.is_all() {
+                deadline = deadline.min(Instant::now() + ASKED_AGAIN);
+            }
+            if self.listen(deadline, reads)? {
                 return Ok(Watched::Exited);
+            }
+            if !reads.is_all() && self.present.as_ref().is_none_or(|present| present.news.is_empty()) {
+                return Ok(Watched::Nothing);
             }
         }
     }
@@ -352,14 +382,17 @@ impl<V: Send + 'static> Station<V> {
     }
 
     /// Waits for news, and takes them in; true when the process has ended and all its news are known.
-    fn listen(&mut self, deadline: Instant) -> io::Result<bool> {
+    fn listen(&mut self, deadline: Instant, reads: Reads) -> io::Result<bool> {
         let Some(present) = &mut self.present else { return Ok(true) };
+        present.reads = reads;
+        let deadline = present.stderr_due().map_or(deadline, |due| due.min(deadline));
         let ended = present.wait(&self.waker, Some(deadline))?;
         let is_news = ended && present.verdict.is_none();
         // At once: it may hold the lock of a buffer, and whoever waits for that may hold what `ended` needs.
         let verdict = is_news.then(|| self.settle_hand());
         let Some(present) = &mut self.present else { return Ok(true) };
         present.verdict = present.verdict.or(verdict);
+        present.reads = if ended { Reads::ALL } else { reads };
         present.read_stderr(ended)?;
         present.read_link()?.into_iter().for_each(|said| self.hear(said));
         Ok(ended && self.present.as_ref().is_none_or(|present| present.news.is_empty()))
@@ -424,8 +457,9 @@ impl<V: Send + 'static> Station<V> {
                 Exit::Code(0) | Exit::Unknown => None,
                 exit => Some(format!("its worker {exit}, after its work was done")),
             };
-            if let Some(warning) = &warning {
-                tracing::warn!(stage = self.name(), "{warning}");
+            if let Some(warning) = warning.clone() {
+                let stage = self.name().to_owned();
+                aside::log(move || tracing::warn!(stage, "{warning}"));
             }
             self.over();
             return Then::Over { warning };
@@ -445,7 +479,7 @@ impl<V: Send + 'static> Station<V> {
             restarts: self.deaths.len(),
             while_starting: matches!(phase, WorkerPhase::Starting | WorkerPhase::Restarting),
             stood_still: self.stood_still(),
-            stderr: present.map_or(Vec::new(), |present| present.last_lines.into()),
+            stderr: present.map_or(Vec::new(), |present| present.last_lines().into()),
         };
         // A stage that had failed for good, and died before it could say so, does not go on either.
         let has_failed = self.output().is_some_and(shared::Buffer::has_failed_turn);
@@ -454,7 +488,8 @@ impl<V: Send + 'static> Station<V> {
             return Then::Over { warning: None };
         }
         let why = describe(&died, verdict);
-        tracing::warn!(stage = self.name(), "{why}; starting it again");
+        let (stage, what) = (self.name().to_owned(), why.clone());
+        aside::log(move || tracing::warn!(stage, "{what}; starting it again"));
         self.deaths.push_back(Instant::now());
         self.home.advance(self.seat(), WorkerEvent::Died);
         let pause = match self.deaths.len() as u32 {
