@@ -369,15 +369,14 @@ def test_a_reader_of_stderr_that_has_stopped_holds_up_neither_a_time_out_nor_the
 
 
 def test_a_progress_bar_of_a_worker_moves_while_it_is_drawn(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
     process = run_in_a_group(
         tmp_path,
         f"""
         class Bar(Stage):
             def stage_run(self, x):
                 sys.stderr.write(chr(13) + str(x) + "%")
-                open({str(gate)!r}).close()
+                while not os.path.exists(os.path.join({str(tmp_path)!r}, str(x))):
+                    time.sleep(0.01)
 
         if __name__ == "__main__":
             Pipeline([Bar()], multiprocess=True, overflow="block").run([10, 20])
@@ -385,8 +384,8 @@ def test_a_progress_bar_of_a_worker_moves_while_it_is_drawn(tmp_path: Path) -> N
     )
     assert process.stderr is not None
     shown = ""
-    for step in ("[Bar] 10%", "\r[Bar] 20%"):
+    for x, step in ((10, "[Bar] 10%"), (20, "\r[Bar] 20%")):
         while not shown.endswith(step):
             shown += os.read(process.stderr.fileno(), 1).decode()
-        gate.open("w").close()
+        (tmp_path / str(x)).touch()
     assert (finish(process).returncode, shown) == (0, "[Bar] 10%\r[Bar] 20%")
