@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from support import WATCHDOG, Collect, finish, workers
 
 import DeepPipeline
 from DeepPipeline import Pipeline, StageError, StartError, WorkerDied, _launch
+from DeepPipeline._threads import WorkerThread
 
 START_METHODS = ["spawn", "forkserver", "fork"]
 
@@ -234,8 +234,8 @@ def test_a_thread_that_cannot_be_started_leaves_nothing(
     def refused(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    real, calls = threading.Thread.start, iter(range(1, 100))
-    monkeypatch.setattr(threading.Thread, "start", lambda self: (refused if next(calls) == call else real)(self))
+    real, calls = WorkerThread.start, iter(range(1, 100))
+    monkeypatch.setattr(WorkerThread, "start", lambda self: (refused if next(calls) == call else real)(self))
     stages = [Pass().options(executor="thread"), Pass(), Pass()]
     with pytest.raises(StartError, match="can't start new thread"):
         Pipeline(stages, multiprocess=True, start_method=start_method).start()
