@@ -27,9 +27,9 @@ class SurvivesPickle(Exception):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        attributes = {name: _packed(value) for name, value in vars(self).items()}
+        attributes = {name: packed(value) for name, value in vars(self).items()}
         cause = None if self.__cause__ is None else (dump_exception(self.__cause__), _shown(_text, self.__cause__))
-        return _unpacked, (type(self), [_packed(argument) for argument in self.args], attributes, cause)
+        return _unpacked, (type(self), [packed(argument) for argument in self.args], attributes, cause)
 
     def __copy__(self) -> Self:
         return _remade(type(self), self.args, vars(self), self.__cause__)
@@ -54,20 +54,22 @@ def _unpacked(
 ) -> SurvivesPickle:
     return _remade(
         kind,
-        tuple(_made_again(argument) for argument in arguments),
-        {name: _made_again(value) for name, value in attributes.items()},
+        tuple(made_again(argument) for argument in arguments),
+        {name: made_again(value) for name, value in attributes.items()},
         None if cause is None else load_exception(*cause),
     )
 
 
-def _packed(value: object) -> Packed:
+def packed(value: object) -> Packed:
+    """The value for another process, where it pickles; else what stands for it."""
     pickled = b""
     with contextlib.suppress(Exception):
         pickled = pickle.dumps(value)
     return pickled, _shown(_brief.repr, value)
 
 
-def _made_again(packed: Packed) -> Any:
+def made_again(packed: Packed) -> Any:
+    """The value, or what stands for it."""
     pickled, shown = packed
     try:
         return pickle.loads(pickled)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import multiprocessing
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from DeepPipeline import _aside, _engine, _launch
 from DeepPipeline._aside import logger
 from DeepPipeline._reachable import StartMethod
-from DeepPipeline._remote import Job, log_from
+from DeepPipeline._remote import Job
+from DeepPipeline._worker_logs import LogSettings, log_from
 from DeepPipeline._worker_signals import held_back
 from DeepPipeline.stage import Stage
 
@@ -38,7 +38,7 @@ class Watch:
     def start(self) -> bool:
         """Starts the process; false when there is no need for one any longer."""
         socket, stderr = self._station.open()
-        with contextlib.closing(Job(socket, stderr, self._stage, logging.getLogger().getEffectiveLevel())) as job:
+        with contextlib.closing(Job(socket, stderr, self._stage, LogSettings.now())) as job:
             return self._start(job)
 
     def _start(self, job: Job) -> bool:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing import reduction, spawn
 from multiprocessing.process import current_process
@@ -23,6 +22,7 @@ from typing import Any
 from DeepPipeline import _engine
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import work
+from DeepPipeline._worker_logs import LogSettings
 from DeepPipeline._worker_signals import leave_to_the_program
 from DeepPipeline.errors import StartError
 from DeepPipeline.stage import Stage, Window, method_of, options_of
@@ -39,12 +39,12 @@ class Job:
     It is small, since a process that hangs does not read it: the stage is in a file in memory.
     """
 
-    def __init__(self, socket: int, stderr: int, stage: Stage, log_level: int) -> None:
+    def __init__(self, socket: int, stderr: int, stage: Stage, logs: LogSettings) -> None:
         self._descriptors = socket, stderr
         # The window is named apart: a stage's own __getstate__ need not know what was said about the stage.
         self._stage = stage, options_of(stage).window
         self._make: Callable[[], tuple[Stage, Window | None]] = lambda: self._stage
-        self._log_level = log_level
+        self._logs = logs
         self._pipeline = os.getpid()
         self._lifeline: _engine.Lifeline | None = None
         self._file: Any = None
@@ -54,7 +54,7 @@ class Job:
     def __getstate__(self) -> tuple[Any, ...]:
         self._file = _file_with(reduction.ForkingPickler.dumps(self._stage))
         descriptors = [reduction.DupFd(fd) for fd in (*self._descriptors, self._file.fileno())]
-        return descriptors, self._log_level, self._pipeline, self.program
+        return descriptors, self._logs, self._pipeline, self.program
 
     def close(self) -> None:
         """Lets go of what was pickled, once the process has it."""
@@ -62,7 +62,7 @@ class Job:
             self._file.close()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        descriptors, self._log_level, self._pipeline, self.program = state
+        descriptors, self._logs, self._pipeline, self.program = state
         socket, stderr, file = (descriptor.detach() for descriptor in descriptors)
         self._descriptors = socket, stderr
         self._make = lambda: _loaded(file)
@@ -93,7 +93,7 @@ class Job:
         _import(self.program)
         leave_to_the_program()
         worker = self._lifeline.become_worker()
-        _send_logs_home(worker, self._log_level)
+        self._logs.send_home(worker)
         work(worker, _StageToBe(self._make, worker), None)
         threading.Thread(target=_end_in_time, args=(worker.name,), name="DeepPipeline end", daemon=True).start()
 
@@ -180,43 +180,6 @@ class _StageToBe:
             method_of(stage, name) for name in ("stage_run", "finish", "teardown")
         )
         self._deeppipeline_run_again = getattr(stage, "_deeppipeline_run_again", None)
-
-
-class _SendHome(logging.Handler):
-    """Sends log records to the pipeline's process, where logging is set up."""
-
-    def __init__(self, worker: _engine.Worker) -> None:
-        super().__init__()
-        self._worker = worker
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            shown = vars(record) | {"msg": record.getMessage(), "args": None, "exc_info": None}
-            if record.exc_info:
-                shown["exc_text"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
-            plain = {key: value for key, value in shown.items() if isinstance(value, (str, int, float, type(None)))}
-            if not self._worker.send_note(pickle.dumps(plain)):
-                # In a process that the stage has forked. Its stderr is the worker's.
-                print(self.format(record), file=sys.stderr)
-        except Exception:
-            self.handleError(record)
-
-
-def _send_logs_home(worker: _engine.Worker, level: int) -> None:
-    root = logging.getLogger()
-    # A program that sets up logging when it is imported has done so here too.
-    if not root.handlers:
-        root.addHandler(_SendHome(worker))
-        root.setLevel(level)
-
-
-def log_from(stage: str, note: bytes) -> None:
-    """In the pipeline's process: logs a record of a worker's."""
-    record = logging.makeLogRecord(pickle.loads(note))
-    record.processName = record.stage = stage
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
 
 
 def check_not_in_a_worker_that_starts() -> None:

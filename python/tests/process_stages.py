@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,32 @@ class Chatter(Stage):
     def stage_run(self, x: Any) -> Any:
         print("plain words", file=sys.stderr)
         logging.getLogger("mine").warning("a %s", "record")
+        return x
+
+
+class Unpicklable:
+    def __repr__(self) -> str:
+        return "no pickle"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not this one")
+
+
+class Logs(Stage):
+    """Logs whatever a program may log."""
+
+    def stage_run(self, x: Any) -> Any:
+        log = logging.getLogger("app.detect")
+        log.debug("debug %s", x)
+        log.warning("warning", extra={"camera": "front", "box": (1, 2), "odd": Unpicklable()})
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            log.exception("failed")
+        for name in ("app.noisy", "app.silent", "elsewhere"):
+            logging.getLogger(name).info("nobody wants it")
+        logging.getLogger("app.silent").error("nor this")
+        warnings.warn("a warning of Python", stacklevel=1)
         return x
 
 
