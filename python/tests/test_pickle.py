@@ -66,6 +66,7 @@ KINDS = kinds_below(PipelineError)
 VALUES: dict[Any, Callable[[], object]] = {
     str: lambda: "text",
     int: lambda: -9,
+    int | None: lambda: -9,
     bool: lambda: True,
     list[str]: lambda: ["a line"],
     Any: lambda: {"frame": 7},

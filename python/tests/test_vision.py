@@ -309,7 +309,7 @@ def test_opening_has_a_bound(silent_camera: tuple[str, socket.socket]) -> None:
 def test_ctrl_c_ends_the_opening_of_a_silent_camera(silent_camera: tuple[str, socket.socket]) -> None:
     address, server = silent_camera
     code = f"from DeepPipeline.vision import Capture; Capture({address!r}, open_timeout=600)"
-    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen([sys.executable, "-P", "-c", code], stderr=subprocess.PIPE, text=True) as program:
         # FFmpeg connects: it is being opened.
         connection, _ = server.accept()
         program.send_signal(signal.SIGINT)
