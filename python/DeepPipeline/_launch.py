@@ -14,8 +14,8 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from multiprocessing import context as contexts
 from multiprocessing import forkserver, popen_fork, reduction, resource_tracker, spawn, util
+from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +159,12 @@ def _pickled(process: BaseProcess, job: Job, popen: _Spawning) -> bytes:
     # The job runs the program, once its lifeline is there.
     job.program = {key: prepare.pop(key) for key in list(prepare) if key.startswith("init_main_")}
     words = io.BytesIO()
-    contexts.set_spawning_popen(popen)  # type: ignore[arg-type]
+    set_spawning_popen(popen)  # type: ignore[arg-type]
     try:
         reduction.dump(prepare, words)
         reduction.dump(process, words)
     finally:
-        contexts.set_spawning_popen(None)
+        set_spawning_popen(None)
     return words.getvalue()
 
 

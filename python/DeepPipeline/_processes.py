@@ -27,7 +27,7 @@ class Watch:
         self._station = station
         self._stage = stage
         self._context: Any = multiprocessing.get_context(start_method)
-        self._start_method = start_method
+        self._start_method: StartMethod = start_method
         self._launched: _launch.Launched | None = None
         self.failure: BaseException | None = None
         """Why no process could be started or watched."""
