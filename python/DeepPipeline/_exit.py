@@ -9,7 +9,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from DeepPipeline import _aside
+from DeepPipeline import _aside, _end_of_main
 
 if TYPE_CHECKING:
     from DeepPipeline.pipeline import Pipeline
@@ -28,6 +28,7 @@ def watch(pipeline: Pipeline) -> None:
     global _main_file
     _main_file = getattr(sys.modules.get("__main__"), "__file__", _main_file)
     _open.add(pipeline)
+    _end_of_main.before_exit(_drain_all)
 
 
 def _drain_all() -> None:

@@ -1,13 +1,14 @@
 """The interpreter always exits: drained, without a hang, an abort or a word too many."""
 
 import os
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import WATCHDOG, finish, program, program_file, read_until, run_program
+from support import PRELUDE, WATCHDOG, finish, program, program_file, read_until, run_program
 
 FINE = (0, "")
 
@@ -136,10 +137,6 @@ def test_with_a_failure_that_nobody_saw() -> None:
     assert "ValueError: unseen" in err
 
 
-THREADS_AT_EXIT = pytest.mark.skipif(
-    sys.version_info[:2] == (3, 12), reason="Python 3.12 starts no thread while it exits"
-)
-
 POOLS = {
     "an executor made for each sample": """
         from concurrent.futures import ThreadPoolExecutor
@@ -177,11 +174,11 @@ class Fetch(Stage):
 {fetch}
 # It sees the end of the program before the stage does.
 main_ended = threading.Event()
-def at_the_end():
+def at_the_end(pipeline, patience):
     main_ended.set()
-    shutdown()
-shutdown = threading._shutdown
-threading._shutdown = at_the_end
+    return drain(pipeline, patience)
+drain = Pipeline._drain_at_exit
+Pipeline._drain_at_exit = at_the_end
 p = Pipeline([Fetch(), Show()], overflow='block', buffer_size=4).start()
 for x in range(3): p.put(x)
 """
@@ -191,7 +188,6 @@ def slow_to_come(fetch: str) -> str:
     return SLOW_TO_COME.format(fetch=textwrap.indent(textwrap.dedent(fetch), " " * 8))
 
 
-@THREADS_AT_EXIT
 @pytest.mark.parametrize("fetch", POOLS.values(), ids=POOLS.keys())
 def test_with_a_stage_that_starts_threads(fetch: str) -> None:
     assert ended(slow_to_come(fetch), *range(3)) == ""
@@ -200,6 +196,60 @@ def test_with_a_stage_that_starts_threads(fetch: str) -> None:
 def test_with_a_pool_that_a_stage_has_made_before() -> None:
     code = slow_to_come("return pool.submit(int, x).result()")
     assert ended("from concurrent.futures import ThreadPoolExecutor\n" + WARM_POOL + code, *range(3)) == ""
+
+
+@pytest.mark.parametrize("how", [["program.py"], ["-m", "program"], ["."]])
+def test_however_the_program_is_run_a_stage_may_start_threads(how: list[str], tmp_path: Path) -> None:
+    code = PRELUDE + slow_to_come(POOLS["a thread"])
+    for name in ("program.py", "__main__.py"):
+        (tmp_path / name).write_text(code)
+    result = subprocess.run([sys.executable, *how], cwd=tmp_path, capture_output=True, text=True, timeout=WATCHDOG)
+    assert (result.returncode, result.stderr, result.stdout) == (0, "", "shown 0\nshown 1\nshown 2\n")
+
+
+def test_at_a_prompt_pipelines_stay_open_from_line_to_line() -> None:
+    lines = """
+from DeepPipeline import *
+class Show(Stage):
+    def stage_run(self, x): print("shown", x, flush=True)
+
+p = Pipeline([Show()], overflow="block").start()
+accepted = p.put(1)
+accepted = p.put(2)
+"""
+    result = subprocess.run([sys.executable, "-P", "-i"], input=lines, capture_output=True, text=True, timeout=WATCHDOG)
+    assert (result.returncode, result.stdout) == (0, "shown 1\nshown 2\n"), result.stderr
+    assert "Error" not in result.stderr
+
+
+ON_3_12 = pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="of sys.monitoring, which only Python 3.12 needs")
+
+ENDED_BY = {"sys.exit()": "sys.exit()", "no tool left": ""}
+
+
+@ON_3_12
+@pytest.mark.parametrize("last", ENDED_BY.values(), ids=ENDED_BY.keys())
+def test_a_stage_that_can_start_no_thread_at_the_end_ends_the_program_with_an_error(last: str) -> None:
+    taken = "" if last else "for tool in (3, 4): sys.monitoring.use_tool_id(tool, 'theirs')\n"
+    err = ended(taken + slow_to_come(POOLS["a thread"]) + last, exit_code=LOST)
+    assert "can't create new thread at interpreter shutdown" in err
+
+
+@ON_3_12
+def test_a_tool_that_monitors_everything_sees_all_of_the_program() -> None:
+    code = """
+    returned = []
+    def theirs(code, offset, value): returned.append(code.co_name)
+    events = sys.monitoring.events
+    sys.monitoring.use_tool_id(sys.monitoring.COVERAGE_ID, "theirs")
+    sys.monitoring.register_callback(sys.monitoring.COVERAGE_ID, events.PY_RETURN, theirs)
+    sys.monitoring.set_events(sys.monitoring.COVERAGE_ID, events.PY_RETURN)
+    import atexit
+    atexit.register(lambda: print("shown", returned.count("<module>"), sys.monitoring.get_tool(4)))
+    p = Pipeline([Show()], overflow="block").start()
+    for x in range(3): p.put(x)
+    """
+    assert ended(code, 0, 1, 2, "1 None") == ""
 
 
 def test_what_cannot_be_drained_ends_the_program_with_an_error() -> None:
@@ -231,11 +281,11 @@ def test_a_worker_process_is_started_again_while_the_interpreter_exits(tmp_path:
                 return x
         main_ended = threading.Event()
         if __name__ == "__main__":
-            shutdown = threading._shutdown
-            def at_the_end():
+            def at_the_end(pipeline, patience):
                 main_ended.set()
-                shutdown()
-            threading._shutdown = at_the_end
+                return drain(pipeline, patience)
+            drain = Pipeline._drain_at_exit
+            Pipeline._drain_at_exit = at_the_end
             stages = [Hold().options(executor="thread"), Work(), Show().options(executor="thread")]
             p = Pipeline(stages, overflow="block", buffer_size=4, multiprocess=True).start()
             for x in range(3): p.put(x)
