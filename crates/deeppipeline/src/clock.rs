@@ -1,6 +1,6 @@
 //! Whose time it is: the machine's, or a simulation's.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -54,17 +54,16 @@ impl VirtualClock {
     }
 }
 
-/// A moment as nanoseconds of the machine's monotonic clock, which is the same for all processes.
-#[cfg(processes)]
+/// Returns a moment as nanoseconds of the machine's monotonic clock, which is the same for all processes.
 pub(crate) fn to_nanoseconds(moment: Instant) -> u64 {
     let (instant, nanoseconds) = anchor();
-    let after = moment.saturating_duration_since(instant).as_nanos();
-    let before = instant.saturating_duration_since(moment).as_nanos();
-    u64::try_from(u128::from(nanoseconds) + after - before.min(u128::from(nanoseconds))).unwrap_or(u64::MAX)
+    match moment.checked_duration_since(instant) {
+        Some(after) => nanoseconds.saturating_add(in_nanoseconds(after)),
+        None => nanoseconds.saturating_sub(in_nanoseconds(instant - moment)),
+    }
 }
 
-/// The moment again.
-#[cfg(processes)]
+/// Returns the moment again.
 pub(crate) fn from_nanoseconds(moment: u64) -> Instant {
     let (instant, nanoseconds) = anchor();
     match moment.checked_sub(nanoseconds) {
@@ -73,14 +72,27 @@ pub(crate) fn from_nanoseconds(moment: u64) -> Instant {
     }
 }
 
+/// Returns a duration in nanoseconds: 584 years and more are as many.
+pub(crate) fn in_nanoseconds(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(duration.subsec_nanos()))
+}
+
 /// One moment on both clocks; they run alike.
-#[cfg(processes)]
 fn anchor() -> (Instant, u64) {
+    static ANCHOR: OnceLock<(Instant, u64)> = OnceLock::new();
+    *ANCHOR.get_or_init(|| (Instant::now(), monotonic_now()))
+}
+
+#[cfg(processes)]
+fn monotonic_now() -> u64 {
     use rustix::time::{ClockId, clock_gettime};
-    static ANCHOR: std::sync::OnceLock<(Instant, u64)> = std::sync::OnceLock::new();
-    *ANCHOR.get_or_init(|| {
-        let instant = Instant::now();
-        let now = clock_gettime(ClockId::Monotonic);
-        (instant, now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
-    })
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Without processes nobody else reads it: far enough from 0 that there is a time before.
+#[cfg(not(processes))]
+fn monotonic_now() -> u64 {
+    1 << 62
 }

@@ -20,7 +20,6 @@ pub(crate) struct InHand {
     /// `None` while the worker waits for room in the next buffer.
     running_since: Option<Instant>,
     /// Which take it was.
-    #[cfg_attr(not(processes), expect(dead_code, reason = "it is for receipts, and threads do not die"))]
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
     pub(crate) hold: Option<Hold>,

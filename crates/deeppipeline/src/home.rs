@@ -6,7 +6,6 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::graph::{Flow, Node};
 use crate::join::Join;
-use crate::ledger::Ledger;
 use crate::phase::WorkerEvent;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::worker::Seat;
@@ -46,8 +45,6 @@ pub(crate) trait Home<V>: Send + Sync {
     fn reorders(&self, index: usize) -> bool;
     /// The buffer in front of the stage at that index.
     fn buffer(&self, index: usize) -> Option<&Buffer<V>>;
-    /// Where what happens in that stage is counted, unless its buffer does.
-    fn ledger(&self, index: usize) -> Option<&Ledger>;
     /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
     /// Whether a source is to be asked for samples.

@@ -40,6 +40,13 @@ impl Intake {
     }
 }
 
+impl Intake {
+    /// Whether a sample in front may have to wait, for a time, for others behind it.
+    pub(crate) fn waits_for_more(self) -> bool {
+        matches!(self, Intake::Batch { .. })
+    }
+}
+
 impl fmt::Display for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,23 +1,25 @@
 //! What happens between two stages, and when a buffer is full. The state machine is in the README beside this file.
 
+mod histogram;
 mod limits;
-mod memory;
-mod order;
+mod local;
 mod parts;
+mod policy;
 #[cfg(processes)]
 pub(crate) mod shared;
 
 pub(crate) use limits::{Crew, Limits};
-pub(crate) use order::Overdue;
+pub(crate) use policy::Settlement;
 
 use crate::clock::Clock;
 use crate::error::BoxError;
 use crate::intake::Input;
+use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What happens when a buffer is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -206,7 +208,7 @@ pub(crate) struct Origin {
 /// The buffer in front of a stage: between threads, or between processes.
 pub(crate) enum Buffer<V> {
     /// Values as they are.
-    Memory(Box<memory::Buffer<V>>),
+    Local(Box<local::Buffer<V>>),
     /// Bytes in slots that processes share.
     #[cfg(processes)]
     Shared(shared::Buffer<V>),
@@ -214,14 +216,14 @@ pub(crate) enum Buffer<V> {
 
 impl<V> Buffer<V> {
     pub(crate) fn in_memory(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
-        Buffer::Memory(Box::new(memory::Buffer::new(limits, drops_to_remember, clock)))
+        Buffer::Local(Box::new(local::Buffer::new(limits, drops_to_remember, clock)))
     }
 
     /// Puts in a sample, waiting for room where the policy is `block`, and for its turn where it is the result of one of
     /// several workers. The caller frees what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.push(sample, arrival, origin.turn, wait),
+            Buffer::Local(buffer) => buffer.push(sample, arrival, origin.turn, wait),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.push(sample, arrival, origin, wait),
         }
@@ -230,7 +232,7 @@ impl<V> Buffer<V> {
     /// Nothing more comes of that take by one of several workers. The caller frees what is handed back.
     pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.end_turn(ticket),
+            Buffer::Local(buffer) => buffer.end_turn(ticket),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
                 buffer.end_turn(ticket);
@@ -242,7 +244,7 @@ impl<V> Buffer<V> {
     /// Which takes the workers in front may be at, so that no more than may be wait here for their turn.
     pub(crate) fn turns_up_to(&self) -> u64 {
         match self {
-            Buffer::Memory(buffer) => buffer.turns_up_to(),
+            Buffer::Local(buffer) => buffer.turns_up_to(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.turns_up_to(),
         }
@@ -251,7 +253,7 @@ impl<V> Buffer<V> {
     /// Waits until the workers in front may be at that take; false when the caller would not wait any longer.
     pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
         match self {
-            Buffer::Memory(buffer) => buffer.wait_for_turns_up_to(ticket, wait),
+            Buffer::Local(buffer) => buffer.wait_for_turns_up_to(ticket, wait),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.wait_for_turns_up_to(ticket, wait),
         }
@@ -259,13 +261,13 @@ impl<V> Buffer<V> {
 
     /// The stage has failed on that take by one of several workers: what they took later does not go on. The caller frees
     /// what is handed back.
-    pub(crate) fn fail_turn(&self, ticket: u64) -> VecDeque<Sample<V>> {
+    pub(crate) fn fail_turn(&self, ticket: u64) -> Vec<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.fail_turn(ticket),
+            Buffer::Local(buffer) => buffer.fail_turn(ticket),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
                 buffer.fail_turn(ticket);
-                VecDeque::new()
+                Vec::new()
             }
         }
     }
@@ -273,28 +275,62 @@ impl<V> Buffer<V> {
     /// Takes what the intake says, for one of the stage's workers, waiting for it if need be; not beyond that ticket.
     pub(crate) fn take(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.take(worker, up_to, wait),
+            Buffer::Local(buffer) => buffer.take(worker, up_to, wait),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.take(up_to, wait),
         }
     }
 
-    /// A worker is done with what it had in hand; false when the others have given it up before.
-    pub(crate) fn put_down(&self, worker: usize) -> bool {
+    /// Settles what a worker has in flight from that take; false when the others have given it up before.
+    pub(crate) fn settle(&self, worker: usize, ticket: u64, settlement: Settlement) -> bool {
         match self {
-            Buffer::Memory(buffer) => buffer.put_down(worker),
+            Buffer::Local(buffer) => buffer.settle(worker, ticket, settlement),
+            // There its lease settles it.
             #[cfg(processes)]
-            Buffer::Shared(buffer) => {
-                buffer.put_down();
-                true
-            }
+            Buffer::Shared(_) => true,
+        }
+    }
+
+    /// The stage keeps what a worker has in flight for a later window.
+    pub(crate) fn keep_for_window(&self, worker: usize, ticket: u64) {
+        match self {
+            Buffer::Local(buffer) => buffer.keep_for_window(worker, ticket),
+            #[cfg(processes)]
+            Buffer::Shared(_) => {}
+        }
+    }
+
+    /// Counts samples that were kept for a window and are in none.
+    pub(crate) fn skip_windowed(&self, samples: u64) {
+        match self {
+            Buffer::Local(buffer) => buffer.skip_windowed(samples),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.skip_kept(samples),
+        }
+    }
+
+    /// Ends the turn of what `finish` gave.
+    pub(crate) fn end_finish(&self, worker: usize) {
+        match self {
+            Buffer::Local(buffer) => buffer.end_finish(worker),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.put_down(),
+        }
+    }
+
+    /// Returns what happened in the buffer, and in the stage behind it.
+    pub(crate) fn read(&self) -> (BufferCounts, Reading) {
+        match self {
+            Buffer::Local(buffer) => buffer.read(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.read(),
         }
     }
 
     /// When the oldest sample in the hands of several threads has kept others waiting for too long.
     pub(crate) fn overdue_at(&self) -> Option<Instant> {
         match self {
-            Buffer::Memory(buffer) => buffer.overdue_at(),
+            Buffer::Local(buffer) => buffer.overdue_at(),
             // A process that takes too long is killed.
             #[cfg(processes)]
             Buffer::Shared(_) => None,
@@ -304,7 +340,7 @@ impl<V> Buffer<V> {
     /// Gives up the oldest sample in hand if it is overdue, and if nothing can be taken before it has ended or `anyway`.
     pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
         match self {
-            Buffer::Memory(buffer) => buffer.give_up_overdue(anyway),
+            Buffer::Local(buffer) => buffer.give_up_overdue(anyway),
             #[cfg(processes)]
             Buffer::Shared(_) => None,
         }
@@ -313,7 +349,7 @@ impl<V> Buffer<V> {
     /// When a list that waits for more samples is due.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         match self {
-            Buffer::Memory(buffer) => buffer.due_at(),
+            Buffer::Local(buffer) => buffer.due_at(),
             #[cfg(processes)]
             Buffer::Shared(_) => None,
         }
@@ -321,7 +357,7 @@ impl<V> Buffer<V> {
 
     /// Nothing more comes in; what is inside flows out. The caller frees what is handed back: results whose turn will
     /// never come.
-    pub(crate) fn close(&self) -> VecDeque<Sample<V>> {
+    pub(crate) fn close(&self) -> Vec<V> {
         let given_up = self.lower_gate(Gate::Closed);
         self.wake();
         given_up
@@ -329,33 +365,33 @@ impl<V> Buffer<V> {
 
     /// Gives up what is inside and whatever still comes; the caller frees what is handed back, and calls `wake`: only when
     /// all that is to be given up is, so that nobody who is woken takes what another buffer still has.
-    pub(crate) fn discard(&self) -> VecDeque<Sample<V>> {
+    pub(crate) fn discard(&self) -> Vec<V> {
         self.lower_gate(Gate::Discarding)
     }
 
     /// Whoever waits looks again.
     pub(crate) fn wake(&self) {
         match self {
-            Buffer::Memory(buffer) => buffer.wake(),
+            Buffer::Local(buffer) => buffer.wake(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.wake(),
         }
     }
 
-    fn lower_gate(&self, gate: Gate) -> VecDeque<Sample<V>> {
+    fn lower_gate(&self, gate: Gate) -> Vec<V> {
         match self {
-            Buffer::Memory(buffer) => buffer.lower_gate(gate),
+            Buffer::Local(buffer) => buffer.lower_gate(gate),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
                 buffer.lower_gate(gate);
-                VecDeque::new()
+                Vec::new()
             }
         }
     }
 
     pub(crate) fn counts(&self) -> BufferCounts {
         match self {
-            Buffer::Memory(buffer) => buffer.counts(),
+            Buffer::Local(buffer) => buffer.counts(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.counts(),
         }
@@ -363,7 +399,7 @@ impl<V> Buffer<V> {
 
     pub(crate) fn limits(&self) -> Limits {
         match self {
-            Buffer::Memory(buffer) => buffer.limits(),
+            Buffer::Local(buffer) => buffer.limits(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.limits(),
         }
@@ -372,7 +408,7 @@ impl<V> Buffer<V> {
     /// Adds the samples that are inside, in the hands of its takers, or early.
     pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
         match self {
-            Buffer::Memory(buffer) => buffer.find(found),
+            Buffer::Local(buffer) => buffer.find(found),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.find(found),
         }
@@ -381,7 +417,7 @@ impl<V> Buffer<V> {
     /// Whether what is inside was given up.
     pub(crate) fn is_discarding(&self) -> bool {
         match self {
-            Buffer::Memory(buffer) => buffer.is_discarding(),
+            Buffer::Local(buffer) => buffer.is_discarding(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.is_discarding(),
         }
@@ -393,7 +429,7 @@ impl<V> Buffer<V> {
         #[cfg_attr(not(processes), expect(unused_variables))] hold: Option<&Hold>,
     ) -> Result<Option<Input<V>>, BoxError> {
         match self {
-            Buffer::Memory(_) => Ok(None),
+            Buffer::Local(_) => Ok(None),
             #[cfg(processes)]
             Buffer::Shared(buffer) => hold.map(|hold| buffer.read_again(hold)).transpose(),
         }
@@ -403,10 +439,18 @@ impl<V> Buffer<V> {
     #[cfg(processes)]
     pub(crate) fn shared(&self) -> Option<&shared::Buffer<V>> {
         match self {
-            Buffer::Memory(_) => None,
+            Buffer::Local(_) => None,
             Buffer::Shared(buffer) => Some(buffer),
         }
     }
+}
+
+/// A take that others do not wait for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) ticket: u64,
+    /// How long it was in flight.
+    pub(crate) after: Duration,
 }
 
 /// The counters of one buffer. At any quiet moment

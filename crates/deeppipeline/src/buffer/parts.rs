@@ -59,13 +59,11 @@ impl Highest {
 
 impl Parts {
     /// As seven words in memory have it.
-    #[cfg(processes)]
     pub(super) fn from_words([number, a, b, c, d, e, f]: [u64; 7]) -> Self {
         let newest = Highest { of_whole: a, of_part: b, passed: c };
         Parts { number, newest, older: Highest { of_whole: d, of_part: e, passed: f } }
     }
 
-    #[cfg(processes)]
     pub(super) fn to_words(self) -> [u64; 7] {
         let Parts { number, newest, older } = self;
         [number, newest.of_whole, newest.of_part, newest.passed, older.of_whole, older.of_part, older.passed]

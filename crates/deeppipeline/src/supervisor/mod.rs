@@ -16,7 +16,6 @@ use crate::executor::{catch_panic, free};
 use crate::graph::{Block, Executor, Flow, Graph, Node};
 use crate::home::{Branches, Home};
 use crate::join::{Join, Joiner};
-use crate::ledger::Ledger;
 use crate::notices::{DropLog, Notice, Notices};
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId, works_for};
@@ -62,7 +61,7 @@ pub struct Accepted<V> {
 /// Wakes the source from another thread.
 pub type Closer = Box<dyn Fn() + Send + Sync>;
 
-/// What all workers and the handle of one pipeline share. It holds the buffers and ledgers, and knows who is where.
+/// What all workers and the handle of one pipeline share. It holds the buffers, and knows who is where.
 pub struct Supervisor<V> {
     id: u64,
     graph: Graph,
@@ -77,7 +76,6 @@ pub struct Supervisor<V> {
     /// One per block.
     joins: Vec<Join<V>>,
     joiners: OnceLock<Vec<Joiner<V>>>,
-    ledgers: Vec<Ledger>,
     control: Mutex<Control>,
     /// The failure that stopped the pipeline, set with the phase that follows from it.
     failure: OnceLock<Arc<Failure>>,
@@ -207,7 +205,6 @@ impl<V: Send + 'static> Supervisor<V> {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
             buffers,
-            ledgers: graph.stages.iter().map(|_| Ledger::new()).collect(),
             control: Mutex::new(Control {
                 phase: Phase::Starting,
                 workers: vec![WorkerPhase::Starting; workers],
@@ -556,10 +553,6 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         self.buffers.get(index)
     }
 
-    fn ledger(&self, index: usize) -> Option<&Ledger> {
-        self.ledgers.get(index)
-    }
-
     fn name_of(&self, seat: Seat) -> &str {
         match seat {
             Seat::Source => SOURCE,
@@ -647,7 +640,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
 
     fn note_drop(&self, index: usize) {
         // A buffer that processes share hands every value back.
-        if matches!(self.buffers[index], Buffer::Memory(_)) {
+        if matches!(self.buffers[index], Buffer::Local(_)) {
             self.look_for_drops(index);
         }
     }

@@ -98,17 +98,9 @@ impl<V: Send + 'static> Supervisor<V> {
             }
             Flow::End | Flow::Join { .. } => 0,
         };
-        #[cfg(processes)]
-        if let Some(buffer) = self.buffers[index].shared() {
-            let (counts, mut reading) = buffer.read();
-            // What a worker gave before it died is known only to the buffer that received it.
-            reading.counts.gave = received();
-            return (counts, reading);
-        }
-        let mut reading = self.ledgers[index].read();
-        if self.graph.reorders(index) {
-            reading.counts.gave = received();
-        }
-        (self.buffers[index].counts(), reading)
+        let (counts, mut reading) = self.buffers[index].read();
+        // What a worker gave before it died is known only to the buffer that received it.
+        reading.counts.gave = received();
+        (counts, reading)
     }
 }

@@ -125,12 +125,6 @@ impl<V> Worker<V> {
     /// The next buffer has counted one more value.
     fn count_given(&mut self, arrival: Arrival) {
         self.waiting_since = None;
-        // What has a turn is counted when it enters the next buffer.
-        if let (Seat::Stage { index, .. }, None) = (self.seat, self.turn)
-            && let Some(ledger) = self.home.ledger(index)
-        {
-            ledger.count_given();
-        }
         if let Step::Running(hand) = &mut self.step {
             hand.parts += 1;
         }

@@ -9,7 +9,8 @@ mod taking;
 
 use crate::activity::Activity;
 use crate::aside;
-use crate::buffer::{Take, Wait};
+use crate::buffer::{Settlement, Take, Wait};
+use crate::clock::in_nanoseconds;
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::free;
 use crate::graph::Flow;
@@ -356,8 +357,10 @@ impl<V> Worker<V> {
                     untold = self.fail(Doing::Finish, None, cause);
                 }
                 self.finish_turn();
-                if let Seat::Stage { index, .. } = self.seat {
-                    self.put_down(index);
+                if let Seat::Stage { index, worker } = self.seat
+                    && let Some(buffer) = self.home.buffer(index)
+                {
+                    buffer.end_finish(worker);
                 }
                 self.give_up();
             }
@@ -460,9 +463,9 @@ impl<V> Worker<V> {
             #[cfg(not(processes))]
             Some(hold) => match hold {},
             None => {
-                // What was given up as overdue has been counted.
-                if let (Some(ledger), true) = (self.home.ledger(index), self.put_down(index)) {
-                    ledger.settle(hand.samples + hand.kept, fate, hand.busy, age);
+                if let (Seat::Stage { worker, .. }, Some(buffer)) = (self.seat, self.home.buffer(index)) {
+                    let (took, age) = (in_nanoseconds(hand.busy), in_nanoseconds(age));
+                    buffer.settle(worker, hand.ticket, Settlement { fate, windowed: hand.kept, took, age });
                 }
             }
         }
@@ -477,15 +480,10 @@ impl<V> Worker<V> {
             #[cfg(not(processes))]
             Some(hold) => match hold {},
             None => {
-                self.put_down(index);
+                if let (Seat::Stage { worker, .. }, Some(buffer)) = (self.seat, self.home.buffer(index)) {
+                    buffer.keep_for_window(worker, hand.ticket);
+                }
             }
-        }
-    }
-
-    fn put_down(&self, index: usize) -> bool {
-        match (self.seat, self.home.buffer(index)) {
-            (Seat::Stage { worker, .. }, Some(buffer)) => buffer.put_down(worker),
-            _ => true,
         }
     }
 

@@ -39,9 +39,6 @@ impl<V> Worker<V> {
         let Some(overdue) = self.home.buffer(index).and_then(|buffer| buffer.give_up_overdue(anyway)) else {
             return false;
         };
-        if let Some(ledger) = self.home.ledger(index).filter(|_| overdue.samples > 0) {
-            ledger.settle(overdue.samples, Fate::Lost, overdue.after, overdue.after);
-        }
         let (stage, after) = (self.name().to_owned(), overdue.after);
         aside::log(move || tracing::warn!(stage, "a sample is lost: others have waited for it for {after:?}"));
         self.end_turn(overdue.ticket);
@@ -49,11 +46,6 @@ impl<V> Worker<V> {
     }
 
     pub(super) fn run(&mut self, index: usize, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
-        if taken.hold.is_none()
-            && let Some(ledger) = self.home.ledger(index)
-        {
-            ledger.begin(&input, taken.at);
-        }
         self.has_turn(index, taken.ticket);
         if let Some(newest) = input.newest() {
             self.take_in_hand(newest, input.count(), taken);
@@ -114,13 +106,8 @@ impl<V> Worker<V> {
         if samples == 0 {
             return;
         }
-        // What came from another process is counted there, on a thread too.
-        #[cfg(processes)]
-        if let Some(buffer) = self.home.buffer(index).and_then(Buffer::shared) {
-            return buffer.skip_kept(samples);
-        }
-        if let Some(ledger) = self.home.ledger(index) {
-            ledger.skip_kept(samples);
+        if let Some(buffer) = self.home.buffer(index) {
+            buffer.skip_windowed(samples);
         }
     }
 

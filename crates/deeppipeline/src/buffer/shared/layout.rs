@@ -1,24 +1,10 @@
 //! Where each word of a shared buffer is.
 
 use super::session::Owner;
+use crate::buffer::histogram::{Durations, TIMES};
 
 /// How many dropped samples a buffer remembers by number.
 pub(super) const DROPS: usize = 16;
-
-/// Words of a histogram of durations: 64 steps an octave, for 40 octaves of nanoseconds.
-pub(super) const TIMES: usize = 64 * 40;
-
-/// Which durations are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub(super) enum Durations {
-    /// Of `stage_run`.
-    Busy,
-    /// From birth to being taken.
-    Ages,
-    /// From birth to the end.
-    AgesAfter,
-}
 
 const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
 /// A histogram, and the longest.

@@ -4,14 +4,16 @@
 
 use super::claims::Claims;
 use super::damage::{Damage, damaged, unless_damaged};
-use super::layout::{Durations, Field, Layout, PlaceField, SUM_OF_NOTHING, SlotField, TIMES};
+use super::layout::{Field, Layout, PlaceField, SUM_OF_NOTHING, SlotField};
 use super::session::{Owner, Session};
-use super::step::{State, Step, WHOLE, time_of};
+use super::step::{State, Step, WHOLE};
 use super::words::{Held, Words};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
+use crate::buffer::histogram::{self, Durations, TIMES};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
+use crate::report::Spread;
 use crate::sample::{ForkTicket, SampleId};
 use parking_lot::Mutex;
 use std::sync::OnceLock;
@@ -518,12 +520,11 @@ impl<W: Words> Machine<W> {
         self.at_once(Vec::new(), |step| step.forks())
     }
 
-    /// How often something took how many nanoseconds, and the longest.
-    pub(crate) fn durations(&self, durations: Durations) -> (Vec<(u64, u64)>, Duration) {
+    /// Returns how durations are spread.
+    pub(crate) fn spread(&self, durations: Durations) -> Spread {
         // Each word alone is right at some moment, and that is all a histogram needs.
-        let counts = (0..TIMES).map(|index| (time_of(index), self.words.get(self.layout.time(durations, index))));
-        let max = self.words.get(self.layout.longest(durations));
-        (counts.filter(|(_, count)| *count > 0).collect(), Duration::from_nanos(max))
+        let counts: Vec<u64> = (0..TIMES).map(|step| self.words.get(self.layout.time(durations, step))).collect();
+        histogram::spread(&counts, self.words.get(self.layout.longest(durations)))
     }
 
     /// How long all calls of `stage_run` took together.

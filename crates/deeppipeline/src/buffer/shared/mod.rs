@@ -30,10 +30,9 @@ use crate::error::{BoxError, MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::executor::catch_panic;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
-use crate::ledger::{Durations, Reading};
-use crate::report::Spread;
+use crate::buffer::histogram::Durations;
+use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
-use layout::Durations as Of;
 use machine::{Label, Machine, Published, Reserved, Taken as Took, Trim};
 use map::Map;
 use std::collections::HashSet;
@@ -320,13 +319,9 @@ impl<V> Buffer<V> {
     /// What happened in the buffer, and in the stage behind it.
     pub(crate) fn read(&self) -> (BufferCounts, Reading) {
         let (buffer, counts) = self.machine.counts();
-        let (times, ages) = (self.spread(Of::Busy), self.spread(Of::Ages));
-        (buffer, Reading { counts, busy: self.machine.busy(), times, ages, ages_after: self.spread(Of::AgesAfter) })
-    }
-
-    fn spread(&self, of: Of) -> Spread {
-        let (counted, max) = self.machine.durations(of);
-        Durations::counted(counted, max).spread()
+        let [times, ages, ages_after] =
+            [Durations::Busy, Durations::Ages, Durations::AgesAfter].map(|of| self.machine.spread(of));
+        (buffer, Reading { counts, busy: self.machine.busy(), times, ages, ages_after })
     }
 
     /// Adds the samples that are inside, in the hands of its takers, or early.

@@ -2,10 +2,11 @@
 //! that any other finds; what several workers add is in `turns.rs`.
 
 use super::damage::{Damage, damaged};
-use super::layout::{DROPS, Durations, Field, Layout, PlaceField, SlotField, TIMES};
+use super::layout::{DROPS, Field, Layout, PlaceField, SlotField};
 use super::machine::{Label, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Trim, Verdict};
 use super::session::{Owner, Session};
 use super::words::Words;
+use crate::buffer::histogram::{Durations, time_step};
 use crate::buffer::parts::Parts;
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
 use crate::graph::OnCrash;
@@ -900,17 +901,3 @@ const TRIM_AT_ONCE: u64 = 256;
 
 /// Bytes that are not worth being given back.
 const SMALL: u64 = 1 << 20;
-
-/// The step of the histogram for a duration: 64 steps an octave, so that a step is 1.6 % wide at most.
-pub(super) fn time_step(nanoseconds: u64) -> usize {
-    let nanoseconds = nanoseconds.max(64);
-    let octave = nanoseconds.ilog2() - 6;
-    let step = (nanoseconds >> octave) - 64;
-    (octave as usize * 64 + step as usize).min(TIMES - 1)
-}
-
-/// The duration in the middle of a step, in nanoseconds.
-pub(super) fn time_of(step: usize) -> u64 {
-    let octave = step / 64;
-    ((64 + step as u64 % 64) << octave) + (1 << octave) / 2
-}

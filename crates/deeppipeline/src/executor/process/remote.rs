@@ -7,7 +7,6 @@ use crate::clock::Clock;
 use crate::error::{BoxError, Failure};
 use crate::graph::{Flow, Node};
 use crate::home::Home;
-use crate::ledger::Ledger;
 use crate::phase::WorkerEvent;
 use crate::worker::{Seat, Worker};
 use parking_lot::{Condvar, Mutex};
@@ -252,10 +251,6 @@ impl<V: Send> Home<V> for Remote<V> {
 
     fn buffer(&self, index: usize) -> Option<&Buffer<V>> {
         if index == self.index { Some(&self.input) } else { self.output.as_ref() }
-    }
-
-    fn ledger(&self, _: usize) -> Option<&Ledger> {
-        None
     }
 
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool> {

@@ -1,11 +1,10 @@
 //! What becomes of samples while nobody dies: the machine does what the model does, and what a buffer in memory does.
 
-use super::super::layout::Durations;
 use super::super::machine::{Label, Machine, Published, Reserved, Taken};
 use super::memory::Plain;
 use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
-use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Take, Wait, memory};
+use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Settlement, Take, Wait, local};
 use crate::clock::Clock;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
@@ -68,7 +67,7 @@ fn every_sample_has_the_fate_that_the_policy_gives_it() {
 /// Both buffers, fed and emptied in the same way.
 struct Both {
     shared: Machine<Plain>,
-    memory: memory::Buffer<()>,
+    local: local::Buffer<()>,
     arrival: Arrival,
     brought: u64,
 }
@@ -77,7 +76,7 @@ impl Both {
     fn push(&mut self) {
         self.brought += 1;
         let id = SampleId { number: 1 + self.brought / 3, part: self.brought % 3 };
-        let pushed = match self.memory.push(
+        let pushed = match self.local.push(
             Sample { id, birth: Instant::now(), fork: ForkTicket::default(), value: () },
             self.arrival,
             None,
@@ -106,9 +105,15 @@ impl Both {
 
     fn take(&mut self) {
         let ids = |samples: Vec<Sample<()>>| samples.iter().map(|sample| sample.id).collect();
-        let taken = match self.memory.take(0, u64::MAX, Wait::No) {
-            Take::Ready { input: Input::One(sample), .. } => Ok(ids(vec![sample])),
-            Take::Ready { input: Input::List(list), .. } => Ok(ids(list)),
+        let taken = match self.local.take(0, u64::MAX, Wait::No) {
+            Take::Ready { input, taken, .. } => {
+                let settlement = Settlement { fate: Fate::Used, windowed: 0, took: 0, age: 0 };
+                assert!(self.local.settle(0, taken.ticket, settlement));
+                Ok(match input {
+                    Input::One(sample) => ids(vec![sample]),
+                    Input::List(list) => ids(list),
+                })
+            }
             Take::Empty => Err("empty"),
             Take::Drained { .. } => Err("drained"),
             Take::Discarded => Err("discarded"),
@@ -131,7 +136,7 @@ impl Both {
     }
 
     fn lower_gate(&mut self, gate: Gate) {
-        self.memory.lower_gate(gate);
+        self.local.lower_gate(gate);
         self.shared.lower_gate(gate);
     }
 
@@ -143,7 +148,8 @@ impl Both {
             ..35 if !is_shut || self.shared.gate() == Gate::Discarding => self.push(),
             _ => self.take(),
         }
-        assert_eq!(self.shared.counts().0, self.memory.counts());
+        let (counts, reading) = self.local.read();
+        assert_eq!(self.shared.counts(), (counts, reading.counts));
     }
 }
 
@@ -158,7 +164,7 @@ fn a_buffer_between_processes_does_what_one_between_threads_does() {
                 let limits = limits(capacity, 1 << 40, overflow, intake);
                 let mut both = Both {
                     shared: Machine::create(Plain::new(limits), limits),
-                    memory: memory::Buffer::new(limits, 16, Clock::Monotonic),
+                    local: local::Buffer::new(limits, 16, Clock::Monotonic),
                     arrival,
                     brought: 0,
                 };
@@ -209,33 +215,5 @@ fn a_sample_that_does_not_fit_makes_a_list_short() {
         assert!(!world.has_in_hand());
         world.acts(&[Act::Reserve(50), Act::Take]);
         assert_eq!(world.model.hand.len(), 2);
-    }
-}
-
-#[test]
-fn the_time_of_a_call_is_found_again_almost_exactly() {
-    let limits = limits(1, 1, Overflow::Block, Intake::Single);
-    for nanoseconds in [64, 1000, 123_456, 1_000_000, 98_765_432_100] {
-        let machine = Machine::create(Plain::new(limits), limits);
-        let id = SampleId { number: 1, part: 0 };
-        let Reserved::Slot(slot) = machine.reserve(1, id, Arrival::Stage) else { panic!("it is empty") };
-        machine.publish(
-            slot,
-            Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() },
-            Arrival::Stage,
-        );
-        let Taken::Ready { slots, .. } = machine.take(0) else { panic!("one is inside") };
-        machine.settle(
-            &[(slots[0].slot.index(), false)],
-            Fate::Used,
-            0,
-            Duration::from_nanos(nanoseconds),
-            Duration::ZERO,
-        );
-        let (times, busy) = machine.durations(Durations::Busy);
-        assert_eq!(machine.busy(), busy);
-        assert_eq!(busy, Duration::from_nanos(nanoseconds));
-        let [(time, 1)] = times[..] else { panic!("one call was timed: {times:?}") };
-        assert!(time.abs_diff(nanoseconds) <= nanoseconds / 64, "{time} is far from {nanoseconds}");
     }
 }

@@ -1,0 +1,400 @@
+//! The buffer between threads: its state on the heap behind one lock, two condition variables, and no value released
+//! under the lock.
+
+use super::histogram::{Durations, Histogram};
+use super::policy::{self, Admission, Change, Label, Settlement, Slot, Storage, Taken, Wake};
+use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Wait};
+use crate::clock::{Clock, from_nanoseconds, to_nanoseconds};
+use crate::intake::{Input, Intake};
+use crate::ledger::Reading;
+use crate::sample::{ForkTicket, Sample, SampleId};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// A bounded queue of samples in front of one stage.
+pub(crate) struct Buffer<V> {
+    limits: Limits,
+    clock: Clock,
+    state: Mutex<State<V>>,
+    not_empty: Condvar,
+    not_full: Condvar,
+}
+
+/// What the lock protects.
+struct State<V> {
+    head: policy::Head,
+    slots: Vec<Slot>,
+    /// Of each slot, unless it was taken.
+    values: Vec<Option<V>>,
+    places: Vec<policy::Place>,
+    ended: Vec<u64>,
+    last_dropped: VecDeque<SampleId>,
+    drops_to_remember: usize,
+    busy: Histogram,
+    ages: Histogram,
+    ages_after: Histogram,
+    /// Values that nobody will take, to be released outside of the lock: the first, and the rest where there are more.
+    given_up: Option<V>,
+    more_given_up: Vec<V>,
+    consumers_waiting: usize,
+    producers_waiting: usize,
+}
+
+impl<V> Storage for State<V> {
+    fn head(&mut self) -> &mut policy::Head {
+        &mut self.head
+    }
+
+    fn slot(&mut self, index: usize) -> &mut Slot {
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
+            self.values.resize_with(index + 1, || None);
+        }
+        &mut self.slots[index]
+    }
+
+    fn place(&mut self, worker: usize) -> &mut policy::Place {
+        &mut self.places[worker]
+    }
+
+    fn ended(&mut self, ticket: u64) -> &mut u64 {
+        let turns = self.ended.len() as u64;
+        &mut self.ended[(ticket % turns) as usize]
+    }
+
+    fn record(&mut self, durations: Durations, nanoseconds: u64) {
+        let histogram = match durations {
+            Durations::Busy => &mut self.busy,
+            Durations::Ages => &mut self.ages,
+            Durations::AgesAfter => &mut self.ages_after,
+        };
+        histogram.record(nanoseconds);
+    }
+
+    fn remember_drop(&mut self, id: SampleId) {
+        if self.last_dropped.len() >= self.drops_to_remember {
+            self.last_dropped.pop_front();
+        }
+        self.last_dropped.push_back(id);
+    }
+
+    fn last_dropped(&mut self) -> VecDeque<SampleId> {
+        self.last_dropped.clone()
+    }
+
+    fn give_up(&mut self, slot: usize) {
+        let value = self.values[slot].take();
+        match self.given_up {
+            None => self.given_up = value,
+            Some(_) => self.more_given_up.extend(value),
+        }
+    }
+}
+
+/// The lock, held, and who is to look again when it is let go.
+struct Locked<'a, V> {
+    buffer: &'a Buffer<V>,
+    state: MutexGuard<'a, State<V>>,
+    consumers: Wake,
+    producers: Wake,
+}
+
+impl<'a, V> Locked<'a, V> {
+    /// Changes the state.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Change<'_, State<V>>) -> T) -> T {
+        let mut changed = Change::new(&mut *self.state, &self.buffer.limits);
+        let result = change(&mut changed);
+        (self.consumers, self.producers) =
+            (self.consumers.max(changed.consumers), self.producers.max(changed.producers));
+        result
+    }
+
+    /// Waits for something to take; false when the caller would not wait any longer.
+    fn wait_for_samples(&mut self, wait: Wait) -> bool {
+        self.state.consumers_waiting += 1;
+        let patient = wait_on(&self.buffer.not_empty, &mut self.state, wait);
+        self.state.consumers_waiting -= 1;
+        patient
+    }
+
+    /// Waits for room, or for a turn; false when the caller would not wait any longer.
+    fn wait_for_room(&mut self, wait: Wait) -> bool {
+        self.state.producers_waiting += 1;
+        let patient = wait_on(&self.buffer.not_full, &mut self.state, wait);
+        self.state.producers_waiting -= 1;
+        patient
+    }
+
+    /// Lets go of the lock, wakes whom it may concern, and returns what is to be released.
+    fn leave(mut self) -> (Option<V>, Vec<V>) {
+        let given_up = (self.state.given_up.take(), std::mem::take(&mut self.state.more_given_up));
+        let consumers = if self.state.consumers_waiting > 0 { self.consumers } else { Wake::Nobody };
+        let producers = if self.state.producers_waiting > 0 { self.producers } else { Wake::Nobody };
+        let buffer = self.buffer;
+        drop(self.state);
+        wake(&buffer.not_empty, consumers);
+        wake(&buffer.not_full, producers);
+        given_up
+    }
+}
+
+impl<V> Buffer<V> {
+    pub(crate) fn new(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
+        let state = State {
+            head: Change::<State<V>>::empty(),
+            slots: Vec::new(),
+            values: Vec::new(),
+            places: vec![policy::Place::default(); limits.takers.workers],
+            ended: vec![0; 2 * limits.givers.ahead() + 2],
+            last_dropped: VecDeque::new(),
+            drops_to_remember,
+            busy: Histogram::new(),
+            ages: Histogram::new(),
+            ages_after: Histogram::new(),
+            given_up: None,
+            more_given_up: Vec::new(),
+            consumers_waiting: 0,
+            producers_waiting: 0,
+        };
+        Buffer { limits, clock, state: Mutex::new(state), not_empty: Condvar::new(), not_full: Condvar::new() }
+    }
+
+    fn lock(&self) -> Locked<'_, V> {
+        Locked { buffer: self, state: self.state.lock(), consumers: Wake::Nobody, producers: Wake::Nobody }
+    }
+
+    /// Changes the state under the lock; returns what comes of it, and what is to be released.
+    fn change<T>(&self, change: impl FnOnce(&mut Change<'_, State<V>>) -> T) -> (T, Vec<V>) {
+        let mut locked = self.lock();
+        let result = locked.change(change);
+        let (given_up, mut more) = locked.leave();
+        more.extend(given_up);
+        (result, more)
+    }
+
+    /// The time, where the intake asks when samples come.
+    fn arrival_time(&self) -> u64 {
+        if self.limits.intake.waits_for_more() { to_nanoseconds(self.clock.now()) } else { 0 }
+    }
+
+    /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others are out
+    /// of order, for that. The caller releases what is handed back.
+    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
+        let Sample { id, birth, fork, value } = sample;
+        let mut label = Label { id, birth: to_nanoseconds(birth), fork, turn, arrival, came: self.arrival_time() };
+        let mut locked = self.lock();
+        let mut patient = true;
+        let slot = loop {
+            match locked.change(|change| change.arrive(&label)) {
+                Admission::Inside { slot } => break slot,
+                Admission::Dropped => return Push::Done { accepted: false, dropped: Some(value), more: Vec::new() },
+                Admission::Discarded => return Push::Discarded(value),
+                Admission::Shut => return Push::Shut(value),
+                Admission::Late => return Push::Late(value),
+                Admission::Full if !patient => return Push::Full(value),
+                Admission::Full => {
+                    patient = locked.wait_for_room(wait);
+                    label.came = self.arrival_time();
+                }
+            }
+        };
+        locked.state.values[slot] = Some(value);
+        if turn.is_some() {
+            locked.change(|change| change.go_on(label.came));
+        }
+        let (dropped, more) = locked.leave();
+        Push::Done { accepted: true, dropped, more }
+    }
+
+    /// Nothing more comes of that take. The caller releases what is handed back.
+    pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
+        let now = self.arrival_time();
+        self.change(|change| change.end_turn(ticket, now)).1
+    }
+
+    /// Returns up to which take the workers in front may be at.
+    pub(crate) fn turns_up_to(&self) -> u64 {
+        match self.limits.givers.reorders() {
+            true => self.change(|change| change.turns_up_to()).0,
+            false => u64::MAX,
+        }
+    }
+
+    /// Waits until the workers in front may be at that take; false when the caller would not wait any longer.
+    pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
+        let mut locked = self.lock();
+        let mut patient = true;
+        while ticket > locked.change(|change| change.turns_up_to()) {
+            if !patient {
+                return false;
+            }
+            patient = locked.wait_for_room(wait);
+        }
+        true
+    }
+
+    /// The stage has failed on that take: what was taken later does not go on. The caller releases what is handed back.
+    pub(crate) fn fail_turn(&self, ticket: u64) -> Vec<V> {
+        self.change(|change| change.fail_turn(ticket)).1
+    }
+
+    /// Takes what the intake says, waiting for it if need be.
+    pub(crate) fn take(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
+        let mut at = self.clock.now();
+        let mut locked = self.lock();
+        let mut patient = true;
+        loop {
+            match locked.change(|change| change.take(worker, up_to, to_nanoseconds(at))) {
+                Taken::Ready { ticket, samples } => return locked.hand_over(worker, ticket, samples, at),
+                Taken::Expired => {
+                    let (first, mut more) = locked.leave();
+                    more.extend(first);
+                    return Take::Expired(more);
+                }
+                Taken::Ahead(next) => return Take::Ahead(next),
+                Taken::Drained { ticket } => return Take::Drained { ticket },
+                Taken::Discarded => return Take::Discarded,
+                Taken::Empty { .. } if !patient && wait.is_over(self.clock.now()) => return Take::Empty,
+                Taken::Empty { due } => {
+                    patient = locked.wait_for_samples(wait.no_later_than(due.map(from_nanoseconds)));
+                    at = self.clock.now();
+                }
+            }
+        }
+    }
+
+    /// Settles what a worker has in flight from that take; false when it was given up before.
+    pub(crate) fn settle(&self, worker: usize, ticket: u64, settlement: Settlement) -> bool {
+        self.change(|change| change.settle(worker, ticket, settlement)).0
+    }
+
+    /// The stage keeps what a worker has in flight for a later window.
+    pub(crate) fn keep_for_window(&self, worker: usize, ticket: u64) {
+        self.change(|change| change.keep_for_window(worker, ticket));
+    }
+
+    /// Counts samples that were kept for a window and are in none.
+    pub(crate) fn skip_windowed(&self, samples: u64) {
+        self.change(|change| change.skip_windowed(samples));
+    }
+
+    /// Ends the turn of what `finish` gave.
+    pub(crate) fn end_finish(&self, worker: usize) {
+        self.change(|change| change.end_finish(worker));
+    }
+
+    /// When the oldest take in flight has kept others waiting for too long.
+    pub(crate) fn overdue_at(&self) -> Option<Instant> {
+        self.limits.takers.timeout?;
+        self.change(|change| change.overdue_at()).0.map(from_nanoseconds)
+    }
+
+    /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or `anyway`.
+    pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
+        self.limits.takers.timeout?;
+        let now = to_nanoseconds(self.clock.now());
+        self.change(|change| change.give_up_overdue(now, anyway)).0
+    }
+
+    /// When a list that waits for more samples is due.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        self.change(|change| change.due()).0.map(from_nanoseconds)
+    }
+
+    /// Lowers the gate; `wake` follows. The caller releases what is handed back.
+    pub(crate) fn lower_gate(&self, gate: Gate) -> Vec<V> {
+        self.change(|change| change.lower_gate(gate)).1
+    }
+
+    /// Makes everybody who waits look again.
+    pub(crate) fn wake(&self) {
+        // Taking the lock rules out a lost wake-up: nobody is between looking and waiting.
+        drop(self.state.lock());
+        self.not_empty.notify_all();
+        self.not_full.notify_all();
+    }
+
+    /// Returns what happened in the buffer, and in the stage behind it.
+    pub(crate) fn read(&self) -> (BufferCounts, Reading) {
+        let mut locked = self.lock();
+        let (buffer, counts) = locked.change(|change| change.counts());
+        let State { head, busy, ages, ages_after, .. } = &*locked.state;
+        let (busy, times) = (Duration::from_nanos(head.busy()), busy.spread());
+        (buffer, Reading { counts, busy, times, ages: ages.spread(), ages_after: ages_after.spread() })
+    }
+
+    pub(crate) fn counts(&self) -> BufferCounts {
+        self.change(|change| change.counts()).0.0
+    }
+
+    /// Adds the samples that are inside, in flight, or out of order.
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
+        found.extend(self.change(|change| change.forks()).0);
+    }
+
+    /// Whether what is inside was given up.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.change(|change| change.gate()).0 == Gate::Discarding
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
+impl<V> Locked<'_, V> {
+    /// Hands what a worker has just taken over to it.
+    fn hand_over(mut self, worker: usize, ticket: u64, samples: u64, at: Instant) -> Take<V> {
+        let mut next = self.change(|change| change.first_in_flight(worker));
+        let input = match self.buffer.limits.intake {
+            Intake::All | Intake::Batch { .. } => {
+                let mut list = Vec::with_capacity(samples as usize);
+                while let Some(slot) = next {
+                    list.extend(self.take_out(slot));
+                    next = self.change(|change| change.after(slot));
+                }
+                Some(Input::List(list))
+            }
+            Intake::Single | Intake::Latest | Intake::Window { .. } => {
+                next.and_then(|slot| self.take_out(slot)).map(Input::One)
+            }
+        };
+        let (first, mut dropped) = self.leave();
+        dropped.extend(first);
+        let Some(input) = input else { return Take::Expired(dropped) };
+        let taken =
+            super::Taken { ticket, at, fork: input.newest_fork(), hold: None, given: 0, failures: 0 };
+        Take::Ready { input, dropped, taken }
+    }
+
+    fn take_out(&mut self, slot: usize) -> Option<Sample<V>> {
+        let value = self.state.values[slot].take()?;
+        let slot = &self.state.slots[slot];
+        Some(Sample { id: slot.id(), birth: from_nanoseconds(slot.birth()), fork: slot.fork(), value })
+    }
+}
+
+fn wake(condition: &Condvar, wake: Wake) {
+    match wake {
+        Wake::Nobody => {}
+        Wake::One => {
+            condition.notify_one();
+        }
+        Wake::All => {
+            condition.notify_all();
+        }
+    }
+}
+
+/// Waits for a notification; false when the caller's patience is over.
+fn wait_on<T>(condition: &Condvar, guard: &mut MutexGuard<'_, T>, wait: Wait) -> bool {
+    match wait {
+        Wait::No => false,
+        Wait::Forever => {
+            condition.wait(guard);
+            true
+        }
+        Wait::Until(deadline) => !condition.wait_until(guard, deadline).timed_out(),
+    }
+}
