@@ -1,7 +1,7 @@
 //! Whose time it is: the machine's, or a simulation's.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Where a pipeline reads the time.

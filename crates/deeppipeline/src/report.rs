@@ -66,8 +66,6 @@ pub struct Report {
     pub left_behind: Vec<String>,
     /// Nodes of the engine's own that bring the results of branches to their join.
     hidden: Vec<StageReport>,
-    /// What was given somewhere, and what has arrived there.
-    edges: Vec<(u64, u64)>,
 }
 
 /// One parallel block.
@@ -124,23 +122,17 @@ impl Report {
         joins: Vec<JoinReport>,
         age: Spread,
     ) -> Self {
-        let edges = nodes.iter().zip(flows).filter_map(|(node, flow)| match flow {
-            Flow::Next(next) => Some((node.counts.gave, nodes[*next].buffer.entered)),
-            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
-        });
-        let edges = edges.collect();
         let is_hidden = |flow: &Flow| matches!(flow, Flow::Join { .. });
         let (hidden, stages): (Vec<_>, Vec<_>) = nodes.into_iter().zip(flows).partition(|(_, flow)| is_hidden(flow));
         let reports = |nodes: Vec<(StageReport, &Flow)>| nodes.into_iter().map(|(node, _)| node).collect();
         let (hidden, stages) = (reports(hidden), reports(stages));
-        Report { outcome, elapsed, stages, joins, age, left_behind: Vec::new(), hidden, edges }
+        Report { outcome, elapsed, stages, joins, age, left_behind: Vec::new(), hidden }
     }
 
     /// Whether every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on it.
     pub fn balances(&self) -> bool {
         let mut nodes = self.stages.iter().chain(&self.hidden);
         nodes.all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_hand)
-            && self.edges.iter().all(|(gave, entered)| gave == entered)
             && self.joins.iter().all(|join| join.counts.balances())
     }
 

@@ -25,12 +25,12 @@ pub(crate) use session::Owner;
 
 use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Wait};
 use crate::aside;
+use crate::buffer::histogram::Durations;
 use crate::clock::{from_nanoseconds, to_nanoseconds};
 use crate::error::{BoxError, MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::executor::catch_panic;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
-use crate::buffer::histogram::Durations;
 use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
 use machine::{Label, Machine, Published, Reserved, Taken as Took, Trim};
