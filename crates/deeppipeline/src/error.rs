@@ -454,6 +454,7 @@ pub struct MemoryDamaged {
 }
 
 /// There are no addresses left for a sample in shared memory.
+#[cfg(processes)]
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot map the shared memory of a sample of {size} bytes ({cause}): send less, lower buffer_size, or raise the limit of addresses (ulimit -v)"
