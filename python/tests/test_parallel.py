@@ -10,7 +10,7 @@ import pytest
 from process_stages import FailAt, GiveLock, ManyOf, Pass, SkipOdd, Square, Tag, Tell, Wire
 from support import WATCHDOG, Collect, Gate
 
-from DeepPipeline import GraphError, Parallel, Pipeline, SendError, Stage, StageError
+from DeepPipeline import GraphError, Many, Parallel, Pipeline, SendError, Stage, StageError
 from DeepPipeline.vision import Draw, Frame, Scene, Track, WriteVideo
 
 everywhere = pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
@@ -210,6 +210,33 @@ def test_workers_in_a_branch(multiprocess: bool) -> None:
     got, report = run(stages, range(50), multiprocess=multiprocess)
     assert got == [(x * x, x) for x in range(50)]
     assert report.balances()
+
+
+class SplitTogether(Stage):
+    """Gives two parts of a sample when each of two workers has one in hand."""
+
+    def __init__(self) -> None:
+        self._both = threading.Barrier(2)
+
+    def stage_run(self, x: Any) -> Many:
+        self._both.wait(WATCHDOG)
+        return Many([(x, 0), (x, 1)])
+
+
+class Identify(Stage):
+    def stage_run(self, x: Any) -> Any:
+        assert self.sample is not None
+        return (self.sample.number, self.sample.part), x
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_parts_that_several_workers_give_are_told_apart_and_joined_with_themselves(ordered: bool) -> None:
+    stages: list[Any] = [ManyOf(), SplitTogether().options(workers=2, ordered=ordered), Parallel([Identify(), Pass()])]
+    got, report = run(stages, range(5), multiprocess=False)
+    identities = {identity for (identity, _), _ in got}
+    assert len(identities) == len(got) == 20
+    assert all(left == right for (_, left), right in got)
+    assert report.joins[0].joined == 20
 
 
 def test_buffer_sizes_are_in_reading_order() -> None:

@@ -3,8 +3,10 @@
 import logging
 import multiprocessing
 import os
+import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from process_stages import (
     Twice,
     Where,
 )
-from support import Collect, workers
+from support import Collect, finish, program_file, workers
 
 from DeepPipeline import (
     GraphError,
@@ -291,3 +293,21 @@ def test_a_buffer_beyond_all_addresses_is_refused_at_start() -> None:
         StartError, match=r"cannot map \d+ bytes.*buffer of stage \"Pass\".*lower buffer_size or buffer_bytes"
     ):
         Pipeline([Pass()], multiprocess=True, buffer_bytes=1 << 60).start()
+
+
+def test_addresses_are_taken_by_need_however_many_places_a_buffer_has(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(
+        textwrap.dedent("""
+        import resource
+        from DeepPipeline import Pipeline, Stage
+        class Pass(Stage):
+            def stage_run(self, x): return x
+        if __name__ == "__main__":
+            resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
+            for size in (16, 100_000):
+                print(list(Pipeline([Pass(), Pass()], buffer_size=size, multiprocess=True).stream(range(3))))
+        """)
+    )
+    result = finish(program_file(path))
+    assert (result.returncode, result.stdout) == (0, "[0, 1, 2]\n" * 2), result.stderr
