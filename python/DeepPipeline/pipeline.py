@@ -59,7 +59,8 @@ class Pipeline:
     - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams (the
       default with `put` and a live source), "drop_newest", or "block" where nothing may be lost (the default with any
       other source, and in a `stream`).
-    - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another.
+    - `buffer_bytes`: how many bytes wait in front of a stage at most, where samples cross from one process to another:
+      256 MiB by default. Refused where every stage is on a thread.
     - `start_method`: how processes are started, as in `multiprocessing`: "spawn", "forkserver" or "fork". Processes
       that were forked are not restarted.
     - `max_age`: how many seconds old a sample may be when a stage takes it, for stages that do not say; an older one is
@@ -75,7 +76,7 @@ class Pipeline:
         *,
         source: Source | None = None,
         overflow: Overflow | None = None,
-        buffer_bytes: SupportsIndex = 256 << 20,
+        buffer_bytes: SupportsIndex | None = None,
         start_method: StartMethod = "spawn",
         max_age: float | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class Pipeline:
         self._buffer_size = _checked_sizes(buffer_size, count)
         self._multiprocess = checked_flag("multiprocess", multiprocess)
         self._lay_out()
-        self._buffer_bytes = checked_count("buffer_bytes", buffer_bytes, "bytes")
+        self._buffer_bytes = None if buffer_bytes is None else checked_count("buffer_bytes", buffer_bytes, "bytes")
         self._start_method: StartMethod = one_of("start_method", start_method, START_METHODS)
         self._overflow: Overflow | None = None if overflow is None else one_of("overflow", overflow, OVERFLOWS)
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)

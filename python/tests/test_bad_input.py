@@ -348,9 +348,9 @@ def test_options_of_all_kinds() -> None:
         Pass().set_get_batch(one, second).options(max_age=one),  # type: ignore[arg-type]
         Pass().set_get_window(one, one, key=id, max_keys=one, idle=one, partial=yes),  # type: ignore[arg-type]
     ]
-    with Pipeline(stages, max_age=second, multiprocess=np.bool_(False), buffer_bytes=one) as p:  # type: ignore[arg-type]
+    with Pipeline(stages, max_age=second, multiprocess=np.bool_(False)) as p:  # type: ignore[arg-type]
         assert [stage.workers for stage in p.report().stages] == [1, 1, 1]
-    Pipeline([Pass().options(max_restarts=np.uint8(0))], multiprocess=True)
+    Pipeline([Pass().options(max_restarts=np.uint8(0))], multiprocess=True, buffer_bytes=one)
 
 
 def test_stages_of_all_kinds() -> None:

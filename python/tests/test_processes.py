@@ -288,6 +288,12 @@ def test_what_is_said_of_a_crash_is_refused_on_a_thread(option: str, value: Any)
     Pipeline([Pass().options(executor="process", **options)])
 
 
+def test_buffer_bytes_are_refused_where_every_stage_is_on_a_thread() -> None:
+    with pytest.raises(GraphError, match="buffer_bytes is set, but every stage runs on a thread"):
+        Pipeline([Pass()], buffer_bytes=1 << 20)
+    Pipeline([Pass(), Pass().options(executor="process")], buffer_bytes=1 << 20)
+
+
 def test_a_buffer_beyond_all_addresses_is_refused_at_start() -> None:
     with pytest.raises(
         StartError, match=r"cannot map \d+ bytes.*buffer of stage \"Pass\".*lower buffer_size or buffer_bytes"

@@ -62,6 +62,14 @@ pub enum GraphError {
         /// The option.
         option: &'static str,
     },
+    /// What is said of processes is said of a pipeline that has some.
+    #[error(
+        "{option} is set, but every stage runs on a thread, where it means nothing: leave it out, or run a stage in a process"
+    )]
+    NoStageInProcess {
+        /// What was set.
+        option: &'static str,
+    },
     /// A stage has at least one worker.
     #[error("workers of stage {stage:?} is {got}, but must be 1 to {MAX_WORKERS}")]
     Workers {

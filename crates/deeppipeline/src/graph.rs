@@ -252,8 +252,8 @@ pub struct Graph {
     /// How many samples the buffers hold.
     pub buffer_size: BufferSize,
     /// How many bytes the samples in a buffer have at most, where it lies in shared memory: in front of and behind a
-    /// stage in a process.
-    pub buffer_bytes: usize,
+    /// stage in a process. `None` is [`DEFAULT_BUFFER_BYTES`]; said only where some stage is in a process.
+    pub buffer_bytes: Option<usize>,
     /// What happens when a buffer is full, for stages that do not say; `None` blocks behind a source that is not live, and
     /// drops the oldest otherwise.
     pub overflow: Option<Overflow>,
@@ -268,7 +268,7 @@ impl Default for Graph {
             stages: Vec::new(),
             blocks: Vec::new(),
             buffer_size: BufferSize::default(),
-            buffer_bytes: DEFAULT_BUFFER_BYTES,
+            buffer_bytes: None,
             overflow: None,
             max_age: None,
         }
@@ -290,8 +290,11 @@ impl Graph {
         {
             return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.own_stages(self.stages.len()) });
         }
-        if self.buffer_bytes == 0 {
+        if self.buffer_bytes == Some(0) {
             return Err(GraphError::BufferBytesZero);
+        }
+        if self.buffer_bytes.is_some() && self.stages.iter().all(|node| node.executor == Executor::Thread) {
+            return Err(GraphError::NoStageInProcess { option: "buffer_bytes" });
         }
         for (index, node) in self.stages.iter().enumerate() {
             if node.executor == Executor::Process && !cfg!(processes) {
@@ -387,7 +390,7 @@ impl Graph {
         let giver = self.giver(index).map_or(Crew::ONE, |before| self.crew_of(before));
         Limits {
             capacity: self.size_of(index),
-            bytes: self.buffer_bytes as u64,
+            bytes: self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64,
             overflow: node.overflow_in(self),
             intake: node.intake,
             max_age: node.max_age.or(self.max_age).filter(|_| !self.is_relay(index)),

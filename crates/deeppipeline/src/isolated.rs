@@ -304,7 +304,8 @@ impl Workers {
         };
         let (worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
         // On a thread, since the stack of this one is of a size that nobody can choose any more.
-        let worked = thread::spawn(worker, body)?.join().map_err(|_| io::Error::other("its thread panicked"));
+        let worked =
+            thread::spawn_in_process(worker, body)?.join().map_err(|_| io::Error::other("its thread panicked"));
         aside::flush();
         worked
     }
@@ -395,7 +396,8 @@ pub(crate) fn last_by_key<S: IsolatedWindows>(window: Window) -> impl Unpack<S::
 /// Starts the processes of one stage, one after the other, and watches over them until the stage has ended.
 pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
     loop {
-        let started = start(&mut station, arguments);
+        let started = start(&mut station, arguments)
+            .map_err(|cause| io::Error::new(cause.kind(), format!("its process cannot be started: {cause}")));
         let ended = started.and_then(|pid| watch(&mut station, pid));
         match ended.map(|()| station.ended(None)) {
             Err(cause) => return station.cannot_start(cause),

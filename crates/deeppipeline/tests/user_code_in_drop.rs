@@ -1,5 +1,5 @@
-//! User code in `Drop`, wherever the engine frees a value: when it panics or looks at the pipeline, nothing hangs and
-//! every stage is torn down.
+//! User code in `Drop`, wherever the engine frees a value: when it panics, waits or looks at the pipeline, nothing hangs
+//! and every stage is torn down.
 
 mod support;
 
@@ -278,4 +278,126 @@ fn a_later_failure_is_freed_outside_of_the_engines_locks() {
     assert!(shared.set(Arc::downgrade(&pipeline)).is_ok());
     pipeline.put(1).unwrap();
     assert_eq!(pipeline.setstop().unwrap_err().cause().to_string(), "first");
+}
+
+/// Waits in its `Drop` until its test lets it go.
+struct Clings {
+    let_go: crossbeam_channel::Receiver<()>,
+}
+
+impl Drop for Clings {
+    fn drop(&mut self) {
+        // Its test lets go by hanging up.
+        let _ = self.let_go.recv();
+    }
+}
+
+/// Time that nothing here takes, on any machine.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What that gives on another thread, if it returns at all; in any case those that cling are let go then.
+fn returns<T: Send>(let_go: crossbeam_channel::Sender<()>, stop: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let (tell, told) = channel();
+        scope.spawn(move || tell.send(stop()));
+        let result = told.recv_timeout(LONG);
+        drop(let_go);
+        result.expect("the stop returns although a value clings")
+    })
+}
+
+/// What is left of a stop, in the words of the report.
+const DISCARDED: &str = "Drop of what was discarded in front of end";
+
+/// A pipeline whose stage waits for a permit with a first sample while others, that cling, wait in front of it.
+fn clinging(fails: bool) -> (Pipeline<Option<Clings>>, Sender<()>, crossbeam_channel::Sender<()>) {
+    let ((let_go, clings), (permit, permits)) = (crossbeam_channel::unbounded(), channel::<()>());
+    let end = move |x: Option<Clings>| {
+        let _ = permits.recv();
+        std::mem::forget(x);
+        if fails { Err(BoxError::from("gives up")) } else { Ok(()) }
+    };
+    let pipeline =
+        Pipeline::builder().buffer_size(3).end_stage(end).options(Options::new().name("end")).start().unwrap();
+    pipeline.put(None).unwrap();
+    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    (0..2).for_each(|_| assert!(pipeline.put(Some(Clings { let_go: clings.clone() })).unwrap()));
+    (pipeline, permit, let_go)
+}
+
+#[test]
+fn discarded_values_that_cling_hold_up_no_abort_and_are_named() {
+    let (pipeline, permit, let_go) = clinging(false);
+    drop(permit.clone());
+    let report = returns(let_go, || {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                until(|| pipeline.report().stages[0].buffer.discarded == 2);
+                drop(permit);
+            });
+            pipeline.abort()
+        })
+    });
+    assert_eq!((report.outcome, report.left_behind), (Outcome::Aborted, vec![DISCARDED.to_owned()]));
+    // Once they are gone nothing is left behind, and a stop without a bound has waited for that.
+    assert_eq!(pipeline.setstop().unwrap().left_behind, [""; 0]);
+}
+
+#[test]
+fn discarded_values_that_cling_hold_up_no_stop_with_a_bound() {
+    let (pipeline, permit, let_go) = clinging(true);
+    drop(permit);
+    until(|| pipeline.report().outcome == Outcome::Failed);
+    let error = returns(let_go, || pipeline.setstop_timeout(Duration::from_millis(20)).unwrap_err());
+    assert_eq!(error.report().left_behind, [DISCARDED]);
+    assert_eq!(pipeline.setstop().unwrap_err().report().left_behind, [""; 0]);
+}
+
+#[test]
+fn a_discarded_value_that_stops_its_pipeline_does_not_wait_for_itself() {
+    /// Stops a pipeline when it is dropped.
+    struct Stops(Weak<Pipeline<Option<Stops>>>, Sender<()>);
+    impl Drop for Stops {
+        fn drop(&mut self) {
+            if let Some(pipeline) = self.0.upgrade() {
+                pipeline.abort();
+                pipeline.setstop().unwrap();
+            }
+            self.1.send(()).unwrap();
+        }
+    }
+    let ((stopped, is_stopped), (permit, permits)) = (channel(), channel::<()>());
+    let end = move |x: Option<Stops>| {
+        let _ = permits.recv();
+        std::mem::forget(x);
+    };
+    let pipeline = Arc::new(Pipeline::builder().end_stage(end).start().unwrap());
+    pipeline.put(None).unwrap();
+    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    pipeline.put(Some(Stops(Arc::downgrade(&pipeline), stopped))).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| pipeline.abort());
+        until(|| pipeline.report().outcome == Outcome::Aborted);
+        drop(permit);
+    });
+    is_stopped.recv_timeout(LONG).expect("the value stops its pipeline, and goes on");
+    assert_eq!(pipeline.setstop().unwrap().left_behind, [""; 0]);
+}
+
+#[test]
+fn a_stage_that_clings_holds_up_no_stop_with_a_bound_and_is_named() {
+    for aborts in [true, false] {
+        let (let_go, clings) = crossbeam_channel::unbounded();
+        let stage = Clings { let_go: clings };
+        let end = move |_: u32| {
+            let _ = &stage;
+        };
+        let pipeline = Pipeline::builder().end_stage(end).options(Options::new().name("end")).start().unwrap();
+        let report = returns(let_go, || match aborts {
+            true => pipeline.abort(),
+            false => pipeline.setstop_timeout(Duration::from_millis(20)).unwrap(),
+        });
+        assert_eq!(report.left_behind, ["end"]);
+        assert_eq!(pipeline.setstop().unwrap().left_behind, [""; 0]);
+    }
 }

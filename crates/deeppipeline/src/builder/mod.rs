@@ -347,9 +347,9 @@ impl<I, T> Builder<I, T> {
     }
 
     /// How many bytes the samples in one buffer have at most, where it lies in shared memory: in front of and behind an
-    /// isolated stage. A single sample that is larger is refused.
+    /// isolated stage. A single sample that is larger is refused, and so is the number where no stage is isolated.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.graph.buffer_bytes = bytes;
+        self.graph.buffer_bytes = Some(bytes);
         self
     }
 

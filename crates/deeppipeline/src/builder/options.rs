@@ -74,7 +74,7 @@ impl Options {
     }
 
     /// Whether what several workers give goes on in the order in which the samples were taken: true by default. At most
-    /// 2 × workers results wait for one before them; then their workers wait.
+    /// 2 × workers results wait for one before them; then their workers wait. One worker keeps the order in any case.
     pub fn ordered(mut self, ordered: bool) -> Self {
         self.ordered = Some(ordered);
         self

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 impl<I, T> Builder<I, T> {
     /// What the command line of worker processes has behind the program's name; nothing otherwise. Of use where `main`
-    /// is not one's own, as in tests.
+    /// is not one's own, as in tests. Refused where no stage is isolated.
     pub fn worker_arguments<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.worker_arguments = arguments.into_iter().map(Into::into).collect();
         self

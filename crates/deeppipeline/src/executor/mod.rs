@@ -24,13 +24,22 @@ pub trait Body<V> {
 /// Builds a body on the worker it will run on, so that a stage need not be able to move between threads.
 pub type BodyFactory<V> = Box<dyn FnOnce() -> Box<dyn Body<V>> + Send>;
 
-/// Makes every call that the worker asks for.
-pub(crate) fn work<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>) {
+/// Makes every call that the worker asks for, and frees its stage. Only then the worker has ended: that is the user's
+/// code, too, and whoever waits for the worker waits no longer for it than for any other call.
+pub(crate) fn work_and_free<V>(worker: &mut Worker<V>, body: Box<dyn Body<V>>) {
+    worker.frees_its_stage();
+    work(worker, body);
+    worker.has_freed_its_stage();
+}
+
+/// Makes every call that the worker asks for, and frees its stage.
+pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
     while let Some(call) = worker.next() {
-        let done = make_call(body, call);
+        let done = make_call(&mut *body, call);
         worker.account(body.kept());
         worker.done(done);
     }
+    free(body);
 }
 
 /// Makes one call; a panic in the user's code is an error like any other.

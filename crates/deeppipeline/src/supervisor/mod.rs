@@ -4,6 +4,7 @@
 //! the watchers of processes ask for meets here, under one lock.
 
 mod blocks;
+mod discarded;
 mod told;
 mod warnings;
 
@@ -26,6 +27,7 @@ use crate::{
     error::StartError,
     executor::process::{Post, Station, Waker},
 };
+use discarded::Discarded;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,6 +89,8 @@ pub struct Supervisor<V> {
     activities: Vec<Shown>,
     /// Where a stage on a thread has a time-out.
     timekeeper: Option<Arc<Timekeeper>>,
+    discarded: Arc<Discarded>,
+    frees_aside: OnceLock<()>,
     /// Whoever watches over a worker process learns of every change of phase.
     #[cfg(processes)]
     watchers: Vec<crate::executor::process::Waker>,
@@ -216,6 +220,8 @@ impl<V: Send + 'static> Supervisor<V> {
                 ended_at: None,
             }),
             failure: OnceLock::new(),
+            discarded: Arc::default(),
+            frees_aside: OnceLock::new(),
             changed: Condvar::new(),
             #[cfg(processes)]
             watchers: Vec::new(),
@@ -337,15 +343,16 @@ impl<V: Send + 'static> Supervisor<V> {
         due.filter(|due| *due > now).min()
     }
 
-    /// Waits until every worker has ended; false when the caller would not wait any longer.
+    /// Waits until every worker has ended, and what was discarded is freed; false when the caller would not wait any longer.
     pub fn wait_ended(&self, wait: Wait) -> bool {
         let mut control = self.control.lock();
         while control.phase != Phase::Stopped {
-            if !self.wait_for_change(&mut control, wait) {
-                return control.phase == Phase::Stopped;
+            if !self.wait_for_change(&mut control, wait) && control.phase != Phase::Stopped {
+                return false;
             }
         }
-        true
+        drop(control);
+        self.discarded.wait(wait)
     }
 
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after an
@@ -378,9 +385,11 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// The stages (and the source) whose worker has not ended, from the front.
+    /// The stages (and the source) whose worker has not ended, from the front, and what is still being freed.
     pub fn not_ended(&self) -> Vec<String> {
-        self.workers_that(|phase| phase != WorkerPhase::Stopped)
+        let mut names = self.workers_that(|phase| phase != WorkerPhase::Stopped);
+        names.extend(self.discarded.left());
+        names
     }
 
     /// The stages (and the source) whose `setup` has not returned, from the front.
@@ -421,22 +430,26 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Nothing more comes into a buffer.
     fn close_buffer(&self, index: usize) {
-        self.buffers[index].close().into_iter().for_each(free);
+        self.free_discarded(vec![(self.graph.stages[index].name.clone(), self.buffers[index].close().into())]);
     }
 
     /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. Nobody is woken before
     /// all is given up: whoever gives must not take what another buffer still has, and whoever takes must not think that
     /// his was drained.
     fn discard(&self, buffers: &[usize]) {
-        let given_up: Vec<_> = buffers.iter().map(|index| self.buffers[*index].discard()).collect();
+        let name_of = |index: usize| self.graph.stages[index].name.clone();
+        let given_up = buffers.iter().map(|index| (name_of(*index), self.buffers[*index].discard().into()));
+        let given_up: Vec<_> = given_up.collect();
         let joins = buffers.iter().filter_map(|index| match self.flows[*index] {
-            Flow::Join { block, .. } => Some(self.joins[block].discard()),
+            Flow::Join { block, .. } => {
+                Some((name_of(self.graph.blocks[block].fork), self.joins[block].discard().into_iter().collect()))
+            }
             Flow::End | Flow::Next(_) | Flow::Fork(_) => None,
         });
         let unjoined: Vec<_> = joins.collect();
         buffers.iter().for_each(|index| self.buffers[*index].wake());
-        given_up.into_iter().flatten().for_each(free);
-        unjoined.into_iter().flatten().for_each(free);
+        self.free_discarded(given_up);
+        self.free_discarded(unjoined);
     }
 
     /// Wakes whoever waits for a change of phase.

@@ -45,6 +45,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         // The workers of one stage stand side by side.
         busy.dedup();
+        busy.extend(self.discarded.left());
         waiting.dedup();
         let busy = (!busy.is_empty()).then(|| busy.join(", "));
         busy.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")

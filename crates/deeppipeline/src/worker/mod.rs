@@ -160,6 +160,8 @@ pub struct Worker<V> {
     parts: u64,
     /// When a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Instant>,
+    /// Whether it has ended only once whoever drives it has freed the stage.
+    frees_stage: bool,
 }
 
 impl<V> fmt::Debug for Worker<V> {
@@ -171,7 +173,8 @@ impl<V> fmt::Debug for Worker<V> {
 impl<V> Worker<V> {
     pub(crate) fn new(home: Arc<dyn Home<V>>, seat: Seat) -> Self {
         let step = Step::Fresh;
-        Worker { home, seat, step, last: None, turn: None, kept: 0, parts: 0, waiting_since: None }
+        let (last, turn, waiting_since) = (None, None, None);
+        Worker { home, seat, step, last, turn, kept: 0, parts: 0, waiting_since, frees_stage: false }
     }
 
     /// Which worker it is.
@@ -266,7 +269,10 @@ impl<V> Worker<V> {
                 }
                 Step::GivingUp => return self.call(Step::TearingDown, Call::Teardown),
                 Step::Ended => {
-                    leave_job();
+                    // As long as the stage is there, its code may ask whose thread it is on.
+                    if !self.frees_stage {
+                        leave_job();
+                    }
                     return Poll::Ready(None);
                 }
                 // `next` without `done`: the call before is taken as failed, so that nothing is left hanging.
@@ -274,6 +280,24 @@ impl<V> Worker<V> {
                     self.settle(Ending::Failed("its worker went on without saying what came of the call".into()));
                 }
             }
+        }
+    }
+
+    /// From now on it has ended only with [`has_freed_its_stage`](Worker::has_freed_its_stage).
+    pub(crate) fn frees_its_stage(&mut self) {
+        self.frees_stage = true;
+    }
+
+    /// There is no stage any longer that could run the user's code.
+    pub(crate) fn has_freed_its_stage(&mut self) {
+        self.frees_stage = false;
+        leave_job();
+        self.end();
+    }
+
+    fn end(&self) {
+        if !self.frees_stage {
+            self.home.advance(self.seat, WorkerEvent::TornDown);
         }
     }
 
@@ -335,7 +359,7 @@ impl<V> Worker<V> {
             Step::SettingUp => match ending {
                 Ending::Failed(cause) => {
                     untold = self.fail(Doing::Setup, None, cause);
-                    self.home.advance(self.seat, WorkerEvent::TornDown);
+                    self.end();
                 }
                 _ => {
                     self.step = Step::WaitingForOthers;
@@ -368,7 +392,7 @@ impl<V> Worker<V> {
                 if let Ending::Failed(cause) = ending {
                     untold = self.fail(Doing::Teardown, None, cause);
                 }
-                self.home.advance(self.seat, WorkerEvent::TornDown);
+                self.end();
             }
             idle @ (Step::Fresh
             | Step::WaitingForOthers

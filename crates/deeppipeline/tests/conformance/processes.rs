@@ -34,7 +34,7 @@ pub(crate) const ALL_AND_MIXES: [(&str, InProcess); 3] = [
 /// Follows the simulated run with a process for each stage that is to have one, and says what came out.
 pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) -> bool) -> String {
     let (mut graph, nodes) = graph(case);
-    graph.buffer_bytes = BUFFER_BYTES;
+    graph.buffer_bytes = Some(BUFFER_BYTES);
     for (stage, node) in nodes.iter().zip(&mut graph.stages) {
         node.executor = if stage.is_some_and(&in_process) { Executor::Process } else { Executor::Thread };
     }

@@ -34,6 +34,11 @@ pub(crate) fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// The threads of this process.
+pub(crate) fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
 /// The processes whose parent this one is.
 pub(crate) fn children() -> Vec<u32> {
     let own = std::process::id();

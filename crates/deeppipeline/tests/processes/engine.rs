@@ -38,7 +38,7 @@ fn stations(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<Station<i64>>) {
 /// The same with what else is said about the pipeline.
 fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<Station<i64>>) {
     let node = |index| Node { executor: Executor::Process, ..Node::new(format!("stage {index}")) };
-    let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: 1000, ..graph };
+    let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: Some(1000), ..graph };
     let codecs = strings.iter().map(|_| Some(Arc::new(Postcard) as _)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {

@@ -1,11 +1,13 @@
 //! After a pipeline has ended its process is as it was: no children, no descriptors, no memory.
 
-use crate::alone::{children, descriptors, is_alone, mappings};
+use crate::alone::{children, descriptors, is_alone, mappings, threads};
+use crate::line::WATCHDOG;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{Double, end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::{OnCrash, Options};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use deeppipeline::{BoxError, Give, Isolated, OnCrash, Options, Outcome, Stage};
+use rustix::process::{Resource, Rlimit, Uid, getrlimit, getuid, setrlimit};
+use rustix::thread::set_thread_res_uid;
 
 fn runs_once() {
     let (end, values) = end();
@@ -60,6 +62,12 @@ fn dies_for_good() {
     ended(pipeline);
 }
 
+fn dies_once() {
+    let pipeline = pipeline().stage_isolated::<DiesOnce>(()).end_stage(|_: i64| {}).start().unwrap();
+    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    ended(pipeline);
+}
+
 fn never_comes_up() {
     let player = Player::new();
     let strings = player.strings().asking_in_setup();
@@ -107,32 +115,115 @@ fn fifty_pipelines_leave_no_children_descriptors_or_memory() {
     until(|| left() == (Vec::new(), 0, before));
 }
 
+/// Children, mappings, descriptors and threads of this process.
+fn left() -> (Vec<u32>, usize, usize, usize) {
+    (children(), mappings(), descriptors(), threads())
+}
+
+/// What a first pipeline leaves: the thread that writes what workers say is made once, and stays beside the two of a test.
+fn left_by_a_first() -> (Vec<u32>, usize, usize, usize) {
+    dies_once();
+    until(|| children().is_empty() && mappings() == 0 && threads() == 3);
+    left()
+}
+
+/// Starts a pipeline again and again while there may be few of something, one more each time, so that every step that
+/// takes one fails in its turn, for the first worker, the second and the last. Gives what each start said that failed.
+fn refused_until_there_is_enough(of: Resource, has: u64) -> Vec<String> {
+    let all = getrlimit(of);
+    let start_with = |few: u64| {
+        setrlimit(of, Rlimit { current: Some(few), ..all }).unwrap();
+        let options = || Options::new().workers(2);
+        let stages = pipeline().stage_isolated::<Double>(()).options(options()).stage_isolated::<Double>(());
+        let started = stages.end_stage(|_: i64| {}).start_timeout(WATCHDOG);
+        setrlimit(of, all).unwrap();
+        started.map(ended).map_err(|error| error.to_string())
+    };
+    let before = left_by_a_first();
+    let refused = (has..).map_while(|few| {
+        let refused = start_with(few).err();
+        until(|| left() == before);
+        refused
+    });
+    refused.collect()
+}
+
 #[test]
-fn a_start_without_enough_descriptors_fails_and_leaves_nothing() {
-    if !is_alone("nothing_left::a_start_without_enough_descriptors_fails_and_leaves_nothing") {
+fn a_start_that_gets_one_descriptor_too_few_at_any_step_fails_and_leaves_nothing() {
+    if !is_alone("nothing_left::a_start_that_gets_one_descriptor_too_few_at_any_step_fails_and_leaves_nothing") {
         return;
     }
-    runs_once();
-    let enough = getrlimit(Resource::Nofile);
-    let before = descriptors();
-    let mut refused = Vec::new();
-    // With one more at a time it comes a little further, until it comes up.
-    for more in 0.. {
-        let limit = Rlimit { current: Some((before + more) as u64), ..enough };
-        setrlimit(Resource::Nofile, limit).unwrap();
-        let started =
-            pipeline().stage_isolated::<Double>(()).stage_isolated::<Double>(()).end_stage(|_: i64| {}).start();
-        setrlimit(Resource::Nofile, enough).unwrap();
-        match started {
-            Ok(pipeline) => {
-                ended(pipeline);
-                break;
-            }
-            Err(error) => refused.push(error.to_string()),
-        }
-        until(|| (children(), mappings(), descriptors()) == (Vec::new(), 0, before));
-    }
+    let refused = refused_until_there_is_enough(Resource::Nofile, descriptors() as u64);
     println!("{refused:#?}");
-    assert!(refused.len() > 5, "{refused:#?}");
+    // Two buffers in shared memory, three wakers, and a socket, a pipe and the process for each of three workers.
+    assert!(refused.len() > 10, "{refused:#?}");
     assert!(refused.iter().all(|text| text.contains("Too many open files")), "{refused:#?}");
+}
+
+#[test]
+fn a_start_that_gets_one_thread_or_process_too_few_at_any_step_fails_and_leaves_nothing() {
+    if !is_alone("nothing_left::a_start_that_gets_one_thread_or_process_too_few_at_any_step_fails_and_leaves_nothing") {
+        return;
+    }
+    if getuid().is_root() {
+        // The limit does not hold for root, and is counted for each user.
+        let nobody_else = Uid::from_raw(0x6e6f_626f);
+        set_thread_res_uid(nobody_else, nobody_else, nobody_else).unwrap();
+    }
+    let refused = refused_until_there_is_enough(Resource::Nproc, 1);
+    println!("{refused:#?}");
+    // The end stage's thread, three that watch, and three workers.
+    assert!(refused.len() >= 7, "{refused:#?}");
+    assert!(refused.iter().all(|text| text.contains("Resource temporarily unavailable")), "{refused:#?}");
+}
+
+#[test]
+fn a_restart_that_gets_one_descriptor_too_few_at_any_step_fails_and_leaves_nothing() {
+    if !is_alone("nothing_left::a_restart_that_gets_one_descriptor_too_few_at_any_step_fails_and_leaves_nothing") {
+        return;
+    }
+    let enough = getrlimit(Resource::Nofile);
+    let dies_while_there_are = |few: u64| {
+        let (end, values) = end();
+        let pipeline = pipeline().stage_isolated::<DiesOnce>(()).end_stage(end).start().unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(few), ..enough }).unwrap();
+        (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
+        until(|| pipeline.report().outcome == Outcome::Failed || pipeline.report().stages[1].counts.used == 1);
+        setrlimit(Resource::Nofile, enough).unwrap();
+        let stopped = pipeline.setstop_timeout(WATCHDOG);
+        stopped.map(|_| assert_eq!(values.rest(), [2])).map_err(|error| error.to_string())
+    };
+    let before = left_by_a_first();
+    let refused = (before.2 as u64..).map_while(|few| {
+        let refused = dies_while_there_are(few).err();
+        until(|| left() == before);
+        refused
+    });
+    let refused: Vec<_> = refused.collect();
+    println!("{refused:#?}");
+    assert!(refused.len() >= 5, "{refused:#?}");
+    assert!(refused.iter().all(|text| text.contains("Too many open files")), "{refused:#?}");
+}
+
+/// Dies of the first sample.
+pub(crate) struct DiesOnce;
+
+impl Stage for DiesOnce {
+    type Input = i64;
+    type Output = i64;
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        if x == 1 {
+            eprintln!("dies of it");
+            std::process::abort();
+        }
+        Ok(Give::One(x))
+    }
+}
+
+impl Isolated for DiesOnce {
+    const NAME: &str = "dies once";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(DiesOnce)
+    }
 }

@@ -28,6 +28,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::views::Album>()
         .stage::<crate::views::Mirror>()
         .stage::<crate::many::Armed>()
+        .stage::<crate::nothing_left::DiesOnce>()
         .stage::<crate::nested::Nested>()
         .stage::<crate::haste::Hasty>()
         .stage::<crate::scribbles::Scribbler>()
