@@ -62,14 +62,11 @@ pub enum GraphError {
         /// The option.
         option: &'static str,
     },
-    /// What is said of processes is said of a pipeline that has some.
+    /// Bytes are counted only where samples cross from one process to another.
     #[error(
-        "{option} is set, but every stage runs on a thread, where it means nothing: leave it out, or run a stage in a process"
+        "buffer_bytes is set, but every stage runs on a thread, where only buffer_size bounds what waits: leave it out, or run a stage in a process"
     )]
-    NoStageInProcess {
-        /// What was set.
-        option: &'static str,
-    },
+    BufferBytesOnThreads,
     /// A stage has at least one worker.
     #[error("workers of stage {stage:?} is {got}, but must be 1 to {MAX_WORKERS}")]
     Workers {
@@ -167,6 +164,14 @@ pub enum GraphError {
     /// Settings must become bytes to reach the process of their stage.
     #[error("the settings of stage {stage:?} cannot be sent to its process: {cause}")]
     Settings {
+        /// The stage.
+        stage: String,
+        /// Why.
+        cause: String,
+    },
+    /// Samples must become bytes to cross from one process to another, and be read again.
+    #[error("the samples in front of stage {stage:?} cannot cross from one process to another: {cause}")]
+    Samples {
         /// The stage.
         stage: String,
         /// Why.

@@ -134,6 +134,8 @@ impl<const N: usize> From<[usize; N]> for BufferSize {
 pub struct Node {
     /// The stage's name in reports and errors; a name that comes again gets a number.
     pub name: String,
+    /// Whether that is the name of its type, which counts until the worker has made the stage and knows its own.
+    pub is_made: bool,
     /// How the stage takes from its buffer.
     pub intake: Intake,
     /// What happens when its buffer is full; `None` follows the pipeline.
@@ -165,6 +167,7 @@ impl Node {
     pub fn new(name: impl Into<String>) -> Self {
         Node {
             name: name.into(),
+            is_made: false,
             intake: Intake::default(),
             overflow: None,
             on_error: OnError::default(),
@@ -241,7 +244,7 @@ pub struct SourceNode {
 }
 
 /// A whole pipeline as plain data: what there is, in order, without the code of the stages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Graph {
     /// The source that samples come from, if they do not come by `put`.
     pub source: Option<SourceNode>,
@@ -259,20 +262,6 @@ pub struct Graph {
     pub overflow: Option<Overflow>,
     /// The age beyond which a sample is dropped when it is taken, for stages that do not say.
     pub max_age: Option<Duration>,
-}
-
-impl Default for Graph {
-    fn default() -> Self {
-        Graph {
-            source: None,
-            stages: Vec::new(),
-            blocks: Vec::new(),
-            buffer_size: BufferSize::default(),
-            buffer_bytes: None,
-            overflow: None,
-            max_age: None,
-        }
-    }
 }
 
 impl Graph {
@@ -294,7 +283,7 @@ impl Graph {
             return Err(GraphError::BufferBytesZero);
         }
         if self.buffer_bytes.is_some() && self.stages.iter().all(|node| node.executor == Executor::Thread) {
-            return Err(GraphError::NoStageInProcess { option: "buffer_bytes" });
+            return Err(GraphError::BufferBytesOnThreads);
         }
         for (index, node) in self.stages.iter().enumerate() {
             if node.executor == Executor::Process && !cfg!(processes) {
@@ -426,6 +415,7 @@ impl Graph {
         codec: Arc<dyn Codec<V>>,
     ) -> Result<shared::Buffer<V>, StartError> {
         let (node, limits) = (&self.stages[index], self.limits_of(index));
+        codec.check().map_err(|cause| GraphError::Samples { stage: node.name.clone(), cause: cause.to_string() })?;
         let may_retry = node.may_see_again();
         shared::Buffer::create(limits, codec, may_retry).map_err(|cause| {
             let bytes = shared::addresses(limits);

@@ -21,6 +21,8 @@ pub(crate) trait Home<V>: Send + Sync {
     }
     fn clock(&self) -> &Clock;
     fn name_of(&self, seat: Seat) -> &str;
+    /// The name that a stage gives itself, as its worker has made it.
+    fn tell_name(&self, index: usize, name: String);
     /// How the stage at that index is to be treated.
     fn node(&self, index: usize) -> &Node;
     /// Where what the stage at that index gives goes.

@@ -11,7 +11,6 @@ use crate::typed::{Value, unbox};
 use crate::worker::{Seat, Worker};
 #[cfg(processes)]
 use crate::{
-    error::GraphError,
     executor::process::Post,
     isolated::{check_that_main_begins_with_worker, drive},
 };
@@ -322,8 +321,6 @@ fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job
     let Builder { graph, bodies, joiners, source, closer, isolated, worker_arguments, .. } = builder;
     if isolated.iter().any(Option::is_some) {
         check_that_main_begins_with_worker()?;
-    } else if !worker_arguments.is_empty() {
-        return Err(GraphError::NoStageInProcess { option: "worker_arguments" }.into());
     }
     // Samples cross to another process in front of an isolated stage and behind it.
     let codecs = (0..isolated.len()).map(|index| {

@@ -62,9 +62,9 @@ pub trait Stage: 'static {
 
     /// The name in reports, errors and of the worker's thread; by default the type's own name.
     ///
-    /// It is asked of a stage that is given to the builder. One that its worker makes, by [`made_by`](crate::made_by) or in a
-    /// process, is not there yet when names are given, so it has its type's name, or what
-    /// [`Options::name`](crate::Options::name) says, which comes before everything else.
+    /// [`Options::name`](crate::Options::name) comes before it. A stage that its worker makes, by
+    /// [`made_by`](crate::made_by) or in a process, is asked once it has been set up: until everything is up, which is when
+    /// [`start`](crate::Builder::start) returns, it has its type's name, as its thread has for good.
     fn name(&self) -> String {
         short_type_name::<Self>()
     }

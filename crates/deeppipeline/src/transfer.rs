@@ -1,6 +1,7 @@
 //! What may cross from one process to another, and how typed values do.
 
 mod check;
+mod probe;
 pub(crate) mod wire;
 
 use crate::buffer::shared::{Codec, SharedBytes};
@@ -14,7 +15,7 @@ use std::marker::PhantomData;
 ///
 /// Serde writes into [postcard](https://docs.rs/postcard), a format without names and types. So a value that leaves a field
 /// out (`#[serde(skip_serializing_if)]`) or has to be asked what it is (`flatten`, `untagged`, `tag`) cannot cross, and is
-/// refused with what to do instead.
+/// refused with what to do instead: at the start where the type shows it, otherwise with the first sample.
 ///
 /// A type with much data that serde would write piece by piece implements this instead, and not serde's traits: its bytes
 /// are then copied once, straight into the memory that both processes share, and read where they lie.
@@ -61,6 +62,15 @@ pub trait Transfer: Sized + Send + 'static {
     /// # Errors
     /// For bytes that are no such value: the stage fails on that sample.
     fn read(bytes: SharedBytes) -> Result<Self, BoxError>;
+
+    /// Refuses a type of which no value can be read, where that is known before there is one.
+    ///
+    /// # Errors
+    /// Why, and what to do instead.
+    #[doc(hidden)]
+    fn check() -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Transfer for T {
@@ -74,6 +84,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Transfer for T {
 
     fn read(bytes: SharedBytes) -> Result<Self, BoxError> {
         Ok(wire::read(&bytes)?)
+    }
+
+    fn check() -> Result<(), BoxError> {
+        if probe::asks_what_it_is::<T>() { Err(wire::WireError::AsksWhatItIs.into()) } else { Ok(()) }
     }
 }
 
@@ -116,5 +130,9 @@ impl<T: Transfer> Codec<Value> for Typed<T> {
 
     fn read(&self, bytes: SharedBytes) -> Result<Value, BoxError> {
         Ok(Box::new(T::read(bytes)?))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        T::check()
     }
 }

@@ -197,6 +197,10 @@ where
     fn kept(&mut self) -> Kept {
         std::mem::take(&mut self.kept)
     }
+
+    fn name(&self) -> Option<String> {
+        self.stage.as_ref().map(Stage::name)
+    }
 }
 
 /// What was boxed a moment ago, back as it was.

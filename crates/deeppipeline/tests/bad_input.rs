@@ -197,20 +197,12 @@ fn an_age_of_zero_and_a_retry_of_nothing_kept() {
 }
 
 #[test]
-fn what_is_said_of_processes_is_refused_where_every_stage_is_on_a_thread() {
-    let refused = |option| {
-        format!(
-            "{option} is set, but every stage runs on a thread, where it means nothing: leave it out, or run a stage in a \
-             process"
-        )
-    };
-    let pipeline = Pipeline::builder().buffer_bytes(1 << 20).end_stage(|_: u32| {});
-    assert_eq!(refusal(pipeline), refused("buffer_bytes"));
-    #[cfg(all(target_os = "linux", feature = "processes"))]
-    {
-        let pipeline = Pipeline::builder().worker_arguments(["--worker"]).end_stage(|_: u32| {});
-        assert_eq!(refusal(pipeline), refused("worker_arguments"));
-    }
+fn buffer_bytes_are_refused_where_every_stage_is_on_a_thread() {
+    assert_eq!(
+        refusal(Pipeline::builder().buffer_bytes(1 << 20).end_stage(|_: u32| {})),
+        "buffer_bytes is set, but every stage runs on a thread, where only buffer_size bounds what waits: leave it out, or run \
+         a stage in a process"
+    );
 }
 
 #[test]

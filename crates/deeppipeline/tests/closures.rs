@@ -118,7 +118,8 @@ fn a_closure_that_is_made_or_repeated_or_takes_lists_means_its_result_too() {
         .end_stage(made_by(|| Ok(|x: u32| if x == 3 { Err("three") } else { Ok(()) })))
         .start()
         .unwrap();
-    for text in ["1", "2", "9", "x", "9"] {
+    // What stops the pipeline comes last.
+    for text in ["9", "x", "9", "1", "2"] {
         pipeline.put(text).unwrap();
     }
     let error = pipeline.setstop().unwrap_err();

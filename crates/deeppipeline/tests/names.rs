@@ -20,7 +20,7 @@ fn double(x: u32) -> u32 {
 }
 
 #[test]
-fn a_stage_has_its_own_name_and_one_that_is_made_its_types() {
+fn a_stage_has_its_own_name_also_one_that_its_worker_makes() {
     let boxed: Box<dyn Stage<Input = u32, Output = u32> + Send> = Box::new(Named);
     let pipeline = Pipeline::builder()
         .stage(Named)
@@ -37,6 +37,6 @@ fn a_stage_has_its_own_name_and_one_that_is_made_its_types() {
         .unwrap();
     let report = pipeline.setstop().unwrap();
     let names: Vec<_> = report.stages.iter().map(|stage| stage.name.as_str()).collect();
-    let own = ["my name", "my name 2", "my name 3"];
-    assert_eq!(names, [&own[..], &["Named", "said", "double", "double 2", "closure", "closure 2"]].concat());
+    let own = ["my name", "my name 2", "my name 3", "my name 4"];
+    assert_eq!(names, [&own[..], &["said", "double", "double 2", "closure", "closure 2"]].concat());
 }

@@ -304,6 +304,7 @@ impl<I, T> Builder<I, T> {
     {
         let Maker { making, name, again } = maker;
         let keep = again.as_ref().map(|again| again.keep);
+        let is_made = matches!(making, Making::Made(_));
         let bodies = match making {
             Making::Given(stage) => {
                 let body = move || -> Box<dyn Body<Value>> {
@@ -321,7 +322,7 @@ impl<I, T> Builder<I, T> {
             }
         };
         let on_error = again.map_or(OnError::Stop, |again| again.on_error);
-        self.push(Node { intake, on_error, ..Node::new(name) }, bodies);
+        self.push(Node { intake, on_error, is_made, ..Node::new(name) }, bodies);
         self.retyped()
     }
 }
@@ -378,6 +379,7 @@ impl<I, T> Builder<I, T> {
             self.problem.get_or_insert(GraphError::OptionsBeforeStage);
             return self;
         };
+        node.is_made &= options.name.is_none();
         node.name = options.name.unwrap_or_else(|| std::mem::take(&mut node.name));
         node.overflow = options.overflow.or(node.overflow);
         match options.on_error {

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 impl<I, T> Builder<I, T> {
     /// What the command line of worker processes has behind the program's name; nothing otherwise. Of use where `main`
-    /// is not one's own, as in tests. Refused where no stage is isolated.
+    /// is not one's own, as in tests. It says how this program's workers are started, and changes nothing where
+    /// there are none.
     pub fn worker_arguments<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.worker_arguments = arguments.into_iter().map(Into::into).collect();
         self
@@ -132,7 +133,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
                 self.problem.get_or_insert(problem);
             }
         }
-        self.graph.stages.push(Node { intake, executor: Executor::Process, ..Node::new(name) });
+        self.graph.stages.push(Node { intake, executor: Executor::Process, is_made: true, ..Node::new(name) });
         self.retyped()
     }
 }

@@ -19,6 +19,11 @@ pub trait Body<V> {
     fn kept(&mut self) -> Kept {
         Kept::default()
     }
+
+    /// The name that the stage gives itself, once it has been made.
+    fn name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Builds a body on the worker it will run on, so that a stage need not be able to move between threads.
@@ -35,7 +40,7 @@ pub(crate) fn work_and_free<V>(worker: &mut Worker<V>, body: Box<dyn Body<V>>) {
 /// Makes every call that the worker asks for, and frees its stage.
 pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
     while let Some(call) = worker.next() {
-        let done = make_call(&mut *body, call);
+        let done = make_call(worker, &mut *body, call);
         worker.account(body.kept());
         worker.done(done);
     }
@@ -43,8 +48,19 @@ pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
 }
 
 /// Makes one call; a panic in the user's code is an error like any other.
-pub(crate) fn make_call<V>(body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
-    match catch_panic(|| Ok(body.call(call))) {
+pub(crate) fn make_call<V>(worker: &Worker<V>, body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
+    let makes_stage = matches!(call, Call::Setup);
+    let called = catch_panic(|| {
+        let done = body.call(call);
+        if makes_stage
+            && matches!(done, Done::Gave(_))
+            && let Some(name) = body.name()
+        {
+            worker.tell_name(name);
+        }
+        Ok(done)
+    });
+    match called {
         Ok(done) => done,
         Err(cause) => Done::Failed(cause),
     }

@@ -374,7 +374,7 @@ impl Actor {
     }
 
     fn make_call(&mut self, call: Call<Value>) {
-        let done = make_call(&mut *self.body, call);
+        let done = make_call(&self.worker, &mut *self.body, call);
         self.worker.account(self.body.kept());
         let ends_here = self.worker.is_end_stage();
         let (more, part, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {

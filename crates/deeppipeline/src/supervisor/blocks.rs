@@ -108,7 +108,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// What a block has joined cannot be given to the stage behind it.
     fn fail_behind(&self, block: usize, next: usize, sample: SampleId, cause: BoxError) {
-        let stage = self.graph.stages[next].name.clone();
+        let stage = self.stage_name(next).to_owned();
         let seat = Seat::Stage { index: self.graph.blocks[block].fork, worker: 0 };
         self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
     }

@@ -29,6 +29,7 @@ use crate::{
 };
 use discarded::Discarded;
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -78,6 +79,8 @@ pub struct Supervisor<V> {
     /// One per block.
     joins: Vec<Join<V>>,
     joiners: OnceLock<Vec<Joiner<V>>>,
+    /// What the stages call themselves that their workers have made, from the moment that everything is up.
+    own_names: Vec<OnceLock<String>>,
     control: Mutex<Control>,
     /// The failure that stopped the pipeline, set with the phase that follows from it.
     failure: OnceLock<Arc<Failure>>,
@@ -104,6 +107,8 @@ impl<V> fmt::Debug for Supervisor<V> {
 
 struct Control {
     phase: Phase,
+    /// What each stage calls itself, as its workers have told.
+    names: Vec<Option<String>>,
     /// One per seat.
     workers: Vec<WorkerPhase>,
     /// How often each was started again.
@@ -209,8 +214,10 @@ impl<V: Send + 'static> Supervisor<V> {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
             buffers,
+            own_names: graph.stages.iter().map(|_| OnceLock::new()).collect(),
             control: Mutex::new(Control {
                 phase: Phase::Starting,
+                names: vec![None; graph.stages.len()],
                 workers: vec![WorkerPhase::Starting; workers],
                 restarts: vec![0; workers],
                 aborted_at: None,
@@ -325,7 +332,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let Some(buffer) = self.buffers[index].shared() else { return false };
         let Some(damage) = buffer.damage() else { return false };
         if buffer.is_first_to_tell() {
-            let (seat, stage) = (Seat::Stage { index, worker: 0 }, self.graph.stages[index].name.clone());
+            let (seat, stage) = (Seat::Stage { index, worker: 0 }, self.stage_name(index).to_owned());
             self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
         }
         true
@@ -430,15 +437,15 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Nothing more comes into a buffer.
     fn close_buffer(&self, index: usize) {
-        self.free_discarded(vec![(self.graph.stages[index].name.clone(), self.buffers[index].close().into())]);
+        self.free_discarded(vec![(self.stage_name(index).to_owned(), self.buffers[index].close())]);
     }
 
     /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. Nobody is woken before
     /// all is given up: whoever gives must not take what another buffer still has, and whoever takes must not think that
     /// his was drained.
     fn discard(&self, buffers: &[usize]) {
-        let name_of = |index: usize| self.graph.stages[index].name.clone();
-        let given_up = buffers.iter().map(|index| (name_of(*index), self.buffers[*index].discard().into()));
+        let name_of = |index: usize| self.stage_name(index).to_owned();
+        let given_up = buffers.iter().map(|index| (name_of(*index), self.buffers[*index].discard()));
         let given_up: Vec<_> = given_up.collect();
         let joins = buffers.iter().filter_map(|index| match self.flows[*index] {
             Flow::Join { block, .. } => {
@@ -457,6 +464,26 @@ impl<V: Send + 'static> Supervisor<V> {
         self.changed.notify_all();
         #[cfg(processes)]
         self.watchers.iter().for_each(crate::executor::process::Waker::wake);
+    }
+
+    /// The name of a stage as it is known.
+    fn stage_name(&self, index: usize) -> &str {
+        self.own_names[index].get().unwrap_or(&self.graph.stages[index].name)
+    }
+
+    /// Stages that their workers have made get the names that they give themselves. All at once and in their order, so
+    /// that names that come again have the same numbers in every run.
+    fn name_made_stages(&self, told: &mut [Option<String>]) {
+        let names = || (0..told.len()).filter(|index| told[*index].is_none());
+        let mut taken: HashSet<String> = names().map(|index| self.stage_name(index).to_owned()).collect();
+        for (told, own) in told.iter_mut().zip(&self.own_names) {
+            let Some(name) = told.take() else { continue };
+            let numbered = (2..).map(|number| format!("{name} {number}"));
+            let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
+            let name = free.unwrap_or(name);
+            taken.insert(name.clone());
+            let _ = own.set(name);
+        }
     }
 
     fn index_of(&self, seat: Seat) -> usize {
@@ -569,8 +596,12 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
     fn name_of(&self, seat: Seat) -> &str {
         match seat {
             Seat::Source => SOURCE,
-            Seat::Stage { index, .. } => &self.graph.stages[index].name,
+            Seat::Stage { index, .. } => self.stage_name(index),
         }
+    }
+
+    fn tell_name(&self, index: usize, name: String) {
+        self.control.lock().names[index] = Some(name);
     }
 
     fn source_wanted(&self) -> bool {
@@ -606,6 +637,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         {
             control.phase = control.phase.after(Event::AllUp);
             control.up_since = Some(self.clock.now());
+            self.name_made_stages(&mut control.names);
         }
         if control.up_since.is_some() {
             control.workers.iter_mut().for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));

@@ -61,7 +61,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 // The last stage's stays.
                 age = reading.ages_after;
                 StageReport {
-                    name: node.name.clone(),
+                    name: self.stage_name(index).to_owned(),
                     intake: node.intake,
                     overflow: limits.overflow,
                     buffer_size: limits.capacity,

@@ -34,7 +34,7 @@ impl<V: Send + 'static> Supervisor<V> {
             let name = self.name_of(seat);
             match self.activities[worker].get() {
                 Activity::WaitsForRoom(index) if self.is_on_a_thread(seat) => {
-                    waiting.push(format!("{name} waits for room in front of {}", self.graph.stages[index].name));
+                    waiting.push(format!("{name} waits for room in front of {}", self.stage_name(index)));
                 }
                 Activity::WaitsForSamples if self.is_on_a_thread(seat) => {
                     waiting.push(format!("{name} waits for samples"));
@@ -64,7 +64,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let stages = self.seats.iter().map(|seat| match seat {
             Seat::Stage { index, .. } => {
                 let node = &self.graph.stages[*index];
-                (node.name.clone(), node.timeout.unwrap_or_default())
+                (self.stage_name(*index).to_owned(), node.timeout.unwrap_or_default())
             }
             Seat::Source => (String::new(), Duration::ZERO),
         });
@@ -91,7 +91,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let counts = self.buffers[index].counts();
         let dropped = counts.dropped_oldest + counts.dropped_newest;
         if let Some((samples, first)) = self.drops[index].untold(dropped, self.clock.now()) {
-            let (stage, overflow) = (self.graph.stages[index].name.clone(), self.buffers[index].limits().overflow);
+            let (stage, overflow) = (self.stage_name(index).to_owned(), self.buffers[index].limits().overflow);
             self.notices.tell(Notice::Dropped { stage, samples, first, overflow });
         }
     }

@@ -283,6 +283,15 @@ impl<V> Worker<V> {
         }
     }
 
+    /// The name that its stage gives itself, which counts where none was said.
+    pub(crate) fn tell_name(&self, name: String) {
+        if let Seat::Stage { index, .. } = self.seat
+            && self.home.node(index).is_made
+        {
+            self.home.tell_name(index, name);
+        }
+    }
+
     /// From now on it has ended only with [`has_freed_its_stage`](Worker::has_freed_its_stage).
     pub(crate) fn frees_its_stage(&mut self) {
         self.frees_stage = true;

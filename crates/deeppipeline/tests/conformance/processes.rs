@@ -34,10 +34,11 @@ pub(crate) const ALL_AND_MIXES: [(&str, InProcess); 3] = [
 /// Follows the simulated run with a process for each stage that is to have one, and says what came out.
 pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) -> bool) -> String {
     let (mut graph, nodes) = graph(case);
-    graph.buffer_bytes = Some(BUFFER_BYTES);
     for (stage, node) in nodes.iter().zip(&mut graph.stages) {
         node.executor = if stage.is_some_and(&in_process) { Executor::Process } else { Executor::Thread };
     }
+    let has_process = graph.stages.iter().any(|node| node.executor == Executor::Process);
+    graph.buffer_bytes = has_process.then_some(BUFFER_BYTES);
     let codecs = nodes.iter().map(|_| Some(Arc::new(EightBytes) as _)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let follower = Follower::new(case, supervisor);

@@ -21,6 +21,7 @@ pub(crate) fn known() -> Workers {
         .stage_windows::<crate::windows::Parted>()
         .stage::<crate::stack::Deep>()
         .stage::<crate::start::NeverMade>()
+        .stage::<crate::start::OwnName>()
         .stage::<crate::stop::Clinging>()
         .stage::<crate::bytes::Blow>()
         .stage::<crate::bytes::Weigh>()

@@ -3,7 +3,7 @@
 use crate::alone::is_alone;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{ARGUMENTS, Double, end, ended, pipeline};
-use deeppipeline::{BoxError, Give, GraphError, Isolated, Pipeline, Stage, StartError, worker};
+use deeppipeline::{BoxError, Give, GraphError, Isolated, Options, Pipeline, Stage, StartError, worker};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -114,6 +114,94 @@ fn a_setup_that_takes_too_long_is_aborted_and_its_process_killed() {
     assert_eq!(hand.at(), At::Setup);
     assert_eq!(starting.join().unwrap(), "[\"Puppet\"] still in setup after 500ms; the pipeline was aborted");
     assert!(hand.is_gone());
+}
+
+/// Has a name of its own, and does not like negative numbers.
+pub(crate) struct OwnName;
+
+impl Stage for OwnName {
+    type Input = i64;
+    type Output = i64;
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        if x < 0 { Err("too cold".into()) } else { Ok(Give::One(x)) }
+    }
+    fn name(&self) -> String {
+        "its name".to_owned()
+    }
+}
+
+impl Isolated for OwnName {
+    const NAME: &str = "own name";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(OwnName)
+    }
+}
+
+#[test]
+fn a_stage_that_its_process_makes_has_its_own_name() {
+    let pipeline = pipeline()
+        .stage_isolated::<OwnName>(())
+        .options(Options::new().name("said"))
+        .stage_isolated::<OwnName>(())
+        .options(Options::new().workers(2))
+        .stage_isolated::<OwnName>(())
+        .end_stage(|_: i64| {})
+        .start()
+        .unwrap();
+    let report = pipeline.report();
+    let names: Vec<_> = report.stages.iter().map(|stage| stage.name.as_str()).collect();
+    assert_eq!(names, ["said", "its name", "its name 2", "closure"]);
+    drop(pipeline);
+
+    let pipeline = one_of_own_name();
+    pipeline.put(-1).unwrap();
+    let error = pipeline.setstop().unwrap_err();
+    assert_eq!(error.to_string(), "stage \"its name\" failed in stage_run on sample 1: too cold");
+}
+
+fn one_of_own_name() -> Pipeline<i64> {
+    pipeline().stage_isolated::<OwnName>(()).end_stage(|_: i64| {}).start().unwrap()
+}
+
+/// Learns from its bytes what it is, if they tell.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Shape {
+    Circle { radius: i64 },
+}
+
+/// Takes shapes, and gives some.
+struct Same;
+
+impl Stage for Same {
+    type Input = Shape;
+    type Output = Shape;
+    fn stage_run(&mut self, shape: Shape) -> Result<Give<Shape>, BoxError> {
+        Ok(Give::One(shape))
+    }
+}
+
+impl Isolated for Same {
+    const NAME: &str = "same";
+    type Settings = ();
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(Same)
+    }
+}
+
+#[test]
+fn samples_that_could_not_be_read_are_refused_before_there_is_one() {
+    let before = pipeline().stage_isolated::<Same>(()).end_stage(|_: Shape| {}).start();
+    let text = failure(before);
+    assert!(
+        text.starts_with("the samples in front of stage \"Same\" cannot cross from one process to another: ")
+            && text.contains("#[serde(tag)]"),
+        "{text}"
+    );
+    // Made here alone they cross nowhere.
+    let made = Pipeline::builder().stage(|radius: i64| Shape::Circle { radius }).end_stage(|_: Shape| {}).start();
+    drop(ended(made.unwrap()));
 }
 
 /// Settings that cannot be sent.

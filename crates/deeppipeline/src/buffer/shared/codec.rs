@@ -22,4 +22,12 @@ pub trait Codec<V>: Send + Sync {
     /// # Errors
     /// For bytes that are no such value: the stage fails on that sample.
     fn read(&self, bytes: SharedBytes) -> Result<V, BoxError>;
+
+    /// Refuses what can never cross, before anything starts.
+    ///
+    /// # Errors
+    /// Why, and what to do instead.
+    fn check(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
 }

@@ -46,6 +46,8 @@ pub(super) struct AllUp(pub(super) bool);
 /// What a worker process says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Said {
+    /// The stage that it has made gives itself this name.
+    Name(String),
     /// It moves on.
     Advance(WorkerEvent),
     /// It failed for good.

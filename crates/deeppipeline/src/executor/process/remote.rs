@@ -45,7 +45,8 @@ impl Lifeline {
         let all_up = Arc::<AllUpState>::default();
         let (other_end, tells) = (link.share(), Arc::clone(&all_up));
         std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
-            let _ = listen(other_end, &alive, begins, &tells);
+            // Whoever waits to begin waits on until the end of this process: he must not go his own way meanwhile.
+            let _ = listen(other_end, &alive, &begins, &tells);
             end_at_once();
         })?;
         Ok(Lifeline { link, begun, all_up })
@@ -155,7 +156,7 @@ fn end_at_once() {
 fn listen(
     mut link: Link,
     alive: &OwnedFd,
-    begins: Sender<(Begin, Vec<OwnedFd>)>,
+    begins: &Sender<(Begin, Vec<OwnedFd>)>,
     all_up: &AllUpState,
 ) -> io::Result<()> {
     let mut memory = Vec::new();
@@ -231,6 +232,11 @@ impl<V: Send> Home<V> for Remote<V> {
 
     fn name_of(&self, _: Seat) -> &str {
         &self.node.name
+    }
+
+    fn tell_name(&self, _: usize, mut name: String) {
+        name.truncate(name.floor_char_boundary(ROOM_FOR_ONE));
+        say(&self.voice, &Said::Name(name));
     }
 
     fn node(&self, _: usize) -> &Node {

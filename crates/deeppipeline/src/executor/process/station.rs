@@ -401,6 +401,10 @@ impl<V: Send + 'static> Station<V> {
     fn hear(&mut self, said: Said) {
         let seat = self.seat();
         let news = match said {
+            Said::Name(name) => {
+                self.home.tell_name(self.index, name);
+                return;
+            }
             Said::Advance(event) => {
                 self.was_ready |= event == WorkerEvent::SetUp;
                 if event == WorkerEvent::TornDown
