@@ -2,9 +2,13 @@
 
 use super::session::Owner;
 use crate::buffer::histogram::{Durations, TIMES};
+use std::ops::Range;
 
 /// How many dropped samples a buffer remembers by number.
 pub(super) const DROPS: usize = 16;
+
+/// More slots cannot be numbered.
+pub(super) const MOST_SLOTS: usize = 1 << 26;
 
 const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
 /// A histogram, and the longest.
@@ -113,9 +117,11 @@ pub(super) enum SlotField {
     Arrival,
     /// Bytes of the slot that may be backed by memory.
     Touched,
+    /// The weighed sum over the others: a stray write into one of them is found before anything follows from it.
+    Seal,
 }
 
-const SLOT_FIELDS: usize = SlotField::Touched as usize + 1;
+const SLOT_FIELDS: usize = SlotField::Seal as usize + 1;
 
 /// Where everything is.
 #[derive(Debug, Clone, Copy)]
@@ -222,7 +228,17 @@ impl Layout {
         } else {
             at >= self.first_undo() && at != self.sum()
         };
-        if counts { (at as u64).wrapping_mul(ODD) << 1 | 1 } else { 0 }
+        if counts { Layout::spread(at) } else { 0 }
+    }
+
+    /// An odd number, another for each word.
+    pub(super) fn spread(at: usize) -> u64 {
+        (at as u64).wrapping_mul(ODD) << 1 | 1
+    }
+
+    /// The words of a slot but its seal.
+    pub(super) fn sealed(self, slot: usize) -> Range<usize> {
+        self.slot(slot, SlotField::Word)..self.slot(slot, SlotField::Seal)
     }
 
     /// All words that count in the sum, and some that do not.
@@ -239,8 +255,8 @@ impl Layout {
 
 /// A sample that is let in after its turn has come, and passes over another, changes for each of the two the queue's ends,
 /// the bytes inside, a counter, three words of the drops, its slot's words, its place among the early ones, and the stack of
-/// free slots and its height; and its part, and which parts have entered.
-const CHANGES_PER_SLOT: usize = 34;
+/// free slots and its height; and its part, and which parts have entered; and the seals, of the first one twice.
+const CHANGES_PER_SLOT: usize = 37;
 
 /// Spreads numbers over all bits (the golden ratio).
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -6,7 +6,7 @@ use super::claims::Claims;
 use super::damage::{Damage, damaged, unless_damaged};
 use super::layout::{Field, Layout, PlaceField, SUM_OF_NOTHING, SlotField};
 use super::session::{Owner, Session};
-use super::step::{State, Step, WHOLE};
+use super::step::{Forks, State, Step, WHOLE};
 use super::words::{Held, Words};
 use crate::buffer::histogram::{self, Durations, TIMES};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
@@ -112,6 +112,9 @@ pub(crate) struct Receipt {
     /// Parts received so far; `None` for the one result.
     pub(crate) parts: Option<u64>,
 }
+
+/// Slots that are looked at in one step.
+const LOOK_AT_ONCE: usize = 256;
 
 /// Where the queue begins: samples that are put back in front go below.
 const FIRST_PLACE: u64 = 1 << 32;
@@ -267,7 +270,11 @@ impl<W: Words> Machine<W> {
     ) -> T {
         let done = session.and_then(|session| {
             let mut step = Step::new(session, self.limits, self.me);
-            let result = unless_damaged(|| change(&mut step))?;
+            let result = unless_damaged(|| {
+                let result = change(&mut step);
+                step.seal();
+                result
+            })?;
             step.session.leave()?;
             Ok(result)
         });
@@ -292,6 +299,14 @@ impl<W: Words> Machine<W> {
             });
         }
         self.damage()
+    }
+
+    /// Looks at whoever has the lock. It may be one that has ended, or nobody, though no thread of this process waits for
+    /// it: what a worker waits for, it does not judge itself.
+    pub(crate) fn look_at_holder(&self) {
+        if let Some(session) = Session::judge(&self.words, self.layout, self.me).transpose() {
+            self.within(session, (), |_| {});
+        }
     }
 
     /// Who has the lock, and how far it has come.
@@ -517,7 +532,33 @@ impl<W: Words> Machine<W> {
 
     /// The samples that are inside, in hand, or early.
     pub(crate) fn forks(&self) -> Vec<ForkTicket> {
-        self.at_once(Vec::new(), |step| step.forks())
+        let mut found = Forks::default();
+        self.look_over(|step, slot| step.find_fork(slot, &mut found));
+        found.into_all()
+    }
+
+    /// Looks at every slot, at some under the lock so that nobody waits for it. A sample is in one slot as long as it is at
+    /// this buffer, so none that is there all the time is missed.
+    fn look_over(&self, mut look: impl FnMut(&Step<'_, W>, usize)) {
+        for first in (0..self.layout.slots).step_by(LOOK_AT_ONCE) {
+            self.at_once((), |step| {
+                for slot in first..(first + LOOK_AT_ONCE).min(self.layout.slots) {
+                    step.expect_sealed(slot);
+                    look(step, slot);
+                }
+            });
+        }
+    }
+
+    /// The slots in the hands of the dead, in one of these states; nobody else changes that.
+    fn slots_of(&self, dead: Owner, states: [State; 2]) -> Vec<usize> {
+        let mut slots = Vec::new();
+        self.look_over(|step, slot| {
+            if states.iter().any(|state| step.is(slot, dead, *state)) {
+                slots.push(slot);
+            }
+        });
+        slots
     }
 
     /// Returns how durations are spread.
@@ -534,14 +575,13 @@ impl<W: Words> Machine<W> {
 
     /// After the death of whoever brings samples: what it was writing is gone. The last take of which a result arrived.
     pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
-        let (ticket, parts) = self.at_once_after(dead, (0, 0), |step| {
-            step.expect_sound();
-            for slot in 0..self.layout.slots {
-                if step.is(slot, dead, State::Writing) || step.is(slot, dead, State::WritingEarly) {
-                    let writing = step.in_hands(slot);
-                    step.stop_writing_of(&writing);
-                    step.free(slot);
-                }
+        self.at_once_after(dead, (), |step| step.expect_sound());
+        let writing = self.slots_of(dead, [State::Writing, State::WritingEarly]);
+        let (ticket, parts) = self.at_once((0, 0), |step| {
+            for slot in writing {
+                let writing = step.in_hands(slot);
+                step.stop_writing_of(&writing);
+                step.free(slot);
             }
             step.session.ring_everything();
             let get = |field| step.session.get_of(dead, field);
@@ -559,10 +599,11 @@ impl<W: Words> Machine<W> {
         received: Option<Receipt>,
     ) -> (Verdict, Option<u64>) {
         self.words.set(self.layout.place(dead, PlaceField::RunningSince), 0);
-        self.at_once_after(dead, (Verdict::Nothing, None), |step| {
-            step.expect_sound();
+        self.at_once_after(dead, (), |step| step.expect_sound());
+        let slots = self.slots_of(dead, [State::InHand, State::Held]);
+        self.at_once((Verdict::Nothing, None), |step| {
             step.session.ring_everything();
-            step.taker_died(dead, on_crash, received)
+            step.taker_died(dead, on_crash, received, slots)
         })
     }
 

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::holders::{Holders, LOOK_AFTER};
+use super::layout::MOST_SLOTS;
 use super::machine::Slot;
 use super::session::Owner;
 use super::words::{Bell, Held, Holder, Words};
@@ -33,8 +34,6 @@ const SMALLEST: usize = 256;
 const WINDOW: usize = 2 << 20;
 /// As long as no more is mapped, it stays mapped after use.
 const KEPT: usize = 1 << 30;
-/// More slots cannot be numbered.
-const MOST_SLOTS: usize = 1 << 26;
 /// Whoever sleeps looks for himself after so long: a stray write may have lost what would have woken him.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 

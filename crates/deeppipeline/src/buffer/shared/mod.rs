@@ -91,9 +91,7 @@ impl<V> Buffer<V> {
 
     /// Looks at whoever has the lock, if somebody has: one that stands still is killed.
     pub(crate) fn look_at_holder(&self) {
-        if let Some(held) = self.machine.held() {
-            self.machine.words().judge(held);
-        }
+        self.machine.look_at_holder();
     }
 
     /// Whether that process has the lock now.

@@ -102,7 +102,7 @@ impl<'a, W: Words> Session<'a, W> {
     }
 
     /// Looks at whoever has the lock now, and inherits it from the dead.
-    fn judge(words: &'a W, layout: Layout, me: Owner) -> Result<Option<Self>, Damage> {
+    pub(super) fn judge(words: &'a W, layout: Layout, me: Owner) -> Result<Option<Self>, Damage> {
         let Some(held) = Session::look(words, layout) else { return Ok(None) };
         match words.judge(held) {
             Holder::Lives => Ok(None),

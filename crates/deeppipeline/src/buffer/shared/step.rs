@@ -2,7 +2,7 @@
 //! that any other finds; what several workers add is in `turns.rs`.
 
 use super::damage::{Damage, damaged};
-use super::layout::{DROPS, Field, Layout, PlaceField, SlotField};
+use super::layout::{DROPS, Field, Layout, MOST_SLOTS, PlaceField, SlotField};
 use super::machine::{Label, Published, Receipt, Reserved, Slot, Taken, TakenSlot, Trim, Verdict};
 use super::session::{Owner, Session};
 use super::words::Words;
@@ -13,6 +13,7 @@ use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
 use crate::sample::{ForkTicket, SampleId};
+use std::cmp::max_by_key;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -52,17 +53,35 @@ fn early_arrival(arrival: Arrival) -> u64 {
 /// In place of a number of parts: it was the one result.
 pub(super) const WHOLE: u64 = u64::MAX;
 
+/// Samples that a join waits for.
+#[derive(Debug, Default)]
+pub(super) struct Forks {
+    others: Vec<ForkTicket>,
+    /// By what is taken at once, with the word of its slot. Of a list the newest counts: its result goes on as that one's.
+    in_hand: HashMap<(u64, u64), (u64, ForkTicket)>,
+}
+
+impl Forks {
+    pub(super) fn into_all(self) -> Vec<ForkTicket> {
+        let mut all = self.others;
+        all.extend(self.in_hand.into_values().map(|(_, fork)| fork));
+        all
+    }
+}
+
 /// One transaction.
 pub(super) struct Step<'a, W> {
     pub(super) session: Session<'a, W>,
     pub(super) layout: Layout,
     pub(super) limits: Limits,
     pub(super) me: Owner,
+    /// The slot whose words were changed last, and by how much its seal has to change.
+    unsealed: (usize, u64),
 }
 
 impl<'a, W: Words> Step<'a, W> {
     pub(super) fn new(session: Session<'a, W>, limits: Limits, me: Owner) -> Self {
-        Step { session, layout: limits.layout(), limits, me }
+        Step { session, layout: limits.layout(), limits, me, unsealed: (0, 0) }
     }
 
     pub(super) fn slot(&self, slot: usize, field: SlotField) -> u64 {
@@ -70,29 +89,50 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     pub(super) fn set_slot(&mut self, slot: usize, field: SlotField, value: u64) {
-        self.session.set_at(self.layout.slot(slot, field), value);
+        if self.unsealed.0 != slot {
+            self.seal();
+            self.unsealed.0 = slot;
+        }
+        let at = self.layout.slot(slot, field);
+        let more = value.wrapping_sub(self.session.get_at(at)).wrapping_mul(Layout::spread(at));
+        self.unsealed.1 = self.unsealed.1.wrapping_add(more);
+        self.session.set_at(at, value);
+    }
+
+    /// Brings the seal of the slot that was changed last up to date. It goes on from what it was, so that a stray write
+    /// before is found still.
+    pub(super) fn seal(&mut self) {
+        let (slot, more) = std::mem::take(&mut self.unsealed);
+        if more != 0 {
+            let at = self.layout.slot(slot, SlotField::Seal);
+            self.session.set_at(at, self.session.get_at(at).wrapping_add(more));
+        }
+    }
+
+    /// The words of a slot must be as the steps so far have left them.
+    pub(super) fn expect_sealed(&self, slot: usize) {
+        let weighed = self.layout.sealed(slot).map(|at| self.session.get_at(at).wrapping_mul(Layout::spread(at)));
+        let more = if self.unsealed.0 == slot { self.unsealed.1 } else { 0 };
+        if weighed.fold(0, u64::wrapping_add) != self.slot(slot, SlotField::Seal).wrapping_add(more) {
+            damaged(Damage::Word);
+        }
     }
 
     pub(super) fn state(&self, slot: usize) -> u64 {
         self.slot(slot, SlotField::Word) & 0xff
     }
 
-    /// The samples that are inside, in hand, or early. Of a list in hand the newest: its result will go on as that one's.
-    pub(super) fn forks(&self) -> Vec<ForkTicket> {
-        let (mut forks, mut newest) = (Vec::new(), HashMap::new());
-        for slot in 0..self.layout.slots {
-            let state = self.state(slot);
-            if state == State::InHand as u64 {
-                let (ticket, word) = (self.slot(slot, SlotField::Ticket), self.slot(slot, SlotField::Word));
-                let key = if self.limits.intake.takes_lists() { (ticket, 0) } else { (ticket, word) };
-                let of_its_take = newest.entry(key).or_insert((word, slot));
-                *of_its_take = (*of_its_take).max((word, slot));
-            } else if state == State::Ready as u64 || state == State::Early as u64 {
-                forks.push(self.fork(slot));
-            }
+    /// Adds the sample in a slot if it is inside, in hand, or early.
+    pub(super) fn find_fork(&self, slot: usize, found: &mut Forks) {
+        let state = self.state(slot);
+        if state == State::InHand as u64 {
+            let (ticket, word) = (self.slot(slot, SlotField::Ticket), self.slot(slot, SlotField::Word));
+            let key = if self.limits.intake.takes_lists() { (ticket, 0) } else { (ticket, word) };
+            let of_its_take = found.in_hand.entry(key).or_default();
+            *of_its_take = max_by_key(*of_its_take, (word, self.fork(slot)), |(word, _)| *word);
+        } else if state == State::Ready as u64 || state == State::Early as u64 {
+            found.others.push(self.fork(slot));
         }
-        forks.extend(newest.into_values().map(|(_, slot)| self.fork(slot)));
-        forks
     }
 
     /// What is weighed must be as the steps so far have left it.
@@ -154,9 +194,23 @@ impl<'a, W: Words> Step<'a, W> {
         }
     }
 
-    /// The slot at that place of the queue.
+    /// The slot at that place of the queue. It must be the same that was put there, with the same sample.
     pub(super) fn queued(&self, place: u64) -> usize {
-        self.as_slot(self.session.get_at(self.layout.queue(place)))
+        let word = self.session.get_at(self.layout.queue(place));
+        let slot = self.as_slot(word % MOST_SLOTS as u64);
+        if word != self.queue_word(slot) {
+            damaged(Damage::Queue);
+        }
+        slot
+    }
+
+    /// What the queue has of a slot: its number, and the sequence of its sample as far as there is room.
+    fn queue_word(&self, slot: usize) -> u64 {
+        (self.slot(slot, SlotField::Word) >> 24).wrapping_mul(MOST_SLOTS as u64) | slot as u64
+    }
+
+    fn set_queue(&mut self, place: u64, slot: usize) {
+        self.session.set_at(self.layout.queue(place), self.queue_word(slot));
     }
 
     /// How many slots are free.
@@ -292,6 +346,7 @@ impl<'a, W: Words> Step<'a, W> {
     pub(super) fn start_writing(&mut self, length: usize, state: State) -> Reserved {
         let free = self.free_slots().checked_sub(1).unwrap_or_else(|| damaged(Damage::Free));
         let slot = self.free_at(free);
+        self.expect_sealed(slot);
         self.session.set(Field::Free, free);
         self.mark(slot, state);
         self.set_slot(slot, SlotField::Length, length as u64);
@@ -308,6 +363,7 @@ impl<'a, W: Words> Step<'a, W> {
 
     /// The same of whoever wrote it.
     pub(super) fn stop_writing_of(&mut self, slot: &Slot) -> bool {
+        self.expect_sealed(slot.index);
         let early = self.state(slot.index) == State::WritingEarly as u64;
         if early {
             self.session.subtract(Field::Early, 1);
@@ -422,7 +478,7 @@ impl<'a, W: Words> Step<'a, W> {
         }
         self.session.add(Field::Bytes, length);
         let back = self.places().end;
-        self.session.set_at(self.layout.queue(back), slot as u64);
+        self.set_queue(back, slot);
         self.session.set(Field::Back, back.wrapping_add(1));
         if self.can_take(came) || (self.waits_for_more() && self.waiting() == 1) {
             self.session.ring_filled();
@@ -480,6 +536,7 @@ impl<'a, W: Words> Step<'a, W> {
     fn leave_queue(&mut self, position: u64) -> usize {
         let slot = self.queued(position);
         self.expect(slot, &[State::Ready]);
+        self.expect_sealed(slot);
         self.session.subtract(Field::Bytes, self.slot(slot, SlotField::Length));
         slot
     }
@@ -534,7 +591,9 @@ impl<'a, W: Words> Step<'a, W> {
     }
 
     pub(super) fn front(&self) -> usize {
-        self.queued(self.session.get(Field::Front))
+        let front = self.queued(self.session.get(Field::Front));
+        self.expect_sealed(front);
+        front
     }
 
     fn can_take(&self, now: u64) -> bool {
@@ -589,7 +648,7 @@ impl<'a, W: Words> Step<'a, W> {
                 return place > front;
             } else {
                 if end < place {
-                    self.session.set_at(self.layout.queue(end), slot as u64);
+                    self.set_queue(end, slot);
                 }
                 end += 1;
             }
@@ -800,6 +859,7 @@ impl<'a, W: Words> Step<'a, W> {
         dead: Owner,
         on_crash: OnCrash,
         received: Option<Receipt>,
+        slots: Vec<usize>,
     ) -> (Verdict, Option<u64>) {
         let kept = self.session.get_of(dead, PlaceField::Kept);
         self.session.set_of(dead, PlaceField::Kept, 0);
@@ -808,18 +868,19 @@ impl<'a, W: Words> Step<'a, W> {
         }
         let hand = self.session.get_of(dead, PlaceField::Hand);
         self.session.set_of(dead, PlaceField::Hand, 0);
-        (self.judge(dead, on_crash, received), Some(hand).filter(|hand| *hand > 0))
+        (self.judge(dead, on_crash, received, slots), Some(hand).filter(|hand| *hand > 0))
     }
 
-    fn judge(&mut self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
-        let mut in_hand = Vec::new();
-        for slot in 0..self.layout.slots {
-            if self.is(slot, dead, State::Held) {
-                self.session.subtract(Field::Held, 1);
-                self.free(slot);
-            } else if self.is(slot, dead, State::InHand) {
-                in_hand.push(slot);
-            }
+    fn judge(&mut self, dead: Owner, on_crash: OnCrash, received: Option<Receipt>, slots: Vec<usize>) -> Verdict {
+        let (held, mut in_hand): (Vec<_>, Vec<_>) =
+            slots.into_iter().partition(|slot| self.is(*slot, dead, State::Held));
+        for slot in held {
+            self.session.subtract(Field::Held, 1);
+            self.free(slot);
+        }
+        for slot in &in_hand {
+            self.expect(*slot, &[State::InHand]);
+            self.expect_sealed(*slot);
         }
         in_hand.sort_by_key(|slot| self.slot(*slot, SlotField::Word));
         let Some(&newest) = in_hand.last() else { return Verdict::Nothing };
@@ -863,7 +924,7 @@ impl<'a, W: Words> Step<'a, W> {
         self.session.add(Field::Bytes, self.slot(slot, SlotField::Length));
         let front = self.places().start.checked_sub(1).unwrap_or_else(|| damaged(Damage::Queue));
         self.session.set(Field::Front, front);
-        self.session.set_at(self.layout.queue(front), slot as u64);
+        self.set_queue(front, slot);
     }
 
     /// Looks at the free slots from that height on, at so many that nobody waits for it.
@@ -878,6 +939,7 @@ impl<'a, W: Words> Step<'a, W> {
         let Some((height, slot)) = found else {
             return if end < free { Trim::GoOn(end) } else { Trim::Done };
         };
+        self.expect_sealed(slot);
         let touched = self.as_length(self.slot(slot, SlotField::Touched));
         self.session.set_at(self.layout.free(height), self.session.get_at(self.layout.free(free - 1)));
         self.session.set(Field::Free, free - 1);

@@ -42,6 +42,7 @@ impl<W: Words> Step<'_, W> {
         kept.filter(|kept| *kept > 0).map(|kept| {
             let slot = self.as_slot(kept - 1);
             self.expect(slot, &[State::Early]);
+            self.expect_sealed(slot);
             slot
         })
     }

@@ -330,12 +330,12 @@ impl<V: Send + 'static> Station<V> {
     /// Does what is due, and says when to look again.
     fn see_to_deadlines(&mut self) -> io::Result<Instant> {
         let now = Instant::now();
-        let mut next = now + SWEEP_EVERY;
         if now >= self.looked + LOOK_EVERY || self.is_damaged() {
             self.looked = now;
             self.look()?;
         }
-        next = next.min(self.looked + LOOK_EVERY);
+        // A sweep that is due comes with the next look.
+        let mut next = self.looked + LOOK_EVERY;
         if let Some(aborted_at) = self.home.aborted_at() {
             let last_moment = aborted_at + GRACE;
             if now >= last_moment {
@@ -374,7 +374,7 @@ impl<V: Send + 'static> Station<V> {
                 self.home.look_for_drops(next);
             }
         }
-        Ok(next.min(self.swept + SWEEP_EVERY))
+        Ok(next)
     }
 
     fn kill(&mut self, timeout: Option<Duration>) -> io::Result<()> {

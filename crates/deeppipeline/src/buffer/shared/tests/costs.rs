@@ -6,6 +6,7 @@ use super::super::words::{Bell, Words};
 use super::limits;
 use super::memory::Plain;
 use crate::buffer::{Arrival, Crew, Limits, Origin, Overflow, Wait};
+use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::sample::{ForkTicket, SampleId};
 use std::cell::Cell;
@@ -14,6 +15,15 @@ use std::cell::Cell;
 struct Counted {
     words: Plain,
     reads: Cell<u64>,
+    /// Where that stood when the lock was taken, and the most from there to where it was let go.
+    entered: Cell<u64>,
+    most: Cell<u64>,
+}
+
+impl Counted {
+    fn new(words: Plain) -> Self {
+        Counted { words, reads: Cell::new(0), entered: Cell::new(0), most: Cell::new(0) }
+    }
 }
 
 impl Words for Counted {
@@ -41,6 +51,13 @@ impl Words for Counted {
     fn ring(&self, bell: Bell) {
         self.words.ring(bell);
     }
+
+    fn has_lock(&self, has: bool) {
+        match has {
+            true => self.entered.set(self.reads.get()),
+            false => self.most.set(self.most.get().max(self.reads.get() - self.entered.get())),
+        }
+    }
 }
 
 fn id(number: u64) -> SampleId {
@@ -56,7 +73,7 @@ fn reads_of_early_results(capacity: usize) -> u64 {
     let limits = Limits { givers: crew(), ..limits(capacity, 1 << 20, Overflow::Block, Intake::Single) };
     let words = Plain::new(limits);
     let home = Machine::create(words.clone(), limits);
-    let giver = Machine::open(Counted { words, reads: Cell::new(0) }, limits, Owner(1));
+    let giver = Machine::open(Counted::new(words), limits, Owner(1));
     for ticket in [3, 2, 1] {
         let origin = Origin { turn: Some(ticket), receipt: None };
         let Reserved::Slot(slot) = giver.reserve_for(1, id(ticket), Arrival::Stage, origin) else {
@@ -77,9 +94,27 @@ fn early_results_cost_the_same_however_large_the_buffer_is() {
 }
 
 #[test]
+fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
+    let limits = limits(10_000, 1 << 20, Overflow::Block, Intake::Single);
+    let home = Machine::create(Counted::new(Plain::new(limits)), limits);
+    for number in 1..10 {
+        let Reserved::Slot(slot) = home.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };
+        let label = Label { id: id(number), birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
+        home.publish(slot, label, Arrival::Source);
+    }
+    home.words().most.set(0);
+    assert_eq!(home.forks().len(), 9);
+    home.giver_died(Owner(1));
+    home.taker_died(Owner(2), OnCrash::Retry, None);
+    assert!(home.damage().is_none());
+    let most = home.words().most.get();
+    assert!(most < 10_000, "{most} words were read in one step");
+}
+
+#[test]
 fn looking_for_memory_to_give_back_keeps_the_lock_for_some_slots_at_a_time() {
     let limits = limits(10_000, 1 << 20, Overflow::Block, Intake::Single);
-    let home = Machine::create(Counted { words: Plain::new(limits), reads: Cell::new(0) }, limits);
+    let home = Machine::create(Counted::new(Plain::new(limits)), limits);
     let slots: Vec<_> = (0..9_000)
         .map(|number| {
             let Reserved::Slot(slot) = home.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };

@@ -2,9 +2,10 @@
 //! lies outside.
 
 use super::super::damage::Damage;
-use super::super::layout::Field;
+use super::super::layout::{Field, Layout, SlotField};
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
 use super::super::session::Owner;
+use super::super::step::State;
 use super::super::words::{Bell, Words};
 use super::memory::Plain;
 use super::{Random, Told, limits, policies};
@@ -199,6 +200,103 @@ fn a_counter_that_was_written_over_is_found_when_the_counts_are_read() {
     }
 }
 
+/// A buffer of two workers in front of it and behind it, and a sample in it in some state.
+struct InState {
+    home: Machine<Plain>,
+    giver: Machine<Plain>,
+    taker: Machine<Plain>,
+    memory: Plain,
+    layout: Layout,
+    slot: usize,
+}
+
+impl InState {
+    fn new(state: State) -> Self {
+        let crew = Crew { workers: WORKERS, ordered: true, timeout: None };
+        let limits = Limits { givers: crew, takers: crew, ..limits(2, 100, Overflow::Block, Intake::Single) };
+        let memory = Plain::new(limits);
+        let home = Machine::create(memory.clone(), limits);
+        let giver = Machine::open(memory.clone(), limits, Owner::of_worker(0, 0));
+        let taker = Machine::open(memory.clone(), limits, Owner::of_worker(1, 0));
+        let id = SampleId { number: 1, part: 0 };
+        let turn = Some(if matches!(state, State::WritingEarly | State::Early) { 2 } else { 1 });
+        let reserved = giver.reserve_for(7, id, Arrival::Stage, Origin { turn, receipt: None });
+        let Reserved::Slot(slot) = reserved else { panic!("there is room: {reserved:?}") };
+        let index = slot.index();
+        let label = Label { id, birth: 1, receipt: None, turn, came: 1, fork: ForkTicket(5) };
+        match state {
+            State::Free => giver.cancel(slot),
+            State::Writing | State::WritingEarly => {}
+            State::Early | State::Ready | State::InHand | State::Held => {
+                giver.publish(slot, label, Arrival::Stage);
+            }
+        }
+        if matches!(state, State::InHand | State::Held) {
+            assert!(matches!(taker.take(1), Taken::Ready { .. }));
+        }
+        if state == State::Held {
+            taker.settle(&[(index, true)], Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+        }
+        let found = InState { home, giver, taker, memory, layout: limits.layout(), slot: index };
+        assert_eq!(found.memory.get(found.layout.slot(index, SlotField::Word)) & 0xff, state as u64);
+        found
+    }
+
+    /// Does what comes next with a slot in that state.
+    fn goes_on(&self, state: State) {
+        let id = SampleId { number: 1, part: 0 };
+        match state {
+            State::Free => drop(self.giver.reserve(1, id, Arrival::Source)),
+            State::Early => self.giver.end_turn(1, 1),
+            State::Ready => drop(self.taker.take(1)),
+            State::Writing | State::WritingEarly => drop(self.home.giver_died(Owner::of_worker(0, 0))),
+            State::InHand | State::Held => {
+                self.home.taker_died(Owner::of_worker(1, 0), OnCrash::Retry, None);
+            }
+        }
+    }
+}
+
+const STATES: [State; 7] =
+    [State::Free, State::Writing, State::WritingEarly, State::Early, State::Ready, State::InHand, State::Held];
+
+#[test]
+fn a_word_of_a_slot_that_was_written_over_is_found_before_anything_follows_from_it() {
+    for state in STATES {
+        let first = InState::new(state);
+        first.goes_on(state);
+        assert_eq!(first.home.look_for_damage(), None, "{state:?}");
+        for at in first.layout.slot(first.slot, SlotField::Word)..=first.layout.slot(first.slot, SlotField::Seal) {
+            for bit in [0, 8, 24, 40, 63] {
+                let buffer = InState::new(state);
+                buffer.memory.set(at, buffer.memory.get(at) ^ 1 << bit);
+                buffer.goes_on(state);
+                assert!(buffer.home.damage().is_some(), "{state:?}: word {at}, bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slot_in_hand_that_names_another_owner_is_found_when_its_worker_dies() {
+    let buffer = InState::new(State::InHand);
+    let word = buffer.layout.slot(buffer.slot, SlotField::Word);
+    buffer.memory.set(word, buffer.memory.get(word) + (2 << 8));
+    assert_eq!(buffer.home.taker_died(Owner::of_worker(1, 0), OnCrash::Retry, None), (Verdict::Nothing, None));
+    assert_eq!(buffer.home.damage(), Some(Damage::Word));
+}
+
+#[test]
+fn a_place_of_the_queue_that_was_written_over_is_found_when_its_sample_is_taken() {
+    for bit in [0, 1, 25, 26, 40, 63] {
+        let buffer = InState::new(State::Ready);
+        let at = buffer.layout.queue(buffer.memory.get(buffer.layout.field(Field::Front)));
+        buffer.memory.set(at, buffer.memory.get(at) ^ 1 << bit);
+        assert!(matches!(buffer.taker.take(1), Taken::Discarded), "{bit}");
+        assert!(matches!(buffer.home.damage(), Some(Damage::Queue | Damage::Slot)), "{bit}");
+    }
+}
+
 #[test]
 fn a_gate_that_nobody_lowered_is_found() {
     let (home, memory, limits) = buffer();
@@ -239,10 +337,14 @@ fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
     let Taken::Ready { slots, .. } = home.take(0) else { panic!("two are inside") };
     let layout = limits.layout();
     let slot = slots[0].slot.index();
-    // The queue names the slot in hand, and its word says that it is there.
-    memory.set(layout.queue(memory.get(layout.field(Field::Front))), slot as u64);
-    let word = layout.slot(slot, super::super::layout::SlotField::Word);
-    memory.set(word, memory.get(word) & !0xff | super::super::step::State::Ready as u64);
+    // The queue names the slot in hand, and its word says that it is there, and its seal that this is so.
+    let word = layout.slot(slot, SlotField::Word);
+    let was = memory.get(word);
+    memory.set(word, was & !0xff | State::Ready as u64);
+    memory.set(layout.queue(memory.get(layout.field(Field::Front))), was >> 24 << 26 | slot as u64);
+    let seal = layout.slot(slot, SlotField::Seal);
+    let more = memory.get(word).wrapping_sub(was).wrapping_mul(Layout::spread(word));
+    memory.set(seal, memory.get(seal).wrapping_add(more));
     assert!(matches!(home.take(0), Taken::Discarded));
     assert_eq!(home.damage(), Some(Damage::Twice));
 }

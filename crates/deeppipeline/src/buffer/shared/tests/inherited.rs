@@ -11,8 +11,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::process::Command;
 use std::sync::Arc;
 
-#[test]
-fn a_lock_in_the_hands_of_the_dead_is_inherited() {
+/// A buffer whose lock is in the hands of a process that has ended.
+fn buffer() -> Machine<Map> {
     let limits = super::limits(2, 4096, Overflow::Block, Intake::Single);
     let machine = Machine::create(Map::create(limits).unwrap(), limits);
     let mut child = Command::new("true").spawn().unwrap();
@@ -21,7 +21,21 @@ fn a_lock_in_the_hands_of_the_dead_is_inherited() {
     poll(&mut [PollFd::new(&process, PollFlags::IN)], None).unwrap();
     machine.words().share_with(Owner(1), child.id(), Arc::new(process));
     assert!(machine.words().change_bell(Bell::Lock, 0, 2), "the lock is in the hands of owner 1 now");
+    child.wait().unwrap();
+    machine
+}
+
+#[test]
+fn a_lock_in_the_hands_of_the_dead_is_inherited() {
+    let machine = buffer();
     assert_eq!(machine.counts().0.entered, 0);
     assert_eq!(machine.words().bell(Bell::Lock), 0);
-    child.wait().unwrap();
+}
+
+#[test]
+fn a_lock_in_the_hands_of_the_dead_is_inherited_by_whoever_looks_and_does_not_wait_for_it() {
+    let machine = buffer();
+    machine.look_at_holder();
+    assert_eq!(machine.words().bell(Bell::Lock), 0);
+    assert_eq!(machine.damage(), None);
 }

@@ -1,6 +1,6 @@
 //! What a shared buffer is to do, written down a second time without slots, places and locks.
 
-use super::super::layout::{Field, PlaceField, SlotField};
+use super::super::layout::{Field, MOST_SLOTS, PlaceField, SlotField};
 use super::super::machine::{Label, Machine, Receipt, Verdict};
 use super::super::session::Owner;
 use super::super::step::State;
@@ -394,7 +394,7 @@ impl<W: Words> Memory<'_, W> {
 
     fn queue(&self) -> Vec<usize> {
         let places = self.get(Field::Front)..self.get(Field::Back);
-        places.map(|place| self.words.get(self.limits.layout().queue(place)) as usize).collect()
+        places.map(|place| self.words.get(self.limits.layout().queue(place)) as usize % MOST_SLOTS).collect()
     }
 
     /// Every slot is in one place, and in the state that belongs there; the queue is in the order of arrival.
