@@ -15,7 +15,7 @@
 4
 """
 
-from DeepPipeline._engine import JoinReport, Report, SampleId, Spread, StageReport
+from DeepPipeline._engine import JoinReport, Report, SampleId, SourceReport, Spread, StageReport
 from DeepPipeline._give import SKIP, Many
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
@@ -52,6 +52,7 @@ __all__ = [
     "Sample",
     "SampleId",
     "SendError",
+    "SourceReport",
     "Spread",
     "Stage",
     "StageError",

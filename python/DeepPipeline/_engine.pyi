@@ -132,6 +132,17 @@ class StageReport:
         """99 of 100 calls of stage_run took no longer than this many seconds."""
 
 @final
+class SourceReport:
+    """How long the source lets the pipeline wait. That it waits for room itself does not count."""
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds for which it has been asked for its next sample by now; `None` when it is not being asked."""
+    @property
+    def longest_wait(self) -> float:
+        """The most seconds for which it was asked for one sample, the present wait included."""
+
+@final
 class JoinReport:
     """One parallel block. At any quiet moment `entered = joined + unjoined + waiting`."""
 
@@ -164,6 +175,9 @@ class Report:
     @property
     def elapsed(self) -> float:
         """Seconds from the moment every stage was up until the last worker ended (or now)."""
+    @property
+    def source(self) -> SourceReport | None:
+        """The source, where samples come from one and not by `put`."""
     @property
     def stages(self) -> list[StageReport]:
         """One entry per stage, in order."""

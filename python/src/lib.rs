@@ -45,6 +45,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scene::Person>()?;
     module.add_class::<report::Report>()?;
     module.add_class::<report::StageReport>()?;
+    module.add_class::<report::SourceReport>()?;
     module.add_class::<report::JoinReport>()?;
     module.add_class::<report::SampleId>()?;
     module.add_class::<report::Spread>()?;

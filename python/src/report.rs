@@ -118,6 +118,12 @@ impl Report {
         self.0.elapsed.as_secs_f64()
     }
 
+    /// The source, where samples come from one and not by `put`.
+    #[getter]
+    fn source(&self) -> Option<SourceReport> {
+        self.0.source.map(SourceReport)
+    }
+
     /// One entry per stage, in order.
     #[getter]
     fn stages(&self) -> Vec<StageReport> {
@@ -178,6 +184,39 @@ impl Report {
     fn __repr__(&self) -> String {
         let stages: Vec<&str> = self.0.stages.iter().map(|stage| stage.name.as_str()).collect();
         format!("<Report {} stages={stages:?} dropped={}>", self.0.outcome, self.0.dropped())
+    }
+}
+
+/// How long the source lets the pipeline wait. That it waits for room itself does not count.
+#[pyclass(frozen, module = "DeepPipeline")]
+pub(crate) struct SourceReport(deeppipeline::SourceReport);
+
+#[pymethods]
+impl SourceReport {
+    /// Seconds for which it has been asked for its next sample by now; `None` when it is not being asked.
+    #[getter]
+    fn wait(&self) -> Option<f64> {
+        self.0.wait.map(|wait| wait.as_secs_f64())
+    }
+
+    /// The most seconds for which it was asked for one sample, the present wait included.
+    #[getter]
+    fn longest_wait(&self) -> f64 {
+        self.0.longest_wait.as_secs_f64()
+    }
+
+    #[classmethod]
+    fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
+        from_json(json).map(SourceReport)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
+        reduce::<Self>(py, &self.0)
+    }
+
+    fn __repr__(&self) -> String {
+        let wait = self.wait().map_or_else(|| "None".to_owned(), |wait| format!("{wait:?}"));
+        format!("<SourceReport wait={wait} longest_wait={:?}>", self.longest_wait())
     }
 }
 

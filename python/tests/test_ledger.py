@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from support import Collect, Gate, Pass, let_clock_pass
 
-from DeepPipeline import SKIP, JoinReport, Many, Pipeline, Report, Spread, Stage, StageReport
+from DeepPipeline import SKIP, JoinReport, Many, Pipeline, Report, SourceReport, Spread, Stage, StageReport
 
 STAGE_FIELDS = (
     "name intake overflow buffer_size early entered taken dropped_oldest dropped_newest superseded expired dropped "
@@ -155,11 +155,12 @@ def test_what_a_report_shows() -> None:
 
 def test_stubs_tell_the_truth() -> None:
     """Every name that the stubs promise exists, and nothing else is public."""
-    report_fields = "outcome elapsed stages age joins left_behind dropped balances stage"
+    report_fields = "outcome elapsed source stages age joins left_behind dropped balances stage"
     join_fields = "name branches entered joined unjoined waiting"
     kinds = (
         (StageReport, STAGE_FIELDS),
         (Report, report_fields),
+        (SourceReport, "wait longest_wait"),
         (Spread, "p50 p99 max"),
         (JoinReport, join_fields),
     )

@@ -188,10 +188,11 @@ def test_reports_survive() -> None:
     for again in copies(report):
         assert (str(again), repr(again), again.balances()) == (str(report), repr(report), True)
         assert (again.age, again.elapsed) == (report.age, report.elapsed)
-        for part, original in zip([*again.stages, *again.joins], [*report.stages, *report.joins], strict=True):
+        parts = ([*of.stages, *of.joins, of.source] for of in (again, report))
+        for part, original in zip(*parts, strict=True):
             names = [name for name in dir(original) if not name.startswith("_")]
             assert [getattr(part, name) for name in names] == [getattr(original, name) for name in names]
-    for part in (*report.stages, *report.joins):
+    for part in (*report.stages, *report.joins, report.source):
         assert {repr(again) for again in copies(part)} == {repr(part)}
 
 

@@ -5,7 +5,7 @@ use crate::sample::SampleId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a worker does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,38 @@ impl Shown {
             1 => Activity::Calls,
             room => Activity::WaitsForRoom(room - 2),
         }
+    }
+}
+
+/// How long the source is asked for a sample before it gives one.
+#[derive(Default)]
+pub(crate) struct SourceWaits(Mutex<Waits>);
+
+#[derive(Default)]
+struct Waits {
+    since: Option<Instant>,
+    longest: Duration,
+}
+
+impl SourceWaits {
+    /// The source is asked for a sample.
+    pub(crate) fn begin(&self, now: Instant) {
+        self.0.lock().since.get_or_insert(now);
+    }
+
+    /// It is asked for none any longer.
+    pub(crate) fn end(&self, now: Instant) {
+        let mut waits = self.0.lock();
+        if let Some(since) = waits.since.take() {
+            waits.longest = waits.longest.max(now.saturating_duration_since(since));
+        }
+    }
+
+    /// The present wait, and the longest.
+    pub(crate) fn read(&self, now: Instant) -> (Option<Duration>, Duration) {
+        let waits = self.0.lock();
+        let present = waits.since.map(|since| now.saturating_duration_since(since));
+        (present, waits.longest.max(present.unwrap_or_default()))
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) trait Home<V>: Send + Sync {
     fn show(&self, _seat: Seat, _activity: Activity) {}
     /// A worker runs its stage on that sample, for so long already; or does not, any longer or for the time being.
     fn show_running(&self, _seat: Seat, _running: Option<(SampleId, Duration)>) {}
+    /// The source is asked for a sample, or is not any longer.
+    fn show_source_asked(&self, _asked: bool) {}
     /// A sample may have been dropped in front of the stage at that index.
     fn note_drop(&self, _index: usize) {}
     /// A worker moves on.

@@ -106,7 +106,7 @@ pub use ledger::StageCounts;
 #[cfg(feature = "ctrlc")]
 pub use pipeline::CtrlC;
 pub use pipeline::{GRACE, Pipeline, Sourced};
-pub use report::{JoinReport, Outcome, Report, Spread, StageReport};
+pub use report::{JoinReport, Outcome, Report, SourceReport, Spread, StageReport};
 pub use sample::{SampleId, SampleInfo, current_sample, restarted};
 pub use stage::{Give, Source, Stage};
 #[cfg(signals)]

@@ -56,6 +56,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// From the moment every stage was up until the last worker ended (or now).
     pub elapsed: Duration,
+    /// The source, where samples come from one and not by `put`.
+    pub source: Option<SourceReport>,
     /// One entry per stage, in order.
     pub stages: Vec<StageReport>,
     /// How old samples were when the end stage was done with them (for a list, its newest).
@@ -66,6 +68,17 @@ pub struct Report {
     pub left_behind: Vec<String>,
     /// Nodes of the engine's own that bring the results of branches to their join.
     hidden: Vec<StageReport>,
+}
+
+/// How long the source lets the pipeline wait. That it waits for room itself does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct SourceReport {
+    /// How long it has been asked for its next sample by now; `None` when it is not being asked.
+    pub wait: Option<Duration>,
+    /// The longest that it was asked for one sample, the present wait included.
+    pub longest_wait: Duration,
 }
 
 /// One parallel block.
@@ -126,7 +139,7 @@ impl Report {
         let (hidden, stages): (Vec<_>, Vec<_>) = nodes.into_iter().zip(flows).partition(|(_, flow)| is_hidden(flow));
         let reports = |nodes: Vec<(StageReport, &Flow)>| nodes.into_iter().map(|(node, _)| node).collect();
         let (hidden, stages) = (reports(hidden), reports(stages));
-        Report { outcome, elapsed, stages, joins, age, left_behind: Vec::new(), hidden }
+        Report { outcome, elapsed, source: None, stages, joins, age, left_behind: Vec::new(), hidden }
     }
 
     /// Whether every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on it.
@@ -157,6 +170,9 @@ impl StageReport {
     }
 }
 
+/// A source that gives nothing for so long is worth a word.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// For how many letters of a stage's name the table has room.
 const WIDEST_NAME: usize = 60;
 
@@ -186,6 +202,15 @@ impl fmt::Display for Report {
             writeln!(f, " {:>7} {:>6} {:>10}", stage.counts.failed, stage.counts.lost, stage.buffer.discarded)?;
         }
         write!(f, "{} after {:.2} s", self.outcome, self.elapsed.as_secs_f64())?;
+        match self.source {
+            Some(SourceReport { wait: Some(wait), .. }) if wait >= SILENCE => {
+                write!(f, "; the source has given nothing for {:.2} s", wait.as_secs_f64())?;
+            }
+            Some(SourceReport { longest_wait, .. }) if longest_wait >= SILENCE => {
+                write!(f, "; the source once gave nothing for {:.2} s", longest_wait.as_secs_f64())?;
+            }
+            Some(_) | None => {}
+        }
         for join in self.joins.iter().filter(|join| join.counts.unjoined > 0) {
             write!(f, "; {}: {} joined, {} unjoined", join.name, join.counts.joined, join.counts.unjoined)?;
         }

@@ -427,3 +427,50 @@ fn whoever_stops_does_not_wait_for_a_closer_that_waits() {
     drop(end);
     assert_eq!(pipeline.setstop().unwrap().left_behind, Vec::<String>::new());
 }
+
+#[test]
+fn a_report_tells_how_long_the_source_has_given_nothing() {
+    let mut simulation = Pipeline::builder().source(0..2).end_stage(|_: i32| {}).simulate().unwrap();
+    let seconds = Duration::from_secs;
+    simulation.takes("source", seconds(5)).unwrap().takes("closure", seconds(2)).unwrap();
+    while simulation.now() < seconds(7) {
+        simulation.step().unwrap();
+    }
+    let report = simulation.report();
+    let source = report.source.unwrap();
+    assert_eq!((source.wait, source.longest_wait), (Some(seconds(2)), seconds(5)), "asked since it gave the first");
+    assert!(report.to_string().ends_with("; the source has given nothing for 2.00 s"), "{report}");
+
+    let report = simulation.run().unwrap();
+    let source = report.source.unwrap();
+    assert_eq!((source.wait, source.longest_wait), (None, seconds(5)));
+    assert!(report.to_string().ends_with("; the source once gave nothing for 5.00 s"), "{report}");
+}
+
+#[test]
+fn that_a_source_waits_for_room_is_not_its_silence() {
+    let builder = Pipeline::builder().source(0..4).buffer_size(1).overflow(Overflow::Block);
+    let mut simulation = builder.end_stage(|_: i32| {}).simulate().unwrap();
+    let short = Duration::from_millis(500);
+    simulation.takes("source", short).unwrap().takes("closure", Duration::from_secs(100)).unwrap();
+    let report = simulation.run().unwrap();
+    assert_eq!(report.source.unwrap().longest_wait, short);
+    assert!(!report.to_string().contains("the source"), "{report}");
+}
+
+#[test]
+fn a_source_on_a_thread_that_is_being_asked_is_in_the_report() {
+    let ((asked, was_asked), (end, over)) = (channel(), channel());
+    let source = Unclosable { asked, over: Arc::new(Mutex::new(over)) };
+    let pipeline = Pipeline::builder().source(source).end_stage(|_: u32| {}).start().unwrap();
+    was_asked.recv().unwrap();
+    assert!(pipeline.report().source.unwrap().wait.is_some());
+    drop(end);
+    assert_eq!(pipeline.join().unwrap().source.unwrap().wait, None);
+}
+
+#[test]
+fn a_pipeline_without_a_source_has_none_in_its_report() {
+    let pipeline = Pipeline::builder().end_stage(|_: u32| {}).start().unwrap();
+    assert_eq!(pipeline.setstop().unwrap().source, None);
+}

@@ -8,7 +8,7 @@ mod discarded;
 mod told;
 mod warnings;
 
-use crate::activity::{Activity, Shown, Timekeeper};
+use crate::activity::{Activity, Shown, SourceWaits, Timekeeper};
 use crate::aside;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Clock;
@@ -90,6 +90,7 @@ pub struct Supervisor<V> {
     drops: Vec<DropLog>,
     /// One per seat.
     activities: Vec<Shown>,
+    source_waits: SourceWaits,
     /// Where a stage on a thread has a time-out.
     timekeeper: Option<Arc<Timekeeper>>,
     discarded: Arc<Discarded>,
@@ -209,6 +210,7 @@ impl<V: Send + 'static> Supervisor<V> {
             notices: Arc::default(),
             drops: graph.stages.iter().map(|_| DropLog::default()).collect(),
             activities: (0..workers).map(|_| Shown::new()).collect(),
+            source_waits: SourceWaits::default(),
             timekeeper: is_watched.then(|| Timekeeper::new(workers)),
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -681,6 +683,11 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             Some((sample, due)) => keeper.begin(worker, sample, due, || self.teller()),
             None => keeper.end(worker),
         }
+    }
+
+    fn show_source_asked(&self, asked: bool) {
+        let now = self.clock.now();
+        if asked { self.source_waits.begin(now) } else { self.source_waits.end(now) }
     }
 
     fn note_drop(&self, index: usize) {

@@ -6,7 +6,7 @@ use crate::error::StageError;
 use crate::graph::Flow;
 use crate::ledger::Reading;
 use crate::phase::Phase;
-use crate::report::{JoinReport, Outcome, Report, Spread, StageReport};
+use crate::report::{JoinReport, Outcome, Report, SourceReport, Spread, StageReport};
 use crate::worker::Seat;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +82,10 @@ impl<V: Send + 'static> Supervisor<V> {
             counts: join.counts(&ended),
         });
         let mut report = Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age);
+        report.source = self.graph.source.map(|_| {
+            let (wait, longest_wait) = self.source_waits.read(self.clock.now());
+            SourceReport { wait, longest_wait }
+        });
         if self.control.lock().left_behind {
             report.left_behind = self.not_ended();
         }

@@ -238,6 +238,7 @@ impl<V> Worker<V> {
                 },
                 Step::Idle => match self.seat {
                     Seat::Source if self.home.source_wanted() => {
+                        self.home.show_source_asked(true);
                         return self.call(Step::Pulling, Call::SourceNext);
                     }
                     Seat::Source => self.give_up(),
@@ -376,14 +377,17 @@ impl<V> Worker<V> {
                 }
             },
             Step::Running(hand) => return self.settle_run(hand, ending),
-            Step::Pulling => match ending {
-                Ending::Returned | Ending::Skipped | Ending::Kept => self.step = Step::Idle,
-                Ending::Exhausted => self.give_up(),
-                Ending::Failed(cause) => {
-                    untold = self.fail(Doing::SourceNext, None, cause);
-                    self.give_up();
+            Step::Pulling => {
+                self.home.show_source_asked(false);
+                match ending {
+                    Ending::Returned | Ending::Skipped | Ending::Kept => self.step = Step::Idle,
+                    Ending::Exhausted => self.give_up(),
+                    Ending::Failed(cause) => {
+                        untold = self.fail(Doing::SourceNext, None, cause);
+                        self.give_up();
+                    }
                 }
-            },
+            }
             Step::Finishing => {
                 if let Ending::Failed(cause) = ending {
                     self.fail_turn();
@@ -552,17 +556,24 @@ impl<V> Worker<V> {
     }
 
     fn pause(&mut self) {
-        if let Step::Running(hand) = &mut self.step {
-            self.home.show_running(self.seat, None);
-            hand.pause(self.home.clock());
+        match &mut self.step {
+            Step::Running(hand) => {
+                self.home.show_running(self.seat, None);
+                hand.pause(self.home.clock());
+            }
+            Step::Pulling => self.home.show_source_asked(false),
+            _ => {}
         }
     }
 
     fn resume(&mut self) {
-        let now = self.home.clock().now();
-        if let Step::Running(hand) = &mut self.step {
-            self.home.show_running(self.seat, Some((hand.newest.id, hand.busy)));
-            hand.run(now);
+        match &mut self.step {
+            Step::Running(hand) => {
+                self.home.show_running(self.seat, Some((hand.newest.id, hand.busy)));
+                hand.run(self.home.clock().now());
+            }
+            Step::Pulling => self.home.show_source_asked(true),
+            _ => {}
         }
     }
 }
@@ -583,7 +594,10 @@ impl<V> Drop for Worker<V> {
             (Step::Fresh | Step::SettingUp, _) => (Doing::Setup, None),
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
-            (_, Seat::Source) => (Doing::SourceNext, None),
+            (_, Seat::Source) => {
+                self.home.show_source_asked(false);
+                (Doing::SourceNext, None)
+            }
             (Step::Running(hand) | Step::Trying(hand), Seat::Stage { index, .. }) => {
                 let sample = hand.newest.id;
                 self.count(index, hand, Fate::Failed);
