@@ -169,6 +169,36 @@ fn a_stall_is_logged_while_it_lasts_and_can_be_ended() {
 }
 
 #[test]
+fn signals_that_ask_a_program_to_stop_do_not_cut_what_it_reads() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let folder = TempDir::new().unwrap();
+        let fifo = folder.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let bytes = stream(&folder);
+        let (before, after) = bytes.split_at(bytes.len() * 9 / 10);
+        let (before, after) = (before.to_vec(), after.to_vec());
+        let (go_on, may_go_on) = channel();
+        let into = fifo.clone();
+        let camera = std::thread::spawn(move || {
+            let mut into = std::fs::File::create(into).unwrap();
+            into.write_all(&before).unwrap();
+            may_go_on.recv().unwrap();
+            // Nobody may be there any more.
+            let _ = into.write_all(&after);
+        });
+        let mut capture = Capture::open(&fifo).unwrap();
+        assert!(capture.source_next().unwrap().is_some());
+        // The shell that guards ffmpeg, and ffmpeg.
+        let kill = Command::new("pkill").args([&format!("-{signal}"), "-f"]).arg(&fifo).status();
+        assert!(kill.unwrap().success(), "nothing reads it");
+        go_on.send(()).unwrap();
+        let (frames, error) = read_all(&mut capture);
+        assert_eq!((frames.len(), error), (9, None), "after {signal}");
+        camera.join().unwrap();
+    }
+}
+
+#[test]
 fn ffmpeg_ends_with_a_program_that_is_killed() {
     const TEST: &str = "ffmpeg_ends_with_a_program_that_is_killed";
     if is_again() {

@@ -93,6 +93,39 @@ fn a_video_keeps_its_pictures_and_uneven_times() {
     assert_eq!(read, steps);
 }
 
+/// The process that writes into a folder, once it has its arguments.
+#[cfg(target_os = "linux")]
+fn writer_into(folder: &Path) -> String {
+    let part = format!("{}/.", folder.display());
+    let writes = |id: &String| {
+        let arguments = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(&part)
+    };
+    loop {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        if let Some(id) = processes.map(|process| process.file_name().display().to_string()).find(writes) {
+            return id;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_that_ask_a_program_to_stop_do_not_cut_a_video_short() {
+    let folder = TempDir::new().unwrap();
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let path = folder.path().join("out.mp4");
+        let mut write = WriteVideo::create(&path, Some(25.0)).unwrap();
+        write.stage_run(noise(64, 48, 0)).unwrap();
+        let kill = std::process::Command::new("kill").args(["-s", signal, &writer_into(folder.path())]).status();
+        assert!(kill.unwrap().success());
+        (1..100).for_each(|index| drop(write.stage_run(noise(64, 48, index)).unwrap()));
+        write.finish().unwrap();
+        assert_eq!(read_all(&mut Capture::open(&path).unwrap()).0.len(), 100, "after {signal}");
+    }
+}
+
 #[test]
 fn an_odd_size_is_padded() {
     let folder = TempDir::new().unwrap();

@@ -5,6 +5,7 @@ mod inherited;
 mod log;
 mod nut;
 mod process;
+mod signals;
 
 pub(crate) use header::Header;
 pub(crate) use inherited::FilterPipe;
@@ -61,8 +62,7 @@ impl Ffmpeg {
         Ok(Self { program, version })
     }
 
-    /// A command that leaves the terminal alone: no questions, no keys, and Ctrl-C does not reach it, so that a pipeline
-    /// that is told to stop can still drain.
+    /// A command that leaves the terminal alone: no questions, no keys, and Ctrl-C does not reach it.
     pub(crate) fn command(&self) -> Command {
         quiet(Command::new(&self.program))
     }
@@ -75,10 +75,11 @@ impl Ffmpeg {
     /// thread that started ffmpeg ends.)
     pub(crate) fn command_with_lifeline(&self) -> Command {
         const SHELL: &str = "/bin/sh";
-        // ffmpeg alone holds its output and log, so that they end with it. Its status is the shell's. The polite signal is
-        // for what a script around ffmpeg may have started.
-        const GUARD: &str =
-            "\"$@\" </dev/null & exec >/dev/null 2>&1; read -r end; trap '' TERM; kill 0; kill -9 $!; wait $!";
+        // ffmpeg alone holds its output and log, so that they end with it. Its status is the shell's. The first signal is
+        // for what a script around ffmpeg may have started, and none of those that all of them are deaf to.
+        // The shell ignores them all, as some shells unblock what is blocked when they wait.
+        const GUARD: &str = "\"$@\" </dev/null & trap '' HUP INT QUIT USR1 USR2 TERM ALRM; exec >/dev/null 2>&1; \
+                             read -r end; kill -s ALRM 0; kill -9 $!; wait $!";
         if !Path::new(SHELL).exists() {
             return self.command();
         }
@@ -122,13 +123,9 @@ fn from_python() -> Option<PathBuf> {
 fn ask(program: &Path, arguments: &[&str]) -> Result<String, FfmpegError> {
     let unusable =
         |error: std::io::Error| FfmpegError::Unusable { program: program.to_owned(), reason: error.to_string() };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(unusable)?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = signals::spawn(&mut command).map_err(unusable)?;
     let mut answer = Vec::new();
     let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut answer));
     let _ = child.wait();

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{Log, Said};
+use super::{Log, Said, signals};
 use crate::address::Address;
 
 /// A running ffmpeg with its log; dropping it ends the process and collects it.
@@ -26,7 +26,7 @@ struct Running {
 impl Process {
     /// Starts the command; also gives what it will say about its input, which is at `address`, and about each picture.
     pub(crate) fn start(command: &mut Command, address: Option<&Address>) -> std::io::Result<(Self, Receiver<Said>)> {
-        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let mut child = signals::spawn(command.stderr(Stdio::piped()))?;
         let stderr = child.stderr.take();
         let (sender, receiver) = channel();
         let running = Arc::new(Mutex::new(Running { child, lifeline: None }));
