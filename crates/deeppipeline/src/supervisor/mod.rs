@@ -23,8 +23,8 @@ use crate::sample::{ForkTicket, Sample, SampleId, works_for};
 use crate::worker::{Seat, Worker};
 #[cfg(processes)]
 use crate::{
-    buffer::shared::{self, Codec},
-    error::StartError,
+    buffer::shared::Codec,
+    error::{MemoryDamaged, StartError},
     executor::process::{Post, Station, Waker},
 };
 use discarded::Discarded;
@@ -334,10 +334,34 @@ impl<V: Send + 'static> Supervisor<V> {
         let Some(buffer) = self.buffers[index].shared() else { return false };
         let Some(damage) = buffer.damage() else { return false };
         if buffer.is_first_to_tell() {
-            let (seat, stage) = (Seat::Stage { index, worker: 0 }, self.stage_name(index).to_owned());
-            self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
+            self.fail_for(index, damage);
         }
         true
+    }
+
+    #[cfg(processes)]
+    fn fail_for(&self, index: usize, damage: MemoryDamaged) {
+        let (seat, stage) = (Seat::Stage { index, worker: 0 }, self.stage_name(index).to_owned());
+        self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
+    }
+
+    /// Looks at what is left in the buffers once every worker has ended. Damage that no step has met is found here or never.
+    #[cfg(processes)]
+    fn look_for_the_last(&self) {
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            let Some(buffer) = buffer.shared() else { continue };
+            // First, so that what the report says is of this moment, whatever is found afterwards.
+            buffer.counts();
+            // Whoever keeps the pipeline for its report need not keep what lay in its buffers.
+            buffer.sweep_all();
+            // Another thread that found it may not have come to tell it.
+            if self.is_damaged(index)
+                && self.failure.get().is_none()
+                && let Some(damage) = buffer.damage()
+            {
+                self.fail_for(index, damage);
+            }
+        }
     }
 
     /// Where a worker is.
@@ -645,11 +669,10 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             control.workers.iter_mut().for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));
         }
         control.restarts[index] += u64::from(event == WorkerEvent::StartedAgain);
-        if control.workers.iter().all(|w| *w == WorkerPhase::Stopped) {
-            control.phase = control.phase.after(Event::AllEnded);
-            control.ended_at.get_or_insert_with(|| self.clock.now());
+        let have_ended = now != before && control.workers.iter().all(|w| *w == WorkerPhase::Stopped);
+        if have_ended {
+            control.ended_at = Some(self.clock.now());
         }
-        let has_stopped = control.phase == Phase::Stopped;
         let gives_no_more = |phase: WorkerPhase| matches!(phase, WorkerPhase::TearingDown | WorkerPhase::Stopped);
         let colleagues = self.colleagues_of(seat).map(|index| control.workers[index]);
         let was_the_last = now != before && !gives_no_more(before) && colleagues.into_iter().all(gives_no_more);
@@ -657,12 +680,12 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         if was_the_last {
             self.close_after(seat);
         }
-        #[cfg(processes)]
-        if has_stopped {
-            // Whoever keeps the pipeline for its report need not keep what lay in its buffers.
-            self.buffers.iter().filter_map(Buffer::shared).for_each(shared::Buffer::sweep_all);
-        }
-        if has_stopped {
+        if have_ended {
+            #[cfg(processes)]
+            self.look_for_the_last();
+            let mut control = self.control.lock();
+            control.phase = control.phase.after(Event::AllEnded);
+            drop(control);
             self.tell_the_last();
         }
         self.tell_all();
@@ -697,7 +720,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         }
     }
 
-    /// Remembers the first failure, and discards what can no longer be used.
+    /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome stays.
     fn fail(&self, seat: Seat, failure: Failure) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, seat) {
@@ -711,7 +734,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         let (first, wake_source) = {
             let mut control = self.control.lock();
             control.phase = control.phase.after(Event::Halt);
-            let first = self.failure.set(Arc::clone(&failure)).is_ok();
+            let first = control.phase != Phase::Stopped && self.failure.set(Arc::clone(&failure)).is_ok();
             (first, control.close_source.clone())
         };
         if first {

@@ -9,7 +9,7 @@ use crate::sample::{ForkTicket, Sample, SampleId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-struct Bytes;
+pub(super) struct Bytes;
 
 impl Codec<Vec<u8>> for Bytes {
     fn size(&self, value: &Vec<u8>) -> Result<usize, BoxError> {

@@ -12,6 +12,7 @@ mod loom;
 mod memory;
 mod model;
 mod turns;
+mod unmet;
 mod world;
 
 use crate::buffer::{Crew, Limits, Overflow};

@@ -1,0 +1,108 @@
+//! Damage that no step has met: a report finds it, or the last look at the buffers of a pipeline that ends.
+
+use super::super::layout::{Field, Layout, SlotField};
+use super::super::words::Words;
+use super::given_back::Bytes;
+use crate::buffer::{Take, Taken, Wait};
+use crate::error::{MemoryDamaged, PutError};
+use crate::executor::process::Post;
+use crate::graph::{Executor, Graph, Node};
+use crate::home::Home;
+use crate::ledger::Fate;
+use crate::phase::WorkerEvent::{Done, Drained, SetUp, TornDown};
+use crate::report::Outcome;
+use crate::supervisor::Supervisor;
+use crate::worker::Seat;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SEAT: Seat = Seat::Stage { index: 0, worker: 0 };
+
+/// A pipeline whose one worker is this test.
+struct Played {
+    supervisor: Arc<Supervisor<Vec<u8>>>,
+    _posts: Vec<Post<Vec<u8>>>,
+}
+
+impl Played {
+    fn new() -> Self {
+        let node = Node { executor: Executor::Process, ..Node::new("stage") };
+        let graph = Graph { stages: vec![node], buffer_bytes: Some(1000), ..Graph::default() };
+        let (supervisor, posts) = Supervisor::with_processes(graph, vec![Some(Arc::new(Bytes))]).unwrap();
+        supervisor.advance(SEAT, SetUp);
+        Played { supervisor, _posts: posts }
+    }
+
+    /// One sample comes, and is used.
+    fn uses_one(&self) {
+        self.supervisor.put(vec![1], Wait::No).unwrap();
+        let buffer = self.supervisor.buffer(0).unwrap();
+        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(0, u64::MAX, Wait::No) else {
+            panic!("nothing to take")
+        };
+        hold.settle(Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+    }
+
+    fn writes_over(&self, word: fn(Layout) -> usize) {
+        let machine = &self.supervisor.buffer(0).unwrap().shared().unwrap().machine;
+        let at = word(machine.limits().layout());
+        machine.words().set(at, machine.words().get(at) + 7);
+    }
+
+    fn ends(&self) {
+        self.supervisor.close();
+        [Drained, Done, TornDown].into_iter().for_each(|event| self.supervisor.advance(SEAT, event));
+        assert!(self.supervisor.wait_ended(Wait::No));
+    }
+
+    fn is_told(&self) -> bool {
+        self.supervisor.failure_cause().is_some_and(|cause| cause.is::<MemoryDamaged>())
+    }
+}
+
+#[test]
+fn damage_that_no_step_has_met_fails_a_pipeline_before_it_has_ended() {
+    // The second lies in the slot that was used, which is free.
+    for word in [|layout: Layout| layout.field(Field::Lost), |layout: Layout| layout.slot(0, SlotField::Birth)] {
+        let played = Played::new();
+        played.uses_one();
+        played.writes_over(word);
+        played.ends();
+        assert!(played.is_told());
+        assert_eq!(played.supervisor.report().outcome, Outcome::Failed);
+    }
+}
+
+#[test]
+fn a_report_of_a_pipeline_with_damage_in_a_slot_that_is_free_counts_everything() {
+    let played = Played::new();
+    assert_eq!(played.supervisor.report().outcome, Outcome::Running);
+    played.uses_one();
+    played.writes_over(|layout| layout.slot(0, SlotField::Birth));
+    played.ends();
+    let stage = &played.supervisor.report().stages[0];
+    assert_eq!((stage.buffer.entered, stage.buffer.waiting, stage.counts.used), (1, 0, 1));
+}
+
+#[test]
+fn a_report_that_finds_damage_says_that_the_pipeline_has_failed() {
+    let played = Played::new();
+    played.uses_one();
+    played.writes_over(|layout| layout.field(Field::Lost));
+    assert_eq!(played.supervisor.report().outcome, Outcome::Failed);
+    assert!(played.is_told());
+    played.ends();
+}
+
+#[test]
+fn damage_after_a_pipeline_has_ended_leaves_its_outcome() {
+    let played = Played::new();
+    played.uses_one();
+    played.ends();
+    played.writes_over(|layout| layout.field(Field::Lost));
+    let report = played.supervisor.report();
+    assert!(matches!(played.supervisor.put(vec![2], Wait::No), Err(PutError::Closed(_))));
+    assert_eq!(played.supervisor.report(), report);
+    assert_eq!((report.outcome, report.stages[0].counts.used), (Outcome::Finished, 1));
+    assert!(!played.is_told());
+}
