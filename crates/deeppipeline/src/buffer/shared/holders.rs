@@ -141,17 +141,26 @@ fn states(pid: u32) -> Vec<char> {
     told.filter_map(|told| told.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())).collect()
 }
 
+/// Returns whether a process is in a control group that is frozen, which no state of the process tells. Groups of the first
+/// version and of the second may both be there; those of the second lie in a folder of their own then.
 fn is_frozen(pid: u32) -> bool {
+    let says =
+        |file: String, what: &str| fs::read_to_string(file).is_ok_and(|told| told.lines().any(|line| line == what));
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    let events = group.and_then(|group| fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).ok());
-    events.is_some_and(|events| events.lines().any(|line| line == "frozen 1"))
+    groups.lines().any(|line| match line.splitn(3, ':').collect::<Vec<_>>()[..] {
+        [_, "", group] => ["", "/unified"]
+            .iter()
+            .any(|folder| says(format!("/sys/fs/cgroup{folder}{group}/cgroup.events"), "frozen 1")),
+        [_, "freezer", group] => says(format!("/sys/fs/cgroup/freezer{group}/freezer.state"), "FROZEN"),
+        _ => false,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use std::path::{Path, PathBuf};
     use std::process::{Child, Command};
 
     fn held(holder: u16, progress: u64) -> Held {
@@ -174,6 +183,75 @@ mod tests {
         assert_eq!(stands_for(6, held(2, 8)), Duration::ZERO, "the same, further on or once more");
         assert_eq!(stands_for(7, held(2, 8)), Duration::from_secs(1));
         assert_eq!(stands_for(100, held(2, 8)), Duration::from_secs(2), "whoever looks was stopped itself");
+    }
+
+    /// A control group of this test, with the file and the words that freeze it and let it go on.
+    struct Group {
+        folder: PathBuf,
+        file: &'static str,
+        words: [&'static str; 2],
+    }
+
+    impl Group {
+        fn new(above: &str, file: &'static str, words: [&'static str; 2]) -> Option<Self> {
+            let folder = Path::new(above).join(format!("deeppipeline-{}", std::process::id()));
+            fs::create_dir(&folder).ok()?;
+            let group = Group { folder, file, words };
+            group.folder.join(file).exists().then_some(group)
+        }
+
+        fn freeze(&self) -> Frozen<'_> {
+            fs::write(self.folder.join(self.file), self.words[0]).unwrap();
+            Frozen(self)
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+
+    /// Lets its group go on in the end, also after a failed test: what is frozen cannot be killed in a group of the first
+    /// version.
+    struct Frozen<'a>(&'a Group);
+
+    impl Drop for Frozen<'_> {
+        fn drop(&mut self) {
+            let _ = fs::write(self.0.folder.join(self.0.file), self.0.words[1]);
+        }
+    }
+
+    #[test]
+    fn a_process_in_a_frozen_control_group_is_stopped_and_has_not_ended() {
+        let groups = [
+            Group::new("/sys/fs/cgroup", "cgroup.freeze", ["1", "0"]),
+            Group::new("/sys/fs/cgroup/unified", "cgroup.freeze", ["1", "0"]),
+            Group::new("/sys/fs/cgroup/freezer", "freezer.state", ["FROZEN", "THAWED"]),
+        ];
+        let mut tried = 0;
+        for group in groups.iter().flatten() {
+            let guest = Guest::new("while :; do :; done");
+            let pid = guest.0.id();
+            if fs::write(group.folder.join("cgroup.procs"), pid.to_string()).is_err() {
+                continue;
+            }
+            tried += 1;
+            let wait_until = |stopped| {
+                let watchdog = Instant::now() + Duration::from_secs(60);
+                while is_stopped(pid) != Some(stopped) {
+                    assert!(Instant::now() < watchdog, "{:?}: {stopped}", group.folder);
+                    std::thread::yield_now();
+                }
+            };
+            wait_until(false);
+            let frozen = group.freeze();
+            wait_until(true);
+            assert!(is_at_rest(pid) && !has_ended(&guest.1), "{:?}", group.folder);
+            drop(frozen);
+            wait_until(false);
+        }
+        println!("tried in {tried} control groups: as many as can be made here");
     }
 
     /// A process at a buffer, which ends with its test.
