@@ -3,9 +3,10 @@
 use crate::line::WATCHDOG;
 use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::ARGUMENTS;
+use crate::stop::Clinging;
 use crate::support::until;
 use deeppipeline::engine::{Codec, Graph, Node, Post, Reads, Station, Supervisor, Then, Wait, Watched};
-use deeppipeline::{BoxError, Executor, SharedBytes, StageError};
+use deeppipeline::{BoxError, Executor, Isolated, SharedBytes, StageError};
 use std::any::{TypeId, type_name};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::{Command, Stdio};
@@ -43,9 +44,7 @@ fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {
         Post::Process(mut station) => {
-            // As the typed front door's worker reads it: name, types, whether it takes lists, settings.
-            let front = ("puppet", types_of_puppet(), false, postcard::to_stdvec(strings).unwrap());
-            station.set_front(postcard::to_stdvec(&front).unwrap());
+            set_front::<Puppet>(&mut station, strings);
             station
         }
         Post::Thread(_) => panic!("all are in processes"),
@@ -53,13 +52,20 @@ fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<
     (supervisor, stations.collect())
 }
 
-/// The types that the worker compares with those of the puppet that it knows: their names, and a fingerprint.
-fn types_of_puppet() -> ([&'static str; 4], u64) {
+/// Says which stage its worker is to make.
+fn set_front<S: Isolated>(station: &mut Station<i64>, strings: &Strings) {
+    // As the typed front door's worker reads it: name, types, whether it takes lists, settings.
+    let front = (S::NAME, types_of::<S>(), false, postcard::to_stdvec(strings).unwrap());
+    station.set_front(postcard::to_stdvec(&front).unwrap());
+}
+
+/// The types that the worker compares with those of the stage that it knows: their names, and a fingerprint.
+fn types_of<S: Isolated>() -> ([&'static str; 4], u64) {
     let mut hasher = DefaultHasher::new();
-    for id in [TypeId::of::<Puppet>(), TypeId::of::<i64>(), TypeId::of::<i64>(), TypeId::of::<Strings>()] {
+    for id in [TypeId::of::<S>(), TypeId::of::<i64>(), TypeId::of::<i64>(), TypeId::of::<Strings>()] {
         id.hash(&mut hasher);
     }
-    let names = [type_name::<Puppet>(), type_name::<i64>(), type_name::<i64>(), type_name::<Strings>()];
+    let names = [type_name::<S>(), type_name::<i64>(), type_name::<i64>(), type_name::<Strings>()];
     (names, hasher.finish())
 }
 
@@ -190,6 +196,24 @@ fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_h
     );
     let stage = &supervisor.report().stages[0];
     assert_eq!((stage.counts.lost, stage.buffer.discarded), (1, 1));
+}
+
+#[test]
+fn an_abort_that_kills_a_worker_on_its_way_out_blames_nothing_that_the_stage_left_running() {
+    let player = Player::new();
+    let (supervisor, mut stations) = stations(&[player.strings()]);
+    let mut station = stations.remove(0);
+    set_front::<Clinging>(&mut station, &player.strings());
+    open(&mut station);
+    supervisor.close();
+    let then = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| watch(&mut station));
+        let mut hand = player.next();
+        hand.at_tell(At::Run(0), Do::Hang);
+        supervisor.abort();
+        watching.join().unwrap()
+    });
+    assert_eq!(then, Then::Over { warning: None });
 }
 
 #[test]

@@ -31,6 +31,17 @@ pub struct ChildEnds {
     pub stderr: OwnedFd,
 }
 
+/// Why a process was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Killed {
+    /// A call took longer than this.
+    Timeout(Duration),
+    /// It did not end after its work was done.
+    Overstayed,
+    /// The pipeline has no use for it any longer.
+    Unwanted,
+}
+
 pub(super) struct Incarnation {
     link: Link,
     link_open: bool,
@@ -45,9 +56,7 @@ pub(super) struct Incarnation {
     pub(super) knows_all_up: bool,
     /// When it said that its work is done.
     pub(super) torn_down: Option<Instant>,
-    /// Killed since it did not end after its work was done.
-    pub(super) overstayed: bool,
-    pub(super) killed_for: Option<Duration>,
+    pub(super) killed: Option<Killed>,
     /// What became of the samples that it had in hand, once it has ended.
     pub(super) verdict: Option<Verdict>,
     /// What the front door has not been told yet.
@@ -71,8 +80,7 @@ impl Incarnation {
             is_gone: false,
             knows_all_up: false,
             torn_down: None,
-            overstayed: false,
-            killed_for: None,
+            killed: None,
             verdict: None,
             news: VecDeque::new(),
         };
@@ -102,7 +110,7 @@ impl Incarnation {
     /// Ends it, if there is one.
     pub(super) fn end(mut self, waker: &Waker) {
         let until = Instant::now() + KILLED_WITHIN;
-        if self.process.is_none() || self.kill(None).is_err() {
+        if self.process.is_none() || self.kill(Killed::Unwanted).is_err() {
             return;
         }
         while let Ok(false) = self.wait(waker, Some(until)) {
@@ -125,16 +133,15 @@ impl Incarnation {
         let _ = self.link.post(&AllUp(up));
     }
 
-    /// Kills it, for a time-out or for another reason.
-    pub(super) fn kill(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Kills it. Of several reasons the first one counts.
+    pub(super) fn kill(&mut self, why: Killed) -> io::Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
         match pidfd_send_signal(process, Signal::KILL) {
             // Somebody has waited for it already: it is gone.
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        self.killed_for = self.killed_for.or(timeout);
-        self.overstayed |= self.torn_down.is_some();
+        self.killed.get_or_insert(why);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The pipeline's side of a stage in a process: it watches the process, and decides what its death means.
 
-use super::incarnation::{ChildEnds, Incarnation};
+use super::incarnation::{ChildEnds, Incarnation, Killed};
 use super::link::{Begin, Said};
 use super::stderr::Written;
 use super::waker::Waker;
@@ -274,7 +274,7 @@ impl<V: Send + 'static> Station<V> {
             buffer.look_for_damage();
         }
         if self.is_damaged() {
-            return self.kill(None);
+            return self.kill(Killed::Unwanted);
         }
         let Some(stopped) = is_stopped(self.pid) else { return Ok(()) };
         if !stopped && self.seen_stopped >= TELL_STOPPED_AFTER {
@@ -339,7 +339,7 @@ impl<V: Send + 'static> Station<V> {
         if let Some(aborted_at) = self.home.aborted_at() {
             let last_moment = aborted_at + GRACE;
             if now >= last_moment {
-                self.kill(None)?;
+                self.kill(Killed::Unwanted)?;
             } else {
                 next = next.min(last_moment);
             }
@@ -347,7 +347,7 @@ impl<V: Send + 'static> Station<V> {
         if let Some(torn_down) = self.present.as_ref().and_then(|present| present.torn_down) {
             let last_moment = torn_down + ENDS_WITHIN;
             if now >= last_moment {
-                self.kill(None)?;
+                self.kill(Killed::Overstayed)?;
             } else {
                 next = next.min(last_moment);
             }
@@ -356,7 +356,7 @@ impl<V: Send + 'static> Station<V> {
             // What begins after this moment is not over its time before then.
             let over = self.input()?.running_since(self.owner()).unwrap_or(now) + timeout;
             if now >= over {
-                self.kill(Some(timeout))?;
+                self.kill(Killed::Timeout(timeout))?;
             } else {
                 next = next.min(over);
             }
@@ -377,8 +377,8 @@ impl<V: Send + 'static> Station<V> {
         Ok(next)
     }
 
-    fn kill(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.present.as_mut().map_or(Ok(()), |present| present.kill(timeout))
+    fn kill(&mut self, why: Killed) -> io::Result<()> {
+        self.present.as_mut().map_or(Ok(()), |present| present.kill(why))
     }
 
     /// Waits for news, and takes them in; true when the process has ended and all its news are known.
@@ -452,14 +452,15 @@ impl<V: Send + 'static> Station<V> {
             return Then::Over { warning: None };
         }
         if let Some(present) = present.as_ref().filter(|present| present.torn_down.is_some()) {
-            let warning = match exit {
-                _ if present.overstayed => Some(
+            let warning = match (present.killed, exit) {
+                (Some(Killed::Overstayed), _) => Some(
                     "its worker did not end after its teardown, and was killed: something that the stage left running \
                      kept it"
                         .to_owned(),
                 ),
-                Exit::Code(0) | Exit::Unknown => None,
-                exit => Some(format!("its worker {exit}, after its work was done")),
+                // An abort takes what it finds, and says so itself.
+                (Some(_), _) | (None, Exit::Code(0) | Exit::Unknown) => None,
+                (None, exit) => Some(format!("its worker {exit}, after its work was done")),
             };
             if let Some(warning) = warning.clone() {
                 let stage = self.name().to_owned();
@@ -479,7 +480,10 @@ impl<V: Send + 'static> Station<V> {
         }
         let died = WorkerDied {
             exit,
-            timeout: present.as_ref().and_then(|present| present.killed_for),
+            timeout: present.as_ref().and_then(|present| match present.killed? {
+                Killed::Timeout(timeout) => Some(timeout),
+                Killed::Overstayed | Killed::Unwanted => None,
+            }),
             restarts: self.deaths.len(),
             while_starting: matches!(phase, WorkerPhase::Starting | WorkerPhase::Restarting),
             stood_still: self.stood_still(),
