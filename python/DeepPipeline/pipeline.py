@@ -16,6 +16,7 @@ from typing import Any, Self, SupportsIndex, TypeVar
 from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._aside import logger
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
+from DeepPipeline._discarded import Discarded
 from DeepPipeline._engine import Report
 from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
@@ -92,6 +93,7 @@ class Pipeline:
         self._engine: _engine.Engine | None = None
         self._threads: list[WorkerThread] = []
         self._notices: Notices | None = None
+        self._discarded: Discarded | None = None
         self._joined = False
         self._aborted = False
         self._hand_over: HandOver | None = None
@@ -202,7 +204,8 @@ class Pipeline:
         """Discards what is inside and returns the report.
 
         Workers get 0.5 s to end and to run their `teardown`. One that is still in the user's code then is named in
-        the report's `left_behind`. From the pipeline's own stages it only requests the abort.
+        the report's `left_behind`, as is what was discarded and is still in its `__del__`. From the pipeline's own
+        stages it only requests the abort.
         """
         return self._abort(self._started("abort"))
 
@@ -271,7 +274,7 @@ class Pipeline:
     def _described(
         self,
         make: Callable[
-            [list[Options], Blocks, int | list[int], int, Overflow | None, SourceStage | None, float | None], T
+            [list[Options], Blocks, int | list[int], int | None, Overflow | None, SourceStage | None, float | None], T
         ],
     ) -> T:
         """Hands the description to the engine, which refuses what cannot work."""
@@ -343,6 +346,10 @@ class Pipeline:
             else:
                 continue  # a native stage, on a thread of the engine
             notices.threads[worker] = self._threads[-1]
+        try:
+            self._discarded = Discarded(engine)
+        except RuntimeError as error:
+            raise StartError(f"cannot start a thread for what is discarded: {error}") from error
         try:
             engine.start_native()
         except OSError as error:
@@ -471,6 +478,8 @@ class Pipeline:
             engine.join_native()
             if self._notices is not None:
                 self._notices.wait(GRACE)
+            if self._discarded is not None:
+                self._discarded.wait()
             if not self._joined and self._source is not None and self._source.still_closes(GRACE):
                 logger.warning("close() of the source has not returned: it is left behind")
             self._joined = True

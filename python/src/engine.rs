@@ -1,5 +1,6 @@
 //! The handle of one pipeline, for the Python package.
 
+use crate::discarded::Discarded;
 use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
 use crate::report::{Report, SampleId};
@@ -188,6 +189,7 @@ impl Engine {
         let join = |_: &Block| Box::new(|parts| Payload::Tuple(Tuple::new(parts))) as Joiner<Payload>;
         supervisor.set_joiners(blocks.iter().map(join).collect());
         supervisor.keep_notices();
+        supervisor.keep_discarded("__del__");
         Ok(Engine {
             supervisor,
             blocks,
@@ -396,6 +398,11 @@ impl Engine {
             Notice::Failed => ("failed", text, None),
             _ => ("dropped", text, None),
         })
+    }
+
+    /// Waits for values that a stop has discarded; None once everything has ended.
+    fn next_discarded(&self, py: Python<'_>) -> Option<Discarded> {
+        py.detach(|| self.supervisor.next_discarded()).map(Discarded::new)
     }
 
     /// The stages that are in the user's code, and what others wait for.

@@ -1,6 +1,7 @@
 //! The binding between the engine and the Python package `DeepPipeline`. It has no logic of its own: it turns Python
 //! objects into payloads, errors into exceptions, and lets go of the interpreter in every wait.
 
+mod discarded;
 mod engine;
 mod frame;
 mod native;
@@ -27,6 +28,7 @@ fn keep_for_ever(object: Py<PyAny>) {
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keep_for_ever, module)?)?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<discarded::Discarded>()?;
     module.add_class::<worker::Worker>()?;
     #[cfg(processes)]
     {

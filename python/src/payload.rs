@@ -80,6 +80,19 @@ impl Payload {
         }
     }
 
+    /// The objects in it, for somebody who lets go of them.
+    pub(crate) fn into_objects(self) -> Vec<Py<PyAny>> {
+        match self {
+            Payload::Object(object) => vec![object],
+            Payload::Native(_) => Vec::new(),
+            Payload::Tuple(tuple) => tuple.into_objects(),
+            #[cfg(processes)]
+            Payload::Packed(packed) => vec![packed.into_object()],
+            #[cfg(processes)]
+            Payload::Laid(_) => Vec::new(),
+        }
+    }
+
     /// What the engine carries: an object as it is, unless the next stage is native or elsewhere.
     ///
     /// # Errors

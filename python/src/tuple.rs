@@ -43,6 +43,15 @@ impl Tuple {
             State::Gone => Err(PyRuntimeError::new_err("the tuple could not be packed before")),
         }
     }
+
+    pub(crate) fn into_objects(self) -> Vec<Py<PyAny>> {
+        match self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            State::Parts(parts) => parts.into_iter().flat_map(Payload::into_objects).collect(),
+            #[cfg(processes)]
+            State::Packed(packed) => vec![packed.into_object()],
+            State::Gone => Vec::new(),
+        }
+    }
 }
 
 fn tuple(py: Python<'_>, parts: Vec<Payload>) -> PyResult<Bound<'_, PyTuple>> {

@@ -46,6 +46,6 @@ pub use crate::notices::Notice;
 pub use crate::sample::Sample;
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
-pub use crate::supervisor::{Accepted, Closer, Startup, Supervisor};
+pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor};
 pub use crate::window::{Keeper, Put, account};
 pub use crate::worker::{Call, Done, Ending, Given, Kept, Part, Seat, Ungiven, Untold, Worker};

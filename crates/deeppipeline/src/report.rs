@@ -64,7 +64,8 @@ pub struct Report {
     pub age: Spread,
     /// One entry per parallel block whose branches are joined.
     pub joins: Vec<JoinReport>,
-    /// Workers that were still in the user's code when the pipeline stopped waiting for them.
+    /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded and is
+    /// still in its `Drop`.
     pub left_behind: Vec<String>,
     /// Nodes of the engine's own that bring the results of branches to their join.
     hidden: Vec<StageReport>,

@@ -7,22 +7,65 @@ use crate::clock::Clock;
 use crate::executor::free;
 use crate::sample::{enter_job, leave_job};
 use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
+/// Who frees what was discarded, where that is not done by whoever discards it.
+pub(super) enum Freer {
+    /// A thread of its own for each time that something is discarded.
+    Thread,
+    /// A front door, which calls the user's code that runs then by this name.
+    FrontDoor(&'static str),
+}
+
+impl Freer {
+    fn user_code(&self) -> &'static str {
+        match self {
+            Freer::Thread => "Drop",
+            Freer::FrontDoor(name) => name,
+        }
+    }
+}
+
+/// Values that were discarded in front of a stage. Their pipeline waits until this is dropped, which frees what is left
+/// of them.
+pub struct Discarded<V> {
+    stage: String,
+    values: Vec<V>,
+    unfreed: Arc<Unfreed>,
+}
+
+impl<V> fmt::Debug for Discarded<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discarded").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl<V> Discarded<V> {
+    /// Hands out the values, for somebody who frees them.
+    pub fn take(&mut self) -> Vec<V> {
+        std::mem::take(&mut self.values)
+    }
+}
+
+impl<V> Drop for Discarded<V> {
+    fn drop(&mut self) {
+        self.take().into_iter().for_each(free);
+        self.unfreed.is_freed(&self.stage);
+    }
+}
+
 /// Discarded values that are being freed.
 #[derive(Default)]
-pub(super) struct Discarded {
+pub(super) struct Unfreed {
     /// In front of which stages they waited, once for each time that something was discarded there.
     stages: Mutex<Vec<String>>,
     changed: Condvar,
 }
 
-impl Discarded {
-    fn add(&self, stages: impl IntoIterator<Item = String>) {
-        self.stages.lock().extend(stages);
-    }
-
+impl Unfreed {
     fn is_freed(&self, stage: &str) {
         let mut stages = self.stages.lock();
         if let Some(place) = stages.iter().position(|other| other == stage) {
@@ -50,47 +93,117 @@ impl Discarded {
         }
         true
     }
+}
 
-    /// What is still being freed, in words.
-    pub(super) fn left(&self) -> Vec<String> {
-        let mut stages = self.stages.lock().clone();
-        stages.dedup();
-        stages.into_iter().map(|stage| format!("Drop of what was discarded in front of {stage}")).collect()
+/// Discarded values on their way to a front door that frees them.
+pub(super) struct ForFrontDoor<V> {
+    state: Mutex<State<V>>,
+    changed: Condvar,
+}
+
+struct State<V> {
+    waiting: VecDeque<Discarded<V>>,
+    over: bool,
+}
+
+impl<V> Default for ForFrontDoor<V> {
+    fn default() -> Self {
+        ForFrontDoor { state: Mutex::new(State { waiting: VecDeque::new(), over: false }), changed: Condvar::new() }
+    }
+}
+
+impl<V> ForFrontDoor<V> {
+    /// Has them freed there; they come back once nobody asks for them any longer.
+    fn put(&self, discarded: Vec<Discarded<V>>) -> Vec<Discarded<V>> {
+        let mut state = self.state.lock();
+        if state.over {
+            return discarded;
+        }
+        state.waiting.extend(discarded);
+        drop(state);
+        self.changed.notify_one();
+        Vec::new()
+    }
+
+    fn next(&self) -> Option<Discarded<V>> {
+        let mut state = self.state.lock();
+        loop {
+            match state.waiting.pop_front() {
+                None if !state.over => self.changed.wait(&mut state),
+                next => return next,
+            }
+        }
+    }
+
+    /// Nothing more will be discarded.
+    pub(super) fn end(&self) {
+        self.state.lock().over = true;
+        self.changed.notify_all();
     }
 }
 
 impl<V: Send + 'static> Supervisor<V> {
     /// From now on discarded values are freed on a thread of their own, for which a stop waits as it does for a worker.
     pub(crate) fn free_aside(&self) {
-        let _ = self.frees_aside.set(());
+        let _ = self.freer.set(Freer::Thread);
+    }
+
+    /// From now on discarded values wait for [`next_discarded`](Supervisor::next_discarded), and a stop waits for them as
+    /// it does for a worker. Reports call the user's code that runs when one is freed by this name.
+    pub fn keep_discarded(&self, user_code: &'static str) {
+        let _ = self.freer.set(Freer::FrontDoor(user_code));
+    }
+
+    /// Waits for values that a stop has discarded; `None` once everything has ended. As long as the calling thread asks,
+    /// it counts as one of the pipeline's workers: whoever is freed must not wait for the pipeline, which waits for him.
+    pub fn next_discarded(&self) -> Option<Discarded<V>> {
+        enter_job(self.id, false, None);
+        let next = self.for_front_door.next();
+        if next.is_none() {
+            leave_job();
+        }
+        next
+    }
+
+    /// What is still being freed, in words.
+    pub(super) fn being_freed(&self) -> Vec<String> {
+        let mut stages = self.unfreed.stages.lock().clone();
+        stages.dedup();
+        let code = self.freer.get().map_or("Drop", Freer::user_code);
+        stages.into_iter().map(|stage| format!("{code} of what was discarded in front of {stage}")).collect()
     }
 
     /// Frees what was discarded in front of stages.
-    pub(super) fn free_discarded<T: Send + 'static>(&self, mut discarded: Vec<(String, Vec<T>)>) {
+    pub(super) fn free_discarded(&self, mut discarded: Vec<(String, Vec<V>)>) {
         discarded.retain(|(_, values)| !values.is_empty());
         if discarded.is_empty() {
             return;
         }
-        if self.frees_aside.get().is_none() || matches!(self.clock, Clock::Virtual(_)) {
+        let freer = self.freer.get().filter(|_| !matches!(self.clock, Clock::Virtual(_)));
+        let Some(freer) = freer else {
             discarded.into_iter().flat_map(|(_, values)| values).for_each(free);
             return;
-        }
-        let left = Arc::clone(&self.discarded);
-        left.add(discarded.iter().map(|(stage, _)| stage.clone()));
-        // A thread that is refused drops what it was to run, so the values come to it only once it is there.
-        let (hand_over, handed_over) = channel::<Vec<(String, Vec<T>)>>();
-        let pipeline = self.id;
-        let free_all = move |discarded: Vec<(String, Vec<T>)>| {
-            for (stage, values) in discarded {
-                values.into_iter().for_each(free);
-                left.is_freed(&stage);
-            }
         };
-        let free_there = free_all.clone();
+        self.unfreed.stages.lock().extend(discarded.iter().map(|(stage, _)| stage.clone()));
+        let discarded = discarded.into_iter().map(|(stage, values)| {
+            let unfreed = Arc::clone(&self.unfreed);
+            Discarded { stage, values, unfreed }
+        });
+        let discarded: Vec<_> = discarded.collect();
+        match freer {
+            Freer::FrontDoor(_) => drop(self.for_front_door.put(discarded)),
+            Freer::Thread => self.free_on_a_thread(discarded),
+        }
+    }
+
+    fn free_on_a_thread(&self, discarded: Vec<Discarded<V>>) {
+        // A thread that is refused drops what it was to run, so the values come to it only once it is there.
+        let (hand_over, handed_over) = channel::<Vec<Discarded<V>>>();
+        let pipeline = self.id;
         let thread = std::thread::Builder::new().name("discarded".to_owned()).spawn(move || {
             // Whoever is freed must not wait for the pipeline, which waits for him.
             enter_job(pipeline, false, None);
-            handed_over.into_iter().for_each(free_there);
+            handed_over.into_iter().for_each(drop);
             leave_job();
         });
         match thread {
@@ -98,7 +211,7 @@ impl<V: Send + 'static> Supervisor<V> {
             Ok(_) => drop(hand_over.send(discarded)),
             Err(error) => {
                 aside::log(move || tracing::error!("no thread to free what was discarded: {error}"));
-                free_all(discarded);
+                drop(discarded);
             }
         }
     }

@@ -27,7 +27,8 @@ use crate::{
     error::{MemoryDamaged, StartError},
     executor::process::{Post, Station, Waker},
 };
-use discarded::Discarded;
+pub use discarded::Discarded;
+use discarded::{ForFrontDoor, Freer, Unfreed};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::fmt;
@@ -93,8 +94,9 @@ pub struct Supervisor<V> {
     source_waits: SourceWaits,
     /// Where a stage on a thread has a time-out.
     timekeeper: Option<Arc<Timekeeper>>,
-    discarded: Arc<Discarded>,
-    frees_aside: OnceLock<()>,
+    unfreed: Arc<Unfreed>,
+    for_front_door: ForFrontDoor<V>,
+    freer: OnceLock<Freer>,
     /// Whoever watches over a worker process learns of every change of phase.
     #[cfg(processes)]
     watchers: Vec<crate::executor::process::Waker>,
@@ -229,8 +231,9 @@ impl<V: Send + 'static> Supervisor<V> {
                 ended_at: None,
             }),
             failure: OnceLock::new(),
-            discarded: Arc::default(),
-            frees_aside: OnceLock::new(),
+            unfreed: Arc::default(),
+            for_front_door: ForFrontDoor::default(),
+            freer: OnceLock::new(),
             changed: Condvar::new(),
             #[cfg(processes)]
             watchers: Vec::new(),
@@ -385,7 +388,7 @@ impl<V: Send + 'static> Supervisor<V> {
             }
         }
         drop(control);
-        self.discarded.wait(wait)
+        self.unfreed.wait(wait)
     }
 
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after an
@@ -421,7 +424,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// The stages (and the source) whose worker has not ended, from the front, and what is still being freed.
     pub fn not_ended(&self) -> Vec<String> {
         let mut names = self.workers_that(|phase| phase != WorkerPhase::Stopped);
-        names.extend(self.discarded.left());
+        names.extend(self.being_freed());
         names
     }
 

@@ -45,7 +45,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         // The workers of one stage stand side by side.
         busy.dedup();
-        busy.extend(self.discarded.left());
+        busy.extend(self.being_freed());
         waiting.dedup();
         let busy = (!busy.is_empty()).then(|| busy.join(", "));
         busy.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")
@@ -100,6 +100,7 @@ impl<V: Send + 'static> Supervisor<V> {
     pub(super) fn tell_the_last(&self) {
         (0..self.buffers.len()).for_each(|index| self.tell_drops(index));
         self.notices.end();
+        self.for_front_door.end();
         if let Some(keeper) = &self.timekeeper {
             keeper.close();
         }
