@@ -32,15 +32,12 @@ pub enum Intake {
     },
 }
 
-#[cfg(processes)]
 impl Intake {
     /// Whether one take may take several samples.
     pub(crate) fn takes_lists(self) -> bool {
         matches!(self, Intake::All | Intake::Batch { .. })
     }
-}
 
-impl Intake {
     /// Whether a sample in front may have to wait, for a time, for others behind it.
     pub(crate) fn waits_for_more(self) -> bool {
         matches!(self, Intake::Batch { .. })

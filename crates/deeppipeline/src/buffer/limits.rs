@@ -29,6 +29,13 @@ impl Crew {
     }
 }
 
+impl Limits {
+    /// How many takes of the workers in front may have ended before their turn.
+    pub(crate) fn turns(self) -> usize {
+        2 * self.givers.ahead() + 2
+    }
+}
+
 /// What never changes about a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]

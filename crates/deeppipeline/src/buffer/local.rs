@@ -2,7 +2,7 @@
 //! under the lock.
 
 use super::histogram::{Durations, Histogram};
-use super::policy::{self, Admission, Change, Label, Settlement, Slot, Storage, Taken, Wake};
+use super::policy::{self, Change, Flight, Label, Refusal, Settlement, Slot, Storage, Taken, Wake};
 use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Wait};
 use crate::clock::{Clock, from_nanoseconds, to_nanoseconds};
 use crate::intake::{Input, Intake};
@@ -24,6 +24,7 @@ pub(crate) struct Buffer<V> {
 /// What the lock protects.
 struct State<V> {
     head: policy::Head,
+    totals: policy::Totals,
     slots: Vec<Slot>,
     /// Of each slot, unless it was taken.
     values: Vec<Option<V>>,
@@ -42,8 +43,14 @@ struct State<V> {
 }
 
 impl<V> Storage for State<V> {
+    const REMEMBERS_TAKES: bool = true;
+
     fn head(&mut self) -> &mut policy::Head {
         &mut self.head
+    }
+
+    fn totals(&mut self) -> &mut policy::Totals {
+        &mut self.totals
     }
 
     fn slot(&mut self, index: usize) -> &mut Slot {
@@ -54,8 +61,21 @@ impl<V> Storage for State<V> {
         &mut self.slots[index]
     }
 
-    fn place(&mut self, worker: usize) -> &mut policy::Place {
-        &mut self.places[worker]
+    fn slots(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn place(&mut self, place: usize) -> &mut policy::Place {
+        &mut self.places[place]
+    }
+
+    fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    fn refill_at(&self) -> u64 {
+        // A thread that waits for room is woken for each place that comes free.
+        u64::MAX
     }
 
     fn ended(&mut self, ticket: u64) -> &mut u64 {
@@ -142,11 +162,12 @@ impl<'a, V> Locked<'a, V> {
 impl<V> Buffer<V> {
     pub(crate) fn new(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
         let state = State {
-            head: Change::<State<V>>::empty(),
+            head: policy::Head::empty(),
+            totals: policy::Totals::empty(),
             slots: Vec::new(),
             values: Vec::new(),
             places: vec![policy::Place::default(); limits.takers.workers],
-            ended: vec![0; 2 * limits.givers.ahead() + 2],
+            ended: vec![0; limits.turns()],
             last_dropped: VecDeque::new(),
             drops_to_remember,
             busy: Histogram::new(),
@@ -182,18 +203,19 @@ impl<V> Buffer<V> {
     /// of order, for that. The caller releases what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
         let Sample { id, birth, fork, value } = sample;
-        let mut label = Label { id, birth: to_nanoseconds(birth), fork, turn, arrival, came: self.arrival_time() };
+        let mut label =
+            Label { id, birth: to_nanoseconds(birth), fork, turn, arrival, came: self.arrival_time(), length: 0 };
         let mut locked = self.lock();
         let mut patient = true;
         let slot = loop {
             match locked.change(|change| change.arrive(&label)) {
-                Admission::Inside { slot } => break slot,
-                Admission::Dropped => return Push::Done { accepted: false, dropped: Some(value), more: Vec::new() },
-                Admission::Discarded => return Push::Discarded(value),
-                Admission::Shut => return Push::Shut(value),
-                Admission::Late => return Push::Late(value),
-                Admission::Full if !patient => return Push::Full(value),
-                Admission::Full => {
+                Ok(slot) => break slot,
+                Err(Refusal::Dropped) => return Push::Done { accepted: false, dropped: Some(value), more: Vec::new() },
+                Err(Refusal::Discarded) => return Push::Discarded(value),
+                Err(Refusal::Shut) => return Push::Shut(value),
+                Err(Refusal::Late) => return Push::Late(value),
+                Err(Refusal::Full) if !patient => return Push::Full(value),
+                Err(Refusal::Full) => {
                     patient = locked.wait_for_room(wait);
                     label.came = self.arrival_time();
                 }
@@ -246,7 +268,7 @@ impl<V> Buffer<V> {
         let mut patient = true;
         loop {
             match locked.change(|change| change.take(worker, up_to, to_nanoseconds(at))) {
-                Taken::Ready { ticket, samples } => return locked.hand_over(worker, ticket, samples, at),
+                Taken::Ready { ticket, first, samples } => return locked.hand_over(ticket, first, samples, at),
                 Taken::Expired => {
                     let (first, mut more) = locked.leave();
                     more.extend(first);
@@ -266,17 +288,17 @@ impl<V> Buffer<V> {
 
     /// Settles what a worker has in flight from that take; false when it was given up before.
     pub(crate) fn settle(&self, worker: usize, ticket: u64, settlement: Settlement) -> bool {
-        self.change(|change| change.settle(worker, ticket, settlement)).0
+        self.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement)).0
     }
 
     /// The stage keeps what a worker has in flight for a later window.
     pub(crate) fn keep_for_window(&self, worker: usize, ticket: u64) {
-        self.change(|change| change.keep_for_window(worker, ticket));
+        self.change(|change| change.keep_for_window(worker, Flight::OfTake(ticket)));
     }
 
     /// Counts samples that were kept for a window and are in none.
-    pub(crate) fn skip_windowed(&self, samples: u64) {
-        self.change(|change| change.skip_windowed(samples));
+    pub(crate) fn skip_windowed(&self, worker: usize, samples: u64) {
+        self.change(|change| change.skip_windowed(worker, samples));
     }
 
     /// Ends the turn of what `finish` gave.
@@ -320,7 +342,7 @@ impl<V> Buffer<V> {
         let mut locked = self.lock();
         let (buffer, counts) = locked.change(|change| change.counts());
         let State { head, busy, ages, ages_after, .. } = &*locked.state;
-        let (busy, times) = (Duration::from_nanos(head.busy()), busy.spread());
+        let (busy, times) = (Duration::from_nanos(head.busy), busy.spread());
         (buffer, Reading { counts, busy, times, ages: ages.spread(), ages_after: ages_after.spread() })
     }
 
@@ -345,20 +367,18 @@ impl<V> Buffer<V> {
 
 impl<V> Locked<'_, V> {
     /// Hands what a worker has just taken over to it.
-    fn hand_over(mut self, worker: usize, ticket: u64, samples: u64, at: Instant) -> Take<V> {
-        let mut next = self.change(|change| change.first_in_flight(worker));
+    fn hand_over(mut self, ticket: u64, first: usize, samples: u64, at: Instant) -> Take<V> {
         let input = match self.buffer.limits.intake {
             Intake::All | Intake::Batch { .. } => {
                 let mut list = Vec::with_capacity(samples as usize);
+                let mut next = Some(first);
                 while let Some(slot) = next {
                     list.extend(self.take_out(slot));
                     next = self.change(|change| change.after(slot));
                 }
                 Some(Input::List(list))
             }
-            Intake::Single | Intake::Latest | Intake::Window { .. } => {
-                next.and_then(|slot| self.take_out(slot)).map(Input::One)
-            }
+            Intake::Single | Intake::Latest | Intake::Window { .. } => self.take_out(first).map(Input::One),
         };
         let (first, mut dropped) = self.leave();
         dropped.extend(first);
@@ -370,7 +390,7 @@ impl<V> Locked<'_, V> {
     fn take_out(&mut self, slot: usize) -> Option<Sample<V>> {
         let value = self.state.values[slot].take()?;
         let slot = &self.state.slots[slot];
-        Some(Sample { id: slot.id(), birth: from_nanoseconds(slot.birth()), fork: slot.fork(), value })
+        Some(Sample { id: slot.id(), birth: from_nanoseconds(slot.birth), fork: slot.fork(), value })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What happens between two stages, and when a buffer is full. The state machine is in the README beside this file.
 
+#[cfg_attr(not(processes), expect(dead_code, reason = "nobody else writes what lies between threads"))]
+mod damage;
 mod histogram;
 mod limits;
 mod local;
@@ -301,9 +303,9 @@ impl<V> Buffer<V> {
     }
 
     /// Counts samples that were kept for a window and are in none.
-    pub(crate) fn skip_windowed(&self, samples: u64) {
+    pub(crate) fn skip_windowed(&self, worker: usize, samples: u64) {
         match self {
-            Buffer::Local(buffer) => buffer.skip_windowed(samples),
+            Buffer::Local(buffer) => buffer.skip_windowed(worker, samples),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.skip_kept(samples),
         }

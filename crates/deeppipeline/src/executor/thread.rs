@@ -1,6 +1,8 @@
 //! A thread for every worker, named after its stage.
 
-use super::{Body, BodyFactory, work, work_and_free};
+#[cfg(processes)]
+use super::work;
+use super::{Body, BodyFactory, work_and_free};
 use crate::graph::DEFAULT_STACK_SIZE;
 use crate::worker::{Done, Worker};
 use std::io;

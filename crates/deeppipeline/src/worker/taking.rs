@@ -106,8 +106,8 @@ impl<V> Worker<V> {
         if samples == 0 {
             return;
         }
-        if let Some(buffer) = self.home.buffer(index) {
-            buffer.skip_windowed(samples);
+        if let (Seat::Stage { worker, .. }, Some(buffer)) = (self.seat, self.home.buffer(index)) {
+            buffer.skip_windowed(worker, samples);
         }
     }
 

@@ -33,6 +33,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::nested::Nested>()
         .stage::<crate::haste::Hasty>()
         .stage::<crate::scribbles::Scribbler>()
+        .stage_all::<crate::scribbles::ScribblerOfLists, _>()
         .stage::<crate::stopped::StopsWithLock>()
         .stage::<crate::workers::Reads>()
         .stage::<crate::chaos::Reckless>()

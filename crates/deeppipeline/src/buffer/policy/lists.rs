@@ -1,7 +1,7 @@
-//! Lists of slots: each slot that is not free is in one of them.
+//! Lists of slots: the free ones, and those that wait to be taken or for their turn.
 
 use super::state::{List, SlotState};
-use super::{Change, Storage, Wake};
+use super::{Change, Damage, Storage, Wake, damaged, lower};
 
 /// One of the lists of a buffer.
 #[derive(Debug, Clone, Copy)]
@@ -10,8 +10,6 @@ pub(super) enum Queue {
     Waiting,
     /// Results that came before their turn, by the take that they are of.
     OutOfOrder,
-    /// What a worker has taken and not settled, the oldest first.
-    InFlight(usize),
 }
 
 fn slot_of(link: u64) -> Option<usize> {
@@ -26,8 +24,7 @@ impl<S: Storage> Change<'_, S> {
     fn list(&mut self, queue: Queue) -> &mut List {
         match queue {
             Queue::Waiting => &mut self.storage.head().waiting,
-            Queue::OutOfOrder => &mut self.storage.head().out_of_order,
-            Queue::InFlight(worker) => &mut self.storage.place(worker).in_flight,
+            Queue::OutOfOrder => &mut self.storage.totals().out_of_order,
         }
     }
 
@@ -50,6 +47,11 @@ impl<S: Storage> Change<'_, S> {
     pub(super) fn push_back(&mut self, queue: Queue, slot: usize) {
         let last = self.last(queue);
         self.insert_after(queue, last, slot);
+    }
+
+    #[cfg(processes)]
+    pub(super) fn push_front(&mut self, queue: Queue, slot: usize) {
+        self.insert_after(queue, None, slot);
     }
 
     /// Puts a slot behind another, or in front of all.
@@ -78,55 +80,65 @@ impl<S: Storage> Change<'_, S> {
             Some(after) => self.storage.slot(after).previous = previous,
             None => self.list(queue).last = previous,
         }
-        self.list(queue).len -= 1;
+        lower(&mut self.list(queue).len, 1);
     }
 
-    pub(super) fn pop_front(&mut self, queue: Queue) -> Option<usize> {
-        let slot = self.first(queue)?;
-        self.remove(queue, slot);
-        Some(slot)
+    /// Whether a sample can come in at all.
+    pub(super) fn has_free_slot(&mut self) -> bool {
+        let slots = self.storage.slots();
+        let head = self.storage.head();
+        head.free_slots > 0 || head.fresh < slots
     }
 
-    /// Returns a slot that nothing is in: the one used last, whose memory is still in the caches, or a new one.
+    /// Returns a slot that nothing is in; there must be one.
     pub(super) fn take_free(&mut self) -> usize {
         let head = self.storage.head();
-        match slot_of(head.free.first) {
-            Some(slot) => {
-                let next = self.storage.slot(slot).next;
-                let head = self.storage.head();
-                head.free.first = next;
-                head.free.len -= 1;
-                slot
+        if head.free_slots == 0 {
+            head.fresh += 1;
+            return head.fresh as usize - 1;
+        }
+        head.free_slots -= 1;
+        loop {
+            let Some(slot) = slot_of(self.storage.head().free) else { damaged(Damage::Free) };
+            let free = self.storage.slot(slot);
+            let (is_free, next) = (free.is_in(SlotState::Free), free.next);
+            if !is_free {
+                // Its memory is given back at this moment.
+                free.state = SlotState::TrimmedApart as u64;
             }
-            None => {
-                head.fresh += 1;
-                head.fresh as usize - 1
+            self.storage.head().free = next;
+            if is_free {
+                return slot;
             }
         }
     }
 
     /// Nothing is in that slot any more, which is in no list.
     pub(super) fn free(&mut self, slot: usize) {
-        let first = self.storage.head().free.first;
-        let freed = self.storage.slot(slot);
-        freed.state = SlotState::Free;
-        freed.next = first;
+        // With a slot to be had, a sample may come in even where enough wait, as with `drop_oldest`.
+        if !self.has_free_slot() {
+            self.wake_producers(Wake::All);
+        }
         let head = self.storage.head();
-        head.free.first = link_to(slot);
-        head.free.len += 1;
+        let next = std::mem::replace(&mut head.free, link_to(slot));
+        head.free_slots += 1;
+        let freed = self.storage.slot(slot);
+        (freed.state, freed.next) = (SlotState::Free as u64, next);
     }
 
-    /// Frees the slots of what a worker has in flight, and returns how many there were.
-    pub(super) fn land(&mut self, worker: usize) -> u64 {
-        let samples = self.list(Queue::InFlight(worker)).len;
-        while let Some(slot) = self.pop_front(Queue::InFlight(worker)) {
-            self.free(slot);
+    /// Links a slot that is in no list to the one behind it.
+    pub(super) fn link(&mut self, slot: usize, next: Option<usize>) {
+        self.storage.slot(slot).next = next.map_or(0, link_to);
+    }
+
+    /// A slot must be in one of these states, and of that place.
+    pub(super) fn expect(&mut self, slot: usize, place: usize, states: &[SlotState]) {
+        let found = *self.storage.slot(slot);
+        if found.owner != place as u64 {
+            damaged(Damage::Owner);
         }
-        self.storage.place(worker).ticket = 0;
-        if self.limits.takers.workers > 1 {
-            // Others may have waited for the oldest in flight.
-            self.wake_consumers(Wake::All);
+        if !states.iter().any(|state| found.is_in(*state)) {
+            damaged(Damage::State);
         }
-        samples
     }
 }

@@ -1,8 +1,9 @@
 //! Results of several workers, put in the order of their takes: each take has a turn, and what comes before its turn waits.
 
+use super::arrive::Way;
 use super::lists::Queue;
 use super::state::SlotState;
-use super::{Admission, Change, Label, Storage, Wake};
+use super::{Change, Label, Refusal, Storage, Wake};
 use crate::buffer::{Arrival, Gate, Overflow};
 
 /// How a result that is out of order arrived, as its slot has it.
@@ -23,32 +24,40 @@ fn from_word(arrival: u64) -> Arrival {
 }
 
 impl<S: Storage> Change<'_, S> {
-    /// Decides what becomes of a result whose turn is not now; `None` where it is.
-    pub(super) fn arrive_out_of_order(&mut self, label: &Label, ticket: u64, gate: Gate) -> Option<Admission> {
-        let turn = self.head().turn;
-        if ticket < turn {
-            return Some(Admission::Late);
+    /// Whether a result of that take goes on at once: an earlier one of the same take may still wait for room.
+    pub(super) fn is_turn_of(&mut self, ticket: u64) -> bool {
+        ticket == self.totals().turn && self.first_of(ticket).is_none()
+    }
+
+    /// Whether results of that take may still go on: it is not behind one on which the stage has failed for good.
+    pub(super) fn is_still_to_come(&mut self, ticket: u64) -> bool {
+        ticket >= self.totals().turn && !self.is_behind_a_failure(ticket)
+    }
+
+    /// Decides what becomes of a result whose turn is not now.
+    pub(super) fn admit_out_of_order(&mut self, label: &Label) -> Result<Way, Refusal> {
+        let ticket = label.turn.unwrap_or(0);
+        if ticket < self.totals().turn {
+            return Err(Refusal::Late);
         }
         if self.is_behind_a_failure(ticket) {
             self.count_discarded(1);
-            return Some(Admission::Discarded);
+            return Err(Refusal::Discarded);
         }
-        // An earlier result of the same take may still wait for room.
-        let is_its_turn = ticket == turn && self.first_of(turn).is_none();
-        if is_its_turn || gate == Gate::Discarding {
-            return None;
-        }
-        if self.head().out_of_order.len >= self.limits.givers.ahead() as u64 {
-            return Some(Admission::Full);
-        }
+        let totals = self.totals();
+        let out_of_order = totals.out_of_order.len.saturating_add(totals.writing_out_of_order);
+        let has_room = out_of_order < self.limits.givers.ahead() as u64 && self.has_free_slot();
+        if has_room { Ok(Way::OutOfOrder) } else { Err(Refusal::Full) }
+    }
 
-        let slot = self.fill_slot(label);
+    /// Puts a result where it waits for its turn.
+    pub(super) fn wait_for_turn(&mut self, slot: usize, label: &Label) {
+        let ticket = label.turn.unwrap_or(0);
         let early = self.storage.slot(slot);
-        early.state = SlotState::OutOfOrder;
+        early.state = SlotState::OutOfOrder as u64;
         (early.ticket, early.arrival) = (ticket, to_word(label.arrival));
         let before = self.last_not_after(ticket);
         self.insert_after(Queue::OutOfOrder, before, slot);
-        Some(Admission::Inside { slot })
     }
 
     /// The last of the results out of order that a result of that take goes behind.
@@ -70,30 +79,36 @@ impl<S: Storage> Change<'_, S> {
 
     /// Whether the stage has failed for good on an earlier take.
     fn is_behind_a_failure(&mut self, ticket: u64) -> bool {
-        let failed = self.head().failed_turn;
+        let failed = self.totals().failed_turn;
         failed > 0 && ticket > failed
     }
 
     /// Whether nothing more comes of that take.
-    fn has_ended(&mut self, ticket: u64) -> bool {
-        ticket < self.head().turn || *self.storage.ended(ticket) == ticket
+    pub(in crate::buffer) fn has_ended(&mut self, ticket: u64) -> bool {
+        ticket < self.totals().turn || *self.storage.ended(ticket) == ticket
     }
 
     /// Which takes may be at work, so that not too many wait for their turn. If a turn will never come, there is nothing to
     /// wait for.
     pub(in crate::buffer) fn turns_up_to(&mut self) -> u64 {
-        match !self.limits.givers.reorders() || self.head().failed_turn > 0 || self.gate() == Gate::Discarding {
+        match !self.limits.givers.reorders() || self.totals().failed_turn > 0 || self.gate() == Gate::Discarding {
             true => u64::MAX,
-            false => self.head().turn + self.limits.givers.ahead() as u64,
+            false => self.totals().turn + self.limits.givers.ahead() as u64,
         }
     }
 
     /// Nothing more comes of that take.
     pub(in crate::buffer) fn end_turn(&mut self, ticket: u64, now: u64) {
-        if ticket >= self.head().turn && !self.is_behind_a_failure(ticket) {
+        if self.is_still_to_come(ticket) {
             *self.storage.ended(ticket) = ticket;
         }
         self.go_on(now);
+    }
+
+    /// Whether the stage has failed on a take for good.
+    #[cfg(processes)]
+    pub(in crate::buffer) fn has_failed_turn(&mut self) -> bool {
+        self.totals().failed_turn > 0
     }
 
     /// Lets in all results whose turn has come, as far as there is room.
@@ -102,24 +117,25 @@ impl<S: Storage> Change<'_, S> {
             return;
         }
         loop {
-            let turn = self.head().turn;
+            let turn = self.totals().turn;
             match self.first_of(turn) {
                 Some(slot) => {
                     // A closed gate lets nobody wait for room, but these can.
-                    let room = self.has_room();
+                    let length = self.storage.slot(slot).length;
+                    let room = self.has_room_for(length);
                     if !room && self.limits.overflow == Overflow::Block {
                         break;
                     }
                     self.remove(Queue::OutOfOrder, slot);
                     self.enter_out_of_order(slot);
                     if !room && self.limits.overflow == Overflow::DropNewest {
-                        self.head().dropped_newest += 1;
+                        self.totals().dropped_newest += 1;
                         self.drop_slot(slot);
                     } else {
                         self.line_up(slot, now);
                     }
                 }
-                None if self.has_ended(turn) => self.head().turn += 1,
+                None if self.has_ended(turn) => self.totals().turn += 1,
                 None => break,
             }
         }
@@ -137,9 +153,9 @@ impl<S: Storage> Change<'_, S> {
 
     /// The stage has failed on that take for good: what was taken later does not go on.
     pub(in crate::buffer) fn fail_turn(&mut self, ticket: u64) {
-        let failed = self.head().failed_turn;
+        let failed = self.totals().failed_turn;
         if failed == 0 || ticket < failed {
-            self.head().failed_turn = ticket;
+            self.totals().failed_turn = ticket;
         }
         self.give_up_out_of_order(ticket + 1);
         self.wake_producers(Wake::All);
@@ -147,7 +163,7 @@ impl<S: Storage> Change<'_, S> {
 
     /// The first take that has not ended.
     pub(super) fn first_missing_turn(&mut self) -> u64 {
-        let mut ticket = self.head().turn;
+        let mut ticket = self.totals().turn;
         while self.limits.givers.reorders() && self.has_ended(ticket) {
             ticket += 1;
         }

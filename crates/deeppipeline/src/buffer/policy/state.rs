@@ -3,87 +3,150 @@
 use crate::sample::{ForkTicket, SampleId};
 
 /// What a slot is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(in crate::buffer) enum SlotState {
     /// Nothing.
-    #[default]
     Free,
+    /// A producer writes a sample into it.
+    Writing,
+    /// The same, for a result whose turn had not come when its producer began.
+    WritingOutOfOrder,
     /// The result of one of several workers, whose turn has not come.
     OutOfOrder,
     /// A sample that waits to be taken.
     Waiting,
     /// A sample that a worker has taken and not settled.
     InFlight,
+    /// A sample that has its fate, while a view of it is still looked at.
+    Viewed,
+    /// Its memory is being given back; it lies among the free ones.
+    Trimmed,
+    /// The same, and it does not.
+    TrimmedApart,
 }
 
-/// Slots in a row, linked with each other. Slots are counted from 1 here, so that 0 is none.
+/// Slots in a row, linked in both directions. Slots are counted from 1 here, so that 0 is none.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
 pub(in crate::buffer) struct List {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) len: u64,
+    pub(in crate::buffer) first: u64,
+    pub(in crate::buffer) last: u64,
+    pub(in crate::buffer) len: u64,
 }
 
-/// What exists once in a buffer. What one call changes lies side by side, since the next one may be another core's.
+/// What exists once in a buffer and changes with every sample.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
 pub(in crate::buffer) struct Head {
-    pub(super) gate: u64,
-    /// Slots that were used before; the one used last comes first, as its memory is still in the caches.
-    pub(super) free: List,
+    pub(in crate::buffer) gate: u64,
+    /// Slots that were used before, each with the next behind it: the one used last comes first, as its memory is still in
+    /// the caches. Then how many of them may be used.
+    pub(in crate::buffer) free: u64,
+    pub(in crate::buffer) free_slots: u64,
     /// The slots from this one on have never been used.
-    pub(super) fresh: u64,
-    pub(super) waiting: List,
-    pub(super) entered: u64,
+    pub(in crate::buffer) fresh: u64,
+    pub(in crate::buffer) waiting: List,
+    pub(in crate::buffer) entered: u64,
+    /// Samples that are being written, and have their place inside.
+    pub(in crate::buffer) writing: u64,
+    /// Bytes of samples waiting or being written.
+    pub(in crate::buffer) bytes: u64,
     /// The number of the next take, from 1.
-    pub(super) next_ticket: u64,
-    pub(super) taken: u64,
-    pub(super) in_flight: u64,
-    pub(super) used: u64,
+    pub(in crate::buffer) next_ticket: u64,
+    pub(in crate::buffer) taken: u64,
+    pub(in crate::buffer) in_flight: u64,
+    pub(in crate::buffer) used: u64,
     /// Time in `stage_run`, in nanoseconds.
-    pub(super) busy: u64,
+    pub(in crate::buffer) busy: u64,
+    /// Samples that have their fate, while a view of them is still looked at.
+    pub(in crate::buffer) viewed: u64,
+    /// 1 where an arrival found no room for its bytes, so that a list intake hands over what is there.
+    pub(in crate::buffer) full_by_bytes: u64,
+}
 
-    pub(super) dropped_oldest: u64,
-    pub(super) dropped_newest: u64,
-    pub(super) superseded: u64,
-    pub(super) expired: u64,
-    pub(super) discarded: u64,
-    pub(super) absorbed: u64,
-    pub(super) skipped: u64,
-    pub(super) failed: u64,
-    pub(super) lost: u64,
+/// What exists once in a buffer and does not change with every sample.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub(in crate::buffer) struct Totals {
+    pub(in crate::buffer) dropped_oldest: u64,
+    pub(in crate::buffer) dropped_newest: u64,
+    pub(in crate::buffer) superseded: u64,
+    pub(in crate::buffer) expired: u64,
+    pub(in crate::buffer) discarded: u64,
+    pub(in crate::buffer) absorbed: u64,
+    pub(in crate::buffer) skipped: u64,
+    pub(in crate::buffer) failed: u64,
+    pub(in crate::buffer) lost: u64,
 
-    /// Behind several workers: the take whose results go on now, results that are out of order, oldest take first, and the
-    /// first take on which the stage has failed for good, or 0.
-    pub(super) turn: u64,
-    pub(super) out_of_order: List,
-    pub(super) failed_turn: u64,
+    /// Behind several workers: the take whose results go on now, results that are out of order, oldest take first, how many
+    /// more are being written, and the first take on which the stage has failed for good, or 0.
+    pub(in crate::buffer) turn: u64,
+    pub(in crate::buffer) out_of_order: List,
+    pub(in crate::buffer) writing_out_of_order: u64,
+    pub(in crate::buffer) failed_turn: u64,
     /// Which parts have entered, as [`Parts`](crate::buffer::parts::Parts) has them.
-    pub(super) parts: [u64; 7],
+    pub(in crate::buffer) parts: [u64; 7],
 }
 
 /// One slot.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
 pub(in crate::buffer) struct Slot {
-    pub(super) next: u64,
-    pub(super) previous: u64,
-    pub(super) state: SlotState,
-    pub(super) number: u64,
-    pub(super) part: u64,
+    pub(in crate::buffer) state: u64,
+    /// The place of who writes it, has taken it or looks at it.
+    pub(in crate::buffer) owner: u64,
+    pub(in crate::buffer) next: u64,
+    pub(in crate::buffer) previous: u64,
+    pub(in crate::buffer) number: u64,
+    pub(in crate::buffer) part: u64,
     /// Nanoseconds of the monotonic clock.
-    pub(super) birth: u64,
+    pub(in crate::buffer) birth: u64,
+    /// The take that it is in flight with; while it is out of order, the one whose result it is.
+    pub(in crate::buffer) ticket: u64,
+    /// Bytes of the sample.
+    pub(in crate::buffer) length: u64,
+
     /// By which a join around the buffer knows it.
-    pub(super) fork: u64,
+    pub(in crate::buffer) fork: u64,
     /// When it came, for the intake batch.
-    pub(super) came: u64,
-    /// While it is out of order: the take whose result it is, and how it arrived, as its part is numbered when it enters.
-    pub(super) ticket: u64,
-    pub(super) arrival: u64,
+    pub(in crate::buffer) came: u64,
+    /// While it is out of order: how it arrived, as its part is numbered when it enters.
+    pub(in crate::buffer) arrival: u64,
+    /// How many workers died with it in flight.
+    pub(in crate::buffer) deaths: u64,
+    /// How many parts a worker that died had given of it.
+    pub(in crate::buffer) given: u64,
+    /// How often the stage has failed on it.
+    pub(in crate::buffer) failures: u64,
+    /// How many samples had entered when it was used last.
+    pub(in crate::buffer) used_at: u64,
+    /// Bytes of the slot that may be backed by memory.
+    pub(in crate::buffer) touched: u64,
 }
 
 impl Head {
-    pub(in crate::buffer) fn busy(&self) -> u64 {
-        self.busy
+    /// The state of an empty buffer.
+    pub(in crate::buffer) fn empty() -> Self {
+        Head { next_ticket: 1, ..Head::default() }
+    }
+}
+
+impl Totals {
+    /// The state of an empty buffer.
+    pub(in crate::buffer) fn empty() -> Self {
+        Totals { turn: 1, ..Totals::default() }
+    }
+
+    /// How many samples were dropped by number.
+    #[cfg(processes)]
+    pub(in crate::buffer) fn dropped(&self) -> u64 {
+        let dropped = [self.dropped_oldest, self.dropped_newest, self.superseded, self.expired];
+        dropped.into_iter().fold(0, u64::wrapping_add)
     }
 }
 
@@ -92,21 +155,37 @@ impl Slot {
         SampleId { number: self.number, part: self.part }
     }
 
-    pub(in crate::buffer) fn birth(&self) -> u64 {
-        self.birth
-    }
-
     pub(in crate::buffer) fn fork(&self) -> ForkTicket {
         ForkTicket(self.fork)
     }
+
+    pub(in crate::buffer) fn is_in(&self, state: SlotState) -> bool {
+        self.state == state as u64
+    }
+
+    /// Whether a worker died with it in flight, so that it is tried again.
+    pub(super) fn is_tried_again(&self) -> bool {
+        self.deaths > 0
+    }
 }
 
-/// What exists once for each worker that takes.
+/// What exists once for each who may have slots: each worker that takes between threads, each process between processes.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
 pub(in crate::buffer) struct Place {
-    /// The take that it has in flight, or 0.
-    pub(super) ticket: u64,
+    /// The take that it has in flight, where others may wait for it, or 0.
+    pub(in crate::buffer) ticket: u64,
     /// When it took that, in nanoseconds of the monotonic clock.
-    pub(super) since: u64,
-    pub(super) in_flight: List,
+    pub(in crate::buffer) since: u64,
+    /// The first slot of that take, where the place remembers it; the others follow it.
+    pub(in crate::buffer) first: u64,
+    /// Samples kept for a later window.
+    pub(in crate::buffer) windowed: u64,
+    /// The take for which its last sample was received, and how many parts of it, or [`WHOLE`].
+    pub(in crate::buffer) receipt_ticket: u64,
+    pub(in crate::buffer) receipt_parts: u64,
 }
+
+/// In place of a number of parts: it was the one result.
+pub(in crate::buffer) const WHOLE: u64 = u64::MAX;

@@ -1,8 +1,9 @@
 //! What a take gets, and whether there is something to take.
 
 use super::lists::Queue;
+use super::settle::Flight;
 use super::state::SlotState;
-use super::{Change, Storage, Wake};
+use super::{Change, Damage, Storage, Wake, damaged};
 use crate::buffer::histogram::Durations;
 use crate::buffer::{Gate, Overdue};
 use crate::clock::in_nanoseconds;
@@ -11,10 +12,10 @@ use crate::ledger::Fate;
 use std::time::Duration;
 
 /// What came of asking for something to work on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::buffer) enum Taken {
-    /// So many samples are in flight now, in the worker's place.
-    Ready { ticket: u64, samples: u64 },
+    /// So many samples are in flight now: in that slot, and those behind it.
+    Ready { ticket: u64, first: usize, samples: u64 },
     /// What was inside was too old.
     Expired,
     /// Nothing now. What is there is due at that time.
@@ -29,23 +30,23 @@ pub(in crate::buffer) enum Taken {
 
 impl<S: Storage> Change<'_, S> {
     /// Takes what the intake says, not beyond that ticket, at that time.
-    pub(in crate::buffer) fn take(&mut self, worker: usize, up_to: u64, now: u64) -> Taken {
+    pub(in crate::buffer) fn take(&mut self, place: usize, up_to: u64, now: u64) -> Taken {
         let gate = self.gate();
         if gate == Gate::Discarding {
             return Taken::Discarded;
         }
-        if !self.may_take() {
+        let next = self.next_ticket();
+        if !self.may_take(next) {
             return Taken::Empty { due: None };
         }
-        let ticket = self.head().next_ticket;
-        if ticket > up_to {
-            return Taken::Ahead(ticket);
+        if next > up_to {
+            return Taken::Ahead(next);
         }
-        if self.waiting() == 0 {
-            return match gate {
-                Gate::Closed => Taken::Drained { ticket: self.pick_up(worker, now) },
-                _ => Taken::Empty { due: None },
-            };
+        if self.waiting() == 0 && gate == Gate::Closed {
+            if self.limits.takers.workers > 1 {
+                self.pick_up(place, next, now);
+            }
+            return Taken::Drained { ticket: next };
         }
         if !self.can_take(now) {
             return Taken::Empty { due: self.due() };
@@ -53,78 +54,116 @@ impl<S: Storage> Change<'_, S> {
 
         self.expire(now);
         if !self.can_take(now) {
-            self.go_on(now);
             self.wake_producers(Wake::All);
             return Taken::Expired;
         }
-        let samples = self.take_in(worker, now);
-        let ticket = self.pick_up(worker, now);
-        let head = self.head();
-        head.taken += samples;
-        head.in_flight += samples;
+        let (first, samples) = self.take_in(place, next, now);
+        self.head().full_by_bytes = 0;
         self.go_on(now);
-        self.wake_producers(if samples == 1 { Wake::One } else { Wake::All });
+        if self.waiting() <= self.storage.refill_at() {
+            self.wake_producers(if samples == 1 { Wake::One } else { Wake::All });
+        }
         if self.limits.takers.workers > 1 && self.can_take(now) {
             self.wake_consumers(Wake::One);
         }
-        Taken::Ready { ticket, samples }
+        Taken::Ready { ticket: next, first, samples }
     }
 
-    /// Moves what the intake says from the front to a worker's place.
-    fn take_in(&mut self, worker: usize, now: u64) -> u64 {
+    /// Moves what the intake says from the front to a place.
+    fn take_in(&mut self, place: usize, ticket: u64, now: u64) -> (usize, u64) {
+        // What is tried again is the list that it was, and comes first where others wait for it.
+        let tried_again = self.tried_again_in_front();
         let samples = match self.limits.intake {
             Intake::Single | Intake::Window { .. } => 1,
+            Intake::Latest if tried_again > 0 && self.limits.takers.reorders() => 1,
             Intake::Latest => {
-                while self.waiting() > 1 {
-                    self.drop_front(|head| &mut head.superseded);
-                    self.wake_producers(Wake::All);
-                }
+                self.supersede();
                 1
             }
+            Intake::All | Intake::Batch { .. } if tried_again > 0 => tried_again,
             Intake::All => self.waiting(),
             Intake::Batch { max_size, .. } => self.waiting().min(max_size as u64),
         };
+        self.pick_up(place, ticket, now);
+        let (mut first, mut last) = (None, None);
         for _ in 0..samples {
-            let Some(slot) = self.pop_front(Queue::Waiting) else { break };
+            let Some(slot) = self.pop_waiting() else { damaged(Damage::Queue) };
             let taken = self.storage.slot(slot);
-            taken.state = SlotState::InFlight;
+            (taken.state, taken.owner, taken.ticket) = (SlotState::InFlight as u64, place as u64, ticket);
             let age = now.saturating_sub(taken.birth);
-            self.push_back(Queue::InFlight(worker), slot);
             self.storage.record(Durations::Ages, age);
+            self.link(slot, None);
+            if let Some(last) = last.replace(slot) {
+                self.link(last, Some(slot));
+            }
+            first.get_or_insert(slot);
+        }
+        let head = self.head();
+        head.taken += samples;
+        head.in_flight += samples;
+        let Some(first) = first else { damaged(Damage::Queue) };
+        if S::REMEMBERS_TAKES {
+            self.storage.place(place).first = first as u64 + 1;
+        }
+        (first, samples)
+    }
+
+    /// Drops all that waits but the newest.
+    fn supersede(&mut self) {
+        while self.waiting() > 1
+            && let Some(old) = self.first(Queue::Waiting)
+        {
+            self.drop_waiting(old, |totals| &mut totals.superseded);
+            self.wake_producers(Wake::All);
+        }
+    }
+
+    /// Returns the ticket of the next take: what is tried again keeps its turn, which others may wait for.
+    fn next_ticket(&mut self) -> u64 {
+        let kept = match self.first(Queue::Waiting) {
+            Some(front) if self.limits.takers.reorders() => {
+                Some(*self.storage.slot(front)).filter(|front| front.is_tried_again())
+            }
+            _ => None,
+        };
+        kept.map_or_else(|| self.head().next_ticket, |front| front.ticket)
+    }
+
+    /// Gives that ticket to a worker.
+    fn pick_up(&mut self, place: usize, ticket: u64, now: u64) {
+        let head = self.head();
+        if ticket == head.next_ticket {
+            head.next_ticket += 1;
+        }
+        if S::REMEMBERS_TAKES || self.limits.takers.workers > 1 {
+            let place = self.storage.place(place);
+            (place.ticket, place.since) = (ticket, now);
+        }
+    }
+
+    /// How many samples in front a dead worker had in flight: for a list intake, the list that is tried again.
+    fn tried_again_in_front(&mut self) -> u64 {
+        let Some(front) = self.first(Queue::Waiting) else { return 0 };
+        let ticket = self.storage.slot(front).ticket;
+        let (mut next, mut samples) = (Some(front), 0);
+        while let Some(slot) = next
+            && self.storage.slot(slot).is_tried_again()
+            && self.storage.slot(slot).ticket == ticket
+        {
+            samples += 1;
+            next = self.after(slot);
         }
         samples
     }
 
-    /// Gives the next ticket to a worker.
-    fn pick_up(&mut self, worker: usize, now: u64) -> u64 {
-        let head = self.head();
-        let ticket = head.next_ticket;
-        head.next_ticket += 1;
-        let place = self.storage.place(worker);
-        (place.ticket, place.since) = (ticket, now);
-        ticket
-    }
-
-    /// The oldest sample of what a worker has in flight.
-    pub(in crate::buffer) fn first_in_flight(&mut self, worker: usize) -> Option<usize> {
-        self.first(Queue::InFlight(worker))
-    }
-
-    pub(super) fn is_in_flight(&mut self, worker: usize, ticket: u64) -> bool {
-        self.storage.place(worker).ticket == ticket
-    }
-
-    /// Ends the turn in which a worker gave what `finish` makes.
-    pub(in crate::buffer) fn end_finish(&mut self, worker: usize) {
-        self.land(worker);
-    }
-
     pub(super) fn can_take(&mut self, now: u64) -> bool {
-        let is_open = self.gate() == Gate::Open;
+        let is_open = self.gate() == Gate::Open && self.head().full_by_bytes == 0;
         match self.limits.intake {
-            Intake::All if is_open => self.waiting() >= self.limits.capacity as u64,
+            Intake::All if is_open => self.waiting() >= self.limits.capacity as u64 || self.tried_again_in_front() > 0,
             Intake::Batch { max_size, .. } if is_open => {
-                self.waiting() >= max_size as u64 || self.due().is_some_and(|due| now >= due)
+                self.waiting() >= max_size as u64
+                    || self.tried_again_in_front() > 0
+                    || self.due().is_some_and(|due| now >= due)
             }
             _ => self.waiting() > 0,
         }
@@ -137,63 +176,80 @@ impl<S: Storage> Change<'_, S> {
         self.storage.slot(front).came.checked_add(in_nanoseconds(timeout))
     }
 
-    /// Drops those that are too old of what is about to leave.
+    /// Drops those that are too old of what is about to leave, and lets in what has waited for their places.
     fn expire(&mut self, now: u64) {
         let Some(max_age) = self.limits.max_age else { return };
-        let max_age = in_nanoseconds(max_age);
+        while self.can_take(now) && self.expire_once(now, in_nanoseconds(max_age)) {
+            self.go_on(now);
+            self.wake_producers(Wake::All);
+        }
+    }
+
+    /// The same with what is inside now; whether something was too old.
+    fn expire_once(&mut self, now: u64, max_age: u64) -> bool {
         let one_at_a_time = matches!(self.limits.intake, Intake::Single | Intake::Window { .. });
+        let mut any = false;
         let mut next = self.first(Queue::Waiting);
         while let Some(slot) = next {
             next = self.after(slot);
-            if now.saturating_sub(self.storage.slot(slot).birth) > max_age {
-                self.remove(Queue::Waiting, slot);
-                self.head().expired += 1;
-                self.drop_slot(slot);
-                self.wake_producers(Wake::All);
+            let waiting = self.storage.slot(slot);
+            // What is to be tried again was fresh when it was taken.
+            if now.saturating_sub(waiting.birth) > max_age && !waiting.is_tried_again() {
+                self.drop_waiting(slot, |totals| &mut totals.expired);
+                any = true;
             } else if one_at_a_time {
                 break;
             }
         }
+        any
     }
 
-    /// Whether another sample may be taken: not if too many results would wait for the oldest in flight.
-    fn may_take(&mut self) -> bool {
+    /// Whether the take of that number may begin: not if too many results would wait for the oldest in flight.
+    fn may_take(&mut self, next: u64) -> bool {
         let takers = self.limits.takers;
-        if !takers.reorders() {
-            return true;
-        }
-        let next = self.head().next_ticket;
-        self.oldest_in_flight().is_none_or(|(_, oldest)| next - oldest <= takers.ahead() as u64)
+        let may_follow = |oldest: u64| next <= oldest.saturating_add(takers.ahead() as u64);
+        !takers.reorders() || self.oldest_in_flight().is_none_or(|(_, oldest)| may_follow(oldest))
     }
 
-    /// The worker with the oldest take in flight, and that take.
+    /// The place with the oldest take in flight, and that take.
     fn oldest_in_flight(&mut self) -> Option<(usize, u64)> {
-        let places = (0..self.limits.takers.workers).map(|worker| (worker, self.storage.place(worker).ticket));
+        let places = (0..self.storage.places()).map(|place| (place, self.storage.place(place).ticket));
         places.filter(|(_, ticket)| *ticket > 0).min_by_key(|(_, ticket)| *ticket)
+    }
+
+    /// Whether that take is in flight, where others may wait for it.
+    #[cfg(processes)]
+    pub(in crate::buffer) fn is_in_flight(&mut self, ticket: u64) -> bool {
+        (0..self.storage.places()).any(|place| self.storage.place(place).ticket == ticket)
     }
 
     /// When the oldest take in flight has kept others waiting for too long.
     pub(in crate::buffer) fn overdue_at(&mut self) -> Option<u64> {
         let timeout = self.limits.takers.timeout.filter(|_| self.limits.takers.reorders())?;
-        let (worker, _) = self.oldest_in_flight()?;
-        self.storage.place(worker).since.checked_add(in_nanoseconds(timeout))
+        let (place, _) = self.oldest_in_flight()?;
+        self.storage.place(place).since.checked_add(in_nanoseconds(timeout))
     }
 
     /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or `anyway`.
     pub(in crate::buffer) fn give_up_overdue(&mut self, now: u64, anyway: bool) -> Option<Overdue> {
-        if self.may_take() && !anyway {
+        let next = self.next_ticket();
+        if self.may_take(next) && !anyway {
             return None;
         }
         self.overdue_at().filter(|at| now >= *at)?;
-        let (worker, ticket) = self.oldest_in_flight()?;
-        let after = now.saturating_sub(self.storage.place(worker).since);
-        let samples = self.land(worker);
+        let (place, ticket) = self.oldest_in_flight()?;
+        let after = now.saturating_sub(self.storage.place(place).since);
+        let samples = self.land(place, Flight::OfTake(ticket));
         // The turn of what `finish` gives has no sample.
         if samples > 0 {
             self.count_settled(samples, Fate::Lost);
-            self.head().busy += after;
-            self.storage.record(Durations::Busy, after);
+            self.count_call(after);
         }
         Some(Overdue { ticket, after: Duration::from_nanos(after) })
+    }
+
+    /// The first slot of the take that a place remembers.
+    pub(super) fn first_of_take(&mut self, place: usize) -> Option<usize> {
+        self.storage.place(place).first.checked_sub(1).map(|slot| slot as usize)
     }
 }

@@ -1,6 +1,6 @@
 //! Which slots are in the hands of this process: what the shared words say of that, another process may have written.
 
-use super::damage::{Damage, damaged};
+use crate::buffer::damage::{Damage, damaged};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BITS: usize = 64;

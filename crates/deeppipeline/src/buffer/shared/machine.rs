@@ -1,24 +1,32 @@
-//! What may become of a slot: the state machine of a shared buffer, one transaction a step.
+//! What may become of a slot in a buffer that several processes share: the policies over the words that all of them see, one
+//! change after the other, each made wholly or, where its process dies, not at all.
 //!
 //! The table is in the README beside this folder. Nothing here waits, and nothing here touches what is in a slot.
 
 use super::claims::Claims;
-use super::damage::{Damage, damaged, unless_damaged};
-use super::layout::{Field, Layout, PlaceField, SUM_OF_NOTHING, SlotField};
-use super::session::{Owner, Session};
-use super::step::{Forks, State, Step, WHOLE};
+use super::layout::{Layout, Waited};
+use super::lock::{LockGuard, Owner};
+use super::state::{Scratch, State, write_empty};
 use super::words::{Held, Words};
+use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{self, Durations, TIMES};
+use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
+use crate::clock::in_nanoseconds;
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
 use crate::report::Spread;
 use crate::sample::{ForkTicket, SampleId};
 use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+pub(in crate::buffer) use policy::Published;
+pub(crate) use policy::{Receipt, Verdict};
 
 /// One slot, in the hands of whoever holds this: there is never a second one for the same slot.
 #[derive(Debug)]
@@ -85,8 +93,7 @@ impl Limits {
     /// Of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
         let places = Owner::places(self.givers.workers.max(self.takers.workers));
-        let ahead = self.givers.ahead();
-        Layout { slots: self.slots(), places, turns: 2 * ahead + 2, ahead }
+        Layout::new(self.slots(), places, self.turns())
     }
 }
 
@@ -105,19 +112,12 @@ pub(crate) struct Label {
     pub(crate) came: u64,
 }
 
-/// Which take a result belongs to, as the buffer after the stage keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) ticket: u64,
-    /// Parts received so far; `None` for the one result.
-    pub(crate) parts: Option<u64>,
+impl Label {
+    fn of(self, arrival: Arrival, length: usize) -> policy::Label {
+        let Label { id, birth, fork, turn, came, .. } = self;
+        policy::Label { id, birth, fork, turn, arrival, came, length: length as u64 }
+    }
 }
-
-/// Slots that are looked at in one step.
-const LOOK_AT_ONCE: usize = 256;
-
-/// Where the queue begins: samples that are put back in front go below.
-const FIRST_PLACE: u64 = 1 << 32;
 
 /// What came of asking for a slot to write a sample into.
 #[derive(Debug)]
@@ -132,14 +132,6 @@ pub(crate) enum Reserved {
     Gone {
         accepted: bool,
     },
-}
-
-/// What came of handing in a written sample.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Published {
-    Inside,
-    Discarded,
-    Shut,
 }
 
 /// A sample that was taken.
@@ -175,18 +167,6 @@ pub(crate) enum Taken {
     Discarded,
 }
 
-/// What became of the sample that a dead worker had in hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It had nothing in hand.
-    Nothing,
-    /// Its result had gone on.
-    Used(SampleId),
-    Lost(SampleId),
-    /// It waits again, in front.
-    Retried(SampleId),
-}
-
 /// What came of looking for a slot that keeps memory which it does not need.
 #[derive(Debug)]
 pub(crate) enum Trim {
@@ -197,11 +177,12 @@ pub(crate) enum Trim {
     Done,
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
+/// Slots that are looked at in one change.
+const LOOK_AT_ONCE: usize = 256;
+/// More than anybody counts one by one.
+const MOST_COUNTED: u64 = 1 << 48;
 
-/// The slot machine over some memory.
+/// The slots over some memory.
 #[derive(Debug)]
 pub(crate) struct Machine<W> {
     words: W,
@@ -215,32 +196,26 @@ pub(crate) struct Machine<W> {
     /// The counters when they last added up.
     last_counts: Mutex<(BufferCounts, StageCounts)>,
     damage: OnceLock<Damage>,
+    /// Of whoever has the lock in this process.
+    scratch: Mutex<Scratch>,
 }
+
+type Changing<'a, 'b, W> = Change<'a, State<'b, W>>;
 
 impl<W: Words> Machine<W> {
     /// A buffer in fresh memory, all zero.
     pub(crate) fn create(words: W, limits: Limits) -> Self {
         let mut machine = Machine::open(words, limits, Owner::HOME);
         machine.gate = Some(AtomicU64::new(Gate::Open as u64));
-        let layout = machine.layout;
-        let set = |at, value| machine.words.set(at, value);
-        set(layout.field(Field::Front), FIRST_PLACE);
-        set(layout.field(Field::Back), FIRST_PLACE);
-        set(layout.field(Field::Ticket), 1);
-        set(layout.field(Field::Turn), 1);
-        set(layout.field(Field::Free), layout.slots as u64);
-        let weighed = layout.weighed().map(|at| machine.words.get(at).wrapping_mul(layout.weight(at)));
-        set(layout.sum(), weighed.fold(SUM_OF_NOTHING, u64::wrapping_add));
-        // The first slot on top.
-        (0..layout.slots).for_each(|slot| set(layout.free((layout.slots - 1 - slot) as u64), slot as u64));
+        write_empty(&machine.words, machine.layout);
         machine
     }
 
     /// A buffer that another process has created.
     pub(crate) fn open(words: W, limits: Limits, me: Owner) -> Self {
         let (layout, claims) = (limits.layout(), Claims::new(limits.slots()));
-        let (last_counts, damage) = (Mutex::default(), OnceLock::new());
-        Machine { words, limits, layout, me, claims, gate: None, last_counts, damage }
+        let (last_counts, damage, scratch) = (Mutex::default(), OnceLock::new(), Mutex::default());
+        Machine { words, limits, layout, me, claims, gate: None, last_counts, damage, scratch }
     }
 
     pub(crate) fn words(&self) -> &W {
@@ -251,77 +226,92 @@ impl<W: Words> Machine<W> {
         self.limits
     }
 
-    /// Does all of it or, if this process dies, nothing. To whoever uses a damaged buffer, `given_up` is what it says: the
-    /// same as one whose gate has come down to the end.
-    fn at_once<T>(&self, given_up: T, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
-        self.within(Session::enter(&self.words, self.layout, self.me), given_up, change)
+    fn place(&self) -> usize {
+        self.me.place()
     }
 
-    /// The same after the death of a process.
-    fn at_once_after<T>(&self, dead: Owner, given_up: T, change: impl FnOnce(&mut Step<'_, W>) -> T) -> T {
-        self.within(Session::enter_after(&self.words, self.layout, self.me, dead), given_up, change)
+    /// Makes all of a change or, if this process dies, nothing. To whoever uses a damaged buffer, `given_up` is what it says:
+    /// the same as one whose gate has come down to the end.
+    fn at_once<T>(&self, given_up: T, change: impl FnOnce(&mut Changing<'_, '_, W>, &LockGuard<'_, W>) -> T) -> T {
+        self.within(LockGuard::enter(&self.words, self.layout, self.me), given_up, change)
+    }
+
+    /// The same after the death of a process, which may have been about to wake somebody.
+    fn at_once_after<T>(&self, dead: Owner, given_up: T, change: impl FnOnce(&mut Changing<'_, '_, W>) -> T) -> T {
+        let guard = LockGuard::enter_after(&self.words, self.layout, self.me, dead);
+        self.within(guard, given_up, |changing, guard| {
+            guard.somebody_waits();
+            changing.wake_consumers(Wake::All);
+            changing.wake_producers(Wake::All);
+            change(changing)
+        })
     }
 
     fn within<'a, T>(
         &'a self,
-        session: Result<Session<'a, W>, Damage>,
+        guard: Result<LockGuard<'a, W>, Damage>,
         given_up: T,
-        change: impl FnOnce(&mut Step<'a, W>) -> T,
+        change: impl FnOnce(&mut Changing<'_, '_, W>, &LockGuard<'a, W>) -> T,
     ) -> T {
-        let done = session.and_then(|session| {
-            let mut step = Step::new(session, self.limits, self.me);
-            let result = unless_damaged(|| {
-                let result = change(&mut step);
-                step.seal();
-                result
+        let done = guard.and_then(|mut guard| {
+            let mut scratch = self.scratch.lock();
+            let (result, not_empty, not_full) = unless_damaged(|| {
+                let mut state = State::read(&self.words, self.layout, &self.limits, &mut scratch);
+                let mut changing = Change::new(&mut state, &self.limits);
+                let result = change(&mut changing, &guard);
+                (result, changing.consumers != Wake::Nobody, changing.producers != Wake::Nobody)
             })?;
-            step.session.leave()?;
+            guard.make(scratch.changes())?;
+            guard.leave(not_empty, not_full)?;
             Ok(result)
         });
         done.unwrap_or_else(|damage| {
             // The first to be found is told.
             let _ = self.damage.set(damage);
-            Session::close_for_good(&self.words, damage);
+            LockGuard::close_for_good(&self.words, damage);
             given_up
         })
     }
 
     /// Why the buffer is of no use any more, if it is not: another process may have found it so.
     pub(crate) fn damage(&self) -> Option<Damage> {
-        self.damage.get().copied().or_else(|| Session::damage(&self.words))
+        self.damage.get().copied().or_else(|| LockGuard::damage(&self.words))
     }
 
     /// Looks whether the counters add up, if the lock is free.
     pub(crate) fn look_for_damage(&self) -> Option<Damage> {
-        if let Some(session) = Session::try_enter(&self.words, self.layout, self.me) {
-            self.within(session, (), |step| {
-                self.counted(step);
+        if let Some(guard) = LockGuard::try_enter(&self.words, self.layout, self.me) {
+            self.within(guard, (), |change, _| {
+                self.counted(change);
             });
         }
         self.damage()
     }
 
+    /// Who has the lock, and how far it has come.
+    pub(crate) fn held(&self) -> Option<Held> {
+        LockGuard::look(&self.words, self.layout)
+    }
+
     /// Looks at whoever has the lock. It may be one that has ended, or nobody, though no thread of this process waits for
     /// it: what a worker waits for, it does not judge itself.
     pub(crate) fn look_at_holder(&self) {
-        if let Some(session) = Session::judge(&self.words, self.layout, self.me).transpose() {
-            self.within(session, (), |_| {});
+        if let Some(guard) = LockGuard::judge(&self.words, self.layout, self.me).transpose() {
+            self.within(guard, (), |_, _| {});
         }
     }
 
-    /// Who has the lock, and how far it has come.
-    pub(crate) fn held(&self) -> Option<Held> {
-        Session::look(&self.words, self.layout)
-    }
-
-    /// The counters, and the gate, which nobody else may lower.
-    fn counted(&self, step: &Step<'_, W>) -> (BufferCounts, StageCounts) {
-        step.expect_sound();
-        let gate = step.gate() as u64;
+    /// The counters, which must add up, and the gate, which nobody else may lower.
+    fn counted(&self, change: &mut Changing<'_, '_, W>) -> (BufferCounts, StageCounts) {
+        change.expect_sound();
+        let gate = change.gate() as u64;
         if self.gate.as_ref().is_some_and(|known| known.load(Ordering::Relaxed) != gate) {
             damaged(Damage::Gate);
         }
-        let counts = step.counts();
+        let counts = change.counts();
+        if !add_up(&counts.0, &counts.1) {
+            damaged(Damage::Sum);
+        }
         self.last_counts.lock().clone_from(&counts);
         counts
     }
@@ -339,14 +329,19 @@ impl<W: Words> Machine<W> {
     /// Asks for a slot of so many bytes. Where there is no room, what that means for an arriving sample is decided here,
     /// before it is written; its receipt is kept if that is its end.
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
-        self.at_once(Self::gone(arrival), |step| {
-            let reserved = step.reserve(length, id, arrival, origin.turn);
-            match &reserved {
-                Reserved::Gone { .. } => step.keep_receipt(origin.receipt),
-                Reserved::Slot(slot) => self.claims.claim(slot.index),
-                Reserved::Full(_) | Reserved::Shut | Reserved::Late => {}
+        let Origin { turn, receipt } = origin;
+        let label = Label { id, birth: 0, fork: ForkTicket::default(), receipt, turn, came: 0 };
+        let label = label.of(arrival, length);
+        self.at_once(Self::gone(arrival), |change, guard| match change.reserve(self.place(), &label, receipt) {
+            Ok(index) => {
+                self.claims.claim(index);
+                Reserved::Slot(Slot { index, length })
             }
-            reserved
+            Err(Refusal::Full) => Reserved::Full(guard.will_wait_for(Waited::NotFull)),
+            Err(Refusal::Shut) => Reserved::Shut,
+            Err(Refusal::Late) => Reserved::Late,
+            Err(Refusal::Dropped) => Reserved::Gone { accepted: false },
+            Err(Refusal::Discarded) => Reserved::Gone { accepted: true },
         })
     }
 
@@ -359,57 +354,60 @@ impl<W: Words> Machine<W> {
     /// Gives back a slot that was not written.
     pub(crate) fn cancel(&self, slot: Slot) {
         self.claims.let_go(slot.index);
-        self.at_once((), |step| {
-            step.stop_writing(&slot);
-            step.free(slot.index);
-            step.session.ring_emptied();
-        });
+        self.at_once((), |change, _| change.cancel(self.place(), slot.index));
     }
 
     /// Hands in a written sample.
     pub(crate) fn publish(&self, slot: Slot, label: Label, arrival: Arrival) -> Published {
         self.claims.let_go(slot.index);
         let given_up = if arrival == Arrival::Outside { Published::Shut } else { Published::Discarded };
-        self.at_once(given_up, |step| step.publish(&slot, label, arrival))
+        let (receipt, label) = (label.receipt, label.of(arrival, slot.length));
+        self.at_once(given_up, |change, _| change.publish(self.place(), slot.index, &label, receipt))
     }
 
     /// Nothing more comes of that take by one of several workers.
     pub(crate) fn end_turn(&self, ticket: u64, now: u64) {
-        self.at_once((), |step| step.end_turn(ticket, now));
+        self.at_once((), |change, _| change.end_turn(ticket, now));
     }
 
     /// Which takes the workers in front may be at.
     pub(crate) fn turns_up_to(&self) -> u64 {
-        self.at_once(u64::MAX, |step| step.up_to())
+        match self.limits.givers.reorders() {
+            true => self.at_once(u64::MAX, |change, _| change.turns_up_to()),
+            false => u64::MAX,
+        }
     }
 
     /// Whether the workers in front may be at that take; if not, what the bell for room shows.
     pub(crate) fn is_near(&self, ticket: u64) -> Result<(), u32> {
-        self.at_once(Ok(()), |step| step.is_near(ticket))
+        self.at_once(Ok(()), |change, guard| match ticket <= change.turns_up_to() {
+            true => Ok(()),
+            false => Err(guard.will_wait_for(Waited::NotFull)),
+        })
     }
 
     /// The stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
-        self.at_once((), |step| step.fail_turn(ticket));
+        self.at_once((), |change, _| change.fail_turn(ticket));
     }
 
     /// The same unless nothing more was to come of it anyway.
     pub(crate) fn fail_turn_unless_ended(&self, ticket: u64) {
-        self.at_once((), |step| {
-            if !step.has_ended(ticket) {
-                step.fail_turn(ticket);
+        self.at_once((), |change, _| {
+            if !change.has_ended(ticket) {
+                change.fail_turn(ticket);
             }
         });
     }
 
     /// Whether the stage has failed on a take for good.
     pub(crate) fn has_failed_turn(&self) -> bool {
-        self.at_once(0, |step| step.session.get(Field::FailedTurn)) > 0
+        self.at_once(false, |change, _| change.has_failed_turn())
     }
 
-    /// Whether one of several workers has that take in hand.
+    /// Whether one of several workers has that take in flight.
     pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
-        self.at_once(false, |step| step.hands().any(|hand| hand == ticket))
+        self.at_once(false, |change, _| change.is_in_flight(ticket))
     }
 
     /// Takes what the intake says, at that time in nanoseconds.
@@ -420,66 +418,81 @@ impl<W: Words> Machine<W> {
 
     /// The same, not beyond that ticket.
     pub(crate) fn take_up_to(&self, up_to: u64, now: u64) -> Taken {
-        self.at_once(Taken::Discarded, |step| {
-            let taken = step.take(up_to, now);
-            if let Taken::Ready { slots, .. } = &taken {
-                slots.iter().for_each(|taken| self.claims.claim(taken.slot.index));
+        self.at_once(Taken::Discarded, |change, guard| {
+            loop {
+                return match change.take(self.place(), up_to, now) {
+                    policy::Taken::Ready { ticket, first, samples } => self.taken(change, ticket, first, samples),
+                    // What has waited for the places of those that were too old may be there now.
+                    policy::Taken::Expired => continue,
+                    policy::Taken::Empty { due } => Taken::Empty(guard.will_wait_for(Waited::NotEmpty), due),
+                    policy::Taken::Ahead(next) => Taken::Ahead(next),
+                    policy::Taken::Drained { ticket } => Taken::Drained { ticket },
+                    policy::Taken::Discarded => Taken::Discarded,
+                };
             }
-            taken
         })
+    }
+
+    /// What was just taken.
+    fn taken(&self, change: &mut Changing<'_, '_, W>, ticket: u64, first: usize, samples: u64) -> Taken {
+        let mut slots = Vec::with_capacity(samples as usize);
+        let mut next = Some(first);
+        while let Some(index) = next {
+            let taken = change.taken(index);
+            let length = match usize::try_from(taken.length) {
+                Ok(length) if taken.length <= self.limits.bytes => length,
+                _ => damaged(Damage::Length),
+            };
+            // So that whoever counts on stays far from the end.
+            if taken.given >= MOST_COUNTED || taken.failures >= MOST_COUNTED {
+                damaged(Damage::Count);
+            }
+            self.claims.claim(index);
+            let slot = Slot { index, length };
+            let policy::InFlight { id, birth, fork, given, failures, .. } = taken;
+            slots.push(TakenSlot { slot, id, birth, fork, given, failures });
+            next = change.after(index);
+        }
+        let holdable = self.limits.takers.workers * self.limits.holdable();
+        let copy = change.viewed().saturating_add(samples) > holdable as u64;
+        Taken::Ready { slots, ticket, copy }
     }
 
     /// This worker is done with what `finish` has given.
     pub(crate) fn put_down(&self) {
-        self.at_once((), |step| step.put_down());
+        self.at_once((), |change, _| change.end_finish(self.place()));
     }
 
-    /// The stage has failed so often on what it has in hand, and is to be run again.
+    /// The stage has failed so often on what it has in flight, and is to be run again.
     pub(crate) fn note_failures(&self, slots: impl Iterator<Item = usize>, failures: u64) {
-        self.at_once((), |step| slots.for_each(|slot| step.set_slot(slot, SlotField::Failures, failures)));
+        self.at_once((), |change, _| slots.for_each(|slot| change.note_failures(slot, failures)));
     }
 
-    /// What was in hand stays with the stage, for a later list.
+    /// What was in flight stays with the stage, for a later list.
     pub(crate) fn keep(&self, slots: &[(usize, bool)]) {
         self.let_go(slots);
-        self.at_once((), |step| {
-            step.leave_slots(slots);
-            let kept = step.session.get_of(self.me, PlaceField::Kept);
-            step.session.set_of(self.me, PlaceField::Kept, kept.saturating_add(slots.len() as u64));
-            step.put_down();
-        });
+        self.at_once((), |change, _| change.keep_for_window(self.place(), Flight::Slots(slots)));
     }
 
     /// So many samples that the stage kept are in no list.
     pub(crate) fn skip_kept(&self, samples: u64) {
-        self.at_once((), |step| {
-            step.use_kept(samples);
-            step.settle(samples, Fate::Skipped);
-        });
+        self.at_once((), |change, _| change.skip_windowed(self.place(), samples));
     }
 
-    /// What was in hand has got its fate, and so have so many samples that were kept before. Slots that are still looked
-    /// at stay held until `release`.
+    /// What was in flight has got its fate, and so have so many samples that were kept before. Slots that are still looked
+    /// at stay in use until `release`.
     pub(crate) fn settle(&self, slots: &[(usize, bool)], fate: Fate, kept: u64, took: Duration, age: Duration) {
         self.let_go(slots);
-        self.at_once((), |step| {
-            step.leave_slots(slots);
-            step.use_kept(kept);
-            step.settle((slots.len() as u64).saturating_add(kept), fate);
-            let busy = step.session.get(Field::Busy);
-            step.session.set(Field::Busy, busy.wrapping_add(nanoseconds(took)));
-            step.record(Durations::Busy, nanoseconds(took));
-            if self.limits.is_last {
-                step.record(Durations::AgesAfter, nanoseconds(age));
-            }
-            step.put_down();
+        let settlement = Settlement { fate, windowed: kept, took: in_nanoseconds(took), age: in_nanoseconds(age) };
+        self.at_once((), |change, _| {
+            change.settle(self.place(), Flight::Slots(slots), settlement);
         });
     }
 
-    /// Nobody looks at a held slot any longer.
+    /// Nobody looks at a slot any longer.
     pub(crate) fn release(&self, slot: usize) {
         self.claims.let_go(slot);
-        self.at_once((), |step| step.release(slot));
+        self.at_once((), |change, _| change.release(self.place(), slot));
     }
 
     /// Slots that nobody looks at are in the hands of this process no longer.
@@ -487,33 +500,33 @@ impl<W: Words> Machine<W> {
         slots.iter().filter(|(_, viewed)| !viewed).for_each(|(slot, _)| self.claims.let_go(*slot));
     }
 
-    /// When the user's code began with what is in hand; `None` while it does not run.
+    /// When the user's code began with what is in flight; `None` while it does not run.
     pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
-        self.words.set(self.layout.place(self.me, PlaceField::RunningSince), nanoseconds.unwrap_or(0));
+        self.words.set(self.layout.running_since(self.me), nanoseconds.unwrap_or(0));
     }
 
     /// The same of another process.
     pub(crate) fn running_since(&self, owner: Owner) -> Option<u64> {
-        Some(self.words.get(self.layout.place(owner, PlaceField::RunningSince))).filter(|since| *since > 0)
+        Some(self.words.get(self.layout.running_since(owner))).filter(|since| *since > 0)
     }
 
     /// Lowers the gate; below `Closed`, what is inside is discarded.
     pub(crate) fn lower_gate(&self, gate: Gate) {
-        self.at_once((), |step| {
-            step.lower_gate(gate);
+        self.at_once((), |change, _| {
+            change.lower_gate(gate);
             if let Some(known) = &self.gate {
-                known.store(step.gate() as u64, Ordering::Relaxed);
+                known.store(change.gate() as u64, Ordering::Relaxed);
             }
         });
     }
 
     pub(crate) fn gate(&self) -> Gate {
-        self.at_once(Gate::Discarding, |step| step.gate())
+        self.at_once(Gate::Discarding, |change, _| change.gate())
     }
 
     /// The counters of one moment, the stage's included.
     pub(crate) fn counts(&self) -> (BufferCounts, StageCounts) {
-        let counts = self.at_once(None, |step| Some(self.counted(step)));
+        let counts = self.at_once(None, |change, _| Some(self.counted(change)));
         counts.unwrap_or_else(|| self.last_counts())
     }
 
@@ -522,43 +535,35 @@ impl<W: Words> Machine<W> {
         self.last_counts.lock().clone()
     }
 
-    /// Whoever sleeps looks again.
+    /// Makes whoever sleeps look again.
     pub(crate) fn wake(&self) {
-        self.at_once((), |step| {
-            step.session.ring_filled();
-            step.session.ring_emptied();
+        self.at_once((), |change, _| {
+            change.wake_consumers(Wake::All);
+            change.wake_producers(Wake::All);
         });
     }
 
-    /// The samples that are inside, in hand, or early.
+    /// The samples that are inside, in flight, or out of order: of a list in flight the newest, as its result will go on as
+    /// that one's. Takes the lock for some slots at a time, so that nobody waits for it. A sample is in one slot as long as
+    /// it is at this buffer, so none that is there all the time is missed.
     pub(crate) fn forks(&self) -> Vec<ForkTicket> {
-        let mut found = Forks::default();
-        self.look_over(|step, slot| step.find_fork(slot, &mut found));
-        found.into_all()
-    }
-
-    /// Looks at every slot, at some under the lock so that nobody waits for it. A sample is in one slot as long as it is at
-    /// this buffer, so none that is there all the time is missed.
-    fn look_over(&self, mut look: impl FnMut(&Step<'_, W>, usize)) {
-        for first in (0..self.layout.slots).step_by(LOOK_AT_ONCE) {
-            self.at_once((), |step| {
-                for slot in first..(first + LOOK_AT_ONCE).min(self.layout.slots) {
-                    step.expect_sealed(slot);
-                    look(step, slot);
+        let (mut forks, mut lists) = (Vec::new(), HashMap::new());
+        self.look_over(|change, among| {
+            for slot in among {
+                match change.fork_in(slot) {
+                    Some(policy::Forked { of_list: Some((ticket, age)), fork }) => {
+                        let newest = lists.entry(ticket).or_insert((age, fork));
+                        if age > newest.0 {
+                            *newest = (age, fork);
+                        }
+                    }
+                    Some(policy::Forked { of_list: None, fork }) => forks.push(fork),
+                    None => {}
                 }
-            });
-        }
-    }
-
-    /// The slots in the hands of the dead, in one of these states; nobody else changes that.
-    fn slots_of(&self, dead: Owner, states: [State; 2]) -> Vec<usize> {
-        let mut slots = Vec::new();
-        self.look_over(|step, slot| {
-            if states.iter().any(|state| step.is(slot, dead, *state)) {
-                slots.push(slot);
             }
         });
-        slots
+        forks.extend(lists.into_values().map(|(_, fork)| fork));
+        forks
     }
 
     /// Returns how durations are spread.
@@ -570,27 +575,17 @@ impl<W: Words> Machine<W> {
 
     /// How long all calls of `stage_run` took together.
     pub(crate) fn busy(&self) -> Duration {
-        Duration::from_nanos(self.words.get(self.layout.field(Field::Busy)))
+        Duration::from_nanos(self.at_once(0, |change, _| change.busy()))
     }
 
     /// After the death of whoever brings samples: what it was writing is gone. The last take of which a result arrived.
     pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
-        self.at_once_after(dead, (), |step| step.expect_sound());
-        let writing = self.slots_of(dead, [State::Writing, State::WritingEarly]);
-        let (ticket, parts) = self.at_once((0, 0), |step| {
-            for slot in writing {
-                let writing = step.in_hands(slot);
-                step.stop_writing_of(&writing);
-                step.free(slot);
-            }
-            step.session.ring_everything();
-            let get = |field| step.session.get_of(dead, field);
-            (get(PlaceField::ReceiptTicket), get(PlaceField::ReceiptParts))
-        });
-        (ticket > 0).then_some(Receipt { ticket, parts: (parts != WHOLE).then_some(parts) })
+        self.at_once_after(dead, (), |change| change.expect_sound());
+        let slots = self.slots_of(dead);
+        self.at_once(None, |change, _| change.producer_died(dead.place(), &slots))
     }
 
-    /// After the death of whoever takes samples: what it held is free, and what it had in hand gets its fate.
+    /// After the death of whoever takes samples: what it looked at is free, and what it had in flight gets its fate.
     /// Says which take it was, where others may wait for it.
     pub(crate) fn taker_died(
         &self,
@@ -598,40 +593,67 @@ impl<W: Words> Machine<W> {
         on_crash: OnCrash,
         received: Option<Receipt>,
     ) -> (Verdict, Option<u64>) {
-        self.words.set(self.layout.place(dead, PlaceField::RunningSince), 0);
-        self.at_once_after(dead, (), |step| step.expect_sound());
-        let slots = self.slots_of(dead, [State::InHand, State::Held]);
-        self.at_once((Verdict::Nothing, None), |step| {
-            step.session.ring_everything();
-            step.taker_died(dead, on_crash, received, slots)
+        self.words.set(self.layout.running_since(dead), 0);
+        self.at_once_after(dead, (), |change| change.expect_sound());
+        let slots = self.slots_of(dead);
+        self.at_once((Verdict::Nothing, None), |change, _| {
+            // What it kept others from may be free again.
+            change.wake_consumers(Wake::All);
+            change.wake_producers(Wake::All);
+            change.consumer_died(dead.place(), &slots, on_crash, received)
         })
+    }
+
+    /// The slots that the dead had.
+    fn slots_of(&self, dead: Owner) -> Vec<usize> {
+        let mut slots = Vec::new();
+        self.look_over(|change, among| slots.extend(change.slots_of(dead.place(), among)));
+        slots
+    }
+
+    /// Looks at every slot, at some under the lock so that nobody waits for it.
+    fn look_over(&self, mut look: impl FnMut(&mut Changing<'_, '_, W>, Range<usize>)) {
+        let (mut from, mut used) = (0, 1);
+        while from < used {
+            used = self.at_once(0, |change, _| {
+                let used = change.slots_used();
+                look(change, from..used.min(from + LOOK_AT_ONCE));
+                used
+            });
+            from += LOOK_AT_ONCE;
+        }
     }
 
     /// How many samples have come inside.
     pub(crate) fn sequence(&self) -> u64 {
-        self.words.get(self.layout.field(Field::Sequence))
+        self.at_once(0, |change, _| change.entered())
     }
 
     /// Takes a free slot out of use, if the lock is free, too, that keeps memory which it does not need: it was last used
-    /// for that sequence number or one before, or its last sample was much smaller than one before. It looks from that
-    /// height among the free ones on; `trimmed` gives the slot back.
+    /// when so many samples had come or before, or its last sample was much smaller than one before. It looks from that slot
+    /// on; `trimmed` gives the slot back.
     pub(crate) fn next_to_trim(&self, idle_since: u64, from: u64) -> Trim {
-        let Some(session) = Session::try_enter(&self.words, self.layout, self.me) else { return Trim::Done };
-        self.within(session, Trim::Done, |step| {
-            let trim = step.next_to_trim(idle_since, from);
-            if let Trim::Slot(slot, _) = &trim {
-                self.claims.claim(slot.index);
+        let Some(guard) = LockGuard::try_enter(&self.words, self.layout, self.me) else { return Trim::Done };
+        self.within(guard, Trim::Done, |change, _| match change.next_to_trim(idle_since, from as usize) {
+            policy::Trim::Slot { slot: index, touched } => {
+                self.claims.claim(index);
+                Trim::Slot(Slot { index, length: touched as usize }, index as u64)
             }
-            trim
+            policy::Trim::GoOn { next } => Trim::GoOn(next as u64),
+            policy::Trim::Done => Trim::Done,
         })
     }
 
     /// The memory of a slot has gone back to the system.
     pub(crate) fn trimmed(&self, slot: Slot) {
         self.claims.let_go(slot.index);
-        self.at_once((), |step| {
-            step.set_slot(slot.index, SlotField::Touched, 0);
-            step.free_last(slot.index);
-        });
+        self.at_once((), |change, _| change.trimmed(slot.index));
     }
+}
+
+fn add_up(buffer: &BufferCounts, stage: &StageCounts) -> bool {
+    let sum = |counts: &[u64]| counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+    let BufferCounts { dropped_oldest, dropped_newest, superseded, expired, taken, discarded, waiting, .. } = *buffer;
+    sum(&[dropped_oldest, dropped_newest, superseded, expired, taken, discarded, waiting]) == Some(buffer.entered)
+        && sum(&[stage.used, stage.absorbed, stage.skipped, stage.failed, stage.lost, stage.in_hand]) == Some(taken)
 }

@@ -9,8 +9,8 @@
 
 use super::holders::{Holders, LOOK_AFTER};
 use super::layout::MOST_SLOTS;
+use super::lock::Owner;
 use super::machine::Slot;
-use super::session::Owner;
 use super::words::{Bell, Held, Holder, Words};
 use crate::buffer::{Limits, Wait};
 use memmap2::{MmapOptions, MmapRaw};

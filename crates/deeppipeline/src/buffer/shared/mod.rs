@@ -3,25 +3,23 @@
 mod bytes;
 mod claims;
 mod codec;
-mod damage;
 mod holders;
 mod layout;
+mod lock;
 mod machine;
 mod map;
-mod session;
-mod step;
+mod state;
 #[cfg(test)]
 mod tests;
-mod turns;
 mod words;
 
 pub(crate) use bytes::Hold;
 pub use bytes::SharedBytes;
 pub use codec::Codec;
 pub(crate) use holders::is_stopped;
+pub(crate) use lock::Owner;
 pub(crate) use machine::{Receipt, Verdict};
 pub(crate) use map::addresses;
-pub(crate) use session::Owner;
 
 use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Wait};
 use crate::aside;

@@ -1,9 +1,9 @@
-//! The memory that a buffer's processes share, seen as words: what the slot machine reads and writes.
+//! The memory that a buffer's processes share, seen as words: what a change reads and writes.
 //!
 //! The machine is generic over it, so that the same code runs in a mapped memory, under loom, and in a test in which a
 //! process dies at any step.
 
-use super::session::Owner;
+use super::lock::Owner;
 use crate::buffer::Wait;
 
 /// What processes sleep on.

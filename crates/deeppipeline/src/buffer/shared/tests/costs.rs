@@ -1,7 +1,7 @@
 //! How much is looked at under the lock: no more in a large buffer than in a small one.
 
+use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Reserved, Taken, Trim};
-use super::super::session::Owner;
 use super::super::words::{Bell, Words};
 use super::limits;
 use super::memory::Plain;

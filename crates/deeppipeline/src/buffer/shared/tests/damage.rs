@@ -1,19 +1,21 @@
 //! Stray writes into the words of a buffer: whatever they hit, every call comes back, and nothing is handed out twice or
 //! lies outside.
 
-use super::super::damage::Damage;
-use super::super::layout::{Field, Layout, SlotField};
+use super::super::layout::{HEAD, Layout, PLACE, SLOT, TOTALS};
+use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
-use super::super::session::Owner;
-use super::super::step::State;
+use super::super::state::write_sealed;
 use super::super::words::{Bell, Words};
-use super::memory::Plain;
+use super::memory::{Looked, Plain};
 use super::{Random, Told, limits, policies};
+use crate::buffer::damage::Damage;
+use crate::buffer::policy::{Head, SlotState};
 use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, SampleId};
+use std::mem::offset_of;
 use std::time::Duration;
 
 /// Runs for each policy, and calls in each of them.
@@ -120,8 +122,8 @@ fn run(limits: Limits, seed: u64) {
     let words = limits.layout().words() as u64;
     for call in 0..CALLS {
         if call >= CALLS / 3 && random.one_in(10) {
-            // The words that matter lie in front, behind the histograms, and at the end.
-            let hot = [0..62, 7745..8300.min(words), words - 10..words];
+            // The words that matter lie in front of the histograms and behind them.
+            let hot = [0..160, limits.layout().slot(0) as u64..words, limits.layout().slot(0) as u64..words];
             let range = hot[random.below(3) as usize].clone();
             let at = (range.start + random.below(range.end - range.start)) as usize;
             memory.set(at, stray(random, memory.get(at)));
@@ -178,25 +180,26 @@ fn buffer() -> (Machine<Plain>, Plain, Limits) {
 fn a_damaged_buffer_is_as_one_that_was_given_up_and_says_why_in_every_process() {
     let (home, memory, limits) = buffer();
     let worker = Machine::open(memory.clone(), limits, Owner(1));
-    memory.set(limits.layout().field(Field::Front), 0);
+    let at = limits.layout().head() + offset_of!(Head, waiting) / 8;
+    memory.set(at, 7);
     let id = SampleId { number: 1, part: 0 };
     assert!(matches!(worker.take(0), Taken::Discarded));
     assert!(matches!(home.reserve(1, id, Arrival::Outside), Reserved::Shut));
     assert!(matches!(home.reserve(1, id, Arrival::Source), Reserved::Gone { accepted: true }));
     assert_eq!(home.gate(), Gate::Discarding);
     assert_eq!(home.taker_died(Owner(1), OnCrash::Retry, None), (Verdict::Nothing, None));
-    assert_eq!((home.damage(), worker.damage()), (Some(Damage::Queue), Some(Damage::Queue)));
+    assert_eq!((home.damage(), worker.damage()), (Some(Damage::Word), Some(Damage::Word)));
 }
 
 #[test]
 fn a_counter_that_was_written_over_is_found_when_the_counts_are_read() {
-    for field in [Field::Entered, Field::Taken, Field::Used, Field::InHand, Field::DroppedOldest, Field::Drops] {
-        let (home, memory, limits) = buffer();
-        let at = limits.layout().field(field);
+    let layout = buffer().2.layout();
+    for at in (layout.head()..=layout.head() + HEAD).chain(layout.totals()..=layout.totals() + TOTALS) {
+        let (home, memory, _) = buffer();
         let before = home.counts();
         memory.set(at, memory.get(at) + 1);
-        assert_eq!(home.counts(), before, "{field:?}: the last that added up");
-        assert_eq!(home.damage(), Some(Damage::Word), "{field:?}");
+        assert_eq!(home.counts(), before, "{at}: the last that added up");
+        assert_eq!(home.damage(), Some(Damage::Word), "{at}");
     }
 }
 
@@ -211,7 +214,7 @@ struct InState {
 }
 
 impl InState {
-    fn new(state: State) -> Self {
+    fn new(state: SlotState) -> Self {
         let crew = Crew { workers: WORKERS, ordered: true, timeout: None };
         let limits = Limits { givers: crew, takers: crew, ..limits(2, 100, Overflow::Block, Intake::Single) };
         let memory = Plain::new(limits);
@@ -219,46 +222,53 @@ impl InState {
         let giver = Machine::open(memory.clone(), limits, Owner::of_worker(0, 0));
         let taker = Machine::open(memory.clone(), limits, Owner::of_worker(1, 0));
         let id = SampleId { number: 1, part: 0 };
-        let turn = Some(if matches!(state, State::WritingEarly | State::Early) { 2 } else { 1 });
+        let turn = Some(if matches!(state, SlotState::WritingOutOfOrder | SlotState::OutOfOrder) { 2 } else { 1 });
         let reserved = giver.reserve_for(7, id, Arrival::Stage, Origin { turn, receipt: None });
         let Reserved::Slot(slot) = reserved else { panic!("there is room: {reserved:?}") };
         let index = slot.index();
         let label = Label { id, birth: 1, receipt: None, turn, came: 1, fork: ForkTicket(5) };
         match state {
-            State::Free => giver.cancel(slot),
-            State::Writing | State::WritingEarly => {}
-            State::Early | State::Ready | State::InHand | State::Held => {
+            SlotState::Free => giver.cancel(slot),
+            SlotState::Writing | SlotState::WritingOutOfOrder => {}
+            _ => {
                 giver.publish(slot, label, Arrival::Stage);
             }
         }
-        if matches!(state, State::InHand | State::Held) {
+        if matches!(state, SlotState::InFlight | SlotState::Viewed) {
             assert!(matches!(taker.take(1), Taken::Ready { .. }));
         }
-        if state == State::Held {
+        if state == SlotState::Viewed {
             taker.settle(&[(index, true)], Fate::Used, 0, Duration::ZERO, Duration::ZERO);
         }
         let found = InState { home, giver, taker, memory, layout: limits.layout(), slot: index };
-        assert_eq!(found.memory.get(found.layout.slot(index, SlotField::Word)) & 0xff, state as u64);
+        assert!(Looked::at(&found.memory, found.layout).slots[index].is_in(state), "{state:?}");
         found
     }
 
     /// Does what comes next with a slot in that state.
-    fn goes_on(&self, state: State) {
+    fn goes_on(&self, state: SlotState) {
         let id = SampleId { number: 1, part: 0 };
         match state {
-            State::Free => drop(self.giver.reserve(1, id, Arrival::Source)),
-            State::Early => self.giver.end_turn(1, 1),
-            State::Ready => drop(self.taker.take(1)),
-            State::Writing | State::WritingEarly => drop(self.home.giver_died(Owner::of_worker(0, 0))),
-            State::InHand | State::Held => {
+            SlotState::Free => drop(self.giver.reserve(1, id, Arrival::Source)),
+            SlotState::OutOfOrder => self.giver.end_turn(1, 1),
+            SlotState::Waiting => drop(self.taker.take(1)),
+            SlotState::Writing | SlotState::WritingOutOfOrder => drop(self.home.giver_died(Owner::of_worker(0, 0))),
+            _ => {
                 self.home.taker_died(Owner::of_worker(1, 0), OnCrash::Retry, None);
             }
         }
     }
 }
 
-const STATES: [State; 7] =
-    [State::Free, State::Writing, State::WritingEarly, State::Early, State::Ready, State::InHand, State::Held];
+const STATES: [SlotState; 7] = [
+    SlotState::Free,
+    SlotState::Writing,
+    SlotState::WritingOutOfOrder,
+    SlotState::OutOfOrder,
+    SlotState::Waiting,
+    SlotState::InFlight,
+    SlotState::Viewed,
+];
 
 #[test]
 fn a_word_of_a_slot_that_was_written_over_is_found_before_anything_follows_from_it() {
@@ -266,7 +276,8 @@ fn a_word_of_a_slot_that_was_written_over_is_found_before_anything_follows_from_
         let first = InState::new(state);
         first.goes_on(state);
         assert_eq!(first.home.look_for_damage(), None, "{state:?}");
-        for at in first.layout.slot(first.slot, SlotField::Word)..=first.layout.slot(first.slot, SlotField::Seal) {
+        let at = first.layout.slot(first.slot);
+        for at in at..=at + SLOT {
             for bit in [0, 8, 24, 40, 63] {
                 let buffer = InState::new(state);
                 buffer.memory.set(at, buffer.memory.get(at) ^ 1 << bit);
@@ -278,29 +289,32 @@ fn a_word_of_a_slot_that_was_written_over_is_found_before_anything_follows_from_
 }
 
 #[test]
-fn a_slot_in_hand_that_names_another_owner_is_found_when_its_worker_dies() {
-    let buffer = InState::new(State::InHand);
-    let word = buffer.layout.slot(buffer.slot, SlotField::Word);
-    buffer.memory.set(word, buffer.memory.get(word) + (2 << 8));
-    assert_eq!(buffer.home.taker_died(Owner::of_worker(1, 0), OnCrash::Retry, None), (Verdict::Nothing, None));
-    assert_eq!(buffer.home.damage(), Some(Damage::Word));
+fn a_word_of_a_place_that_was_written_over_is_found_before_anything_follows_from_it() {
+    for word in 0..=PLACE {
+        let buffer = InState::new(SlotState::InFlight);
+        let at = buffer.layout.place(Owner::of_worker(1, 0).place()) + word;
+        buffer.memory.set(at, buffer.memory.get(at) ^ 2);
+        assert_eq!(buffer.home.taker_died(Owner::of_worker(1, 0), OnCrash::Retry, None), (Verdict::Nothing, None));
+        assert_eq!(buffer.home.damage(), Some(Damage::Word), "word {word}");
+    }
 }
 
 #[test]
-fn a_place_of_the_queue_that_was_written_over_is_found_when_its_sample_is_taken() {
-    for bit in [0, 1, 25, 26, 40, 63] {
-        let buffer = InState::new(State::Ready);
-        let at = buffer.layout.queue(buffer.memory.get(buffer.layout.field(Field::Front)));
-        buffer.memory.set(at, buffer.memory.get(at) ^ 1 << bit);
-        assert!(matches!(buffer.taker.take(1), Taken::Discarded), "{bit}");
-        assert!(matches!(buffer.home.damage(), Some(Damage::Queue | Damage::Slot)), "{bit}");
+fn a_drop_or_an_end_that_was_written_over_is_found_when_the_counts_are_read() {
+    let (_, _, limits) = buffer();
+    for word in 0..=limits.layout().in_rings() {
+        let (home, memory, limits) = buffer();
+        let at = limits.layout().rings() + word;
+        memory.set(at, memory.get(at) ^ 1);
+        home.counts();
+        assert_eq!(home.damage(), Some(Damage::Word), "word {word}");
     }
 }
 
 #[test]
 fn a_gate_that_nobody_lowered_is_found() {
     let (home, memory, limits) = buffer();
-    memory.set(limits.layout().field(Field::Gate), Gate::Discarding as u64);
+    memory.set(limits.layout().head() + offset_of!(Head, gate) / 8, Gate::Discarding as u64);
     assert_eq!(home.look_for_damage(), Some(Damage::Word));
 }
 
@@ -313,12 +327,12 @@ fn a_lock_in_the_hands_of_nobody_is_damage_and_no_wait() {
 }
 
 #[test]
-fn what_is_undone_for_the_dead_stays_inside_of_the_buffer() {
+fn what_is_made_for_the_dead_stays_inside_of_the_buffer() {
     for (count, at) in [(u64::from(u32::MAX), 0), (1, 1 << 40), (1, u64::MAX)] {
         let (home, memory, limits) = buffer();
         let progress = limits.layout().progress(Owner(1));
         memory.set(progress, count);
-        memory.set(progress + 1, at);
+        memory.set(limits.layout().log(Owner(1), 0), at);
         assert!(memory.change_bell(Bell::Lock, 0, 2), "the lock is in the hands of owner 1 now");
         home.giver_died(Owner(1));
         assert_eq!(home.damage(), Some(Damage::Step));
@@ -335,16 +349,13 @@ fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
         assert_eq!(home.publish(slot, label, Arrival::Outside), Published::Inside);
     }
     let Taken::Ready { slots, .. } = home.take(0) else { panic!("two are inside") };
-    let layout = limits.layout();
-    let slot = slots[0].slot.index();
-    // The queue names the slot in hand, and its word says that it is there, and its seal that this is so.
-    let word = layout.slot(slot, SlotField::Word);
-    let was = memory.get(word);
-    memory.set(word, was & !0xff | State::Ready as u64);
-    memory.set(layout.queue(memory.get(layout.field(Field::Front))), was >> 24 << 26 | slot as u64);
-    let seal = layout.slot(slot, SlotField::Seal);
-    let more = memory.get(word).wrapping_sub(was).wrapping_mul(Layout::spread(word));
-    memory.set(seal, memory.get(seal).wrapping_add(more));
+    // The queue names the slot in flight, which says that it waits.
+    let (layout, taken) = (limits.layout(), slots[0].slot.index());
+    let mut looked = Looked::at(&memory, layout);
+    looked.head.waiting.first = taken as u64 + 1;
+    looked.slots[taken].state = SlotState::Waiting as u64;
+    write_sealed::<_, HEAD>(&memory, layout.head(), bytemuck::cast(looked.head));
+    write_sealed::<_, SLOT>(&memory, layout.slot(taken), bytemuck::cast(looked.slots[taken]));
     assert!(matches!(home.take(0), Taken::Discarded));
     assert_eq!(home.damage(), Some(Damage::Twice));
 }

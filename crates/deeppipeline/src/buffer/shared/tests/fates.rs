@@ -179,7 +179,7 @@ fn world(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Wor
     World::new(limits(capacity, bytes, overflow, intake), Arrival::Outside, OnCrash::Retry)
 }
 
-/// The undo log must hold the longest transactions there are: otherwise the memory is too small, and this panics.
+/// What is written down of a change must hold the longest there are: otherwise the buffer is damaged, and this panics.
 #[test]
 fn a_large_buffer_can_pass_over_all_that_waits_at_once() {
     for overflow in [Overflow::DropOldest, Overflow::DropNewest] {

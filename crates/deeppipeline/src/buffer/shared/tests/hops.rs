@@ -1,7 +1,7 @@
 //! A worker between two buffers that dies at any step of its hop: what it took, gave and left is told apart exactly.
 
+use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
-use super::super::session::Owner;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
 use super::{Told, limits};

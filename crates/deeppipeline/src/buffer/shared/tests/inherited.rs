@@ -1,9 +1,9 @@
 //! A lock whose holder has ended, met by somebody who knows nothing of that death yet.
 
 use crate::buffer::Overflow;
+use crate::buffer::shared::lock::Owner;
 use crate::buffer::shared::machine::Machine;
 use crate::buffer::shared::map::Map;
-use crate::buffer::shared::session::Owner;
 use crate::buffer::shared::words::{Bell, Words};
 use crate::intake::Intake;
 use rustix::event::{PollFd, PollFlags, poll};

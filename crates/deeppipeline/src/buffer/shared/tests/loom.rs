@@ -1,8 +1,8 @@
 //! Threads over one buffer, in every order that loom can think of within some preemptions. A lost wake-up is a deadlock
 //! here, and a slot in two hands a data race; loom finds both.
 
+use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
-use super::super::session::Owner;
 use super::super::words::{Bell, Words};
 use super::limits;
 use super::memory::{Died, Loomed, Seen, unless_dead};

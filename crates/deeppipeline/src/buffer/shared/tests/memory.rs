@@ -1,8 +1,9 @@
 //! Memories for the machine: plain, of a process that dies, and under loom.
 
-use super::super::layout::{Layout, PlaceField};
-use super::super::session::Owner;
+use super::super::layout::{HEAD, Layout, PLACE, SLOT, TOTALS};
+use super::super::lock::Owner;
 use super::super::words::{Bell, Words};
+use crate::buffer::policy::{Head, List, Place, Slot, SlotState, Totals};
 use crate::buffer::{Limits, Wait};
 use ::loom::cell::UnsafeCell;
 use ::loom::sync::atomic::AtomicU32 as LoomU32;
@@ -81,6 +82,73 @@ impl Words for Plain {
 
     fn ring(&self, bell: Bell) {
         self.0.unrung[bell as usize].set(false);
+    }
+}
+
+/// What the words say.
+pub(super) struct Looked {
+    pub(super) head: Head,
+    pub(super) totals: Totals,
+    pub(super) places: Vec<Place>,
+    pub(super) slots: Vec<Slot>,
+}
+
+impl Looked {
+    pub(super) fn at<W: Words>(words: &W, layout: Layout) -> Self {
+        fn read<const N: usize>(words: &impl Words, at: usize) -> [u64; N] {
+            std::array::from_fn(|index| words.get(at + index))
+        }
+        Looked {
+            head: bytemuck::cast(read::<HEAD>(words, layout.head())),
+            totals: bytemuck::cast(read::<TOTALS>(words, layout.totals())),
+            places: (0..layout.places).map(|at| bytemuck::cast(read::<PLACE>(words, layout.place(at)))).collect(),
+            slots: (0..layout.slots).map(|at| bytemuck::cast(read::<SLOT>(words, layout.slot(at)))).collect(),
+        }
+    }
+
+    /// The slots of a list, which must hang together.
+    pub(super) fn list(&self, list: List) -> Vec<usize> {
+        let (mut slots, mut next, mut previous) = (Vec::new(), list.first, 0);
+        while let Some(slot) = next.checked_sub(1) {
+            let linked = self.slots[slot as usize];
+            assert_eq!(linked.previous, previous, "{list:?}");
+            slots.push(slot as usize);
+            assert!(slots.len() <= self.slots.len(), "{list:?} has no end");
+            (previous, next) = (next, linked.next);
+        }
+        assert_eq!((list.last, list.len), (previous, slots.len() as u64), "{list:?}");
+        slots
+    }
+
+    pub(super) fn in_state(&self, state: SlotState) -> impl Iterator<Item = usize> {
+        (0..self.slots.len()).filter(move |slot| self.slots[*slot].is_in(state))
+    }
+
+    /// Every slot is where its state says, but for so many that are being trimmed.
+    pub(super) fn assert_no_slot_leaks(&self, trimming: usize) {
+        let (mut stack, mut next) = (Vec::new(), self.head.free);
+        while let Some(slot) = next.checked_sub(1) {
+            stack.push(slot as usize);
+            assert!(stack.len() <= self.slots.len(), "the free slots have no end");
+            next = self.slots[slot as usize].next;
+        }
+        let fresh = self.head.fresh as usize;
+        let of = |state| self.in_state(state).filter(|slot| *slot < fresh).collect::<Vec<_>>();
+        let lies_free =
+            |slot: &usize| [SlotState::Free, SlotState::Trimmed].iter().any(|s| self.slots[*slot].is_in(*s));
+        assert!(stack.iter().all(lies_free), "{stack:?}");
+        let (free, trimmed) = (of(SlotState::Free), of(SlotState::Trimmed));
+        assert_eq!(stack.iter().collect::<BTreeSet<_>>().len(), stack.len(), "no slot is free twice: {stack:?}");
+        assert_eq!(stack.len(), free.len() + trimmed.len());
+        assert_eq!(self.head.free_slots as usize, free.len());
+        assert_eq!(trimmed.len() + of(SlotState::TrimmedApart).len(), trimming);
+        for (list, state) in
+            [(self.head.waiting, SlotState::Waiting), (self.totals.out_of_order, SlotState::OutOfOrder)]
+        {
+            let (mut listed, found) = (self.list(list), of(state));
+            listed.sort_unstable();
+            assert_eq!(listed, found, "{state:?}");
+        }
     }
 }
 
@@ -261,7 +329,7 @@ impl Seen {
 
 impl Loomed {
     fn is_running_since(&self, at: usize) -> bool {
-        (0..3).any(|owner| at == self.layout.place(Owner(owner), PlaceField::RunningSince))
+        (0..3).any(|owner| at == self.layout.running_since(Owner(owner)))
     }
 }
 

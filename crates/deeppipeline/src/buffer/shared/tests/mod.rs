@@ -1,4 +1,4 @@
-//! The slot machine on its own: against a model of what it is to do, with processes that die at any step, and with
+//! The slots on their own: against a model of what it is to do, with processes that die at any step, and with
 //! threads that loom interleaves.
 
 mod costs;

@@ -1,22 +1,21 @@
 //! What a shared buffer is to do, written down a second time without slots, places and locks.
 
-use super::super::layout::{Field, MOST_SLOTS, PlaceField, SlotField};
+use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Receipt, Verdict};
-use super::super::session::Owner;
-use super::super::step::State;
 use super::super::words::Words;
+use super::memory::Looked;
+use crate::buffer::policy::{Slot, SlotState, WHOLE};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
 use crate::sample::SampleId;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// How many dropped samples are remembered.
 const DROPS: usize = 16;
 /// Slots that views may hold beyond what one take takes.
 const SPARE: usize = 4;
-const WHOLE: u64 = u64::MAX;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Waiting {
@@ -27,6 +26,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    fn of(slot: Slot) -> Self {
+        Waiting { id: slot.id(), length: slot.length, deaths: slot.deaths, given: slot.given }
+    }
+
     pub(super) fn is_retried(&self) -> bool {
         self.deaths > 0
     }
@@ -301,118 +304,45 @@ impl Model {
     pub(super) fn read<W: Words>(machine: &Machine<W>, trimming: usize) -> Model {
         let (buffer, stage) = machine.counts();
         let limits = machine.limits();
-        let memory = Memory { words: machine.words(), limits };
-        memory.assert_no_slot_leaks(trimming);
+        let looked = &Looked::at(machine.words(), limits.layout());
+        for owner in [Owner::HOME, Owner(1), Owner(2)] {
+            let left = machine.words().get(limits.layout().progress(owner)) as u32;
+            assert_eq!(left, 0, "nothing is left to be made for {owner:?}");
+        }
+        looked.assert_no_slot_leaks(trimming);
         assert!(buffer.balances(), "{buffer:?}");
         assert_eq!(buffer.taken, stage.settled() + stage.in_hand, "{stage:?}");
-        let mut writing: Vec<_> =
-            memory.in_state(WRITING).map(|slot| (memory.owner(slot), memory.length(slot))).collect();
+
+        let Looked { head, places, slots, .. } = looked;
+        let writing = looked.in_state(SlotState::Writing);
+        let mut writing: Vec<_> = writing.map(|slot| (slots[slot].owner as u16, slots[slot].length)).collect();
         writing.sort_unstable();
-        let mut hand: Vec<_> = memory.in_state(IN_HAND).collect();
-        hand.sort_by_key(|slot| memory.sequence(*slot));
-        let ticket = memory.get(Field::Ticket) - 1;
-        assert!(hand.iter().all(|slot| memory.slot(*slot, SlotField::Ticket) == ticket), "one take is in hand");
-        let parts = Some(memory.of_giver(PlaceField::ReceiptParts)).filter(|parts| *parts != WHOLE);
-        let receipt = Receipt { ticket: memory.of_giver(PlaceField::ReceiptTicket), parts };
+        let mut hand: Vec<_> = looked.in_state(SlotState::InFlight).collect();
+        hand.sort_by_key(|slot| slots[*slot].used_at);
+        let ticket = head.next_ticket - 1;
+        assert!(hand.iter().all(|slot| slots[*slot].ticket == ticket), "one take is in flight");
+        let receipt = places.iter().map(|place| (place.receipt_ticket, place.receipt_parts)).max();
+        let receipt = receipt.filter(|(ticket, _)| *ticket > 0);
+        let queue = looked.list(head.waiting);
+        let put_back = queue.iter().take_while(|slot| slots[**slot].deaths > 0).count();
+        assert!(queue[put_back..].is_sorted_by_key(|slot| slots[*slot].used_at), "{queue:?} is not as it came");
         let model = Model {
             limits,
-            gate: [Gate::Open, Gate::Closed, Gate::Discarding][memory.get(Field::Gate) as usize],
-            waiting: memory.queue().iter().map(|slot| memory.sample(*slot)).collect(),
+            gate: [Gate::Open, Gate::Closed, Gate::Discarding][head.gate as usize],
+            waiting: queue.iter().map(|slot| Waiting::of(slots[*slot])).collect(),
             writing,
-            hand: hand.iter().map(|slot| memory.sample(*slot)).collect(),
+            hand: hand.iter().map(|slot| Waiting::of(slots[*slot])).collect(),
             ticket,
-            held: memory.in_state(HELD).count(),
-            full_by_bytes: memory.get(Field::FullByBytes) != 0,
-            receipt: Some(receipt).filter(|receipt| receipt.ticket > 0),
+            held: looked.in_state(SlotState::Viewed).count(),
+            full_by_bytes: head.full_by_bytes != 0,
+            receipt: receipt.map(|(ticket, parts)| Receipt { ticket, parts: Some(parts).filter(|n| *n != WHOLE) }),
             buffer,
             stage,
         };
-        assert_eq!(memory.get(Field::Bytes), model.bytes());
-        assert_eq!(memory.get(Field::InHand), model.hand.len() as u64);
-        assert_eq!(memory.get(Field::Writing), model.writing.len() as u64);
-        assert_eq!(memory.get(Field::Held), model.held as u64);
+        assert_eq!(head.bytes, model.bytes());
+        assert_eq!(head.in_flight, model.hand.len() as u64);
+        assert_eq!(head.writing, model.writing.len() as u64);
+        assert_eq!(head.viewed, model.held as u64);
         model
-    }
-}
-
-/// The states of a slot, as its word tells them.
-const FREE: u64 = 0;
-const WRITING: u64 = State::Writing as u64;
-const READY: u64 = State::Ready as u64;
-const IN_HAND: u64 = State::InHand as u64;
-const HELD: u64 = State::Held as u64;
-
-struct Memory<'a, W> {
-    words: &'a W,
-    limits: Limits,
-}
-
-impl<W: Words> Memory<'_, W> {
-    fn get(&self, field: Field) -> u64 {
-        self.words.get(self.limits.layout().field(field))
-    }
-
-    fn of_giver(&self, field: PlaceField) -> u64 {
-        let layout = self.limits.layout();
-        let places = (0..layout.places).map(|place| self.words.get(layout.place(Owner(place as u16), field)));
-        places.max().unwrap_or_default()
-    }
-
-    fn slot(&self, slot: usize, field: SlotField) -> u64 {
-        self.words.get(self.limits.layout().slot(slot, field))
-    }
-
-    fn state(&self, slot: usize) -> u64 {
-        self.slot(slot, SlotField::Word) & 0xff
-    }
-
-    fn owner(&self, slot: usize) -> u16 {
-        (self.slot(slot, SlotField::Word) >> 8) as u16
-    }
-
-    fn sequence(&self, slot: usize) -> u64 {
-        self.slot(slot, SlotField::Word) >> 24
-    }
-
-    fn length(&self, slot: usize) -> u64 {
-        self.slot(slot, SlotField::Length)
-    }
-
-    fn sample(&self, slot: usize) -> Waiting {
-        let get = |field| self.slot(slot, field);
-        Waiting {
-            id: SampleId { number: get(SlotField::Number), part: get(SlotField::Part) },
-            length: self.length(slot),
-            deaths: get(SlotField::Deaths),
-            given: get(SlotField::Given),
-        }
-    }
-
-    fn in_state(&self, state: u64) -> impl Iterator<Item = usize> {
-        (0..self.limits.slots()).filter(move |slot| self.state(*slot) == state)
-    }
-
-    fn queue(&self) -> Vec<usize> {
-        let places = self.get(Field::Front)..self.get(Field::Back);
-        places.map(|place| self.words.get(self.limits.layout().queue(place)) as usize % MOST_SLOTS).collect()
-    }
-
-    /// Every slot is in one place, and in the state that belongs there; the queue is in the order of arrival.
-    fn assert_no_slot_leaks(&self, trimming: usize) {
-        for owner in [Owner::HOME, Owner(1), Owner(2)] {
-            let left = self.words.get(self.limits.layout().progress(owner)) as u32;
-            assert_eq!(left, 0, "nothing is left to be undone by {owner:?}");
-        }
-        let queue = self.queue();
-        assert!(queue.is_sorted_by_key(|slot| self.sequence(*slot)), "{queue:?}");
-        let free: Vec<_> = (0..self.get(Field::Free)).map(|at| self.words.get(self.limits.layout().free(at))).collect();
-        let free: Vec<_> = free.into_iter().map(|slot| slot as usize).collect();
-        for (state, slots) in [(READY, &queue), (FREE, &free)] {
-            assert!(slots.iter().all(|slot| self.state(*slot) == state), "{slots:?} are not all in state {state}");
-            assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), slots.len(), "{slots:?} has one twice");
-        }
-        assert_eq!(self.in_state(READY).count(), queue.len());
-        assert_eq!(self.in_state(FREE).count(), free.len() + trimming);
-        assert!((0..self.limits.slots()).all(|slot| self.state(slot) <= HELD));
     }
 }

@@ -1,11 +1,10 @@
 //! Several workers between two buffers, one of which dies at any step of its work: what they give leaves in the order of
 //! what they took, every sample has one fate, and nobody waits for the dead.
 
-use super::super::layout::{Field, PlaceField, SlotField};
+use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, TakenSlot, Verdict};
-use super::super::session::Owner;
 use super::super::words::{Bell, Words};
-use super::memory::{Died, Life, Mortal, Plain, unless_dead};
+use super::memory::{Died, Life, Looked, Mortal, Plain, unless_dead};
 use super::{Random, Told, limits};
 use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
 use crate::graph::OnCrash;
@@ -329,7 +328,7 @@ impl Stage {
         let (verdict, take) = self.input.taker_died(dead, on_crash, received);
         let ended = take.filter(|_| !matches!(verdict, Verdict::Retried(_)));
         self.verdicts.push(verdict);
-        let turn = self.output.words().get(self.output.limits().layout().field(Field::Turn));
+        let turn = Looked::at(self.output.words(), self.output.limits().layout()).totals.turn;
         self.had_its_turn = ended.is_some_and(|ticket| ticket < turn);
         match (ended, on_crash) {
             (None, _) => {}
@@ -424,18 +423,16 @@ fn assert_clear(machine: &Machine<Plain>) {
     let (buffer, stage) = machine.counts();
     assert!(buffer.balances(), "{buffer:?}");
     assert_eq!(buffer.taken, stage.settled(), "{stage:?}");
-    let get = |field| words.get(layout.field(field));
-    assert_eq!(get(Field::Free), machine.limits().slots() as u64, "every slot is free: {buffer:?}");
-    let free = (0..layout.slots).all(|slot| words.get(layout.slot(slot, SlotField::Word)) & 0xff == 0);
-    assert!(free, "every slot says that it is free");
-    for field in [Field::Early, Field::Writing, Field::Bytes, Field::Held, Field::InHand] {
-        assert_eq!(get(field), 0, "{field:?}");
-    }
-    for owner in (0..layout.places).map(|place| Owner(place as u16)) {
-        assert_eq!(words.get(layout.progress(owner)) as u32, 0, "nothing is left to be undone by {owner:?}");
-        for field in [PlaceField::Hand, PlaceField::Kept] {
-            assert_eq!(words.get(layout.place(owner, field)), 0, "{field:?} of {owner:?}");
-        }
+    let looked = Looked::at(words, layout);
+    looked.assert_no_slot_leaks(0);
+    let Looked { head, totals, places, .. } = looked;
+    assert_eq!(head.free_slots, head.fresh, "every slot is free: {buffer:?}");
+    let left =
+        [totals.out_of_order.len, totals.writing_out_of_order, head.writing, head.bytes, head.viewed, head.in_flight];
+    assert_eq!(left, [0; 6], "{head:?}");
+    for (place, owner) in places.iter().zip((0..).map(Owner)) {
+        assert_eq!(words.get(layout.progress(owner)) as u32, 0, "nothing is left to be made for {owner:?}");
+        assert_eq!((place.ticket, place.windowed), (0, 0), "{owner:?}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Damage that no step has met: a report finds it, or the last look at the buffers of a pipeline that ends.
 
-use super::super::layout::{Field, Layout, SlotField};
+use super::super::layout::Layout;
 use super::super::words::Words;
 use super::given_back::Bytes;
+use crate::buffer::policy::{Slot, Totals};
 use crate::buffer::{Take, Taken, Wait};
 use crate::error::{MemoryDamaged, PutError};
 use crate::executor::process::Post;
@@ -13,6 +14,7 @@ use crate::phase::WorkerEvent::{Done, Drained, SetUp, TornDown};
 use crate::report::Outcome;
 use crate::supervisor::Supervisor;
 use crate::worker::Seat;
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,10 +62,20 @@ impl Played {
     }
 }
 
+/// How many samples were lost.
+fn lost(layout: Layout) -> usize {
+    layout.totals() + offset_of!(Totals, lost) / 8
+}
+
+/// When what is in the first slot was born.
+fn birth(layout: Layout) -> usize {
+    layout.slot(0) + offset_of!(Slot, birth) / 8
+}
+
 #[test]
 fn damage_that_no_step_has_met_fails_a_pipeline_before_it_has_ended() {
     // The second lies in the slot that was used, which is free.
-    for word in [|layout: Layout| layout.field(Field::Lost), |layout: Layout| layout.slot(0, SlotField::Birth)] {
+    for word in [lost as fn(Layout) -> usize, birth] {
         let played = Played::new();
         played.uses_one();
         played.writes_over(word);
@@ -78,7 +90,7 @@ fn a_report_of_a_pipeline_with_damage_in_a_slot_that_is_free_counts_everything()
     let played = Played::new();
     assert_eq!(played.supervisor.report().outcome, Outcome::Running);
     played.uses_one();
-    played.writes_over(|layout| layout.slot(0, SlotField::Birth));
+    played.writes_over(birth);
     played.ends();
     let stage = &played.supervisor.report().stages[0];
     assert_eq!((stage.buffer.entered, stage.buffer.waiting, stage.counts.used), (1, 0, 1));
@@ -88,7 +100,7 @@ fn a_report_of_a_pipeline_with_damage_in_a_slot_that_is_free_counts_everything()
 fn a_report_that_finds_damage_says_that_the_pipeline_has_failed() {
     let played = Played::new();
     played.uses_one();
-    played.writes_over(|layout| layout.field(Field::Lost));
+    played.writes_over(lost);
     assert_eq!(played.supervisor.report().outcome, Outcome::Failed);
     assert!(played.is_told());
     played.ends();
@@ -99,7 +111,7 @@ fn damage_after_a_pipeline_has_ended_leaves_its_outcome() {
     let played = Played::new();
     played.uses_one();
     played.ends();
-    played.writes_over(|layout| layout.field(Field::Lost));
+    played.writes_over(lost);
     let report = played.supervisor.report();
     assert!(matches!(played.supervisor.put(vec![2], Wait::No), Err(PutError::Closed(_))));
     assert_eq!(played.supervisor.report(), report);

@@ -3,8 +3,8 @@
 //! Whatever is done is done to the model as well, and both must agree. A process that dies has done what it was about
 //! wholly or not at all.
 
+use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Trim, Verdict};
-use super::super::session::Owner;
 use super::super::words::{Bell, Words};
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};

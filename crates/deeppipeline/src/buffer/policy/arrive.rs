@@ -1,0 +1,220 @@
+//! What becomes of a sample that arrives, and how it lines up.
+
+use super::lists::Queue;
+use super::state::SlotState;
+use super::{Change, Storage, Totals, Wake, lower};
+use crate::buffer::parts::Parts;
+use crate::buffer::{Arrival, Gate, Overflow};
+use crate::sample::{ForkTicket, SampleId};
+
+/// What is to be known about a sample that arrives.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::buffer) struct Label {
+    pub(in crate::buffer) id: SampleId,
+    pub(in crate::buffer) birth: u64,
+    pub(in crate::buffer) fork: ForkTicket,
+    /// Of which take it is the result, where several workers' results have to be put in order.
+    pub(in crate::buffer) turn: Option<u64>,
+    pub(in crate::buffer) arrival: Arrival,
+    /// When it came, where the intake asks for that.
+    pub(in crate::buffer) came: u64,
+    /// Its bytes, where the buffer limits them.
+    pub(in crate::buffer) length: u64,
+}
+
+/// Which way a sample comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Behind all that wait.
+    InTurn,
+    /// Beside them, as its turn has not come.
+    OutOfOrder,
+}
+
+/// Why a sample does not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::buffer) enum Refusal {
+    /// It was counted as dropped on arrival.
+    Dropped,
+    /// It was counted as discarded.
+    Discarded,
+    /// There is no room for it now.
+    Full,
+    /// The entrance is closed.
+    Shut,
+    /// The others of several workers have gone on without it.
+    Late,
+}
+
+impl<S: Storage> Change<'_, S> {
+    /// Lets a sample in, and returns the slot in which its value is to be put.
+    pub(in crate::buffer) fn arrive(&mut self, label: &Label) -> Result<usize, Refusal> {
+        let way = self.admit(label)?;
+        let slot = self.take_free();
+        match way {
+            Way::InTurn => {
+                let id = self.count_arrival(label);
+                self.fill(slot, &Label { id, ..*label });
+                self.line_up(slot, label.came);
+            }
+            Way::OutOfOrder => {
+                self.fill(slot, label);
+                self.wait_for_turn(slot, label);
+            }
+        }
+        Ok(slot)
+    }
+
+    /// Decides what becomes of a sample that arrives.
+    pub(super) fn admit(&mut self, label: &Label) -> Result<Way, Refusal> {
+        let gate = self.gate();
+        if label.turn.is_some_and(|ticket| !self.is_turn_of(ticket)) && gate != Gate::Discarding {
+            return self.admit_out_of_order(label);
+        }
+        if gate != Gate::Open && label.arrival == Arrival::Outside {
+            return Err(Refusal::Shut);
+        }
+        if gate == Gate::Discarding {
+            self.count_discarded(1);
+            return Err(Refusal::Discarded);
+        }
+
+        let room = self.has_room_for(label.length);
+        if !room && self.limits.overflow == Overflow::DropNewest {
+            let id = self.count_arrival(label);
+            self.totals().dropped_newest += 1;
+            self.storage.remember_drop(id);
+            return Err(Refusal::Dropped);
+        }
+        // A gate that is closed lets its one stage in, even beyond the capacity.
+        let waits = !room && gate == Gate::Open && self.limits.overflow == Overflow::Block;
+        if waits || !self.has_free_slot() { Err(Refusal::Full) } else { Ok(Way::InTurn) }
+    }
+
+    /// Whether a sample of that many bytes has room beside what is inside, or will be.
+    pub(super) fn has_room_for(&mut self, length: u64) -> bool {
+        let head = self.head();
+        let inside = head.waiting.len.saturating_add(head.writing);
+        if inside >= self.limits.capacity as u64 {
+            return false;
+        }
+        let room = !self.is_too_much(inside, length);
+        if !room {
+            self.note_full_by_bytes();
+        }
+        room
+    }
+
+    /// Whether a sample of that many bytes does not fit beside what is inside. One alone always does.
+    fn is_too_much(&mut self, inside: u64, length: u64) -> bool {
+        inside > 0 && self.head().bytes.saturating_add(length) > self.limits.bytes
+    }
+
+    /// For the list intakes, a buffer that has no room for the bytes of another sample is as full as one with too many.
+    fn note_full_by_bytes(&mut self) {
+        if self.limits.intake.takes_lists() && self.head().full_by_bytes == 0 {
+            self.head().full_by_bytes = 1;
+            self.wake_consumers(Wake::All);
+        }
+    }
+
+    /// Counts an arrival, which gets its number here unless a stage brings it.
+    pub(super) fn count_arrival(&mut self, label: &Label) -> SampleId {
+        self.head().entered += 1;
+        match label.arrival {
+            Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart => self.enter_part(label.id, label.arrival),
+            Arrival::Source | Arrival::Outside => SampleId { number: self.head().entered, part: 0 },
+        }
+    }
+
+    /// Returns the identity of what a stage gives. A whole sample, the usual case, costs nothing here.
+    pub(super) fn enter_part(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
+        if id.part == 0 && arrival == Arrival::Stage {
+            return id;
+        }
+        let mut parts = Parts::from_words(self.totals().parts);
+        let id = parts.enter(id, arrival);
+        self.totals().parts = parts.to_words();
+        id
+    }
+
+    /// Counts samples that enter only to be given up.
+    pub(super) fn count_discarded(&mut self, samples: u64) {
+        self.head().entered += samples;
+        self.totals().discarded += samples;
+    }
+
+    pub(super) fn fill(&mut self, slot: usize, label: &Label) {
+        let Label { id, birth, fork, .. } = *label;
+        let filled = self.storage.slot(slot);
+        (filled.number, filled.part, filled.birth, filled.fork) = (id.number, id.part, birth, fork.0);
+        (filled.deaths, filled.given, filled.failures) = (0, 0, 0);
+    }
+
+    /// Lines up a sample behind the others; the oldest go where the policy says so.
+    pub(super) fn line_up(&mut self, slot: usize, came: u64) {
+        let length = self.storage.slot(slot).length;
+        if self.limits.overflow == Overflow::DropOldest {
+            self.make_room_for(length);
+        }
+        let head = self.head();
+        head.bytes = head.bytes.saturating_add(length);
+        let entered = head.entered;
+        let filled = self.storage.slot(slot);
+        (filled.state, filled.came, filled.used_at) = (SlotState::Waiting as u64, came, entered);
+        self.push_back(Queue::Waiting, slot);
+        // The first of a batch makes the consumer wait no longer than until it is due.
+        if self.can_take(came) || (self.limits.intake.waits_for_more() && self.waiting() == 1) {
+            self.wake_consumers(Wake::One);
+        }
+    }
+
+    /// Drops the oldest until so many bytes have room.
+    fn make_room_for(&mut self, length: u64) {
+        let mut oldest = self.first(Queue::Waiting);
+        while let Some(slot) = oldest {
+            let waiting = self.waiting();
+            let room_for_one = waiting < self.limits.capacity as u64;
+            if room_for_one && !self.is_too_much(waiting, length) {
+                break;
+            }
+            oldest = self.after(slot);
+            // What one of several workers is to try again must stay, since others wait for it.
+            if self.limits.takers.reorders() && self.storage.slot(slot).is_tried_again() {
+                continue;
+            }
+            if room_for_one {
+                self.note_full_by_bytes();
+            }
+            self.drop_waiting(slot, |totals| &mut totals.dropped_oldest);
+        }
+    }
+
+    /// Drops a sample that waits, and counts it there.
+    pub(super) fn drop_waiting(&mut self, slot: usize, counter: impl FnOnce(&mut Totals) -> &mut u64) {
+        self.leave_waiting(slot);
+        *counter(self.totals()) += 1;
+        self.drop_slot(slot);
+    }
+
+    /// Remembers that what is in a slot is never taken.
+    pub(super) fn drop_slot(&mut self, slot: usize) {
+        let id = self.storage.slot(slot).id();
+        self.storage.remember_drop(id);
+        self.storage.give_up(slot);
+        self.free(slot);
+    }
+
+    /// Takes a sample out of those that wait.
+    pub(super) fn leave_waiting(&mut self, slot: usize) {
+        self.remove(Queue::Waiting, slot);
+        let length = self.storage.slot(slot).length;
+        lower(&mut self.head().bytes, length);
+    }
+
+    pub(super) fn pop_waiting(&mut self) -> Option<usize> {
+        let slot = self.first(Queue::Waiting)?;
+        self.leave_waiting(slot);
+        Some(slot)
+    }
+}

@@ -1,0 +1,125 @@
+//! What becomes of what a dead process had: written, in flight, looked at, or kept for a window.
+
+use super::lists::Queue;
+use super::state::{SlotState, WHOLE};
+use super::{Change, Slot, Storage, lower};
+use crate::buffer::Gate;
+use crate::graph::OnCrash;
+use crate::ledger::Fate;
+use crate::sample::SampleId;
+use std::ops::Range;
+
+/// Which take a result belongs to, as the buffer after the stage keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) ticket: u64,
+    /// Parts received so far; `None` for the one result.
+    pub(crate) parts: Option<u64>,
+}
+
+/// What became of the sample that a dead worker had in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It had nothing in flight.
+    Nothing,
+    /// Its result had gone on.
+    Used(SampleId),
+    Lost(SampleId),
+    /// It waits again, in front.
+    Retried(SampleId),
+}
+
+impl<S: Storage> Change<'_, S> {
+    /// Remembers of which take an arrival is the result, until its worker has settled it.
+    pub(super) fn keep_receipt(&mut self, place: usize, receipt: Option<Receipt>) {
+        if let Some(Receipt { ticket, parts }) = receipt {
+            let place = self.storage.place(place);
+            (place.receipt_ticket, place.receipt_parts) = (ticket, parts.unwrap_or(WHOLE));
+        }
+    }
+
+    /// The slots that a dead process had among these, as nobody else changes them.
+    pub(in crate::buffer) fn slots_of(&mut self, place: usize, among: Range<usize>) -> Vec<usize> {
+        use SlotState::{InFlight, Viewed, Writing, WritingOutOfOrder};
+        let is_had = |slot: &Slot| {
+            let is_had = [InFlight, Viewed, Writing, WritingOutOfOrder].iter().any(|state| slot.is_in(*state));
+            is_had && slot.owner == place as u64
+        };
+        among.filter(|slot| is_had(self.storage.slot(*slot))).collect()
+    }
+
+    /// Frees what a dead producer was writing; returns the last take of which a result of it arrived.
+    pub(in crate::buffer) fn producer_died(&mut self, place: usize, slots: &[usize]) -> Option<Receipt> {
+        for slot in slots {
+            self.stop_writing(place, *slot);
+            self.free(*slot);
+        }
+        let place = self.storage.place(place);
+        let (ticket, parts) = (place.receipt_ticket, place.receipt_parts);
+        (ticket > 0).then_some(Receipt { ticket, parts: (parts != WHOLE).then_some(parts) })
+    }
+
+    /// Frees what a dead worker looked at, and judges what it had in flight. Returns the verdict, and which take it was, where
+    /// others may wait for it.
+    pub(in crate::buffer) fn consumer_died(
+        &mut self,
+        place: usize,
+        slots: &[usize],
+        on_crash: OnCrash,
+        received: Option<Receipt>,
+    ) -> (Verdict, Option<u64>) {
+        let dead = self.storage.place(place);
+        let windowed = std::mem::take(&mut dead.windowed);
+        let ticket = std::mem::take(&mut dead.ticket);
+        if windowed > 0 {
+            self.count_settled(windowed, Fate::Lost);
+        }
+        let (viewed, mut in_flight): (Vec<_>, Vec<_>) =
+            slots.iter().partition(|slot| self.storage.slot(**slot).is_in(SlotState::Viewed));
+        viewed.into_iter().for_each(|slot| self.release(place, slot));
+        in_flight.sort_by_key(|slot| self.storage.slot(*slot).used_at);
+        (self.judge(place, &in_flight, on_crash, received), Some(ticket).filter(|ticket| *ticket > 0))
+    }
+
+    /// Gives what a dead worker had in flight, oldest first, its fate.
+    fn judge(&mut self, place: usize, in_flight: &[usize], on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+        let Some(newest) = in_flight.last().map(|slot| *self.storage.slot(*slot)) else { return Verdict::Nothing };
+        let id = newest.id();
+        let received = received.filter(|receipt| receipt.ticket == newest.ticket);
+        // One that has killed two workers is not tried a third time.
+        let may_retry = on_crash == OnCrash::Retry
+            && self.gate() != Gate::Discarding
+            && !in_flight.iter().any(|slot| self.storage.slot(*slot).is_tried_again());
+        let (fate, verdict) = match received {
+            Some(Receipt { parts: None, .. }) => (Fate::Used, Verdict::Used(id)),
+            Some(_) if on_crash == OnCrash::Skip => (Fate::Used, Verdict::Used(id)),
+            _ if may_retry => {
+                let given = received.and_then(|receipt| receipt.parts).unwrap_or(0);
+                in_flight.iter().rev().for_each(|slot| self.put_back(place, *slot, given));
+                return Verdict::Retried(id);
+            }
+            _ => (Fate::Lost, Verdict::Lost(id)),
+        };
+        for slot in in_flight {
+            self.expect(*slot, place, &[SlotState::InFlight]);
+            self.free(*slot);
+        }
+        self.count_settled(in_flight.len() as u64, fate);
+        verdict
+    }
+
+    /// Puts what was in flight back in front of all that waits, for another try.
+    fn put_back(&mut self, place: usize, slot: usize, given: u64) {
+        self.expect(slot, place, &[SlotState::InFlight]);
+        let tried = self.storage.slot(slot);
+        tried.state = SlotState::Waiting as u64;
+        tried.deaths += 1;
+        tried.given = given;
+        let length = tried.length;
+        let head = self.head();
+        head.bytes = head.bytes.saturating_add(length);
+        lower(&mut head.taken, 1);
+        lower(&mut head.in_flight, 1);
+        self.push_front(Queue::Waiting, slot);
+    }
+}

@@ -1,0 +1,146 @@
+//! What becomes of samples that a worker has in flight.
+
+use super::state::SlotState;
+use super::{Change, Storage, Wake, lower};
+use crate::buffer::histogram::Durations;
+use crate::ledger::Fate;
+
+/// What a call of `stage_run` was, for what it was called with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settlement {
+    pub(crate) fate: Fate,
+    /// Samples kept before for a window that its list has used, too.
+    pub(crate) windowed: u64,
+    /// Nanoseconds in `stage_run`, and of the newest sample's age.
+    pub(crate) took: u64,
+    pub(crate) age: u64,
+}
+
+/// What is in flight from one take.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::buffer) enum Flight<'a> {
+    /// What the place remembers, unless it is from another take by now.
+    OfTake(u64),
+    /// These slots, and whether each is still looked at: it is [released](Change::release) later.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "between threads the place remembers"))]
+    Slots(&'a [(usize, bool)]),
+}
+
+impl<S: Storage> Change<'_, S> {
+    /// Settles what is in flight; false when it was given up before.
+    pub(in crate::buffer) fn settle(&mut self, place: usize, flight: Flight<'_>, settlement: Settlement) -> bool {
+        let samples = self.land(place, flight);
+        if samples == 0 {
+            return false;
+        }
+        let Settlement { fate, windowed, took, age } = settlement;
+        self.use_windowed(place, windowed);
+        self.count_settled(samples.saturating_add(windowed), fate);
+        self.count_call(took);
+        if self.limits.is_last {
+            self.storage.record(Durations::AgesAfter, age);
+        }
+        true
+    }
+
+    pub(super) fn count_call(&mut self, took: u64) {
+        let head = self.head();
+        head.busy = head.busy.wrapping_add(took);
+        self.storage.record(Durations::Busy, took);
+    }
+
+    /// The stage keeps what is in flight for a later window.
+    pub(in crate::buffer) fn keep_for_window(&mut self, place: usize, flight: Flight<'_>) {
+        let samples = self.land(place, flight);
+        self.storage.place(place).windowed += samples;
+    }
+
+    /// Counts samples that were kept for a window and are in none.
+    pub(in crate::buffer) fn skip_windowed(&mut self, place: usize, samples: u64) {
+        self.use_windowed(place, samples);
+        self.count_settled(samples, Fate::Skipped);
+    }
+
+    fn use_windowed(&mut self, place: usize, samples: u64) {
+        if samples > 0 {
+            let place = self.storage.place(place);
+            place.windowed = place.windowed.saturating_sub(samples);
+        }
+    }
+
+    /// Ends the turn in which a worker gave what `finish` makes.
+    pub(in crate::buffer) fn end_finish(&mut self, place: usize) {
+        self.end_flight(place);
+    }
+
+    /// Frees the slots of what is in flight, and returns how many samples that were.
+    pub(super) fn land(&mut self, place: usize, flight: Flight<'_>) -> u64 {
+        let samples = match flight {
+            Flight::OfTake(ticket) if self.storage.place(place).ticket != ticket => return 0,
+            Flight::OfTake(_) => self.free_all(place),
+            Flight::Slots(slots) => {
+                slots.iter().for_each(|(slot, viewed)| self.free_one(place, *slot, *viewed));
+                slots.len() as u64
+            }
+        };
+        self.end_flight(place);
+        samples
+    }
+
+    /// Frees the slots of the take that a place remembers.
+    fn free_all(&mut self, place: usize) -> u64 {
+        let (mut samples, mut next) = (0, self.first_of_take(place));
+        while let Some(slot) = next {
+            next = self.after(slot);
+            self.free(slot);
+            samples += 1;
+        }
+        samples
+    }
+
+    fn free_one(&mut self, place: usize, slot: usize, viewed: bool) {
+        self.expect(slot, place, &[SlotState::InFlight]);
+        if viewed {
+            self.storage.slot(slot).state = SlotState::Viewed as u64;
+            self.head().viewed += 1;
+        } else {
+            self.free(slot);
+        }
+    }
+
+    /// A worker has nothing in flight any more.
+    pub(super) fn end_flight(&mut self, place: usize) {
+        if S::REMEMBERS_TAKES || self.limits.takers.workers > 1 {
+            let place = self.storage.place(place);
+            (place.ticket, place.first) = (0, 0);
+        }
+        if self.limits.takers.workers > 1 {
+            // Others may have waited for the oldest in flight.
+            self.wake_consumers(Wake::All);
+        }
+    }
+
+    /// Frees a slot that nobody looks at any longer.
+    #[cfg(processes)]
+    pub(in crate::buffer) fn release(&mut self, place: usize, slot: usize) {
+        self.expect(slot, place, &[SlotState::Viewed]);
+        lower(&mut self.head().viewed, 1);
+        self.free(slot);
+    }
+
+    pub(super) fn count_settled(&mut self, samples: u64, fate: Fate) {
+        let head = self.head();
+        lower(&mut head.in_flight, samples);
+        match fate {
+            Fate::Used => {
+                head.used += 1;
+                if samples > 1 {
+                    self.totals().absorbed += samples - 1;
+                }
+            }
+            Fate::Skipped => self.totals().skipped += samples,
+            Fate::Failed => self.totals().failed += samples,
+            Fate::Lost => self.totals().lost += samples,
+        }
+    }
+}

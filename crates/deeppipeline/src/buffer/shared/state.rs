@@ -1,0 +1,275 @@
+//! The state of a shared buffer while one process changes it: read from the words that all processes see, and written back
+//! in one go.
+//!
+//! What is read is sealed, so that a stray write of some process is found before anything follows from it.
+
+use super::layout::{DROPS, HEAD, Layout, PLACE, SLOT, TOTALS};
+use super::words::Words;
+use crate::buffer::Limits;
+use crate::buffer::damage::{Damage, damaged};
+use crate::buffer::histogram::{Durations, time_step};
+use crate::buffer::policy::{Head, Place, Slot, Storage, Totals};
+use crate::sample::SampleId;
+use std::collections::VecDeque;
+
+/// What was read at some words, what it has become since, where it was and what its seal was.
+#[derive(Debug, Clone, Copy, Default)]
+struct Read<T> {
+    at: usize,
+    seal: u64,
+    was: T,
+    is: T,
+}
+
+impl<T: Copy> Read<T> {
+    fn new(at: usize, seal: u64, was: T) -> Self {
+        Read { at, seal, was, is: was }
+    }
+}
+
+/// Room to remember what is read: kept, since a change is made for every sample.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    head: Read<Head>,
+    /// Read when they are asked for, as the rest.
+    totals: Option<Read<Totals>>,
+    slots: Vec<Read<Slot>>,
+    /// Where a slot is among those, counted from 1; 0 for the rest.
+    places_of_slots: Vec<u32>,
+    places: Vec<Read<Place>>,
+    rings: Option<Read<()>>,
+    /// The words of the rings, as they were and as they are.
+    rings_were: Vec<u64>,
+    rings_are: Vec<u64>,
+    /// Words of the histograms.
+    times: Vec<Read<u64>>,
+    changes: Vec<(usize, u64)>,
+}
+
+/// Writes the state of an empty buffer into fresh memory.
+pub(super) fn write_empty<W: Words>(words: &W, layout: Layout) {
+    write_sealed::<_, HEAD>(words, layout.head(), bytemuck::cast(Head::empty()));
+    write_sealed::<_, TOTALS>(words, layout.totals(), bytemuck::cast(Totals::empty()));
+    for place in 0..layout.places {
+        write_sealed::<_, PLACE>(words, layout.place(place), bytemuck::cast(Place::default()));
+    }
+    words.set(layout.rings() + layout.in_rings(), seal(layout.rings(), &vec![0; layout.in_rings()]));
+}
+
+pub(super) fn write_sealed<W: Words, const N: usize>(words: &W, at: usize, written: [u64; N]) {
+    written.iter().enumerate().for_each(|(index, word)| words.set(at + index, *word));
+    words.set(at + N, seal(at, &written));
+}
+
+/// The state as one change sees it.
+pub(super) struct State<'a, W> {
+    words: &'a W,
+    layout: Layout,
+    limits: &'a Limits,
+    scratch: &'a mut Scratch,
+}
+
+impl<'a, W: Words> State<'a, W> {
+    /// Begins to read under the lock.
+    pub(super) fn read(words: &'a W, layout: Layout, limits: &'a Limits, scratch: &'a mut Scratch) -> Self {
+        // What a change left behind that found damage must not be taken for this one's.
+        for read in scratch.slots.drain(..) {
+            scratch.places_of_slots[layout.slot_at(read.at)] = 0;
+        }
+        scratch.places_of_slots.resize(layout.slots, 0);
+        scratch.places.clear();
+        scratch.times.clear();
+        (scratch.totals, scratch.rings) = (None, None);
+        let (head, seal) = read_sealed::<_, HEAD>(words, layout.head());
+        scratch.head = Read::new(layout.head(), seal, bytemuck::cast(head));
+        State { words, layout, limits, scratch }
+    }
+}
+
+impl Scratch {
+    /// Returns the words that have changed, and what they are to be.
+    pub(super) fn changes(&mut self) -> &[(usize, u64)] {
+        let Scratch { head, totals, slots, places, rings, rings_were, rings_are, times, changes, .. } = self;
+        changes.clear();
+        add::<HEAD>(changes, head.at, head.seal, bytemuck::cast_ref(&head.was), bytemuck::cast_ref(&head.is));
+        if let Some(Read { at, seal, was, is }) = totals {
+            add::<TOTALS>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
+        }
+        for Read { at, seal, was, is } in &*places {
+            add::<PLACE>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
+        }
+        for Read { at, seal, was, is } in &*slots {
+            add::<SLOT>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
+        }
+        if let Some(Read { at, seal, .. }) = *rings {
+            add_all(changes, at, seal, rings_were, rings_are);
+        }
+        changes.extend(times.iter().filter(|read| read.was != read.is).map(|read| (read.at, read.is)));
+        changes
+    }
+}
+
+impl<W: Words> State<'_, W> {
+    /// A word of a histogram, which is not sealed: nothing follows from it.
+    fn time(&mut self, at: usize) -> &mut u64 {
+        let times = &mut self.scratch.times;
+        let place = times.iter().position(|read| read.at == at).unwrap_or_else(|| {
+            let was = self.words.get(at);
+            times.push(Read::new(at, 0, was));
+            times.len() - 1
+        });
+        &mut times[place].is
+    }
+
+    fn rings(&mut self) -> &mut [u64] {
+        let Scratch { rings, rings_were, rings_are, .. } = &mut *self.scratch;
+        if rings.is_none() {
+            let at = self.layout.rings();
+            rings_are.clear();
+            rings_are.extend((0..self.layout.in_rings()).map(|index| self.words.get(at + index)));
+            rings_were.clone_from(rings_are);
+            *rings = Some(Read::new(at, expect_sealed(self.words, at, rings_are), ()));
+        }
+        rings_are
+    }
+}
+
+/// Returns words that are as they were left, and their seal.
+fn read_sealed<W: Words, const N: usize>(words: &W, at: usize) -> ([u64; N], u64) {
+    let read: [u64; N] = std::array::from_fn(|index| words.get(at + index));
+    let seal = expect_sealed(words, at, &read);
+    (read, seal)
+}
+
+fn expect_sealed<W: Words>(words: &W, at: usize, read: &[u64]) -> u64 {
+    let seal = seal(at, read);
+    if words.get(at + read.len()) != seal {
+        damaged(Damage::Word);
+    }
+    seal
+}
+
+/// Spreads numbers over all bits (the golden ratio).
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What the seal of words that are all 0 is: not 0, so that a memory that was wiped is found, and not what is right elsewhere.
+fn seal_of_nothing(at: usize) -> u64 {
+    (at as u64 + 1).wrapping_mul(ODD)
+}
+
+/// What a word counts for: another odd number for each, so that no stray write into one of them leaves the seal as it is.
+fn weighed(index: usize, word: u64) -> u64 {
+    word.wrapping_mul((index as u64 + 1).wrapping_mul(ODD) | 1)
+}
+
+fn seal(at: usize, words: &[u64]) -> u64 {
+    words.iter().enumerate().fold(seal_of_nothing(at), |seal, (index, word)| seal.wrapping_add(weighed(index, *word)))
+}
+
+fn add<const N: usize>(changes: &mut Vec<(usize, u64)>, at: usize, seal: u64, was: &[u64; N], is: &[u64; N]) {
+    add_all(changes, at, seal, was, is);
+}
+
+/// Adds the words that have changed, and the seal that goes with it.
+#[inline]
+fn add_all(changes: &mut Vec<(usize, u64)>, at: usize, mut seal: u64, was: &[u64], is: &[u64]) {
+    let before = changes.len();
+    for (index, (was, is)) in was.iter().zip(is).enumerate() {
+        if was != is {
+            seal = seal.wrapping_add(weighed(index, is.wrapping_sub(*was)));
+            changes.push((at + index, *is));
+        }
+    }
+    if changes.len() > before {
+        changes.push((at + is.len(), seal));
+    }
+}
+
+impl<W: Words> Storage for State<'_, W> {
+    const REMEMBERS_TAKES: bool = false;
+
+    fn head(&mut self) -> &mut Head {
+        &mut self.scratch.head.is
+    }
+
+    fn totals(&mut self) -> &mut Totals {
+        let read = || {
+            let at = self.layout.totals();
+            let (totals, seal) = read_sealed::<_, TOTALS>(self.words, at);
+            Read::new(at, seal, bytemuck::cast(totals))
+        };
+        &mut self.scratch.totals.get_or_insert_with(read).is
+    }
+
+    fn slot(&mut self, index: usize) -> &mut Slot {
+        let Some(place) = self.scratch.places_of_slots.get_mut(index) else { damaged(Damage::Slot) };
+        if *place == 0 {
+            let at = self.layout.slot(index);
+            // A slot that was never used is not sealed.
+            let read = if index as u64 >= self.scratch.head.was.fresh {
+                Read::new(at, seal_of_nothing(at), Slot::default())
+            } else {
+                let (slot, seal) = read_sealed::<_, SLOT>(self.words, at);
+                Read::new(at, seal, bytemuck::cast(slot))
+            };
+            self.scratch.slots.push(read);
+            *place = self.scratch.slots.len() as u32;
+        }
+        &mut self.scratch.slots[*place as usize - 1].is
+    }
+
+    fn slots(&self) -> u64 {
+        self.layout.slots as u64
+    }
+
+    fn place(&mut self, place: usize) -> &mut Place {
+        let at = self.layout.place(place);
+        let places = &mut self.scratch.places;
+        let read = places.iter().position(|read| read.at == at).unwrap_or_else(|| {
+            let (place, seal) = read_sealed::<_, PLACE>(self.words, at);
+            places.push(Read::new(at, seal, bytemuck::cast(place)));
+            places.len() - 1
+        });
+        &mut places[read].is
+    }
+
+    fn places(&self) -> usize {
+        self.layout.places
+    }
+
+    fn ended(&mut self, ticket: u64) -> &mut u64 {
+        let at = self.layout.ended(ticket);
+        &mut self.rings()[at]
+    }
+
+    fn refill_at(&self) -> u64 {
+        self.limits.refill_at()
+    }
+
+    fn record(&mut self, durations: Durations, nanoseconds: u64) {
+        let count = self.time(self.layout.time(durations, time_step(nanoseconds)));
+        *count = count.wrapping_add(1);
+        let longest = self.time(self.layout.longest(durations));
+        *longest = nanoseconds.max(*longest);
+    }
+
+    fn remember_drop(&mut self, id: SampleId) {
+        let at = self.layout.drop(self.totals().dropped().wrapping_sub(1));
+        self.rings()[at..at + 2].copy_from_slice(&[id.number, id.part]);
+    }
+
+    fn last_dropped(&mut self) -> VecDeque<SampleId> {
+        let drops = self.totals().dropped();
+        let layout = self.layout;
+        let rings = self.rings();
+        let last = (drops.saturating_sub(DROPS as u64)..drops).map(|index| {
+            let at = layout.drop(index);
+            SampleId { number: rings[at], part: rings[at + 1] }
+        });
+        last.collect()
+    }
+
+    fn give_up(&mut self, _: usize) {
+        // What is in a slot is bytes.
+    }
+}
