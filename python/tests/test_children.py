@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from process_stages import ForksAndComesBack, Gated, LeavesRunning, Pass, Sockets, Wire
-from support import WATCHDOG, Collect, finish, workers
+from support import WATCHDOG, Collect, finish, run_program, workers
 
 import DeepPipeline
 from DeepPipeline import Pipeline, StageError, StartError, WorkerDied, _launch
@@ -297,6 +297,20 @@ def test_a_worker_that_hangs_while_it_imports_the_program_ends_with_it(tmp_path:
     process.kill()
     assert_ends(worker)
     finish(process)
+
+
+def test_a_worker_whose_program_was_gone_before_it_began_ends_without_a_word() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    code = f"""
+    import socket
+    from DeepPipeline import _engine
+    ours, theirs = socket.socketpair()
+    _engine.Lifeline(theirs.detach(), {gone.pid})
+    print("lives on")
+    """
+    result = run_program(code)
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGKILL, "", "")
 
 
 def test_a_restart_that_hangs_in_the_import_holds_up_no_stop(tmp_path: Path) -> None:

@@ -195,14 +195,13 @@ impl Link {
         let length = u32::from_le_bytes(*length) as usize;
         if length > self.longest {
             let longest = self.longest;
-            let what = format!(
-                "its worker's socket says that a message of {length} bytes follows, but none is longer than {longest}: \
-                 something in the worker writes into a descriptor that is not its own"
-            );
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            return Err(not_said(format!(
+                "that a message of {length} bytes follows, but none is longer than {longest}"
+            )));
         }
         let Some(message) = rest.get(..length) else { return Ok(None) };
-        let message = postcard::from_bytes(message).map_err(io::Error::other)?;
+        let message =
+            postcard::from_bytes(message).map_err(|_| not_said("something that no worker says".to_owned()))?;
         self.unread.drain(..4 + length);
         Ok(Some(message))
     }
@@ -212,6 +211,12 @@ impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// The error for what cannot have been said by the worker's own end.
+fn not_said(what: String) -> io::Error {
+    let why = "something in the worker writes into a descriptor that is not its own";
+    io::Error::new(io::ErrorKind::InvalidData, format!("its worker's socket says {what}: {why}"))
 }
 
 /// The message behind its length in four bytes.
@@ -235,5 +240,19 @@ mod tests {
         let refused = ours.next_read::<Said>().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
         assert!(refused.to_string().contains("4294967295 bytes"), "{refused}");
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_said_to_be_none_of_the_workers() {
+        let (mut ours, theirs) = Link::pair().unwrap();
+        let mut theirs = UnixStream::from(theirs);
+        theirs.write_all(&[5, 0, 0, 0, 255, 255, 255, 255, 255]).unwrap();
+        assert_eq!(ours.read_some().unwrap(), Read::Some);
+        let refused = ours.next_read::<Said>().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "its worker's socket says something that no worker says: something in the worker writes into a descriptor that \
+             is not its own"
+        );
     }
 }

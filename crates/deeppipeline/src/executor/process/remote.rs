@@ -11,6 +11,7 @@ use crate::phase::WorkerEvent;
 use crate::worker::{Seat, Worker};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -39,7 +40,11 @@ impl Lifeline {
     /// What the operating system says.
     pub fn hold(socket: OwnedFd, pipeline: u32) -> io::Result<Self> {
         let pid = i32::try_from(pipeline).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-        let alive = pidfd_open(pid, PidfdFlags::empty())?;
+        let alive = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|error| {
+            if *error == Errno::SRCH {
+                end_at_once();
+            }
+        })?;
         let link = Link::new(socket);
         let (begins, begun) = channel();
         let all_up = Arc::<AllUpState>::default();
