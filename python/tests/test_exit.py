@@ -257,6 +257,21 @@ def test_what_cannot_be_drained_ends_the_program_with_an_error() -> None:
     assert "can't start new thread" in err
 
 
+def test_what_logs_after_samples_were_lost_is_not_told_that_it_cannot() -> None:
+    code = """
+    import atexit, logging
+    atexit.register(logging.warning, "the last word")
+    class Fails(Stage):
+        def stage_run(self, x):
+            raise ValueError("broken")
+    p = Pipeline([Fails()]).start()
+    p.put(1)
+    """
+    err = ended(code, exit_code=LOST)
+    assert "WARNING:root:the last word" in err
+    assert "Logging error" not in err
+
+
 def test_the_exit_code_of_an_exception_stays() -> None:
     result = run_program(slow_to_come("raise RuntimeError('too late')") + "raise ValueError('mine')")
     assert result.returncode == 1
