@@ -2,8 +2,8 @@
 //! under the lock.
 
 use super::histogram::{Durations, Histogram};
-use super::policy::{self, Change, Flight, Label, Refusal, Settlement, Slot, Storage, Taken, Wake};
-use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Wait};
+use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, Wake};
+use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
 use crate::clock::{Clock, from_nanoseconds, to_nanoseconds};
 use crate::intake::{Input, Intake};
 use crate::ledger::Reading;
@@ -262,9 +262,12 @@ impl<V> Buffer<V> {
     }
 
     /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, worker: usize, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         let mut at = self.clock.now();
         let mut locked = self.lock();
+        if let Some(Unsettled { ticket, settlement, .. }) = unsettled {
+            locked.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement));
+        }
         let mut patient = true;
         loop {
             match locked.change(|change| change.take(worker, up_to, to_nanoseconds(at))) {
@@ -286,9 +289,10 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Settles what a worker has in flight from that take; false when it was given up before.
-    pub(crate) fn settle(&self, worker: usize, ticket: u64, settlement: Settlement) -> bool {
-        self.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement)).0
+    /// Settles what a worker had in flight.
+    pub(crate) fn settle(&self, worker: usize, unsettled: Unsettled) {
+        let Unsettled { ticket, settlement, .. } = unsettled;
+        self.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement));
     }
 
     /// The stage keeps what a worker has in flight for a later window.

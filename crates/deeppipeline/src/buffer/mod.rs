@@ -179,6 +179,15 @@ pub(crate) struct Taken {
     pub(crate) failures: u32,
 }
 
+/// What a worker had in flight, and what came of it.
+pub(crate) struct Unsettled {
+    pub(crate) ticket: u64,
+    /// Its slots, where the samples came from another process.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "without processes, there are none"))]
+    pub(crate) hold: Option<Hold>,
+    pub(crate) settlement: Settlement,
+}
+
 /// The slots that a worker has in hand, where its samples came from another process.
 #[cfg(processes)]
 pub(crate) use shared::Hold;
@@ -274,22 +283,22 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Takes what the intake says, for one of the stage's workers, waiting for it if need be; not beyond that ticket.
-    pub(crate) fn take(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
+    /// Takes what the intake says, for one of the stage's workers, waiting for it if need be; not beyond that ticket. What
+    /// the worker had in flight before is settled first, under the same lock.
+    pub(crate) fn take(&self, worker: usize, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         match self {
-            Buffer::Local(buffer) => buffer.take(worker, up_to, wait),
+            Buffer::Local(buffer) => buffer.take(worker, unsettled, up_to, wait),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.take(up_to, wait),
+            Buffer::Shared(buffer) => buffer.take(unsettled, up_to, wait),
         }
     }
 
-    /// Settles what a worker has in flight from that take; false when the others have given it up before.
-    pub(crate) fn settle(&self, worker: usize, ticket: u64, settlement: Settlement) -> bool {
+    /// Settles what a worker had in flight.
+    pub(crate) fn settle(&self, worker: usize, unsettled: Unsettled) {
         match self {
-            Buffer::Local(buffer) => buffer.settle(worker, ticket, settlement),
-            // There its lease settles it.
+            Buffer::Local(buffer) => buffer.settle(worker, unsettled),
             #[cfg(processes)]
-            Buffer::Shared(_) => true,
+            Buffer::Shared(_) => shared::settle(unsettled),
         }
     }
 

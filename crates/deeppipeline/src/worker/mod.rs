@@ -9,7 +9,7 @@ mod taking;
 
 use crate::activity::Activity;
 use crate::aside;
-use crate::buffer::{Settlement, Take, Wait};
+use crate::buffer::{Settlement, Take, Unsettled, Wait};
 use crate::clock::in_nanoseconds;
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::free;
@@ -152,6 +152,8 @@ pub struct Worker<V> {
     seat: Seat,
     step: Step,
     last: Option<SampleInfo>,
+    /// What it had in flight last, until its next take settles it.
+    unsettled: Option<Unsettled>,
     /// The take whose results go on now, where they have a turn among those of several workers.
     turn: Option<u64>,
     /// Samples in hand that no list has used yet.
@@ -174,7 +176,7 @@ impl<V> Worker<V> {
     pub(crate) fn new(home: Arc<dyn Home<V>>, seat: Seat) -> Self {
         let step = Step::Fresh;
         let (last, turn, waiting_since) = (None, None, None);
-        Worker { home, seat, step, last, turn, kept: 0, parts: 0, waiting_since, frees_stage: false }
+        Worker { home, seat, step, last, unsettled: None, turn, kept: 0, parts: 0, waiting_since, frees_stage: false }
     }
 
     /// Which worker it is.
@@ -448,7 +450,7 @@ impl<V> Worker<V> {
         }
         self.finish_turn();
         match fate {
-            Some(fate) => self.count(index, hand, fate),
+            Some(fate) => self.count(hand, fate),
             None => self.keep(index, hand),
         }
         self.step = Step::Idle;
@@ -466,6 +468,7 @@ impl<V> Worker<V> {
             };
         };
         if on_error.stops() {
+            self.flush();
             let untold = self.fail(Doing::StageRun, Some(newest.id), cause);
             self.give_up();
             return untold;
@@ -491,20 +494,20 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The samples in hand have got their fate.
-    fn count(&self, index: usize, hand: InHand, fate: Fate) {
+    /// The samples in hand have got their fate, which is settled with the next take or, if none follows, by `flush`.
+    fn count(&mut self, hand: InHand, fate: Fate) {
         let age = self.home.clock().now().saturating_duration_since(hand.newest.birth);
-        match hand.hold {
-            #[cfg(processes)]
-            Some(hold) => hold.settle(fate, hand.kept, hand.busy, age),
-            #[cfg(not(processes))]
-            Some(hold) => match hold {},
-            None => {
-                if let (Seat::Stage { worker, .. }, Some(buffer)) = (self.seat, self.home.buffer(index)) {
-                    let (took, age) = (in_nanoseconds(hand.busy), in_nanoseconds(age));
-                    buffer.settle(worker, hand.ticket, Settlement { fate, windowed: hand.kept, took, age });
-                }
-            }
+        let (took, age) = (in_nanoseconds(hand.busy), in_nanoseconds(age));
+        let settlement = Settlement { fate, windowed: hand.kept, took, age };
+        self.unsettled = Some(Unsettled { ticket: hand.ticket, hold: hand.hold, settlement });
+    }
+
+    /// Settles what is not settled yet.
+    fn flush(&mut self) {
+        if let (Some(unsettled), Seat::Stage { index, worker }) = (self.unsettled.take(), self.seat)
+            && let Some(buffer) = self.home.buffer(index)
+        {
+            buffer.settle(worker, unsettled);
         }
     }
 
@@ -534,6 +537,7 @@ impl<V> Worker<V> {
 
     /// Nothing more will be given: what is left is `teardown`.
     fn give_up(&mut self) {
+        self.flush();
         self.let_go_of_kept();
         self.step = Step::GivingUp;
         self.home.advance(self.seat, WorkerEvent::Done);
@@ -598,14 +602,15 @@ impl<V> Drop for Worker<V> {
                 self.home.show_source_asked(false);
                 (Doing::SourceNext, None)
             }
-            (Step::Running(hand) | Step::Trying(hand), Seat::Stage { index, .. }) => {
+            (Step::Running(hand) | Step::Trying(hand), Seat::Stage { .. }) => {
                 let sample = hand.newest.id;
-                self.count(index, hand, Fate::Failed);
+                self.count(hand, Fate::Failed);
                 (Doing::StageRun, Some(sample))
             }
             (_, Seat::Stage { .. }) => (Doing::StageRun, None),
         };
         self.fail_turn();
+        self.flush();
         self.let_go_of_kept();
         self.fail(doing, sample, "its worker ended too early".into());
         self.home.advance(self.seat, WorkerEvent::TornDown);

@@ -13,16 +13,17 @@ use std::time::Duration;
 
 impl<V> Worker<V> {
     /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
-    pub(super) fn take(&self, index: usize, wait: Wait) -> Option<Take<V>> {
+    pub(super) fn take(&mut self, index: usize, wait: Wait) -> Option<Take<V>> {
         let Seat::Stage { worker, .. } = self.seat else { return None };
         let buffer = self.home.buffer(index)?;
         self.home.show(self.seat, Activity::WaitsForSamples);
         let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
+        let mut unsettled = self.unsettled.take();
         loop {
             let patience = wait.no_later_than(buffer.overdue_at());
             // What has ended early takes place until its turn, too.
             let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);
-            match buffer.take(worker, up_to, patience) {
+            match buffer.take(worker, unsettled.take(), up_to, patience) {
                 Take::Ahead(next) if output.is_none_or(|output| output.wait_for_turns_up_to(next, patience)) => {}
                 Take::Ahead(_) if wait.is_over(self.home.clock().now()) => return Some(Take::Empty),
                 Take::Ahead(_) => {}
@@ -72,7 +73,7 @@ impl<V> Worker<V> {
                 self.fail_turn();
             }
             self.finish_turn();
-            self.count(index, hand, Fate::Failed);
+            self.count(hand, Fate::Failed);
             return None;
         }
         let again = buffer.read_again(hand.hold.as_ref());

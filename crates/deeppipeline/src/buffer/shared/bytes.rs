@@ -2,14 +2,13 @@
 
 use super::machine::{Machine, Slot};
 use super::map::{Map, Room};
+use crate::buffer::Settlement;
 use crate::error::{BoxError, NoAddresses};
-use crate::ledger::Fate;
 use crate::sample::SampleInfo;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 /// The bytes of a sample that came from another process, where they lie in the memory that both share.
 ///
@@ -170,31 +169,29 @@ impl Hold {
         self.machine.set_running_since(nanoseconds);
     }
 
-    /// The samples have got their fate, and so have so many that were kept before; the newest is so old now.
-    pub(crate) fn settle(self, fate: Fate, kept: u64, took: Duration, age: Duration) {
-        let slots = self.slots_to_leave();
-        self.machine.settle(&slots, fate, kept, took, age);
-        self.has_left(&slots);
+    /// The samples have got their fate.
+    pub(crate) fn settle(self, settlement: Settlement) {
+        let machine = Arc::clone(&self.machine);
+        self.leave(|slots| machine.settle(slots, settlement));
     }
 
     /// The samples stay with the stage, for a later list.
     pub(crate) fn keep(self) {
-        let slots = self.slots_to_leave();
-        self.machine.keep(&slots);
-        self.has_left(&slots);
+        let machine = Arc::clone(&self.machine);
+        self.leave(|slots| machine.keep(slots));
     }
 
-    /// The slots, and whether each is looked at.
-    fn slots_to_leave(&self) -> Vec<(usize, bool)> {
-        self.slots.iter().map(|seen| (seen.slot, seen.phase.load(Ordering::Acquire) == LOOKED_AT)).collect()
-    }
-
-    fn has_left(&self, slots: &[(usize, bool)]) {
-        for (seen, (slot, held)) in self.slots.iter().zip(slots) {
+    /// Takes the slots out of flight, as the caller does it who gets them, and whether each is looked at.
+    pub(super) fn leave<T>(self, leave: impl FnOnce(&[(usize, bool)]) -> T) -> T {
+        let is_viewed = |seen: &Arc<Seen>| seen.phase.load(Ordering::Acquire) == LOOKED_AT;
+        let slots: Vec<_> = self.slots.iter().map(|seen| (seen.slot, is_viewed(seen))).collect();
+        let left = leave(&slots);
+        for (seen, (slot, viewed)) in self.slots.iter().zip(&slots) {
             let meets = || seen.phase.compare_exchange(LOOKED_AT, HELD, Ordering::AcqRel, Ordering::Acquire);
-            if *held && meets().is_err() {
+            if *viewed && meets().is_err() {
                 self.machine.release(*slot);
             }
         }
+        left
     }
 }

@@ -12,10 +12,9 @@ use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{self, Durations, TIMES};
 use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
-use crate::clock::in_nanoseconds;
 use crate::graph::OnCrash;
 use crate::intake::Intake;
-use crate::ledger::{Fate, StageCounts};
+use crate::ledger::StageCounts;
 use crate::report::Spread;
 use crate::sample::{ForkTicket, SampleId};
 use parking_lot::Mutex;
@@ -418,19 +417,36 @@ impl<W: Words> Machine<W> {
 
     /// The same, not beyond that ticket.
     pub(crate) fn take_up_to(&self, up_to: u64, now: u64) -> Taken {
+        self.at_once(Taken::Discarded, |change, guard| self.take_in(change, guard, up_to, now))
+    }
+
+    /// The same once what was in flight is settled.
+    pub(crate) fn settle_and_take(
+        &self,
+        slots: &[(usize, bool)],
+        settlement: Settlement,
+        up_to: u64,
+        now: u64,
+    ) -> Taken {
+        self.let_go(slots);
         self.at_once(Taken::Discarded, |change, guard| {
-            loop {
-                return match change.take(self.place(), up_to, now) {
-                    policy::Taken::Ready { ticket, first, samples } => self.taken(change, ticket, first, samples),
-                    // What has waited for the places of those that were too old may be there now.
-                    policy::Taken::Expired => continue,
-                    policy::Taken::Empty { due } => Taken::Empty(guard.will_wait_for(Waited::NotEmpty), due),
-                    policy::Taken::Ahead(next) => Taken::Ahead(next),
-                    policy::Taken::Drained { ticket } => Taken::Drained { ticket },
-                    policy::Taken::Discarded => Taken::Discarded,
-                };
-            }
+            change.settle(self.place(), Flight::Slots(slots), settlement);
+            self.take_in(change, guard, up_to, now)
         })
+    }
+
+    fn take_in(&self, change: &mut Changing<'_, '_, W>, guard: &LockGuard<'_, W>, up_to: u64, now: u64) -> Taken {
+        loop {
+            return match change.take(self.place(), up_to, now) {
+                policy::Taken::Ready { ticket, first, samples } => self.taken(change, ticket, first, samples),
+                // What has waited for the places of those that were too old may be there now.
+                policy::Taken::Expired => continue,
+                policy::Taken::Empty { due } => Taken::Empty(guard.will_wait_for(Waited::NotEmpty), due),
+                policy::Taken::Ahead(next) => Taken::Ahead(next),
+                policy::Taken::Drained { ticket } => Taken::Drained { ticket },
+                policy::Taken::Discarded => Taken::Discarded,
+            };
+        }
     }
 
     /// What was just taken.
@@ -481,9 +497,8 @@ impl<W: Words> Machine<W> {
 
     /// What was in flight has got its fate, and so have so many samples that were kept before. Slots that are still looked
     /// at stay in use until `release`.
-    pub(crate) fn settle(&self, slots: &[(usize, bool)], fate: Fate, kept: u64, took: Duration, age: Duration) {
+    pub(crate) fn settle(&self, slots: &[(usize, bool)], settlement: Settlement) {
         self.let_go(slots);
-        let settlement = Settlement { fate, windowed: kept, took: in_nanoseconds(took), age: in_nanoseconds(age) };
         self.at_once((), |change, _| {
             change.settle(self.place(), Flight::Slots(slots), settlement);
         });

@@ -21,7 +21,7 @@ pub(crate) use lock::Owner;
 pub(crate) use machine::{Receipt, Verdict};
 pub(crate) use map::addresses;
 
-use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Wait};
+use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Unsettled, Wait};
 use crate::aside;
 use crate::buffer::histogram::Durations;
 use crate::clock::{from_nanoseconds, to_nanoseconds};
@@ -240,10 +240,17 @@ impl<V> Buffer<V> {
     }
 
     /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, up_to: u64, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
+        let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.hold?, unsettled.settlement)));
         let (slots, ticket, copy, at) = loop {
             let at = Instant::now();
-            match self.machine.take_up_to(up_to, to_nanoseconds(at)) {
+            let taken = match unsettled.take() {
+                Some((hold, settlement)) => {
+                    hold.leave(|slots| self.machine.settle_and_take(slots, settlement, up_to, to_nanoseconds(at)))
+                }
+                None => self.machine.take_up_to(up_to, to_nanoseconds(at)),
+            };
+            match taken {
                 Took::Ready { slots, ticket, copy } => break (slots, ticket, copy, at),
                 Took::Drained { ticket } => return Take::Drained { ticket },
                 Took::Discarded => return Take::Discarded,
@@ -377,6 +384,13 @@ impl<V> Buffer<V> {
                 Trim::Done => break,
             }
         }
+    }
+}
+
+/// Settles what a worker had in flight.
+pub(crate) fn settle(unsettled: Unsettled) {
+    if let Some(hold) = unsettled.hold {
+        hold.settle(unsettled.settlement);
     }
 }
 

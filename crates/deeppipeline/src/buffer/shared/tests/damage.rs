@@ -6,6 +6,7 @@ use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
 use super::super::state::write_sealed;
 use super::super::words::{Bell, Words};
+use super::came_of;
 use super::memory::{Looked, Plain};
 use super::{Random, Told, limits, policies};
 use crate::buffer::damage::Damage;
@@ -16,7 +17,6 @@ use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, SampleId};
 use std::mem::offset_of;
-use std::time::Duration;
 
 /// Runs for each policy, and calls in each of them.
 const SEEDS: u64 = 300;
@@ -80,7 +80,7 @@ impl Process {
         if !hand.is_empty() {
             let viewed = random.one_in(3);
             let slots: Vec<_> = hand.iter().map(|slot| (*slot, viewed)).collect();
-            self.machine.settle(&slots, Fate::Used, 0, Duration::from_nanos(random.below(1 << 40)), Duration::ZERO);
+            self.machine.settle(&slots, came_of(Fate::Used, 0, random.below(1 << 40)));
             self.held.extend(hand.into_iter().filter(|_| viewed));
         }
         if let Taken::Ready { slots, ticket, .. } = self.machine.take_up_to(u64::MAX, random.below(1 << 40)) {
@@ -238,7 +238,7 @@ impl InState {
             assert!(matches!(taker.take(1), Taken::Ready { .. }));
         }
         if state == SlotState::Viewed {
-            taker.settle(&[(index, true)], Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+            taker.settle(&[(index, true)], came_of(Fate::Used, 0, 0));
         }
         let found = InState { home, giver, taker, memory, layout: limits.layout(), slot: index };
         assert!(Looked::at(&found.memory, found.layout).slots[index].is_in(state), "{state:?}");

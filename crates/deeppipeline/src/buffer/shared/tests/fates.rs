@@ -1,16 +1,17 @@
 //! What becomes of samples while nobody dies: the machine does what the model does, and what a buffer in memory does.
 
 use super::super::machine::{Label, Machine, Published, Reserved, Taken};
+use super::came_of;
 use super::memory::Plain;
 use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
-use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Settlement, Take, Wait, local};
+use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Take, Unsettled, Wait, local};
 use crate::clock::Clock;
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, Sample, SampleId};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const SEEDS: u64 = 20;
 const STEPS: usize = 300;
@@ -105,10 +106,10 @@ impl Both {
 
     fn take(&mut self) {
         let ids = |samples: Vec<Sample<()>>| samples.iter().map(|sample| sample.id).collect();
-        let taken = match self.local.take(0, u64::MAX, Wait::No) {
+        let taken = match self.local.take(0, None, u64::MAX, Wait::No) {
             Take::Ready { input, taken, .. } => {
-                let settlement = Settlement { fate: Fate::Used, windowed: 0, took: 0, age: 0 };
-                assert!(self.local.settle(0, taken.ticket, settlement));
+                let settlement = came_of(Fate::Used, 0, 0);
+                self.local.settle(0, Unsettled { ticket: taken.ticket, hold: None, settlement });
                 Ok(match input {
                     Input::One(sample) => ids(vec![sample]),
                     Input::List(list) => ids(list),
@@ -124,7 +125,7 @@ impl Both {
         let shared = match self.shared.take(0) {
             Taken::Ready { slots, .. } => {
                 let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-                self.shared.settle(&settled, Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+                self.shared.settle(&settled, came_of(Fate::Used, 0, 0));
                 Ok(slots.iter().map(|taken| taken.id).collect::<Vec<_>>())
             }
             Taken::Empty(..) => Err("empty"),

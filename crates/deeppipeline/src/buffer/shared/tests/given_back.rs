@@ -1,5 +1,6 @@
 //! What the memory of a buffer costs the system, and who can take it away.
 
+use super::came_of;
 use crate::buffer::shared::{Buffer, Codec, SharedBytes};
 use crate::buffer::{Arrival, Origin, Overflow, Push, Take, Taken, Wait};
 use crate::error::BoxError;
@@ -7,7 +8,7 @@ use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(super) struct Bytes;
 
@@ -47,10 +48,10 @@ fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
         ));
     }
     for _ in sizes {
-        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(u64::MAX, Wait::No) else {
+        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(None, u64::MAX, Wait::No) else {
             panic!("nothing to take")
         };
-        hold.settle(Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+        hold.settle(came_of(Fate::Used, 0, 0));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
+use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
 use super::{Told, limits};
@@ -11,7 +12,6 @@ use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
-use std::time::Duration;
 
 const WORKER: Owner = Owner(1);
 
@@ -101,7 +101,7 @@ impl Worker {
                 }
             }
             let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-            self.input.settle(&settled, Fate::Used, 0, Duration::from_micros(1), Duration::ZERO);
+            self.input.settle(&settled, came_of(Fate::Used, 0, 1000));
         }
     }
 

@@ -4,6 +4,7 @@
 use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
 use super::super::words::{Bell, Words};
+use super::came_of;
 use super::limits;
 use super::memory::{Died, Loomed, Seen, unless_dead};
 use super::model::Model;
@@ -16,7 +17,6 @@ use ::loom::model::Builder;
 use ::loom::thread::{JoinHandle, spawn};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Duration;
 
 const GIVER: Owner = Owner(1);
 const TAKER: Owner = Owner(2);
@@ -57,7 +57,7 @@ impl Process {
                 Taken::Ready { slots, .. } => {
                     let values = slots.iter().map(|taken| self.memory().read_slot(taken.slot.index())).collect();
                     let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-                    self.0.settle(&settled, Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+                    self.0.settle(&settled, came_of(Fate::Used, 0, 0));
                     return values;
                 }
                 Taken::Empty(shows, _) => self.0.words().sleep(Bell::Filled, shows, Wait::Forever),

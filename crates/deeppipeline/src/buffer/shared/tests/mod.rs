@@ -15,11 +15,18 @@ mod turns;
 mod unmet;
 mod world;
 
+use crate::buffer::Settlement;
 use crate::buffer::{Crew, Limits, Overflow};
 use crate::intake::Intake;
+use crate::ledger::Fate;
 use std::fmt::Debug;
 
 const INTAKES: [Intake; 3] = [Intake::Single, Intake::Latest, Intake::All];
+
+/// What came of a call that took so many nanoseconds.
+fn came_of(fate: Fate, windowed: u64, took: u64) -> Settlement {
+    Settlement { fate, windowed, took, age: 0 }
+}
 
 fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {
     let (givers, takers) = (Crew::ONE, Crew::ONE);

@@ -4,6 +4,7 @@
 use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, TakenSlot, Verdict};
 use super::super::words::{Bell, Words};
+use super::came_of;
 use super::memory::{Died, Life, Looked, Mortal, Plain, unless_dead};
 use super::{Random, Told, limits};
 use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
@@ -147,7 +148,7 @@ impl Worker {
             }
             Does::Ending { slots } => {
                 let fate = if self.gives == Gives::Nothing { Fate::Skipped } else { Fate::Used };
-                self.input.settle(&slots, fate, 0, Duration::from_micros(1), Duration::ZERO);
+                self.input.settle(&slots, came_of(fate, 0, 1000));
                 self.does = Does::Settled;
                 true
             }
@@ -274,7 +275,7 @@ impl Stage {
         let Taken::Ready { slots, .. } = self.output.take(0) else { return false };
         self.received.extend(slots.iter().map(|taken| taken.id));
         let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-        self.output.settle(&settled, Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+        self.output.settle(&settled, came_of(Fate::Used, 0, 0));
         true
     }
 
@@ -636,7 +637,7 @@ fn a_batch_is_not_due_while_too_many_results_would_wait() {
     for _ in 0..crew(2).ahead() {
         buffer.bring(1);
         let (_, slots) = buffer.takes(1, 100).expect("it is due");
-        buffer.as_worker(1, 1).settle(&settled(&slots), Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+        buffer.as_worker(1, 1).settle(&settled(&slots), came_of(Fate::Used, 0, 0));
     }
     buffer.bring(1);
     let taken = buffer.as_worker(1, 1).take(100);
@@ -663,10 +664,10 @@ fn what_is_to_be_tried_again_stays_however_many_are_dropped_behind_it() {
         let taken = buffer.takes(0, 1);
         assert_eq!((numbers(&taken), taken.as_ref().map(|taken| taken.0)), (vec![ticket], Some(ticket)));
         let slots = settled(&taken.expect("it is there").1);
-        buffer.as_worker(1, 0).settle(&slots, Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+        buffer.as_worker(1, 0).settle(&slots, came_of(Fate::Used, 0, 0));
     }
     let (_, slots) = buffer.takes(0, 1).expect("the large one");
-    buffer.as_worker(1, 0).settle(&settled(&slots), Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+    buffer.as_worker(1, 0).settle(&settled(&slots), came_of(Fate::Used, 0, 0));
     assert_clear(&buffer.machine);
 }
 
@@ -693,7 +694,7 @@ fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
         // The third take is in hand when it dies: about to keep it too, to use all in a list, or to leave two out.
         let ends: [Ends; 3] = [
             |worker, slots| worker.keep(slots),
-            |worker, slots| worker.settle(slots, Fate::Used, 2, Duration::ZERO, Duration::ZERO),
+            |worker, slots| worker.settle(slots, came_of(Fate::Used, 2, 0)),
             |worker, _| worker.skip_kept(2),
         ];
         for (end, (kept, used, skipped)) in ends.into_iter().zip([(3, 0, 0), (0, 3, 0), (0, 0, 2)]) {

@@ -2,6 +2,7 @@
 
 use super::super::layout::Layout;
 use super::super::words::Words;
+use super::came_of;
 use super::given_back::Bytes;
 use crate::buffer::policy::{Slot, Totals};
 use crate::buffer::{Take, Taken, Wait};
@@ -16,7 +17,6 @@ use crate::supervisor::Supervisor;
 use crate::worker::Seat;
 use std::mem::offset_of;
 use std::sync::Arc;
-use std::time::Duration;
 
 const SEAT: Seat = Seat::Stage { index: 0, worker: 0 };
 
@@ -39,10 +39,10 @@ impl Played {
     fn uses_one(&self) {
         self.supervisor.put(vec![1], Wait::No).unwrap();
         let buffer = self.supervisor.buffer(0).unwrap();
-        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(0, u64::MAX, Wait::No) else {
+        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(0, None, u64::MAX, Wait::No) else {
             panic!("nothing to take")
         };
-        hold.settle(Fate::Used, 0, Duration::ZERO, Duration::ZERO);
+        hold.settle(came_of(Fate::Used, 0, 0));
     }
 
     fn writes_over(&self, word: fn(Layout) -> usize) {

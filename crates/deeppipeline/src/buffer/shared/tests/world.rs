@@ -6,6 +6,7 @@
 use super::super::lock::Owner;
 use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Trim, Verdict};
 use super::super::words::{Bell, Words};
+use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
@@ -14,7 +15,6 @@ use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
-use std::time::Duration;
 
 pub(super) const GIVER: Owner = Owner(1);
 pub(super) const TAKER: Owner = Owner(2);
@@ -268,7 +268,7 @@ impl World {
         let slots: Vec<_> = hand.into_iter().enumerate().map(|(index, slot)| (slot, index < viewed)).collect();
         self.attempt(
             Who::Taker,
-            |machine| machine.settle(&slots, fate, 0, Duration::from_micros(7), Duration::ZERO),
+            |machine| machine.settle(&slots, came_of(fate, 0, 7000)),
             |model| model.settle(viewed, fate),
         )?;
         self.held.extend(slots.iter().filter(|(_, viewed)| *viewed).map(|(slot, _)| *slot));
