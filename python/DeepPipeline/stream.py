@@ -22,6 +22,10 @@ OVER = _Over()
 """What is handed over after the last value."""
 
 
+LOOK_EVERY = 1.0
+"""Seconds after which whoever waits for a value looks whether Ctrl-C was pressed meanwhile."""
+
+
 class HandOver(Stage):
     """The end stage of a stream: it has a value in hand until somebody has asked for it."""
 
@@ -43,7 +47,13 @@ class HandOver(Stage):
 
     def take(self) -> Any:
         """Waits for the next value; OVER after the last."""
-        value = self._values.get()
+        while True:
+            # A signal that comes just before the wait begins is seen only when it ends.
+            try:
+                value = self._values.get(timeout=LOOK_EVERY)
+                break
+            except queue.Empty:
+                continue
         if value is OVER:
             self._values.put(OVER)  # for whoever else asks
         else:
