@@ -24,7 +24,7 @@ const NOT_FILES: [&str; 11] = [
 const PROTOCOLS: [&str; 11] =
     ["async", "bluray", "cache", "concat", "concatf", "crypto", "data", "fd", "file", "pipe", "subfile"];
 
-/// What an input is called; shown without passwords and on one line.
+/// The name of an input; shown without passwords and on one line.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address(OsString);
 
@@ -42,7 +42,7 @@ impl Address {
         self.0.as_encoded_bytes().starts_with(start.as_bytes())
     }
 
-    /// Whether it names this program's own standard input.
+    /// Returns true if it names this program's own standard input.
     pub(crate) fn is_standard_input(&self) -> bool {
         const NAMES: [&str; 6] = ["-", "pipe:", "pipe:0", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
         self.0.to_str().is_some_and(|name| NAMES.contains(&name))
@@ -134,8 +134,8 @@ fn mask(address: &str) -> String {
     masked
 }
 
-/// Where the `@` is that ends the user and password. A password may hold `@` and, against the rules, `/` and `?`: rather
-/// too much is hidden than too little.
+/// The position of the `@` that ends the user and password. A password may hold `@` and, against the rules, `/` and
+/// `?`: rather too much is hidden than too little.
 fn end_of_user(rest: &str) -> Option<usize> {
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     if authority.contains('@') {

@@ -13,7 +13,7 @@ pub struct Frame {
     pub height: u32,
     /// The number of the picture in its video, from 0.
     pub index: u64,
-    /// When the picture is to be shown, counted from the start of the video.
+    /// The time at which the picture is to be shown, counted from the start of the video.
     pub time: Duration,
     /// `height` × `width` × 3 bytes: red, green, blue (full range sRGB), row by row, without padding.
     pub pixels: Pixels,
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Frame {
     }
 }
 
-/// How many bytes an RGB picture has; `None` if that is more than can be addressed.
+/// The number of bytes of an RGB picture; `None` if that is more than can be addressed.
 pub(crate) fn bytes_of(width: u32, height: u32) -> Option<usize> {
     (width as usize).checked_mul(height as usize)?.checked_mul(3)
 }

@@ -43,12 +43,12 @@ pub fn workers(workers: Workers) -> Workers {
         .stage::<WriteVideo>()
 }
 
-/// What [`DetectPeople`] is made from in a process of its own.
+/// The settings from which [`DetectPeople`] is made in a process of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DetectPeopleSettings {
     /// The model file `nanodet_416.onnx`.
     pub model: PathBuf,
-    /// What runs it.
+    /// The runtime of the model.
     pub runtime: Runtime,
     /// See [`DetectPeople::min_score`].
     pub min_score: Option<f32>,
@@ -67,7 +67,7 @@ impl Isolated for DetectPeople {
     }
 }
 
-/// What [`Track`] is made from in a process of its own; nothing has to be said.
+/// The settings from which [`Track`] is made in a process of its own; nothing has to be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrackSettings {
     /// See [`Track::remember`].
@@ -76,7 +76,7 @@ pub struct TrackSettings {
     pub new_from: Option<f32>,
 }
 
-/// When the process of a tracker is started again after a crash, it knows nobody any more: numbers begin at 1 once more.
+/// A tracker whose process is started again after a crash has forgotten everyone: numbers begin at 1 once more.
 impl Isolated for Track {
     const NAME: &str = "vision.track";
     type Settings = TrackSettings;
@@ -93,12 +93,12 @@ impl Isolated for Track {
     }
 }
 
-/// What [`EstimatePose`] is made from in a process of its own.
+/// The settings from which [`EstimatePose`] is made in a process of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EstimatePoseSettings {
     /// The model file `movenet_lightning_192.onnx`.
     pub model: PathBuf,
-    /// What runs it.
+    /// The runtime of the model.
     pub runtime: Runtime,
 }
 
@@ -111,16 +111,16 @@ impl Isolated for EstimatePose {
     }
 }
 
-/// What [`ClassifyBehaviour`] is made from in a process of its own.
+/// The settings from which [`ClassifyBehaviour`] is made in a process of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassifyBehaviourSettings {
     /// The model file `pose_classifier_body18.onnx`.
     pub model: PathBuf,
-    /// What runs it.
+    /// The runtime of the model.
     pub runtime: Runtime,
 }
 
-/// When its process is started again after a crash, everybody's window is empty.
+/// Every person's window is empty once its process has been started again after a crash.
 impl Isolated for ClassifyBehaviour {
     const NAME: &str = "vision.classify_behaviour";
     type Settings = ClassifyBehaviourSettings;
@@ -140,7 +140,7 @@ impl IsolatedWindows for ClassifyBehaviour {
     }
 }
 
-/// What [`Record`] is made from in a process of its own.
+/// The settings from which [`Record`] is made in a process of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordSettings {
     /// The file to write.
@@ -167,7 +167,7 @@ impl Isolated for Draw {
     }
 }
 
-/// What [`WriteVideo`] is made from in a process of its own.
+/// The settings from which [`WriteVideo`] is made in a process of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WriteVideoSettings {
     /// The file to write.

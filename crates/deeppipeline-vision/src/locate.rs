@@ -1,4 +1,4 @@
-//! Where programs and libraries that are not linked are found.
+//! The search for programs and libraries that are not linked.
 //!
 //! Nothing is taken from the current folder unless the user names it: it may be a download folder or a stranger's
 //! project. So entries of search paths that are empty or relative, which mean that folder, are passed over.
@@ -55,7 +55,7 @@ pub(crate) fn site_packages() -> &'static [PathBuf] {
     })
 }
 
-/// What the `python3` on `PATH` has as its module search path, without `PYTHONPATH`; nothing without a Python.
+/// The module search path of the `python3` on `PATH`, without `PYTHONPATH`; empty without a Python.
 fn python_path() -> Vec<PathBuf> {
     // Isolated (-I), since an interpreter runs the `sitecustomize` it finds on the way, and an empty entry of PYTHONPATH
     // would have it find one in the current folder. That leaves out the user's own packages too, so they are asked for.

@@ -31,7 +31,7 @@ const UNKNOWN_SIZE: [u8; 8] = [0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
 const VIDEO_TRACK: u64 = 1;
 const NANOSECONDS_PER_TICK: u64 = 1000;
 
-/// What comes before the first picture; `frame_time` is how long a picture is usually shown.
+/// The bytes in front of the first picture; `frame_time` is the time for which a picture is usually shown.
 pub(crate) fn header(width: u32, height: u32, frame_time: Duration) -> Vec<u8> {
     let mut video = Vec::new();
     number(&mut video, PIXEL_WIDTH, u64::from(width));
@@ -60,7 +60,7 @@ pub(crate) fn header(width: u32, height: u32, frame_time: Duration) -> Vec<u8> {
     stream
 }
 
-/// What comes before the `bytes` bytes of a picture shown at `time`.
+/// The header in front of the `bytes` bytes of a picture shown at `time`.
 pub(crate) fn picture_header(time: Duration, bytes: usize) -> Vec<u8> {
     const KEY_FRAME: u8 = 0x80;
     let mut timestamp = Vec::new();

@@ -1,4 +1,4 @@
-//! What goes into NanoDet and what its outputs mean.
+//! The input of NanoDet and the meaning of its outputs.
 //!
 //! NanoDet (RangiLyu, <https://github.com/RangiLyu/nanodet>) gives, for each cell of three grids, a score per class and,
 //! for each side of a box, a distribution over distances (Generalized Focal Loss, Li et al. 2020, arXiv:2006.04388).
@@ -31,7 +31,7 @@ pub(crate) struct Letterbox {
     resizer: Resizer,
     small: Image<'static>,
     input: Vec<f32>,
-    /// What a byte becomes, for each of blue, green, red.
+    /// The value that a byte becomes, for each of blue, green, red.
     normalised: [[f32; 256]; 3],
 }
 

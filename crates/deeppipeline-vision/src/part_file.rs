@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-/// Why an output file cannot be written.
+/// The reason why an output file cannot be written.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
@@ -15,7 +15,7 @@ pub enum OutputError {
     Write {
         /// The file that was asked for.
         path: PathBuf,
-        /// What is in the way.
+        /// The obstacle.
         reason: String,
     },
     /// There is no `ffmpeg` program.
@@ -54,7 +54,7 @@ impl PartFile {
         Ok((Self { target: target.to_owned(), part }, file))
     }
 
-    /// Where the bytes go meanwhile.
+    /// The file that the bytes go to meanwhile.
     pub(crate) fn path(&self) -> &Path {
         &self.part
     }

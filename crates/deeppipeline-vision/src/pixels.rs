@@ -15,7 +15,7 @@ pub struct Pixels(Arc<Place>);
 
 enum Place {
     Own(Vec<u8>),
-    /// What follows the first `length` bytes belongs to others.
+    /// The first `length` bytes of memory shared with another process; the rest belongs to others.
     #[cfg(processes)]
     Shared {
         bytes: SharedBytes,

@@ -1,4 +1,4 @@
-//! What is known about the people in one picture; each stage fills in a little more.
+//! The knowledge about the people in one picture; each stage fills in a little more.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,15 +23,15 @@ impl Scene {
 /// One person in one picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Person {
-    /// Where the person is.
+    /// The place of the person.
     pub bounds: Bounds,
-    /// How sure the detector is, 0 to 1.
+    /// The confidence of the detector, 0 to 1.
     pub score: f32,
     /// The number the tracker gave this person, from 1.
     pub track: Option<u64>,
-    /// Where the joints are.
+    /// The places of the joints.
     pub pose: Option<Pose>,
-    /// What the person does.
+    /// The behaviour of the person.
     pub behaviour: Option<Behaviour>,
 }
 
@@ -95,14 +95,14 @@ impl Pose {
     }
 }
 
-/// Where one joint is.
+/// The place of one joint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Keypoint {
     /// Column, in pixels of the frame.
     pub x: f32,
     /// Row, in pixels of the frame, downwards.
     pub y: f32,
-    /// How sure the model is, 0 to 1.
+    /// The confidence of the model, 0 to 1.
     pub score: f32,
 }
 
@@ -130,16 +130,16 @@ pub enum Joint {
 }
 
 impl Joint {
-    /// How many joints a pose has.
+    /// The number of joints of a pose.
     pub const COUNT: usize = 17;
 }
 
-/// What a person does.
+/// The behaviour of a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
     /// A word or two for people to read: `walking`, `standing`, `unknown`.
     pub label: String,
-    /// How sure, 0 to 1.
+    /// The confidence, 0 to 1.
     pub score: f32,
 }
 
@@ -151,7 +151,7 @@ impl Behaviour {
         Self { label: Self::UNKNOWN.to_owned(), score }
     }
 
-    /// Whether it could not be told.
+    /// Returns true if it could not be told.
     pub fn is_unknown(&self) -> bool {
         self.label == Self::UNKNOWN
     }

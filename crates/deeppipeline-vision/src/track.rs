@@ -53,7 +53,7 @@ impl Track {
         Self::with(params)
     }
 
-    /// How sure the detector must be of someone new, 0 to 1.
+    /// The score that the detector must give someone new, 0 to 1.
     #[must_use]
     pub fn new_from(self, score: f32) -> Self {
         Self::with(ByteTrackParams {

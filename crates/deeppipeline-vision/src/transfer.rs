@@ -1,7 +1,7 @@
-//! How pictures and what is known about them cross from one process to another.
+//! The transfer of pictures, and of what is known about them, from one process to another.
 //!
 //! A picture is a short header and its pixels, a scene is its picture and then its people. The pixels are copied once, into
-//! the memory that both processes share; whoever receives them reads them, and draws on them, where they lie.
+//! the memory that both processes share; the receiver reads them, and draws on them, where they lie.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use crate::frame::{Frame, bytes_of};
 use crate::pixels::Pixels;
 use crate::scene::{Person, Scene};
 
-/// What comes before the pixels: width, height, index, and the time's seconds and nanoseconds, little-endian.
+/// The length of the header before the pixels: width, height, index, and the time's seconds and nanoseconds,
+/// little-endian.
 const HEADER: usize = 4 + 4 + 8 + 8 + 4;
 
-/// In nanoseconds.
+/// One second in nanoseconds.
 const SECOND: u32 = 1_000_000_000;
 
 const SHORT: &str = "the bytes of a picture end too early";
@@ -72,13 +73,13 @@ impl Transfer for Scene {
     }
 }
 
-/// What is known of a picture before its pixels.
+/// The header of a picture, before its pixels.
 struct Header {
     width: u32,
     height: u32,
     index: u64,
     time: Duration,
-    /// Where the pixels end.
+    /// The end of the pixels.
     end: usize,
 }
 

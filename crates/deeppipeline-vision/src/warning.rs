@@ -1,4 +1,4 @@
-//! What is no error but has to be said: a camera that stalls, a recording that is damaged.
+//! Warnings, which are no errors but have to be said: a camera that stalls, a recording that is damaged.
 
 use std::fmt::Arguments;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Who walks, who stands, and when it cannot be told, on poses made of numbers.
+//! Tests of who walks, who stands, and when it cannot be told, on poses made of numbers.
 
 mod support;
 
@@ -41,7 +41,7 @@ fn person(points: [(Joint, f32, f32); 17], score: f32) -> Person {
     Person { track: Some(1), pose: Some(Pose { keypoints }), ..Person::new(bounds, 0.8) }
 }
 
-/// What a pipeline says of the people in these scenes.
+/// The scenes with the behaviours that a pipeline gives the people in them.
 fn classified(scenes: impl IntoIterator<Item = Scene, IntoIter: Send + 'static>) -> Vec<Scene> {
     let classify = ClassifyBehaviour::load(model("pose_classifier_body18.onnx")).unwrap();
     let stream = Pipeline::builder()
@@ -52,7 +52,7 @@ fn classified(scenes: impl IntoIterator<Item = Scene, IntoIter: Send + 'static>)
     stream.collect::<Result<_, _>>().unwrap()
 }
 
-/// What is said after 30 pictures at 25 a second of a person who depends on the time in seconds.
+/// The behaviour after 30 pictures at 25 a second of a person who depends on the time in seconds.
 fn after_a_while(person_at: impl Fn(f32) -> Person) -> Behaviour {
     let people_at = |index: u64| vec![person_at(index as f32 * 0.04)];
     let scenes: Vec<Scene> =

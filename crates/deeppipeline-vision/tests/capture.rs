@@ -1,4 +1,4 @@
-//! What comes out of a video: every picture once, at its time, and one clear line when something is wrong.
+//! Tests of what comes out of a video: every picture once, at its time, and one clear line when something is wrong.
 
 mod support;
 
@@ -108,7 +108,7 @@ fn a_cut_file_gives_what_it_has_and_then_says_so() {
     }
 }
 
-/// Whether every pixel is of about this colour.
+/// Returns true if every pixel is of about this colour.
 fn is_of(frame: &Frame, colour: [u8; 3]) -> bool {
     frame
         .pixels

@@ -1,4 +1,4 @@
-//! What an input may be called, how often it is opened, and what happens when nothing comes from it.
+//! Tests of the names of inputs, of how often they are opened, and of what happens when nothing comes from one.
 #![cfg(unix)]
 
 mod support;

@@ -16,7 +16,7 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-/// How many unfinished files there are, and nothing else.
+/// The number of files, all of which must be unfinished.
 fn parts(folder: &Path, start: &str) -> usize {
     let files = files(folder);
     assert!(files.iter().all(|name| name.starts_with(start) && name.ends_with(".part")), "{files:?}");

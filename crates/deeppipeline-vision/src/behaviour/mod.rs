@@ -77,7 +77,7 @@ impl ClassifyBehaviour {
         people.filter_map(|person| Some((person.track?, Sight::new(time, person.bounds, person.pose?)))).collect()
     }
 
-    /// What a window of poses shows: motion first, the still pose only for someone who stands.
+    /// Decides on the behaviour in a window of poses: motion first, the still pose only for someone who stands.
     fn decide(&mut self, window: &[Sight]) -> Result<Behaviour, ModelError> {
         /// Below this the two answers are too close to each other.
         const SURE: f32 = 0.65;

@@ -1,4 +1,4 @@
-//! Whether someone walks or stands, from how their ankles and hips moved.
+//! The decision whether someone walks or stands, from how their ankles and hips moved.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use super::Sight;
 /// A joint the pose model is less sure of is not looked at.
 pub(super) const MIN_JOINT_SCORE: f32 = 0.3;
 
-/// How someone moved during a window; speeds are in body heights per second, so that distance from the camera and frame
-/// rate cancel out.
+/// The motion of someone during a window; speeds are in body heights per second, so that distance from the camera and
+/// frame rate cancel out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Motion {
     /// The mean speed of the ankles in the picture.
     pub(super) ankles: f32,
-    /// How fast the middle of the hips got from its first to its last place.
+    /// The speed at which the middle of the hips got from its first to its last place.
     pub(super) root: f32,
     /// The part of the poses in which the body is upright, 0 to 1.
     pub(super) upright: f32,
 }
 
 impl Motion {
-    /// How likely the motion is that of someone who walks, 0 to 1; the rest is that of someone who stands.
+    /// The likelihood that the motion is that of someone who walks, 0 to 1; the rest is that of someone who stands.
     ///
     /// The ankles count most, the way of the hips confirms. Where the two balance was read off Debian's pedestrian clip
     /// (905 windows of 32 people): three in four of those on the spot are below an ankle speed of 0.35 and a hip speed
@@ -39,7 +39,7 @@ impl Motion {
         1.0 / (1.0 + (-odds).exp())
     }
 
-    /// Whether the body was upright nearly all the time; standing and walking mean nothing otherwise.
+    /// Returns true if the body was upright nearly all the time; standing and walking mean nothing otherwise.
     pub(super) fn is_upright(&self) -> bool {
         const NEARLY_ALL: f32 = 0.8;
         self.upright >= NEARLY_ALL
@@ -88,7 +88,8 @@ fn speeds<'a>(window: &'a [Sight], joint: impl Fn(&Pose) -> Option<(f32, f32)> +
     })
 }
 
-/// Whether shoulders are above hips and hips above ankles, with a trunk nearer to the plumb line than 40 degrees.
+/// Returns true if shoulders are above hips and hips above ankles, with a trunk nearer to the plumb line than 40
+/// degrees.
 fn is_upright(pose: &Pose) -> Option<bool> {
     const STEEPEST: f32 = 0.84; // tan 40°
     let shoulders = middle(pose, Joint::LeftShoulder, Joint::RightShoulder)?;

@@ -1,4 +1,4 @@
-//! What is seen of one person in one picture, and what of a window of it counts.
+//! The sight of one person in one picture, and the part of a window of sights that counts.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::still::{self, Opinion};
 /// One sight of one person: of these, [`ClassifyBehaviour`](crate::ClassifyBehaviour) gets a window for each track.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// When the picture was taken, see [`Frame::time`](crate::Frame::time).
+    /// The time of the picture, see [`Frame::time`](crate::Frame::time).
     pub time: Duration,
-    /// Where the person was.
+    /// The place of the person.
     pub bounds: Bounds,
-    /// Where their joints were.
+    /// The places of their joints.
     pub pose: Pose,
-    /// What the network thinks of the pose, once it was asked; every list that has this sight knows.
+    /// The network's opinion of the pose, once it was asked; shared by every list that has this sight.
     opinion: Arc<OnceLock<Opinion>>,
 }
 
@@ -26,7 +26,7 @@ impl Sight {
         Self { time, bounds, pose, opinion: Arc::default() }
     }
 
-    /// What the network thinks of the pose; it is asked once.
+    /// The network's opinion of the pose; it is asked once.
     pub(super) fn opinion(&self, model: &mut Model) -> Result<&Opinion, ModelError> {
         match self.opinion.get() {
             Some(opinion) => Ok(opinion),

@@ -57,7 +57,7 @@ pub(super) fn likeliest(opinions: &[&Opinion]) -> Option<(&'static str, f32)> {
     LABELS.into_iter().map(|label| (label, chance(label))).max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
-/// What the network wants to see: the joints and the neck, y upwards, centred, the larger extent 1.
+/// The input of the network: the joints and the neck, y upwards, centred, the larger extent 1.
 fn body18(pose: &Pose) -> [f32; 2 * POINTS] {
     let [left, right] = [Joint::LeftShoulder, Joint::RightShoulder].map(|joint| pose.joint(joint));
     let neck = ((left.x + right.x) / 2.0, (left.y + right.y) / 2.0);

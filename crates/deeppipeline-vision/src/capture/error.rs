@@ -1,10 +1,10 @@
-//! What may be wrong with a video.
+//! Errors of a video.
 
 use std::time::Duration;
 
 use crate::ffmpeg::FfmpegError;
 
-/// Why a video cannot be opened, or ended before its end. Inputs are named without their passwords.
+/// The reason why a video cannot be opened, or ended before its end. Inputs are named without their passwords.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -16,7 +16,7 @@ pub enum CaptureError {
     Open {
         /// The file, device or address.
         input: String,
-        /// What ffmpeg says.
+        /// The message of ffmpeg.
         reason: String,
     },
     /// The input gave no picture in the time it was given; see [`CaptureOptions::open_timeout`](crate::CaptureOptions).
@@ -24,7 +24,7 @@ pub enum CaptureError {
     TimedOut {
         /// The file, device or address.
         input: String,
-        /// How long it had.
+        /// The time it had.
         after: Duration,
     },
     /// Opening was given up; see [`CaptureOptions::open_while`](crate::CaptureOptions::open_while).
@@ -44,19 +44,19 @@ pub enum CaptureError {
     Cut {
         /// The file, device or address.
         input: String,
-        /// How many frames came before.
+        /// The number of frames that came before.
         frames: u64,
-        /// What ffmpeg says.
+        /// The message of ffmpeg.
         reason: String,
     },
-    /// What ffmpeg gave out is not what it said it would: no picture is better than a wrong one.
+    /// The output of ffmpeg is not what it had announced: no picture is better than a wrong one.
     #[error("{input} cannot be read on after frame {frames}: {reason}")]
     Unreadable {
         /// The file, device or address.
         input: String,
-        /// How many frames came before.
+        /// The number of frames that came before.
         frames: u64,
-        /// What does not fit.
+        /// The part that does not fit.
         reason: String,
     },
 }

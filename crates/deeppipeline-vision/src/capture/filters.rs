@@ -1,4 +1,4 @@
-//! What ffmpeg does to each picture before it gives it out.
+//! The filters that ffmpeg applies to each picture before it gives it out.
 
 use crate::ffmpeg::Header;
 

@@ -42,7 +42,7 @@ pub struct Capture {
     said: Receiver<Said>,
     first: Option<Frame>,
     read: u64,
-    /// When the last picture is to be shown.
+    /// The time at which the last picture is to be shown.
     time: Duration,
     ended: bool,
     width: u32,
@@ -83,7 +83,7 @@ impl Capture {
         self.process.log().header().frame_rate
     }
 
-    /// How long the input is; `None` for cameras and live streams.
+    /// The length of the input; `None` for cameras and live streams.
     pub fn duration(&self) -> Option<Duration> {
         self.process.log().header().duration
     }
@@ -98,7 +98,8 @@ impl Capture {
         }
     }
 
-    /// Whether it goes on whether or not anyone keeps up: a camera, a network stream, or a file played in real time.
+    /// Returns true if it goes on whether or not anyone keeps up: a camera, a network stream, or a file played in real
+    /// time.
     pub fn is_live(&self) -> bool {
         self.options.realtime || self.options.is_live_by_name() || (self.options.is_web() && self.duration().is_none())
     }
@@ -227,7 +228,7 @@ impl Capture {
         if error.kind() == ErrorKind::UnexpectedEof { self.end() } else { self.give_up(error.to_string()) }
     }
 
-    /// What comes from ffmpeg makes no sense.
+    /// Ends the process, since its output makes no sense.
     fn give_up(&mut self, reason: String) -> Result<Option<Frame>, CaptureError> {
         self.ended = true;
         // Nobody reads what it would still write.
@@ -271,8 +272,8 @@ impl Capture {
         }
     }
 
-    /// What says that the end of a file is missing or damaged: damage just before it, or any if the pictures end too early.
-    /// Damage in the middle is neither.
+    /// The message that says that the end of a file is missing or damaged: damage just before it, or any if the
+    /// pictures end too early. Damage in the middle is neither.
     fn damage_at_end(&self) -> Option<String> {
         // The sound may be a little longer than the pictures.
         const SLACK: Duration = Duration::from_millis(500);

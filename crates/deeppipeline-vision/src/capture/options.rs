@@ -1,4 +1,4 @@
-//! How to open a video.
+//! The options for opening a video.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Capture, CaptureError};
 use crate::address::Address;
 
-/// How to open a video; made by [`Capture::options`].
+/// The options for opening a video; made by [`Capture::options`].
 #[derive(Clone, Debug)]
 pub struct CaptureOptions {
     pub(super) address: Address,
@@ -82,7 +82,7 @@ impl CaptureOptions {
         self.format.as_deref().or_else(|| self.address.starts_with("/dev/video").then_some("v4l2"))
     }
 
-    /// Whether it is a camera or a network stream by its name.
+    /// Returns true if it is a camera or a network stream by its name.
     pub(super) fn is_live_by_name(&self) -> bool {
         const DEVICES: [&str; 7] = ["v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "kmsgrab"];
         const STREAMS: [&str; 9] = ["rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp", "mms"];

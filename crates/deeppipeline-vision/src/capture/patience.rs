@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::ffmpeg::Said;
 use crate::warning::warn;
 
-/// How a wait for ffmpeg ended.
+/// The end of a wait for ffmpeg.
 pub(super) enum Heard {
     Said(Said),
     /// It has closed its log, which it does when it ends.

@@ -13,7 +13,7 @@ static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     FontRef::try_from_slice(bytes).expect("the font is part of the program")
 });
 
-/// Where labels are already: left, top, right, bottom.
+/// The places of the labels so far: left, top, right, bottom.
 pub(super) type Taken = Vec<[i32; 4]>;
 
 /// Writes a label on a coloured ground on top of a box, or into it where there is no room above; it moves down past labels

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// What ffmpeg says about a video stream before it decodes it.
+/// The properties of a video stream that ffmpeg announces before it decodes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Header {
-    /// How long the file is; `None` where it cannot know (cameras, live streams).
+    /// The length of the file; `None` where ffmpeg cannot know it (cameras, live streams).
     pub(crate) duration: Option<Duration>,
     /// Pictures per second as announced.
     pub(crate) frame_rate: Option<f64>,

@@ -1,4 +1,4 @@
-//! What an ffmpeg process writes to its stderr, read by a thread of its own so that ffmpeg never waits for a reader.
+//! The stderr of an ffmpeg process, read by a thread of its own so that ffmpeg never waits for a reader.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::header::Header;
 use crate::address::Address;
 
-/// What others wait to hear.
+/// The news that other threads wait for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Said {
     /// The input is open, and what its video stream is like is known.
@@ -41,7 +41,7 @@ struct Contents {
     /// The last sign that a piece is damaged, and the number of pictures before it.
     damage: Option<(String, u64)>,
     pictures: u64,
-    /// Whether it has counted up its output, which it does last, and only if it got there.
+    /// True if ffmpeg has counted up its output, which it does last, and only if it got there.
     summed_up: bool,
 }
 
@@ -66,7 +66,7 @@ impl Log {
         }
     }
 
-    /// What was said about the input.
+    /// The properties of the input, as far as ffmpeg has announced them.
     pub(crate) fn header(&self) -> Header {
         self.lock().header.clone()
     }
@@ -78,12 +78,12 @@ impl Log {
         specific.or(contents.errors.back()).cloned()
     }
 
-    /// Whether one of the last messages holds these words.
+    /// Returns true if one of the last messages holds these words.
     pub(crate) fn mentions(&self, words: &str) -> bool {
         self.lock().errors.iter().any(|error| error.contains(words))
     }
 
-    /// Whether ffmpeg said that it has written its output to the end.
+    /// Returns true if ffmpeg said that it has written its output to the end.
     pub(crate) fn summed_up(&self) -> bool {
         self.lock().summed_up
     }
@@ -173,7 +173,7 @@ fn is_damage(message: &str) -> bool {
     ["orrupt", "rror while decoding", "Decoding error"].iter().any(|sign| message.contains(sign))
 }
 
-/// Whether a message only repeats that something failed.
+/// Returns true if a message only repeats that something failed.
 fn is_follow_up(message: &str) -> bool {
     const STARTS: [&str; 19] = [
         "Cannot determine format of input stream",

@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 
 use crate::locate;
 
-/// Why there is no `ffmpeg` to work with.
+/// The reason why there is no `ffmpeg` to work with.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FfmpegError {
@@ -35,7 +35,7 @@ pub enum FfmpegError {
     Unusable {
         /// The program.
         program: PathBuf,
-        /// What went wrong.
+        /// The reason of the failure.
         reason: String,
     },
 }
@@ -119,7 +119,7 @@ fn from_python() -> Option<PathBuf> {
     folders.into_iter().find_map(|folder| locate::file_starting(&folder, "ffmpeg-"))
 }
 
-/// What it answers; its status is of no interest, and may be lost where a program ignores `SIGCHLD`.
+/// The answer of the program; its status is of no interest, and may be lost where a program ignores `SIGCHLD`.
 fn ask(program: &Path, arguments: &[&str]) -> Result<String, FfmpegError> {
     let unusable =
         |error: std::io::Error| FfmpegError::Unusable { program: program.to_owned(), reason: error.to_string() };

@@ -27,7 +27,7 @@ mod flag {
     pub(super) const INVALID: u64 = 1 << 13;
 }
 
-/// What one byte in front of a frame stands for.
+/// The meaning of one byte in front of a frame.
 #[derive(Clone, Copy, Default)]
 struct FrameCode {
     flags: u64,
@@ -37,7 +37,7 @@ struct FrameCode {
     reserved: u64,
 }
 
-/// What comes before the bytes of a picture.
+/// The header in front of the bytes of a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PictureHeader {
     pub(crate) time: Duration,
@@ -51,9 +51,9 @@ pub(crate) struct NutReader<R> {
     codes: Vec<FrameCode>,
     /// Numerator and denominator, in seconds.
     time_bases: Vec<(u64, u64)>,
-    /// Which of them the pictures' times are in.
+    /// The index of the time base that the pictures' times are in.
     time_base: usize,
-    /// How many bits of a time are written where the rest is that of the picture before.
+    /// The number of bits of a time that are written where the rest is that of the picture before.
     low_bits: u32,
     last_time: i64,
 }

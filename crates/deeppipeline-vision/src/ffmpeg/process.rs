@@ -67,7 +67,7 @@ impl Process {
         running.child.wait().ok()
     }
 
-    /// Whether it has done its work, by its status or, where that is lost, by what it said.
+    /// Returns true if it has done its work, by its status or, where that is lost, by its messages.
     pub(crate) fn succeeded(&mut self) -> bool {
         self.wait().map_or_else(|| self.log.summed_up(), |status| status.success())
     }
@@ -86,7 +86,7 @@ impl Process {
         }
     }
 
-    /// Whether a stopper was called.
+    /// Returns true if a stopper was called.
     pub(crate) fn was_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }

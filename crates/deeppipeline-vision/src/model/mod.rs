@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// What runs a model.
+/// The runtime of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Runtime {
@@ -32,7 +32,7 @@ pub enum Runtime {
     PureRust,
 }
 
-/// Why a model cannot be loaded or run.
+/// The reason why a model cannot be loaded or run.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -41,7 +41,7 @@ pub enum ModelError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: std::io::Error,
     },
     /// The file is not a model, or not a whole one.
@@ -49,13 +49,13 @@ pub enum ModelError {
     Broken {
         /// The file.
         path: PathBuf,
-        /// What the runtime says.
+        /// The message of the runtime.
         reason: String,
     },
     /// The runtime that was asked for is not there.
     #[error("{reason}")]
     NoRuntime {
-        /// What is missing and how to get it.
+        /// The missing part and the way to get it.
         reason: String,
     },
     /// The model was loaded but failed on this input.
@@ -63,7 +63,7 @@ pub enum ModelError {
     Run {
         /// The file.
         path: PathBuf,
-        /// What the runtime says.
+        /// The message of the runtime.
         reason: String,
     },
     /// The model ran, but what came out is not what the stage needs.
@@ -71,7 +71,7 @@ pub enum ModelError {
     Unsuitable {
         /// The file.
         path: PathBuf,
-        /// What is different.
+        /// The difference.
         reason: String,
     },
 }
@@ -96,7 +96,7 @@ pub struct Tensor {
     pub values: Vec<f32>,
 }
 
-/// What each flavour does; the message of an error is one line.
+/// The work of each flavour; the message of an error is one line.
 trait Flavour: Send {
     fn run(&mut self, shape: &[usize], values: Values<'_>) -> Result<Vec<Tensor>, String>;
 }
@@ -130,7 +130,7 @@ impl Model {
             .map_err(|reason| ModelError::Run { path: self.path.clone(), reason: one_line(&reason) })
     }
 
-    /// What runs it; never [`Runtime::Auto`].
+    /// The runtime of the model; never [`Runtime::Auto`].
     pub fn runtime(&self) -> Runtime {
         self.runtime
     }

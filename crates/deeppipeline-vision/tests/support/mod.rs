@@ -1,4 +1,4 @@
-//! What several tests need: clips made on the spot, people made of numbers.
+//! Helpers of several tests: clips made on the spot, people made of numbers.
 
 #![allow(dead_code, unreachable_pub, reason = "each test is a program of its own and takes what it needs")]
 
@@ -79,7 +79,7 @@ pub fn again(test: &str) -> Command {
     command
 }
 
-/// Whether this process was started by [`again`].
+/// Returns true if this process was started by [`again`].
 pub fn is_again() -> bool {
     std::env::var_os("TEST_AGAIN").is_some()
 }
