@@ -1,4 +1,5 @@
-//! What a stop has discarded, for a thread of Python: freeing an object may run its `__del__`, which may wait.
+//! The samples that a stop has discarded, for a thread of Python: freeing an object may run its `__del__`, which may
+//! wait.
 
 use crate::payload::Payload;
 use deeppipeline::engine::Discarded as EngineDiscarded;

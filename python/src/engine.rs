@@ -25,7 +25,7 @@ use {
     deeppipeline::engine::{Codec, Post, Station as EngineStation},
 };
 
-/// How long a waiting call leaves the interpreter's signals unseen.
+/// The time for which a waiting call leaves the interpreter's signals unseen.
 const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);
 
 /// One stage as the Python package describes it.
@@ -52,7 +52,7 @@ struct SourceDescription {
     is_live: bool,
 }
 
-/// What happens when a stage fails on a sample.
+/// The policy for a stage that fails on a sample.
 #[derive(FromPyObject)]
 enum AfterAnError {
     Word(String),
@@ -62,28 +62,28 @@ enum AfterAnError {
 /// A parallel block: its fork, the first and the last node of each branch, and whether they are joined.
 type Branches = (usize, Vec<(usize, usize)>, bool);
 
-/// How many samples the buffers hold.
+/// The number of samples that the buffers hold.
 #[derive(FromPyObject)]
 enum Sizes {
     Each(usize),
     List(Vec<usize>),
 }
 
-/// What more there is to say where the intake is "batch".
+/// The further settings where the intake is "batch".
 #[derive(FromPyObject)]
 struct Batch {
     max_size: usize,
     timeout: f64,
 }
 
-/// What more there is to say where the intake is "window", as far as the engine is concerned.
+/// The further settings where the intake is "window", as far as the engine is concerned.
 #[derive(FromPyObject)]
 struct Window {
     size: usize,
     stride: usize,
 }
 
-/// Who drives a seat: a Python thread, a process that a Python thread watches, or nobody in Python.
+/// The driver of a worker: a Python thread, a process that a Python thread watches, or nothing in Python.
 #[derive(IntoPyObject)]
 enum Driver {
     Thread(Worker),
@@ -92,7 +92,7 @@ enum Driver {
     Engine(Option<()>),
 }
 
-/// Who is to be given a driver.
+/// A worker that is to be given a driver.
 enum Seated {
     Thread(EngineWorker<Payload>),
     #[cfg(processes)]
@@ -147,7 +147,7 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     Ok((supervisor, workers.into_iter().map(Seated::Thread).collect()))
 }
 
-/// What became of a `put`.
+/// The outcome of a `put`.
 #[derive(IntoPyObject)]
 enum Put {
     Done(bool),
@@ -163,7 +163,7 @@ pub(crate) struct Engine {
     /// Native stages that have no thread yet.
     natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Who takes what is put.
+    /// The consumer of what is put.
     entrance: OnceLock<Next>,
 }
 
@@ -378,12 +378,12 @@ impl Engine {
         self.supervisor.abort();
     }
 
-    /// Whether the caller is one of the pipeline's own workers.
+    /// Returns true if the caller is one of the pipeline's own workers.
     fn called_by_own_worker(&self) -> bool {
         self.supervisor.called_by_own_worker()
     }
 
-    /// Whether the source has been asked to end and has not ended yet.
+    /// Returns true if the source has been asked to end and has not ended yet.
     fn source_should_end(&self) -> bool {
         self.supervisor.source_should_end()
     }
@@ -420,7 +420,7 @@ impl Engine {
         self.supervisor.not_up()
     }
 
-    /// What happened to every sample up to now.
+    /// The report of what happened to every sample up to now.
     fn report(&self) -> Report {
         Report(self.supervisor.report())
     }
@@ -548,7 +548,7 @@ fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// When the time-out is over; one beyond what the clock can tell is none.
+/// The instant at which the time-out is over; one beyond what the clock can tell is none.
 fn deadline(timeout: Option<f64>) -> Option<Instant> {
     Instant::now().checked_add(Duration::try_from_secs_f64(timeout?).ok()?)
 }

@@ -82,7 +82,7 @@ impl Frame {
         self.inner.index
     }
 
-    /// When it is to be shown, in seconds.
+    /// The time at which it is to be shown, in seconds.
     #[getter]
     fn time(&self) -> f64 {
         self.inner.time.as_secs_f64()

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What flows into and out of native stages.
+/// A value that flows into and out of native stages.
 trait Carried: Sized {
     const NAME: &str;
     fn unwrap(value: Value) -> Option<Self>;
@@ -116,10 +116,10 @@ impl Body<Payload> for CaptureBody {
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct NativeStage {
     body: Mutex<Option<AnyBody>>,
-    /// What it takes: "Frame" or "Scene".
+    /// The type it takes: "Frame" or "Scene".
     #[pyo3(get)]
     takes: &'static str,
-    /// What it gives: "Frame", "Scene", or "nothing" for an end stage.
+    /// The type it gives: "Frame", "Scene", or "nothing" for an end stage.
     #[pyo3(get)]
     gives: &'static str,
 }
@@ -146,7 +146,7 @@ impl NativeStage {
 
 #[pymethods]
 impl NativeStage {
-    /// Whether it has been part of a pipeline that was started.
+    /// Returns true if it has been part of a pipeline that was started.
     #[getter]
     fn used(&self) -> bool {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).is_none()
@@ -215,10 +215,10 @@ pub(crate) struct NativeCapture {
     /// Frames a second, if the input says so.
     #[pyo3(get)]
     frame_rate: Option<f64>,
-    /// How many frames there are, about, if the input says so.
+    /// The approximate number of frames, if the input says so.
     #[pyo3(get)]
     frames: Option<u64>,
-    /// Whether frames come at their own pace: a camera or a network stream.
+    /// True if frames come at their own pace: a camera or a network stream.
     #[pyo3(get)]
     is_live: bool,
 }
@@ -293,26 +293,26 @@ impl NativeCapture {
         }
     }
 
-    /// Whether it has been part of a pipeline that was started.
+    /// Returns true if it has been part of a pipeline that was started.
     #[getter]
     fn used(&self) -> bool {
         self.lock().is_none()
     }
 
-    /// What it takes.
+    /// The type it takes.
     #[getter]
     fn takes(&self) -> &'static str {
         <()>::NAME
     }
 
-    /// What it gives.
+    /// The type it gives.
     #[getter]
     fn gives(&self) -> &'static str {
         vision::Frame::NAME
     }
 }
 
-/// Whatever runs in the engine instead of in Python.
+/// A stage or source that runs in the engine instead of in Python.
 #[derive(FromPyObject)]
 pub(crate) enum Native {
     Stage(Py<NativeStage>),
@@ -320,7 +320,7 @@ pub(crate) enum Native {
 }
 
 impl Native {
-    /// What its worker is to run, and what wakes it if it is a source; once.
+    /// Takes the body that its worker is to run, and the closer that wakes it if it is a source; once.
     pub(crate) fn take(&self, name: &str) -> PyResult<(AnyBody, Option<Closer>)> {
         let taken = match self {
             Native::Stage(stage) => {

@@ -1,5 +1,5 @@
-//! What flows between stages: Python objects as they are or made ready for another process, and what native stages work
-//! on.
+//! The values that flow between stages: Python objects as they are or made ready for another process, and the values of
+//! native stages.
 //!
 //! A native stage runs on a thread of the engine, which never touches the interpreter. So the border is crossed on the
 //! Python side: what is taken by a Python stage becomes an object there, and what is given to a native stage stops being
@@ -24,7 +24,7 @@ use std::fmt;
 pub(crate) enum Payload {
     Object(Py<PyAny>),
     Native(Value),
-    /// What the branches of a parallel block gave.
+    /// The results of the branches of a parallel block.
     Tuple(Tuple),
     /// On its way into another process.
     #[cfg(processes)]
@@ -34,7 +34,7 @@ pub(crate) enum Payload {
     Laid(Laid),
 }
 
-/// Who takes what is given.
+/// The consumer of what is given.
 #[derive(Clone)]
 pub(crate) enum Next {
     /// A Python stage in the same process.
@@ -48,11 +48,11 @@ pub(crate) enum Next {
     Branches(Vec<Next>),
     /// The join of a parallel block.
     Join,
-    /// Nobody: what an end stage gives is ignored.
+    /// No consumer: what an end stage gives is ignored.
     Nobody,
 }
 
-/// What native stages take and give.
+/// A value that native stages take and give.
 pub(crate) enum Value {
     Frame(Frame),
     Scene(Scene),
@@ -61,7 +61,7 @@ pub(crate) enum Value {
 }
 
 impl Payload {
-    /// What a Python stage gets.
+    /// The object that a Python stage gets.
     pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Payload::Object(object) => Ok(object),
@@ -93,7 +93,7 @@ impl Payload {
         }
     }
 
-    /// What the engine carries: an object as it is, unless the next stage is native or elsewhere.
+    /// The payload that the engine carries: an object as it is, unless the next stage is native or elsewhere.
     ///
     /// # Errors
     /// `TypeError` for what no native stage takes, `SendError` for what cannot be sent to another process.
@@ -126,7 +126,7 @@ impl Payload {
     }
 }
 
-/// Whether it takes a while to hand the value on, since it is copied then.
+/// Returns true if it takes a while to hand the value on, since it is copied then.
 pub(crate) fn is_copied(value: &Payload) -> bool {
     match value {
         Payload::Object(_) | Payload::Tuple(_) => false,

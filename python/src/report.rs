@@ -1,4 +1,4 @@
-//! What the user is told, as Python objects.
+//! Reports for the user, as Python objects.
 
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-/// How pickle makes a report again: a class method, and the JSON that it takes. Its fields have names, so that another
-/// version of the package says which of them it misses.
+/// The recipe by which pickle makes a report again: a class method, and the JSON that it takes. Its fields have names,
+/// so that another version of the package says which of them it misses.
 type Remade<'py> = (Bound<'py, PyAny>, (String,));
 
 fn reduce<'py, T: PyTypeInfo>(py: Python<'py>, value: &impl Serialize) -> PyResult<Remade<'py>> {
@@ -22,7 +22,7 @@ fn from_json<T: DeserializeOwned>(json: &str) -> PyResult<T> {
     serde_json::from_str(json).map_err(|error| PyValueError::new_err(unknown(error)))
 }
 
-/// Which sample it is: the number of its put, from 1, and its part (0 unless a stage made many of one).
+/// The identity of a sample: the number of its put, from 1, and its part (0 unless a stage made many of one).
 #[pyclass(frozen, eq, ord, module = "DeepPipeline")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SampleId {
@@ -65,7 +65,7 @@ impl SampleId {
     }
 }
 
-/// How a number of durations are spread, in seconds.
+/// The spread of a number of durations, in seconds.
 #[pyclass(frozen, eq, module = "DeepPipeline")]
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
@@ -100,7 +100,7 @@ impl Spread {
     }
 }
 
-/// What happened to every sample, stage by stage. `print(report)` shows a table with a row per stage.
+/// The account of what happened to every sample, stage by stage. `print(report)` shows a table with a row per stage.
 #[pyclass(frozen, module = "DeepPipeline")]
 pub(crate) struct Report(pub(crate) deeppipeline::Report);
 
@@ -130,7 +130,7 @@ impl Report {
         self.0.stages.iter().cloned().map(StageReport).collect()
     }
 
-    /// How old samples were when the end stage was done with them (for a list, its newest).
+    /// The age of samples when the end stage was done with them (for a list, its newest).
     #[getter]
     fn age(&self) -> Spread {
         self.0.age.into()
@@ -155,7 +155,7 @@ impl Report {
         self.0.dropped()
     }
 
-    /// Whether every sample has exactly one fate.
+    /// Returns true if every sample has exactly one fate.
     fn balances(&self) -> bool {
         self.0.balances()
     }
@@ -188,7 +188,7 @@ impl Report {
     }
 }
 
-/// How long the source lets the pipeline wait. That it waits for room itself does not count.
+/// The time for which the source lets the pipeline wait. Its own wait for room does not count.
 #[pyclass(frozen, module = "DeepPipeline")]
 pub(crate) struct SourceReport(deeppipeline::SourceReport);
 
@@ -233,7 +233,7 @@ impl JoinReport {
         self.0.name.clone()
     }
 
-    /// How many branches it has.
+    /// The number of branches.
     #[getter]
     fn branches(&self) -> usize {
         self.0.branches
@@ -308,11 +308,11 @@ macro_rules! getters {
 getters! {
     /// The stage's name.
     name: String = |s| s.name.clone();
-    /// How it takes: "single", "latest", "all", "batch" or "window".
+    /// The intake: "single", "latest", "all", "batch" or "window".
     intake: String = |s| s.intake.to_string();
-    /// What its buffer does when full.
+    /// The overflow policy: what its buffer does when full.
     overflow: &'static str = |s| s.overflow.name();
-    /// How many samples its buffer holds at most.
+    /// The number of samples that its buffer holds at most.
     buffer_size: usize = |s| s.buffer_size;
     /// Results of several workers of the stage before that wait for one before them, and have not arrived yet.
     early: u64 = |s| s.buffer.early;
@@ -346,15 +346,15 @@ getters! {
     failed: u64 = |s| s.counts.failed;
     /// Samples that a worker process had in hand when it died.
     lost: u64 = |s| s.counts.lost;
-    /// How many workers the stage has.
+    /// The number of workers of the stage.
     workers: usize = |s| s.workers;
-    /// How old samples were when the stage took them.
+    /// The age of samples when the stage took them.
     age: Spread = |s| s.age.into();
-    /// How often a worker process was started again.
+    /// The number of times a worker process was started again.
     restarts: u64 = |s| s.restarts;
     /// Samples that stage_run is working on now.
     in_hand: u64 = |s| s.counts.in_hand;
-    /// What the stage gave to the next buffer.
+    /// Values that the stage gave to the next buffer.
     gave: u64 = |s| s.counts.gave;
     /// Seconds spent in stage_run, all samples together.
     busy: f64 = |s| s.busy.as_secs_f64();

@@ -1,4 +1,4 @@
-//! What is known about the people in one picture, as Python sees it.
+//! The knowledge about the people in one picture, as Python sees it.
 
 use crate::frame::Frame;
 use deeppipeline_vision as vision;
@@ -64,13 +64,13 @@ pub(crate) struct Person {
     /// Left, top, right, bottom, in pixels.
     #[pyo3(get, set)]
     bounds: (f32, f32, f32, f32),
-    /// How sure the detector is, 0 to 1.
+    /// The confidence of the detector, 0 to 1.
     #[pyo3(get, set)]
     score: f32,
     /// The number that stays with the person from picture to picture.
     #[pyo3(get, set)]
     track: Option<u64>,
-    /// What the person does, and how sure that is, 0 to 1.
+    /// The behaviour of the person, and the confidence in it, 0 to 1.
     #[pyo3(get, set)]
     behaviour: Option<(String, f32)>,
     /// 17 keypoints in COCO's order: x and y in pixels, and a score, 0 to 1.

@@ -25,7 +25,7 @@ const FRAME: u64 = 3;
 const SCENE: u64 = 4;
 
 const WORD: usize = 8;
-/// Where parts begin: wide enough for any type of number, and for vector instructions.
+/// The alignment of parts: wide enough for any type of number, and for vector instructions.
 const ALIGNMENT: usize = 64;
 
 /// A sample that is ready to be laid into a slot.
@@ -141,7 +141,7 @@ pub(crate) struct Laid {
 /// The bytes of a slot, for as long as anybody looks at them.
 struct Memory {
     bytes: SharedBytes,
-    /// Where they are, if they may be written.
+    /// The address of the bytes, if they may be written.
     writable: Option<*mut u8>,
 }
 

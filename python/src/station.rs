@@ -21,7 +21,7 @@ pub(crate) struct Lifeline(Mutex<Option<EngineLifeline>>);
 
 #[pymethods]
 impl Lifeline {
-    /// From now on this process ends when the pipeline's does; `socket` is its end of the socket, which it keeps.
+    /// Makes this process end when the pipeline's does; `socket` is its end of the socket, which it keeps.
     #[new]
     fn new(socket: i32, pipeline: u32) -> PyResult<Self> {
         // SAFETY: the descriptor was made for this process and given to it to keep; the package calls this once with it.
@@ -43,13 +43,13 @@ pub(crate) fn left_to_the_program() -> Vec<i32> {
     LEFT_TO_THE_PROGRAM.to_vec()
 }
 
-/// From now on those do nothing in this process, a worker.
+/// Makes those signals do nothing in this process, a worker, from now on.
 #[pyfunction]
 pub(crate) fn leave_to_the_program() -> PyResult<()> {
     Ok(deeppipeline::engine::leave_to_the_program()?)
 }
 
-/// What workers write to stderr, put together into one stream.
+/// The stderr of workers, put together into one stream.
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct Console {
     inner: Mutex<EngineConsole>,
@@ -74,7 +74,7 @@ impl Console {
 pub(crate) struct Station {
     /// One Python thread drives it; the lock only makes that visible to the compiler. Empty once the stage has ended.
     inner: Mutex<Option<EngineStation<Payload>>>,
-    /// What a process that is being started is to have.
+    /// The ends that a process that is being started is to have.
     ends: Mutex<Option<ChildEnds>>,
     name: String,
 }

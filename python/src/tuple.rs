@@ -1,4 +1,5 @@
-//! What the branches of a parallel block gave for one sample, as one value: a tuple, once a thread of Python looks at it.
+//! The results of the branches of a parallel block for one sample, as one value: a tuple, once a thread of Python looks
+//! at it.
 //!
 //! The engine joins on whatever thread brought the last result, which may be one that knows no interpreter. So the results
 //! are only put side by side there. They become a tuple when a Python stage takes them, or when they are laid into the slot

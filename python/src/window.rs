@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 thread_local! {
-    /// What comparing two keys raised: Rust's own comparison cannot fail.
+    /// The exception that comparing two keys raised: Rust's own comparison cannot fail.
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
@@ -82,7 +82,7 @@ impl Keeper {
         self.0.begin()
     }
 
-    /// What was due for a key with the present sample, once more.
+    /// The list that was due for a key with the present sample, once more.
     fn again<'py>(&self, key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let py = key.py();
         PyList::new(py, self.0.list(&Key::new(key)?).collect::<Vec<_>>())

@@ -28,11 +28,11 @@ pub(crate) struct Worker {
     inner: Mutex<Option<EngineWorker<Payload>>>,
     name: String,
     next: Next,
-    /// How many values the call at hand has given.
+    /// The number of values that the current call has given.
     given: AtomicUsize,
-    /// What the call at hand is about.
+    /// The input of the current call.
     input: Mutex<Option<Input<Payload>>>,
-    /// In a worker process, the way to the pipeline's.
+    /// The way from a worker process to the pipeline's process.
     #[cfg(processes)]
     notes: Option<Notes>,
 }
@@ -156,7 +156,7 @@ impl Worker {
         }
     }
 
-    /// In a worker process, sends something to the pipeline's process: a log record. False in a child of the worker's.
+    /// Sends something from a worker process to the pipeline's process: a log record. False in a child of the worker's.
     #[cfg(processes)]
     fn send_note(&self, py: Python<'_>, note: Vec<u8>) -> bool {
         self.notes.as_ref().is_some_and(|notes| py.detach(|| notes.send(note)))
@@ -202,7 +202,7 @@ impl Worker {
         self.settle(Ending::Kept) == Untold::OverTimeout
     }
 
-    /// Whether what it gives is ignored.
+    /// Returns true if what it gives is ignored.
     fn is_end_stage(&self) -> bool {
         self.lock().as_ref().is_some_and(EngineWorker::is_end_stage)
     }
@@ -232,7 +232,7 @@ fn skip(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     SKIP.get_or_try_init(py, || Ok(py.import("DeepPipeline._give")?.getattr("SKIP")?.unbind()))
 }
 
-/// Whether the calling stage is in a process that was started again after a crash.
+/// Returns true if the calling stage is in a process that was started again after a crash.
 #[pyfunction]
 pub(crate) fn restarted() -> bool {
     deeppipeline::restarted()

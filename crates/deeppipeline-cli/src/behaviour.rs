@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What may be said on the command line.
+/// The arguments of the command line.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address, - for standard input
@@ -85,7 +85,7 @@ impl RuntimeChoice {
         }
     }
 
-    /// What will run the models.
+    /// The name of the runtime that will run the models.
     fn in_words(self) -> Result<&'static str, BoxError> {
         let runtime = match self.runtime() {
             Runtime::Auto => available_runtime()?,
@@ -120,7 +120,7 @@ pub(crate) struct Stages {
 }
 
 impl Arguments {
-    /// What runs the models.
+    /// The runtime of the models.
     pub(crate) fn runtime(&self) -> Runtime {
         self.runtime.runtime()
     }

@@ -1,4 +1,4 @@
-//! What the command says. Whoever reads it may have gone, and his disk may be full: that ends no work.
+//! The output of the command. Its reader may have gone, and the disk may be full: that ends no work.
 
 use deeppipeline::BoxError;
 use std::fmt::Display;
@@ -13,7 +13,7 @@ pub(crate) fn note(line: impl Display) {
 /// Prints a paragraph to standard output. A reader that wants no more, as `head -1`, has what it wants.
 ///
 /// # Errors
-/// When it cannot be written, for example to a full disk.
+/// If it cannot be written, for example to a full disk.
 pub(crate) fn print(text: impl Display) -> Result<(), BoxError> {
     let mut output = io::stdout().lock();
     match writeln!(output, "{text}").and_then(|()| output.flush()) {

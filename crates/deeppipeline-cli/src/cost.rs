@@ -1,4 +1,4 @@
-//! What a run costs in CPU time, and how fast that lets it be at most.
+//! The cost of a run in CPU time, and the rate that this allows at most.
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use std::ops::Sub;

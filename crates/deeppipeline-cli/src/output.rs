@@ -1,6 +1,6 @@
-//! Where results go. They are written beside their place and moved there when the run has ended: under their name when
-//! all of it has succeeded, else under one that says that they are partial. What an earlier run wrote is never replaced
-//! unless the user says so.
+//! The files for results. They are written beside their place and moved there when the run has ended: under their name
+//! when all of it has succeeded, else under one that says that they are partial. The results of an earlier run are
+//! never replaced unless the user says so.
 
 use deeppipeline::BoxError;
 use std::fs;
@@ -13,7 +13,8 @@ pub(crate) struct Output {
     folder: PathBuf,
     stem: String,
     overwrite: bool,
-    /// In the same folder, so that moving out of it cannot fail half-way; `None` when it was left for the user to see to.
+    /// A folder in the same folder, so that moving out of it cannot fail half-way; `None` when it was left for the user
+    /// to see to.
     unfinished: Option<TempDir>,
     video: PathBuf,
     jsonl: PathBuf,
@@ -46,12 +47,12 @@ impl Output {
         })
     }
 
-    /// Where the annotated video is written.
+    /// The file that the annotated video is written to.
     pub(crate) fn video(&self) -> PathBuf {
         self.video.clone()
     }
 
-    /// Where the JSON lines are written.
+    /// The file that the JSON lines are written to.
     pub(crate) fn jsonl(&self) -> PathBuf {
         self.jsonl.clone()
     }

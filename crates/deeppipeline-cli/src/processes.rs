@@ -11,7 +11,7 @@ use deeppipeline_vision::{
     EstimatePoseSettings, Frame, Record, RecordSettings, Scene, Track, TrackSettings, WriteVideo, WriteVideoSettings,
 };
 
-/// What this program can be started as.
+/// The workers that this program can be started as.
 pub(crate) fn workers() -> Workers {
     deeppipeline_vision::workers(deeppipeline::worker()).stage::<Write>()
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How often the line changes on a terminal; elsewhere it is printed anew, more rarely.
+/// The time between two changes of the line on a terminal; elsewhere it is printed anew, more rarely.
 const ON_TERMINAL: Duration = Duration::from_millis(200);
 const ELSEWHERE: Duration = Duration::from_secs(2);
 
@@ -20,7 +20,7 @@ pub(crate) struct Progress {
     on_terminal: bool,
 }
 
-/// What has been seen so far. Only shown, so no order between the numbers is needed.
+/// The counts of what has been seen so far. They are only shown, so no order between the numbers is needed.
 #[derive(Clone, Default)]
 pub(crate) struct Counter {
     frames: Arc<AtomicU64>,
@@ -36,7 +36,7 @@ impl Counter {
 }
 
 impl Progress {
-    /// For that many frames, or nobody knows how many.
+    /// A progress display for that many frames, or for an unknown number of them.
     pub(crate) fn new(frames: Option<u64>) -> Self {
         let bar = match frames {
             Some(frames) => ProgressBar::new(frames),
@@ -51,7 +51,7 @@ impl Progress {
         Progress { bar, counter: Counter::default(), on_terminal: std::io::stderr().is_terminal() }
     }
 
-    /// What the stages count with.
+    /// The counter that the stages count with.
     pub(crate) fn counter(&self) -> Counter {
         self.counter.clone()
     }
@@ -73,7 +73,7 @@ impl Progress {
         })
     }
 
-    /// How often the line changes.
+    /// The time between two changes of the line.
     pub(crate) fn every(&self) -> Duration {
         if self.on_terminal { ON_TERMINAL } else { ELSEWHERE }
     }

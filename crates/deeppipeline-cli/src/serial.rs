@@ -7,7 +7,7 @@ use deeppipeline::{BoxError, Give, Source, Stage};
 use deeppipeline_vision::ClassifyBehaviour;
 use std::time::{Duration, Instant};
 
-/// How long a serial run took.
+/// The measured time of a serial run.
 pub(crate) struct Serial {
     pub(crate) frames: u64,
     pub(crate) elapsed: Duration,

@@ -289,7 +289,7 @@ fn what_asks_it_to_stop_drains_and_keeps_what_was_done_under_a_name_that_says_so
     }
 }
 
-/// With `--multiprocess`.
+/// Runs with `--multiprocess`.
 #[cfg(target_os = "linux")]
 mod multiprocess {
     use super::*;
@@ -326,7 +326,7 @@ mod multiprocess {
             processes_of(self.pid()).into_iter().filter(|pid| parent(*pid) == Some(self.pid())).collect()
         }
 
-        /// What it printed, what it said from now on, and its exit code.
+        /// The whole standard output, the lines on stderr from now on, and the exit code.
         fn end(self) -> (String, Vec<String>, Option<i32>) {
             let said = self.stderr.map_while(Result::ok).collect();
             let end = self.command.wait_with_output().unwrap();
@@ -360,7 +360,8 @@ mod multiprocess {
         stat(pid, 1).and_then(|pid| pid.try_into().ok())
     }
 
-    /// What is left may still be on its way out, as the ffmpeg of a stage that was killed.
+    /// Waits until every process of a run is gone: some may still be on their way out, as the ffmpeg of a stage that
+    /// was killed.
     fn wait_until_gone(run: u32) {
         while !processes_of(run).is_empty() {
             std::thread::yield_now();
