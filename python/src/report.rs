@@ -100,7 +100,7 @@ impl Spread {
     }
 }
 
-/// The account of what happened to every sample, stage by stage. `print(report)` shows a table with a row per stage.
+/// The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage.
 #[pyclass(frozen, module = "DeepPipeline")]
 pub(crate) struct Report(pub(crate) deeppipeline::Report);
 
