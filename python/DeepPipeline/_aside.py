@@ -1,4 +1,4 @@
-"""What supervision has to say, said on threads of their own: whoever reads stderr may have stopped, a handler of the
+"""Threads of their own for the messages of supervision: the reader of stderr may have stopped, a handler of the
 program's logging may wait for what it likes, and neither may keep a pipeline from its time-outs and its end."""
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 from DeepPipeline import _engine
 
 ROOM = 256 << 10
-"""With so many bytes waiting, workers wait for room, unless nobody takes anything."""
+"""The number of waiting bytes from which on workers wait for room, unless nothing is being taken."""
 
 MOST = 4 << 20
-"""With so many bytes waiting, what comes is left out, and counted."""
+"""The number of waiting bytes above which what comes is left out, and counted."""
 
 PATIENCE = 1.0
-"""So many seconds the end of a pipeline, or a worker, waits for what is being said, as long as nothing gets said."""
+"""Seconds that the end of a pipeline, or a worker, waits for what is being said, as long as nothing gets said."""
 
 LONGEST = 5.0
-"""So many seconds it waits at most."""
+"""Seconds that it waits at most."""
 
 
 class Aside:
@@ -46,12 +46,12 @@ class Aside:
         self._left_out = 0
         self._taken = self._said = 0
         self._last_said = 0.0
-        """When something was said last, or came where nothing was waiting."""
+        """The time at which something was said last, or came where nothing was waiting."""
         self._holders = 0
         self._thread: threading.Thread | None = None
 
     def put(self, size: int, say: Callable[..., None], *arguments: Any) -> None:
-        """Has a call made that concerns so many bytes."""
+        """Has a call made that concerns `size` bytes."""
         with self._changed:
             if self._bytes + size > MOST:
                 self._left_out += 1
@@ -89,11 +89,11 @@ class Aside:
             self._changed.notify_all()
 
     def has_room(self) -> bool:
-        """Whether there is room for what could also come later; so there is where nobody takes anything."""
+        """Returns true if there is room for what could also come later, or if nothing is being taken."""
         return self._bytes < ROOM or time.monotonic() - self._last_said > PATIENCE
 
     def is_busy(self) -> bool:
-        """Whether something is still to be said."""
+        """Returns true if something is still to be said."""
         return self._said < self._taken
 
     def flush(self) -> None:
@@ -135,10 +135,10 @@ class Aside:
 
 
 lines = Aside("DeepPipeline stderr")
-"""What workers write to stderr."""
+"""The queue for what workers write to stderr."""
 
 records = Aside("DeepPipeline log")
-"""What workers and supervision log."""
+"""The queue for what workers and supervision log."""
 
 
 class _Logger(logging.Logger):

@@ -86,7 +86,7 @@ def checked_name(got: object) -> str:
 
 
 def what(got: object) -> str:
-    """What was got, for an error message: its value where that is short, and its type."""
+    """Describes what was got, for an error message: its value where that is short, and its type."""
     if got is None:
         return "None"
     try:

@@ -1,4 +1,5 @@
-"""Who frees what a stop discards: its `__del__` is the user's and may wait, which whoever stops a pipeline must not."""
+"""A thread that frees what a stop discards: its `__del__` is the user's and may wait, which the caller that stops a
+pipeline must not."""
 
 from __future__ import annotations
 

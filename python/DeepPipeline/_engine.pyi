@@ -8,7 +8,7 @@ from DeepPipeline.stage import Options
 
 @final
 class SampleId:
-    """Which sample it is."""
+    """The identity of a sample."""
 
     def __new__(cls, number: int, part: int = 0) -> SampleId: ...
     @property
@@ -16,7 +16,7 @@ class SampleId:
         """The number of its put, from 1."""
     @property
     def part(self) -> int:
-        """From 1 for what came out of a Many or of `finish`; 0 for a sample that was never split."""
+        """Its part, from 1 for what came out of a Many or of `finish`; 0 for a sample that was never split."""
     def __lt__(self, other: SampleId) -> bool: ...
     def __le__(self, other: SampleId) -> bool: ...
     def __gt__(self, other: SampleId) -> bool: ...
@@ -25,7 +25,7 @@ class SampleId:
 
 @final
 class Spread:
-    """How a number of durations are spread, in seconds."""
+    """The spread of a number of durations, in seconds."""
 
     def __new__(cls, p50: float, p99: float, max: float) -> Spread: ...
     @property
@@ -51,13 +51,13 @@ class StageReport:
         """The stage's name."""
     @property
     def intake(self) -> Literal["single", "latest", "all", "batch", "window"]:
-        """How it takes."""
+        """The intake."""
     @property
     def overflow(self) -> Literal["drop_oldest", "drop_newest", "block"]:
-        """What its buffer does when full."""
+        """The overflow policy: what its buffer does when full."""
     @property
     def buffer_size(self) -> int:
-        """How many samples its buffer holds at most."""
+        """The number of samples that its buffer holds at most."""
     @property
     def early(self) -> int:
         """Results of several workers of the stage before that wait for one before them, and have not arrived yet."""
@@ -108,19 +108,19 @@ class StageReport:
         """Samples that a worker process had in hand when it died."""
     @property
     def workers(self) -> int:
-        """How many workers the stage has."""
+        """The number of workers of the stage."""
     @property
     def age(self) -> Spread:
-        """How old samples were when the stage took them."""
+        """The age of samples when the stage took them."""
     @property
     def restarts(self) -> int:
-        """How often a worker process was started again."""
+        """The number of times a worker process was started again."""
     @property
     def in_hand(self) -> int:
         """Samples that stage_run is working on now."""
     @property
     def gave(self) -> int:
-        """What the stage gave to the next buffer."""
+        """Values that the stage gave to the next buffer."""
     @property
     def busy(self) -> float:
         """Seconds spent in stage_run, all samples together."""
@@ -133,7 +133,7 @@ class StageReport:
 
 @final
 class SourceReport:
-    """How long the source lets the pipeline wait. That it waits for room itself does not count."""
+    """The time for which the source lets the pipeline wait. Its own wait for room does not count."""
 
     @property
     def wait(self) -> float | None:
@@ -151,7 +151,7 @@ class JoinReport:
         """The block's name."""
     @property
     def branches(self) -> int:
-        """How many branches it has."""
+        """The number of branches."""
     @property
     def entered(self) -> int:
         """Samples that were given to all branches."""
@@ -167,11 +167,11 @@ class JoinReport:
 
 @final
 class Report:
-    """What happened to every sample, stage by stage. `print(report)` shows a table with a row per stage."""
+    """The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage."""
 
     @property
     def outcome(self) -> Literal["running", "finished", "failed", "aborted"]:
-        """Where the pipeline stood when the report was made."""
+        """The state of the pipeline when the report was made."""
     @property
     def elapsed(self) -> float:
         """Seconds from the moment every stage was up until the last worker ended (or now)."""
@@ -183,7 +183,7 @@ class Report:
         """One entry per stage, in order."""
     @property
     def age(self) -> Spread:
-        """How old samples were when the end stage was done with them (for a list, its newest)."""
+        """The age of samples when the end stage was done with them (for a list, its newest)."""
     @property
     def joins(self) -> list[JoinReport]:
         """One entry per parallel block whose branches are joined."""
@@ -195,7 +195,7 @@ class Report:
     def dropped(self) -> int:
         """All samples dropped in front of any stage."""
     def balances(self) -> bool:
-        """Whether every sample has exactly one fate: always true at a quiet moment."""
+        """Returns true if every sample has exactly one fate: always true at a quiet moment."""
     def stage(self, name: str) -> StageReport:
         """The stage of that name. Raises `KeyError`, which names those that there are."""
 
@@ -280,7 +280,7 @@ class Engine:
 
 @final
 class Console:
-    """What workers write to stderr, put together into one stream."""
+    """The stderr of workers, put together into one stream."""
 
     def shows(self, pid: int, stage: str, text: str, redraws: bool, ends: bool) -> str: ...
 
@@ -403,7 +403,7 @@ class Frame:
         """Its place in the video, from 0."""
     @property
     def time(self) -> float:
-        """When it is to be shown, in seconds."""
+        """The time at which it is to be shown, in seconds."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
@@ -431,11 +431,11 @@ class Person:
     bounds: tuple[float, float, float, float]
     """Left, top, right, bottom, in pixels."""
     score: float
-    """How sure the detector is, 0 to 1."""
+    """The confidence of the detector, 0 to 1."""
     track: int | None
     """The number that stays with the person from picture to picture."""
     behaviour: tuple[str, float] | None
-    """What the person does, and how sure that is, 0 to 1."""
+    """The behaviour of the person, and the confidence in it, 0 to 1."""
     pose: list[tuple[float, float, float]] | None
     """17 keypoints in COCO's order: x and y in pixels, and a score, 0 to 1."""
 

@@ -1,4 +1,4 @@
-"""What happens to pipelines that are still open when the interpreter exits: they are drained."""
+"""The end of pipelines that are still open when the interpreter exits: they are drained."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from DeepPipeline.pipeline import Pipeline
 
 PATIENCE = 5.0
-"""After that many seconds in which no stage was done with anything, a pipeline is aborted."""
+"""Seconds in which no stage was done with anything, after which a pipeline is aborted."""
 
 _open: weakref.WeakSet[Pipeline] = weakref.WeakSet()
 
 _main_file: str | None = None
-"""Where the program is, by which a worker process that is started again finds its stages."""
+"""The file of the program, by which a worker process that is started again finds its stages."""
 
 
 def watch(pipeline: Pipeline) -> None:

@@ -1,4 +1,4 @@
-"""What a stage may give back besides a plain value."""
+"""The results that a stage may give back besides a plain value."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ UNFINISHED: Final = frozenset({types.GeneratorType, types.CoroutineType, types.A
 
 
 def unfinished(method: str, result: object) -> str:
-    """Why such a result is refused, and what to write instead."""
+    """Returns the reason why such a result is refused, and what to write instead."""
     if isinstance(result, types.CoroutineType):
         result.close()  # otherwise Python warns that it was never awaited, which is said here already
     if not isinstance(result, types.GeneratorType):
@@ -58,6 +58,6 @@ def unfinished(method: str, result: object) -> str:
 
 
 def was_given(result: object, arguments: tuple[object, ...]) -> bool:
-    """Whether the result is what its stage got, or one item of that: it may hand on what it did not make."""
+    """Returns true if the result is what its stage got, or one item of that: it may hand on what it did not make."""
     items = [item for argument in arguments if isinstance(argument, (list, tuple)) for item in argument]
     return any(result is given for given in (*arguments, *items))

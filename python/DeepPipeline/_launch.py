@@ -84,7 +84,7 @@ class Asked:
 
     def __init__(self, status: int, writer: int) -> None:
         self.status = status
-        """Where the fork server says first which process it is, and then how it has ended."""
+        """The pipe on which the fork server says first which process it is, and then how it has ended."""
         self._writer = writer
 
     def launched(self) -> Launched:
@@ -115,7 +115,7 @@ def asked_of_server(process: BaseProcess, job: Job) -> Asked:
 
 
 class _Spawning:
-    """What locks, queues and descriptors ask for while they are pickled for a new interpreter, which inherits them."""
+    """The context that locks, queues and descriptors ask for while pickled for an interpreter that inherits them."""
 
     def __init__(self) -> None:
         self.fds: list[int] = []
@@ -154,7 +154,7 @@ class _Received(_Inherited):
 
 
 def _pickled(process: BaseProcess, job: Job, popen: _Spawning) -> bytes:
-    """What multiprocessing's side in the new process reads: how to prepare, and the process object."""
+    """Pickles what multiprocessing's side in the new process reads: how to prepare, and the process object."""
     prepare = spawn.get_preparation_data(process.name)
     # The job runs the program, once its lifeline is there.
     job.program = {key: prepare.pop(key) for key in list(prepare) if key.startswith("init_main_")}

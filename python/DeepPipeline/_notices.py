@@ -1,4 +1,4 @@
-"""What is logged when it happens, while nobody asks: dropped samples, a stage that fails, a stage that hangs."""
+"""The events that are logged when they happen, unasked: dropped samples, a stage that fails, a stage that hangs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _log(
 
 
 def _stack(thread: threading.Thread | None) -> str:
-    """Where a thread is, to be shown below a message."""
+    """The stack of a thread, to be shown below a message."""
     frame = None if thread is None or thread.ident is None else sys._current_frames().get(thread.ident)
     if frame is None:  # a native stage, or one that has gone on
         return ""

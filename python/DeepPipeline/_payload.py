@@ -1,4 +1,4 @@
-"""How a sample is laid into a slot of shared memory, and how it becomes a sample again.
+"""The way of a sample into a slot of shared memory, and back.
 
 A sample travels as `(kind, head, parts)`. The head is a pickle, and the parts are the memory that pickle 5 leaves out
 of it: of numpy arrays, Arrow data, torch tensors on the CPU, memoryviews and `PickleBuffer`. What comes back looks
@@ -30,7 +30,7 @@ BYTEARRAY: Final = 2
 
 
 def pack(value: object) -> tuple[int, bytes, list[Any]]:
-    """What of the value is to be laid into a slot: its kind, its head and its parts.
+    """Returns what of the value is to be laid into a slot: its kind, its head and its parts.
 
     Raises `PicklingError` for what cannot be sent, naming the part that is to blame.
     """
@@ -82,7 +82,7 @@ def _dump(value: object) -> tuple[bytes, list[PickleBuffer]]:
 
 
 class _StandIn(bytearray):
-    """What pickle sees instead of a part that it would refuse."""
+    """A stand-in that pickle sees instead of a part that it would refuse."""
 
     __slots__ = ("part",)
     part: Any
@@ -179,7 +179,7 @@ def _view(buffer: memoryview, format: Any, shape: tuple[int, ...]) -> memoryview
 
 
 def why_not(value: object, dump: Callable[[object], object] = _dump) -> str:
-    """Which part of the value makes `dump` fail, such as "attribute 'lock' (a _thread.lock)". Never raises.
+    """Names the part of the value that makes `dump` fail, such as "attribute 'lock' (a _thread.lock)". Never raises.
 
     It looks for a second at most, and then names what it has found so far.
     """
@@ -215,7 +215,7 @@ def _blame(
 
 
 def _look_into(value: Any) -> Iterator[tuple[str, object]]:
-    """What pickle finds in a value."""
+    """Yields the parts that pickle finds in a value, each with a label."""
     if type(value) is dict:
         for key, item in value.items():
             yield f"key {reprlib.repr(key)}", key

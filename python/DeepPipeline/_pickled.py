@@ -116,7 +116,7 @@ def dump_exception(error: BaseException) -> bytes:
 
 
 def load_exception(detail: bytes, text: str) -> BaseException:
-    """What another process dumped; where the exception cannot be made again, a `RemoteError` with its text."""
+    """Loads what another process dumped; where the exception cannot be made again, a `RemoteError` with its text."""
     from DeepPipeline.errors import RemoteError  # it is itself one that survives
 
     pickled, trace = pickle.loads(detail) if detail else (b"", "")

@@ -30,7 +30,7 @@ class Watch:
         self._start_method: StartMethod = start_method
         self._launched: _launch.Launched | None = None
         self.failure: BaseException | None = None
-        """Why no process could be started or watched."""
+        """The reason why no process could be started or watched."""
         if start_method == "fork":
             # By the time of a restart there are threads, and a fork beside threads may hang.
             station.never_restart()
@@ -102,7 +102,7 @@ class Watch:
                 logger.warning("stage %r %s", self.name, text, exc_info=news[1])
 
     def _exit_code(self) -> int | None:
-        """What the fork server says; the station learns it from the system otherwise."""
+        """The exit code that the fork server tells; the station learns it from the system otherwise."""
         launched, self._launched = self._launched, None
         assert launched is not None
         code = launched.exit_code()

@@ -1,4 +1,4 @@
-"""Whether stages can reach their processes, and what to do where they cannot."""
+"""Checks that stages can reach their processes, and advice where they cannot."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _class_not_found(name: str, kind: type, where: str) -> StartError:
 
 
 def _where_nobody_imports_it() -> str | None:
-    """Where the program is if another process does not import it, and where to put its classes instead."""
+    """Says where the program is if another process does not import it, and where to put its classes instead."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)  # of `python -m`, a folder or an archive
     file = getattr(main, "__file__", None) or ""
@@ -82,7 +82,7 @@ def _where_nobody_imports_it() -> str | None:
 
 
 def _where_nobody_finds_it(kind: type) -> str | None:
-    """Where a class is that another process does not find by its name, and where to put it instead."""
+    """Says where a class is that another process does not find by its name, and where to put it instead."""
     if "<locals>" in kind.__qualname__:
         return "is defined inside a function, where another process cannot find it. Move it out of the function"
     found: Any = sys.modules.get(kind.__module__)
@@ -102,7 +102,7 @@ def _where_nobody_finds_it(kind: type) -> str | None:
 
 
 class _NoProcess:
-    """What locks, queues and descriptors want to see before they let themselves be pickled."""
+    """The context that locks, queues and descriptors want to see before they let themselves be pickled."""
 
     DupFd = staticmethod(int)
 

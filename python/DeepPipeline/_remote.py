@@ -34,7 +34,7 @@ ENDS_WITHIN = 3.0
 
 
 class Job:
-    """What a worker process is given. It is pickled while its process is being started, or inherited by a fork.
+    """The job of a worker process. It is pickled while its process is being started, or inherited by a fork.
 
     It is small, since a process that hangs does not read it: the stage is in a file in memory.
     """
@@ -49,7 +49,7 @@ class Job:
         self._lifeline: _engine.Lifeline | None = None
         self._file: Any = None
         self.program: dict[str, str] = {}
-        """What is to be imported as the program's main module before the stage can be made."""
+        """The program's main module, to be imported before the stage can be made."""
 
     def __getstate__(self) -> tuple[Any, ...]:
         self._file = _file_with(reduction.ForkingPickler.dumps(self._stage))
@@ -70,7 +70,7 @@ class Job:
         self._hold_on()
 
     def _hold_on(self) -> None:
-        """From now on this process ends when the pipeline's does, and by none of the signals that are the program's."""
+        """Makes this process end when the pipeline's does, and by none of the signals that are the program's."""
         # Until `leave_to_the_program`, which is for a program that has been imported.
         signal.pthread_sigmask(signal.SIG_BLOCK, _engine.left_to_the_program())
         socket, stderr = self._descriptors
@@ -111,7 +111,7 @@ def _file_with(content: Any) -> Any:
 
 
 def _let_go(socket: int) -> None:
-    """In a process that the stage has forked: the worker's socket is none of its own."""
+    """Replaces the worker's socket in a process that the stage has forked: it is none of its own."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, socket, inheritable=False)

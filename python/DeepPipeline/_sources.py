@@ -1,4 +1,4 @@
-"""What samples may come from, and what is said of things that are no source."""
+"""The sources that samples may come from, and what is said of things that are no source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Items(Protocol):
 
 
 Source = Iterable[Any] | Items
-"""What samples may come from."""
+"""The types that samples may come from."""
 
 
 def iterate(source: Any) -> Iterator[Any]:
@@ -49,7 +49,7 @@ def _is_iterable(source: object) -> bool:
 
 
 def _wrong_elements(source: object) -> str | None:
-    """What iterating over the source would give by mistake, and what to write instead."""
+    """Says what iterating over the source would give by mistake, and what to write instead."""
     if isinstance(source, str):
         return (
             f"of which every letter would be a sample: give {_capture(source)} for the frames of a video, "
@@ -71,7 +71,7 @@ def _wrong_elements(source: object) -> str | None:
 
 
 def _way_out(source: object) -> str:
-    """What to write instead of something that is not iterable."""
+    """Says what to write instead of something that is not iterable."""
     if isinstance(source, os.PathLike):
         return f". {_capture(source)} gives the frames of a video, open(...) the lines of a file"
     if isinstance(source, Integral) and not isinstance(source, bool):

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Windows(dict[K, list[T]]):
-    """What a stage gets whose `key` gives a dict: key -> list of the last items, for the keys whose list is due.
+    """The input of a stage whose `key` gives a dict: key -> list of the last items, for the keys whose list is due.
 
     `sample` is the sample that it came with.
     """
@@ -35,7 +35,7 @@ class _Kept:
 
 
 KEPT = _Kept()
-"""What came of a sample that a later list will use."""
+"""The result for a sample that a later list will use."""
 
 
 class _Due(NamedTuple):
@@ -43,7 +43,7 @@ class _Due(NamedTuple):
 
     keys: list[Any]
     of_items: bool
-    """Whether they are the keys of a dict."""
+    """True if they are the keys of a dict."""
 
 
 class WindowStage:
@@ -53,7 +53,7 @@ class WindowStage:
         self._stage = stage
         self._key = window.key
         self._due: _Due | None = None
-        """What the stage gets for the present sample, if that has been put into its windows and a list is due."""
+        """The keys due for the present sample, if that has been put into its windows and a list is due."""
         self._worker = worker
         # Apart, since samples that are kept are in the ledger and items are not: whatever came with a dict is used by
         # its own call.
@@ -102,5 +102,5 @@ class WindowStage:
 
 
 def with_windows(stage: Stage, window: Window | None, worker: _engine.Worker) -> Stage | WindowStage:
-    """What the worker is to run: the stage itself, unless it takes windows."""
+    """Returns what the worker is to run: the stage itself, unless it takes windows."""
     return stage if window is None else WindowStage(stage, window, worker)

@@ -25,7 +25,7 @@ from DeepPipeline.stage import method_of
 logger = logging.getLogger("DeepPipeline")
 
 _forks = 0
-"""How many forks lie between the process that was started and this one."""
+"""The number of forks between the process that was started and this one."""
 
 
 def _count_fork() -> None:
@@ -37,7 +37,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 TRIED_AGAIN = "tried again after an error"
-"""What the engine says of a failure after which it asks for another try."""
+"""The engine's words for a failure after which it asks for another try."""
 
 
 def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_arguments: bool = False) -> None:
@@ -134,7 +134,7 @@ class _End:
 
 
 END = _End()
-"""What a source gives when it has no more samples."""
+"""The value that a source gives when it has no more samples."""
 
 
 class SourceStage:
@@ -146,10 +146,10 @@ class SourceStage:
         self._deeppipeline_native = native if isinstance(native, _engine.NativeCapture) else None
         """A source that runs in the engine instead of in Python."""
         self.is_live = checked_flag("source.is_live", getattr(source, "is_live", False))
-        """Whether samples come at their own pace, whoever keeps up."""
+        """True if samples come at their own pace, whether or not the consumer keeps up."""
         self._thread: threading.Thread | None = None
         self._wanted = threading.Lock()
-        """Taken by the first who wakes the source, or by its end; nobody gives it back."""
+        """A lock taken by the first caller that wakes the source, or by its end; it is never released."""
         close = getattr(source, "close", None)
         # A generator can be closed only by the thread that runs it.
         self._close = close if callable(close) and not isinstance(source, types.GeneratorType) else None
@@ -195,7 +195,7 @@ class SourceStage:
         _engine.keep_for_ever([self._source, *streams, sys.stdin, sys.__stdin__])
 
     def still_closes(self, patience: float) -> bool:
-        """Whether `close()` of the source has been called, and does not return within so many seconds."""
+        """Returns true if `close()` of the source has been called, and does not return within `patience` seconds."""
         return self._closer is not None and not self._closer.has_ended(patience)
 
     def _no_longer_wanted(self) -> None:

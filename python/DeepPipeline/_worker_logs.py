@@ -12,12 +12,12 @@ from DeepPipeline import _engine
 from DeepPipeline._pickled import made_again, packed
 
 PLAIN = (str, int, float, type(None))
-"""What a record is made of by itself, and pickles."""
+"""The types that a record is made of by itself, and that pickle."""
 
 
 @dataclass(frozen=True)
 class LogSettings:
-    """What the program's logging takes when a worker is started."""
+    """The settings of the program's logging when a worker is started: which records it takes."""
 
     levels: dict[str, int]
     """The loggers that have a level of their own; the root's name is empty."""
@@ -38,7 +38,7 @@ class LogSettings:
         )
 
     def send_home(self, worker: _engine.Worker) -> None:
-        """In a worker: sends to the pipeline's process what is taken there."""
+        """Sends to the pipeline's process what is taken there; called in a worker."""
         root = logging.getLogger()
         # A program that sets up logging when it is imported has done so here too.
         if root.handlers:
@@ -75,7 +75,7 @@ class _SendHome(logging.Handler):
 
 
 def log_from(stage: str, note: bytes) -> None:
-    """In the pipeline's process: logs a record of a worker's."""
+    """Logs a record of a worker's, in the pipeline's process."""
     plain, extra = pickle.loads(note)
     record = logging.makeLogRecord(plain | {name: made_again(value) for name, value in extra.items()})
     record.processName = record.stage = stage

@@ -17,7 +17,8 @@ _forking = threading.local()
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """For starting a worker: it inherits the mask, so no such signal ends it before it leaves them to the program."""
+    """Blocks signals while a worker is started: it inherits the mask, so none ends it before it leaves them to the
+    program."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _engine.left_to_the_program())
     _forking.worker = True
     try:
@@ -28,7 +29,7 @@ def held_back() -> Iterator[None]:
 
 
 def leave_to_the_program() -> None:
-    """In a worker process, first of all and on its main thread: from now on those signals do nothing."""
+    """Makes those signals do nothing from now on; called in a worker process, first of all and on its main thread."""
     # A fork has the program's handlers, and wakes the program's event loop.
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
@@ -51,7 +52,7 @@ def _let_come() -> None:
 
 
 def _as_in_a_program() -> None:
-    """In a process that a stage has forked: it ends by signals, unless it is a worker of an inner pipeline."""
+    """Lets a process that a stage has forked end by signals, unless it is a worker of an inner pipeline."""
     if not getattr(_forking, "worker", False):
         for number in _engine.left_to_the_program():
             # Python does not see the handlers in Rust; others are the stage's own.

@@ -1,4 +1,4 @@
-"""What can go wrong. Every exception of this package is a `PipelineError`."""
+"""The exceptions of this package. Every one is a `PipelineError`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class StageError(PipelineError):
     stage: str
     """The name of the stage that failed; "source" for the source."""
     doing: str
-    """What it was doing: "setup", "stage_run", "finish", "teardown" or "source_next"."""
+    """The call that failed: "setup", "stage_run", "finish", "teardown" or "source_next"."""
     sample: SampleId | None
     """The sample it was working on, if any; for a list, its newest."""
     report: Report
-    """What happened to every sample."""
+    """The report of what happened to every sample."""
 
     def __init__(self, message: str, *, stage: str, doing: str, sample: SampleId | None, report: Report) -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class SendError(PipelineError):
 
 
 class RemoteError(PipelineError):
-    """What a stage in a process raised, where that exception itself cannot be pickled: its type and its text."""
+    """The exception that a stage in a process raised, where that itself cannot be pickled: its type and its text."""
 
 
 class WorkerDied(PipelineError):
@@ -68,7 +68,7 @@ class WorkerDied(PipelineError):
     stderr: list[str]
     """The last lines that it wrote to stderr, 20 at most, oldest first."""
     while_starting: bool
-    """Whether it died before its `setup` had succeeded."""
+    """True if it died before its `setup` had succeeded."""
 
 
 class PutError(PipelineError):

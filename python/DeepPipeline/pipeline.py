@@ -34,7 +34,7 @@ from DeepPipeline.stream import HandOver, Stream
 T = TypeVar("T")
 
 DEFAULT_BUFFER_SIZE = 2
-"""How many samples a buffer holds when nobody says otherwise."""
+"""The number of samples that a buffer holds unless another is set."""
 
 GRACE = 0.5
 """Seconds that workers get, after a time-out or an abort, to end and to run their `teardown`."""
@@ -99,7 +99,7 @@ class Pipeline:
         self._hand_over: HandOver | None = None
         """The end stage of a stream."""
         self._told = False
-        """Whether a failure has been raised to the caller."""
+        """True if a failure has been raised to the caller."""
         self._described(_engine.Engine.check)
 
     def start(self, timeout: float | None = None, wait: bool = True) -> Self:
@@ -210,7 +210,7 @@ class Pipeline:
         return self._abort(self._started("abort"))
 
     def report(self) -> Report:
-        """What happened to every sample up to now."""
+        """Returns a report of what happened to every sample up to now."""
         return self._started("report").report()
 
     def __enter__(self) -> Self:
@@ -307,7 +307,7 @@ class Pipeline:
             check_stages(in_process, self._start_method)
 
     def _bodies(self) -> list[Stage | SourceStage]:
-        """What each worker runs: one entry per seat, in the engine's order."""
+        """Returns what each worker runs: one entry per worker, in the engine's order."""
         bodies: list[Stage | SourceStage] = []
         for stage, executor in zip(self._row.nodes, self._executors, strict=True):
             workers = options_of(stage).workers
@@ -523,7 +523,7 @@ class Pipeline:
         return drained
 
     def _forget(self) -> None:
-        """In a forked child: there are no workers here, so the pipeline is one that was never started."""
+        """Makes the pipeline one that was never started, in a forked child: there are no workers here."""
         if not self._joined:
             self._engine = None
             self._threads = []
@@ -586,7 +586,7 @@ def _check_native_options(stage: Stage) -> None:
 
 
 def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
-    """Where a stage runs: where it says, else where the pipeline says."""
+    """Returns where a stage runs: where its options say, else where the pipeline says."""
     said = options_of(stage).executor
     if stage._deeppipeline_native is None:
         return said or ("process" if multiprocess else "thread")

@@ -1,4 +1,4 @@
-"""What users write: a stage."""
+"""The stage, which users write."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXECUTORS: tuple[Executor, ...] = ("thread", "process")
 MAX_RETRIES = (1 << 32) - 1
 
 MAX_WORKERS = 1024
-"""How many workers a stage may have."""
+"""The number of workers that a stage may have at most."""
 
 
 AfterAnError = Literal["stop", "skip"]
@@ -42,7 +42,7 @@ AFTER_AN_ERROR: tuple[AfterAnError, ...] = ("stop", "skip")
 
 @dataclass(frozen=True)
 class Retry:
-    """What `retry` gives: for `options(on_error=...)`."""
+    """The value that `retry` gives: for `options(on_error=...)`."""
 
     times: int
     then: AfterAnError
@@ -52,7 +52,7 @@ OnError = AfterAnError | Retry
 
 
 def retry(times: SupportsIndex, then: AfterAnError = "stop") -> Retry:
-    """For `options(on_error=retry(3))`: a stage that fails on a sample is run on it again, so many times at most.
+    """Tells a stage that fails on a sample to try it again, `times` times at most: `options(on_error=retry(3))`.
 
     `then` is what happens when it has failed every time: "stop" stops the pipeline, "skip" counts the sample as failed
     and goes on. `stage_run` gets the same arguments once more; of what came from another process, fresh copies (so the
@@ -65,19 +65,19 @@ def retry(times: SupportsIndex, then: AfterAnError = "stop") -> Retry:
 
 
 class Sample(NamedTuple):
-    """What a stage may know about the sample it works on."""
+    """The sample that a stage works on, as far as the stage may know it."""
 
     number: int
     """The number of its put, from 1."""
     part: int
-    """From 1 for what came out of a Many or of `finish`; 0 for a sample that was never split."""
+    """Its part, from 1 for what came out of a Many or of `finish`; 0 for a sample that was never split."""
     birth: float
-    """When it was put, or when the source handed it over, in seconds of `time.monotonic()`."""
+    """The time at which it was put, or at which the source handed it over, in seconds of `time.monotonic()`."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What `set_get_batch` was told."""
+    """The settings given to `set_get_batch`."""
 
     max_size: int
     timeout: float
@@ -85,7 +85,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Window:
-    """What `set_get_window` was told."""
+    """The settings given to `set_get_window`."""
 
     size: int
     stride: int
@@ -97,7 +97,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Options:
-    """What can be said about one stage."""
+    """The options of one stage."""
 
     name: str | None = None
     intake: Intake = "single"
@@ -111,13 +111,13 @@ class Options:
     ordered: bool = True
     max_age: float | None = None
     batch: Batch | None = None
-    """Only where the intake is "batch"."""
+    """The settings of the batch, only where the intake is "batch"."""
     window: Window | None = None
-    """Only where the intake is "window"."""
+    """The settings of the window, only where the intake is "window"."""
 
 
 def options_of(stage: Stage) -> Options:
-    """What was said about the stage, even where its `__init__` did not call `super().__init__()`."""
+    """Returns the options of the stage, even where its `__init__` did not call `super().__init__()`."""
     found = vars(stage).get("_deeppipeline_options")
     return found if isinstance(found, Options) else Options()
 
@@ -161,7 +161,7 @@ class Stage:
     """
 
     _deeppipeline_native: _engine.NativeStage | None = None
-    """Where the stage runs in the engine instead of in Python."""
+    """The native stage, where the stage runs in the engine instead of in Python."""
 
     def setup(self) -> None:
         """Called once on the worker before the first sample: open, load, connect."""
@@ -191,7 +191,7 @@ class Stage:
 
     @GivesWay
     def restarted(self) -> bool:
-        """Whether the stage is in a process that was started again after a crash: an earlier one had been set up.
+        """True if the stage is in a process that was started again after a crash: an earlier one had been set up.
 
         A `setup` that opens a file asks, so as to append to it. Always False on a thread.
         """

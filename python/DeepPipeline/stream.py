@@ -19,15 +19,15 @@ class _Over:
 
 
 OVER = _Over()
-"""What is handed over after the last value."""
+"""The value handed over after the last one."""
 
 
 LOOK_EVERY = 1.0
-"""Seconds after which whoever waits for a value looks whether Ctrl-C was pressed meanwhile."""
+"""Seconds after which a caller that waits for a value looks whether Ctrl-C was pressed meanwhile."""
 
 
 class HandOver(Stage):
-    """The end stage of a stream: it has a value in hand until somebody has asked for it."""
+    """The end stage of a stream: it has a value in flight until the consumer has asked for it."""
 
     def __init__(self) -> None:
         # Both are waited for in a way that Ctrl-C interrupts.
@@ -61,16 +61,16 @@ class HandOver(Stage):
         return value
 
     def give_up(self) -> None:
-        """Nobody asks any longer."""
+        """Ends the asking: no value will be taken any longer."""
         self._given_up = True
         self._asked.put(None)
 
 
 class Stream(Iterator[Any]):
-    """What comes out of a pipeline, in order; made by `Pipeline.stream`.
+    """The results that come out of a pipeline, in order; made by `Pipeline.stream`.
 
-    Whoever stops early ends the pipeline: what is inside is discarded, and every `teardown` runs. `close` waits for
-    that, as does the end of a `with`; where the iterator is just forgotten, as after a `break`, it happens in the
+    A caller that stops early ends the pipeline: what is inside is discarded, and every `teardown` runs. `close` waits
+    for that, as does the end of a `with`; where the iterator is just forgotten, as after a `break`, it happens in the
     background.
     """
 
@@ -103,7 +103,7 @@ class Stream(Iterator[Any]):
                 self._pipeline.abort()
 
     def report(self) -> Report:
-        """What happened to every sample up to now."""
+        """Returns a report of what happened to every sample up to now."""
         return self._pipeline.report()
 
     def __enter__(self) -> Self:

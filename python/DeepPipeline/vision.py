@@ -219,12 +219,12 @@ class Capture:
 
     @property
     def frames(self) -> int | None:
-        """How many frames there are, about, if the input says so."""
+        """The approximate number of frames, if the input says so."""
         return self._native.frames
 
     @property
     def is_live(self) -> bool:
-        """Whether frames come at their own pace: a camera or a network stream."""
+        """True if frames come at their own pace: a camera or a network stream."""
         return self._native.is_live
 
     def close(self) -> None:
