@@ -57,19 +57,27 @@ fn nothing_is_asked_for_after_the_value_in_work() {
         tell.send(*y).unwrap();
         let _ = permits.recv();
     })));
+    let (release, released) = channel::<()>();
+    let end = move |_: u64| {
+        let _ = released.recv();
+    };
     let pipeline =
-        Pipeline::builder().overflow(Overflow::Block).stage(GivesOnce(values)).end_stage(|_: u64| {}).start().unwrap();
+        Pipeline::builder().overflow(Overflow::Block).stage(GivesOnce(values)).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
+    // The first is at the end stage, the second waits in front of it, the third is in work.
     permit.send(()).unwrap();
-    assert_eq!([told.recv_timeout(LONG), told.recv_timeout(LONG)], [Ok(0), Ok(1)]);
+    permit.send(()).unwrap();
+    assert_eq!([0, 1, 2].map(|_| told.recv_timeout(LONG)), [Ok(0), Ok(1), Ok(2)]);
+    let end = || pipeline.report().stages[1].clone();
+    until(|| (end().counts.in_hand, end().buffer.waiting) == (1, 1));
     std::thread::scope(|scope| {
         scope.spawn(|| pipeline.abort());
-        until(|| pipeline.report().outcome == Outcome::Aborted);
-        drop(permit);
+        until(|| end().buffer.discarded == 1);
+        drop((permit, release));
     });
     // The value in work was given up, and no other was asked for.
     assert_eq!(told.iter().take(3).collect::<Vec<_>>(), [0_u64; 0]);
-    assert_eq!(pipeline.setstop().unwrap().stages[0].counts.gave, 2);
+    assert_eq!(pipeline.setstop().unwrap().stages[0].counts.gave, 3);
 }
 
 /// Gives what it has with the first sample.
