@@ -1,4 +1,4 @@
-//! What each worker on a thread does at the moment, and who is told when it takes too long.
+//! The activity of each worker on a thread at the moment, and the one that is told when it takes too long.
 
 use crate::aside;
 use crate::sample::SampleId;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a worker does at the moment.
+/// The present activity of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// It waits for samples, or for the other workers to come up.
@@ -26,7 +26,7 @@ impl Shown {
         Shown(AtomicUsize::new(1))
     }
 
-    /// Only a message is made of it, so no order is needed.
+    /// Sets the activity. Only a message is made of it, so no order is needed.
     pub(crate) fn set(&self, activity: Activity) {
         let number = match activity {
             Activity::WaitsForSamples => 0,
@@ -45,7 +45,7 @@ impl Shown {
     }
 }
 
-/// How long the source is asked for a sample before it gives one.
+/// The times for which the source is asked for a sample before it gives one.
 #[derive(Default)]
 pub(crate) struct SourceWaits(Mutex<Waits>);
 
@@ -88,7 +88,7 @@ struct State {
     /// One per worker.
     calls: Vec<Option<Running>>,
     is_watched: bool,
-    /// When the thread will look again by itself.
+    /// The time when the thread will look again by itself.
     looks_at: Option<Instant>,
     over: bool,
 }

@@ -1,5 +1,5 @@
-//! What the engine logs and writes, on a thread of its own: whoever reads stderr may have stopped, a subscriber may wait
-//! for what it likes, and supervision must not wait for either.
+//! The log and output of the engine, on a thread of its own: the reader of stderr may have stopped, a subscriber may
+//! wait for what it likes, and supervision must not wait for either.
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -7,14 +7,14 @@ use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 use tracing::Dispatch;
 
-/// With so many bytes waiting, workers wait for room, unless nobody takes anything.
+/// The number of waiting bytes at which workers wait for room, unless nothing is taken at all.
 #[cfg(processes)]
 const ROOM: usize = 256 << 10;
-/// With so many bytes waiting, what comes is left out, and counted.
+/// The number of waiting bytes at which what comes is left out, and counted.
 const MOST: usize = 4 << 20;
-/// For so long the end of a pipeline, or a worker, waits for what is being said, as long as nothing gets said.
+/// The time that the end of a pipeline, or a worker, waits for what is being said, as long as nothing gets said.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For so long at most it waits altogether.
+/// The time that it waits at most altogether.
 const LONGEST: Duration = Duration::from_secs(5);
 
 static ASIDE: Aside = Aside::new();
@@ -34,14 +34,14 @@ pub(crate) fn say(bytes: usize, say: impl FnOnce() + Send + 'static) {
     ASIDE.push(bytes, Box::new(say));
 }
 
-/// Whether there is room for more of what could also come later.
+/// Returns true if there is room for more of what could also come later.
 #[cfg(processes)]
 pub(crate) fn has_room() -> bool {
     let state = ASIDE.state.lock();
     state.bytes < ROOM || state.last_said.is_some_and(|last| last.elapsed() > PATIENCE)
 }
 
-/// What an error of the user's says, for a log: its own code runs, if anybody will read it.
+/// Returns what an error of the user's says, for a log: its own code runs, if the log will be read.
 pub(crate) fn shown(error: &dyn std::fmt::Display) -> String {
     if !tracing::dispatcher::has_been_set() {
         return String::new();
@@ -65,14 +65,14 @@ struct Aside {
 
 struct State {
     waiting: VecDeque<(usize, Say)>,
-    /// How much is waiting or being said.
+    /// The number of bytes that are waiting or being said.
     bytes: usize,
-    /// How much was left out since somebody was told.
+    /// The amount that was left out since that was last said.
     left_out: u64,
-    /// How many were taken in, and how many of them have been said.
+    /// The number that were taken in, and the number of them that have been said.
     taken: u64,
     said: u64,
-    /// When something was said last, or came where nothing was waiting.
+    /// The time when something was said last, or came where nothing was waiting.
     last_said: Option<Instant>,
     has_thread: bool,
 }

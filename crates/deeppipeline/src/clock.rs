@@ -1,10 +1,10 @@
-//! Whose time it is: the machine's, or a simulation's.
+//! The clock of a pipeline: the machine's, or a simulation's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Where a pipeline reads the time.
+/// The clock from which a pipeline reads the time.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Clock {
     /// The machine's monotonic clock.

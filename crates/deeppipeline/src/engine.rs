@@ -1,4 +1,5 @@
-//! For other front doors and executors: a pipeline of values of one type, and the two calls that drive its workers.
+//! The engine, for bindings and other executors: a pipeline of values of one type, and the two calls that drive its
+//! workers.
 //!
 //! The typed [`Pipeline`](crate::Pipeline) and the Python package are built on this. A worker is two calls,
 //! [`Worker::next`] and [`Worker::done`], made by a loop that the front door writes:

@@ -1,4 +1,4 @@
-//! What can go wrong, one small type per operation. Where a sample was in hand, the error hands it back.
+//! Errors: one small type per operation. An error that concerns a sample of the caller's hands it back.
 
 mod readable;
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Any error a user's stage or source may return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// What makes the description of a pipeline invalid; found before anything starts.
+/// A reason why the description of a pipeline is invalid; found before anything starts.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
@@ -26,9 +26,9 @@ pub enum GraphError {
         "buffer_size has {got} sizes, but the pipeline has {stages} stages (the end stage counts): give one size per stage, or a single number for all"
     )]
     BufferSizeCount {
-        /// How many sizes were given.
+        /// The number of sizes that were given.
         got: usize,
-        /// How many stages there are.
+        /// The number of stages.
         stages: usize,
     },
     /// A buffer must hold at least one sample.
@@ -52,7 +52,7 @@ pub enum GraphError {
         /// The stage.
         stage: String,
     },
-    /// What is said of the death of a process is said of a stage in one.
+    /// An option about the death of a process is only for a stage in one.
     #[error(
         "{option} of stage {stage:?} is set, but the stage runs on a thread, where a crash ends the whole program: leave it out, or run the stage in a process"
     )]
@@ -72,7 +72,7 @@ pub enum GraphError {
     Workers {
         /// The stage.
         stage: String,
-        /// What was asked for.
+        /// The value that was asked for.
         got: usize,
     },
     /// Several workers need a stage each.
@@ -82,7 +82,7 @@ pub enum GraphError {
     OneObjectForSeveralWorkers {
         /// The stage.
         stage: String,
-        /// How many workers it was to have.
+        /// The number of workers it was to have.
         workers: usize,
     },
     /// A window is of one worker's samples.
@@ -92,7 +92,7 @@ pub enum GraphError {
     WindowOfSeveralWorkers {
         /// The stage.
         stage: String,
-        /// How many workers it was to have.
+        /// The number of workers it was to have.
         workers: usize,
     },
     /// A window has samples, and moves.
@@ -111,7 +111,7 @@ pub enum GraphError {
     /// A key is not forgotten at once.
     #[error("idle of a window is 0, but must be at least 1: after how many samples without it a key is forgotten")]
     IdleZero,
-    /// What is to be tried again has to be kept.
+    /// Samples that are to be tried again have to be kept.
     #[error(
         "on_error of stage {stage:?} is retry, for which its samples must be kept: give the stage as retry(times, stage)"
     )]
@@ -143,7 +143,7 @@ pub enum GraphError {
         /// The stage.
         stage: String,
     },
-    /// Where processes meet, samples must become bytes.
+    /// Samples must become bytes where processes meet.
     #[error("no codec was given for the buffer of stage {stage:?}, which processes share")]
     NoCodec {
         /// The stage behind that buffer.
@@ -166,7 +166,7 @@ pub enum GraphError {
     Settings {
         /// The stage.
         stage: String,
-        /// Why.
+        /// The reason.
         cause: String,
     },
     /// Samples must become bytes to cross from one process to another, and be read again.
@@ -174,7 +174,7 @@ pub enum GraphError {
     Samples {
         /// The stage.
         stage: String,
-        /// Why.
+        /// The reason.
         cause: String,
     },
     /// Processes are not there on every system, and not without the feature `processes`.
@@ -192,9 +192,9 @@ pub enum GraphError {
     OverflowAgainstIntake {
         /// The stage.
         stage: String,
-        /// How it takes.
+        /// The way it takes.
         intake: Intake,
-        /// What was asked of its buffer.
+        /// The policy that was asked of its buffer.
         overflow: Overflow,
     },
     /// `options` configures a stage.
@@ -202,10 +202,10 @@ pub enum GraphError {
         "options() was called right after a parallel block: call it inside a branch, right after the stage it is for"
     )]
     OptionsOfBlock,
-    /// Nothing comes out of branches that end the pipeline.
+    /// Branches that end the pipeline have no stage behind them, since nothing comes out of them.
     #[error("something follows end stages in parallel, which give nothing: put it into a branch, or join the branches")]
     BehindTheEnd,
-    /// Somebody takes what is joined.
+    /// A parallel block that joins its branches has a stage behind it, to take what it joins.
     #[error(
         "a parallel block that joins its branches is the last, and nobody takes what it joins: add a stage behind it, or end each branch in a stage of its own"
     )]
@@ -213,7 +213,7 @@ pub enum GraphError {
     /// The nodes of a parallel block stand one after the other: its fork, then the branches.
     #[error("blocks has a parallel block out of place: {problem}")]
     MisplacedBlock {
-        /// What is wrong with it.
+        /// The problem with it.
         problem: &'static str,
     },
     /// A branch goes on with the chain that it is in.
@@ -222,7 +222,7 @@ pub enum GraphError {
     /// A branch does something.
     #[error("a branch of a parallel block is empty: add a stage to it")]
     EmptyBranch,
-    /// Where samples come from is said once, before any stage.
+    /// The source of samples is named once, before any stage.
     #[error("source() was called after a stage was added: name the source first")]
     SourceAfterStage,
     /// `options` configures the stage added just before it.
@@ -230,7 +230,7 @@ pub enum GraphError {
     OptionsBeforeStage,
 }
 
-/// What was being done for a stage when it failed.
+/// The operation of a stage during which it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -292,7 +292,7 @@ impl StageError {
         &self.failure.stage
     }
 
-    /// What it was doing.
+    /// Returns what the stage was doing.
     pub fn doing(&self) -> Doing {
         self.failure.doing
     }
@@ -302,12 +302,12 @@ impl StageError {
         self.failure.sample
     }
 
-    /// What the stage's own code returned, or a [`StagePanic`].
+    /// Returns the error that the stage's own code returned, or a [`StagePanic`].
     pub fn cause(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         &*self.failure.cause
     }
 
-    /// What happened to every sample up to the moment this error was handed out.
+    /// Returns what happened to every sample up to the moment this error was handed out.
     pub fn report(&self) -> &Report {
         &self.report
     }
@@ -324,7 +324,7 @@ impl fmt::Display for StageError {
     }
 }
 
-/// What this error says includes what its [`cause`](StageError::cause) says, so the source is what caused that.
+/// The text of this error includes what its [`cause`](StageError::cause) says, so the source is what caused that.
 impl std::error::Error for StageError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.failure.cause.source()
@@ -336,7 +336,7 @@ impl std::error::Error for StageError {
 #[error("panicked: {0}")]
 pub struct StagePanic(pub(crate) String);
 
-/// What a stage in another process returned as its error: its text, and what its front door adds.
+/// An error that a stage in another process returned: its text, and what the binding there adds.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct RemoteError {
@@ -345,13 +345,14 @@ pub struct RemoteError {
 }
 
 impl RemoteError {
-    /// What the front door in that process added, for the one in this to read: in Python, the pickled exception.
+    /// Returns what the binding in that process added, for the one in this process to read: in Python, the pickled
+    /// exception.
     pub fn detail(&self) -> &[u8] {
         &self.detail
     }
 }
 
-/// How a process ended.
+/// The way a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It exited with this code.
@@ -401,16 +402,16 @@ fn signal_name(signal: i32) -> String {
 /// A worker process died, and is not started again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WorkerDied {
-    /// How it ended.
+    /// The way it ended.
     pub exit: Exit,
     /// The time-out of `stage_run` for which it was killed, if it was.
     pub timeout: Option<Duration>,
-    /// How often it had been restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW).
+    /// The number of times that it had been restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW).
     pub restarts: usize,
-    /// Whether it died before it was ready for the first time.
+    /// True if it died before it was ready for the first time.
     pub while_starting: bool,
-    /// Whether it was killed because it stood still, stopped by a signal or a debugger, in the middle of a step at a
-    /// buffer, where nobody could go on.
+    /// True if it was killed because it stood still, stopped by a signal or a debugger, in the middle of a transaction
+    /// at a buffer, where no other process could go on.
     pub stood_still: bool,
     /// The last lines that it wrote to stderr, oldest first.
     pub stderr: Vec<String>,
@@ -441,7 +442,7 @@ impl fmt::Display for WorkerDied {
 
 impl std::error::Error for WorkerDied {}
 
-/// What a stage in a branch of a parallel block gave beside the one result of its sample.
+/// The error for what a stage in a branch of a parallel block gave beside the one result of its sample.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotJoined(pub(crate) &'static str);
@@ -493,7 +494,7 @@ pub enum StartError {
     Timeout {
         /// The stages whose `setup` had not returned.
         stages: Vec<String>,
-        /// How long `start` waited.
+        /// The time that `start` waited.
         timeout: Duration,
     },
     /// The operating system refused memory to share with worker processes.
@@ -505,7 +506,7 @@ pub enum StartError {
         stage: String,
         /// Bytes of addresses that it takes before there is a sample in it; only what is used is ever backed by memory.
         bytes: u128,
-        /// Why.
+        /// The reason.
         cause: std::io::Error,
     },
     /// This process was started as a worker, and has gone on as if it were the program itself.
@@ -518,7 +519,7 @@ pub enum StartError {
     Process {
         /// The stage that stayed without a worker.
         stage: String,
-        /// Why.
+        /// The reason.
         cause: std::io::Error,
     },
     /// The operating system refused a thread.
@@ -526,7 +527,7 @@ pub enum StartError {
     Thread {
         /// The stage that stayed without a worker.
         stage: String,
-        /// Why.
+        /// The reason.
         cause: std::io::Error,
     },
 }

@@ -1,10 +1,10 @@
-//! What may be given: by a closure, to the next stage, and by the last one.
+//! The values that may be given: by a closure, to the next stage, and by the last one.
 
 use crate::error::BoxError;
 use crate::stage::Give;
 use std::marker::PhantomData;
 
-/// What can go on from one stage to the next: whatever is `Send`. An end stage gives [`Ended`], which is not.
+/// A value that can go on from one stage to the next: any that is `Send`. An end stage gives [`Ended`], which is not.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot go on to another stage",
     label = "must be `Send`, and cannot come from an end stage",
@@ -15,7 +15,7 @@ pub trait Flows: Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + 'static> Flows for T {}
 
-/// What the last stage of a pipeline may give, since nobody takes it: a value that cannot hide an error.
+/// A result that the last stage of a pipeline may give, where it has no consumer: a value that cannot hide an error.
 ///
 /// After [`end_stage`](crate::Builder::end_stage) and [`end_parallel`](crate::Builder::end_parallel) it is [`Ended`];
 /// where the last stage was added in another way, as by [`stage_latest`](crate::Builder::stage_latest), it is `()` or a
@@ -57,7 +57,7 @@ pub struct Ended(
 #[derive(Debug)]
 pub struct Onward<O>(PhantomData<fn() -> O>);
 
-/// What a closure may return where a stage gives `To`: [`Onward<O>`](Onward) or, at the end, [`Ended`].
+/// A value that a closure may return where a stage gives `To`: [`Onward<O>`](Onward) or, at the end, [`Ended`].
 ///
 /// A value goes on as it is. Of a `Result`, an `Option` or a [`Give`] what is in it goes on: an `Err` is an error of the
 /// stage, as [`on_error`](crate::Options::on_error) says, a `None` ends the sample like [`Give::Skip`].
@@ -100,10 +100,10 @@ pub struct Onward<O>(PhantomData<fn() -> O>);
     note = "at the end a closure returns nothing, or a `Result`, `Option` or `Give` of nothing: end its last line with `;`"
 )]
 pub trait Gives<To, Marker> {
-    /// What it comes to.
+    /// The value that it comes to.
     type Value: Send + 'static;
 
-    /// What the stage gives.
+    /// Returns what the stage gives.
     ///
     /// # Errors
     /// What was returned as one.

@@ -14,13 +14,13 @@ use crate::intake::Intake;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many samples a buffer holds when nobody says otherwise.
+/// The number of samples that a buffer holds by default.
 pub const DEFAULT_BUFFER_SIZE: usize = 2;
 
-/// How many bytes the samples in a shared-memory buffer have at most when nobody says otherwise: 256 MiB.
+/// The number of bytes that the samples in a shared-memory buffer have together at most, by default: 256 MiB.
 pub const DEFAULT_BUFFER_BYTES: usize = 256 << 20;
 
-/// How often a worker process is restarted within [`RESTART_WINDOW`] when nobody says otherwise.
+/// The number of times that a worker process is restarted within [`RESTART_WINDOW`], by default.
 pub const DEFAULT_MAX_RESTARTS: u32 = 3;
 
 /// Bytes of stack for the thread that runs a worker when nobody says otherwise: 16 MiB, room for a sample of 1 MiB that is
@@ -28,13 +28,13 @@ pub const DEFAULT_MAX_RESTARTS: u32 = 3;
 /// `RUST_MIN_STACK` is the default where it is set.
 pub const DEFAULT_STACK_SIZE: usize = 16 << 20;
 
-/// How many workers a stage may have.
+/// The number of workers that a stage may have at most.
 pub const MAX_WORKERS: usize = 1024;
 
 /// The time in which the restarts of a worker process are counted.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
 
-/// Where a stage runs.
+/// The place where a stage runs: a thread or a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -42,11 +42,11 @@ pub enum Executor {
     /// On a thread of the pipeline's own process.
     #[default]
     Thread,
-    /// In a process of its own.
+    /// A process of its own.
     Process,
 }
 
-/// What happens to the sample in hand when a worker process dies.
+/// The policy for the sample in flight when a worker process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -60,7 +60,7 @@ pub enum OnCrash {
     Stop,
 }
 
-/// What the pipeline does when a stage fails on a sample.
+/// The policy of the pipeline when a stage fails on a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -73,20 +73,21 @@ pub enum OnError {
     /// The stage is run on the sample again, so many times at most. Parts of a `Many` that went on before it failed are left
     /// out.
     Retry {
-        /// How often it is run again.
+        /// The number of times that it is run again.
         times: u32,
-        /// Whether a sample that fails every time is counted as failed, and the stage goes on; otherwise the pipeline stops.
+        /// True if a sample that fails every time is counted as failed, and the stage goes on; otherwise the pipeline
+        /// stops.
         skip: bool,
     },
 }
 
 impl OnError {
-    /// Whether the pipeline stops when a stage has failed on a sample for the last time.
+    /// Returns true if the pipeline stops when a stage has failed on a sample for the last time.
     pub(crate) fn stops(self) -> bool {
         matches!(self, OnError::Stop | OnError::Retry { skip: false, .. })
     }
 
-    /// How often a stage is run again on a sample on which it fails.
+    /// Returns the number of times that a stage is run again on a sample on which it fails.
     pub(crate) fn retries(self) -> u32 {
         match self {
             OnError::Retry { times, .. } => times,
@@ -95,7 +96,7 @@ impl OnError {
     }
 }
 
-/// How many samples the buffers hold.
+/// The number of samples that the buffers hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BufferSize {
     /// The same for every stage.
@@ -134,27 +135,28 @@ impl<const N: usize> From<[usize; N]> for BufferSize {
 pub struct Node {
     /// The stage's name in reports and errors; a name that comes again gets a number.
     pub name: String,
-    /// Whether that is the name of its type, which counts until the worker has made the stage and knows its own.
+    /// True if that is the name of its type, which counts until the worker has made the stage and knows its own.
     pub is_made: bool,
-    /// How the stage takes from its buffer.
+    /// The way the stage takes from its buffer.
     pub intake: Intake,
-    /// What happens when its buffer is full; `None` follows the pipeline.
+    /// The policy when its buffer is full; `None` follows the pipeline.
     pub overflow: Option<Overflow>,
-    /// What happens when it fails on a sample.
+    /// The policy when it fails on a sample.
     pub on_error: OnError,
-    /// Where it runs.
+    /// The place where it runs.
     pub executor: Executor,
-    /// What happens to the sample in hand when its process dies; said only of a stage in a process.
+    /// The policy for the sample in flight when its process dies; said only of a stage in a process.
     pub on_crash: Option<OnCrash>,
-    /// How often its process is restarted within [`RESTART_WINDOW`]; after one death more the pipeline stops. `None` is
-    /// [`DEFAULT_MAX_RESTARTS`]; said only of a stage in a process.
+    /// The number of times that its process is restarted within [`RESTART_WINDOW`]; after one death more the pipeline
+    /// stops. `None` is [`DEFAULT_MAX_RESTARTS`]; said only of a stage in a process.
     pub max_restarts: Option<u32>,
-    /// How long `stage_run` may take: a process is killed then and counts as crashed. On a thread it is only logged; but
-    /// where it is one of several and keeps the results of the others waiting, they go on without the sample.
+    /// The time that `stage_run` may take: a process is killed then and counts as crashed. On a thread it is only
+    /// logged; but where it is one of several and keeps the results of the others waiting, they go on without the
+    /// sample.
     pub timeout: Option<Duration>,
-    /// How many workers it has; each has a stage of its own.
+    /// The number of its workers; each has a stage of its own.
     pub workers: usize,
-    /// Whether its samples leave it in the order in which it took them, however many workers it has.
+    /// True if its samples leave it in the order in which it took them, however many workers it has.
     pub ordered: bool,
     /// A sample that is older when the stage takes it is dropped instead; `None` follows the pipeline.
     pub max_age: Option<Duration>,
@@ -182,19 +184,19 @@ impl Node {
         }
     }
 
-    /// What happens to the sample in hand when its process dies.
+    /// Returns the policy for the sample in flight when its process dies.
     #[cfg(processes)]
     pub(crate) fn after_a_crash(&self) -> OnCrash {
         self.on_crash.unwrap_or_default()
     }
 
-    /// How often its process is restarted within [`RESTART_WINDOW`].
+    /// The number of times that its process is restarted within [`RESTART_WINDOW`].
     #[cfg(processes)]
     pub(crate) fn restarts_allowed(&self) -> usize {
         self.max_restarts.unwrap_or(DEFAULT_MAX_RESTARTS) as usize
     }
 
-    /// Whether the stage may get a sample from another process more than once, so that it must not write it.
+    /// Returns true if the stage may get a sample from another process more than once, so that it must not write it.
     #[cfg(processes)]
     pub(crate) fn may_see_again(&self) -> bool {
         let after_a_crash = self.executor == Executor::Process && self.after_a_crash() == OnCrash::Retry;
@@ -219,27 +221,28 @@ pub struct Block {
     /// The first and the last node of each branch. Where they are joined, the last is a node of the engine's own that hands
     /// results to the join; the first node after the last branch gets what is joined.
     pub branches: Vec<(usize, usize)>,
-    /// Whether the results are joined; otherwise each branch ends in an end stage.
+    /// True if the results are joined; otherwise each branch ends in an end stage.
     pub joined: bool,
 }
 
-/// Where what a node gives goes.
+/// The place where what a node gives goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
     /// Nowhere: it is an end stage.
     End,
-    /// Into the buffer in front of that node.
+    /// The buffer in front of that node.
     Next(usize),
-    /// To every branch of that block.
+    /// Every branch of that block.
     Fork(usize),
-    /// To the join of a block, as the result of a branch.
+    /// The join of a block, as the result of a branch.
     Join { block: usize, branch: usize },
 }
 
 /// The source in the description of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SourceNode {
-    /// Whether samples come at their own pace, whoever keeps up: a camera, a network stream.
+    /// Returns true if samples come at their own pace, whether the pipeline keeps up or not: a camera, a network
+    /// stream.
     pub is_live: bool,
 }
 
@@ -252,13 +255,13 @@ pub struct Graph {
     pub stages: Vec<Node>,
     /// Branches that run in parallel.
     pub blocks: Vec<Block>,
-    /// How many samples the buffers hold.
+    /// The number of samples that the buffers hold.
     pub buffer_size: BufferSize,
-    /// How many bytes the samples in a buffer have at most, where it lies in shared memory: in front of and behind a
-    /// stage in a process. `None` is [`DEFAULT_BUFFER_BYTES`]; said only where some stage is in a process.
+    /// The number of bytes that the samples in a buffer have together at most, where it lies in shared memory: in front
+    /// of and behind a stage in a process. `None` is [`DEFAULT_BUFFER_BYTES`]; said only where some stage is in a process.
     pub buffer_bytes: Option<usize>,
-    /// What happens when a buffer is full, for stages that do not say; `None` blocks behind a source that is not live, and
-    /// drops the oldest otherwise.
+    /// The policy when a buffer is full, for stages that do not say; `None` blocks behind a source that is not live,
+    /// and drops the oldest otherwise.
     pub overflow: Option<Overflow>,
     /// The age beyond which a sample is dropped when it is taken, for stages that do not say.
     pub max_age: Option<Duration>,
@@ -397,12 +400,12 @@ impl Graph {
         Crew { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, timeout }
     }
 
-    /// Whether a stage on a thread has a time-out.
+    /// Returns true if a stage on a thread has a time-out.
     pub(crate) fn has_timeouts_on_threads(&self) -> bool {
         self.stages.iter().any(|node| node.executor == Executor::Thread && node.timeout.is_some())
     }
 
-    /// Whether the results of a stage have to be put in order.
+    /// Returns true if the results of a stage have to be put in order.
     pub(crate) fn reorders(&self, index: usize) -> bool {
         self.crew_of(index).reorders()
     }
@@ -444,14 +447,14 @@ impl Graph {
         }
     }
 
-    /// Whether samples cross from one process to another in front of a stage.
+    /// Returns true if samples cross from one process to another in front of a stage.
     #[cfg(processes)]
     pub(crate) fn is_shared(&self, index: usize) -> bool {
         let in_process = |index: usize| self.stages[index].executor == Executor::Process;
         in_process(index) || self.giver(index).is_some_and(in_process)
     }
 
-    /// How many samples the buffer in front of a stage holds.
+    /// Returns the number of samples that the buffer in front of a stage holds.
     pub(crate) fn size_of(&self, index: usize) -> usize {
         match &self.buffer_size {
             BufferSize::Each(size) => *size,
@@ -460,17 +463,17 @@ impl Graph {
         }
     }
 
-    /// How many of the first so many nodes are stages of the user's.
+    /// Returns how many of the first `nodes` nodes are stages of the user's.
     fn own_stages(&self, nodes: usize) -> usize {
         (0..nodes).filter(|index| !self.is_relay(*index)).count()
     }
 
-    /// Whether a node is of the engine's own.
+    /// Returns true if a node is of the engine's own.
     pub(crate) fn is_relay(&self, index: usize) -> bool {
         matches!(self.flow(index), Flow::Fork(_) | Flow::Join { .. })
     }
 
-    /// Where what a node gives goes.
+    /// Returns where what a node gives goes.
     pub(crate) fn flow(&self, index: usize) -> Flow {
         for (number, block) in self.blocks.iter().enumerate() {
             if block.fork == index {
@@ -483,13 +486,13 @@ impl Graph {
         if index + 1 == self.stages.len() { Flow::End } else { Flow::Next(index + 1) }
     }
 
-    /// Who brings samples to the buffer of a node: another node, or nobody of these.
+    /// Returns the node that is the producer of a node's buffer; `None` where that is no node.
     pub(crate) fn giver(&self, index: usize) -> Option<usize> {
         let heads = |block: &&Block| block.branches.iter().any(|(first, _)| *first == index);
         self.blocks.iter().find(heads).map(|block| block.fork).or(index.checked_sub(1))
     }
 
-    /// Whether a node is in a branch whose results are joined.
+    /// Returns true if a node is in a branch whose results are joined.
     pub(crate) fn is_joined(&self, index: usize) -> bool {
         let holds = |block: &Block| block.branches.iter().any(|(first, last)| (*first..=*last).contains(&index));
         self.blocks.iter().any(|block| block.joined && holds(block))

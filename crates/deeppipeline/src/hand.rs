@@ -19,7 +19,7 @@ pub(crate) struct InHand {
     pub(crate) busy: Duration,
     /// `None` while the worker waits for room in the next buffer.
     running_since: Option<Instant>,
-    /// Which take it was.
+    /// The ticket of the take.
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
     pub(crate) hold: Option<Hold>,
@@ -27,12 +27,12 @@ pub(crate) struct InHand {
     pub(crate) parts: u64,
     /// Parts still to come that were given before: by a worker before this one, or in a try before this one.
     pub(crate) leave_out: u64,
-    /// How often the stage has failed on it.
+    /// The number of times that the stage has failed on it.
     pub(crate) failures: u32,
 }
 
 impl InHand {
-    /// What has just been taken.
+    /// Makes the record of what has just been taken.
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
         let (busy, running_since) = (Duration::ZERO, None);
         let Taken { ticket, at, fork, hold, given, failures } = taken;
@@ -76,7 +76,7 @@ impl InHand {
         }
     }
 
-    /// What the next buffer is to remember of a value given now.
+    /// Returns what the next buffer is to remember of a value given now.
     #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
     pub(crate) fn receipt(&self, part: Part) -> Option<Receipt> {
         #[cfg(processes)]

@@ -1,4 +1,4 @@
-//! What a worker needs of the pipeline around it.
+//! The context of a worker: what it needs of the pipeline around it.
 
 use crate::activity::Activity;
 use crate::buffer::{Buffer, Push, Wait};
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) trait Home<V>: Send + Sync {
     /// Tells the pipeline's own workers from other callers.
     fn id(&self) -> u64;
-    /// Whether an earlier process of the same worker had been set up, and has died.
+    /// Returns true if an earlier process of the same worker had been set up, and has died.
     fn restarted(&self) -> bool {
         false
     }
@@ -23,11 +23,11 @@ pub(crate) trait Home<V>: Send + Sync {
     fn name_of(&self, seat: Seat) -> &str;
     /// The name that a stage gives itself, as its worker has made it.
     fn tell_name(&self, index: usize, name: String);
-    /// How the stage at that index is to be treated.
+    /// Returns the node that tells how the stage at that index is to be treated.
     fn node(&self, index: usize) -> &Node;
-    /// Where what the stage at that index gives goes.
+    /// Returns where what the stage at that index gives goes.
     fn flow(&self, index: usize) -> Flow;
-    /// Whether what the stage at that index gives is joined with what others give.
+    /// Returns true if what the stage at that index gives is joined with what others give.
     fn is_joined(&self, index: usize) -> bool;
     /// The first and the last node of each branch of a block, and where they are joined, the table.
     fn block(&self, _block: usize) -> Option<Branches<'_, V>> {
@@ -39,17 +39,17 @@ pub(crate) trait Home<V>: Send + Sync {
     fn arrive(&self, _block: usize, _branch: usize, sample: Sample<V>, _wait: Wait) -> Push<V> {
         Push::Shut(sample.value)
     }
-    /// Whether the last result of a branch has completed a sample for which there is no room behind the block.
+    /// Returns true if the last result of a branch has completed a sample for which there is no room behind the block.
     fn is_held_up(&self, _block: usize, _branch: usize) -> bool {
         false
     }
-    /// Whether the results of several workers of that stage have to be put in order.
+    /// Returns true if the results of several workers of that stage have to be put in order.
     fn reorders(&self, index: usize) -> bool;
     /// The buffer in front of the stage at that index.
     fn buffer(&self, index: usize) -> Option<&Buffer<V>>;
     /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
-    /// Whether a source is to be asked for samples.
+    /// Returns true if a source is to be asked for samples.
     fn source_wanted(&self) -> bool;
     /// Shows what a worker does, for whoever asks why the pipeline does not end.
     fn show(&self, _seat: Seat, _activity: Activity) {}
@@ -65,10 +65,10 @@ pub(crate) trait Home<V>: Send + Sync {
     fn fail(&self, seat: Seat, failure: Failure) -> bool;
 }
 
-/// What hands a sample to the branches of a block has to know of them.
+/// The facts about the branches of a block for the worker that gives them their samples.
 pub(crate) struct Branches<'a, V> {
     /// The first and the last node of each.
     pub(crate) nodes: &'a [(usize, usize)],
-    /// Where they are joined.
+    /// The join where they meet.
     pub(crate) join: Option<&'a Join<V>>,
 }

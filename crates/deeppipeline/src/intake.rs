@@ -1,10 +1,10 @@
-//! How a stage takes from its buffer.
+//! The ways in which a stage takes from its buffer.
 
 use crate::sample::{ForkTicket, Sample, SampleInfo};
 use std::fmt;
 use std::time::Duration;
 
-/// How a stage takes from its buffer.
+/// The ways in which a stage takes from its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -18,27 +18,27 @@ pub enum Intake {
     All,
     /// A list of the last `size` samples, moving by `stride`. The worker keeps them; the buffer gives one at a time.
     Window {
-        /// How many samples are in a list.
+        /// The number of samples in a list.
         size: usize,
-        /// How many samples one list is behind the next.
+        /// The number of samples that one list is behind the next.
         stride: usize,
     },
     /// A list of 1 to `max_size` samples: whatever is there once the first has waited `timeout`.
     Batch {
-        /// How many samples are in a list at most.
+        /// The number of samples in a list at most.
         max_size: usize,
-        /// How long the first of them waits for others.
+        /// The time that the first of them waits for others.
         timeout: Duration,
     },
 }
 
 impl Intake {
-    /// Whether one take may take several samples.
+    /// Returns true if one take may take several samples.
     pub(crate) fn takes_lists(self) -> bool {
         matches!(self, Intake::All | Intake::Batch { .. })
     }
 
-    /// Whether a sample in front may have to wait, for a time, for others behind it.
+    /// Returns true if a sample in front may have to wait, for a time, for others behind it.
     pub(crate) fn waits_for_more(self) -> bool {
         matches!(self, Intake::Batch { .. })
     }
@@ -56,17 +56,17 @@ impl fmt::Display for Intake {
     }
 }
 
-/// What one take gave a worker: what one `stage_run` gets.
+/// The result of one take, which one `stage_run` gets.
 #[derive(Debug)]
 pub enum Input<V> {
-    /// For the intakes that take one sample at a time.
+    /// A single sample, for the intakes that take one at a time.
     One(Sample<V>),
-    /// For the intakes all and batch, oldest first, never empty.
+    /// A list, for the intakes all and batch: oldest first, never empty.
     List(Vec<Sample<V>>),
 }
 
 impl<V> Input<V> {
-    /// How many samples are in it.
+    /// Returns the number of samples in it.
     pub fn count(&self) -> u64 {
         match self {
             Input::One(_) => 1,
@@ -87,7 +87,7 @@ impl<V> Input<V> {
         self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth })
     }
 
-    /// What the newest is to the innermost join around it.
+    /// Returns the ticket that the newest has at the innermost join around it.
     pub(crate) fn newest_fork(&self) -> ForkTicket {
         self.samples().last().map_or_else(ForkTicket::default, |sample| sample.fork)
     }

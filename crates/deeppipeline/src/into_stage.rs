@@ -1,4 +1,4 @@
-//! What the builder accepts as a stage: a stage, a closure, and what makes or repeats one.
+//! The types that the builder accepts as a stage: a stage, a closure, and what makes or repeats one.
 
 use crate::error::BoxError;
 use crate::gives::{Ended, Flows, Gives, Onward};
@@ -17,22 +17,22 @@ use std::sync::Arc;
     note = "at the end a closure returns nothing, or a `Result`, `Option` or `Give` of nothing: end its last line with `;`"
 )]
 pub trait IntoStage<Marker, To> {
-    /// What the stage gets.
+    /// The value that the stage gets.
     type Input: Send + 'static;
     /// The stage it becomes.
     type Stage: Stage<Input = Self::Input>;
 
-    /// Where the stages of its workers come from.
+    /// Returns the maker from which the stages of its workers come.
     fn into_maker(self) -> Maker<Self::Stage>;
 }
 
-/// What is one stage: a [`Stage`], or a closure.
+/// A value that is one stage: a [`Stage`], or a closure.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stage for what comes before it",
     label = "must be a `Stage`, or a closure of one argument"
 )]
 pub trait AsStage<Marker, To> {
-    /// What the stage gets.
+    /// The value that the stage gets.
     type Input: Send + 'static;
     /// The stage it is.
     type Stage: Stage<Input = Self::Input>;
@@ -46,7 +46,7 @@ pub trait AsStage<Marker, To> {
     }
 }
 
-/// Where the stages of one or several workers come from.
+/// The origin of the stages of one or several workers.
 pub struct Maker<S: Stage> {
     pub(crate) making: Making<S>,
     pub(crate) name: String,
@@ -59,7 +59,7 @@ impl<S: Stage> fmt::Debug for Maker<S> {
     }
 }
 
-/// That a stage is to be run again on a sample on which it fails, and how what it gets is kept for that.
+/// The order to run a stage again on a sample on which it fails, with the way its retry copy is made.
 pub(crate) struct Again<T> {
     pub(crate) on_error: OnError,
     pub(crate) keep: Keep<T>,
@@ -174,7 +174,7 @@ where
     MadeBy(make)
 }
 
-/// What [`made_by`] returns.
+/// The result of [`made_by`].
 pub struct MadeBy<F>(F);
 
 impl<F> fmt::Debug for MadeBy<F> {
@@ -220,14 +220,14 @@ pub fn retry<S>(times: u32, stage: S) -> Retry<S> {
     Retry { stage, on_error: OnError::Retry { times, skip: false } }
 }
 
-/// What [`retry`] returns.
+/// The result of [`retry`].
 pub struct Retry<S> {
     stage: S,
     on_error: OnError,
 }
 
 impl<S> Retry<S> {
-    /// If it fails every time, the sample is counted as failed, and the stage goes on.
+    /// Counts a sample on which it fails every time as failed, and lets the stage go on.
     #[must_use]
     pub fn then_skip(self) -> Self {
         let on_error = OnError::Retry { times: self.on_error.retries(), skip: true };

@@ -70,7 +70,7 @@ pub trait Isolated: Stage {
     /// The name under which [`worker`] finds it: no other stage's, and another for each type of a generic stage.
     const NAME: &str;
 
-    /// What it is made from. It crosses to the stage's process as [`Transfer`] says.
+    /// The settings from which it is made. They cross to the stage's process as [`Transfer`] says.
     type Settings: Serialize + DeserializeOwned;
 
     /// Makes the stage, in its own process.
@@ -136,11 +136,11 @@ pub trait IsolatedWindows:
     Input = Windows<<Self as IsolatedWindows>::Sample, <Self as IsolatedWindows>::Key, <Self as IsolatedWindows>::Item>,
 >
 {
-    /// What flows.
+    /// The samples that flow.
     type Sample: Transfer;
-    /// What there is a window for.
+    /// The key for which there is a window.
     type Key: Hash + Eq + Clone + Send + 'static;
-    /// What is in a window.
+    /// An item in a window.
     type Item: Clone + Send + 'static;
 
     /// The keys in a sample, with an item for each.
@@ -176,7 +176,7 @@ struct Known {
 /// Makes the body of a stage from its settings, if the stage takes such.
 type MakeBody = fn(Takes, Vec<u8>) -> Option<BodyFactory<Value>>;
 
-/// What a stage takes.
+/// The intake of an isolated stage.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Takes {
     One,
@@ -186,7 +186,7 @@ pub(crate) enum Takes {
 }
 
 impl Takes {
-    /// How the program says so.
+    /// Returns the method by which the program says so.
     fn method(self) -> &'static str {
         match self {
             Takes::One => "stage",
@@ -259,7 +259,7 @@ impl Workers {
         self
     }
 
-    /// Where this program was started as a worker, works until the pipeline ends, and then ends the process. Otherwise
+    /// Works until the pipeline ends, and then ends the process, where this program was started as a worker. Otherwise
     /// it returns at once. Where two stages have the same name, no pipeline with isolated stages starts.
     pub fn run(mut self) {
         if let Some(problem) = self.problem.take() {
@@ -326,7 +326,7 @@ fn maker_of_stdin() -> Option<i32> {
     socket_peercred(rustix::stdio::stdin()).ok().map(|maker| maker.pid.as_raw_pid())
 }
 
-/// What is wrong with the stages that main has named.
+/// The problem with the stages that main has named.
 static PROBLEM: OnceLock<GraphError> = OnceLock::new();
 
 /// Set once this process works as a worker.
@@ -340,7 +340,7 @@ fn become_worker(pipeline: u32) -> io::Result<Apprentice> {
     Lifeline::hold(socket, pipeline)?.listen()
 }
 
-/// What the worker's program needs to know which stage it is to make.
+/// The message from which the worker's program knows which stage it is to make.
 #[derive(Serialize, Deserialize)]
 struct Front {
     name: String,
@@ -349,7 +349,7 @@ struct Front {
     settings: Vec<u8>,
 }
 
-/// What the builder keeps of a stage that is to run in a process.
+/// The part of a stage that is to run in a process which the builder keeps.
 pub(crate) struct IsolatedStage {
     pub(crate) front: Vec<u8>,
     pub(crate) input: Arc<dyn Codec<Value>>,

@@ -1,4 +1,5 @@
-//! Where the branches of a parallel block meet again: one table, keyed by the ticket that the fork gave to the copies.
+//! The join table, where the branches of a parallel block meet again: one table, keyed by the ticket that the fork gave
+//! to the copies.
 //!
 //! Nothing tells the table that a branch has dropped, skipped, failed on or lost a sample. Whoever wants to know looks
 //! for it: what is in no buffer and in no hand of the branches any more will not arrive, and its entry is given up. So a
@@ -32,7 +33,7 @@ pub struct JoinCounts {
 }
 
 impl JoinCounts {
-    /// Whether every sample that entered has exactly one fate.
+    /// Returns true if every sample that entered has exactly one fate.
     pub fn balances(&self) -> bool {
         self.entered == self.joined + self.unjoined + self.waiting
     }
@@ -50,11 +51,12 @@ struct State<V> {
     ready: VecDeque<Ready<V>>,
     /// The branch that brought the last result of what is ready: it waits for room, and so there is no second one.
     completed_by: usize,
-    /// What somebody is handing to the next buffer: the ticket that it has there, if a block around this one gave it one.
+    /// The sample that is on its way to the next buffer: the ticket that it has there, if a block around this one gave
+    /// it one.
     on_its_way: Option<ForkTicket>,
     counts: JoinCounts,
     branches_ended: usize,
-    /// With so many entries it is time to look which of them nobody works on.
+    /// The number of entries at which it is time to look for those that no worker works on any more.
     crowd: usize,
 }
 
@@ -79,7 +81,7 @@ pub(crate) struct Ready<V> {
 enum Results<V> {
     /// One of each branch.
     Apart(Vec<V>),
-    /// What they became before there was room for it.
+    /// A joined value for which there was no room yet.
     Joined(V),
 }
 
@@ -88,7 +90,7 @@ impl<V> Ready<V> {
         self.id
     }
 
-    /// What goes on.
+    /// Makes the sample that goes on.
     pub(crate) fn join(self, joiner: &Joiner<V>) -> Sample<V> {
         let value = match self.results {
             Results::Apart(values) => joiner(values),
@@ -157,7 +159,7 @@ impl<V> Join<V> {
         before
     }
 
-    /// What is to be handed to the next buffer now; `None` while somebody else does that.
+    /// Returns what is to be put into the next buffer now; `None` while another thread does that.
     pub(crate) fn next_ready(&self) -> Option<Ready<V>> {
         let mut state = self.state.lock();
         if state.on_its_way.is_some() {
@@ -183,7 +185,7 @@ impl<V> Join<V> {
         state.ready.push_front(Ready { id, birth, outer, results: Results::Joined(value) });
     }
 
-    /// Whether something is ready that this branch has completed.
+    /// Returns true if something is ready that this branch has completed.
     pub(crate) fn was_completed_by(&self, branch: usize) -> bool {
         let state = self.state.lock();
         !state.ready.is_empty() && state.completed_by == branch
@@ -194,13 +196,13 @@ impl<V> Join<V> {
         self.state.lock().branches_ended += 1;
     }
 
-    /// Whether every branch has ended, and everything has gone on.
+    /// Returns true if every branch has ended, and everything has gone on.
     pub(crate) fn is_done(&self) -> bool {
         let state = self.state.lock();
         state.branches_ended == self.branches && state.ready.is_empty() && state.on_its_way.is_none()
     }
 
-    /// Whether it is time for a look.
+    /// Returns true if it is time for a look.
     pub(crate) fn is_crowded(&self) -> bool {
         let state = self.state.lock();
         state.entries.len() > state.crowd

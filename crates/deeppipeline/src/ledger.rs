@@ -1,4 +1,4 @@
-//! What happened to every sample inside one stage; it is counted in the buffer in front of it.
+//! The counts of every sample inside one stage; they are kept in the buffer in front of it.
 
 use crate::report::Spread;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct StageCounts {
     pub lost: u64,
     /// Samples that `stage_run` is working on now, and those that a window has not used yet.
     pub in_hand: u64,
-    /// What the stage gave to the next buffer, the parts of a Many and of `finish` each counted.
+    /// The number of samples that the stage gave to the next buffer, the parts of a Many and of `finish` each counted.
     pub gave: u64,
 }
 
@@ -33,7 +33,7 @@ impl StageCounts {
     }
 }
 
-/// How a call of `stage_run` ended for the samples it got.
+/// The way a call of `stage_run` ended for the samples it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Used,

@@ -1,4 +1,4 @@
-//! What is told while nobody asks: samples that are dropped, a stage that fails, a stage that hangs.
+//! The notices that are given unasked: samples that are dropped, a stage that fails, a stage that hangs.
 
 use crate::aside;
 use crate::buffer::Overflow;
@@ -8,25 +8,25 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How often the drops of one buffer are told at most.
+/// The shortest time between two notices about the drops of one buffer.
 const DROPS_EVERY: Duration = Duration::from_secs(60);
 
-/// How many notices wait for a front door that does not fetch them; older ones are forgotten.
+/// The number of notices that wait for a binding that does not fetch them; older ones are forgotten.
 const WAITING: usize = 256;
 
 /// Something that a user should know when it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// So many samples more were dropped in front of a stage.
+    /// A number of samples more were dropped in front of a stage.
     Dropped {
         /// The stage's name.
         stage: String,
-        /// How many since it was told last.
+        /// The number of them since the last notice.
         samples: u64,
-        /// Whether they are the first.
+        /// True if they are the first.
         first: bool,
-        /// What the buffer does when it is full.
+        /// The policy of the buffer when it is full.
         overflow: Overflow,
     },
     /// The pipeline has failed.
@@ -37,7 +37,7 @@ pub enum Notice {
         stage: String,
         /// The place of the worker among all of the pipeline.
         worker: usize,
-        /// What it works on.
+        /// The sample that it works on.
         sample: SampleId,
         /// The stage's time-out.
         timeout: Duration,
@@ -73,14 +73,14 @@ pub(crate) struct Notices {
 
 #[derive(Default)]
 struct State {
-    /// Whether a front door fetches them.
+    /// True if a binding fetches them.
     kept: bool,
     waiting: VecDeque<Notice>,
     over: bool,
 }
 
 impl Notices {
-    /// From now on they wait for `next`.
+    /// Keeps notices from now on, until `next` fetches them.
     pub(crate) fn keep(&self) {
         self.state.lock().kept = true;
     }
@@ -104,7 +104,7 @@ impl Notices {
         self.changed.notify_one();
     }
 
-    /// Nothing more will be told.
+    /// Ends the notices: no more will be given.
     pub(crate) fn end(&self) {
         self.state.lock().over = true;
         self.changed.notify_all();
@@ -122,19 +122,19 @@ impl Notices {
     }
 }
 
-/// What has been told of the drops of one buffer.
+/// A log of which drops of one buffer have been told.
 #[derive(Default)]
 pub(crate) struct DropLog {
     told: Mutex<(u64, Option<Instant>)>,
 }
 
 impl DropLog {
-    /// Whether drops may be told again.
+    /// Returns true if drops may be told again.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.told.lock().1.is_none_or(|last| now.saturating_duration_since(last) >= DROPS_EVERY)
     }
 
-    /// How many of so many drops are to be told now, and whether they are the first.
+    /// Returns how many of `dropped` drops are to be told now, and whether they are the first.
     pub(crate) fn untold(&self, dropped: u64, now: Instant) -> Option<(u64, bool)> {
         let (told, last) = &mut *self.told.lock();
         let samples = dropped.checked_sub(*told).filter(|samples| *samples > 0)?;

@@ -1,6 +1,7 @@
-//! What may follow what: one table for the pipeline, and one for a worker, on a thread or in a process.
+//! The phases, and which may follow which: one table for the pipeline, and one for a worker, on a thread or in a
+//! process.
 
-/// Where the whole pipeline is.
+/// The phase of the whole pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Some worker is not up yet; nothing runs.
@@ -34,16 +35,16 @@ impl Phase {
         }
     }
 
-    /// Whether a source is still asked for samples.
+    /// Returns true if a source is still asked for samples.
     pub(crate) fn wants_samples(self) -> bool {
         matches!(self, Phase::Starting | Phase::Running)
     }
 }
 
-/// Where one worker is.
+/// The phase of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerPhase {
-    /// In its first `setup`.
+    /// The first `setup` runs.
     Starting,
     /// `setup` succeeded; it waits for the others.
     Ready,
@@ -66,7 +67,7 @@ pub(crate) enum WorkerPhase {
 pub(crate) enum WorkerEvent {
     /// `setup` succeeded.
     SetUp,
-    /// So has every other's.
+    /// Every other worker's `setup` has returned, too.
     AllUp,
     /// The buffer in front is drained.
     Drained,

@@ -26,13 +26,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often a `setstop` without a time-out says what it waits for.
+/// The interval at which a `setstop` without a time-out says what it waits for.
 const WAITING_NOTE_EVERY: Duration = Duration::from_secs(5);
 
-/// How long workers get, after a time-out or an abort, to end and to run their `teardown`.
+/// The time that workers get, after a time-out or an abort, to end and to run their `teardown`.
 pub const GRACE: Duration = Duration::from_millis(500);
 
-/// How long the system may take to end a process that was killed.
+/// The time that the system may take to end a process that was killed.
 pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Stands for the samples of a pipeline with a source: no such value exists, so nobody can `put` one.
@@ -71,7 +71,7 @@ impl<I: Send + 'static> Pipeline<I> {
         self.put_boxed(Box::new(x), Wait::Forever)
     }
 
-    /// Like [`put`](Pipeline::put), but waits for room no longer than that.
+    /// Works like [`put`](Pipeline::put), but waits for room no longer than that.
     ///
     /// # Errors
     /// As `put`, and [`PutError::Timeout`].
@@ -147,7 +147,7 @@ impl<I> Pipeline<I> {
         self.drained(None)
     }
 
-    /// Like [`setstop`](Pipeline::setstop), but what is still inside after that time is discarded, as by
+    /// Works like [`setstop`](Pipeline::setstop), but what is still inside after that time is discarded, as by
     /// [`abort`](Pipeline::abort).
     ///
     /// # Errors
@@ -183,12 +183,12 @@ impl<I> Pipeline<I> {
         self.final_report()
     }
 
-    /// What happened to every sample up to now.
+    /// Returns what happened to every sample up to now.
     pub fn report(&self) -> Report {
         self.supervisor.report()
     }
 
-    /// From now on the first Ctrl-C lets the pipeline drain, and a second one aborts it. It takes over the process's
+    /// Makes the first Ctrl-C from now on drain the pipeline, and a second one abort it. It takes over the process's
     /// handler for SIGINT, so it can be asked for only once. When the pipeline and what this returned are gone, Ctrl-C
     /// ends the program, with exit code 130.
     ///
@@ -283,7 +283,7 @@ pub struct CtrlC {
 
 #[cfg(feature = "ctrlc")]
 impl CtrlC {
-    /// Whether it was pressed at least once.
+    /// Returns true if it was pressed at least once.
     pub fn pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
     }

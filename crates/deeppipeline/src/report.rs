@@ -1,4 +1,4 @@
-//! What the user is told.
+//! The report: what the user is told.
 
 use crate::buffer::{BufferCounts, Overflow};
 use crate::graph::Flow;
@@ -8,7 +8,7 @@ use crate::ledger::StageCounts;
 use std::fmt;
 use std::time::Duration;
 
-/// Where a pipeline stands.
+/// The state of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -19,7 +19,7 @@ pub enum Outcome {
     Finished,
     /// A stage or the source failed.
     Failed,
-    /// What was inside was discarded on request or after a time-out.
+    /// The pipeline ended early: what was inside was discarded on request or after a time-out.
     Aborted,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// How a number of durations are spread.
+/// The spread of a number of durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -47,20 +47,20 @@ pub struct Spread {
     pub max: Duration,
 }
 
-/// What happened to every sample, stage by stage. Printing it gives a table with a row per stage.
+/// An account of every sample, stage by stage. Printing it gives a table with a row per stage.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// Where the pipeline stood when the report was made.
+    /// The state of the pipeline when the report was made.
     pub outcome: Outcome,
-    /// From the moment every stage was up until the last worker ended (or now).
+    /// The time from the moment every stage was up until the last worker ended (or now).
     pub elapsed: Duration,
     /// The source, where samples come from one and not by `put`.
     pub source: Option<SourceReport>,
     /// One entry per stage, in order.
     pub stages: Vec<StageReport>,
-    /// How old samples were when the end stage was done with them (for a list, its newest).
+    /// The ages of samples when the end stage was done with them (for a list, its newest).
     pub age: Spread,
     /// One entry per parallel block whose branches are joined.
     pub joins: Vec<JoinReport>,
@@ -71,12 +71,12 @@ pub struct Report {
     hidden: Vec<StageReport>,
 }
 
-/// How long the source lets the pipeline wait. That it waits for room itself does not count.
+/// The time that the source lets the pipeline wait. That it waits for room itself does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SourceReport {
-    /// How long it has been asked for its next sample by now; `None` when it is not being asked.
+    /// The time for which it has been asked for its next sample by now; `None` when it is not being asked.
     pub wait: Option<Duration>,
     /// The longest that it was asked for one sample, the present wait included.
     pub longest_wait: Duration,
@@ -89,9 +89,9 @@ pub struct SourceReport {
 pub struct JoinReport {
     /// The block's name.
     pub name: String,
-    /// How many branches it has.
+    /// The number of its branches.
     pub branches: usize,
-    /// What happened to its samples.
+    /// The counts of its samples.
     pub counts: JoinCounts,
 }
 
@@ -102,21 +102,21 @@ pub struct JoinReport {
 pub struct StageReport {
     /// The stage's name.
     pub name: String,
-    /// How it takes.
+    /// The way it takes.
     pub intake: Intake,
-    /// What its buffer does when full.
+    /// The policy of its buffer when full.
     pub overflow: Overflow,
-    /// How many samples its buffer holds at most.
+    /// The number of samples that its buffer holds at most.
     pub buffer_size: usize,
-    /// What happened in the buffer in front of it.
+    /// The counts of the buffer in front of it.
     pub buffer: BufferCounts,
-    /// What happened in the stage.
+    /// The counts of the stage.
     pub counts: StageCounts,
-    /// How many workers it has.
+    /// The number of its workers.
     pub workers: usize,
-    /// How often a worker process of it was started again after a death.
+    /// The number of times that a worker process of it was started again after a death.
     pub restarts: u64,
-    /// How old samples were when it took them.
+    /// The ages of samples when it took them.
     pub age: Spread,
     /// Time spent in `stage_run`, all samples together.
     pub busy: Duration,
@@ -127,7 +127,7 @@ pub struct StageReport {
 }
 
 impl Report {
-    /// From what is known of every node, and where what it gives goes.
+    /// Makes a report from what is known of every node, and from where what it gives goes.
     pub(crate) fn new(
         outcome: Outcome,
         elapsed: Duration,
@@ -143,7 +143,8 @@ impl Report {
         Report { outcome, elapsed, source: None, stages, joins, age, left_behind: Vec::new(), hidden }
     }
 
-    /// Whether every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on it.
+    /// Returns true if every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on
+    /// it.
     pub fn balances(&self) -> bool {
         let mut nodes = self.stages.iter().chain(&self.hidden);
         nodes.all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_hand)
@@ -174,7 +175,7 @@ impl StageReport {
 /// A source that gives nothing for so long is worth a word.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// For how many letters of a stage's name the table has room.
+/// The number of letters of a stage's name for which the table has room.
 const WIDEST_NAME: usize = 60;
 
 /// `once`, or `3 times`.

@@ -1,10 +1,10 @@
-//! What flows: a value with its identity and its time of birth.
+//! Samples: a value with its identity and its time of birth.
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::Instant;
 
-/// Which sample it is: the number of its `put`, from 1, and its part when a stage made many of one.
+/// The identity of a sample: the number of its `put`, from 1, and its part when a stage made many of one.
 ///
 /// ```
 /// use deeppipeline::SampleId;
@@ -16,8 +16,8 @@ use std::time::Instant;
 pub struct SampleId {
     /// The number of its `put`, from 1.
     pub number: u64,
-    /// From 1 for what came out of a `Many` or of `finish`; 0 for a sample that was never split. No two samples in front of
-    /// a stage have the same, whoever split them.
+    /// The number of the part, from 1, for what came out of a `Many` or of `finish`; 0 for a sample that was never
+    /// split. No two samples in front of a stage have the same, whichever worker split them.
     pub part: u64,
 }
 
@@ -30,34 +30,34 @@ impl fmt::Display for SampleId {
     }
 }
 
-/// By what a fork's copies of one sample know each other again at the join, whatever their stages make of the rest. The
-/// default is that of a sample in no branch that is joined.
+/// The ticket by which a fork's copies of one sample are matched at the join, whatever their stages make of the rest.
+/// The default is that of a sample in no branch that is joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct ForkTicket(pub(crate) u64);
 
 /// A value on its way through the pipeline.
 #[derive(Debug, Clone)]
 pub struct Sample<V> {
-    /// Which sample it is.
+    /// The identity of the sample.
     pub id: SampleId,
     /// The call of `put`, or when the source handed it over, on the monotonic clock.
     pub birth: Instant,
-    /// What it is to the innermost join around it.
+    /// The ticket that it has at the innermost join around it.
     pub(crate) fork: ForkTicket,
-    /// What the stage gets.
+    /// The value that the stage gets.
     pub value: V,
 }
 
-/// What a stage may know about the sample it works on.
+/// The facts that a stage may know about the sample it works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleInfo {
-    /// Which sample it is; for a list, its newest.
+    /// The identity of the sample; for a list, of its newest.
     pub id: SampleId,
     /// The call of `put`, or when the source handed it over, on the monotonic clock.
     pub birth: Instant,
 }
 
-/// What the calling thread is doing for which pipeline.
+/// The work of the calling thread, and the pipeline for which it is done.
 #[derive(Clone, Copy)]
 pub(crate) struct Job {
     pipeline: u64,
@@ -85,9 +85,9 @@ pub fn current_sample() -> Option<SampleInfo> {
     JOB.get()?.sample
 }
 
-/// Whether the calling stage is in a process that was started again after a crash: an earlier one had been set up, and what
-/// it did outside of the pipeline is still there. A `setup` that opens a file asks, so as to append to it. Always false on
-/// a thread.
+/// Returns true if the calling stage is in a process that was started again after a crash: an earlier one had been set
+/// up, and what it did outside of the pipeline is still there. A `setup` that opens a file asks, so as to append to it.
+/// Always false on a thread.
 ///
 /// ```no_run
 /// use deeppipeline::{BoxError, restarted};
@@ -108,7 +108,7 @@ pub(crate) fn enter_job(pipeline: u64, restarted: bool, sample: Option<SampleInf
     JOB.set(Some(Job { pipeline, restarted, sample }));
 }
 
-/// What the calling thread works on, to be returned to later.
+/// Returns what the calling thread works on, to be returned to later.
 pub(crate) fn present_job() -> Option<Job> {
     JOB.get()
 }
@@ -123,7 +123,7 @@ pub(crate) fn leave_job() {
     JOB.set(None);
 }
 
-/// Whether the calling thread is one of this pipeline's workers.
+/// Returns true if the calling thread is one of this pipeline's workers.
 pub(crate) fn works_for(pipeline: u64) -> bool {
     JOB.get().is_some_and(|job| job.pipeline == pipeline)
 }

@@ -9,7 +9,7 @@ use std::ffi::c_int;
 #[cfg(processes)]
 pub const LEFT_TO_THE_PROGRAM: [c_int; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM];
 
-/// From now on those signals do nothing in this process, a worker, which ends by its lifeline.
+/// Makes those signals do nothing from now on in this process, a worker, which ends by its lifeline.
 ///
 /// They are handled, and not ignored: a program that a stage starts would inherit that a signal is ignored, and could not
 /// be stopped with it any more. For the same reason a signal that this process has inherited as ignored stays ignored.
@@ -22,7 +22,7 @@ pub fn leave_to_the_program() -> std::io::Result<()> {
     left.try_for_each(|signal| signal_hook::flag::register(signal, std::sync::Arc::default()).map(drop))
 }
 
-/// Whether whoever started the program wants the signal ignored, as `nohup` does. Outside of Linux that is not known.
+/// Returns true if the program was started with the signal ignored, as by `nohup`. Outside of Linux that is not known.
 pub(crate) fn is_ignored(signal: c_int) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

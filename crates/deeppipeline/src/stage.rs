@@ -1,4 +1,4 @@
-//! What users implement, and what it may give back.
+//! The traits that users implement, and what they may give back.
 
 use crate::error::BoxError;
 use std::fmt;
@@ -25,9 +25,9 @@ use std::fmt;
 /// # Ok::<(), BoxError>(())
 /// ```
 pub trait Stage: 'static {
-    /// What the stage gets; `Vec<T>` for a stage that takes lists.
+    /// The value that the stage gets; `Vec<T>` for a stage that takes lists.
     type Input: Send + 'static;
-    /// What goes on to the next stage; the end stage's output is ignored.
+    /// The value that goes on to the next stage; the end stage's output is ignored.
     type Output: Send + 'static;
 
     /// Called once on the worker before the first sample: open, load, connect.
@@ -70,7 +70,7 @@ pub trait Stage: 'static {
     }
 }
 
-/// What a stage gives back for one sample.
+/// The result that a stage gives back for one sample.
 pub enum Give<T> {
     /// One value goes on.
     One(T),
@@ -171,9 +171,9 @@ impl<T: Send + 'static> Give<T> {
     }
 }
 
-/// Where samples come from when nobody calls `put`: it gets a worker of its own. Every `Iterator` is a source.
+/// A source of samples, in place of calls of `put`: it gets a worker of its own. Every `Iterator` is a source.
 pub trait Source: 'static {
-    /// What the source produces.
+    /// The values that the source produces.
     type Item: Send + 'static;
 
     /// Waits for the next sample; `None` when there are no more.
@@ -182,9 +182,9 @@ pub trait Source: 'static {
     /// An error closes the entrance; what came before it still flows out.
     fn source_next(&mut self) -> Result<Option<Self::Item>, BoxError>;
 
-    /// Whether samples come at their own pace, whoever keeps up: a camera, a network stream. Of a live source the oldest
-    /// samples are dropped where a buffer is full; any other waits for room. [`overflow`](crate::Builder::overflow) says
-    /// otherwise.
+    /// Returns true if samples come at their own pace, whether the pipeline keeps up or not: a camera, a network
+    /// stream. Of a live source the oldest samples are dropped where a buffer is full; any other waits for room.
+    /// [`overflow`](crate::Builder::overflow) says otherwise.
     fn is_live(&self) -> bool {
         false
     }

@@ -58,9 +58,10 @@ impl StopSignals {
 }
 
 impl<I> Pipeline<I> {
-    /// From now on the first Ctrl-C, SIGTERM or SIGHUP lets the pipeline drain, and a second one aborts it. Each of several
-    /// pipelines may ask for it. Once the pipelines have ended and what this returned for them is gone, such a signal ends
-    /// the program, as it does without this. A signal that the program was started to ignore, as by `nohup`, stays ignored.
+    /// Makes the first Ctrl-C, SIGTERM or SIGHUP from now on drain the pipeline, and a second one abort it. Each of
+    /// several pipelines may ask for it. Once the pipelines have ended and what this returned for them is gone, such a
+    /// signal ends the program, as it does without this. A signal that the program was started to ignore, as by
+    /// `nohup`, stays ignored.
     ///
     /// It sets the process's handlers for the three signals, so it does not go with
     #[cfg_attr(feature = "ctrlc", doc = "[`on_ctrl_c`](Pipeline::on_ctrl_c).")]
@@ -97,7 +98,7 @@ impl<I> Pipeline<I> {
     }
 }
 
-/// Who is told of a signal, once somebody listens for them.
+/// The pipelines that are told of a signal, once there is a listener.
 static LISTENING: Mutex<Option<Vec<Asked>>> = Mutex::new(None);
 
 /// A pipeline that is to drain.
@@ -112,7 +113,7 @@ impl Asked {
         self.pipeline.upgrade().filter(|pipeline| !pipeline.wait_ended(Wait::No))
     }
 
-    /// Whether the pipeline runs, or somebody wants to know of signals.
+    /// Returns true if the pipeline runs, or its caller wants to know of signals.
     fn is_there(&self) -> bool {
         self.running().is_some() || Arc::strong_count(&self.first) > 1
     }

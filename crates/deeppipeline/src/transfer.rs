@@ -1,4 +1,4 @@
-//! What may cross from one process to another, and how typed values do.
+//! The transfer of typed values from one process to another.
 
 mod check;
 mod probe;
@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
-/// What may cross from one process to another: whatever serde can write and read, and what writes itself in place.
+/// A value that may cross from one process to another: any that serde can write and read, and one that writes itself in
+/// place.
 ///
 /// Serde writes into [postcard](https://docs.rs/postcard), a format without names and types. So a value that leaves a field
 /// out (`#[serde(skip_serializing_if)]`) or has to be asked what it is (`flatten`, `untagged`, `tag`) cannot cross, and is
@@ -45,7 +46,7 @@ use std::marker::PhantomData;
 /// }
 /// ```
 pub trait Transfer: Sized + Send + 'static {
-    /// How many bytes the value will take.
+    /// Returns the number of bytes that the value will take.
     ///
     /// # Errors
     /// For a value that cannot cross.

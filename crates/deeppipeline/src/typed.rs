@@ -1,4 +1,4 @@
-//! How stages of different types become workers that are all alike.
+//! The conversion of stages of different types into workers that are all alike.
 
 use crate::error::BoxError;
 use crate::executor::Body;
@@ -11,12 +11,12 @@ use std::any::Any;
 use std::hash::Hash;
 use std::marker::PhantomData;
 
-/// What flows inside a pipeline whose types were checked when it was built.
+/// The value that flows inside a pipeline whose types were checked when it was built.
 pub(crate) type Value = Box<dyn Any + Send>;
 
-/// How what was taken becomes what the stage gets.
+/// A conversion of what was taken into what the stage gets.
 pub(crate) trait Unpack<T>: 'static {
-    /// What the stage gets, if it is its turn, and what becomes of samples that it kept before.
+    /// Returns what the stage gets, if it is its turn, and what becomes of samples that it kept before.
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept);
 
     /// The same once more for what the stage has failed on.
@@ -47,7 +47,7 @@ impl<T, F: FnMut(Input<Value>) -> Option<Box<T>> + 'static> Unpack<T> for F {
 pub(crate) struct OfKey<F, K, T> {
     key: F,
     keeper: Keeper<K, T>,
-    /// Whether the last sample is in its window: not if `key` panicked.
+    /// True if the last sample is in its window: not if `key` panicked.
     is_put: bool,
 }
 
@@ -92,7 +92,7 @@ where
 pub(crate) struct OfKeys<F, K, T> {
     keys: F,
     keeper: Keeper<K, T>,
-    /// Whether the items of the last sample are in their windows: not if `keys` panicked.
+    /// True if the items of the last sample are in their windows: not if `keys` panicked.
     is_put: bool,
 }
 
@@ -135,7 +135,7 @@ pub(crate) struct StageBody<S: Stage, U> {
     stage: Option<S>,
     unpack: U,
     kept: Kept,
-    /// How what the stage gets is kept for another try, and what it got last.
+    /// The retry copy: how what the stage gets is cloned for another try, and what it got last.
     keep: Option<Keep<S::Input>>,
     last: Option<Box<S::Input>>,
 }
@@ -203,7 +203,7 @@ where
     }
 }
 
-/// What was boxed a moment ago, back as it was.
+/// Takes what was boxed a moment ago back out of its box.
 pub(crate) fn unbox<T: 'static>(value: Value) -> T {
     match value.downcast() {
         Ok(x) => *x,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::ops::Deref;
 
-/// How many keys a stage keeps windows for when nobody says otherwise.
+/// The number of keys for which a stage keeps windows, by default.
 pub const DEFAULT_MAX_KEYS: usize = 1024;
 
 /// A list of the last `size` samples, that moves by `stride`.
@@ -28,8 +28,8 @@ impl Window {
         Window { size, stride: 1, partial: false, max_keys: DEFAULT_MAX_KEYS, idle: None }
     }
 
-    /// How many samples one list is behind the next: 1 by default. Beyond `size`, the samples between two lists are
-    /// skipped.
+    /// Sets the number of samples that one list is behind the next: 1 by default. Beyond `size`, the samples between
+    /// two lists are skipped.
     #[must_use]
     pub fn stride(self, stride: usize) -> Self {
         Window { stride, ..self }
@@ -53,7 +53,8 @@ impl Window {
         Window { partial: true, ..self }
     }
 
-    /// For how many keys windows are kept: 1,024 by default. With one more, the one that was silent longest is forgotten.
+    /// Sets the number of keys for which windows are kept: 1,024 by default. With one more, the one that was silent
+    /// longest is forgotten.
     #[must_use]
     pub fn max_keys(self, max_keys: usize) -> Self {
         Window { max_keys, ..self }
@@ -106,7 +107,7 @@ impl<S, K, T> Deref for Windows<S, K, T> {
     }
 }
 
-/// What became of an item that was put into the window of its key.
+/// The outcome for an item that was put into the window of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     /// It will be in a later list.
@@ -219,7 +220,7 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
         self.keys.get(key).into_iter().flat_map(|one| &one.items)
     }
 
-    /// Whether a list is due with the present sample, whose items have been put.
+    /// Returns true if a list is due with the present sample, whose items have been put.
     fn is_due(&self, key: &K) -> bool {
         let is_due = |one: &One<T>| one.seen == self.samples && one.until_due == self.window.stride && one.fresh == 0;
         self.keys.get(key).is_some_and(is_due)
@@ -253,13 +254,13 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
         Windows { sample, by_key }
     }
 
-    /// How many keys have windows.
+    /// Returns the number of keys that have windows.
     pub fn keys(&self) -> usize {
         self.keys.len()
     }
 }
 
-/// What the ledger is to be told of a sample that was put into its one window.
+/// Returns what the ledger is to count for a sample that was put into its one window.
 pub fn account(put: Put, left_out: u64) -> Kept {
     match put {
         Put::Due { fresh } => Kept { used: fresh - 1, skipped: left_out },

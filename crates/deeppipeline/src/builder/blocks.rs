@@ -43,7 +43,7 @@ impl<I, T> Builder<I, T> {
         builder.joined(|[a, b]: [Value; 2]| Box::new((unbox::<A>(a), unbox::<B>(b))))
     }
 
-    /// Like [`parallel`](Builder::parallel), with three branches.
+    /// Works like [`parallel`](Builder::parallel), with three branches.
     pub fn parallel3<A, B, C>(
         self,
         first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,

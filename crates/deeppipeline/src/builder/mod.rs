@@ -82,7 +82,7 @@ impl<I, T> fmt::Debug for Builder<I, T> {
     }
 }
 
-/// What the workers of one stage run.
+/// The code that the workers of one stage run.
 pub(crate) enum Bodies {
     /// There is one stage, so one worker.
     One(BodyFactory<Value>),
@@ -90,7 +90,7 @@ pub(crate) enum Bodies {
     Each(Box<dyn Fn() -> BodyFactory<Value> + Send>),
 }
 
-/// What each seat of a pipeline runs, the source's last.
+/// Makes what each worker of a pipeline runs, the source's last.
 pub(crate) fn factories(
     graph: &Graph,
     bodies: Vec<Bodies>,
@@ -209,7 +209,8 @@ impl<I, T> Builder<I, T> {
         self.stage_window_by(window, |_: &T| (), stage)
     }
 
-    /// Like [`stage_window`](Builder::stage_window), with a window for each key: a list has the last samples of one key.
+    /// Works like [`stage_window`](Builder::stage_window), with a window for each key: a list has the last samples of
+    /// one key.
     pub fn stage_window_by<S, M, O, K>(
         mut self,
         window: Window,
@@ -341,29 +342,31 @@ impl<I, T> Builder<I, T> {
         self
     }
 
-    /// How many samples each buffer holds: one number for all, or a list with one per stage, the end stage included.
+    /// Sets the number of samples that each buffer holds: one number for all, or a list with one per stage, the end
+    /// stage included.
     pub fn buffer_size(mut self, size: impl Into<BufferSize>) -> Self {
         self.graph.buffer_size = size.into();
         self
     }
 
-    /// How many bytes the samples in one buffer have at most, where it lies in shared memory: in front of and behind an
-    /// isolated stage. A single sample that is larger is refused, and so is the number where no stage is isolated.
+    /// Limits the bytes that the samples in one buffer have together, where it lies in shared memory: in front of and
+    /// behind an isolated stage. A single sample that is larger is refused, and so is the number where no stage is
+    /// isolated.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.graph.buffer_bytes = Some(bytes);
         self
     }
 
-    /// What happens when a buffer is full, for every stage that does not say otherwise. By default whoever brings a sample
-    /// waits where samples come from a source that is not [live](Source::is_live), and in a [`stream`](Builder::stream);
-    /// with `put` and behind a live source the oldest sample is dropped.
+    /// Sets what happens when a buffer is full, for every stage that does not say otherwise. By default the producer
+    /// waits where samples come from a source that is not [live](Source::is_live), and in a
+    /// [`stream`](Builder::stream); with `put` and behind a live source the oldest sample is dropped.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.graph.overflow = Some(overflow);
         self
     }
 
-    /// How old a sample may be when a stage takes it, for every stage that does not say otherwise; an older one is dropped
-    /// instead.
+    /// Limits the age that a sample may have when a stage takes it, for every stage that does not say otherwise; an
+    /// older one is dropped instead.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.graph.max_age = Some(max_age);
         self
@@ -413,7 +416,7 @@ impl<I, T> Builder<I, T> {
         Ok(pipeline)
     }
 
-    /// Like [`start`](Builder::start), but gives up after a time.
+    /// Works like [`start`](Builder::start), but gives up after a time.
     ///
     /// # Errors
     /// As `start`, and [`StartError::Timeout`]; then the pipeline is aborted.

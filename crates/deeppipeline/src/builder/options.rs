@@ -1,10 +1,10 @@
-//! What can be said about one stage.
+//! The options of one stage.
 
 use crate::buffer::Overflow;
 use crate::graph::{OnCrash, OnError};
 use std::time::Duration;
 
-/// What can be said about one stage. Everything has a default.
+/// The options of one stage. Everything has a default.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub(super) name: Option<String>,
@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Nothing said yet.
+    /// Makes options that say nothing yet.
     pub fn new() -> Self {
         Options::default()
     }
@@ -31,56 +31,57 @@ impl Options {
         self
     }
 
-    /// What happens when the buffer in front of the stage is full.
+    /// Sets what happens when the buffer in front of the stage is full.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = Some(overflow);
         self
     }
 
-    /// What happens when the stage fails on a sample. To run it again, a stage on a thread is given with
+    /// Sets what happens when the stage fails on a sample. To run it again, a stage on a thread is given with
     /// [`retry`](crate::retry).
     pub fn on_error(mut self, on_error: OnError) -> Self {
         self.on_error = Some(on_error);
         self
     }
 
-    /// What happens to the sample in hand when the stage's process dies; refused for a stage on a thread.
+    /// Sets what happens to the sample in flight when the stage's process dies; refused for a stage on a thread.
     pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
         self.on_crash = Some(on_crash);
         self
     }
 
-    /// How often the stage's process is restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW); after one death more
-    /// the pipeline stops. Refused for a stage on a thread.
+    /// Limits how often the stage's process is restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW); after one
+    /// death more the pipeline stops. Refused for a stage on a thread.
     pub fn max_restarts(mut self, max_restarts: u32) -> Self {
         self.max_restarts = Some(max_restarts);
         self
     }
 
-    /// How long `stage_run` may take for one sample: a process is killed then and counts as crashed, on a thread it is
-    /// only logged; but where it is one of several workers and keeps the results of the others waiting, they go on, and
-    /// the sample is lost.
+    /// Limits the time that `stage_run` may take for one sample: a process is killed then and counts as crashed, on a
+    /// thread it is only logged; but where it is one of several workers and keeps the results of the others waiting,
+    /// they go on, and the sample is lost.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How many workers the stage has, each with a stage of its own: one that it [makes](crate::made_by), or an isolated
-    /// one. Its samples leave it in the order in which they
-    /// were taken, unless [`ordered`](Options::ordered) says otherwise.
+    /// Sets the number of workers that the stage has, each with a stage of its own: one that it
+    /// [makes](crate::made_by), or an isolated one. Its samples leave it in the order in which they were taken, unless
+    /// [`ordered`](Options::ordered) says otherwise.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// Whether what several workers give goes on in the order in which the samples were taken: true by default. At most
-    /// 2 × workers results wait for one before them; then their workers wait. One worker keeps the order in any case.
+    /// Sets whether what several workers give goes on in the order in which the samples were taken: true by default. At
+    /// most 2 × workers results wait for one before them; then their workers wait. One worker keeps the order in any
+    /// case.
     pub fn ordered(mut self, ordered: bool) -> Self {
         self.ordered = Some(ordered);
         self
     }
 
-    /// How old a sample may be when the stage takes it; an older one is dropped instead.
+    /// Limits the age that a sample may have when the stage takes it; an older one is dropped instead.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self

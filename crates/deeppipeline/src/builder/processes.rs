@@ -14,8 +14,8 @@ use crate::window::Window;
 use std::time::Duration;
 
 impl<I, T> Builder<I, T> {
-    /// What the command line of worker processes has behind the program's name; nothing otherwise. Of use where `main`
-    /// is not one's own, as in tests. It says how this program's workers are started, and changes nothing where
+    /// Sets what the command line of worker processes has behind the program's name; nothing otherwise. Of use where
+    /// `main` is not one's own, as in tests. It says how this program's workers are started, and changes nothing where
     /// there are none.
     pub fn worker_arguments<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.worker_arguments = arguments.into_iter().map(Into::into).collect();
@@ -35,7 +35,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self.add_isolated::<S, _>(&settings, Intake::Single, Takes::One, || one::<T>)
     }
 
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes the newest waiting sample.
+    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes the newest waiting sample.
     pub fn stage_isolated_latest<S>(self, settings: S::Settings) -> Builder<I, S::Output>
     where
         S: Isolated<Input = T, Output: Transfer>,
@@ -44,7 +44,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self.add_isolated::<S, _>(&settings, Intake::Latest, Takes::One, || one::<T>)
     }
 
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of `buffer_size` samples.
+    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of `buffer_size` samples.
     pub fn stage_isolated_all<S>(self, settings: S::Settings) -> Builder<I, S::Output>
     where
         S: Isolated<Input = Vec<T>, Output: Transfer>,
@@ -62,7 +62,7 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self.stage_isolated::<S>(settings).retyped()
     }
 
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes batches, see
+    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes batches, see
     /// [`stage_batch`](Builder::stage_batch).
     pub fn stage_isolated_batch<S>(
         self,
@@ -77,8 +77,9 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self.add_isolated::<S, _>(&settings, Intake::Batch { max_size, timeout }, Takes::Lists, || list::<T>)
     }
 
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of the last samples, see
-    /// [`stage_window`](Builder::stage_window). Its process keeps the window, and starts with an empty one after a crash.
+    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of the last samples, see
+    /// [`stage_window`](Builder::stage_window). Its process keeps the window, and starts with an empty one after a
+    /// crash.
     pub fn stage_isolated_window<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
     where
         S: Isolated<Input = Vec<T>, Output: Transfer>,
@@ -90,9 +91,9 @@ impl<I, T: Send + 'static> Builder<I, T> {
         self.add_isolated::<S, _>(&settings, Intake::Window { size, stride }, takes, move || last::<T>(window))
     }
 
-    /// Like [`stage_isolated`](Builder::stage_isolated), for a stage that keeps a window for each of many keys in one
-    /// sample, see [`stage_windows`](Builder::stage_windows) and [`IsolatedWindows`]. Its process keeps the windows, and
-    /// starts with empty ones after a crash.
+    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that keeps a window for each of many keys in
+    /// one sample, see [`stage_windows`](Builder::stage_windows) and [`IsolatedWindows`]. Its process keeps the
+    /// windows, and starts with empty ones after a crash.
     pub fn stage_isolated_windows<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
     where
         S: IsolatedWindows<Sample = T, Output: Transfer>,

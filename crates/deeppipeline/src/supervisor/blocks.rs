@@ -1,4 +1,4 @@
-//! Where the branches of parallel blocks meet: when results are given up, and how what is joined goes on.
+//! The meeting point of the branches of parallel blocks: when results are discarded, and how what is joined goes on.
 
 use super::Supervisor;
 use crate::buffer::{Arrival, Origin, Push, Wait};
@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// How each block makes one value of its branches' results; before anything is put.
+    /// Sets how each block makes one value of its branches' results; called before anything is put.
     pub fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
         // Whoever says it twice has the same blocks both times.
         let _ = self.joiners.set(joiners);
@@ -27,7 +27,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// What waits for results that will not come, in the table of each block from that one on. Changes nothing.
+    /// Returns what waits for results that will not come, in the table of each block from that one on. Changes nothing.
     pub(super) fn ended_in_branches(&self, from: usize) -> Vec<HashSet<ForkTicket>> {
         let mut ended = vec![HashSet::new(); self.joins.len()];
         // A block inside another comes after it: what has ended there has ended in the one around it as well.
@@ -106,7 +106,7 @@ impl<V: Send + 'static> Supervisor<V> {
         true
     }
 
-    /// What a block has joined cannot be given to the stage behind it.
+    /// Fails the pipeline, because what a block has joined cannot be given to the stage behind it.
     fn fail_behind(&self, block: usize, next: usize, sample: SampleId, cause: BoxError) {
         let stage = self.stage_name(next).to_owned();
         let seat = Seat::Stage { index: self.graph.blocks[block].fork, worker: 0 };

@@ -1,4 +1,5 @@
-//! What a stop discards: it is the user's, and its `Drop` may wait, which whoever stops a pipeline must not.
+//! The values that a stop discards: they are the user's, and their `Drop` may wait, which the caller that stops a
+//! pipeline must not.
 
 use super::Supervisor;
 use crate::aside;
@@ -12,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-/// Who frees what was discarded, where that is not done by whoever discards it.
+/// The one that releases what was discarded, where the caller that discards it does not.
 pub(super) enum Freer {
     /// A thread of its own for each time that something is discarded.
     Thread,
@@ -60,7 +61,7 @@ impl<V> Drop for Discarded<V> {
 /// Discarded values that are being freed.
 #[derive(Default)]
 pub(super) struct Unfreed {
-    /// In front of which stages they waited, once for each time that something was discarded there.
+    /// The stages in front of which they waited, once for each time that something was discarded there.
     stages: Mutex<Vec<String>>,
     changed: Condvar,
 }
@@ -135,7 +136,7 @@ impl<V> ForFrontDoor<V> {
         }
     }
 
-    /// Nothing more will be discarded.
+    /// Ends the discarding: nothing more will be discarded.
     pub(super) fn end(&self) {
         self.state.lock().over = true;
         self.changed.notify_all();
@@ -143,13 +144,14 @@ impl<V> ForFrontDoor<V> {
 }
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// From now on discarded values are freed on a thread of their own, for which a stop waits as it does for a worker.
+    /// Makes discarded values from now on be released on a thread of their own, for which a stop waits as it does for a
+    /// worker.
     pub(crate) fn free_aside(&self) {
         let _ = self.freer.set(Freer::Thread);
     }
 
-    /// From now on discarded values wait for [`next_discarded`](Supervisor::next_discarded), and a stop waits for them as
-    /// it does for a worker. Reports call the user's code that runs when one is freed by this name.
+    /// Makes discarded values from now on wait for [`next_discarded`](Supervisor::next_discarded), and a stop waits for
+    /// them as it does for a worker. Reports call the user's code that runs when one is freed by this name.
     pub fn keep_discarded(&self, user_code: &'static str) {
         let _ = self.freer.set(Freer::FrontDoor(user_code));
     }
@@ -165,7 +167,7 @@ impl<V: Send + 'static> Supervisor<V> {
         next
     }
 
-    /// What is still being freed, in words.
+    /// Returns what is still being released, in words.
     pub(super) fn being_freed(&self) -> Vec<String> {
         let mut stages = self.unfreed.stages.lock().clone();
         stages.dedup();

@@ -39,10 +39,10 @@ use std::time::{Duration, Instant};
 /// The name under which the source stands in reports and errors.
 pub const SOURCE: &str = "source";
 
-/// How many dropped samples a buffer remembers by number.
+/// The number of dropped samples that a buffer remembers by number.
 const DROPS_TO_REMEMBER: usize = 16;
 
-/// Whether the workers came up.
+/// The outcome of starting: the workers came up, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Startup {
     /// Every `setup` has succeeded.
@@ -53,7 +53,7 @@ pub enum Startup {
     TimedOut,
 }
 
-/// What `put` has to say when nothing is wrong.
+/// The result of a `put` when nothing is wrong.
 #[derive(Debug)]
 pub struct Accepted<V> {
     /// False when the sample was counted as dropped on arrival (`drop_newest`).
@@ -65,7 +65,8 @@ pub struct Accepted<V> {
 /// Wakes the source from another thread.
 pub type Closer = Box<dyn Fn() + Send + Sync>;
 
-/// What all workers and the handle of one pipeline share. It holds the buffers, and knows who is where.
+/// The state that all workers and the handle of one pipeline share. It holds the buffers, and knows where each worker
+/// is.
 pub struct Supervisor<V> {
     id: u64,
     graph: Graph,
@@ -73,14 +74,14 @@ pub struct Supervisor<V> {
     seats: Vec<Seat>,
     /// The place of each stage's first worker among them.
     first_seats: Vec<usize>,
-    /// Where what each node gives goes.
+    /// The flow of what each node gives.
     flows: Vec<Flow>,
     clock: Clock,
     buffers: Vec<Buffer<V>>,
     /// One per block.
     joins: Vec<Join<V>>,
     joiners: OnceLock<Vec<Joiner<V>>>,
-    /// What the stages call themselves that their workers have made, from the moment that everything is up.
+    /// The names that stages give themselves that their workers have made, from the moment that everything is up.
     own_names: Vec<OnceLock<String>>,
     control: Mutex<Control>,
     /// The failure that stopped the pipeline, set with the phase that follows from it.
@@ -92,12 +93,12 @@ pub struct Supervisor<V> {
     /// One per seat.
     activities: Vec<Shown>,
     source_waits: SourceWaits,
-    /// Where a stage on a thread has a time-out.
+    /// The timekeeper, where a stage on a thread has a time-out.
     timekeeper: Option<Arc<Timekeeper>>,
     unfreed: Arc<Unfreed>,
     for_front_door: ForFrontDoor<V>,
     freer: OnceLock<Freer>,
-    /// Whoever watches over a worker process learns of every change of phase.
+    /// The wakers of those that watch over worker processes, and learn of every change of phase.
     #[cfg(processes)]
     watchers: Vec<crate::executor::process::Waker>,
 }
@@ -110,14 +111,14 @@ impl<V> fmt::Debug for Supervisor<V> {
 
 struct Control {
     phase: Phase,
-    /// What each stage calls itself, as its workers have told.
+    /// The name of each stage, as its workers have told.
     names: Vec<Option<String>>,
     /// One per seat.
     workers: Vec<WorkerPhase>,
-    /// How often each was started again.
+    /// The number of times that each was started again.
     restarts: Vec<u64>,
     aborted_at: Option<Instant>,
-    /// Nobody waits any longer for workers that have not ended.
+    /// True if no caller waits any longer for workers that have not ended.
     left_behind: bool,
     close_source: Option<Arc<Closer>>,
     up_since: Option<Instant>,
@@ -249,7 +250,8 @@ impl<V: Send + 'static> Supervisor<V> {
         self.put_born(value, self.clock.now(), wait)
     }
 
-    /// Like [`put`](Supervisor::put), for a caller that waits in several attempts: the sample was born at the first.
+    /// Works like [`put`](Supervisor::put), for a caller that waits in several attempts: the sample was born at the
+    /// first.
     ///
     /// # Errors
     /// As `put`.
@@ -325,13 +327,13 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// When the pipeline was aborted.
+    /// Returns the time when the pipeline was aborted.
     #[cfg(processes)]
     pub(crate) fn aborted_at(&self) -> Option<Instant> {
         self.control.lock().aborted_at
     }
 
-    /// Whether the buffer in front of a stage is damaged, which is a failure of the pipeline.
+    /// Returns true if the buffer in front of a stage is damaged, which is a failure of the pipeline.
     #[cfg(processes)]
     pub(crate) fn is_damaged(&self, index: usize) -> bool {
         let Some(buffer) = self.buffers[index].shared() else { return false };
@@ -367,13 +369,14 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Where a worker is.
+    /// Returns the phase of a worker.
     #[cfg(processes)]
     pub(crate) fn phase_of(&self, seat: Seat) -> WorkerPhase {
         self.control.lock().workers[self.index_of(seat)]
     }
 
-    /// Whether anything will happen by itself after that moment, and when: what waits for others is due, or overdue.
+    /// Returns when something will happen by itself after that moment, if anything will: what waits for others is due,
+    /// or overdue.
     pub(crate) fn due_after(&self, now: Instant) -> Option<Instant> {
         let due = self.buffers.iter().flat_map(|buffer| [buffer.due_at(), buffer.overdue_at()]).flatten();
         due.filter(|due| *due > now).min()
@@ -446,17 +449,17 @@ impl<V: Send + 'static> Supervisor<V> {
         names
     }
 
-    /// Whether the caller is one of the pipeline's own workers, which must not wait for the pipeline.
+    /// Returns true if the caller is one of the pipeline's own workers, which must not wait for the pipeline.
     pub fn called_by_own_worker(&self) -> bool {
         works_for(self.id)
     }
 
-    /// Whether samples come from a source instead of `put`.
+    /// Returns true if samples come from a source instead of `put`.
     pub fn has_source(&self) -> bool {
         self.graph.source.is_some()
     }
 
-    /// Whether the source has been asked to end and has not ended yet.
+    /// Returns true if the source has been asked to end and has not ended yet.
     pub fn source_should_end(&self) -> bool {
         let control = self.control.lock();
         self.graph.source.is_some()
@@ -464,7 +467,7 @@ impl<V: Send + 'static> Supervisor<V> {
             && control.workers.last() != Some(&WorkerPhase::Stopped)
     }
 
-    /// Nothing more comes into a buffer.
+    /// Closes a buffer: nothing more comes into it.
     fn close_buffer(&self, index: usize) {
         self.free_discarded(vec![(self.stage_name(index).to_owned(), self.buffers[index].close())]);
     }
@@ -555,7 +558,7 @@ impl<V: Send + 'static> Supervisor<V> {
         first..first + workers
     }
 
-    /// How the source is woken from another thread.
+    /// Sets how the source is woken from another thread.
     pub fn set_closer(&self, closer: Option<Closer>) {
         let before = std::mem::replace(&mut self.control.lock().close_source, closer.map(Arc::new));
         // What it has captured is the user's.

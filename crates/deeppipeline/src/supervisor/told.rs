@@ -1,4 +1,4 @@
-//! What the supervisor tells: the report, and the failure that stopped the pipeline.
+//! The account that the supervisor gives: the report, and the failure that stopped the pipeline.
 
 use super::Supervisor;
 use crate::buffer::BufferCounts;
@@ -30,7 +30,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.failure.get().map(|failure| &*failure.cause)
     }
 
-    /// What happened to every sample up to now.
+    /// Returns what happened to every sample up to now.
     pub fn report(&self) -> Report {
         let report = self.report_of_now();
         #[cfg(processes)]
@@ -105,7 +105,7 @@ impl<V: Send + 'static> Supervisor<V> {
         report
     }
 
-    /// What happened in a buffer, and in the stage behind it.
+    /// Reads what happened in a buffer, and in the stage behind it.
     fn read(&self, index: usize) -> (BufferCounts, Reading) {
         let received = || match self.flows[index] {
             Flow::Next(next) => self.buffers[next].counts().entered,

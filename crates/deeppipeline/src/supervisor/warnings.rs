@@ -1,4 +1,4 @@
-//! What the supervisor tells while nobody asks, and what it says of workers that have not ended.
+//! The notices that the supervisor gives unasked, and what it says of workers that have not ended.
 
 use super::Supervisor;
 use crate::activity::Activity;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// From now on notices wait for [`next_notice`](Supervisor::next_notice).
+    /// Makes notices from now on wait for [`next_notice`](Supervisor::next_notice).
     pub fn keep_notices(&self) {
         self.notices.keep();
     }
@@ -23,7 +23,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.notices.next()
     }
 
-    /// Who is still in the user's code, and what the other workers that have not ended wait for.
+    /// Returns which workers are still in the user's code, and what the others that have not ended wait for.
     pub fn still_busy(&self) -> String {
         let phases = self.control.lock().workers.clone();
         let mut left: Vec<_> = self.seats.iter().copied().zip(phases).enumerate().collect();

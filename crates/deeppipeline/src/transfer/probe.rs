@@ -9,10 +9,10 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeser
 use std::cell::Cell;
 use std::fmt::{self, Display};
 
-/// How deep types may lie in each other: one that has itself in it has no end.
+/// The depth to which types may lie in each other: one that has itself in it has no end.
 const DEEPEST: usize = 64;
 
-/// Whether a type is seen to learn from its bytes what it is.
+/// Returns true if a type is seen to learn from its bytes what it is.
 pub(super) fn asks_what_it_is<T: DeserializeOwned>() -> bool {
     let variants = Cell::new(1);
     let mut variant = 0;
@@ -25,7 +25,7 @@ pub(super) fn asks_what_it_is<T: DeserializeOwned>() -> bool {
     false
 }
 
-/// What every look ends with.
+/// The end of every probe.
 #[derive(Debug)]
 enum Seen {
     AsksWhatItIs,
@@ -60,7 +60,7 @@ impl Probe<'_> {
         if self.depth == DEEPEST { Err(Seen::Enough) } else { Ok(Probe { depth: self.depth + 1, ..self }) }
     }
 
-    /// What is read of the first of so many parts.
+    /// Reads the first of `parts` parts.
     fn first<'de, V: Visitor<'de>>(self, parts: usize, visitor: V) -> Result<V::Value, Seen> {
         if parts == 0 { Err(Seen::Enough) } else { visitor.visit_seq(self.deeper()?) }
     }

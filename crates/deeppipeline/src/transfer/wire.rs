@@ -1,4 +1,5 @@
-//! How serde's values become bytes, and what serde's attributes may ask for that the bytes cannot carry.
+//! The wire format: how serde's values become bytes, and what serde's attributes may ask for that the bytes cannot
+//! carry.
 //!
 //! The bytes have neither names nor types in them: whoever reads knows what comes, field after field. So nothing may be
 //! left out, and nothing may be asked what it is.
@@ -8,7 +9,7 @@ use postcard::ser_flavors::Size;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Why a value cannot cross, or bytes are none.
+/// The reason why a value cannot cross, or bytes are no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
     /// A field that is expected there would be missing.
@@ -17,7 +18,7 @@ pub(crate) enum WireError {
          other process: remove the attribute, or implement Transfer for the type"
     )]
     FieldLeftOut { of: &'static str, field: &'static str },
-    /// How many entries come must be written before them.
+    /// The number of entries must be written before them.
     #[error(
         "the value has a map or a list that does not say its length, as with #[serde(flatten)], which the other process has to know \
          first: write the fields out, or implement Transfer for the type"
@@ -29,18 +30,18 @@ pub(crate) enum WireError {
          and serde_json::Value, which these bytes do not tell: leave the attribute out, or implement Transfer for the type"
     )]
     AsksWhatItIs,
-    /// What is written is not what is read.
+    /// The bytes that were written are not what is read.
     #[error(
         "what was written for {of} is not what is read ({why}): with #[serde(skip_serializing)], #[serde(skip_deserializing)] \
          or #[serde(with)], both sides must have the same fields"
     )]
     ReadsOtherwise { of: &'static str, why: String },
-    /// What the value itself says, or the format.
+    /// An error of the value itself, or of the format.
     #[error("{0}")]
     Other(String),
 }
 
-/// How many bytes a value takes.
+/// Returns the number of bytes that a value takes.
 pub(crate) fn size<T: Serialize + ?Sized>(value: &T) -> Result<usize, WireError> {
     Check::value(value)?;
     postcard::serialize_with_flavor(value, Size::default()).map_err(other)

@@ -1,4 +1,4 @@
-//! What a worker gives: to whom it goes, under which number, and what has to be waited for.
+//! The results that a worker gives: the consumer of each, its number, and what has to be waited for.
 
 use super::{Ending, Given, Part, Seat, Step, Ungiven, Worker};
 use crate::activity::Activity;
@@ -169,7 +169,8 @@ impl<V> Worker<V> {
         pushed
     }
 
-    /// What is given beside the one result of a sample has nothing to be joined with.
+    /// Returns why a value cannot be joined, if it cannot: what is given beside the one result of a sample has nothing
+    /// to be joined with.
     fn why_not_joined(&self, flow: Flow, part: Part) -> Option<&'static str> {
         let Seat::Stage { index, .. } = self.seat else { return None };
         if !self.home.is_joined(index) || matches!(flow, Flow::Fork(_)) {
@@ -211,7 +212,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Whether the next part has gone on already, given by a worker that died.
+    /// Returns true if the next part has gone on already, given by a worker that died.
     fn is_left_out(&mut self) -> bool {
         match &mut self.step {
             Step::Running(hand) if hand.leave_out > 0 => {
@@ -222,8 +223,9 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Who a value is, and how it arrives: as the sample in hand, as a part of it or, while finishing, of the last one, and
-    /// under number 0 where there never was one (the source's samples get theirs in the buffer).
+    /// Returns the identity of a value, and how it arrives: as the sample in flight, as a part of it or, while
+    /// finishing, of the last one, and under number 0 where there never was one (the source's samples get theirs in the
+    /// buffer).
     fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant, Arrival) {
         let Some(SampleInfo { id, birth }) = self.last else {
             let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());

@@ -26,16 +26,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-/// What became of a value that was handed on.
+/// The outcome for a value that was handed on.
 #[derive(Debug)]
 pub struct Given<V> {
-    /// What was dropped for it, or the value itself where it went nowhere or was copied: to be freed by the caller.
+    /// The value that was dropped for it, or the value itself where it went nowhere or was copied: to be released by
+    /// the caller.
     pub to_free: Option<V>,
-    /// Whether the call's next value is wanted. Not once what comes of it is given up: whoever makes many stops there.
+    /// True if the call's next value is wanted. Not once what comes of it is discarded: a caller that makes many stops
+    /// there.
     pub wants_more: bool,
 }
 
-/// Why a value was not handed on.
+/// The reason why a value was not handed on.
 #[derive(Debug)]
 pub enum Ungiven<V> {
     /// The buffer is full under `block`, and the caller would not wait any longer.
@@ -44,7 +46,7 @@ pub enum Ungiven<V> {
     Refused(V, BoxError),
 }
 
-/// Which of the pipeline's workers it is.
+/// The identity of a worker in its pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seat {
     /// Feeds the first buffer.
@@ -53,12 +55,12 @@ pub enum Seat {
     Stage {
         /// Of the stage, from 0.
         index: usize,
-        /// Which of the stage's workers it is, from 0.
+        /// The index among the stage's workers, from 0.
         worker: usize,
     },
 }
 
-/// What a worker is asked to do next.
+/// A call: what a worker is asked to do next.
 #[derive(Debug)]
 pub enum Call<V> {
     /// Call `setup`.
@@ -75,7 +77,7 @@ pub enum Call<V> {
     Teardown,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub enum Done<V> {
     /// The call returned this. After `setup` and `teardown` it is ignored.
@@ -88,7 +90,7 @@ pub enum Done<V> {
     Failed(BoxError),
 }
 
-/// How a call ended, once everything it gave has been handed over with [`Worker::give`].
+/// The ending of a call, once everything it gave has been handed over with [`Worker::give`].
 #[derive(Debug)]
 pub enum Ending {
     /// It returned.
@@ -103,19 +105,19 @@ pub enum Ending {
     Failed(BoxError),
 }
 
-/// What becomes of samples that a stage has kept for a later list.
+/// The fates of samples that a stage has kept for a later list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// So many of them are in the list that the present call got.
+    /// The number of them that are in the list that the present call got.
     pub used: u64,
-    /// So many of them will be in none.
+    /// The number of them that will be in no list.
     pub skipped: u64,
 }
 
-/// What a call that ended leaves to be told, beyond what the pipeline's callers will be told.
+/// The remainder that a call that ended leaves to be told, beyond what the pipeline's callers will be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untold {
-    /// Nothing: it did not fail, or its failure is the reason why the pipeline now stops.
+    /// No remainder: it did not fail, or its failure is the reason why the pipeline now stops.
     Nothing,
     /// The stage failed on a sample and skips it.
     SkippedFailure,
@@ -127,7 +129,7 @@ pub enum Untold {
     OverTimeout,
 }
 
-/// What the worker does at the moment.
+/// The present step of the worker.
 #[derive(Debug)]
 enum Step {
     Fresh,
@@ -152,17 +154,17 @@ pub struct Worker<V> {
     seat: Seat,
     step: Step,
     last: Option<SampleInfo>,
-    /// What it had in flight last, until its next take settles it.
+    /// The take that it had in flight last, until its next take settles it.
     unsettled: Option<Unsettled>,
     /// The take whose results go on now, where they have a turn among those of several workers.
     turn: Option<u64>,
     /// Samples in hand that no list has used yet.
     kept: u64,
-    /// How many parts were made of `last`, by this worker and one that died before it.
+    /// The number of parts that were made of `last`, by this worker and one that died before it.
     parts: u64,
-    /// When a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
+    /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Instant>,
-    /// Whether it has ended only once whoever drives it has freed the stage.
+    /// True if it has ended only once its driver has released the stage.
     frees_stage: bool,
 }
 
@@ -179,7 +181,7 @@ impl<V> Worker<V> {
         Worker { home, seat, step, last, unsettled: None, turn, kept: 0, parts: 0, waiting_since, frees_stage: false }
     }
 
-    /// Which worker it is.
+    /// Returns the identity of the worker.
     pub fn seat(&self) -> Seat {
         self.seat
     }
@@ -197,17 +199,19 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Whether what it gives is ignored.
+    /// Returns true if what it gives is ignored.
     pub fn is_end_stage(&self) -> bool {
         self.flow() == Flow::End
     }
 
-    /// Whether its node is the engine's own: it hands samples to the branches of a block, or their results to the join.
+    /// Returns true if its node is the engine's own: it hands samples to the branches of a block, or their results to
+    /// the join.
     pub fn is_relay(&self) -> bool {
         matches!(self.flow(), Flow::Fork(_) | Flow::Join { .. })
     }
 
-    /// Whether what it gave last waits for room behind the block that it is a branch of: in a simulation, where nobody waits.
+    /// Returns true if what it gave last waits for room behind the block that it is a branch of: in a simulation, where
+    /// no thread waits.
     pub(crate) fn is_held_up(&self) -> bool {
         match self.flow() {
             Flow::Join { block, branch } => self.home.is_held_up(block, branch),
@@ -295,7 +299,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// From now on it has ended only with [`has_freed_its_stage`](Worker::has_freed_its_stage).
+    /// Lets it have ended, from now on, only with [`has_freed_its_stage`](Worker::has_freed_its_stage).
     pub(crate) fn frees_its_stage(&mut self) {
         self.frees_stage = true;
     }
@@ -318,7 +322,7 @@ impl<V> Worker<V> {
         enter_job(self.home.id(), self.home.restarted(), self.in_hand());
     }
 
-    /// What the stage is run on: for a list, the newest.
+    /// Returns the sample on which the stage is run: for a list, the newest.
     pub(crate) fn in_hand(&self) -> Option<SampleInfo> {
         self.hand().map(|hand| hand.newest)
     }
@@ -334,7 +338,7 @@ impl<V> Worker<V> {
         self.turn = self.home.reorders(index).then_some(ticket);
     }
 
-    /// Nothing more comes of that take.
+    /// Ends the turn of that take: nothing more comes of it.
     fn end_turn(&self, ticket: u64) {
         if let Some(buffer) = self.output().and_then(|output| self.home.buffer(output)) {
             buffer.end_turn(ticket).into_iter().for_each(free);
@@ -478,7 +482,7 @@ impl<V> Worker<V> {
         Untold::SkippedFailure
     }
 
-    /// Nothing more comes of what was taken last.
+    /// Ends the turn of what was taken last: nothing more comes of it.
     fn finish_turn(&mut self) {
         if let Some(ticket) = self.turn.take() {
             self.end_turn(ticket);
@@ -535,7 +539,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Nothing more will be given: what is left is `teardown`.
+    /// Gives nothing more: what is left is `teardown`.
     fn give_up(&mut self) {
         self.flush();
         self.let_go_of_kept();
@@ -543,7 +547,7 @@ impl<V> Worker<V> {
         self.home.advance(self.seat, WorkerEvent::Done);
     }
 
-    /// Where what it gives goes.
+    /// Returns where what it gives goes.
     fn flow(&self) -> Flow {
         match self.seat {
             Seat::Source => Flow::Next(0),
@@ -582,7 +586,7 @@ impl<V> Worker<V> {
     }
 }
 
-/// Whether a value is all that its sample became.
+/// The share of its sample that a value is: all of it, or a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The one result of its sample.

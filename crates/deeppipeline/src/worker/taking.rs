@@ -1,4 +1,5 @@
-//! What a worker takes and has in hand: from its buffer, once more after an error, or kept for a later list.
+//! The samples that a worker takes and has in flight: from its buffer, once more after an error, or kept for a later
+//! list.
 
 use super::{Call, Ending, Kept, Seat, Step, Worker};
 use crate::activity::Activity;
