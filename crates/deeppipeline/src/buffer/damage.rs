@@ -1,4 +1,4 @@
-//! What another process wrote cannot be true: how that is found, and what follows.
+//! The damage by another process, which wrote what cannot be true: how that is found, and what follows.
 //!
 //! Every process at a buffer may write its words, and a stray pointer in one of them does. So whatever is read is checked
 //! before anything follows from it. What cannot be true ends the step that found it: nothing is handed out, the lock is
@@ -6,17 +6,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// What cannot be true.
+/// The part of the memory that cannot be true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Damage {
-    /// Nobody that it names has the lock.
+    /// The word of the lock: no process that it names has it.
     Lock,
     /// The lock is no longer its holder's.
     Holder,
     /// A word was changed, but in no step.
     Word,
-    /// What is written down of a step.
+    /// The undo log of a transaction.
     Step,
     /// A number that only counts.
     Count,

@@ -22,15 +22,15 @@ fn longest_of(step: usize) -> u64 {
     ((STEPS as u64 + step as u64 % STEPS as u64 + 1) << octave) - 1
 }
 
-/// Which durations are counted.
+/// The durations that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, repr(usize))]
 pub(super) enum Durations {
     /// Of `stage_run`.
     Busy,
-    /// From birth to being taken.
+    /// The ages from birth to being taken.
     Ages,
-    /// From birth to the end.
+    /// The ages from birth to the end.
     AgesAfter,
 }
 

@@ -1,4 +1,4 @@
-//! What never changes about a buffer.
+//! The limits of a buffer, which never change.
 
 use super::Overflow;
 use crate::intake::Intake;
@@ -9,34 +9,35 @@ use std::time::Duration;
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Crew {
     pub(crate) workers: usize,
-    /// Whether their results go on in the order in which the samples were taken.
+    /// True if their results go on in the order in which the samples were taken.
     pub(crate) ordered: bool,
-    /// How long, on threads, a sample may keep the results of those taken after it waiting.
+    /// The time that, on threads, a sample may keep the results of those taken after it waiting.
     pub(crate) timeout: Option<Duration>,
 }
 
 impl Crew {
     pub(crate) const ONE: Crew = Crew { workers: 1, ordered: true, timeout: None };
 
-    /// Whether results have to be put in order: those of one worker are.
+    /// Returns true if results have to be put in order: those of one worker are.
     pub(crate) fn reorders(self) -> bool {
         self.workers > 1 && self.ordered
     }
 
-    /// How many results may wait for their turn, and how many samples may be taken after one that is still in hand.
+    /// Returns the number of results that may wait for their turn, and of samples that may be taken after one that is
+    /// still in flight.
     pub(crate) fn ahead(self) -> usize {
         2 * self.workers
     }
 }
 
 impl Limits {
-    /// How many takes of the workers in front may have ended before their turn.
+    /// Returns the number of takes of the workers in front that may have ended before their turn.
     pub(crate) fn turns(self) -> usize {
         2 * self.givers.ahead() + 2
     }
 }
 
-/// What never changes about a buffer.
+/// The limits of a buffer, which never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Limits {
@@ -49,8 +50,8 @@ pub(crate) struct Limits {
     pub(crate) max_age: Option<Duration>,
     pub(crate) givers: Crew,
     pub(crate) takers: Crew,
-    /// Whether it is in front of the end stage.
+    /// True if it is in front of the end stage.
     pub(crate) is_last: bool,
-    /// Whether a join may look for samples in it and in the hands of its takers.
+    /// True if a join may look for samples in it and in flight from it.
     pub(crate) is_looked_for: bool,
 }

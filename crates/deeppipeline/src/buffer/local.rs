@@ -21,7 +21,7 @@ pub(crate) struct Buffer<V> {
     not_full: Condvar,
 }
 
-/// What the lock protects.
+/// The state that the lock protects.
 struct State<V> {
     head: policy::Head,
     totals: policy::Totals,
@@ -229,7 +229,7 @@ impl<V> Buffer<V> {
         Push::Done { accepted: true, dropped, more }
     }
 
-    /// Nothing more comes of that take. The caller releases what is handed back.
+    /// Ends the turn of that take: nothing more comes of it. The caller releases what is handed back.
     pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
         let now = self.arrival_time();
         self.change(|change| change.end_turn(ticket, now)).1
@@ -310,7 +310,7 @@ impl<V> Buffer<V> {
         self.change(|change| change.end_finish(worker));
     }
 
-    /// When the oldest take in flight has kept others waiting for too long.
+    /// Returns the time when the oldest take in flight has kept others waiting for too long.
     pub(crate) fn overdue_at(&self) -> Option<Instant> {
         self.limits.takers.timeout?;
         self.change(|change| change.overdue_at()).0.map(from_nanoseconds)
@@ -323,7 +323,7 @@ impl<V> Buffer<V> {
         self.change(|change| change.give_up_overdue(now, anyway)).0
     }
 
-    /// When a list that waits for more samples is due.
+    /// Returns the time when a list that waits for more samples is due.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         self.change(|change| change.due()).0.map(from_nanoseconds)
     }
@@ -359,7 +359,7 @@ impl<V> Buffer<V> {
         found.extend(self.change(|change| change.forks()).0);
     }
 
-    /// Whether what is inside was given up.
+    /// Returns true if what is inside was discarded.
     pub(crate) fn is_discarding(&self) -> bool {
         self.change(|change| change.gate()).0 == Gate::Discarding
     }

@@ -1,4 +1,5 @@
-//! What happens between two stages, and when a buffer is full. The state machine is in the README beside this file.
+//! The buffers: what happens between two stages, and when a buffer is full. The state machine is in the README beside
+//! this file.
 
 #[cfg_attr(not(processes), expect(dead_code, reason = "nobody else writes what lies between threads"))]
 mod damage;
@@ -23,7 +24,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// What happens when a buffer is full.
+/// The policy when a buffer is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -69,7 +70,7 @@ impl FromStr for Overflow {
 #[error("overflow is {0:?}, but must be one of \"drop_oldest\", \"drop_newest\", \"block\"")]
 pub struct UnknownOverflow(String);
 
-/// How long a caller is ready to wait.
+/// The time that a caller is ready to wait.
 #[derive(Debug, Clone, Copy)]
 pub enum Wait {
     /// Not at all.
@@ -90,7 +91,7 @@ impl Wait {
         }
     }
 
-    /// Whether a caller would not wait any longer at that time.
+    /// Returns true if a caller would not wait any longer at that time.
     pub(crate) fn is_over(self, now: Instant) -> bool {
         match self {
             Wait::No => true,
@@ -100,18 +101,18 @@ impl Wait {
     }
 }
 
-/// Whether a buffer still lets samples in and out. It only ever moves down this list.
+/// The gate of a buffer: whether it still lets samples in and out. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Gate {
     /// Samples come and go.
     Open,
-    /// Nothing more comes; what is inside flows out.
+    /// The buffer is closed: nothing more comes, what is inside flows out.
     Closed,
-    /// What is inside was discarded, and so is whatever still comes.
+    /// The buffer is discarding: what is inside was discarded, and so is all that still comes.
     Discarding,
 }
 
-/// Who brings a sample, and which identity it gets.
+/// The producer of a sample, and the identity that it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// A stage: the sample keeps its identity, unless a part made here may have it. One that comes too late is counted as
@@ -127,12 +128,12 @@ pub(crate) enum Arrival {
     Outside,
 }
 
-/// What became of an attempt to put a sample into a buffer.
+/// The outcome of an attempt to put a sample into a buffer.
 pub(crate) enum Push<V> {
     /// It is inside (or was counted as dropped); the values are what was dropped for it, and for results
     /// that waited for it.
     Done { accepted: bool, dropped: Option<V>, more: Vec<V> },
-    /// What comes here is given up, and this was counted as discarded.
+    /// The sample was counted as discarded, as all that comes here is.
     Discarded(V),
     /// The others of several workers have gone on without this result.
     Late(V),
@@ -144,26 +145,26 @@ pub(crate) enum Push<V> {
     Refused(V, BoxError),
 }
 
-/// What became of an attempt to take from a buffer.
+/// The outcome of an attempt to take from a buffer.
 pub(crate) enum Take<V> {
     /// Something to work on, and what was superseded by it or too old.
     Ready { input: Input<V>, dropped: Vec<V>, taken: Taken },
-    /// What was inside was too old.
+    /// The samples that were inside were too old.
     Expired(Vec<V>),
-    /// So many samples were taken that the stage cannot be given.
+    /// Samples were taken, `samples` of them, that the stage cannot be given.
     #[cfg_attr(not(processes), expect(dead_code, reason = "without processes every value is read as it is"))]
     Unreadable { newest: SampleInfo, samples: u64, taken: Taken, cause: BoxError },
-    /// Nothing yet, and the caller would not wait any longer.
+    /// The buffer is empty, and the caller would not wait any longer.
     Empty,
     /// The next take, of that number, would be too far ahead.
     Ahead(u64),
-    /// Nothing is inside and nothing more will come. What `finish` gives has its turn, too.
+    /// The buffer is empty and nothing more will come. What `finish` gives has its turn, too.
     Drained { ticket: u64 },
     /// The pipeline gave up what was inside.
     Discarded,
 }
 
-/// What is to be known about a take.
+/// The facts about a take.
 #[derive(Debug)]
 pub(crate) struct Taken {
     /// Counted by the buffer, from 1.
@@ -173,13 +174,13 @@ pub(crate) struct Taken {
     pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.
     pub(crate) hold: Option<Hold>,
-    /// How many parts of it a worker that died had given.
+    /// The number of its parts that a worker that died had given.
     pub(crate) given: u64,
-    /// How often the stage had failed on it before its worker died.
+    /// The number of times that the stage had failed on it before its worker died.
     pub(crate) failures: u32,
 }
 
-/// What a worker had in flight, and what came of it.
+/// A take that a worker had in flight, and what came of it.
 pub(crate) struct Unsettled {
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
@@ -206,7 +207,7 @@ pub(crate) use shared::Receipt;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Receipt {}
 
-/// Where a result comes from.
+/// The origin of a result.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Origin {
     /// The take, where several workers' results have to be put in order.
@@ -240,7 +241,8 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Nothing more comes of that take by one of several workers. The caller frees what is handed back.
+    /// Ends the turn of that take by one of several workers: nothing more comes of it. The caller frees what is handed
+    /// back.
     pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
         match self {
             Buffer::Local(buffer) => buffer.end_turn(ticket),
@@ -252,7 +254,8 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Which takes the workers in front may be at, so that no more than may be wait here for their turn.
+    /// Returns the latest take at which the workers in front may be, so that no more results than allowed wait here for
+    /// their turn.
     pub(crate) fn turns_up_to(&self) -> u64 {
         match self {
             Buffer::Local(buffer) => buffer.turns_up_to(),
@@ -338,7 +341,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// When the oldest sample in the hands of several threads has kept others waiting for too long.
+    /// Returns the time when the oldest sample in flight on several threads has kept others waiting for too long.
     pub(crate) fn overdue_at(&self) -> Option<Instant> {
         match self {
             Buffer::Local(buffer) => buffer.overdue_at(),
@@ -357,7 +360,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// When a list that waits for more samples is due.
+    /// Returns the time when a list that waits for more samples is due.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         match self {
             Buffer::Local(buffer) => buffer.due_at(),
@@ -366,8 +369,8 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Nothing more comes in; what is inside flows out. The caller frees what is handed back: results whose turn will
-    /// never come.
+    /// Closes the buffer: nothing more comes in; what is inside flows out. The caller frees what is handed back:
+    /// results whose turn will never come.
     pub(crate) fn close(&self) -> Vec<V> {
         let given_up = self.lower_gate(Gate::Closed);
         self.wake();
@@ -380,7 +383,7 @@ impl<V> Buffer<V> {
         self.lower_gate(Gate::Discarding)
     }
 
-    /// Whoever waits looks again.
+    /// Wakes all that wait, so that they look again.
     pub(crate) fn wake(&self) {
         match self {
             Buffer::Local(buffer) => buffer.wake(),
@@ -425,7 +428,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Whether what is inside was given up.
+    /// Returns true if what is inside was discarded.
     pub(crate) fn is_discarding(&self) -> bool {
         match self {
             Buffer::Local(buffer) => buffer.is_discarding(),
@@ -434,7 +437,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// What a worker has in hand once more, as it was taken, where the buffer still has it.
+    /// Returns what a worker has in flight once more, as it was taken, where the buffer still has it.
     pub(crate) fn read_again(
         &self,
         #[cfg_attr(not(processes), expect(unused_variables))] hold: Option<&Hold>,
@@ -460,7 +463,7 @@ impl<V> Buffer<V> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overdue {
     pub(crate) ticket: u64,
-    /// How long it was in flight.
+    /// The time that it was in flight.
     pub(crate) after: Duration,
 }
 
@@ -498,7 +501,7 @@ impl BufferCounts {
         self.dropped_oldest + self.dropped_newest + self.superseded + self.expired
     }
 
-    /// Whether every sample that entered has exactly one fate.
+    /// Returns true if every sample that entered has exactly one fate.
     pub fn balances(&self) -> bool {
         self.entered == self.taken + self.dropped() + self.discarded + self.waiting
     }

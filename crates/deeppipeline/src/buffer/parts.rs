@@ -1,4 +1,5 @@
-//! Which part of its number a sample is, so that no two that enter a buffer have the same, whoever made them.
+//! The numbering of the parts of a sample, so that no two that enter a buffer have the same, whichever worker made
+//! them.
 //!
 //! Several workers make parts of one number side by side, one is started again and does not know what was made before,
 //! and what `finish` gives comes long after the rest. They all meet at the buffer behind their stage, so that is where

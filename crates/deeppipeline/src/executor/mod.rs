@@ -1,4 +1,4 @@
-//! Where workers live and whose clock they read.
+//! The executors: where workers live and whose clock they read.
 
 #[cfg(processes)]
 pub(crate) mod process;
@@ -15,7 +15,7 @@ pub trait Body<V> {
     /// Makes one call, and says what came of it.
     fn call(&mut self, call: Call<V>) -> Done<V>;
 
-    /// What the last call has made of samples that the stage had kept for a later list.
+    /// Returns what the last call has made of samples that the stage had kept for a later list.
     fn kept(&mut self) -> Kept {
         Kept::default()
     }

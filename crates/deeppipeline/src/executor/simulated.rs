@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// What happened at one moment of a simulation.
+/// An event at one moment of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -34,7 +34,7 @@ pub enum Event {
     Completed {
         /// The stage's name.
         stage: String,
-        /// What it worked on: for a list, the newest; none for a source.
+        /// The sample that it worked on: for a list, the newest; none for a source.
         sample: Option<SampleId>,
     },
     /// The next `put` was taken; false when it was dropped on arrival.
@@ -69,12 +69,12 @@ pub enum Event {
 pub struct Simulation<I> {
     supervisor: Arc<Supervisor<Value>>,
     clock: VirtualClock,
-    /// From the end stage backwards, the source last; the workers of one stage in order.
+    /// The actors, from the end stage backwards, the source last; the workers of one stage in order.
     actors: Vec<Actor>,
     up_at: Option<Duration>,
     puts: VecDeque<(Duration, Value)>,
     put_waits: bool,
-    /// When the put that has been waiting was called.
+    /// The time when the put that has been waiting was called.
     put_since: Option<Instant>,
     stop_at: Option<Duration>,
     stopped: bool,
@@ -99,18 +99,18 @@ struct Actor {
 
 enum State {
     Idle,
-    /// In the user's code until then.
+    /// The user's code runs until then.
     Calling(Call<Value>, Duration),
     /// Done, but what it gave is not all handed over.
     Giving(Giving, Ending),
     Ended,
 }
 
-/// What a call gave and is still to be handed over.
+/// The results that a call gave and that are still to be handed over.
 struct Giving {
-    /// What has had no room yet.
+    /// The result that has had no room yet.
     next: Option<Value>,
-    /// What comes after it.
+    /// The results that come after it.
     more: Box<dyn Iterator<Item = Value>>,
     part: Part,
 }
@@ -218,7 +218,7 @@ impl<I> Simulation<I> {
         }
     }
 
-    /// What happened to every sample up to now.
+    /// Returns what happened to every sample up to now.
     pub fn report(&self) -> Report {
         self.supervisor.report()
     }
@@ -429,14 +429,14 @@ impl Giving {
         }
     }
 
-    /// Nothing more is asked for.
+    /// Ends the giving: nothing more is asked for.
     fn end_with(&mut self, ending: &mut Ending, with: Ending) {
         free(std::mem::replace(&mut self.more, Box::new(empty())));
         *ending = with;
     }
 }
 
-/// What may happen next in a simulation.
+/// An event that may happen next in a simulation.
 enum Next {
     Up,
     /// Of the actor at this index.

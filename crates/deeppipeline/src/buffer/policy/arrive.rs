@@ -1,4 +1,4 @@
-//! What becomes of a sample that arrives, and how it lines up.
+//! The arrival of a sample, and how it lines up.
 
 use super::lists::Queue;
 use super::state::SlotState;
@@ -7,7 +7,7 @@ use crate::buffer::parts::Parts;
 use crate::buffer::{Arrival, Gate, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 
-/// What is to be known about a sample that arrives.
+/// The label of a sample that arrives: what is to be known about it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::buffer) struct Label {
     pub(in crate::buffer) id: SampleId,
@@ -16,13 +16,13 @@ pub(in crate::buffer) struct Label {
     /// Of which take it is the result, where several workers' results have to be put in order.
     pub(in crate::buffer) turn: Option<u64>,
     pub(in crate::buffer) arrival: Arrival,
-    /// When it came, where the intake asks for that.
+    /// The time when it came, where the intake asks for that.
     pub(in crate::buffer) came: u64,
     /// Its bytes, where the buffer limits them.
     pub(in crate::buffer) length: u64,
 }
 
-/// Which way a sample comes in.
+/// The way a sample comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// Behind all that wait.
@@ -31,7 +31,7 @@ pub(super) enum Way {
     OutOfOrder,
 }
 
-/// Why a sample does not come in.
+/// The reason why a sample does not come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::buffer) enum Refusal {
     /// It was counted as dropped on arrival.
@@ -91,7 +91,7 @@ impl<S: Storage> Change<'_, S> {
         if waits || !self.has_free_slot() { Err(Refusal::Full) } else { Ok(Way::InTurn) }
     }
 
-    /// Whether a sample of that many bytes has room beside what is inside, or will be.
+    /// Returns true if a sample of that many bytes has room beside what is inside, or will be.
     pub(super) fn has_room_for(&mut self, length: u64) -> bool {
         let head = self.head();
         let inside = head.waiting.len.saturating_add(head.writing);
@@ -105,12 +105,13 @@ impl<S: Storage> Change<'_, S> {
         room
     }
 
-    /// Whether a sample of that many bytes does not fit beside what is inside. One alone always does.
+    /// Returns true if a sample of that many bytes does not fit beside what is inside. One alone always does.
     fn is_too_much(&mut self, inside: u64, length: u64) -> bool {
         inside > 0 && self.head().bytes.saturating_add(length) > self.limits.bytes
     }
 
-    /// For the list intakes, a buffer that has no room for the bytes of another sample is as full as one with too many.
+    /// Notes that a buffer has no room for the bytes of another sample: for the list intakes it is as full as one with
+    /// too many.
     fn note_full_by_bytes(&mut self) {
         if self.limits.intake.takes_lists() && self.head().full_by_bytes == 0 {
             self.head().full_by_bytes = 1;

@@ -1,4 +1,4 @@
-//! What becomes of what a dead process had: written, in flight, looked at, or kept for a window.
+//! The recovery of what a dead process had: written, in flight, looked at, or kept for a window.
 
 use super::lists::Queue;
 use super::state::{SlotState, WHOLE};
@@ -9,7 +9,7 @@ use crate::ledger::Fate;
 use crate::sample::SampleId;
 use std::ops::Range;
 
-/// Which take a result belongs to, as the buffer after the stage keeps it.
+/// The take to which a result belongs, as the buffer after the stage keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Receipt {
     pub(crate) ticket: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Receipt {
     pub(crate) parts: Option<u64>,
 }
 
-/// What became of the sample that a dead worker had in flight.
+/// The fate of the sample that a dead worker had in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It had nothing in flight.

@@ -83,7 +83,7 @@ impl<S: Storage> Change<'_, S> {
         lower(&mut self.list(queue).len, 1);
     }
 
-    /// Whether a sample can come in at all.
+    /// Returns true if a sample can come in at all.
     pub(super) fn has_free_slot(&mut self) -> bool {
         let slots = self.storage.slots();
         let head = self.storage.head();
@@ -113,7 +113,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// Nothing is in that slot any more, which is in no list.
+    /// Frees that slot, which is in no list: nothing is in it any more.
     pub(super) fn free(&mut self, slot: usize) {
         // With a slot to be had, a sample may come in even where enough wait, as with `drop_oldest`.
         if !self.has_free_slot() {

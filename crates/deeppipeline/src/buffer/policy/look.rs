@@ -1,4 +1,4 @@
-//! What is to be known of a buffer and its slots, without a change of either.
+//! Queries of a buffer and its slots, without a change of either.
 
 use super::state::SlotState;
 use super::{Change, Storage};
@@ -13,7 +13,7 @@ pub(in crate::buffer) struct InFlight {
     pub(in crate::buffer) length: u64,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(in crate::buffer) given: u64,
-    /// How often the stage had failed on it.
+    /// The number of times that the stage had failed on it.
     pub(in crate::buffer) failures: u64,
 }
 
@@ -21,7 +21,7 @@ pub(in crate::buffer) struct InFlight {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::buffer) struct Forked {
     pub(in crate::buffer) fork: ForkTicket,
-    /// Where it is in flight in a list: the take, and a number that is higher for the newer ones.
+    /// The place where it is in flight in a list: the take, and a number that is higher for the newer ones.
     pub(in crate::buffer) of_list: Option<(u64, u64)>,
 }
 
@@ -38,7 +38,7 @@ impl<S: Storage> Change<'_, S> {
         self.head().viewed
     }
 
-    /// How many slots have ever been used.
+    /// Returns the number of slots that have ever been used.
     pub(in crate::buffer) fn slots_used(&mut self) -> usize {
         self.head().fresh as usize
     }

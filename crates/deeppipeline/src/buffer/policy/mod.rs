@@ -40,15 +40,15 @@ use crate::sample::{ForkTicket, SampleId};
 use lists::Queue;
 use std::collections::VecDeque;
 
-/// What keeps the state of a buffer while one caller changes it.
+/// The storage of the state of a buffer, while one caller changes it.
 pub(super) trait Storage {
-    /// Whether a place remembers the slots of its take; otherwise whoever has taken them does.
+    /// True if a place remembers the slots of its take; otherwise whoever has taken them does.
     const REMEMBERS_TAKES: bool;
 
     fn head(&mut self) -> &mut Head;
     fn totals(&mut self) -> &mut Totals;
     fn slot(&mut self, index: usize) -> &mut Slot;
-    /// How many slots there are at most.
+    /// Returns the number of slots that there are at most.
     fn slots(&self) -> u64;
     fn place(&mut self, place: usize) -> &mut Place;
     fn places(&self) -> usize;
@@ -59,11 +59,12 @@ pub(super) trait Storage {
     fn record(&mut self, durations: Durations, nanoseconds: u64);
     fn remember_drop(&mut self, id: SampleId);
     fn last_dropped(&mut self) -> VecDeque<SampleId>;
-    /// Nobody will take what is in that slot: whoever changes the buffer releases it after the change.
+    /// Gives what is in that slot to the caller that changes the buffer, to release after the change: no consumer will
+    /// take it.
     fn give_up(&mut self, slot: usize);
 }
 
-/// Who is to look again once a change is made.
+/// The waiters that are to look again once a change is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum Wake {
     #[default]

@@ -6,7 +6,7 @@ use super::state::SlotState;
 use super::{Change, Label, Refusal, Storage, Wake};
 use crate::buffer::{Arrival, Gate, Overflow};
 
-/// How a result that is out of order arrived, as its slot has it.
+/// Returns how a result that is out of order arrived, as its slot has it.
 fn to_word(arrival: Arrival) -> u64 {
     match arrival {
         Arrival::Stage | Arrival::Source | Arrival::Outside => 0,
@@ -24,12 +24,13 @@ fn from_word(arrival: u64) -> Arrival {
 }
 
 impl<S: Storage> Change<'_, S> {
-    /// Whether a result of that take goes on at once: an earlier one of the same take may still wait for room.
+    /// Returns true if a result of that take goes on at once: an earlier one of the same take may still wait for room.
     pub(super) fn is_turn_of(&mut self, ticket: u64) -> bool {
         ticket == self.totals().turn && self.first_of(ticket).is_none()
     }
 
-    /// Whether results of that take may still go on: it is not behind one on which the stage has failed for good.
+    /// Returns true if results of that take may still go on: it is not behind one on which the stage has failed for
+    /// good.
     pub(super) fn is_still_to_come(&mut self, ticket: u64) -> bool {
         ticket >= self.totals().turn && !self.is_behind_a_failure(ticket)
     }
@@ -77,19 +78,19 @@ impl<S: Storage> Change<'_, S> {
         (self.storage.slot(first).ticket == ticket).then_some(first)
     }
 
-    /// Whether the stage has failed for good on an earlier take.
+    /// Returns true if the stage has failed for good on an earlier take.
     fn is_behind_a_failure(&mut self, ticket: u64) -> bool {
         let failed = self.totals().failed_turn;
         failed > 0 && ticket > failed
     }
 
-    /// Whether nothing more comes of that take.
+    /// Returns true if nothing more comes of that take.
     pub(in crate::buffer) fn has_ended(&mut self, ticket: u64) -> bool {
         ticket < self.totals().turn || *self.storage.ended(ticket) == ticket
     }
 
-    /// Which takes may be at work, so that not too many wait for their turn. If a turn will never come, there is nothing to
-    /// wait for.
+    /// Returns the latest take that may be at work, so that not too many wait for their turn. If a turn will never
+    /// come, there is nothing to wait for.
     pub(in crate::buffer) fn turns_up_to(&mut self) -> u64 {
         match !self.limits.givers.reorders() || self.totals().failed_turn > 0 || self.gate() == Gate::Discarding {
             true => u64::MAX,
@@ -97,7 +98,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// Nothing more comes of that take.
+    /// Ends the turn of that take: nothing more comes of it.
     pub(in crate::buffer) fn end_turn(&mut self, ticket: u64, now: u64) {
         if self.is_still_to_come(ticket) {
             *self.storage.ended(ticket) = ticket;
@@ -105,7 +106,7 @@ impl<S: Storage> Change<'_, S> {
         self.go_on(now);
     }
 
-    /// Whether the stage has failed on a take for good.
+    /// Returns true if the stage has failed on a take for good.
     #[cfg(processes)]
     pub(in crate::buffer) fn has_failed_turn(&mut self) -> bool {
         self.totals().failed_turn > 0

@@ -1,11 +1,11 @@
-//! What becomes of samples that a worker has in flight.
+//! The settling of samples that a worker has in flight.
 
 use super::state::SlotState;
 use super::{Change, Storage, Wake, lower};
 use crate::buffer::histogram::Durations;
 use crate::ledger::Fate;
 
-/// What a call of `stage_run` was, for what it was called with.
+/// The outcome of a call of `stage_run`, for what it was called with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settlement {
     pub(crate) fate: Fate,
@@ -16,10 +16,10 @@ pub(crate) struct Settlement {
     pub(crate) age: u64,
 }
 
-/// What is in flight from one take.
+/// The samples in flight from one take.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::buffer) enum Flight<'a> {
-    /// What the place remembers, unless it is from another take by now.
+    /// The slots that the place remembers, unless they are from another take by now.
     OfTake(u64),
     /// These slots, and whether each is still looked at: it is [released](Change::release) later.
     #[cfg_attr(not(processes), expect(dead_code, reason = "between threads the place remembers"))]

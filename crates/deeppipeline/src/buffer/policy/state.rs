@@ -2,11 +2,11 @@
 
 use crate::sample::{ForkTicket, SampleId};
 
-/// What a slot is used for.
+/// The use of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(in crate::buffer) enum SlotState {
-    /// Nothing.
+    /// No use.
     Free,
     /// A producer writes a sample into it.
     Writing,
@@ -36,7 +36,7 @@ pub(in crate::buffer) struct List {
     pub(in crate::buffer) len: u64,
 }
 
-/// What exists once in a buffer and changes with every sample.
+/// The part of the state that exists once in a buffer and changes with every sample.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
@@ -67,7 +67,7 @@ pub(in crate::buffer) struct Head {
     pub(in crate::buffer) full_by_bytes: u64,
 }
 
-/// What exists once in a buffer and does not change with every sample.
+/// The part of the state that exists once in a buffer and does not change with every sample.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
@@ -88,7 +88,7 @@ pub(in crate::buffer) struct Totals {
     pub(in crate::buffer) out_of_order: List,
     pub(in crate::buffer) writing_out_of_order: u64,
     pub(in crate::buffer) failed_turn: u64,
-    /// Which parts have entered, as [`Parts`](crate::buffer::parts::Parts) has them.
+    /// The parts that have entered, as [`Parts`](crate::buffer::parts::Parts) has them.
     pub(in crate::buffer) parts: [u64; 7],
 }
 
@@ -111,19 +111,19 @@ pub(in crate::buffer) struct Slot {
     /// Bytes of the sample.
     pub(in crate::buffer) length: u64,
 
-    /// By which a join around the buffer knows it.
+    /// The ticket by which a join around the buffer knows it.
     pub(in crate::buffer) fork: u64,
-    /// When it came, for the intake batch.
+    /// The time when it came, for the intake batch.
     pub(in crate::buffer) came: u64,
     /// While it is out of order: how it arrived, as its part is numbered when it enters.
     pub(in crate::buffer) arrival: u64,
-    /// How many workers died with it in flight.
+    /// The number of workers that died with it in flight.
     pub(in crate::buffer) deaths: u64,
-    /// How many parts a worker that died had given of it.
+    /// The number of its parts that a worker that died had given.
     pub(in crate::buffer) given: u64,
-    /// How often the stage has failed on it.
+    /// The number of times that the stage has failed on it.
     pub(in crate::buffer) failures: u64,
-    /// How many samples had entered when it was used last.
+    /// The number of samples that had entered when it was used last.
     pub(in crate::buffer) used_at: u64,
     /// Bytes of the slot that may be backed by memory.
     pub(in crate::buffer) touched: u64,
@@ -142,7 +142,7 @@ impl Totals {
         Totals { turn: 1, ..Totals::default() }
     }
 
-    /// How many samples were dropped by number.
+    /// Returns the number of samples that were dropped by number.
     #[cfg(processes)]
     pub(in crate::buffer) fn dropped(&self) -> u64 {
         let dropped = [self.dropped_oldest, self.dropped_newest, self.superseded, self.expired];
@@ -163,20 +163,21 @@ impl Slot {
         self.state == state as u64
     }
 
-    /// Whether a worker died with it in flight, so that it is tried again.
+    /// Returns true if a worker died with it in flight, so that it is tried again.
     pub(super) fn is_tried_again(&self) -> bool {
         self.deaths > 0
     }
 }
 
-/// What exists once for each who may have slots: each worker that takes between threads, each process between processes.
+/// The part of the state that exists once for each that may have slots: each worker that takes between threads, each
+/// process between processes.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub(in crate::buffer) struct Place {
     /// The take that it has in flight, where others may wait for it, or 0.
     pub(in crate::buffer) ticket: u64,
-    /// When it took that, in nanoseconds of the monotonic clock.
+    /// The time when it took that, in nanoseconds of the monotonic clock.
     pub(in crate::buffer) since: u64,
     /// The first slot of that take, where the place remembers it; the others follow it.
     pub(in crate::buffer) first: u64,
@@ -187,5 +188,5 @@ pub(in crate::buffer) struct Place {
     pub(in crate::buffer) receipt_parts: u64,
 }
 
-/// In place of a number of parts: it was the one result.
+/// The mark, in place of a number of parts, that it was the one result.
 pub(in crate::buffer) const WHOLE: u64 = u64::MAX;

@@ -1,4 +1,4 @@
-//! What a take gets, and whether there is something to take.
+//! The take: what it gets, and whether there is something to take.
 
 use super::lists::Queue;
 use super::settle::Flight;
@@ -11,20 +11,20 @@ use crate::intake::Intake;
 use crate::ledger::Fate;
 use std::time::Duration;
 
-/// What came of asking for something to work on.
+/// The outcome of asking for something to work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::buffer) enum Taken {
-    /// So many samples are in flight now: in that slot, and those behind it.
+    /// Samples are in flight now, `samples` of them: in that slot, and those behind it.
     Ready { ticket: u64, first: usize, samples: u64 },
-    /// What was inside was too old.
+    /// The samples that were inside were too old.
     Expired,
-    /// Nothing now. What is there is due at that time.
+    /// Empty now. What is there is due at that time.
     Empty { due: Option<u64> },
     /// The next take, of that number, would be too far ahead.
     Ahead(u64),
-    /// Nothing is inside and nothing more will come. What `finish` gives has its turn, too.
+    /// The buffer is empty and nothing more will come. What `finish` gives has its turn, too.
     Drained { ticket: u64 },
-    /// What was inside was given up.
+    /// The samples that were inside were discarded.
     Discarded,
 }
 
@@ -141,7 +141,8 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// How many samples in front a dead worker had in flight: for a list intake, the list that is tried again.
+    /// Returns the number of samples in front that a dead worker had in flight: for a list intake, the list that is
+    /// tried again.
     fn tried_again_in_front(&mut self) -> u64 {
         let Some(front) = self.first(Queue::Waiting) else { return 0 };
         let ticket = self.storage.slot(front).ticket;
@@ -169,7 +170,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// When the list that waits for more samples is due.
+    /// Returns the time when the list that waits for more samples is due.
     pub(in crate::buffer) fn due(&mut self) -> Option<u64> {
         let Intake::Batch { timeout, .. } = self.limits.intake else { return None };
         let front = self.first(Queue::Waiting)?;
@@ -204,7 +205,7 @@ impl<S: Storage> Change<'_, S> {
         any
     }
 
-    /// Whether the take of that number may begin: not if too many results would wait for the oldest in flight.
+    /// Returns true if the take of that number may begin: not if too many results would wait for the oldest in flight.
     fn may_take(&mut self, next: u64) -> bool {
         let takers = self.limits.takers;
         let may_follow = |oldest: u64| next <= oldest.saturating_add(takers.ahead() as u64);
@@ -217,13 +218,13 @@ impl<S: Storage> Change<'_, S> {
         places.filter(|(_, ticket)| *ticket > 0).min_by_key(|(_, ticket)| *ticket)
     }
 
-    /// Whether that take is in flight, where others may wait for it.
+    /// Returns true if that take is in flight, where others may wait for it.
     #[cfg(processes)]
     pub(in crate::buffer) fn is_in_flight(&mut self, ticket: u64) -> bool {
         (0..self.storage.places()).any(|place| self.storage.place(place).ticket == ticket)
     }
 
-    /// When the oldest take in flight has kept others waiting for too long.
+    /// Returns the time when the oldest take in flight has kept others waiting for too long.
     pub(in crate::buffer) fn overdue_at(&mut self) -> Option<u64> {
         let timeout = self.limits.takers.timeout.filter(|_| self.limits.takers.reorders())?;
         let (place, _) = self.oldest_in_flight()?;

@@ -5,7 +5,7 @@ use super::state::SlotState;
 use super::{Change, Damage, Label, Receipt, Refusal, Storage, Wake, damaged, lower};
 use crate::buffer::{Arrival, Gate};
 
-/// What came of handing in a written sample.
+/// The outcome of publishing a written sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::buffer) enum Published {
     Inside,
@@ -13,7 +13,7 @@ pub(in crate::buffer) enum Published {
     Shut,
 }
 
-/// What came of looking for a slot that keeps memory which it does not need.
+/// The outcome of looking for a slot that keeps memory which it does not need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::buffer) enum Trim {
     /// This one, which is out of use now, does: so many bytes.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// buffer runs out of slots. Bytes to be sent may be made from a `Vec<u8>`.
 pub struct SharedBytes {
     place: Place,
-    /// Where the bytes begin that are still of interest.
+    /// The offset at which the bytes begin that are still of interest.
     from: usize,
 }
 
@@ -25,12 +25,12 @@ enum Place {
     Owned(Vec<u8>),
 }
 
-/// How a view of a slot and the fate of the sample in it meet: whoever comes second frees the slot.
+/// The meeting of a view of a slot and the fate of the sample in it: the one that comes second frees the slot.
 #[derive(Debug)]
 struct Seen {
     slot: usize,
     length: usize,
-    /// Whose bytes they are.
+    /// The sample whose bytes they are.
     info: SampleInfo,
     phase: AtomicU8,
     /// A child that this process forks has the views too, but no slots to give back.
@@ -53,7 +53,7 @@ impl SharedBytes {
         Some(&mut all[self.from..])
     }
 
-    /// Whether the bytes may be written.
+    /// Returns true if the bytes may be written.
     pub fn is_writable(&self) -> bool {
         !matches!(self.place, Place::Slot { writable: false, .. })
     }
@@ -159,7 +159,7 @@ impl Hold {
         self.machine.note_failures(self.slots.iter().map(|seen| seen.slot), failures.into());
     }
 
-    /// How many samples are in hand.
+    /// Returns the number of samples in flight.
     pub(crate) fn count(&self) -> u64 {
         self.slots.len() as u64
     }

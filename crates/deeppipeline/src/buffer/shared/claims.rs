@@ -1,4 +1,4 @@
-//! Which slots are in the hands of this process: what the shared words say of that, another process may have written.
+//! The slots that this process has claimed: what the shared words say of that, another process may have written.
 
 use crate::buffer::damage::{Damage, damaged};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ impl Claims {
         }
     }
 
-    /// Nobody in this process has the slot any longer.
+    /// Ends the claim of this process to the slot.
     pub(super) fn let_go(&self, slot: usize) {
         self.0[slot / BITS].fetch_and(!(1 << (slot % BITS)), Ordering::Release);
     }

@@ -1,11 +1,11 @@
-//! How values become bytes in shared memory, and bytes values.
+//! The conversion of values into bytes in shared memory, and back.
 
 use super::SharedBytes;
 use crate::error::BoxError;
 
-/// How the values in one buffer cross to another process. Called without any lock of the engine.
+/// The way the values in one buffer cross to another process. Called without any lock of the engine.
 pub trait Codec<V>: Send + Sync {
-    /// How many bytes the value will take.
+    /// Returns the number of bytes that the value will take.
     ///
     /// # Errors
     /// For a value that cannot cross.

@@ -1,4 +1,5 @@
-//! What the pipeline's process knows of the processes at a buffer, and what it thinks of one that keeps the lock.
+//! The knowledge that the pipeline's process has of the processes at a buffer, and its judgement on one that keeps the
+//! lock.
 //!
 //! The lock is held for some microseconds. So a holder that comes no further is stopped, or waits for a processor or for
 //! the disk; how often somebody looked in vain says nothing about it, and neither does the time that this process was
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long one may wait for the lock before looking at its holder, and how much of the time since the last look counts.
+/// The time that a process may wait for the lock before looking at its holder, and the most of the time since the last
+/// look that counts.
 pub(super) const LOOK_AFTER: Duration = Duration::from_millis(500);
 const LOOK_COUNTS: Duration = Duration::from_secs(1);
-/// For so long a holder has to be seen where it is before it is judged.
+/// The time for which a holder has to be seen where it is before it is judged.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long it is judged even though it seems to run.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
@@ -64,12 +66,12 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     known: Mutex<Known>,
-    /// Whether a thread of this process has the lock. The lock itself orders what it protects.
+    /// True if a thread of this process has the lock. The lock itself orders what it protects.
     has_lock: AtomicBool,
 }
 
 impl Holders {
-    /// From now on a process shares the buffer as this owner, instead of the one before it.
+    /// Lets a process share the buffer from now on as this owner, instead of the one before it.
     pub(super) fn add(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
         let mut known = self.known.lock();
         known.sharers.retain(|sharer| sharer.owner != owner);
@@ -84,7 +86,7 @@ impl Holders {
         self.has_lock.store(has, Ordering::Relaxed);
     }
 
-    /// Whether that process was killed because it stood still with the lock in its hands.
+    /// Returns true if that process was killed because it stood still while it had the lock.
     pub(super) fn has_killed(&self, owner: Owner) -> bool {
         self.known.lock().sharers.iter().any(|sharer| sharer.owner == owner && sharer.killed)
     }
@@ -121,19 +123,20 @@ fn has_ended(process: &OwnedFd) -> bool {
     matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)), Ok(1))
 }
 
-/// Whether a process is stopped: by a signal, a debugger, or with its control group. `None` of one that has ended.
+/// Returns true if a process is stopped: by a signal, a debugger, or with its control group. `None` of one that has
+/// ended.
 pub(crate) fn is_stopped(pid: u32) -> Option<bool> {
     let states = states(pid);
     let lives = states.iter().any(|state| !matches!(state, 'Z' | 'X'));
     lives.then(|| states.iter().any(|state| matches!(state, 'T' | 't')) || is_frozen(pid))
 }
 
-/// Whether a process is stopped, or none of its threads runs, wants to run, or waits for the disk.
+/// Returns true if a process is stopped, or none of its threads runs, wants to run, or waits for the disk.
 fn is_at_rest(pid: u32) -> bool {
     is_stopped(pid) == Some(true) || !states(pid).iter().any(|state| matches!(state, 'R' | 'D'))
 }
 
-/// What the threads of a process do.
+/// Returns what the threads of a process do.
 fn states(pid: u32) -> Vec<char> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let told = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());

@@ -1,4 +1,4 @@
-//! Where each word of a shared buffer is.
+//! The layout of a shared buffer: where each word is.
 
 use super::lock::Owner;
 use crate::buffer::histogram::{Durations, TIMES};
@@ -7,7 +7,7 @@ use crate::buffer::policy::{Head, Place, Slot, Totals};
 /// More slots cannot be numbered.
 pub(super) const MOST_SLOTS: usize = 1 << 26;
 
-/// How many dropped samples a buffer remembers by number.
+/// The number of dropped samples that a buffer remembers by number.
 pub(super) const DROPS: usize = 16;
 
 /// Words of the head, the totals, a place and a slot. Behind each is a seal.
@@ -28,13 +28,13 @@ const OWN: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Waited {
-    /// Whether somebody sleeps until there is something to take.
+    /// The mark that a consumer sleeps until there is something to take.
     NotEmpty,
     /// The same for room.
     NotFull,
 }
 
-/// Where everything is.
+/// The layout: where everything is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(super) slots: usize,
@@ -97,17 +97,17 @@ impl Layout {
         self.rings_at
     }
 
-    /// How many words those are, without the seal.
+    /// Returns the number of those words, without the seal.
     pub(super) fn in_rings(self) -> usize {
         2 * DROPS + self.turns
     }
 
-    /// Where in the rings a drop is.
+    /// Returns the place of a drop in the rings.
     pub(super) fn drop(self, index: u64) -> usize {
         2 * (index as usize % DROPS)
     }
 
-    /// Where in the rings stands the number of a take that has ended before its turn.
+    /// Returns the place in the rings of the number of a take that has ended before its turn.
     pub(super) fn ended(self, ticket: u64) -> usize {
         2 * DROPS + (ticket % self.turns as u64) as usize
     }
@@ -134,12 +134,14 @@ impl Layout {
         self.own_at + owner.place() * self.own
     }
 
-    /// How many changes that process has made, and how many words of an unfinished one are written down.
+    /// Returns the place of the word that tells how many changes that process has made, and how many words of an
+    /// unfinished one are written down.
     pub(super) fn progress(self, owner: Owner) -> usize {
         self.own(owner)
     }
 
-    /// When its stage began with what it has in flight, in nanoseconds of the monotonic clock; 0 while no user code runs.
+    /// Returns the place of the time when its stage began with what it has in flight, in nanoseconds of the monotonic
+    /// clock; 0 while no user code runs.
     pub(super) fn running_since(self, owner: Owner) -> usize {
         self.own(owner) + 1
     }
@@ -150,17 +152,17 @@ impl Layout {
         self.own(owner) + OWN + 2 * index
     }
 
-    /// How many words one change changes at most.
+    /// Returns the number of words that one change changes at most.
     pub(super) fn changes(self) -> usize {
         self.changes
     }
 
-    /// Whether a change may change that word.
+    /// Returns true if a change may change that word.
     pub(super) fn is_changed(self, at: usize) -> bool {
         at < self.own_at && !(TOTALS_AT - CACHE_LINE..TOTALS_AT).contains(&at)
     }
 
-    /// How many words there are.
+    /// Returns the number of words.
     pub(crate) fn words(self) -> usize {
         self.own_at + self.places * self.own
     }

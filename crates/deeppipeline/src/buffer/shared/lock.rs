@@ -9,12 +9,12 @@ use super::words::{Bell, Held, Holder, Words};
 use crate::buffer::Wait;
 use crate::buffer::damage::Damage;
 
-/// Who shares a buffer: 0 for everybody in the pipeline's own process, from 1 for worker processes.
+/// A process that shares a buffer: 0 for the pipeline's own, from 1 for worker processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u16);
 
 impl Owner {
-    /// Whoever lives in the pipeline's own process.
+    /// The pipeline's own process.
     pub(crate) const HOME: Owner = Owner(0);
 
     /// A worker process of the stage at that index. At one buffer meet the workers of neighbouring stages, and there each
@@ -23,7 +23,7 @@ impl Owner {
         Owner(u16::try_from(1 + 2 * worker + index % 2).unwrap_or(u16::MAX))
     }
 
-    /// How many processes may share a buffer beside which stand stages with at most so many workers.
+    /// Returns the number of processes that may share a buffer beside stages with at most that many workers.
     pub(super) fn places(workers: usize) -> usize {
         1 + 2 * workers
     }
@@ -36,7 +36,7 @@ impl Owner {
         u32::from(self.0) + 1
     }
 
-    /// Whose lock it is that shows this, if it is that of one who may have it.
+    /// Returns the owner whose lock shows this, if it is one that may have it.
     fn that_holds(shows: u32, layout: Layout) -> Option<Owner> {
         let owner = (shows & !CONTENDED).checked_sub(1)?;
         u16::try_from(owner).ok().map(Owner).filter(|owner| owner.place() < layout.places)
@@ -46,11 +46,12 @@ impl Owner {
 const FREE: u32 = 0;
 /// Set in the lock's word while someone may sleep on it.
 const CONTENDED: u32 = 1 << 31;
-/// Nobody gets the lock any more: so many values below that tell why, and are no owner's.
+/// The lock word of a damaged buffer, whose lock is given to no process any more: this value and those below it tell
+/// why, and are no owner's.
 const DAMAGED: u32 = CONTENDED - 1;
-/// How often the lock is tried before going to sleep: what it protects takes less time than that.
+/// The number of times that the lock is tried before going to sleep: what it protects takes less time than that.
 const TRIES: usize = 100;
-/// In the word that tells how far a process has come, finished changes count so much, and words written down 1.
+/// The weight of a finished change in the word that tells how far a process has come; words written down count 1.
 const FINISHED: u64 = 1 << 32;
 
 /// The lock is held: a mutex of three states over a futex, as in U. Drepper, "Futexes Are Tricky", with the holder's number
@@ -60,7 +61,7 @@ pub(super) struct LockGuard<'a, W> {
     words: &'a W,
     layout: Layout,
     me: Owner,
-    /// How far this process has come.
+    /// The progress of this process.
     progress: u64,
 }
 
@@ -106,7 +107,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
         }
     }
 
-    /// Who has the lock, and how far it has come.
+    /// Returns the process that has the lock, and how far it has come.
     pub(super) fn look(words: &W, layout: Layout) -> Option<Held> {
         let holder = Owner::that_holds(words.bell(Bell::Lock), layout)?;
         Some(Held { holder, progress: words.get(layout.progress(holder)) })
@@ -269,7 +270,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
         words.ring(Bell::Lock);
     }
 
-    /// Why nobody gets the lock any more, if that is so.
+    /// Returns why the lock is given to no process any more, if that is so.
     pub(super) fn damage(words: &W) -> Option<Damage> {
         damage_of(words.bell(Bell::Lock))
     }

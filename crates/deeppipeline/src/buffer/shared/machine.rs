@@ -1,5 +1,5 @@
-//! What may become of a slot in a buffer that several processes share: the policies over the words that all of them see, one
-//! change after the other, each made wholly or, where its process dies, not at all.
+//! The changes of a slot in a buffer that several processes share: the policies over the words that all of them see,
+//! one change after the other, each made wholly or, where its process dies, not at all.
 //!
 //! The table is in the README beside this folder. Nothing here waits, and nothing here touches what is in a slot.
 
@@ -50,8 +50,9 @@ const WRITERS: usize = 2;
 const SPARE: usize = 4;
 
 impl Limits {
-    /// Whoever waits for room is woken when no more than so many wait inside. Waking for every place that comes free
-    /// would cost a large buffer two switches of process a sample; a small one has no time to lose.
+    /// Returns the number of waiting samples at or below which a producer that waits for room is woken. Waking for
+    /// every place that comes free would cost a large buffer two switches of process a sample; a small one has no time
+    /// to lose.
     pub(super) fn refill_at(self) -> u64 {
         let free = match self.intake {
             // A list that is tried again leaves others inside, and they may wait for more before they are a list.
@@ -62,7 +63,7 @@ impl Limits {
         (self.capacity - free) as u64
     }
 
-    /// Whether there may be room for a while before whoever waits for it is woken.
+    /// Returns true if there may be room for a while before a producer that waits for it is woken.
     pub(super) fn rings_late(self) -> bool {
         self.capacity >= 8 && !self.intake.takes_lists()
     }
@@ -96,7 +97,7 @@ impl Limits {
     }
 }
 
-/// What is to be known about a sample that arrives.
+/// The label of a sample that arrives: what is to be known about it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Label {
     pub(crate) id: SampleId,
@@ -107,7 +108,7 @@ pub(crate) struct Label {
     pub(crate) receipt: Option<Receipt>,
     /// The same where several workers' results have to be put in order.
     pub(crate) turn: Option<u64>,
-    /// When it arrived, in nanoseconds, if the buffer asks for that.
+    /// The time when it arrived, in nanoseconds, if the buffer asks for that.
     pub(crate) came: u64,
 }
 
@@ -118,7 +119,7 @@ impl Label {
     }
 }
 
-/// What came of asking for a slot to write a sample into.
+/// The outcome of asking for a slot to write a sample into.
 #[derive(Debug)]
 pub(crate) enum Reserved {
     Slot(Slot),
@@ -142,31 +143,31 @@ pub(crate) struct TakenSlot {
     pub(crate) fork: ForkTicket,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(crate) given: u64,
-    /// How often the stage had failed on it.
+    /// The number of times that the stage had failed on it.
     pub(crate) failures: u64,
 }
 
-/// What came of asking for something to work on.
+/// The outcome of asking for something to work on.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Ready {
         slots: Vec<TakenSlot>,
         ticket: u64,
-        /// Whether what is taken must be copied out, because views hold too many slots.
+        /// True if what is taken must be copied out, because views hold too many slots.
         copy: bool,
     },
-    /// Nothing now; the bell for arrivals shows this. What is there is due at that time, in nanoseconds.
+    /// Empty now; the futex for arrivals shows this. What is there is due at that time, in nanoseconds.
     Empty(u32, Option<u64>),
     /// The next take, of that number, would be too far ahead.
     Ahead(u64),
-    /// What `finish` gives has its turn, too.
+    /// The buffer is drained. What `finish` gives has its turn, too.
     Drained {
         ticket: u64,
     },
     Discarded,
 }
 
-/// What came of looking for a slot that keeps memory which it does not need.
+/// The outcome of looking for a slot that keeps memory which it does not need.
 #[derive(Debug)]
 pub(crate) enum Trim {
     /// It is out of use now; it was at that height among the free ones.
@@ -190,7 +191,7 @@ pub(crate) struct Machine<W> {
     me: Owner,
     /// The slots in the hands of this process.
     claims: Claims,
-    /// What the gate must show, where this process alone lowers it.
+    /// The value that the gate must show, where this process alone lowers it.
     gate: Option<AtomicU64>,
     /// The counters when they last added up.
     last_counts: Mutex<(BufferCounts, StageCounts)>,
@@ -272,7 +273,7 @@ impl<W: Words> Machine<W> {
         })
     }
 
-    /// Why the buffer is of no use any more, if it is not: another process may have found it so.
+    /// Returns why the buffer is of no use any more, if it is not: another process may have found it so.
     pub(crate) fn damage(&self) -> Option<Damage> {
         self.damage.get().copied().or_else(|| LockGuard::damage(&self.words))
     }
@@ -287,7 +288,7 @@ impl<W: Words> Machine<W> {
         self.damage()
     }
 
-    /// Who has the lock, and how far it has come.
+    /// Returns the process that has the lock, and how far it has come.
     pub(crate) fn held(&self) -> Option<Held> {
         LockGuard::look(&self.words, self.layout)
     }
@@ -315,7 +316,7 @@ impl<W: Words> Machine<W> {
         counts
     }
 
-    /// What becomes of an arrival where nothing comes inside any more.
+    /// Returns what becomes of an arrival where nothing comes inside any more.
     fn gone(arrival: Arrival) -> Reserved {
         match arrival {
             Arrival::Outside => Reserved::Shut,
@@ -364,12 +365,12 @@ impl<W: Words> Machine<W> {
         self.at_once(given_up, |change, _| change.publish(self.place(), slot.index, &label, receipt))
     }
 
-    /// Nothing more comes of that take by one of several workers.
+    /// Ends the turn of that take by one of several workers: nothing more comes of it.
     pub(crate) fn end_turn(&self, ticket: u64, now: u64) {
         self.at_once((), |change, _| change.end_turn(ticket, now));
     }
 
-    /// Which takes the workers in front may be at.
+    /// Returns the latest take at which the workers in front may be.
     pub(crate) fn turns_up_to(&self) -> u64 {
         match self.limits.givers.reorders() {
             true => self.at_once(u64::MAX, |change, _| change.turns_up_to()),
@@ -377,7 +378,7 @@ impl<W: Words> Machine<W> {
         }
     }
 
-    /// Whether the workers in front may be at that take; if not, what the bell for room shows.
+    /// Checks that the workers in front may be at that take; if not, returns what the futex for room shows.
     pub(crate) fn is_near(&self, ticket: u64) -> Result<(), u32> {
         self.at_once(Ok(()), |change, guard| match ticket <= change.turns_up_to() {
             true => Ok(()),
@@ -399,12 +400,12 @@ impl<W: Words> Machine<W> {
         });
     }
 
-    /// Whether the stage has failed on a take for good.
+    /// Returns true if the stage has failed on a take for good.
     pub(crate) fn has_failed_turn(&self) -> bool {
         self.at_once(false, |change, _| change.has_failed_turn())
     }
 
-    /// Whether one of several workers has that take in flight.
+    /// Returns true if one of several workers has that take in flight.
     pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
         self.at_once(false, |change, _| change.is_in_flight(ticket))
     }
@@ -449,7 +450,7 @@ impl<W: Words> Machine<W> {
         }
     }
 
-    /// What was just taken.
+    /// Makes the outcome of a take that was just made.
     fn taken(&self, change: &mut Changing<'_, '_, W>, ticket: u64, first: usize, samples: u64) -> Taken {
         let mut slots = Vec::with_capacity(samples as usize);
         let mut next = Some(first);
@@ -484,19 +485,19 @@ impl<W: Words> Machine<W> {
         self.at_once((), |change, _| slots.for_each(|slot| change.note_failures(slot, failures)));
     }
 
-    /// What was in flight stays with the stage, for a later list.
+    /// Leaves what was in flight with the stage, for a later list.
     pub(crate) fn keep(&self, slots: &[(usize, bool)]) {
         self.let_go(slots);
         self.at_once((), |change, _| change.keep_for_window(self.place(), Flight::Slots(slots)));
     }
 
-    /// So many samples that the stage kept are in no list.
+    /// Counts that many samples that the stage kept as being in no list.
     pub(crate) fn skip_kept(&self, samples: u64) {
         self.at_once((), |change, _| change.skip_windowed(self.place(), samples));
     }
 
-    /// What was in flight has got its fate, and so have so many samples that were kept before. Slots that are still looked
-    /// at stay in use until `release`.
+    /// Settles what was in flight, and as many samples that were kept before as the settlement says. Slots that are
+    /// still looked at stay in use until `release`.
     pub(crate) fn settle(&self, slots: &[(usize, bool)], settlement: Settlement) {
         self.let_go(slots);
         self.at_once((), |change, _| {
@@ -504,7 +505,7 @@ impl<W: Words> Machine<W> {
         });
     }
 
-    /// Nobody looks at a slot any longer.
+    /// Releases a slot at which nothing looks any longer.
     pub(crate) fn release(&self, slot: usize) {
         self.claims.let_go(slot);
         self.at_once((), |change, _| change.release(self.place(), slot));
@@ -515,7 +516,7 @@ impl<W: Words> Machine<W> {
         slots.iter().filter(|(_, viewed)| !viewed).for_each(|(slot, _)| self.claims.let_go(*slot));
     }
 
-    /// When the user's code began with what is in flight; `None` while it does not run.
+    /// Sets when the user's code began with what is in flight; `None` while it does not run.
     pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
         self.words.set(self.layout.running_since(self.me), nanoseconds.unwrap_or(0));
     }
@@ -588,7 +589,7 @@ impl<W: Words> Machine<W> {
         histogram::spread(&counts, self.words.get(self.layout.longest(durations)))
     }
 
-    /// How long all calls of `stage_run` took together.
+    /// Returns the time that all calls of `stage_run` took together.
     pub(crate) fn busy(&self) -> Duration {
         Duration::from_nanos(self.at_once(0, |change, _| change.busy()))
     }
@@ -639,7 +640,7 @@ impl<W: Words> Machine<W> {
         }
     }
 
-    /// How many samples have come inside.
+    /// Returns the number of samples that have come inside.
     pub(crate) fn sequence(&self) -> u64 {
         self.at_once(0, |change, _| change.entered())
     }

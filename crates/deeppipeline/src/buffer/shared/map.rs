@@ -30,35 +30,35 @@ const BELL: usize = 64;
 const BELLS: usize = 3;
 /// The smallest place for a sample; the others are twice as large each.
 const SMALLEST: usize = 256;
-/// Where places are smaller than that, so much is mapped at once.
+/// The number of bytes that are mapped at once, where places are smaller than that.
 const WINDOW: usize = 2 << 20;
 /// As long as no more is mapped, it stays mapped after use.
 const KEPT: usize = 1 << 30;
-/// Whoever sleeps looks for himself after so long: a stray write may have lost what would have woken him.
+/// The time after which a sleeper looks for itself: a stray write may have lost what would have woken it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// What lies where in the file.
+/// The arrangement of the file: what lies where.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     slots: usize,
     /// Words behind the bells.
     words: usize,
-    /// Where the places begin.
+    /// The offset at which the places begin.
     header: usize,
-    /// How many sizes of places there are.
+    /// The number of sizes of places.
     sizes: u32,
 }
 
 /// One place for a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
-    /// What is mapped for it: which part of the file.
+    /// The part of the file that is mapped for it.
     window: (usize, usize),
-    /// Where it begins in the window.
+    /// The offset at which it begins in the window.
     at: usize,
 }
 
-/// Which of the sizes is the smallest with room for so many bytes.
+/// Returns the smallest of the sizes with room for that many bytes.
 fn size_for(length: usize) -> Option<u32> {
     let room = length.checked_next_power_of_two()?.max(SMALLEST);
     Some(room.ilog2() - SMALLEST.ilog2())
@@ -77,7 +77,8 @@ impl Shape {
         Some(shape)
     }
 
-    /// Where the places of a size begin. All smaller ones together have less room than those of this size.
+    /// Returns the offset at which the places of a size begin. All smaller ones together have less room than those of
+    /// this size.
     fn first(self, size: u32) -> usize {
         let smaller = (SMALLEST << size) - SMALLEST;
         self.header + (self.slots * smaller).next_multiple_of(WINDOW) + size as usize * WINDOW
@@ -112,7 +113,7 @@ pub(crate) struct Map {
     header: MmapRaw,
     file: OwnedFd,
     shape: Shape,
-    /// What is mapped of the places, by where it begins in the file.
+    /// The mapped parts of the places, by where each begins in the file.
     windows: Mutex<HashMap<usize, Arc<MmapRaw>>>,
     holders: Holders,
 }
@@ -126,7 +127,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// What is in the slot.
+    /// Returns what is in the slot.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the place lies inside the window, which stays mapped as long as this lives, over a file that is sealed
         // against shrinking; both come from numbers that this process has checked itself. In this process nobody else
@@ -174,17 +175,17 @@ impl Map {
         Ok(Map { header, file, shape, windows: Mutex::default(), holders: Holders::default() })
     }
 
-    /// What another process opens.
+    /// Returns the file that another process opens.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
-    /// From now on a process shares the buffer as this owner, instead of the one before it.
+    /// Lets a process share the buffer from now on as this owner, instead of the one before it.
     pub(crate) fn share_with(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
         self.holders.add(owner, pid, process);
     }
 
-    /// Whether that process was killed because it stood still with the lock in its hands.
+    /// Returns true if that process was killed because it stood still while it had the lock.
     pub(crate) fn has_killed(&self, owner: Owner) -> bool {
         self.holders.has_killed(owner)
     }

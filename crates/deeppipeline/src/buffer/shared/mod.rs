@@ -45,7 +45,7 @@ use words::{Bell, Words};
 pub(crate) struct Buffer<V> {
     machine: Arc<Machine<Map>>,
     codec: Arc<dyn Codec<V>>,
-    /// Whether what is taken may have to be handed out again, so that nobody may write it.
+    /// True if what is taken may have to be handed out again, so that no consumer may write it.
     may_retry: bool,
     /// This process, asked once: the system call is not free.
     process: u32,
@@ -77,7 +77,7 @@ impl<V> Buffer<V> {
         Ok(Buffer::over(machine, codec, may_retry))
     }
 
-    /// What a worker process opens.
+    /// Returns the file that a worker process opens.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.machine.words().file()
     }
@@ -92,27 +92,27 @@ impl<V> Buffer<V> {
         self.machine.look_at_holder();
     }
 
-    /// Whether that process has the lock now.
+    /// Returns true if that process has the lock now.
     pub(crate) fn is_held_by(&self, owner: Owner) -> bool {
         self.machine.held().is_some_and(|held| held.holder == owner)
     }
 
-    /// Whether that process was killed because it stood still with the lock in its hands.
+    /// Returns true if that process was killed because it stood still while it had the lock.
     pub(crate) fn has_killed(&self, owner: Owner) -> bool {
         self.machine.words().has_killed(owner)
     }
 
-    /// Why the buffer is of no use any more, if another process has written into it what cannot be true.
+    /// Returns why the buffer is of no use any more, if another process has written into it what cannot be true.
     pub(crate) fn damage(&self) -> Option<MemoryDamaged> {
         self.machine.damage().map(|damage| MemoryDamaged { why: damage.why() })
     }
 
-    /// Whether nobody has told of the damage yet.
+    /// Returns true if no other caller has told of the damage yet.
     pub(crate) fn is_first_to_tell(&self) -> bool {
         !self.damage_told.swap(true, Ordering::Relaxed)
     }
 
-    /// How many samples waited at the last look.
+    /// Returns the number of samples that waited at the last look.
     pub(crate) fn waiting_lately(&self) -> u64 {
         self.machine.last_counts().0.waiting
     }
@@ -170,7 +170,8 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// How long to sleep before looking again. A large buffer rings late; so whoever it lets wait looks for himself.
+    /// Returns how long to sleep before looking again. A large buffer wakes late; so a producer that it lets wait looks
+    /// for itself.
     fn until_room(&self, wait: Wait) -> Wait {
         let soon = Instant::now() + LOOK_AGAIN;
         match wait {
@@ -188,12 +189,12 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Nothing more comes of that take by one of several workers.
+    /// Ends the turn of that take by one of several workers: nothing more comes of it.
     pub(crate) fn end_turn(&self, ticket: u64) {
         self.machine.end_turn(ticket, self.arrival_time());
     }
 
-    /// Which takes the workers in front may be at.
+    /// Returns the latest take at which the workers in front may be.
     pub(crate) fn turns_up_to(&self) -> u64 {
         self.machine.turns_up_to()
     }
@@ -219,12 +220,12 @@ impl<V> Buffer<V> {
         self.machine.fail_turn_unless_ended(ticket);
     }
 
-    /// Whether the stage has failed on a take for good.
+    /// Returns true if the stage has failed on a take for good.
     pub(crate) fn has_failed_turn(&self) -> bool {
         self.machine.has_failed_turn()
     }
 
-    /// Whether one of several workers has that take in hand.
+    /// Returns true if one of several workers has that take in flight.
     pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
         self.machine.is_in_hand(ticket)
     }
@@ -234,7 +235,7 @@ impl<V> Buffer<V> {
         self.machine.put_down();
     }
 
-    /// So many samples that the stage kept are in no list.
+    /// Counts that many samples that the stage kept as being in no list.
     pub(crate) fn skip_kept(&self, samples: u64) {
         self.machine.skip_kept(samples);
     }
@@ -294,7 +295,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// What a worker has in hand once more, read from copies.
+    /// Returns what a worker has in flight once more, read from copies.
     pub(crate) fn read_again(&self, hold: &Hold) -> Result<Input<V>, BoxError> {
         // The worker has its ticket in hand.
         let fork = ForkTicket::default();
@@ -306,7 +307,7 @@ impl<V> Buffer<V> {
         self.input_of(samples).ok_or_else(|| "there is nothing in hand".into())
     }
 
-    /// Whoever waits looks again.
+    /// Wakes all that wait, so that they look again.
     pub(crate) fn wake(&self) {
         self.machine.wake();
     }
@@ -319,7 +320,7 @@ impl<V> Buffer<V> {
         self.machine.counts().0
     }
 
-    /// What happened in the buffer, and in the stage behind it.
+    /// Returns what happened in the buffer, and in the stage behind it.
     pub(crate) fn read(&self) -> (BufferCounts, Reading) {
         let (buffer, counts) = self.machine.counts();
         let [times, ages, ages_after] =
@@ -332,12 +333,12 @@ impl<V> Buffer<V> {
         found.extend(self.machine.forks());
     }
 
-    /// Whether what is inside was given up.
+    /// Returns true if what is inside was discarded.
     pub(crate) fn is_discarding(&self) -> bool {
         self.machine.gate() == Gate::Discarding
     }
 
-    /// When the user's code began with what a worker has in hand; `None` while it does not run.
+    /// Returns when the user's code began with what a worker has in flight; `None` while it does not run.
     pub(crate) fn running_since(&self, worker: Owner) -> Option<Instant> {
         self.machine.running_since(worker).map(from_nanoseconds)
     }
@@ -399,5 +400,5 @@ fn done<V>(accepted: bool, value: V) -> Push<V> {
     Push::Done { accepted, dropped: Some(value), more: Vec::new() }
 }
 
-/// How long whoever waits for room may miss that there is some.
+/// The time for which a producer that waits for room may miss that there is some.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

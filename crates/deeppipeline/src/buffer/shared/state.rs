@@ -12,7 +12,7 @@ use crate::buffer::policy::{Head, Place, Slot, Storage, Totals};
 use crate::sample::SampleId;
 use std::collections::VecDeque;
 
-/// What was read at some words, what it has become since, where it was and what its seal was.
+/// A record of what was read at some words: what it has become since, where it was and what its seal was.
 #[derive(Debug, Clone, Copy, Default)]
 struct Read<T> {
     at: usize,
@@ -34,7 +34,7 @@ pub(super) struct Scratch {
     /// Read when they are asked for, as the rest.
     totals: Option<Read<Totals>>,
     slots: Vec<Read<Slot>>,
-    /// Where a slot is among those, counted from 1; 0 for the rest.
+    /// The place of a slot among those, counted from 1; 0 for the rest.
     places_of_slots: Vec<u32>,
     places: Vec<Read<Place>>,
     rings: Option<Read<()>>,
@@ -152,12 +152,14 @@ fn expect_sealed<W: Words>(words: &W, at: usize, read: &[u64]) -> u64 {
 /// Spreads numbers over all bits (the golden ratio).
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What the seal of words that are all 0 is: not 0, so that a memory that was wiped is found, and not what is right elsewhere.
+/// Returns the seal of words that are all 0: not 0, so that a memory that was wiped is found, and not what is right
+/// elsewhere.
 fn seal_of_nothing(at: usize) -> u64 {
     (at as u64 + 1).wrapping_mul(ODD)
 }
 
-/// What a word counts for: another odd number for each, so that no stray write into one of them leaves the seal as it is.
+/// Returns what a word counts for: another odd number for each, so that no stray write into one of them leaves the seal
+/// as it is.
 fn weighed(index: usize, word: u64) -> u64 {
     word.wrapping_mul((index as u64 + 1).wrapping_mul(ODD) | 1)
 }

@@ -6,7 +6,7 @@
 use super::lock::Owner;
 use crate::buffer::Wait;
 
-/// What processes sleep on.
+/// A futex on which processes sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bell {
     /// The lock.
@@ -17,15 +17,15 @@ pub(crate) enum Bell {
     Emptied,
 }
 
-/// What somebody sees who waits for the lock: whose it is, and how far its holder has come. A holder that lives and runs
-/// comes further.
+/// The lock as a process sees it that waits for it: whose it is, and how far its holder has come. A holder that lives
+/// and runs comes further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) holder: Owner,
     pub(crate) progress: u64,
 }
 
-/// What is to be thought of whoever holds the lock.
+/// The judgement on the process that holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// It will let go.
@@ -45,7 +45,7 @@ pub(crate) trait Words {
     /// written later: whoever finds the memory after a death finds all writes up to some moment and none after it.
     fn set(&self, at: usize, value: u64);
 
-    /// What a bell shows.
+    /// Returns what a futex shows.
     fn bell(&self, bell: Bell) -> u32;
 
     /// Changes what a bell shows from one value to another, and says whether it did; what was written before is
@@ -58,15 +58,15 @@ pub(crate) trait Words {
     /// Wakes everybody who sleeps on a bell.
     fn ring(&self, bell: Bell);
 
-    /// Somebody in this process has taken the lock, or lets go of it.
+    /// Notes that a thread of this process has taken the lock, or lets go of it.
     fn has_lock(&self, _has: bool) {}
 
-    /// How long to sleep on the lock before asking `judge`; without an end where this process can tell nothing.
+    /// Returns how long to sleep on the lock before asking `judge`; without an end where this process can tell nothing.
     fn patience(&self) -> Wait {
         Wait::Forever
     }
 
-    /// What this process knows of the holder.
+    /// Returns what this process knows of the holder.
     fn judge(&self, _held: Held) -> Holder {
         Holder::Lives
     }

@@ -18,11 +18,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a worker says is read in portions: one that never stops must not keep its death from being seen.
+/// The number of portions in which what a worker says is read at once: one that never stops must not keep its death
+/// from being seen.
 const READS_AT_ONCE: usize = 64;
 
-/// What a new worker process is to have: its end of the socket, and where its stderr goes. Hand them to the process, and
-/// drop them.
+/// The ends that a new worker process is to have: its end of the socket, and where its stderr goes. Hand them to the
+/// process, and drop them.
 #[derive(Debug)]
 pub struct ChildEnds {
     /// Becomes its [`Apprentice`](super::Apprentice).
@@ -31,7 +32,7 @@ pub struct ChildEnds {
     pub stderr: OwnedFd,
 }
 
-/// Why a process was killed.
+/// The reason why a process was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Killed {
     /// A call took longer than this.
@@ -52,14 +53,14 @@ pub(super) struct Incarnation {
     process: Option<Arc<OwnedFd>>,
     /// It had ended, and been collected, before it could be looked at.
     is_gone: bool,
-    /// Whether it has been told that everything is up, or will never be.
+    /// True if it has been told that everything is up, or will never be.
     pub(super) knows_all_up: bool,
-    /// When it said that its work is done.
+    /// The time when it said that its work is done.
     pub(super) torn_down: Option<Instant>,
     pub(super) killed: Option<Killed>,
-    /// What became of the samples that it had in hand, once it has ended.
+    /// The fate of the samples that it had in flight, once it has ended.
     pub(super) verdict: Option<Verdict>,
-    /// What the front door has not been told yet.
+    /// The news that the binding has not been told yet.
     pub(super) news: VecDeque<Watched>,
 }
 
@@ -175,7 +176,7 @@ impl Incarnation {
         Ok(ended)
     }
 
-    /// What it has said since.
+    /// Returns what it has said since.
     pub(super) fn read_link(&mut self) -> io::Result<Vec<Said>> {
         let mut said = Vec::new();
         for _ in 0..READS_AT_ONCE {
@@ -199,7 +200,7 @@ impl Incarnation {
         self.written.last_lines
     }
 
-    /// When a line that has no end yet is to be shown.
+    /// Returns the time when a line that has no end yet is to be shown.
     pub(super) fn stderr_due(&self) -> Option<Instant> {
         self.written.due()
     }

@@ -1,4 +1,5 @@
-//! What a worker process and the pipeline's process say to each other, over a socket that is also the lifeline of both.
+//! The link between a worker process and the pipeline's process: what they say to each other, over a socket that is
+//! also the lifeline of both.
 
 use crate::buffer::Limits;
 use crate::error::Doing;
@@ -29,21 +30,21 @@ pub(crate) struct Begin {
     pub(crate) input: Limits,
     /// The buffer behind it; none for the end stage.
     pub(crate) output: Option<Limits>,
-    /// Whether what it gives is joined with what others give.
+    /// True if what it gives is joined with what others give.
     pub(crate) joined: bool,
-    /// Whether samples may have to be handed out again.
+    /// True if samples may have to be handed out again.
     pub(crate) may_retry: bool,
-    /// Whether an earlier process of this worker had been set up.
+    /// True if an earlier process of this worker had been set up.
     pub(crate) restarted: bool,
-    /// What the front door adds.
+    /// The addition of the binding.
     pub(crate) front: Vec<u8>,
 }
 
-/// What a worker process hears later: everything is up, or (false) will never be.
+/// The message that a worker process gets later: everything is up, or (false) will never be.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AllUp(pub(super) bool);
 
-/// What a worker process says.
+/// A message of a worker process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Said {
     /// The stage that it has made gives itself this name.
@@ -63,12 +64,12 @@ pub(super) const LONGEST_SAID: usize = 64 << 20;
 /// Descriptors that come with `Begin`: the memory of two buffers.
 const DESCRIPTORS: usize = 2;
 
-/// What came of reading without waiting.
+/// The outcome of reading without waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
     Some,
     Nothing,
-    /// Nobody is at the other end.
+    /// The other end is closed.
     End,
 }
 
@@ -79,7 +80,7 @@ pub(super) struct Link {
     unread: Vec<u8>,
     /// The longest message that may come.
     longest: usize,
-    /// What the other end has had no room for yet.
+    /// The bytes for which the other end has had no room yet.
     posted: VecDeque<u8>,
 }
 
@@ -113,7 +114,7 @@ impl Link {
         Ok(())
     }
 
-    /// Whether there is something left to be sent.
+    /// Returns true if there is something left to be sent.
     pub(super) fn has_posted(&self) -> bool {
         !self.posted.is_empty()
     }

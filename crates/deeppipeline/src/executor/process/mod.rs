@@ -24,7 +24,7 @@ pub(crate) use waker::Waker;
 
 use crate::worker::Worker;
 
-/// Who drives a seat of a pipeline.
+/// The driver of a worker of a pipeline.
 #[derive(Debug)]
 pub enum Post<V: Send + 'static> {
     /// A thread of the pipeline's own process, with this worker.

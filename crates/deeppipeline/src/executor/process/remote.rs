@@ -21,7 +21,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 /// Bytes for each of the two that a failure tells: its text, and what its front door adds.
 const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
 
-/// What a failure's front door wants to be told in the pipeline's process, beside its text.
+/// A function that returns what the binding in the pipeline's process gets of a failure, beside its text.
 pub type Detail = fn(&BoxError) -> Vec<u8>;
 
 /// A worker process's hold on the pipeline's process: from the moment it is held, this process ends at once when that one
@@ -77,7 +77,7 @@ pub struct Apprentice {
 }
 
 impl Apprentice {
-    /// What the front door in the pipeline's process has left for the one here.
+    /// Returns what the binding in the pipeline's process has left for the one here.
     pub fn front(&self) -> &[u8] {
         &self.begin.front
     }
@@ -151,7 +151,8 @@ fn say(voice: &Mutex<Link>, message: &Said) {
     }
 }
 
-/// Nobody is left to work for. Nothing may run on the way out: not the interpreter, which may be anywhere.
+/// Ends the process, since no pipeline is left to work for. Nothing may run on the way out: not the interpreter, which
+/// may be anywhere.
 fn end_at_once() {
     let _ = kill_process(getpid(), Signal::KILL);
 }
@@ -198,7 +199,7 @@ fn hear(link: &mut Link, memory: &mut Vec<OwnedFd>, alive: &OwnedFd) -> io::Resu
     Ok(!ended && (!said || link.read_with(memory)? != Read::End))
 }
 
-/// Whether everything is up, once that is known.
+/// The knowledge of whether everything is up, once there is any.
 #[derive(Debug, Default)]
 struct AllUpState {
     known: Mutex<Option<bool>>,
@@ -210,7 +211,7 @@ struct Remote<V> {
     index: usize,
     node: Node,
     joined: bool,
-    /// Whether its results have to be put in order with those of others.
+    /// True if its results have to be put in order with those of others.
     reorders: bool,
     restarted: bool,
     clock: Clock,

@@ -29,17 +29,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time that a worker has to end once its work is done: what a stage has left running may keep it.
 const ENDS_WITHIN: Duration = Duration::from_secs(4);
-/// How often memory that nothing uses is looked for.
+/// The interval at which memory that nothing uses is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// How often the buffers beside the worker are looked at, and whether it is stopped.
+/// The interval at which the buffers beside the worker are looked at, and whether it is stopped.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker that is seen stopped so often in a row is told of: a debugger stops it for a moment when it attaches.
 const TELL_STOPPED_AFTER: u32 = 2;
-/// How soon somebody who does not read everything is asked again.
+/// The time after which a caller that does not read everything is asked again.
 const ASKED_AGAIN: Duration = Duration::from_millis(20);
 
-/// What watching over a process has come to.
+/// The outcome of watching over a process.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Watched {
     /// It wrote this to stderr.
@@ -50,18 +50,19 @@ pub enum Watched {
     Told(String),
     /// A failure of which no caller will be told, since another stopped the pipeline before.
     LaterFailure(RemoteError),
-    /// Nothing for now: what is to be read is to be said anew.
+    /// No outcome for now: what is to be read is to be said anew.
     Nothing,
     /// It has ended; [`Station::ended`] says what follows.
     Exited,
 }
 
-/// What is read of a process for now. The rest is left where it is, until the process waits for room.
+/// The parts of a process's output that are read for now. The rest is left where it is, until the process waits for
+/// room.
 #[derive(Debug, Clone, Copy)]
 pub struct Reads {
-    /// What it writes to stderr.
+    /// True if what it writes to stderr is read.
     pub stderr: bool,
-    /// What it says: that it moves on, and notes for the front door.
+    /// True if what it says is read: that it moves on, and notes for the binding.
     pub words: bool,
 }
 
@@ -74,14 +75,14 @@ impl Reads {
     }
 }
 
-/// What is to follow the end of a process.
+/// The step that is to follow the end of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Then {
     /// Start another, after this pause; say why in a log.
     Restart {
         /// See [`Station::rest`].
         pause: Duration,
-        /// What happened, for a log.
+        /// A description of what happened, for a log.
         why: String,
     },
     /// The stage has ended.
@@ -97,7 +98,7 @@ pub struct Station<V: Send + 'static> {
     index: usize,
     worker: usize,
     waker: Waker,
-    /// What every new process is told by the front door.
+    /// The message that the binding gives every new process.
     front: Vec<u8>,
     may_restart: bool,
     present: Option<Incarnation>,
@@ -143,7 +144,7 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// Which of the pipeline's seats it is.
+    /// Returns which of the pipeline's workers it is for.
     pub fn seat(&self) -> Seat {
         Seat::Stage { index: self.index, worker: self.worker }
     }
@@ -162,7 +163,7 @@ impl<V: Send + 'static> Station<V> {
         self.home.name_of(self.seat())
     }
 
-    /// What the front door leaves for the one in the worker process.
+    /// Sets what the binding leaves for the one in the worker process.
     pub fn set_front(&mut self, front: Vec<u8>) {
         self.front = front;
     }
@@ -295,7 +296,7 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// What a worker that is stopped keeps from going on.
+    /// Returns what a worker that is stopped keeps from going on.
     fn holds_up(&self) -> io::Result<String> {
         let input = self.input()?;
         if std::iter::once(input).chain(self.output()).any(|buffer| buffer.is_held_by(self.owner())) {
@@ -311,7 +312,7 @@ impl<V: Send + 'static> Station<V> {
         Ok(format!("{in_hand}, and {waiting} wait in front of the stage; it is waited for until SIGCONT"))
     }
 
-    /// Whether one of the buffers beside the worker is damaged; then the pipeline has failed.
+    /// Returns true if one of the buffers beside the worker is damaged; then the pipeline has failed.
     fn is_damaged(&self) -> bool {
         let behind = match self.home.flow(self.index) {
             Flow::Next(next) => Some(next),
@@ -322,7 +323,7 @@ impl<V: Send + 'static> Station<V> {
         damaged.contains(&true)
     }
 
-    /// Whether the worker was killed because it stood still in the middle of a step at a buffer.
+    /// Returns true if the worker was killed because it stood still in the middle of a transaction at a buffer.
     fn stood_still(&self) -> bool {
         self.input().into_iter().chain(self.output()).any(|buffer| buffer.has_killed(self.owner()))
     }
@@ -507,7 +508,7 @@ impl<V: Send + 'static> Station<V> {
         Then::Restart { pause, why }
     }
 
-    /// Whether another process follows the one that has died.
+    /// Returns true if another process follows the one that has died.
     fn may_restart(&self, phase: WorkerPhase) -> bool {
         let node = self.home.node(self.index);
         self.was_ready
@@ -538,8 +539,8 @@ impl<V: Send + 'static> Station<V> {
         verdict
     }
 
-    /// What was to be tried again may have been discarded with all that waited. The other workers of the stage must not
-    /// wait for its turn then.
+    /// Lets go of the turn of what was to be tried again where it was discarded with all that waited: the other workers
+    /// of the stage must not wait for its turn then.
     fn let_go_of_turn(&mut self) {
         let Some(ticket) = self.tried_again.take() else { return };
         if let (Ok(input), Some(output)) = (self.input(), self.output())
@@ -618,7 +619,7 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// Whether what is in front of the stage was discarded, so that there is nothing to be started for.
+    /// Returns true if what is in front of the stage was discarded, so that there is nothing to be started for.
     fn is_given_up(&self) -> bool {
         self.input().map_or(true, shared::Buffer::is_discarding)
     }

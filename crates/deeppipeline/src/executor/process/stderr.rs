@@ -1,9 +1,9 @@
-//! What workers write to stderr: cut into pieces as it comes, and put together again into one stream.
+//! The stderr of workers: cut into pieces as it comes, and put together again into one stream.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How many lines of a worker's stderr are kept for the error that tells of its death.
+/// The number of lines of a worker's stderr that are kept for the error that tells of its death.
 const LINES_KEPT: usize = 20;
 /// A line longer than that is cut, so that a worker cannot fill the memory.
 const LINE_LENGTH: usize = 64 << 10;
@@ -15,9 +15,9 @@ const SHOWN_AFTER: Duration = Duration::from_millis(100);
 pub struct Written {
     /// The text, without the line's end.
     pub text: String,
-    /// Whether it takes the place of what its line has shown before, as in a progress bar.
+    /// True if it takes the place of what its line has shown before, as in a progress bar.
     pub redraws: bool,
-    /// Whether its line ends with it.
+    /// True if its line ends with it.
     pub ends: bool,
 }
 
@@ -27,11 +27,11 @@ pub(super) struct Stderr {
     /// The line at hand, and how much of it has been handed out.
     line: Vec<u8>,
     shown: usize,
-    /// Whether the line had shown something else before, which a carriage return took back.
+    /// True if the line had shown something else before, which a carriage return took back.
     redraws: bool,
     /// After a carriage return, when it is not known yet whether the line ends or is drawn again.
     returned: bool,
-    /// When the first byte came that has not been handed out.
+    /// The time when the first byte came that has not been handed out.
     waiting_since: Option<Instant>,
     pub(super) last_lines: VecDeque<String>,
 }
@@ -62,7 +62,7 @@ impl Stderr {
         (self.line.len() >= LINE_LENGTH).then(|| self.end_line())
     }
 
-    /// When the line at hand is to be shown although it has no end.
+    /// Returns the time when the present line is to be shown although it has no end.
     pub(super) fn due(&self) -> Option<Instant> {
         Some(self.waiting_since? + SHOWN_AFTER)
     }
@@ -104,7 +104,7 @@ impl Stderr {
 /// ended before another worker's.
 #[derive(Debug, Default)]
 pub struct Console {
-    /// Whose line has no end yet.
+    /// The worker whose line has no end yet.
     open: Option<u32>,
 }
 
@@ -137,7 +137,7 @@ mod tests {
         Written { text: text.to_owned(), redraws, ends }
     }
 
-    /// What there is to show, line by line, when each of these is shown as soon as it is due.
+    /// Returns what there is to show, line by line, when each of these is shown as soon as it is due.
     fn shown(stderr: &mut Stderr, bytes: &[u8]) -> Vec<Written> {
         let now = Instant::now();
         let mut shown = stderr.read(bytes, now);
