@@ -199,7 +199,7 @@ def flush() -> None:
 
 
 def end() -> None:
-    """At exit, before `logging` ends: it would wait without end for a handler that does not come back."""
+    """Runs at exit, before `logging` ends: that would wait without end for a handler that does not come back."""
     flush()
     if not records.is_busy():
         return

@@ -105,7 +105,7 @@ class StageReport:
         """Samples on which the stage failed."""
     @property
     def lost(self) -> int:
-        """Samples that a worker process had in hand when it died."""
+        """Samples that were in flight in a worker process when it died."""
     @property
     def workers(self) -> int:
         """The number of workers of the stage."""

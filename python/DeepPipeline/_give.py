@@ -19,12 +19,12 @@ class Skip:
 
 
 SKIP: Final = Skip()
-"""Given back from `stage_run`, it ends the sample: nothing goes on."""
+"""A value that ends the sample when given back from `stage_run`: nothing goes on."""
 
 
 @final
 class Many:
-    """Given back from `stage_run`, it gives many values, in order, each a part of the sample.
+    """Many values given back from `stage_run`, in order, each a part of the sample.
 
     `values` is any iterable; a generator is asked for one value at a time. `Many([])` is a skip.
     """

@@ -169,7 +169,7 @@ def _pickled(process: BaseProcess, job: Job, popen: _Spawning) -> bytes:
 
 
 def _fill(writer: int, words: bytes) -> None:
-    """Writes what a pipe is to hold until somebody reads it."""
+    """Writes what a pipe is to hold until it is read."""
     os.set_blocking(writer, False)
     if len(words) > select.PIPE_BUF:
         with contextlib.suppress(OSError):

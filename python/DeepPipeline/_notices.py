@@ -28,7 +28,7 @@ class Notices:
         self._thread.start()
 
     def wait(self, patience: float) -> None:
-        """Waits until everything is logged, so many seconds at most: a handler may hang."""
+        """Waits until everything is logged, `patience` seconds at most: a handler may hang."""
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(patience)
 

@@ -13,7 +13,7 @@ from DeepPipeline.errors import GraphError
 
 
 class Items(Protocol):
-    """A data set: so many items, each to be had by its index from 0."""
+    """A data set: a number of items, each to be had by its index from 0."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...
@@ -32,7 +32,7 @@ def iterate(source: Any) -> Iterator[Any]:
 
 
 def check_source(source: object) -> None:
-    """Refuses what cannot be iterated over, and what nobody means by its elements, with the way out."""
+    """Refuses what cannot be iterated over, and what is not meant by its elements, with the way out."""
     wrong = _wrong_elements(source)
     if wrong is None and not _is_iterable(source):
         wrong = f"but must be iterable: a list, a generator, an object with __iter__, or a data set{_way_out(source)}"

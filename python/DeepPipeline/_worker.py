@@ -206,8 +206,8 @@ class SourceStage:
 class Closer:
     """A thread that closes a source when it is told to.
 
-    `close()` may wait itself, as that of a file does for the thread that reads from it; whoever stops a pipeline must
-    not. The thread is there from the start, since an interpreter that exits may start none.
+    `close()` may wait itself, as that of a file does for the thread that reads from it; a caller that stops a pipeline
+    must not. The thread is there from the start, since an interpreter that exits may start none.
     """
 
     def __init__(self, close: Callable[[], object]) -> None:
@@ -224,7 +224,7 @@ class Closer:
         self._told.put(False)
 
     def has_ended(self, patience: float) -> bool:
-        """Waits for the end of the thread, so many seconds at most."""
+        """Waits for the end of the thread, `patience` seconds at most. Returns true if it has ended."""
         self._thread.join(patience)
         return not self._thread.is_alive()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from DeepPipeline import _engine
 
 _forking = threading.local()
-"""Of the thread that forks: its mask, and whether the fork is a worker."""
+"""The state of the thread that forks: its mask, and whether the fork is a worker."""
 
 
 @contextlib.contextmanager

@@ -134,7 +134,7 @@ class BringToJoin(Relay):
 
 
 Blocks = list[tuple[int, list[tuple[int, int]], bool]]
-"""Of each block its fork, the first and the last node of each branch, and whether they are joined."""
+"""The blocks: of each its fork, the first and the last node of each branch, and whether they are joined."""
 
 
 @dataclass

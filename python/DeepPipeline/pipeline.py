@@ -43,7 +43,7 @@ KILLED_WITHIN = 5.0
 """Seconds that the system may take to end a process that was killed."""
 
 NOTE_EVERY = 5.0
-"""Every so many seconds a `setstop` without a time-out says in the log what it waits for."""
+"""Seconds between two log messages in which a `setstop` without a time-out says what it waits for."""
 
 
 class Pipeline:
@@ -365,7 +365,7 @@ class Pipeline:
             raise StartError(f"cannot start a thread for the log: {error}") from error
 
     def _give_up_start(self, engine: _engine.Engine, error: BaseException) -> None:
-        """After a failure between two steps of a start, wherever it was: what nobody drives yet is ended here."""
+        """Ends what has no driver yet, after a failure between two steps of a start, wherever it was."""
         self._told = True
         # The frames of the traceback may own what no thread has got.
         tracebacks.clear_frames(error.__traceback__)
@@ -398,7 +398,7 @@ class Pipeline:
         return self._outcome(engine)
 
     def _drain_interrupted(self, engine: _engine.Engine, deadline: float) -> None:
-        """After a first Ctrl-C; the next one aborts."""
+        """Drains after a first Ctrl-C; the next one aborts."""
         try:
             logger.warning("interrupted: draining; interrupt again to abort")
             self._close(engine)

@@ -27,7 +27,7 @@ class _Stop(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def drain_on_signals() -> Iterator[StopSignals]:
-    """Inside, SIGTERM and SIGHUP do what Ctrl-C does: the first drains the pipeline at work, a second one aborts it.
+    """Makes SIGTERM and SIGHUP do what Ctrl-C does: the first drains the pipeline at work, a second one aborts it.
 
     >>> import DeepPipeline
     >>> class Show(DeepPipeline.Stage):

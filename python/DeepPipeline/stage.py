@@ -198,19 +198,19 @@ class Stage:
         return _engine.restarted()
 
     def set_get_single(self) -> Self:
-        """Take the oldest waiting sample (the default)."""
+        """Takes the oldest waiting sample (the default)."""
         return _takes(self, "single")
 
     def set_get_latest(self) -> Self:
-        """Take the newest waiting sample; the older ones are counted as superseded."""
+        """Takes the newest waiting sample; the older ones are counted as superseded."""
         return _takes(self, "latest")
 
     def set_get_all(self) -> Self:
-        """Take a list of `buffer_size` samples as soon as the buffer is full; each sample is used once."""
+        """Takes a list of `buffer_size` samples as soon as the buffer is full; each sample is used once."""
         return _takes(self, "all")
 
     def set_get_batch(self, max_size: SupportsIndex, timeout: float) -> Self:
-        """Take a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout` seconds.
+        """Takes a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout` seconds.
 
         The stage's `buffer_size` must be `max_size` at least. Each sample is used once.
         """
@@ -227,7 +227,7 @@ class Stage:
         idle: SupportsIndex | None = None,
         partial: bool = False,
     ) -> Self:
-        """Take a list of the last `size` samples: the first is due with the `size`th, then one with every `stride`th.
+        """Takes a list of the last `size` samples: the first is due with the `size`th, then one with every `stride`th.
 
         - `key`: gives the key of a sample, and every key has a window of its own. Where it gives a dict of key -> item,
           as for one frame with many tracks, there is a window of items for every key; `stage_run` is called for every
@@ -270,7 +270,7 @@ class Stage:
         ordered: bool | None = None,
         max_age: float | None = None,
     ) -> Self:
-        """Say more about the stage; what is left out stays as it is. Returns the stage.
+        """Says more about the stage; what is left out stays as it is. Returns the stage.
 
         - `name`: in reports, errors and of the worker's thread (default: the class's name; one that comes again gets a
           number).
@@ -279,7 +279,7 @@ class Stage:
         - `on_error`: what happens when it raises on a sample: "stop" (default) stops the pipeline, "skip" counts the
           sample as failed and goes on, `retry(times)` runs the stage on it again.
         - `executor`: where it runs: "thread" or "process" (default: the pipeline's `multiprocess`).
-        - `on_crash`: what happens to the sample in hand when its process dies: "skip" (default) counts it as lost,
+        - `on_crash`: what happens to the sample in flight when its process dies: "skip" (default) counts it as lost,
           "retry" gives it to the restarted process, once, "stop" stops the pipeline. Refused for a stage on a thread.
         - `max_restarts`: how often its process is started again within 60 s (default 3); after one death more the
           pipeline stops. Refused for a stage on a thread.

@@ -18,8 +18,8 @@ impl Discarded {
 
 #[pymethods]
 impl Discarded {
-    /// Hands out the objects, for somebody who lets go of them: in Python, since no frame of Rust may be above user code
-    /// that hangs when the interpreter exits.
+    /// Hands out the objects, for the caller to release: in Python, since no frame of Rust may be above user code that
+    /// hangs when the interpreter exits.
     fn take(&self) -> Vec<Py<PyAny>> {
         let values = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(EngineDiscarded::take);
         values.into_iter().flatten().flat_map(Payload::into_objects).collect()

@@ -108,7 +108,7 @@ impl Seated {
         }
     }
 
-    /// Of which stage it is a worker; none for the source's.
+    /// The index of the stage that it is a worker of; none for the source's.
     fn stage(&self) -> Option<usize> {
         let seat = match self {
             Seated::Thread(worker) => worker.seat(),
@@ -266,7 +266,8 @@ impl Engine {
         Ok(drivers)
     }
 
-    /// Drops whatever has not been handed out, or not been started here: nobody will drive it, and its stages fail.
+    /// Drops every worker that has not been handed out, or not been started here: it will have no driver, and its stage
+    /// fails.
     fn drop_drivers(&self) {
         let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let natives: Vec<_> = self.natives.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
@@ -425,7 +426,7 @@ impl Engine {
         Report(self.supervisor.report())
     }
 
-    /// The report once nobody waits any longer: it names the workers left behind.
+    /// The report once no caller waits any longer: it names the workers left behind.
     fn final_report(&self) -> Report {
         Report(self.supervisor.final_report())
     }
@@ -553,7 +554,7 @@ fn deadline(timeout: Option<f64>) -> Option<Instant> {
     Instant::now().checked_add(Duration::try_from_secs_f64(timeout?).ok()?)
 }
 
-/// Until the deadline, or until signals are to be looked for.
+/// A wait until the deadline, or until signals are to be looked for.
 fn slice(deadline: Option<Instant>) -> Wait {
     let look = Instant::now() + LOOK_FOR_SIGNALS_EVERY;
     Wait::Until(deadline.map_or(look, |deadline| deadline.min(look)))

@@ -26,10 +26,10 @@ pub(crate) enum Payload {
     Native(Value),
     /// The results of the branches of a parallel block.
     Tuple(Tuple),
-    /// On its way into another process.
+    /// A sample on its way into another process.
     #[cfg(processes)]
     Packed(Packed),
-    /// As it came from another process.
+    /// A sample as it came from another process.
     #[cfg(processes)]
     Laid(Laid),
 }
@@ -80,7 +80,7 @@ impl Payload {
         }
     }
 
-    /// The objects in it, for somebody who lets go of them.
+    /// The objects in it, for the caller to release.
     pub(crate) fn into_objects(self) -> Vec<Py<PyAny>> {
         match self {
             Payload::Object(object) => vec![object],

@@ -344,7 +344,7 @@ getters! {
     skipped: u64 = |s| s.counts.skipped;
     /// Samples on which the stage failed.
     failed: u64 = |s| s.counts.failed;
-    /// Samples that a worker process had in hand when it died.
+    /// Samples that were in flight in a worker process when it died.
     lost: u64 = |s| s.counts.lost;
     /// The number of workers of the stage.
     workers: usize = |s| s.workers;

@@ -18,7 +18,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// As in `_payload.py`, and two for what native stages take.
+/// The kinds of `_payload.py`, and two for what native stages take.
 const BYTES: u64 = 1;
 const BYTEARRAY: u64 = 2;
 const FRAME: u64 = 3;
@@ -138,7 +138,7 @@ pub(crate) struct Laid {
     parts: Vec<Range<usize>>,
 }
 
-/// The bytes of a slot, for as long as anybody looks at them.
+/// The bytes of a slot, for as long as any object looks at them.
 struct Memory {
     bytes: SharedBytes,
     /// The address of the bytes, if they may be written.

@@ -150,8 +150,9 @@ impl Station {
         })
     }
 
-    /// The process has ended, with this exit code, a negative one for a signal, where somebody has told: after how many
-    /// seconds another is to be started, and what happened; None if the stage has ended, and what is to be logged of it.
+    /// Handles the end of the process, with this exit code if it is known, a negative one for a signal. Returns after
+    /// how many seconds another is to be started, and what happened; None if the stage has ended, and what is to be
+    /// logged of it.
     fn ended(&self, py: Python<'_>, code: Option<i32>) -> PyResult<(Option<f64>, Option<String>)> {
         let told = code.map(|code| if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) });
         match py.detach(|| self.with(|station| station.ended(told)))? {
@@ -169,7 +170,7 @@ impl Station {
         Ok(py.detach(|| self.with(|station| station.rest(pause)))??)
     }
 
-    /// Another process could not be started, or not be watched: the pipeline stops.
+    /// Stops the pipeline, since another process could not be started, or not be watched.
     fn cannot_start(&self, py: Python<'_>, why: String) {
         drop(self.ends.lock().unwrap_or_else(PoisonError::into_inner).take());
         let station = self.lock().take();

@@ -60,7 +60,7 @@ fn tuple(py: Python<'_>, parts: Vec<Payload>) -> PyResult<Bound<'_, PyTuple>> {
     PyTuple::new(py, objects.collect::<PyResult<Vec<_>>>()?)
 }
 
-/// On its way into the process of a stage.
+/// The steps on its way into the process of a stage.
 #[cfg(processes)]
 impl Tuple {
     pub(crate) fn size(&self, stage: &str) -> Result<usize, BoxError> {

@@ -18,7 +18,7 @@ thread_local! {
 #[derive(Clone)]
 struct Key {
     hash: isize,
-    /// Shared, so that no clone needs the interpreter.
+    /// The key itself, shared so that no clone needs the interpreter.
     object: Arc<Py<PyAny>>,
 }
 
@@ -77,7 +77,7 @@ impl Keeper {
         Keeper(EngineKeeper::new(idle.map_or(window, |idle| window.idle(idle))))
     }
 
-    /// Another sample has come: how many items of keys that have been silent too long will be in no list.
+    /// Begins another sample. Returns how many items of keys that have been silent too long will be in no list.
     fn begin(&mut self) -> u64 {
         self.0.begin()
     }

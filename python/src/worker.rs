@@ -189,8 +189,8 @@ impl Worker {
         self.settle(if any { Ending::Returned } else { Ending::Skipped }) == Untold::OverTimeout
     }
 
-    /// Says what becomes of samples that the stage has kept, before the call at hand ends: so many are in the list that
-    /// the call gets, and so many will be in none.
+    /// Says what becomes of samples that the stage has kept, before the current call ends: `used` are in the list that
+    /// the call gets, and `skipped` will be in none.
     fn account(&self, used: u64, skipped: u64) {
         if let Some(worker) = self.lock().as_mut() {
             worker.account(Kept { used, skipped });

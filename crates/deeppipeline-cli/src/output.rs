@@ -28,7 +28,7 @@ impl Output {
         Output::open(folder, input, overwrite, true)
     }
 
-    /// The same for results that nobody wants to keep.
+    /// The same for results that are not to be kept.
     pub(crate) fn scratch(folder: &Path, input: &str) -> Result<Self, BoxError> {
         Output::open(folder, input, false, false)
     }

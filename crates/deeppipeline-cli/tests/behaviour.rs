@@ -57,7 +57,7 @@ fn writes_a_video_and_a_line_per_frame_and_track() {
     }
 }
 
-/// Whatever becomes of what it says: its results are there, and it does not panic.
+/// The results are there, and it does not panic, whatever becomes of what it says.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_nobody_reads_or_no_disk_takes_does_not_cost_the_results() {
@@ -267,7 +267,7 @@ fn an_unknown_policy_gets_the_list_of_the_known_ones() {
     }
 }
 
-/// As a terminal sends them, and a service manager, and a terminal that is closed.
+/// The signals that a terminal sends, and a service manager, and a terminal that is closed.
 #[cfg(unix)]
 #[test]
 fn what_asks_it_to_stop_drains_and_keeps_what_was_done_under_a_name_that_says_so() {

@@ -1,5 +1,5 @@
-//! `Debug` of what holds models, processes and files, which would tell nobody much: the name of the type. And of errors, which
-//! is what `main` prints: what went wrong, in words.
+//! `Debug` of what holds models, processes and files, whose fields would tell little: the name of the type. And of
+//! errors, which is what `main` prints: what went wrong, in words.
 
 use std::fmt;
 

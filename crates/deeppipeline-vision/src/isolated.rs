@@ -172,7 +172,7 @@ impl Isolated for Draw {
 pub struct WriteVideoSettings {
     /// The file to write.
     pub path: PathBuf,
-    /// About how many pictures come per second.
+    /// The approximate number of pictures per second.
     pub frame_rate: Option<f64>,
 }
 

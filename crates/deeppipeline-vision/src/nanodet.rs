@@ -121,7 +121,7 @@ fn expected_bin(logits: &[f32]) -> f32 {
     weighted / sum
 }
 
-/// Of boxes that overlap much, keeps the one with the highest score.
+/// Keeps, of boxes that overlap much, the one with the highest score.
 fn keep_best(mut people: Vec<Person>) -> Vec<Person> {
     people.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<Person> = Vec::new();

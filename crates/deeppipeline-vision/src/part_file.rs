@@ -26,8 +26,8 @@ pub enum OutputError {
 /// A file written under another name beside its place (`.NAME.XXXXXX.part`); it goes away unless it is
 /// [kept](PartFile::keep).
 ///
-/// The name is new and not to be guessed, so no link that somebody left there is written through, and two runs do not
-/// write into each other's part.
+/// The name is new and not to be guessed, so no link that was left there is written through, and two runs do not write
+/// into each other's part.
 #[derive(Debug)]
 pub(crate) struct PartFile {
     target: PathBuf,

@@ -44,7 +44,7 @@ impl Pixels {
 }
 
 impl Place {
-    /// `None` where a worker that is started again after a crash may have to get the same bytes.
+    /// The bytes for writing; `None` where a worker that is started again after a crash may have to get the same bytes.
     fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         match self {
             Place::Own(bytes) => Some(bytes),

@@ -14,7 +14,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A picture in which nobody was looked for yet.
+    /// A picture in which no people were looked for yet.
     pub fn new(frame: Frame) -> Self {
         Self { frame, people: Vec::new() }
     }

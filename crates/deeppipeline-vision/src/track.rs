@@ -13,7 +13,7 @@ use crate::scene::Scene;
 /// first, where the paper solves the assignment, and gives a number at the first sure sight, where the paper waits for a
 /// second. Here the number is shown from the third sight on.
 ///
-/// People without a number (unsure ones that belong to nobody known) are left out of what goes on.
+/// People without a number (unsure ones that belong to no known person) are left out of what goes on.
 pub struct Track {
     params: ByteTrackParams,
     tracker: ByteTrack,

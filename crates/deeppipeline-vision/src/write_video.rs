@@ -27,7 +27,7 @@ use crate::warning::warn;
 /// logged (`tracing`). An odd width or height is padded by one black pixel, which 4:2:0 video needs.
 pub struct WriteVideo {
     ffmpeg: Ffmpeg,
-    /// Before the part, because what is dropped first cannot write to it any more.
+    /// The encoder, before the part, because what is dropped first cannot write to it any more.
     encoder: Option<Encoder>,
     part: Option<PartFile>,
     path: PathBuf,

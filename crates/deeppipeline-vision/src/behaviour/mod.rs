@@ -23,9 +23,9 @@ pub use sight::Sight;
 /// camera has to stand still). Only for someone who stands does a small network look at the pose, averaged over the
 /// window; where it is sure that they sit, squat, or hold their arms in a known way, it says so. The score is how sure,
 /// 0 to 1. Where neither is sure, where joints are hidden, where the body is not upright or the window is still short,
-/// the behaviour is `unknown`. Running, jumping and falling are not among the answers: nobody has measured them.
+/// the behaviour is `unknown`. Running, jumping and falling are not among the answers: they have not been measured.
 ///
-/// It remembers nobody: the pipeline keeps a window for each track, and one scene stays one sample.
+/// It remembers no person: the pipeline keeps a window for each track, and one scene stays one sample.
 ///
 /// ```no_run
 /// use deeppipeline::Pipeline;
@@ -79,7 +79,7 @@ impl ClassifyBehaviour {
 
     /// Decides on the behaviour in a window of poses: motion first, the still pose only for someone who stands.
     fn decide(&mut self, window: &[Sight]) -> Result<Behaviour, ModelError> {
-        /// Below this the two answers are too close to each other.
+        /// The likelihood below which the two answers are too close to each other.
         const SURE: f32 = 0.65;
         /// The network is often wrong when it is less sure.
         const SURE_OF_POSE: f32 = 0.75;

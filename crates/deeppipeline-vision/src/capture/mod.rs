@@ -88,7 +88,7 @@ impl Capture {
         self.process.log().header().duration
     }
 
-    /// About how many pictures will come, for a progress display; `None` where nobody knows.
+    /// The approximate number of pictures that will come, for a progress display; `None` where it is unknown.
     pub fn frames(&self) -> Option<u64> {
         let announced =
             self.duration().zip(self.frame_rate()).map(|(length, rate)| (length.as_secs_f64() * rate).round() as u64);

@@ -49,13 +49,13 @@ impl Process {
         &self.log
     }
 
-    /// Something out of the process, to take its pipes.
+    /// Takes a pipe out of the process.
     pub(crate) fn take<T>(&self, pipe: impl FnOnce(&mut Child) -> Option<T>) -> std::io::Result<T> {
         pipe(&mut lock(&self.running).child).ok_or_else(|| std::io::Error::other("no pipe"))
     }
 
     /// Waits for the process to end by itself, and for the last line of its log. `None` is the status of a process that
-    /// somebody else has collected, as happens where a program ignores `SIGCHLD`.
+    /// was collected elsewhere, as happens where a program ignores `SIGCHLD`.
     pub(crate) fn wait(&mut self) -> Option<ExitStatus> {
         // Without the lock, so that a stopper can still end it.
         if let Some(reader) = self.reader.take() {
@@ -77,7 +77,7 @@ impl Process {
         lock(&self.running).end();
     }
 
-    /// Something that ends the process from another thread.
+    /// Returns a function that ends the process from another thread.
     pub(crate) fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
         let (running, stopped) = (Arc::clone(&self.running), Arc::clone(&self.stopped));
         move || {
