@@ -214,8 +214,8 @@ impl Engine {
         graph(stages, blocks, buffer_size, buffer_bytes, overflow, source, max_age)?.check().map_err(value_error)
     }
 
-    /// Hands out who drives what, once: one entry per seat, those of each stage in order, and the source's last. `natives`
-    /// has one entry per stage, and one for the source. Native stages are kept for `start_native`.
+    /// Hands out the drivers, once: one entry per worker, those of each stage in order, and the source's last.
+    /// `natives` has one entry per stage, and one for the source. Native stages are kept for `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
         let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         // The workers of a stage are alike in everything that matters to those who give to it.

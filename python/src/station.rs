@@ -135,8 +135,8 @@ impl Station {
     }
 
     /// Watches over the process until there is something to be done about it: ("wrote", (text, redraws, ends)),
-    /// ("note", bytes), ("told", str), ("failure", exception), or None when it has ended. Where its stderr or its words are not to be read
-    /// for now, also ("nothing", None), to be asked again.
+    /// ("note", bytes), ("told", str), ("failure", exception), or None when it has ended. Where its stderr or its words
+    /// are not to be read for now, also ("nothing", None), to be asked again.
     fn watch(&self, py: Python<'_>, stderr: bool, words: bool) -> PyResult<Option<(&'static str, Py<PyAny>)>> {
         Ok(match py.detach(|| self.with(|station| station.watch(Reads { stderr, words })))?? {
             Watched::Wrote(Written { text, redraws, ends }) => {

@@ -212,8 +212,8 @@ impl Worker {
         self.settle(Ending::Exhausted);
     }
 
-    /// The call raised. What is to be logged about it, since no caller will be told: the stage skips the sample and
-    /// goes on, or the pipeline had failed before.
+    /// Settles a call that raised. Returns what is to be logged about it where no caller will learn of it: the stage
+    /// skips the sample and goes on, or the pipeline had failed before.
     fn fail(&self, exception: &Bound<'_, PyAny>) -> Option<&'static str> {
         let cause = Box::new(Raised::new(exception));
         match self.settle(Ending::Failed(cause)) {

@@ -38,7 +38,7 @@ impl DetectPeople {
         Ok(Self { model, letterbox: nanodet::Letterbox::default(), min_score: MIN_SCORE })
     }
 
-    /// Leaves out people of whom the model is less sure, 0 to 1; 0.2 unless told, because the tracker makes use of
+    /// Leaves out people of whom the model is less sure, 0 to 1; 0.2 by default, because the tracker makes use of
     /// uncertain ones.
     #[must_use]
     pub fn min_score(mut self, score: f32) -> Self {

@@ -5,8 +5,8 @@ use std::process::{Child, Command};
 
 /// Starts a program that does not hear the signals that a terminal or a service manager sends to every process at once.
 ///
-/// What they mean is decided by the program that has started it, which may want to drain. To ignore them would not do, as
-/// ffmpeg sets handlers of its own; that they are blocked is inherited, and stays.
+/// Their meaning is decided by the program that has started it, which may want to drain. To ignore them would not do,
+/// as ffmpeg sets handlers of its own; that they are blocked is inherited, and stays.
 #[cfg(unix)]
 pub(super) fn spawn(command: &mut Command) -> Result<Child> {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal};
