@@ -355,7 +355,8 @@ impl Engine {
         }
     }
 
-    /// Waits until every worker process has ended, as those do that are killed after an abort; false after the time-out.
+    /// Waits until every worker process has ended, as those do that are killed after an abort; false after the
+    /// time-out.
     fn wait_processes_ended(&self, py: Python<'_>, timeout: f64) -> bool {
         let wait = deadline(Some(timeout)).map_or(Wait::Forever, Wait::Until);
         py.detach(|| self.supervisor.wait_processes_ended(wait))

@@ -342,8 +342,8 @@ fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX)
 }
 
-/// The descriptor of a pipe that brings a line for everything that the video stages warn of, from the first call on. Engine
-/// threads must not wait for the interpreter, so that they cannot log by themselves.
+/// The descriptor of a pipe that brings a line for everything that the video stages warn of, from the first call on.
+/// Engine threads must not wait for the interpreter, so that they cannot log by themselves.
 #[pyfunction]
 pub(crate) fn vision_warnings() -> PyResult<i32> {
     let (lines, writer) = std::io::pipe()?;

@@ -2,8 +2,8 @@
 //! native stages.
 //!
 //! A native stage runs on a thread of the engine, which never touches the interpreter. So the border is crossed on the
-//! Python side: what is taken by a Python stage becomes an object there, and what is given to a native stage stops being
-//! one before it leaves.
+//! Python side: what is taken by a Python stage becomes an object there, and what is given to a native stage stops
+//! being one before it leaves.
 
 #[cfg(processes)]
 use crate::slot::{Laid, Packed};
@@ -44,7 +44,8 @@ pub(crate) enum Next {
     /// A stage on the other side of a border between processes, and its name where this process knows it.
     #[cfg(processes)]
     Elsewhere(Option<String>),
-    /// The first stages of the branches of a parallel block: the first of many values goes to the first of them, and so on.
+    /// The first stages of the branches of a parallel block: the first of many values goes to the first of them, and so
+    /// on.
     Branches(Vec<Next>),
     /// The join of a parallel block.
     Join,

@@ -142,8 +142,8 @@ impl Report {
         self.0.joins.iter().cloned().map(JoinReport).collect()
     }
 
-    /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded and is
-    /// still in its `__del__`.
+    /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded
+    /// and is still in its `__del__`.
     #[getter]
     fn left_behind(&self) -> Vec<String> {
         self.0.left_behind.clone()

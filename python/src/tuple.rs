@@ -1,9 +1,9 @@
 //! The results of the branches of a parallel block for one sample, as one value: a tuple, once a thread of Python looks
 //! at it.
 //!
-//! The engine joins on whatever thread brought the last result, which may be one that knows no interpreter. So the results
-//! are only put side by side there. They become a tuple when a Python stage takes them, or when they are laid into the slot
-//! of another process.
+//! The engine joins on whatever thread brought the last result, which may be one that knows no interpreter. So the
+//! results are only put side by side there. They become a tuple when a Python stage takes them, or when they are laid
+//! into the slot of another process.
 
 use crate::payload::Payload;
 #[cfg(processes)]

@@ -89,8 +89,8 @@ impl Keeper {
     }
 
     /// Puts an item of the present sample into the window of its key: "due" and the list, or "kept" or "skipped" and no
-    /// list; then how many of the items in the list were kept for it, and how many of a key that was forgotten will be in
-    /// none.
+    /// list; then how many of the items in the list were kept for it, and how many of a key that was forgotten will be
+    /// in none.
     fn put<'py>(
         &mut self,
         key: Bound<'py, PyAny>,

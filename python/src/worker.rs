@@ -68,8 +68,8 @@ impl Worker {
         self.lock().as_mut().map_or(Untold::Nothing, |worker| worker.settle(ending))
     }
 
-    /// Hands one value on, at once where there is room, otherwise waiting without the interpreter. Says whether the call's
-    /// next one is wanted.
+    /// Hands one value on, at once where there is room, otherwise waiting without the interpreter. Says whether the
+    /// call's next one is wanted.
     fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<bool> {
         let py = value.py();
         let next = match &self.next {
@@ -178,8 +178,8 @@ impl Worker {
         Ok(self.settle(ending) == Untold::OverTimeout)
     }
 
-    /// Hands on one of many values, and says whether another is wanted; after the last comes `done_many`. The loop over them is Python's: Rust must
-    /// not stand above the user's code when the interpreter exits.
+    /// Hands on one of many values, and says whether another is wanted; after the last comes `done_many`. The loop over
+    /// them is Python's: Rust must not stand above the user's code when the interpreter exits.
     fn give_part(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         self.give(value, Part::OfMany)
     }

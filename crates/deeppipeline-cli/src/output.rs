@@ -57,7 +57,8 @@ impl Output {
         self.jsonl.clone()
     }
 
-    /// The run has succeeded: the files get their names. What cannot be moved stays where it is, and the error says where.
+    /// The run has succeeded: the files get their names. What cannot be moved stays where it is, and the error says
+    /// where.
     pub(crate) fn keep(mut self) -> Result<Vec<PathBuf>, BoxError> {
         self.move_out("behaviour").map_err(|(place, error)| {
             let error = cannot_write(&place, &error);

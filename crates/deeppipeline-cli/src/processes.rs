@@ -16,8 +16,8 @@ pub(crate) fn workers() -> Workers {
     deeppipeline_vision::workers(deeppipeline::worker()).stage::<Write>()
 }
 
-/// Starts every stage behind the input. What can be found wrong with the models was found before; the files to write are
-/// created once, by the processes that write them.
+/// Starts every stage behind the input. What can be found wrong with the models was found before; the files to write
+/// are created once, by the processes that write them.
 pub(crate) fn start(
     arguments: &Arguments,
     builder: Builder<Frame, Frame>,

@@ -95,7 +95,8 @@ pub(crate) fn file(path: &OsStr) -> OsString {
 
 /// An address without its password: `rtsp://user:***@camera/live`, `http://camera/video?pwd=***`.
 ///
-/// Everything that this crate says about an input is without already; this is for a program that repeats what it was given.
+/// Everything that this crate says about an input is without already; this is for a program that repeats what it was
+/// given.
 pub fn without_password(address: impl AsRef<OsStr>) -> String {
     Address::new(address.as_ref()).to_string()
 }

@@ -147,8 +147,8 @@ pub struct RecordSettings {
     pub path: PathBuf,
 }
 
-/// A process that is started again after a crash begins its file anew: under `OnCrash::Stop` none is. The file is created by
-/// the process, and its error is one of `setup`; a process that dies leaves `.NAME.XXXXXX.part` behind.
+/// A process that is started again after a crash begins its file anew: under `OnCrash::Stop` none is. The file is
+/// created by the process, and its error is one of `setup`; a process that dies leaves `.NAME.XXXXXX.part` behind.
 impl Isolated for Record {
     const NAME: &str = "vision.record";
     type Settings = RecordSettings;
@@ -176,8 +176,8 @@ pub struct WriteVideoSettings {
     pub frame_rate: Option<f64>,
 }
 
-/// A process that is started again after a crash begins its file anew: under `OnCrash::Stop` none is. The file is created by
-/// the process, and its error is one of `setup`; a process that dies leaves `.NAME.XXXXXX.part` behind.
+/// A process that is started again after a crash begins its file anew: under `OnCrash::Stop` none is. The file is
+/// created by the process, and its error is one of `setup`; a process that dies leaves `.NAME.XXXXXX.part` behind.
 impl Isolated for WriteVideo {
     const NAME: &str = "vision.write_video";
     type Settings = WriteVideoSettings;

@@ -1,9 +1,10 @@
 //! Stages for video: capture, detect people, track them, read their pose, name their behaviour, draw, write.
 //!
-//! A [`Capture`] gives [`Frame`]s. [`DetectPeople`] makes a [`Scene`] of each, and every later stage fills in a little more
-//! about the people in it: [`Track`] their number, [`EstimatePose`] their joints, [`ClassifyBehaviour`] what they do.
-//! [`Draw`] puts all of it into the picture, [`Record`] writes it down as lines of JSON, [`WriteVideo`] writes the pictures.
-//! Each is a `deeppipeline` stage and keeps one core busy at most, so that a pipeline can run them all at once.
+//! A [`Capture`] gives [`Frame`]s. [`DetectPeople`] makes a [`Scene`] of each, and every later stage fills in a little
+//! more about the people in it: [`Track`] their number, [`EstimatePose`] their joints, [`ClassifyBehaviour`] what they
+//! do. [`Draw`] puts all of it into the picture, [`Record`] writes it down as lines of JSON, [`WriteVideo`] writes the
+//! pictures. Each is a `deeppipeline` stage and keeps one core busy at most, so that a pipeline can run them all at
+//! once.
 //!
 //! ```no_run
 //! use deeppipeline::{Give, Source, Stage};
@@ -25,8 +26,8 @@
 //!
 //! # What has to be there
 //!
-//! Nothing is linked, so cargo builds all of it. At run time videos need an `ffmpeg` program (4.4 or newer) and models run
-//! faster where there is an ONNX Runtime library (1.17 or newer):
+//! Nothing is linked, so cargo builds all of it. At run time videos need an `ffmpeg` program (4.4 or newer) and models
+//! run faster where there is an ONNX Runtime library (1.17 or newer):
 //!
 //! | what | looked for in this order | how to get it |
 //! |---|---|---|
@@ -45,9 +46,9 @@
 //!
 //! # When something is wrong
 //!
-//! Every error is one line that names the file and what is the matter. What can be checked is checked when a stage is made:
-//! that an input opens and has a picture, that a model is there, that an output can be written. Output files get their
-//! name only when everything that reached them is written.
+//! Every error is one line that names the file and what is the matter. What can be checked is checked when a stage is
+//! made: that an input opens and has a picture, that a model is there, that an output can be written. Output files get
+//! their name only when everything that reached them is written.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 

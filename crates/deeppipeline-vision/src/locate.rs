@@ -35,7 +35,8 @@ pub(crate) fn file_starting(folder: &Path, start: &str) -> Option<PathBuf> {
     found.into_iter().next()
 }
 
-/// The folders where pip puts packages: the active virtual environment first, then what `python3` on `PATH` looks through.
+/// The folders where pip puts packages: the active virtual environment first, then what `python3` on `PATH` looks
+/// through.
 pub(crate) fn site_packages() -> &'static [PathBuf] {
     static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
     FOLDERS.get_or_init(|| {

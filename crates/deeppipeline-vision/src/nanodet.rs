@@ -1,7 +1,8 @@
 //! The input of NanoDet and the meaning of its outputs.
 //!
-//! NanoDet (RangiLyu, <https://github.com/RangiLyu/nanodet>) gives, for each cell of three grids, a score per class and,
-//! for each side of a box, a distribution over distances (Generalized Focal Loss, Li et al. 2020, arXiv:2006.04388).
+//! NanoDet (RangiLyu, <https://github.com/RangiLyu/nanodet>) gives, for each cell of three grids, a score per class
+//! and, for each side of a box, a distribution over distances (Generalized Focal Loss, Li et al. 2020,
+//! arXiv:2006.04388).
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -44,7 +45,8 @@ impl Default for Letterbox {
 }
 
 impl Letterbox {
-    /// The picture as the model wants it, in the top left corner, and how many pixels of the frame one of its pixels is.
+    /// The picture as the model wants it, in the top left corner, and how many pixels of the frame one of its pixels
+    /// is.
     pub(crate) fn fill(&mut self, frame: &Frame) -> Result<(&[f32], f32), String> {
         let scale = frame.width.max(frame.height) as f32 / SIDE as f32;
         let fit = |size: u32| ((size as f32 / scale).round() as usize).clamp(1, SIDE);

@@ -8,8 +8,8 @@ use deeppipeline::SharedBytes;
 
 /// The bytes of a picture, which cloning shares; it reads like a slice.
 ///
-/// Those of a picture that came from another process stay where they are, in memory that both share, until the last clone
-/// is gone.
+/// Those of a picture that came from another process stay where they are, in memory that both share, until the last
+/// clone is gone.
 #[derive(Clone)]
 pub struct Pixels(Arc<Place>);
 

@@ -7,11 +7,11 @@ use crate::scene::Scene;
 
 /// Gives each person a number that stays with them, by ByteTrack.
 ///
-/// ByteTrack (Zhang et al. 2022, <https://arxiv.org/abs/2110.06864>) predicts every box with a Kalman filter and matches
-/// predictions and detections by overlap, first with the detections that are sure, then what is left with those that are
-/// not: someone half hidden keeps their number. The crate `trackforge` computes it; it pairs boxes greedily, best overlap
-/// first, where the paper solves the assignment, and gives a number at the first sure sight, where the paper waits for a
-/// second. Here the number is shown from the third sight on.
+/// ByteTrack (Zhang et al. 2022, <https://arxiv.org/abs/2110.06864>) predicts every box with a Kalman filter and
+/// matches predictions and detections by overlap, first with the detections that are sure, then what is left with those
+/// that are not: someone half hidden keeps their number. The crate `trackforge` computes it; it pairs boxes greedily,
+/// best overlap first, where the paper solves the assignment, and gives a number at the first sure sight, where the
+/// paper waits for a second. Here the number is shown from the third sight on.
 ///
 /// People without a number (unsure ones that belong to no known person) are left out of what goes on.
 pub struct Track {
@@ -38,9 +38,9 @@ impl Default for Track {
 }
 
 impl Track {
-    /// Follows people with the paper's settings, but for scores: detections from 0.4 on count as sure and new people need
-    /// 0.5, a tenth less than in the paper, because NanoDet's scores run lower. Someone out of sight is remembered for 30
-    /// pictures.
+    /// Follows people with the paper's settings, but for scores: detections from 0.4 on count as sure and new people
+    /// need 0.5, a tenth less than in the paper, because NanoDet's scores run lower. Someone out of sight is remembered
+    /// for 30 pictures.
     pub fn new() -> Self {
         Self::with(ByteTrackParams { track_thresh: 0.4, det_thresh: 0.5, ..ByteTrackParams::default() })
     }

@@ -1,7 +1,7 @@
 //! The transfer of pictures, and of what is known about them, from one process to another.
 //!
-//! A picture is a short header and its pixels, a scene is its picture and then its people. The pixels are copied once, into
-//! the memory that both processes share; the receiver reads them, and draws on them, where they lie.
+//! A picture is a short header and its pixels, a scene is its picture and then its people. The pixels are copied once,
+//! into the memory that both processes share; the receiver reads them, and draws on them, where they lie.
 
 use std::time::Duration;
 

@@ -18,13 +18,14 @@ use crate::warning::warn;
 
 /// Writes the pictures into a video file (H.264 in MP4 unless the name ends otherwise), each at its own time.
 ///
-/// An `ffmpeg` process encodes, with a cheap setting: x264 `ultrafast`, or MPEG-4 Part 2 where ffmpeg lacks x264. Colours are
-/// converted to BT.709 and tagged so. The file gets its name when everything that reached it is written; if writing fails
-/// or the pipeline is aborted, nothing is left. When a stage before it fails, what had passed that stage is still written:
-/// give the file a name that says so, and rename it when the pipeline has succeeded, as `deeppipeline behaviour` does.
+/// An `ffmpeg` process encodes, with a cheap setting: x264 `ultrafast`, or MPEG-4 Part 2 where ffmpeg lacks x264.
+/// Colours are converted to BT.709 and tagged so. The file gets its name when everything that reached it is written; if
+/// writing fails or the pipeline is aborted, nothing is left. When a stage before it fails, what had passed that stage
+/// is still written: give the file a name that says so, and rename it when the pipeline has succeeded, as `deeppipeline
+/// behaviour` does.
 ///
-/// The video has the size of the first picture. One of another size is fitted into it, with black around, and a warning is
-/// logged (`tracing`). An odd width or height is padded by one black pixel, which 4:2:0 video needs.
+/// The video has the size of the first picture. One of another size is fitted into it, with black around, and a warning
+/// is logged (`tracing`). An odd width or height is padded by one black pixel, which 4:2:0 video needs.
 pub struct WriteVideo {
     ffmpeg: Ffmpeg,
     /// The encoder, before the part, because what is dropped first cannot write to it any more.

@@ -77,8 +77,8 @@ impl Motion {
     }
 }
 
-/// The speeds of a joint over steps of about a quarter of a second, which is long enough for the model's jitter not to count
-/// as motion; pixels per second.
+/// The speeds of a joint over steps of about a quarter of a second, which is long enough for the model's jitter not to
+/// count as motion; pixels per second.
 fn speeds<'a>(window: &'a [Sight], joint: impl Fn(&Pose) -> Option<(f32, f32)> + 'a) -> impl Iterator<Item = f32> + 'a {
     const STEP: Duration = Duration::from_millis(240);
     window.iter().enumerate().filter_map(move |(place, from)| {

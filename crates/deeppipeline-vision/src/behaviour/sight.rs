@@ -38,8 +38,8 @@ impl Sight {
     }
 }
 
-/// The end of a window that counts: what someone did before they were out of sight for a while, or long ago, says nothing
-/// about now.
+/// The end of a window that counts: what someone did before they were out of sight for a while, or long ago, says
+/// nothing about now.
 pub(super) fn recent(window: &[Sight]) -> &[Sight] {
     const LONGEST_GAP: Duration = Duration::from_secs(1);
     const OLDEST: Duration = Duration::from_secs(4);

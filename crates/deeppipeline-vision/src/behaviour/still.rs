@@ -1,8 +1,8 @@
 //! Naming the pose of someone who does not move, with a small network.
 //!
-//! The network (`pose_classifier_body18.onnx`) looks at one pose at a time; its opinions are averaged over the window. It
-//! is right on clear poses and wrong on people who walk or hold their arms overhead, so it is asked only about people
-//! who keep still, and believed only when it is sure.
+//! The network (`pose_classifier_body18.onnx`) looks at one pose at a time; its opinions are averaged over the window.
+//! It is right on clear poses and wrong on people who walk or hold their arms overhead, so it is asked only about
+//! people who keep still, and believed only when it is sure.
 
 use crate::model::{Model, ModelError, Values};
 use crate::scene::{Joint, Pose};

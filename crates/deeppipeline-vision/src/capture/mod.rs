@@ -28,13 +28,14 @@ use patience::Heard;
 /// A source of pictures, decoded by an `ffmpeg` process of its own.
 ///
 /// Every picture comes once, with its own presentation time; none is repeated or left out to keep a rate. Colours are
-/// converted by the stream's own matrix and range; a stream that names none counts as BT.709 from 720 rows on. High dynamic
-/// range is not tone-mapped, and a warning says so. Rotated recordings come upright, anamorphic ones in
-/// square pixels. Where the size changes on the way, as network cameras may do, each picture has its own.
+/// converted by the stream's own matrix and range; a stream that names none counts as BT.709 from 720 rows on. High
+/// dynamic range is not tone-mapped, and a warning says so. Rotated recordings come upright, anamorphic ones in square
+/// pixels. Where the size changes on the way, as network cameras may do, each picture has its own.
 ///
-/// The input is opened once, so that a pipe or a server for one client will do; `-` is this program's standard input. When a
-/// file turns out to be cut, everything that could be decoded comes first and the error last. An input that stalls is waited
-/// for, and warnings about it are logged (`tracing`, or [`on_warning`](crate::on_warning)). However this program ends, ffmpeg ends with it.
+/// The input is opened once, so that a pipe or a server for one client will do; `-` is this program's standard input.
+/// When a file turns out to be cut, everything that could be decoded comes first and the error last. An input that
+/// stalls is waited for, and warnings about it are logged (`tracing`, or [`on_warning`](crate::on_warning)). However
+/// this program ends, ffmpeg ends with it.
 pub struct Capture {
     options: CaptureOptions,
     process: Process,
@@ -145,8 +146,8 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Starts ffmpeg, which opens the input and then reads what it is to do with the pictures from the other thing given
-    /// back.
+    /// Starts ffmpeg, which opens the input and then reads what it is to do with the pictures from the other thing
+    /// given back.
     fn spawn(ffmpeg: &Ffmpeg, options: CaptureOptions) -> std::io::Result<(Self, impl Write + use<>)> {
         let mut command = ffmpeg.command_with_lifeline();
         if options.realtime {
@@ -200,8 +201,8 @@ impl Capture {
         }
     }
 
-    /// Reads the picture that the log has announced. Its length and its time come with it, its size only by the log: if they
-    /// do not fit together, nothing is given out.
+    /// Reads the picture that the log has announced. Its length and its time come with it, its size only by the log: if
+    /// they do not fit together, nothing is given out.
     fn read_picture(&mut self, width: u32, height: u32) -> Result<Option<Frame>, CaptureError> {
         let header = match self.pictures.next_picture() {
             Ok(Some(header)) => header,
@@ -308,7 +309,8 @@ fn widen_pipe(pipe: &ChildStdout) {
     let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
 }
 
-/// ffmpeg's message without the file name in front of it, or its own "Error opening input", both of which the error says.
+/// ffmpeg's message without the file name in front of it, or its own "Error opening input", both of which the error
+/// says.
 fn bare(reason: &str) -> String {
     reason.rsplit_once(": ").map_or(reason, |(_, last)| last).to_owned()
 }

@@ -54,8 +54,8 @@ impl CaptureOptions {
         self
     }
 
-    /// Takes the input for stalled when no picture has come for that long, 10 seconds unless said. It goes on waiting, and a
-    /// warning is logged (`tracing`); another after twice that time, and so on.
+    /// Takes the input for stalled when no picture has come for that long, 10 seconds unless said. It goes on waiting,
+    /// and a warning is logged (`tracing`); another after twice that time, and so on.
     #[must_use]
     pub fn stall_after(mut self, time: Duration) -> Self {
         self.stall_after = time;

@@ -16,8 +16,8 @@ static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
 /// The places of the labels so far: left, top, right, bottom.
 pub(super) type Taken = Vec<[i32; 4]>;
 
-/// Writes a label on a coloured ground on top of a box, or into it where there is no room above; it moves down past labels
-/// that are there already.
+/// Writes a label on a coloured ground on top of a box, or into it where there is no room above; it moves down past
+/// labels that are there already.
 pub(super) fn label(
     canvas: &mut Canvas<'_>,
     text: &str,

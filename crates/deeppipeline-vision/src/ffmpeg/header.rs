@@ -20,8 +20,8 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Takes in one line; anything but the input's length and its first video stream is ignored. Says whether the line was
-    /// about that stream, which comes last.
+    /// Takes in one line; anything but the input's length and its first video stream is ignored. Says whether the line
+    /// was about that stream, which comes last.
     pub(crate) fn read(&mut self, line: &str) -> bool {
         let line = line.trim();
         if let Some(rest) = line.strip_prefix("Duration: ") {

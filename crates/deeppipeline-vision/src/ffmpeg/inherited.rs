@@ -4,8 +4,8 @@ use std::io::{Result, Write};
 
 use super::Process;
 
-/// The pipe through which a started ffmpeg learns what to do with the pictures. Where a child cannot be given more than the
-/// three standard pipes, it is its standard input.
+/// The pipe through which a started ffmpeg learns what to do with the pictures. Where a child cannot be given more than
+/// the three standard pipes, it is its standard input.
 pub(crate) struct FilterPipe {
     #[cfg(unix)]
     ends: (std::os::fd::OwnedFd, std::io::PipeWriter),

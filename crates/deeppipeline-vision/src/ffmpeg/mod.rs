@@ -70,9 +70,9 @@ impl Ffmpeg {
     /// The same for one that might wait without end: what it holds at its standard input is its lifeline, and when that
     /// is cut, because its owner let go of it or died, however that came about, it ends.
     ///
-    /// A shell stands between the two, as ffmpeg itself does not look at its input while it waits for a camera. Where there
-    /// is no shell, ffmpeg has no lifeline. (A parent-death signal would do without a shell, but comes also when only the
-    /// thread that started ffmpeg ends.)
+    /// A shell stands between the two, as ffmpeg itself does not look at its input while it waits for a camera. Where
+    /// there is no shell, ffmpeg has no lifeline. (A parent-death signal would do without a shell, but comes also when
+    /// only the thread that started ffmpeg ends.)
     pub(crate) fn command_with_lifeline(&self) -> Command {
         const SHELL: &str = "/bin/sh";
         // ffmpeg alone holds its output and log, so that they end with it. Its status is the shell's. The first signal is

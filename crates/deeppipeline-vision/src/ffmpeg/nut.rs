@@ -1,7 +1,8 @@
 //! Reading NUT, the container in which ffmpeg hands over pictures: each comes with its length and its exact time.
 //!
-//! <https://ffmpeg.org/nut.html> (Michael Niedermayer and others), as far as a file of one stream without elision headers
-//! needs it. In a plain raw stream one wrong length would shift every later picture; here each is framed by itself.
+//! <https://ffmpeg.org/nut.html> (Michael Niedermayer and others), as far as a file of one stream without elision
+//! headers needs it. In a plain raw stream one wrong length would shift every later picture; here each is framed by
+//! itself.
 
 use std::io::{BufReader, Error, ErrorKind, Read, Result};
 use std::time::Duration;
