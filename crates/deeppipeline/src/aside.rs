@@ -28,7 +28,7 @@ pub(crate) fn log(say: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Does something aside that concerns so many bytes.
+/// Does something aside that concerns that many bytes.
 #[cfg(processes)]
 pub(crate) fn say(bytes: usize, say: impl FnOnce() + Send + 'static) {
     ASIDE.push(bytes, Box::new(say));
@@ -116,7 +116,7 @@ impl Aside {
                     self.changed.wait(&mut state);
                 }
             };
-            // A subscriber that panics has no caller who could make use of it, and must not end what others say.
+            // A subscriber that panics has no caller that could make use of it, and must not end what others say.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 say();
                 if left_out > 0 {

@@ -91,7 +91,8 @@ fn monotonic_now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Without processes nobody else reads it: far enough from 0 that there is a time before.
+/// Returns the time of this process's own clock, since without processes no other reads it: far enough from 0 that
+/// there is a time before.
 #[cfg(not(processes))]
 fn monotonic_now() -> u64 {
     1 << 62

@@ -2,7 +2,7 @@
 //! workers.
 //!
 //! The typed [`Pipeline`](crate::Pipeline) and the Python package are built on this. A worker is two calls,
-//! [`Worker::next`] and [`Worker::done`], made by a loop that the front door writes:
+//! [`Worker::next`] and [`Worker::done`], made by a loop that the binding writes:
 //!
 //! ```
 //! use deeppipeline::Give;

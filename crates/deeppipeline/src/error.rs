@@ -359,7 +359,8 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
-    /// It has ended, and its exit status is lost: SIGCHLD is ignored, or somebody else collects the program's children.
+    /// It has ended, and its exit status is lost: SIGCHLD is ignored, or another part of the program collects its
+    /// children.
     Unknown,
 }
 
@@ -369,7 +370,7 @@ impl fmt::Display for Exit {
             Exit::Code(code) => write!(f, "ended with exit code {code}"),
             Exit::Signal(signal) => {
                 write!(f, "was killed by {}", signal_name(signal))?;
-                // What the kernel sends when memory runs out looks like anybody's kill.
+                // The kill that the kernel sends when memory runs out looks like any other.
                 if signal == 9 { f.write_str(" (a kill, or the system ran out of memory)") } else { Ok(()) }
             }
             Exit::Unknown => f.write_str(

@@ -91,7 +91,7 @@ pub struct Onward<O>(PhantomData<fn() -> O>);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// So the compiler has to know what the next stage takes. Where nothing says so, as in a
+/// The compiler therefore has to know what the next stage takes. Where nothing says so, as in a
 /// [`stream`](crate::Builder::stream), the stage does, or gives a `Give`: `Give::One(option)` hands an option on.
 #[diagnostic::on_unimplemented(
     message = "a closure that returns `{Self}` does not give what is wanted here: `{To}`",
@@ -106,7 +106,7 @@ pub trait Gives<To, Marker> {
     /// Returns what the stage gives.
     ///
     /// # Errors
-    /// What was returned as one.
+    /// The value that was returned as one.
     fn into_give(self) -> Result<Give<Self::Value>, BoxError>;
 }
 

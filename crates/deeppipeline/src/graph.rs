@@ -23,9 +23,9 @@ pub const DEFAULT_BUFFER_BYTES: usize = 256 << 20;
 /// The number of times that a worker process is restarted within [`RESTART_WINDOW`], by default.
 pub const DEFAULT_MAX_RESTARTS: u32 = 3;
 
-/// Bytes of stack for the thread that runs a worker when nobody says otherwise: 16 MiB, room for a sample of 1 MiB that is
-/// passed by value in a build without optimisation. Only what is used is ever backed by memory. The variable
-/// `RUST_MIN_STACK` is the default where it is set.
+/// Bytes of stack for the thread that runs a worker by default: 16 MiB, room for a sample of 1 MiB that is passed by
+/// value in a build without optimisation. Only what is used is ever backed by memory. The variable `RUST_MIN_STACK` is
+/// the default where it is set.
 pub const DEFAULT_STACK_SIZE: usize = 16 << 20;
 
 /// The number of workers that a stage may have at most.
@@ -39,7 +39,7 @@ pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Executor {
-    /// On a thread of the pipeline's own process.
+    /// A thread of the pipeline's own process.
     #[default]
     Thread,
     /// A process of its own.
@@ -70,8 +70,8 @@ pub enum OnError {
     Stop,
     /// The sample is counted as failed and the stage goes on.
     Skip,
-    /// The stage is run on the sample again, so many times at most. Parts of a `Many` that went on before it failed are left
-    /// out.
+    /// The stage is run on the sample again, `times` times at most. Parts of a `Many` that went on before it failed are
+    /// left out.
     Retry {
         /// The number of times that it is run again.
         times: u32,
@@ -320,8 +320,8 @@ impl Graph {
         Ok(())
     }
 
-    /// The policy of stages that do not say: the pipeline's, else what suits whoever brings the samples. A source that is
-    /// not live can wait, and nothing of it has to be lost.
+    /// The policy of stages that do not say: the pipeline's, else what suits the producer of the samples. A source that
+    /// is not live can wait, and nothing of it has to be lost.
     fn default_overflow(&self) -> Overflow {
         self.overflow.unwrap_or(match self.source {
             Some(SourceNode { is_live: false }) => Overflow::Block,
@@ -430,7 +430,7 @@ impl Graph {
     /// `Detect 2`.
     fn number_repeated_names(&mut self) {
         let flows: Vec<Flow> = (0..self.stages.len()).map(|index| self.flow(index)).collect();
-        // A node that brings results to a join is nobody's to name.
+        // A node that brings results to a join is not named by the user.
         for (node, flow) in self.stages.iter_mut().zip(&flows) {
             if let Flow::Join { branch, .. } = flow {
                 node.name = format!("join of branch {}", branch + 1);

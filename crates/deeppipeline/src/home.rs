@@ -51,7 +51,7 @@ pub(crate) trait Home<V>: Send + Sync {
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
     /// Returns true if a source is to be asked for samples.
     fn source_wanted(&self) -> bool;
-    /// Shows what a worker does, for whoever asks why the pipeline does not end.
+    /// Shows what a worker does, for a caller that asks why the pipeline does not end.
     fn show(&self, _seat: Seat, _activity: Activity) {}
     /// A worker runs its stage on that sample, for so long already; or does not, any longer or for the time being.
     fn show_running(&self, _seat: Seat, _running: Option<(SampleId, Duration)>) {}

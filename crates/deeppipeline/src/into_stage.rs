@@ -198,8 +198,8 @@ where
     }
 }
 
-/// A stage that is run again on a sample on which it fails, so many times at most; if it fails every time, the pipeline
-/// stops. What the stage gets must be `Clone`.
+/// A stage that is run again on a sample on which it fails, up to a number of times; if it fails every time, the
+/// pipeline stops. What the stage gets must be `Clone`.
 ///
 /// ```
 /// use deeppipeline::{Pipeline, retry};

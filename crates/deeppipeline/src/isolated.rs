@@ -303,7 +303,7 @@ impl Workers {
             )));
         };
         let (worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
-        // On a thread, since the stack of this one is of a size that nobody can choose any more.
+        // On a thread, since the stack of this one is of a size that can no longer be chosen.
         let worked =
             thread::spawn_in_process(worker, body)?.join().map_err(|_| io::Error::other("its thread panicked"));
         aside::flush();
@@ -316,7 +316,7 @@ impl Workers {
 fn pipeline_of_this_worker() -> Option<u32> {
     let pipeline = std::env::var(VARIABLE).ok()?.parse::<i32>().ok()?;
     let parent = getppid().map(Pid::as_raw_pid);
-    // The pipeline's process may have ended already. Whoever comes too late must not take itself for the program.
+    // The pipeline's process may have ended already. A worker that comes too late must not take itself for the program.
     let is_worker = parent == Some(pipeline) || maker_of_stdin() == Some(pipeline);
     is_worker.then(|| pipeline.unsigned_abs())
 }
@@ -453,7 +453,7 @@ fn show(pid: u32, stage: &str, written: Written) {
     let stage = stage.to_owned();
     aside::say(written.text.len() + stage.len(), move || {
         let text = CONSOLE.lock().shows(pid, &stage, &written);
-        // Nobody may be there to read it.
+        // There may be no reader.
         let _ = io::stderr().write_all(text.as_bytes());
     });
 }

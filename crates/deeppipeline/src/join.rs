@@ -1,10 +1,10 @@
 //! The join table, where the branches of a parallel block meet again: one table, keyed by the ticket that the fork gave
 //! to the copies.
 //!
-//! Nothing tells the table that a branch has dropped, skipped, failed on or lost a sample. Whoever wants to know looks
-//! for it: what is in no buffer and in no hand of the branches any more will not arrive, and its entry is given up. So a
-//! branch can end samples as it likes, in any process, and the table never holds more than the branches do, and a few
-//! that nobody has looked for yet.
+//! Nothing tells the table that a branch has dropped, skipped, failed on or lost a sample. A caller that wants to know
+//! looks for it: what is in no buffer of the branches and in flight in none of them any more will not arrive, and its
+//! entry is given up. So a branch can end samples as it likes, in any process, and the table never holds more than the
+//! branches do, and a few that no caller has looked for yet.
 //!
 //! Results are put together outside of the lock, by the one thread that hands them on.
 
@@ -66,7 +66,7 @@ struct Entry<V> {
     /// Its ticket in the block around this one.
     outer: ForkTicket,
     values: Vec<Option<V>>,
-    /// Not every branch has it yet.
+    /// True while not every branch has it yet.
     is_entering: bool,
 }
 

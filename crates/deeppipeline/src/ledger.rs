@@ -17,8 +17,8 @@ pub struct StageCounts {
     pub skipped: u64,
     /// Samples on which the stage failed.
     pub failed: u64,
-    /// Samples that a worker process had in hand when it died, and those that took one of several ordered threads longer
-    /// than the stage's `timeout` while others waited for them.
+    /// Samples that a worker process had in flight when it died, and those that took one of several ordered threads
+    /// longer than the stage's `timeout` while others waited for them.
     pub lost: u64,
     /// Samples that `stage_run` is working on now, and those that a window has not used yet.
     pub in_hand: u64,

@@ -24,7 +24,8 @@
 //! ```
 //!
 //! A stage with state implements [`Stage`]; a closure may return a `Result`, an `Option` or a [`Give`] and [mean
-//! it](Gives). Samples that nobody `put`s come from a [`Source`]. The same chain runs on a virtual clock with [`Builder::simulate`], for exact tests and for "what if".
+//! it](Gives). Samples that are not `put` come from a [`Source`]. The same chain runs on a virtual clock with
+//! [`Builder::simulate`], for exact tests and for "what if".
 //!
 //! | what for | with |
 //! |---|---|

@@ -64,7 +64,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Notices on their way to the log, and to a front door that has one of its own.
+/// Notices on their way to the log, and to a binding that has one of its own.
 #[derive(Default)]
 pub(crate) struct Notices {
     state: Mutex<State>,

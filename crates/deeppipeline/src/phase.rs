@@ -54,7 +54,7 @@ pub(crate) enum WorkerPhase {
     Draining,
     /// It gives no more: in `teardown`.
     TearingDown,
-    /// Its process died before it was done; what it had in hand has its fate.
+    /// Its process died before it was done; what it had in flight has its fate.
     Crashed,
     /// Its process is being started again, or in another `setup`.
     Restarting,

@@ -35,7 +35,7 @@ pub const GRACE: Duration = Duration::from_millis(500);
 /// The time that the system may take to end a process that was killed.
 pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Stands for the samples of a pipeline with a source: no such value exists, so nobody can `put` one.
+/// Stands for the samples of a pipeline with a source: no such value exists, so no caller can `put` one.
 #[derive(Debug)]
 pub enum Sourced {}
 
@@ -193,7 +193,7 @@ impl<I> Pipeline<I> {
     /// ends the program, with exit code 130.
     ///
     /// # Errors
-    /// When another handler was set before, or the system refuses.
+    /// An error if another handler was set before, or the system refuses.
     #[cfg(feature = "ctrlc")]
     pub fn on_ctrl_c(&self) -> Result<CtrlC, ctrlc::Error> {
         let supervisor = Arc::downgrade(&self.supervisor);
@@ -204,7 +204,8 @@ impl<I> Pipeline<I> {
             match supervisor.upgrade() {
                 Some(supervisor) if again => supervisor.abort(),
                 Some(supervisor) => supervisor.close(),
-                // The pipeline is gone, and so is whoever could ask: Ctrl-C ends the program again, as it did before.
+                // The pipeline is gone, and so is every caller that could ask: Ctrl-C ends the program again, as it did
+                // before.
                 None if again || Arc::strong_count(&pressed) == 1 => std::process::exit(INTERRUPTED),
                 None => {}
             }

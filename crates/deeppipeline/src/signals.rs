@@ -15,7 +15,7 @@ pub const LEFT_TO_THE_PROGRAM: [c_int; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, S
 /// be stopped with it any more. For the same reason a signal that this process has inherited as ignored stays ignored.
 ///
 /// # Errors
-/// What the operating system says.
+/// The error of the operating system.
 #[cfg(processes)]
 pub fn leave_to_the_program() -> std::io::Result<()> {
     let mut left = LEFT_TO_THE_PROGRAM.into_iter().filter(|signal| !is_ignored(*signal));

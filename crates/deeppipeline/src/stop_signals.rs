@@ -81,7 +81,7 @@ impl<I> Pipeline<I> {
     /// ```
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn on_stop_signals(&self) -> io::Result<StopSignals> {
         let first = Arc::<OnceLock<StopSignal>>::default();
         let asked = Asked { pipeline: Arc::downgrade(self.supervisor()), first: Arc::clone(&first) };

@@ -1,4 +1,4 @@
-//! The last stage's values, for whoever asks for them one by one instead of writing an end stage.
+//! The last stage's values, for a caller that asks for them one by one instead of writing an end stage.
 
 use crate::error::StageError;
 use crate::pipeline::{Pipeline, Sourced};

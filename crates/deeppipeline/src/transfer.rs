@@ -49,25 +49,25 @@ pub trait Transfer: Sized + Send + 'static {
     /// Returns the number of bytes that the value will take.
     ///
     /// # Errors
-    /// For a value that cannot cross.
+    /// An error for a value that cannot cross.
     fn size(&self) -> Result<usize, BoxError>;
 
     /// Writes the value into exactly as many bytes as `size` said. They hold leftovers of earlier samples.
     ///
     /// # Errors
-    /// For a value that cannot cross.
+    /// An error for a value that cannot cross.
     fn write(&self, room: &mut [u8]) -> Result<(), BoxError>;
 
     /// The value again. It may keep the bytes, which then stay where they are as long as it lives.
     ///
     /// # Errors
-    /// For bytes that are no such value: the stage fails on that sample.
+    /// An error for bytes that are no such value: the stage fails on that sample.
     fn read(bytes: SharedBytes) -> Result<Self, BoxError>;
 
     /// Refuses a type of which no value can be read, where that is known before there is one.
     ///
     /// # Errors
-    /// Why, and what to do instead.
+    /// The reason, and what to do instead.
     #[doc(hidden)]
     fn check() -> Result<(), BoxError> {
         Ok(())

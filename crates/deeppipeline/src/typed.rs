@@ -145,7 +145,7 @@ impl<S: Stage, U> StageBody<S, U> {
         StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Kept::default(), keep: None, last: None }
     }
 
-    /// Can be run again on what it got.
+    /// Makes it possible to run the stage again on what it got.
     pub(crate) fn keeping(self, keep: Option<Keep<S::Input>>) -> Self {
         StageBody { keep, ..self }
     }

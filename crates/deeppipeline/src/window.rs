@@ -23,7 +23,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A list of so many samples with every sample, once there are so many.
+    /// Makes a window that gives a list of the last `size` samples with every sample, once there are that many.
     pub fn new(size: usize) -> Self {
         Window { size, stride: 1, partial: false, max_keys: DEFAULT_MAX_KEYS, idle: None }
     }
@@ -60,7 +60,8 @@ impl Window {
         Window { max_keys, ..self }
     }
 
-    /// After how many samples without it a key is forgotten, so that its next window starts empty: never by default.
+    /// Sets the number of samples without a key after which it is forgotten, so that its next window starts empty:
+    /// never by default.
     #[must_use]
     pub fn idle(self, idle: u64) -> Self {
         Window { idle: Some(idle), ..self }
@@ -114,7 +115,7 @@ pub enum Put {
     Kept,
     /// It is between two lists.
     Skipped,
-    /// A list is due, and so many items in it are in no list before.
+    /// A list is due, and `fresh` items in it are in no list before.
     Due {
         /// This one among them.
         fresh: u64,

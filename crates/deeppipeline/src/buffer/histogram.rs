@@ -26,7 +26,7 @@ fn longest_of(step: usize) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, repr(usize))]
 pub(super) enum Durations {
-    /// Of `stage_run`.
+    /// The durations of `stage_run`.
     Busy,
     /// The ages from birth to being taken.
     Ages,

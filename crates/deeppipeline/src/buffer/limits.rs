@@ -4,7 +4,7 @@ use super::Overflow;
 use crate::intake::Intake;
 use std::time::Duration;
 
-/// The workers of the stage on one side of a buffer; whoever puts, and a source, count as one.
+/// The workers of the stage on one side of a buffer; the callers of `put`, and a source, count as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Crew {

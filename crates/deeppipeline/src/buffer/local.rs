@@ -26,7 +26,7 @@ struct State<V> {
     head: policy::Head,
     totals: policy::Totals,
     slots: Vec<Slot>,
-    /// Of each slot, unless it was taken.
+    /// The value of each slot, unless it was taken.
     values: Vec<Option<V>>,
     places: Vec<policy::Place>,
     ended: Vec<u64>,
@@ -35,7 +35,8 @@ struct State<V> {
     busy: Histogram,
     ages: Histogram,
     ages_after: Histogram,
-    /// Values that nobody will take, to be released outside of the lock: the first, and the rest where there are more.
+    /// Values that no consumer will take, to be released outside of the lock: the first, and the rest where there are
+    /// more.
     given_up: Option<V>,
     more_given_up: Vec<V>,
     consumers_waiting: usize,
@@ -335,7 +336,7 @@ impl<V> Buffer<V> {
 
     /// Makes everybody who waits look again.
     pub(crate) fn wake(&self) {
-        // Taking the lock rules out a lost wake-up: nobody is between looking and waiting.
+        // Taking the lock rules out a lost wake-up: no thread is between looking and waiting.
         drop(self.state.lock());
         self.not_empty.notify_all();
         self.not_full.notify_all();

@@ -73,11 +73,11 @@ pub struct UnknownOverflow(String);
 /// The time that a caller is ready to wait.
 #[derive(Debug, Clone, Copy)]
 pub enum Wait {
-    /// Not at all.
+    /// No wait at all.
     No,
-    /// As long as it takes.
+    /// A wait for as long as it takes.
     Forever,
-    /// Until then.
+    /// A wait until then.
     Until(Instant),
 }
 
@@ -120,7 +120,7 @@ pub(crate) enum Arrival {
     Stage,
     /// A stage that made it of a whole sample: it is the part that its worker has counted, unless another may have that.
     PartOfWhole,
-    /// A stage that made it of a part, or of no sample: it gets a part that nobody has.
+    /// A stage that made it of a part, or of no sample: it gets a part that no other has.
     PartOfPart,
     /// The source: the sample gets the next number, and one that comes too late is counted as discarded.
     Source,
@@ -170,7 +170,7 @@ pub(crate) struct Taken {
     /// Counted by the buffer, from 1.
     pub(crate) ticket: u64,
     pub(crate) at: Instant,
-    /// Of its newest sample.
+    /// The ticket of its newest sample.
     pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.
     pub(crate) hold: Option<Hold>,
@@ -189,11 +189,11 @@ pub(crate) struct Unsettled {
     pub(crate) settlement: Settlement,
 }
 
-/// The slots that a worker has in hand, where its samples came from another process.
+/// The slots that a worker has in flight, where its samples came from another process.
 #[cfg(processes)]
 pub(crate) use shared::Hold;
 
-/// Without processes, there are none.
+/// A stand-in: without processes, there are none.
 #[cfg(not(processes))]
 #[derive(Debug)]
 pub(crate) enum Hold {}
@@ -202,7 +202,7 @@ pub(crate) enum Hold {}
 #[cfg(processes)]
 pub(crate) use shared::Receipt;
 
-/// Without processes, nobody asks.
+/// A stand-in: without processes, no caller asks.
 #[cfg(not(processes))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Receipt {}
@@ -351,7 +351,8 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Gives up the oldest sample in hand if it is overdue, and if nothing can be taken before it has ended or `anyway`.
+    /// Gives up the oldest sample in flight if it is overdue, and if nothing can be taken before it has ended or
+    /// `anyway`.
     pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
         match self {
             Buffer::Local(buffer) => buffer.give_up_overdue(anyway),
@@ -377,8 +378,8 @@ impl<V> Buffer<V> {
         given_up
     }
 
-    /// Gives up what is inside and whatever still comes; the caller frees what is handed back, and calls `wake`: only when
-    /// all that is to be given up is, so that nobody who is woken takes what another buffer still has.
+    /// Gives up what is inside and whatever still comes; the caller frees what is handed back, and calls `wake`: only
+    /// when all that is to be given up is, so that no thread that is woken takes what another buffer still has.
     pub(crate) fn discard(&self) -> Vec<V> {
         self.lower_gate(Gate::Discarding)
     }
@@ -419,7 +420,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Adds the samples that are inside, in the hands of its takers, or early.
+    /// Adds the samples that are inside, in flight from it, or out of order.
     pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
         match self {
             Buffer::Local(buffer) => buffer.find(found),

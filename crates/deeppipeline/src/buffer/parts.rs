@@ -52,14 +52,14 @@ impl Highest {
             *kind = part.max(*kind);
             return part;
         }
-        // What another process has damaged must not overflow here; whoever looks at the counts finds it.
+        // What another process has damaged must not overflow here; a look at the counts finds it.
         self.of_part = self.all().saturating_add(1);
         self.of_part
     }
 }
 
 impl Parts {
-    /// As seven words in memory have it.
+    /// Reads it from seven words in memory.
     pub(super) fn from_words([number, a, b, c, d, e, f]: [u64; 7]) -> Self {
         let newest = Highest { of_whole: a, of_part: b, passed: c };
         Parts { number, newest, older: Highest { of_whole: d, of_part: e, passed: f } }

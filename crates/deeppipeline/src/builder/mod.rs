@@ -406,7 +406,7 @@ impl<I, T> Builder<I, T> {
     /// Starts every worker, and returns when every `setup` has succeeded.
     ///
     /// # Errors
-    /// What makes the description invalid, or what went wrong in a `setup`; then nothing is left running.
+    /// The fault that makes the description invalid, or what went wrong in a `setup`; then nothing is left running.
     pub fn start(self) -> Result<Pipeline<I>, StartError>
     where
         T: Last,
@@ -433,7 +433,7 @@ impl<I, T> Builder<I, T> {
     /// `setstop`. No stage runs before every `setup` has succeeded.
     ///
     /// # Errors
-    /// What makes the description invalid, or a thread that the system refuses.
+    /// The fault that makes the description invalid, or a thread that the system refuses.
     pub fn start_without_waiting(mut self) -> Result<Pipeline<I>, StartError>
     where
         T: Last,
@@ -445,7 +445,7 @@ impl<I, T> Builder<I, T> {
     /// The same pipeline on a virtual clock.
     ///
     /// # Errors
-    /// What makes the description invalid.
+    /// The fault that makes the description invalid.
     pub fn simulate(mut self) -> Result<Simulation<I>, GraphError>
     where
         T: Last,
@@ -479,7 +479,7 @@ impl<I, T> Builder<I, T> {
 
 impl<T> Builder<Sourced, T> {
     /// Starts, and gives out what the last stage gives, in order: an iterator. Nothing is dropped unless an
-    /// [`overflow`](Builder::overflow) says so; whoever does not ask for the next value makes the source wait.
+    /// [`overflow`](Builder::overflow) says so; a caller that does not ask for the next value makes the source wait.
     ///
     /// ```
     /// use deeppipeline::Pipeline;
@@ -501,7 +501,7 @@ impl<T> Builder<Sourced, T> {
             sizes.push(DEFAULT_BUFFER_SIZE);
         }
         let (sender, values) = std::sync::mpsc::sync_channel(0);
-        // Once nobody asks any more, the stream has been dropped and has ended the pipeline.
+        // Once no caller asks any more, the stream has been dropped and has ended the pipeline.
         let hand_over = move |x: T| drop(sender.send(x));
         let options = Options::new().name(STREAM).overflow(Overflow::Block);
         Ok(Stream::new(self.end_stage(hand_over).options(options).start()?, values))

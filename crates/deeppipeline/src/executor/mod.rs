@@ -30,7 +30,7 @@ pub trait Body<V> {
 pub type BodyFactory<V> = Box<dyn FnOnce() -> Box<dyn Body<V>> + Send>;
 
 /// Makes every call that the worker asks for, and frees its stage. Only then the worker has ended: that is the user's
-/// code, too, and whoever waits for the worker waits no longer for it than for any other call.
+/// code, too, and a caller that waits for the worker waits no longer for it than for any other call.
 pub(crate) fn work_and_free<V>(worker: &mut Worker<V>, body: Box<dyn Body<V>>) {
     worker.frees_its_stage();
     work(worker, body);

@@ -171,7 +171,7 @@ impl<I> Simulation<I> {
     /// Every sample takes the stage of that name (or `"source"`) that long; otherwise it takes no time.
     ///
     /// # Errors
-    /// If there is no stage of that name.
+    /// An error if there is no stage of that name.
     pub fn takes(&mut self, stage: &str, duration: Duration) -> Result<&mut Self, UnknownStage> {
         self.takes_by(stage, move |_| duration)
     }
@@ -179,7 +179,7 @@ impl<I> Simulation<I> {
     /// Each sample takes the stage of that name as long as the function says.
     ///
     /// # Errors
-    /// If there is no stage of that name.
+    /// An error if there is no stage of that name.
     pub fn takes_by(
         &mut self,
         stage: &str,
@@ -230,7 +230,7 @@ impl<I> Simulation<I> {
 
     /// Lets the next thing happen, with all that follows from it at once; `None` when nothing more will.
     pub fn step(&mut self) -> Option<Event> {
-        // Between two steps the thread is its caller's: of nobody, or of a stage of another pipeline.
+        // Between two steps the thread is its caller's: of none, or of a stage of another pipeline.
         let outside = present_job();
         let event = self.happen();
         return_to_job(outside);
@@ -341,7 +341,7 @@ impl Actor {
                 }
                 Poll::Ready(Some(call)) => {
                     let duration = match &call {
-                        // The engine's own nodes take no time, and are nobody's event.
+                        // The engine's own nodes take no time, and are no event.
                         Call::StageRun(_) if self.worker.is_relay() => None,
                         Call::StageRun(_) | Call::RunAgain(_) => {
                             self.worker.in_hand().map(|newest| (self.duration)(newest.id))

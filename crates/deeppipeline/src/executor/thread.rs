@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle};
 /// Starts the worker's thread. Where the system refuses, the worker has failed in `setup`, and with it the whole start.
 ///
 /// # Errors
-/// What the operating system says.
+/// The error of the operating system.
 pub fn spawn<V: Send + 'static>(worker: Worker<V>, factory: BodyFactory<V>) -> io::Result<JoinHandle<()>> {
     spawn_to(work_and_free, worker, factory)
 }

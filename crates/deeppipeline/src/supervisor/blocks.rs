@@ -15,7 +15,7 @@ use std::ops::Range;
 impl<V: Send + 'static> Supervisor<V> {
     /// Sets how each block makes one value of its branches' results; called before anything is put.
     pub fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
-        // Whoever says it twice has the same blocks both times.
+        // A caller that says it twice has the same blocks both times.
         let _ = self.joiners.set(joiners);
     }
 

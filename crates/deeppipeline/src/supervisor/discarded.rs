@@ -17,7 +17,7 @@ use std::sync::mpsc::channel;
 pub(super) enum Freer {
     /// A thread of its own for each time that something is discarded.
     Thread,
-    /// A front door, which calls the user's code that runs then by this name.
+    /// A binding, which calls the user's code that runs then by this name.
     FrontDoor(&'static str),
 }
 
@@ -45,7 +45,7 @@ impl<V> fmt::Debug for Discarded<V> {
 }
 
 impl<V> Discarded<V> {
-    /// Hands out the values, for somebody who frees them.
+    /// Hands out the values, for a caller that releases them.
     pub fn take(&mut self) -> Vec<V> {
         std::mem::take(&mut self.values)
     }
@@ -96,7 +96,7 @@ impl Unfreed {
     }
 }
 
-/// Discarded values on their way to a front door that frees them.
+/// Discarded values on their way to a binding that releases them.
 pub(super) struct ForFrontDoor<V> {
     state: Mutex<State<V>>,
     changed: Condvar,
@@ -114,7 +114,7 @@ impl<V> Default for ForFrontDoor<V> {
 }
 
 impl<V> ForFrontDoor<V> {
-    /// Has them freed there; they come back once nobody asks for them any longer.
+    /// Puts them there to be released; they come back once no binding asks for them any longer.
     fn put(&self, discarded: Vec<Discarded<V>>) -> Vec<Discarded<V>> {
         let mut state = self.state.lock();
         if state.over {
@@ -156,8 +156,9 @@ impl<V: Send + 'static> Supervisor<V> {
         let _ = self.freer.set(Freer::FrontDoor(user_code));
     }
 
-    /// Waits for values that a stop has discarded; `None` once everything has ended. As long as the calling thread asks,
-    /// it counts as one of the pipeline's workers: whoever is freed must not wait for the pipeline, which waits for him.
+    /// Waits for values that a stop has discarded; `None` once everything has ended. As long as the calling thread
+    /// asks, it counts as one of the pipeline's workers: code that runs when a value is released must not wait for the
+    /// pipeline, which waits for it.
     pub fn next_discarded(&self) -> Option<Discarded<V>> {
         enter_job(self.id, false, None);
         let next = self.for_front_door.next();
@@ -203,7 +204,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let (hand_over, handed_over) = channel::<Vec<Discarded<V>>>();
         let pipeline = self.id;
         let thread = std::thread::Builder::new().name("discarded".to_owned()).spawn(move || {
-            // Whoever is freed must not wait for the pipeline, which waits for him.
+            // Code that runs when a value is released must not wait for the pipeline, which waits for it.
             enter_job(pipeline, false, None);
             handed_over.into_iter().for_each(drop);
             leave_job();

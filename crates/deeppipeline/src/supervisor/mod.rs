@@ -90,7 +90,7 @@ pub struct Supervisor<V> {
     notices: Arc<Notices>,
     /// One per buffer.
     drops: Vec<DropLog>,
-    /// One per seat.
+    /// One per worker.
     activities: Vec<Shown>,
     source_waits: SourceWaits,
     /// The timekeeper, where a stage on a thread has a time-out.
@@ -113,7 +113,7 @@ struct Control {
     phase: Phase,
     /// The name of each stage, as its workers have told.
     names: Vec<Option<String>>,
-    /// One per seat.
+    /// One per worker.
     workers: Vec<WorkerPhase>,
     /// The number of times that each was started again.
     restarts: Vec<u64>,
@@ -130,7 +130,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// stage is on a thread here, whatever its `executor` says.
     ///
     /// # Errors
-    /// What makes the description invalid.
+    /// The fault that makes the description invalid.
     pub fn new(graph: Graph) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
         Self::on_clock(graph, Clock::Monotonic)
     }
@@ -148,12 +148,12 @@ impl<V: Send + 'static> Supervisor<V> {
         Ok((supervisor, workers))
     }
 
-    /// A pipeline as described, of threads and processes, and who is to drive each of its seats: those of each stage in
-    /// order, and the source's last where there is one. `codecs` has one entry per buffer, and one for each at which processes
-    /// meet.
+    /// A pipeline as described, of threads and processes, and what is to drive each of its workers: those of each stage
+    /// in order, and the source's last where there is one. `codecs` has one entry per buffer, and one for each at which
+    /// processes meet.
     ///
     /// # Errors
-    /// What makes the description invalid, and what the system refuses.
+    /// The fault that makes the description invalid, or what the system refuses.
     #[cfg(processes)]
     pub fn with_processes(
         graph: Graph,
@@ -306,7 +306,7 @@ impl<V: Send + 'static> Supervisor<V> {
             control.phase = control.phase.after(Event::Halt);
             control.close_source.clone()
         };
-        // First, so that a process that hangs with a buffer's lock in its hands is killed in time.
+        // First, so that a process that hangs while it has a buffer's lock is killed in time.
         self.tell_all();
         self.discard(&(0..self.buffers.len()).collect::<Vec<_>>());
         call(wake_source);
@@ -357,7 +357,7 @@ impl<V: Send + 'static> Supervisor<V> {
             let Some(buffer) = buffer.shared() else { continue };
             // First, so that what the report says is of this moment, whatever is found afterwards.
             buffer.counts();
-            // Whoever keeps the pipeline for its report need not keep what lay in its buffers.
+            // A caller that keeps the pipeline for its report need not keep what lay in its buffers.
             buffer.sweep_all();
             // Another thread that found it may not have come to tell it.
             if self.is_damaged(index)
@@ -472,9 +472,9 @@ impl<V: Send + 'static> Supervisor<V> {
         self.free_discarded(vec![(self.stage_name(index).to_owned(), self.buffers[index].close())]);
     }
 
-    /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. Nobody is woken before
-    /// all is given up: whoever gives must not take what another buffer still has, and whoever takes must not think that
-    /// his was drained.
+    /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. No worker is woken
+    /// before all is given up: a producer must not take what another buffer still has, and a consumer must not think
+    /// that its own was drained.
     fn discard(&self, buffers: &[usize]) {
         let name_of = |index: usize| self.stage_name(index).to_owned();
         let given_up = buffers.iter().map(|index| (name_of(*index), self.buffers[*index].discard()));
@@ -491,7 +491,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.free_discarded(unjoined);
     }
 
-    /// Wakes whoever waits for a change of phase.
+    /// Wakes all that wait for a change of phase.
     fn tell_all(&self) {
         self.changed.notify_all();
         #[cfg(processes)]
@@ -756,7 +756,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
 }
 
 /// Wakes the source, outside of every lock and on a thread of its own: a closer is the user's code and may wait, which
-/// whoever stops a pipeline must not. One that panics has no caller who could make use of it.
+/// the caller that stops a pipeline must not. One that panics has no caller that could make use of it.
 fn call(closer: Option<Arc<Closer>>) {
     let Some(close) = closer else { return };
     let close = move || {

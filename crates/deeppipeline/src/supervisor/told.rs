@@ -18,7 +18,8 @@ impl<V: Send + 'static> Supervisor<V> {
         Some(StageError::new(failure, self.report()))
     }
 
-    /// The report once nobody waits any longer. This and every later one names the workers that have not ended.
+    /// Returns the report once no caller waits any longer. This and every later one names the workers that have not
+    /// ended.
     pub fn final_report(&self) -> Report {
         self.control.lock().left_behind = true;
         (0..self.buffers.len()).for_each(|index| self.tell_drops(index));

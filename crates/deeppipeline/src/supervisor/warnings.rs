@@ -96,7 +96,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Tells what is left to tell, since nobody waits any longer.
+    /// Tells what is left to tell, since no caller waits any longer.
     pub(super) fn tell_the_last(&self) {
         (0..self.buffers.len()).for_each(|index| self.tell_drops(index));
         self.notices.end();

@@ -1,7 +1,7 @@
 //! The wire format: how serde's values become bytes, and what serde's attributes may ask for that the bytes cannot
 //! carry.
 //!
-//! The bytes have neither names nor types in them: whoever reads knows what comes, field after field. So nothing may be
+//! The bytes have neither names nor types in them: the reader knows what comes, field after field. So nothing may be
 //! left out, and nothing may be asked what it is.
 
 use super::check::Check;

@@ -36,7 +36,7 @@ impl<V> Worker<V> {
         ending
     }
 
-    /// Asks for one value after the other until there are no more, or nobody wants another.
+    /// Asks for one value after the other until there are no more, or no other is wanted.
     fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
         let mut ending = Ending::Skipped;
         loop {
@@ -131,7 +131,7 @@ impl<V> Worker<V> {
         self.parts += u64::from(arrival == Arrival::PartOfWhole);
     }
 
-    /// Hands a value to whoever is next.
+    /// Hands a value to the next consumer.
     fn hand_on(&mut self, flow: Flow, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         let to = match flow {
             Flow::End => None,

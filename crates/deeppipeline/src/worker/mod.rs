@@ -137,7 +137,7 @@ enum Step {
     WaitingForOthers,
     Idle,
     Running(InHand),
-    /// The stage has failed on what is in hand, and is to be run again.
+    /// The stage has failed on what is in flight, and is to be run again.
     Trying(InHand),
     Pulling,
     Finishing,
@@ -146,7 +146,7 @@ enum Step {
     Ended,
 }
 
-/// The engine's side of one worker. Whoever holds it calls `next` and `done` in turn until `next` returns `None`.
+/// The engine's side of one worker. Its driver calls `next` and `done` in turn until `next` returns `None`.
 ///
 /// Dropping it earlier counts as a failure of its stage, so that nothing ever waits for a worker that is gone.
 pub struct Worker<V> {
@@ -158,7 +158,7 @@ pub struct Worker<V> {
     unsettled: Option<Unsettled>,
     /// The take whose results go on now, where they have a turn among those of several workers.
     turn: Option<u64>,
-    /// Samples in hand that no list has used yet.
+    /// Samples in flight that no list has used yet.
     kept: u64,
     /// The number of parts that were made of `last`, by this worker and one that died before it.
     parts: u64,
@@ -191,7 +191,7 @@ impl<V> Worker<V> {
         self.home.name_of(self.seat)
     }
 
-    /// Bytes of stack for the thread that is to run it, if somebody said so.
+    /// Bytes of stack for the thread that is to run it, if that was set.
     pub(crate) fn stack_size(&self) -> Option<usize> {
         match self.seat {
             Seat::Stage { index, .. } => self.home.node(index).stack_size,
@@ -317,7 +317,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Says that the calling thread now works on what this worker has in hand.
+    /// Says that the calling thread now works on what this worker has in flight.
     pub(crate) fn enter(&self) {
         enter_job(self.home.id(), self.home.restarted(), self.in_hand());
     }
@@ -498,7 +498,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The samples in hand have got their fate, which is settled with the next take or, if none follows, by `flush`.
+    /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
     fn count(&mut self, hand: InHand, fate: Fate) {
         let age = self.home.clock().now().saturating_duration_since(hand.newest.birth);
         let (took, age) = (in_nanoseconds(hand.busy), in_nanoseconds(age));
@@ -515,7 +515,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The stage keeps the sample in hand for a later list.
+    /// The stage keeps the sample in flight for a later list.
     fn keep(&mut self, index: usize, hand: InHand) {
         self.kept += hand.samples;
         match hand.hold {

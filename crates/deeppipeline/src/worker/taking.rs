@@ -36,7 +36,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Gives up what another worker has in hand for longer than the stage's time-out, if others wait for it.
+    /// Gives up what another worker has in flight for longer than the stage's time-out, if others wait for it.
     pub(super) fn give_up_overdue(&self, index: usize, anyway: bool) -> bool {
         let Some(overdue) = self.home.buffer(index).and_then(|buffer| buffer.give_up_overdue(anyway)) else {
             return false;
@@ -64,7 +64,7 @@ impl<V> Worker<V> {
         self.step = Step::Running(InHand::new(newest, samples, taken));
     }
 
-    /// Runs the stage once more on what it has in hand, unless that was given up meanwhile.
+    /// Runs the stage once more on what it has in flight, unless that was given up meanwhile.
     pub(super) fn run_again(&mut self) -> Option<Poll<Option<Call<V>>>> {
         let Step::Trying(mut hand) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
         let Seat::Stage { index, .. } = self.seat else { return None };
@@ -94,7 +94,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Says what becomes of samples that the stage has kept, before the call at hand ends.
+    /// Says what becomes of samples that the stage has kept, before the present call ends.
     pub fn account(&mut self, kept: Kept) {
         let Seat::Stage { index, .. } = self.seat else { return };
         self.kept = self.kept.saturating_sub(kept.used + kept.skipped);

@@ -13,7 +13,7 @@ pub(in crate::buffer) struct Label {
     pub(in crate::buffer) id: SampleId,
     pub(in crate::buffer) birth: u64,
     pub(in crate::buffer) fork: ForkTicket,
-    /// Of which take it is the result, where several workers' results have to be put in order.
+    /// The take of which it is the result, where several workers' results have to be put in order.
     pub(in crate::buffer) turn: Option<u64>,
     pub(in crate::buffer) arrival: Arrival,
     /// The time when it came, where the intake asks for that.
@@ -25,9 +25,9 @@ pub(in crate::buffer) struct Label {
 /// The way a sample comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Behind all that wait.
+    /// The place behind all that wait.
     InTurn,
-    /// Beside them, as its turn has not come.
+    /// The place beside them, as its turn has not come.
     OutOfOrder,
 }
 
@@ -170,7 +170,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// Drops the oldest until so many bytes have room.
+    /// Drops the oldest until that many bytes have room.
     fn make_room_for(&mut self, length: u64) {
         let mut oldest = self.first(Queue::Waiting);
         while let Some(slot) = oldest {

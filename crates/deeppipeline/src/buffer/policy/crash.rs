@@ -38,7 +38,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// The slots that a dead process had among these, as nobody else changes them.
+    /// The slots that a dead process had among these, as no other process changes them.
     pub(in crate::buffer) fn slots_of(&mut self, place: usize, among: Range<usize>) -> Vec<usize> {
         use SlotState::{InFlight, Viewed, Writing, WritingOutOfOrder};
         let is_had = |slot: &Slot| {

@@ -42,7 +42,7 @@ use std::collections::VecDeque;
 
 /// The storage of the state of a buffer, while one caller changes it.
 pub(super) trait Storage {
-    /// True if a place remembers the slots of its take; otherwise whoever has taken them does.
+    /// True if a place remembers the slots of its take; otherwise the consumer that has taken them does.
     const REMEMBERS_TAKES: bool;
 
     fn head(&mut self) -> &mut Head;

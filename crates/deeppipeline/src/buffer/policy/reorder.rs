@@ -121,7 +121,7 @@ impl<S: Storage> Change<'_, S> {
             let turn = self.totals().turn;
             match self.first_of(turn) {
                 Some(slot) => {
-                    // A closed gate lets nobody wait for room, but these can.
+                    // A closed gate lets no producer wait for room, but these can.
                     let length = self.storage.slot(slot).length;
                     let room = self.has_room_for(length);
                     if !room && self.limits.overflow == Overflow::Block {

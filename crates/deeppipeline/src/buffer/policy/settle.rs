@@ -120,7 +120,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// Frees a slot that nobody looks at any longer.
+    /// Frees a slot at which nothing looks any longer.
     #[cfg(processes)]
     pub(in crate::buffer) fn release(&mut self, place: usize, slot: usize) {
         self.expect(slot, place, &[SlotState::Viewed]);

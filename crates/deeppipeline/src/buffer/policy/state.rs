@@ -82,8 +82,8 @@ pub(in crate::buffer) struct Totals {
     pub(in crate::buffer) failed: u64,
     pub(in crate::buffer) lost: u64,
 
-    /// Behind several workers: the take whose results go on now, results that are out of order, oldest take first, how many
-    /// more are being written, and the first take on which the stage has failed for good, or 0.
+    /// The order behind several workers: the take whose results go on now, results that are out of order, oldest take
+    /// first, how many more are being written, and the first take on which the stage has failed for good, or 0.
     pub(in crate::buffer) turn: u64,
     pub(in crate::buffer) out_of_order: List,
     pub(in crate::buffer) writing_out_of_order: u64,

@@ -16,7 +16,7 @@ pub(in crate::buffer) enum Published {
 /// The outcome of looking for a slot that keeps memory which it does not need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::buffer) enum Trim {
-    /// This one, which is out of use now, does: so many bytes.
+    /// This one, which is out of use now, does: that many bytes.
     Slot {
         slot: usize,
         touched: u64,
@@ -34,8 +34,8 @@ const TRIM_AT_ONCE: u64 = 256;
 const SMALL: u64 = 1 << 20;
 
 impl<S: Storage> Change<'_, S> {
-    /// Reserves a slot for a sample of so many bytes. Where there is no room, what that means for the sample is decided here,
-    /// before it is written; its receipt is kept if that is its end.
+    /// Reserves a slot for a sample of that many bytes. Where there is no room, what that means for the sample is
+    /// decided here, before it is written; its receipt is kept if that is its end.
     pub(in crate::buffer) fn reserve(
         &mut self,
         place: usize,
@@ -128,8 +128,9 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// Looks at free slots from that one on, at so many that nobody waits for it, for one that keeps memory which it does
-    /// not need: it was last used when so many samples had entered, or its last sample was much smaller than one before.
+    /// Looks at free slots from that one on, at so few that no other waits long for it, for one that keeps memory which
+    /// it does not need: it was last used when that many samples had entered, or its last sample was much smaller than
+    /// one before.
     pub(in crate::buffer) fn next_to_trim(&mut self, idle_since: u64, from: usize) -> Trim {
         let used = self.head().fresh;
         let end = used.min((from as u64).saturating_add(TRIM_AT_ONCE));

@@ -58,7 +58,7 @@ impl SharedBytes {
         !matches!(self.place, Place::Slot { writable: false, .. })
     }
 
-    /// The same without so many at the front, or none if there are fewer.
+    /// Returns the same without that many at the front, or none if there are fewer.
     #[must_use]
     pub fn skip(mut self, count: usize) -> Self {
         self.from += count.min(self.len());
@@ -101,7 +101,7 @@ impl Drop for SharedBytes {
     }
 }
 
-/// The slots that a worker has in hand.
+/// The slots that a worker has in flight.
 pub(crate) struct Hold {
     machine: Arc<Machine<Map>>,
     slots: Vec<Arc<Seen>>,
@@ -122,7 +122,7 @@ impl Hold {
     /// Looks at one more slot of this take, or at a copy of it.
     ///
     /// # Errors
-    /// When there are no addresses for it; it is in hand all the same.
+    /// An error if there are no addresses for it; it is in flight all the same.
     pub(super) fn look_at(
         &mut self,
         slot: Slot,
@@ -146,7 +146,7 @@ impl Hold {
         self.machine.words().room(slot).map_err(|(_, cause)| NoAddresses { size, cause }.into())
     }
 
-    /// Copies of all that is in hand.
+    /// Returns copies of all that is in flight.
     pub(super) fn copies(&self) -> impl Iterator<Item = (SampleInfo, Result<SharedBytes, BoxError>)> {
         self.slots.iter().map(|seen| {
             let room = self.room(Slot { index: seen.slot, length: seen.length });
@@ -154,7 +154,7 @@ impl Hold {
         })
     }
 
-    /// The stage has failed so often on what is in hand.
+    /// Notes that the stage has failed that often on what is in flight.
     pub(crate) fn note_failures(&self, failures: u32) {
         self.machine.note_failures(self.slots.iter().map(|seen| seen.slot), failures.into());
     }

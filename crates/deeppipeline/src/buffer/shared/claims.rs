@@ -14,7 +14,7 @@ impl Claims {
         Claims((0..slots.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// The slot is in the hands of this process from now on; under the lock.
+    /// Claims the slot for this process from now on; under the lock.
     pub(super) fn claim(&self, slot: usize) {
         if self.0[slot / BITS].fetch_or(1 << (slot % BITS), Ordering::Acquire) >> (slot % BITS) & 1 == 1 {
             damaged(Damage::Twice);

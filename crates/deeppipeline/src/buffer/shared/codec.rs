@@ -8,25 +8,25 @@ pub trait Codec<V>: Send + Sync {
     /// Returns the number of bytes that the value will take.
     ///
     /// # Errors
-    /// For a value that cannot cross.
+    /// An error for a value that cannot cross.
     fn size(&self, value: &V) -> Result<usize, BoxError>;
 
     /// Writes the value into exactly as many bytes as `size` said. They hold leftovers of earlier samples.
     ///
     /// # Errors
-    /// For a value that cannot cross.
+    /// An error for a value that cannot cross.
     fn write(&self, value: &V, room: &mut [u8]) -> Result<(), BoxError>;
 
     /// The value again, which may keep the bytes.
     ///
     /// # Errors
-    /// For bytes that are no such value: the stage fails on that sample.
+    /// An error for bytes that are no such value: the stage fails on that sample.
     fn read(&self, bytes: SharedBytes) -> Result<V, BoxError>;
 
     /// Refuses what can never cross, before anything starts.
     ///
     /// # Errors
-    /// Why, and what to do instead.
+    /// The reason, and what to do instead.
     fn check(&self) -> Result<(), BoxError> {
         Ok(())
     }

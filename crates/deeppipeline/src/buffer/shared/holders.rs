@@ -1,9 +1,9 @@
 //! The knowledge that the pipeline's process has of the processes at a buffer, and its judgement on one that keeps the
 //! lock.
 //!
-//! The lock is held for some microseconds. So a holder that comes no further is stopped, or waits for a processor or for
-//! the disk; how often somebody looked in vain says nothing about it, and neither does the time that this process was
-//! stopped itself. Only one holder, in one step, seen at the same place for the whole patience is judged.
+//! The lock is held for some microseconds. So a holder that comes no further is stopped, or waits for a processor or
+//! for the disk; how often a process looked in vain says nothing about it, and neither does the time that this process
+//! was stopped itself. Only one holder, in one step, seen at the same place for the whole patience is judged.
 
 use super::lock::Owner;
 use super::words::{Held, Holder};
@@ -23,7 +23,7 @@ pub(super) const LOOK_AFTER: Duration = Duration::from_millis(500);
 const LOOK_COUNTS: Duration = Duration::from_secs(1);
 /// The time for which a holder has to be seen where it is before it is judged.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// After so long it is judged even though it seems to run.
+/// The time after which it is judged even though it seems to run.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process at a buffer.
@@ -267,7 +267,7 @@ mod tests {
             Guest(child, Arc::new(pidfd_open(pid, PidfdFlags::empty()).unwrap()))
         }
 
-        /// Is looked at ten times, once a second, with the lock in its hands.
+        /// Looks at it ten times, once a second, while it has the lock.
         fn is_judged(&self) -> Holders {
             let (holders, now) = (Holders::default(), Instant::now());
             holders.add(Owner(1), self.0.id(), Arc::clone(&self.1));

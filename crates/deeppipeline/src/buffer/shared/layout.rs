@@ -55,7 +55,7 @@ fn lines(words: usize) -> usize {
     words.next_multiple_of(CACHE_LINE)
 }
 
-/// Behind the head, and a line of words that are written without a log.
+/// The index of the totals: behind the head, and a line of words that are written without a log.
 const TOTALS_AT: usize = (HEAD + 1).next_multiple_of(CACHE_LINE) + CACHE_LINE;
 
 /// Words of a slot, with its seal.

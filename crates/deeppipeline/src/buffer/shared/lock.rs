@@ -1,8 +1,8 @@
-//! The lock of a shared buffer. A process that dies while it has the lock leaves a change either not begun or written down:
-//! whoever finds the lock in the hands of the dead makes what is written down.
+//! The lock of a shared buffer. A process that dies while it has the lock leaves a change either not begun or written
+//! down: a process that finds the lock with a dead one makes what is written down.
 //!
-//! The word that counts what is written down counts the finished changes, too, so that whoever waits sees whether a holder
-//! comes further.
+//! The word that counts what is written down counts the finished changes, too, so that a process that waits sees
+//! whether a holder comes further.
 
 use super::layout::{Layout, Waited};
 use super::words::{Bell, Held, Holder, Words};
@@ -86,7 +86,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
                 }
                 let patience = words.patience();
                 words.sleep(Bell::Lock, shows | CONTENDED, patience);
-                // Others may still sleep: whoever has slept leaves the lock as contended.
+                // Others may still sleep: a thread that has slept leaves the lock as contended.
                 held = me.holding() | CONTENDED;
                 if let Wait::Until(_) = patience
                     && let Some(guard) = LockGuard::judge(words, layout, me)?
@@ -97,7 +97,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
         }
     }
 
-    /// Looks at whoever has the lock now, and inherits it from the dead.
+    /// Looks at the process that has the lock now, and inherits it from the dead.
     pub(super) fn judge(words: &'a W, layout: Layout, me: Owner) -> Result<Option<Self>, Damage> {
         let Some(held) = LockGuard::look(words, layout) else { return Ok(None) };
         match words.judge(held) {
@@ -128,7 +128,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
         Ok(LockGuard { words, layout, me, progress })
     }
 
-    /// Takes the lock after the death of a process: out of its hands, if it is there.
+    /// Takes the lock after the death of a process: away from it, if it has the lock.
     pub(super) fn enter_after(words: &'a W, layout: Layout, me: Owner, dead: Owner) -> Result<Self, Damage> {
         if let Some(guard) = LockGuard::inherit(words, layout, me, dead)? {
             return Ok(guard);
@@ -141,11 +141,11 @@ impl<'a, W: Words> LockGuard<'a, W> {
     /// Takes the lock out of the hands of the dead, if it is there, and makes the change that is written down.
     fn inherit(words: &'a W, layout: Layout, me: Owner, dead: Owner) -> Result<Option<Self>, Damage> {
         let mut shows = words.bell(Bell::Lock);
-        // Whoever goes to sleep on the lock in this moment changes what it shows, but not whose it is.
+        // A thread that goes to sleep on the lock in this moment changes what it shows, but not whose it is.
         while shows & !CONTENDED == dead.holding() {
             if words.change_bell(Bell::Lock, shows, me.holding() | CONTENDED) {
                 words.has_lock(true);
-                // It may itself have inherited the lock, and died over somebody else's change.
+                // It may itself have inherited the lock, and died over another process's change.
                 for owner in (0..layout.places).map(|place| Owner(place as u16)) {
                     LockGuard::make_written(words, layout, owner)?;
                 }
@@ -222,7 +222,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
         Ok(())
     }
 
-    /// Makes the bell show something new, so that nobody falls asleep over what has changed.
+    /// Makes the futex show something new, so that no waiter falls asleep over what has changed.
     fn count_ring(&self, bell: Bell, waited: Waited) -> bool {
         let waited = self.layout.waited(waited);
         let someone = self.words.get(waited) != 0;
@@ -234,7 +234,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
         someone
     }
 
-    /// Says that the caller is going to wait, and returns what the bell shows until then.
+    /// Says that the caller is going to wait, and returns what the futex shows until then.
     pub(super) fn will_wait_for(&self, waited: Waited) -> u32 {
         self.words.set(self.layout.waited(waited), 1);
         self.words.bell(match waited {
@@ -243,14 +243,14 @@ impl<'a, W: Words> LockGuard<'a, W> {
         })
     }
 
-    /// Makes whoever slept on a bell that a dead process was about to ring look again.
+    /// Makes all that slept on a futex that a dead process was about to wake look again.
     pub(super) fn somebody_waits(&self) {
         for waited in [Waited::NotEmpty, Waited::NotFull] {
             self.words.set(self.layout.waited(waited), 1);
         }
     }
 
-    /// Lets nobody get the lock from now on, and makes everybody who waits learn it.
+    /// Lets no process get the lock from now on, and makes all that wait learn it.
     pub(super) fn close_for_good(words: &W, damage: Damage) {
         words.has_lock(false);
         loop {

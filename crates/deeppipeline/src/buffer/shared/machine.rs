@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(in crate::buffer) use policy::Published;
 pub(crate) use policy::{Receipt, Verdict};
 
-/// One slot, in the hands of whoever holds this: there is never a second one for the same slot.
+/// One slot, claimed by the owner of this value: there is never a second one for the same slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(super) index: usize,
@@ -82,7 +82,7 @@ impl Limits {
         self.at_once().saturating_add(SPARE)
     }
 
-    /// Enough that nobody ever waits for a slot while there is room.
+    /// Returns enough slots that no producer ever waits for one while there is room.
     pub(crate) fn slots(self) -> usize {
         let early = if self.givers.reorders() { self.givers.ahead() } else { 0 };
         let writers = WRITERS.max(self.givers.workers);
@@ -90,7 +90,7 @@ impl Limits {
         self.capacity.saturating_add(writers + early).saturating_add(self.takers.workers.saturating_mul(of_taker))
     }
 
-    /// Of a buffer whose slots can be numbered at all.
+    /// Returns the layout of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
         let places = Owner::places(self.givers.workers.max(self.takers.workers));
         Layout::new(self.slots(), places, self.turns())
@@ -104,7 +104,7 @@ pub(crate) struct Label {
     /// Nanoseconds of the monotonic clock.
     pub(crate) birth: u64,
     pub(crate) fork: ForkTicket,
-    /// Of which take it is the result.
+    /// The take of which it is the result.
     pub(crate) receipt: Option<Receipt>,
     /// The same where several workers' results have to be put in order.
     pub(crate) turn: Option<u64>,
@@ -123,7 +123,7 @@ impl Label {
 #[derive(Debug)]
 pub(crate) enum Reserved {
     Slot(Slot),
-    /// No room now; the bell for room shows this.
+    /// No room now; the futex for room shows this.
     Full(u32),
     Shut,
     /// The others of several workers have gone on without it.
@@ -179,7 +179,7 @@ pub(crate) enum Trim {
 
 /// Slots that are looked at in one change.
 const LOOK_AT_ONCE: usize = 256;
-/// More than anybody counts one by one.
+/// A number larger than any that is counted one by one.
 const MOST_COUNTED: u64 = 1 << 48;
 
 /// The slots over some memory.
@@ -189,14 +189,14 @@ pub(crate) struct Machine<W> {
     limits: Limits,
     layout: Layout,
     me: Owner,
-    /// The slots in the hands of this process.
+    /// The slots that this process has claimed.
     claims: Claims,
     /// The value that the gate must show, where this process alone lowers it.
     gate: Option<AtomicU64>,
     /// The counters when they last added up.
     last_counts: Mutex<(BufferCounts, StageCounts)>,
     damage: OnceLock<Damage>,
-    /// Of whoever has the lock in this process.
+    /// The scratch space of the thread that has the lock in this process.
     scratch: Mutex<Scratch>,
 }
 
@@ -230,13 +230,13 @@ impl<W: Words> Machine<W> {
         self.me.place()
     }
 
-    /// Makes all of a change or, if this process dies, nothing. To whoever uses a damaged buffer, `given_up` is what it says:
-    /// the same as one whose gate has come down to the end.
+    /// Makes all of a change or, if this process dies, nothing. To a user of a damaged buffer, `given_up` is what it
+    /// says: the same as one whose gate has come down to the end.
     fn at_once<T>(&self, given_up: T, change: impl FnOnce(&mut Changing<'_, '_, W>, &LockGuard<'_, W>) -> T) -> T {
         self.within(LockGuard::enter(&self.words, self.layout, self.me), given_up, change)
     }
 
-    /// The same after the death of a process, which may have been about to wake somebody.
+    /// The same after the death of a process, which may have been about to wake a waiter.
     fn at_once_after<T>(&self, dead: Owner, given_up: T, change: impl FnOnce(&mut Changing<'_, '_, W>) -> T) -> T {
         let guard = LockGuard::enter_after(&self.words, self.layout, self.me, dead);
         self.within(guard, given_up, |changing, guard| {
@@ -293,15 +293,15 @@ impl<W: Words> Machine<W> {
         LockGuard::look(&self.words, self.layout)
     }
 
-    /// Looks at whoever has the lock. It may be one that has ended, or nobody, though no thread of this process waits for
-    /// it: what a worker waits for, it does not judge itself.
+    /// Looks at the process that has the lock. It may be one that has ended, or none, though no thread of this process
+    /// waits for it: what a worker waits for, it does not judge itself.
     pub(crate) fn look_at_holder(&self) {
         if let Some(guard) = LockGuard::judge(&self.words, self.layout, self.me).transpose() {
             self.within(guard, (), |_, _| {});
         }
     }
 
-    /// The counters, which must add up, and the gate, which nobody else may lower.
+    /// The counters, which must add up, and the gate, which no other process may lower.
     fn counted(&self, change: &mut Changing<'_, '_, W>) -> (BufferCounts, StageCounts) {
         change.expect_sound();
         let gate = change.gate() as u64;
@@ -326,8 +326,8 @@ impl<W: Words> Machine<W> {
         }
     }
 
-    /// Asks for a slot of so many bytes. Where there is no room, what that means for an arriving sample is decided here,
-    /// before it is written; its receipt is kept if that is its end.
+    /// Asks for a slot of that many bytes. Where there is no room, what that means for an arriving sample is decided
+    /// here, before it is written; its receipt is kept if that is its end.
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
         let Origin { turn, receipt } = origin;
         let label = Label { id, birth: 0, fork: ForkTicket::default(), receipt, turn, came: 0 };
@@ -460,7 +460,7 @@ impl<W: Words> Machine<W> {
                 Ok(length) if taken.length <= self.limits.bytes => length,
                 _ => damaged(Damage::Length),
             };
-            // So that whoever counts on stays far from the end.
+            // So that counting on stays far from the end.
             if taken.given >= MOST_COUNTED || taken.failures >= MOST_COUNTED {
                 damaged(Damage::Count);
             }
@@ -511,7 +511,7 @@ impl<W: Words> Machine<W> {
         self.at_once((), |change, _| change.release(self.place(), slot));
     }
 
-    /// Slots that nobody looks at are in the hands of this process no longer.
+    /// Gives up the claim of this process to slots at which nothing looks.
     fn let_go(&self, slots: &[(usize, bool)]) {
         slots.iter().filter(|(_, viewed)| !viewed).for_each(|(slot, _)| self.claims.let_go(*slot));
     }
@@ -551,7 +551,7 @@ impl<W: Words> Machine<W> {
         self.last_counts.lock().clone()
     }
 
-    /// Makes whoever sleeps look again.
+    /// Makes all that sleep look again.
     pub(crate) fn wake(&self) {
         self.at_once((), |change, _| {
             change.wake_consumers(Wake::All);
@@ -559,9 +559,9 @@ impl<W: Words> Machine<W> {
         });
     }
 
-    /// The samples that are inside, in flight, or out of order: of a list in flight the newest, as its result will go on as
-    /// that one's. Takes the lock for some slots at a time, so that nobody waits for it. A sample is in one slot as long as
-    /// it is at this buffer, so none that is there all the time is missed.
+    /// The samples that are inside, in flight, or out of order: of a list in flight the newest, as its result will go
+    /// on as that one's. Takes the lock for some slots at a time, so that no other waits long for it. A sample is in
+    /// one slot as long as it is at this buffer, so none that is there all the time is missed.
     pub(crate) fn forks(&self) -> Vec<ForkTicket> {
         let (mut forks, mut lists) = (Vec::new(), HashMap::new());
         self.look_over(|change, among| {
@@ -594,14 +594,15 @@ impl<W: Words> Machine<W> {
         Duration::from_nanos(self.at_once(0, |change, _| change.busy()))
     }
 
-    /// After the death of whoever brings samples: what it was writing is gone. The last take of which a result arrived.
+    /// Cleans up after the death of the producer: what it was writing is gone. Returns the last take of which a result
+    /// arrived.
     pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
         self.at_once_after(dead, (), |change| change.expect_sound());
         let slots = self.slots_of(dead);
         self.at_once(None, |change, _| change.producer_died(dead.place(), &slots))
     }
 
-    /// After the death of whoever takes samples: what it looked at is free, and what it had in flight gets its fate.
+    /// Cleans up after the death of a consumer: what it looked at is free, and what it had in flight gets its fate.
     /// Says which take it was, where others may wait for it.
     pub(crate) fn taker_died(
         &self,
@@ -627,7 +628,7 @@ impl<W: Words> Machine<W> {
         slots
     }
 
-    /// Looks at every slot, at some under the lock so that nobody waits for it.
+    /// Looks at every slot, at some under the lock so that no other waits long for it.
     fn look_over(&self, mut look: impl FnMut(&mut Changing<'_, '_, W>, Range<usize>)) {
         let (mut from, mut used) = (0, 1);
         while from < used {
@@ -645,9 +646,9 @@ impl<W: Words> Machine<W> {
         self.at_once(0, |change, _| change.entered())
     }
 
-    /// Takes a free slot out of use, if the lock is free, too, that keeps memory which it does not need: it was last used
-    /// when so many samples had come or before, or its last sample was much smaller than one before. It looks from that slot
-    /// on; `trimmed` gives the slot back.
+    /// Takes a free slot out of use, if the lock is free, too, that keeps memory which it does not need: it was last
+    /// used when that many samples had come or before, or its last sample was much smaller than one before. It looks
+    /// from that slot on; `trimmed` gives the slot back.
     pub(crate) fn next_to_trim(&self, idle_since: u64, from: u64) -> Trim {
         let Some(guard) = LockGuard::try_enter(&self.words, self.layout, self.me) else { return Trim::Done };
         self.within(guard, Trim::Done, |change, _| match change.next_to_trim(idle_since, from as usize) {

@@ -25,14 +25,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
-/// Each bell lies in a cache line of its own.
+/// Each futex lies in a cache line of its own.
 const BELL: usize = 64;
 const BELLS: usize = 3;
 /// The smallest place for a sample; the others are twice as large each.
 const SMALLEST: usize = 256;
 /// The number of bytes that are mapped at once, where places are smaller than that.
 const WINDOW: usize = 2 << 20;
-/// As long as no more is mapped, it stays mapped after use.
+/// The number of bytes up to which what is mapped stays mapped after use.
 const KEPT: usize = 1 << 30;
 /// The time after which a sleeper looks for itself: a stray write may have lost what would have woken it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     slots: usize,
-    /// Words behind the bells.
+    /// Words behind the futexes.
     words: usize,
     /// The offset at which the places begin.
     header: usize,
@@ -88,10 +88,10 @@ impl Shape {
         self.first(self.sizes)
     }
 
-    /// The place of a slot for a sample of so many bytes.
+    /// Returns the place of a slot for a sample of that many bytes.
     ///
     /// # Panics
-    /// For one that no buffer of this shape has: whoever has the slot has checked that.
+    /// Panics for one that no buffer of this shape has: the owner of the slot has checked that.
     fn place(self, slot: usize, length: usize) -> Place {
         let size = size_for(length).filter(|size| *size < self.sizes && slot < self.slots);
         let size = size.expect("a slot of this buffer");
@@ -101,7 +101,7 @@ impl Shape {
     }
 }
 
-/// Bytes of addresses that an empty buffer takes; about so many where the numbers do not reach so far.
+/// Bytes of addresses that an empty buffer takes; about that many where the numbers do not reach so far.
 pub(crate) fn addresses(limits: Limits) -> u128 {
     Shape::of(limits).map_or(limits.slots() as u128 * u128::from(limits.bytes), |shape| shape.header as u128)
 }
@@ -109,7 +109,7 @@ pub(crate) fn addresses(limits: Limits) -> u128 {
 /// The memory of one shared buffer.
 #[derive(Debug)]
 pub(crate) struct Map {
-    /// The bells and the words.
+    /// The futexes and the words.
     header: MmapRaw,
     file: OwnedFd,
     shape: Shape,
@@ -118,7 +118,7 @@ pub(crate) struct Map {
     holders: Holders,
 }
 
-/// The bytes of a slot, in the hands of whoever has this.
+/// The bytes of a slot, which belong to the owner of this value.
 #[derive(Debug)]
 pub(crate) struct Room {
     slot: Slot,
@@ -129,11 +129,12 @@ pub(crate) struct Room {
 impl Room {
     /// Returns what is in the slot.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the place lies inside the window, which stays mapped as long as this lives, over a file that is sealed
-        // against shrinking; both come from numbers that this process has checked itself. In this process nobody else
-        // has the slot, as `Claims` sees to, so that nobody writes it but through `bytes_mut`. A worker that keeps to the
-        // states of a slot does not write it either. One that does not, by a stray pointer, can change bytes while they
-        // are read: there are none that are no `u8`, and whoever reads values from them takes none for granted.
+        // SAFETY: the place lies inside the window, which stays mapped as long as this lives, over a file that is
+        // sealed against shrinking; both come from numbers that this process has checked itself. In this process no
+        // other thread has the slot, as `Claims` sees to, so that none writes it but through `bytes_mut`. A worker that
+        // keeps to the states of a slot does not write it either. One that does not, by a stray pointer, can change
+        // bytes while they are read: there are none that are no `u8`, and a reader of values from them takes none for
+        // granted.
         unsafe { std::slice::from_raw_parts(self.window.as_ptr().add(self.at), self.slot.length()) }
     }
 
@@ -153,7 +154,7 @@ impl Map {
     /// Fresh memory, all zero.
     ///
     /// # Errors
-    /// What the operating system says; a buffer too large for its numbers among it.
+    /// The error of the operating system; a buffer too large for its numbers among it.
     pub(crate) fn create(limits: Limits) -> io::Result<Self> {
         let shape = Shape::of(limits).ok_or(io::ErrorKind::OutOfMemory)?;
         let file = memfd_create("deeppipeline", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
@@ -165,7 +166,7 @@ impl Map {
     /// The memory that another process has created.
     ///
     /// # Errors
-    /// What the operating system says; a file of another size.
+    /// The error of the operating system; an error for a file of another size.
     pub(crate) fn open(file: OwnedFd, limits: Limits) -> io::Result<Self> {
         let shape = Shape::of(limits).ok_or(io::ErrorKind::OutOfMemory)?;
         if rustix::fs::fstat(&file)?.st_size as u64 != shape.file_size() as u64 {
@@ -190,7 +191,7 @@ impl Map {
         self.holders.has_killed(owner)
     }
 
-    /// The bytes of a slot, for whoever holds it.
+    /// Returns the bytes of a slot, for the owner of the slot.
     ///
     /// # Errors
     /// The slot again, and why there are no addresses for it.
@@ -221,8 +222,8 @@ impl Map {
         Ok(window)
     }
 
-    /// Gives the memory of a slot back to the system, of which so many bytes may have been used: the next use finds it
-    /// zeroed. Slots that share pages with others keep theirs.
+    /// Gives the memory of a slot back to the system, of which that many bytes may have been used: the next use finds
+    /// it zeroed. Slots that share pages with others keep theirs.
     pub(crate) fn forget(&self, slot: &Slot) -> io::Result<()> {
         let largest = size_for(slot.length()).unwrap_or(0).min(self.shape.sizes - 1);
         for size in (PAGE.ilog2() - SMALLEST.ilog2())..=largest {
@@ -235,13 +236,13 @@ impl Map {
 
     fn word(&self, at: usize) -> &AtomicU64 {
         assert!(at < self.shape.words, "a word outside of the header");
-        // SAFETY: the header has so many words behind the bells; the mapping begins at a page, so they are aligned, and
-        // all processes access them only as atomics.
+        // SAFETY: the header has that many words behind the futexes; the mapping begins at a page, so they are aligned,
+        // and all processes access them only as atomics.
         unsafe { AtomicU64::from_ptr(self.header.as_mut_ptr().add(BELL * BELLS + 8 * at).cast()) }
     }
 
     fn bell_word(&self, bell: Bell) -> &AtomicU32 {
-        // SAFETY: the mapping begins with the bells, a cache line each, accessed only as atomics.
+        // SAFETY: the mapping begins with the futexes, a cache line each, accessed only as atomics.
         unsafe { AtomicU32::from_ptr(self.header.as_mut_ptr().add(BELL * bell as usize).cast()) }
     }
 }

@@ -87,7 +87,7 @@ impl<V> Buffer<V> {
         self.machine.words().share_with(owner, pid, process);
     }
 
-    /// Looks at whoever has the lock, if somebody has: one that stands still is killed.
+    /// Looks at the process that has the lock, if one has: one that stands still is killed.
     pub(crate) fn look_at_holder(&self) {
         self.machine.look_at_holder();
     }
@@ -297,7 +297,7 @@ impl<V> Buffer<V> {
 
     /// Returns what a worker has in flight once more, read from copies.
     pub(crate) fn read_again(&self, hold: &Hold) -> Result<Input<V>, BoxError> {
-        // The worker has its ticket in hand.
+        // The worker has its ticket.
         let fork = ForkTicket::default();
         let read = |(SampleInfo { id, birth }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
             let bytes = bytes?;
@@ -328,7 +328,7 @@ impl<V> Buffer<V> {
         (buffer, Reading { counts, busy: self.machine.busy(), times, ages, ages_after })
     }
 
-    /// Adds the samples that are inside, in the hands of its takers, or early.
+    /// Adds the samples that are inside, in flight from it, or out of order.
     pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
         found.extend(self.machine.forks());
     }
@@ -343,13 +343,13 @@ impl<V> Buffer<V> {
         self.machine.running_since(worker).map(from_nanoseconds)
     }
 
-    /// After the death of the worker that brings samples: the last take of which a result arrived.
+    /// Cleans up after the death of the producer, and returns the last take of which a result arrived.
     pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
         self.machine.giver_died(dead)
     }
 
-    /// After the death of a worker that takes samples: what becomes of the one in its hand, and which take it was, where
-    /// others may wait for it.
+    /// Cleans up after the death of a consumer. Returns what becomes of the sample that it had in flight, and which
+    /// take it was, where others may wait for it.
     pub(crate) fn taker_died(
         &self,
         dead: Owner,

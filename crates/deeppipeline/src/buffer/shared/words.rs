@@ -30,7 +30,7 @@ pub(crate) struct Held {
 pub(crate) enum Holder {
     /// It will let go.
     Lives,
-    /// Its process has ended, so that nobody will let go.
+    /// Its process has ended, and will not let go.
     Ended,
     /// There is no such process, or it does not have the lock.
     Nobody,
@@ -42,20 +42,21 @@ pub(crate) trait Words {
     fn get(&self, at: usize) -> u64;
 
     /// Writes a word that the lock protects, after everything that was written before and before everything that is
-    /// written later: whoever finds the memory after a death finds all writes up to some moment and none after it.
+    /// written later: a process that finds the memory after a death finds all writes up to some moment and none after
+    /// it.
     fn set(&self, at: usize, value: u64);
 
     /// Returns what a futex shows.
     fn bell(&self, bell: Bell) -> u32;
 
-    /// Changes what a bell shows from one value to another, and says whether it did; what was written before is
-    /// seen by whoever reads the new value.
+    /// Changes what a futex shows from one value to another, and says whether it did; what was written before is seen
+    /// by all that read the new value.
     fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool;
 
-    /// Sleeps while the bell shows that, until it is rung or patience ends; may also return for no reason.
+    /// Sleeps while the futex shows that, until it is woken or patience ends; may also return for no reason.
     fn sleep(&self, bell: Bell, shows: u32, wait: Wait);
 
-    /// Wakes everybody who sleeps on a bell.
+    /// Wakes all that sleep on a futex.
     fn ring(&self, bell: Bell);
 
     /// Notes that a thread of this process has taken the lock, or lets go of it.

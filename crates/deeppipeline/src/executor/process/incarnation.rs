@@ -93,7 +93,7 @@ impl Incarnation {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => self.process = Some(Arc::new(process)),
-            // Whoever forked it has collected it, or somebody else has.
+            // The process that forked it has collected it, or another has.
             Err(Errno::SRCH) => self.is_gone = true,
             Err(error) => {
                 exit::end(pid);
@@ -138,7 +138,7 @@ impl Incarnation {
     pub(super) fn kill(&mut self, why: Killed) -> io::Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
         match pidfd_send_signal(process, Signal::KILL) {
-            // Somebody has waited for it already: it is gone.
+            // Another thread has waited for it already: it is gone.
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }

@@ -53,11 +53,11 @@ pub(super) enum Said {
     Advance(WorkerEvent),
     /// It failed for good.
     Failed { doing: Doing, sample: Option<SampleId>, text: String, detail: Vec<u8> },
-    /// Something for the front door, in its own words.
+    /// A message for the binding, in its own words.
     Note(Vec<u8>),
 }
 
-/// The longest that a worker process says, in bytes. What claims to be longer is no message: nobody would say that much
+/// The longest that a worker process says, in bytes. What claims to be longer is no message: no worker says that much
 /// about a sample.
 pub(super) const LONGEST_SAID: usize = 64 << 20;
 
@@ -127,7 +127,7 @@ impl Link {
                 Ok(sent) => drop(self.posted.drain(..sent)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                // Nobody is there any longer, as whoever watches will find.
+                // The other end is closed, as the watcher will find.
                 Err(_) => self.posted.clear(),
             }
         }
@@ -146,7 +146,7 @@ impl Link {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         match sendmsg(&self.stream, &[IoSlice::new(&bytes)], &mut ancillary, flags) {
             Ok(sent) => self.posted = VecDeque::from(bytes.split_off(sent)),
-            // It is gone already, as whoever watches will find.
+            // It is gone already, as the watcher will find.
             Err(Errno::PIPE | Errno::CONNRESET) => {}
             Err(error) => return Err(error.into()),
         }

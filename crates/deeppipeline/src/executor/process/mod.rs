@@ -1,6 +1,6 @@
 //! A process for a stage: who starts it, what it is told, who watches it, and what its death means.
 //!
-//! The pipeline's process holds a [`Station`] for each such stage, driven by a thread of the front door:
+//! The pipeline's process holds a [`Station`] for each such stage, driven by a thread of the binding:
 //!
 //! ```text
 //! open -> start the process -> started -> watch, watch, ... Exited -> ended -> Restart: open again, or Over
@@ -29,6 +29,6 @@ use crate::worker::Worker;
 pub enum Post<V: Send + 'static> {
     /// A thread of the pipeline's own process, with this worker.
     Thread(Worker<V>),
-    /// A process of its own, that somebody starts and watches.
+    /// A process of its own, that the caller starts and watches.
     Process(Station<V>),
 }

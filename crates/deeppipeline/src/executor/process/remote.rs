@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// Bytes for each of the two that a failure tells: its text, and what its front door adds.
+/// Bytes for each of the two that a failure tells: its text, and what its binding adds.
 const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
 
 /// A function that returns what the binding in the pipeline's process gets of a failure, beside its text.
@@ -37,7 +37,7 @@ impl Lifeline {
     /// Takes hold of the pipeline's process, which is at the other end of this socket.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn hold(socket: OwnedFd, pipeline: u32) -> io::Result<Self> {
         let pid = i32::try_from(pipeline).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let alive = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|error| {
@@ -50,7 +50,8 @@ impl Lifeline {
         let all_up = Arc::<AllUpState>::default();
         let (other_end, tells) = (link.share(), Arc::clone(&all_up));
         std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
-            // Whoever waits to begin waits on until the end of this process: he must not go his own way meanwhile.
+            // A thread that waits to begin waits on until the end of this process: it must not go its own way
+            // meanwhile.
             let _ = listen(other_end, &alive, &begins, &tells);
             end_at_once();
         })?;
@@ -60,7 +61,7 @@ impl Lifeline {
     /// Waits until the pipeline's process has said who this process is.
     ///
     /// # Errors
-    /// When it says nothing any longer.
+    /// An error if it says nothing any longer.
     pub fn listen(self) -> io::Result<Apprentice> {
         let (begin, memory) = self.begun.recv().map_err(|_| io::ErrorKind::UnexpectedEof)?;
         Ok(Apprentice { link: self.link, all_up: self.all_up, begin, memory: memory.into_iter() })
@@ -90,7 +91,7 @@ impl Apprentice {
     /// The stage's worker, and what notes can be sent home with.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn begin<V: Send + 'static>(
         mut self,
         input: Arc<dyn Codec<V>>,
@@ -126,7 +127,7 @@ impl Apprentice {
     }
 }
 
-/// Sends words of the front door to the pipeline's process.
+/// Sends words of the binding to the pipeline's process.
 #[derive(Debug, Clone)]
 pub struct Notes {
     voice: Arc<Mutex<Link>>,
@@ -135,7 +136,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Sends one, unless it is larger than anybody would say; false in a child of this process.
+    /// Sends one, unless it is larger than any real one; false in a child of this process.
     pub fn send(&self, note: Vec<u8>) -> bool {
         let is_own = self.process == std::process::id();
         if is_own && note.len() <= ROOM_FOR_ONE {
@@ -174,7 +175,7 @@ fn listen(
             break begin;
         }
     };
-    // Nobody waits for it where this process is on its way out already.
+    // No thread waits for it where this process is on its way out already.
     let _ = begins.send((begin, memory));
     loop {
         while let Some(AllUp(up)) = link.next_read()? {

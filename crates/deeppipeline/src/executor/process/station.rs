@@ -44,7 +44,7 @@ const ASKED_AGAIN: Duration = Duration::from_millis(20);
 pub enum Watched {
     /// It wrote this to stderr.
     Wrote(Written),
-    /// A note for the front door.
+    /// A note for the binding.
     Note(Vec<u8>),
     /// Something about its worker that belongs into a log, as a warning.
     Told(String),
@@ -104,7 +104,7 @@ pub struct Station<V: Send + 'static> {
     present: Option<Incarnation>,
     was_ready: bool,
     deaths: VecDeque<Instant>,
-    /// The take that waits for another try, since its worker died with it in hand.
+    /// The take that waits for another try, since its worker died with it in flight.
     tried_again: Option<u64>,
     swept: Instant,
     looked: Instant,
@@ -149,7 +149,7 @@ impl<V: Send + 'static> Station<V> {
         Seat::Stage { index: self.index, worker: self.worker }
     }
 
-    /// Of which stage it is a worker, from 0.
+    /// Returns the index of the stage of which it is a worker, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -176,7 +176,7 @@ impl<V: Send + 'static> Station<V> {
     /// Makes ready for a new process.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn open(&mut self) -> io::Result<ChildEnds> {
         let (incarnation, ends) = Incarnation::open()?;
         self.present = Some(incarnation);
@@ -186,8 +186,8 @@ impl<V: Send + 'static> Station<V> {
     /// The process has been started, and is the station's from now on: tells it who it is.
     ///
     /// # Errors
-    /// What the operating system says; a process that is gone already is found by `watch`. The process has ended then, or
-    /// [`cannot_start`](Station::cannot_start) ends it.
+    /// The error of the operating system; a process that is gone already is found by `watch`. The process has ended
+    /// then, or [`cannot_start`](Station::cannot_start) ends it.
     pub fn started(&mut self, pid: u32) -> io::Result<()> {
         (self.pid, self.seen_stopped) = (pid, 0);
         let begin = self.begin()?;
@@ -233,7 +233,7 @@ impl<V: Send + 'static> Station<V> {
     /// Watches over the process until there is something to be done about it. Time-outs and stops hold whatever is read.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn watch(&mut self, reads: Reads) -> io::Result<Watched> {
         loop {
             let Some(present) = &mut self.present else { return Ok(Watched::Exited) };
@@ -389,7 +389,7 @@ impl<V: Send + 'static> Station<V> {
         let deadline = present.stderr_due().map_or(deadline, |due| due.min(deadline));
         let ended = present.wait(&self.waker, Some(deadline))?;
         let is_news = ended && present.verdict.is_none();
-        // At once: it may hold the lock of a buffer, and whoever waits for that may hold what `ended` needs.
+        // At once: it may hold the lock of a buffer, and a process that waits for that may hold what `ended` needs.
         let verdict = is_news.then(|| self.settle_hand());
         let Some(present) = &mut self.present else { return Ok(true) };
         present.verdict = present.verdict.or(verdict);
@@ -434,8 +434,8 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// The process has ended. Learns how, unless whoever forked it for the caller has told; gives what it had in hand its
-    /// fate, and says what follows. What it said counts for more than its exit status, which may be lost.
+    /// Learns how the process has ended, unless the process that forked it for the caller has told; gives what it had
+    /// in flight its fate, and says what follows. What it said counts for more than its exit status, which may be lost.
     pub fn ended(&mut self, told: Option<Exit>) -> Then {
         let present = self.present.take();
         // It is collected here in any case, but only its parent learns something by it.
@@ -444,7 +444,7 @@ impl<V: Send + 'static> Station<V> {
         let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
         let phase = self.home.phase_of(self.seat());
-        // What it wrote last may be what nobody has looked at.
+        // The last that it wrote may not have been looked at.
         std::iter::once(self.input().ok()).chain([self.output()]).flatten().for_each(|buffer| {
             buffer.look_for_damage();
         });
@@ -518,7 +518,8 @@ impl<V: Send + 'static> Station<V> {
             && self.deaths.len() < node.restarts_allowed()
     }
 
-    /// Gives what a dead worker had in hand its fate. What the next buffer last received tells whether it had been used.
+    /// Gives what a dead worker had in flight its fate. What the next buffer last received tells whether it had been
+    /// used.
     fn settle_hand(&mut self) -> Verdict {
         let now = Instant::now();
         self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
@@ -554,7 +555,7 @@ impl<V: Send + 'static> Station<V> {
     /// Waits out the pause before a restart; false when there is no need for one any longer.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn rest(&mut self, pause: Duration) -> io::Result<bool> {
         let until = Instant::now() + pause;
         loop {
@@ -571,11 +572,11 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// Waits until there is something to read from whoever forks the process for the caller; false when there is no need
+    /// Waits until there is something to read from the process that forks for the caller; false when there is no need
     /// for it any longer, and the stage has ended.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn wait_for(&mut self, forker: BorrowedFd<'_>) -> io::Result<bool> {
         loop {
             if self.home.aborted_at().is_some() || self.is_given_up() {
@@ -652,7 +653,7 @@ impl<V: Send + 'static> Drop for Station<V> {
         if self.is_over || self.process != std::process::id() {
             return;
         }
-        // Whoever drives it has gone. The process goes first, so that what it has in hand can be counted.
+        // Its driver has gone. The process goes first, so that what it has in flight can be counted.
         self.end_process();
         self.settle_hand();
         let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const LINES_KEPT: usize = 20;
 /// A line longer than that is cut, so that a worker cannot fill the memory.
 const LINE_LENGTH: usize = 64 << 10;
-/// After that time a line is shown that has no end yet: a progress bar, or dots one by one.
+/// The time after which a line is shown that has no end yet: a progress bar, or dots one by one.
 const SHOWN_AFTER: Duration = Duration::from_millis(100);
 
 /// A line that a worker wrote to stderr, or a part of one.
@@ -24,12 +24,12 @@ pub struct Written {
 /// The stderr of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Stderr {
-    /// The line at hand, and how much of it has been handed out.
+    /// The present line, and how much of it has been handed out.
     line: Vec<u8>,
     shown: usize,
     /// True if the line had shown something else before, which a carriage return took back.
     redraws: bool,
-    /// After a carriage return, when it is not known yet whether the line ends or is drawn again.
+    /// True after a carriage return, when it is not known yet whether the line ends or is drawn again.
     returned: bool,
     /// The time when the first byte came that has not been handed out.
     waiting_since: Option<Instant>,
@@ -53,7 +53,7 @@ impl Stderr {
             return None;
         }
         if std::mem::take(&mut self.returned) {
-            // What was not shown in time, nobody would have seen.
+            // Text that was not shown in time would not have been seen.
             self.redraws |= self.shown > 0;
             self.line.clear();
             self.shown = 0;
@@ -67,7 +67,7 @@ impl Stderr {
         Some(self.waiting_since? + SHOWN_AFTER)
     }
 
-    /// As much of the line at hand as is due, without the beginning of a character.
+    /// Returns as much of the present line as is due, without the beginning of a character.
     pub(super) fn show(&mut self, now: Instant) -> Option<Written> {
         self.due().filter(|due| *due <= now)?;
         self.waiting_since = None;
@@ -109,7 +109,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// A stream that nobody has written into.
+    /// A stream that has not been written into.
     pub const fn new() -> Self {
         Console { open: None }
     }

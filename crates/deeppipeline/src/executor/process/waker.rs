@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// Wakes whoever waits for it to be readable.
+/// Wakes the thread that waits for it to be readable.
 #[derive(Debug, Clone)]
 pub(crate) struct Waker(Arc<OwnedFd>);
 
@@ -20,7 +20,7 @@ impl Waker {
     }
 
     pub(super) fn calm(&self) {
-        // It fails only when nobody has woken.
+        // It fails only when no thread has woken.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }
