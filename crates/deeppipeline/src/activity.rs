@@ -56,12 +56,12 @@ struct Waits {
 }
 
 impl SourceWaits {
-    /// The source is asked for a sample.
+    /// Notes that the source is asked for a sample.
     pub(crate) fn begin(&self, now: Instant) {
         self.0.lock().since.get_or_insert(now);
     }
 
-    /// It is asked for none any longer.
+    /// Notes that it is asked for none any longer.
     pub(crate) fn end(&self, now: Instant) {
         let mut waits = self.0.lock();
         if let Some(since) = waits.since.take() {
@@ -106,7 +106,7 @@ impl Timekeeper {
         Arc::new(Timekeeper { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// A worker is in a call that is overdue then. `tell` gets the worker and the sample of each that is.
+    /// Notes that a worker is in a call that is overdue then. `tell` gets the worker and the sample of each that is.
     pub(crate) fn begin<F>(self: &Arc<Self>, worker: usize, sample: SampleId, due: Instant, tell: impl FnOnce() -> F)
     where
         F: Fn(usize, SampleId) + Send + 'static,
@@ -127,7 +127,7 @@ impl Timekeeper {
         }
     }
 
-    /// A worker is in no call.
+    /// Notes that a worker is in no call.
     pub(crate) fn end(&self, worker: usize) {
         self.state.lock().calls[worker] = None;
     }

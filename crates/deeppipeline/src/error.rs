@@ -287,7 +287,7 @@ impl StageError {
         StageError::new(self.failure, report)
     }
 
-    /// The name of the stage that failed; `"source"` for the source.
+    /// Returns the name of the stage that failed; `"source"` for the source.
     pub fn stage(&self) -> &str {
         &self.failure.stage
     }
@@ -297,7 +297,7 @@ impl StageError {
         self.failure.doing
     }
 
-    /// The sample it was working on, if any; for a list, its newest.
+    /// Returns the sample it was working on, if any; for a list, its newest.
     pub fn sample(&self) -> Option<SampleId> {
         self.failure.sample
     }
@@ -561,7 +561,7 @@ pub enum PutError<T> {
 }
 
 impl<T> PutError<T> {
-    /// The sample that was not taken.
+    /// Returns the sample that was not taken.
     pub fn into_sample(self) -> T {
         match self {
             PutError::Timeout(x) | PutError::Closed(x) | PutError::OwnStage(x) => x,

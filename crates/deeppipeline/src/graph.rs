@@ -165,7 +165,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A stage with default options.
+    /// Makes a stage with default options.
     pub fn new(name: impl Into<String>) -> Self {
         Node {
             name: name.into(),

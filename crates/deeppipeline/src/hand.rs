@@ -54,7 +54,8 @@ impl InHand {
         hand
     }
 
-    /// The user's code is not running now. Reads the clock only if it was: at small samples that is what a hop costs.
+    /// Notes that the user's code is not running now. Reads the clock only if it was: at small samples that is what a
+    /// hop costs.
     pub(crate) fn pause(&mut self, clock: &Clock) {
         if let Some(since) = self.running_since.take() {
             self.busy += clock.now().saturating_duration_since(since);

@@ -21,7 +21,7 @@ pub(crate) trait Home<V>: Send + Sync {
     }
     fn clock(&self) -> &Clock;
     fn name_of(&self, seat: Seat) -> &str;
-    /// The name that a stage gives itself, as its worker has made it.
+    /// Tells the name that a stage gives itself, as its worker has made it.
     fn tell_name(&self, index: usize, name: String);
     /// Returns the node that tells how the stage at that index is to be treated.
     fn node(&self, index: usize) -> &Node;
@@ -33,9 +33,9 @@ pub(crate) trait Home<V>: Send + Sync {
     fn block(&self, _block: usize) -> Option<Branches<'_, V>> {
         None
     }
-    /// Every branch of a block has its copy of a sample.
+    /// Notes that every branch of a block has its copy of a sample.
     fn has_forked(&self, _block: usize, _ticket: ForkTicket) {}
-    /// A branch of a block has a result.
+    /// Takes the result of a branch of a block.
     fn arrive(&self, _block: usize, _branch: usize, sample: Sample<V>, _wait: Wait) -> Push<V> {
         Push::Shut(sample.value)
     }
@@ -53,15 +53,16 @@ pub(crate) trait Home<V>: Send + Sync {
     fn source_wanted(&self) -> bool;
     /// Shows what a worker does, for a caller that asks why the pipeline does not end.
     fn show(&self, _seat: Seat, _activity: Activity) {}
-    /// A worker runs its stage on that sample, for so long already; or does not, any longer or for the time being.
+    /// Shows that a worker runs its stage on that sample, and for how long already; or that it does not, any longer or
+    /// for the time being.
     fn show_running(&self, _seat: Seat, _running: Option<(SampleId, Duration)>) {}
-    /// The source is asked for a sample, or is not any longer.
+    /// Shows that the source is asked for a sample, or is not any longer.
     fn show_source_asked(&self, _asked: bool) {}
-    /// A sample may have been dropped in front of the stage at that index.
+    /// Notes that a sample may have been dropped in front of the stage at that index.
     fn note_drop(&self, _index: usize) {}
-    /// A worker moves on.
+    /// Moves a worker on.
     fn advance(&self, seat: Seat, event: WorkerEvent);
-    /// A stage or the source failed for good. True for the failure that callers will be told of.
+    /// Reports that a stage or the source failed for good. Returns true for the failure that callers will be told of.
     fn fail(&self, seat: Seat, failure: Failure) -> bool;
 }
 

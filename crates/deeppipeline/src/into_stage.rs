@@ -148,7 +148,7 @@ where
     }
 }
 
-/// A stage that each worker makes for itself: for one that must not move between threads, or that has several
+/// Describes a stage that each worker makes for itself: for one that must not move between threads, or that has several
 /// [`workers`](crate::Options::workers).
 ///
 /// An error from `make` is an error of the stage's setup.
@@ -198,8 +198,8 @@ where
     }
 }
 
-/// A stage that is run again on a sample on which it fails, up to a number of times; if it fails every time, the
-/// pipeline stops. What the stage gets must be `Clone`.
+/// Describes a stage that is run again on a sample on which it fails, up to a number of times; if it fails every time,
+/// the pipeline stops. What the stage gets must be `Clone`.
 ///
 /// ```
 /// use deeppipeline::{Pipeline, retry};

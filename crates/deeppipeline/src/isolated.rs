@@ -143,7 +143,7 @@ pub trait IsolatedWindows:
     /// An item in a window.
     type Item: Clone + Send + 'static;
 
-    /// The keys in a sample, with an item for each.
+    /// Returns the keys in a sample, with an item for each.
     fn keys(sample: &Self::Sample) -> Vec<(Self::Key, Self::Item)>;
 }
 
@@ -329,7 +329,7 @@ fn maker_of_stdin() -> Option<i32> {
 /// The problem with the stages that main has named.
 static PROBLEM: OnceLock<GraphError> = OnceLock::new();
 
-/// Set once this process works as a worker.
+/// True once this process works as a worker.
 static WORKING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the socket out of stdin, where it came in, and learns who this process is.

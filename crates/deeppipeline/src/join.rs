@@ -124,8 +124,8 @@ impl<V> Join<V> {
         Join { branches, state: Mutex::new(state) }
     }
 
-    /// A sample, with its ticket in the block around this one, is about to be given to the branches: the ticket by which
-    /// its results are known.
+    /// Enters a sample, with its ticket in the block around this one, that is about to be given to the branches, and
+    /// returns the ticket by which its results are known.
     pub(crate) fn enter(&self, id: SampleId, birth: Instant, outer: ForkTicket) -> ForkTicket {
         // One count for all joins: a ticket of one block is never taken for one of a block inside it.
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -137,14 +137,14 @@ impl<V> Join<V> {
         ticket
     }
 
-    /// Every branch has it.
+    /// Notes that every branch has the sample.
     pub(crate) fn has_entered(&self, ticket: ForkTicket) {
         if let Some(entry) = self.state.lock().entries.get_mut(&ticket) {
             entry.is_entering = false;
         }
     }
 
-    /// The result of one branch. Handed back where nothing is to be joined any more.
+    /// Takes the result of one branch. Hands it back where nothing is to be joined any more.
     pub(crate) fn arrive(&self, branch: usize, ticket: ForkTicket, value: V) -> Option<V> {
         let mut state = self.state.lock();
         let Some(entry) = state.entries.get_mut(&ticket) else { return Some(value) };
@@ -170,14 +170,14 @@ impl<V> Join<V> {
         Some(ready)
     }
 
-    /// The next buffer has it.
+    /// Notes that the next buffer has what was ready.
     pub(crate) fn has_gone_on(&self) {
         let mut state = self.state.lock();
         state.on_its_way = None;
         state.counts.joined += 1;
     }
 
-    /// The next buffer had no room.
+    /// Puts back what is joined, since the next buffer had no room.
     pub(crate) fn put_back(&self, joined: Sample<V>) {
         let Sample { id, birth, fork: outer, value } = joined;
         let mut state = self.state.lock();
@@ -191,7 +191,7 @@ impl<V> Join<V> {
         !state.ready.is_empty() && state.completed_by == branch
     }
 
-    /// A branch gives no more.
+    /// Notes that a branch gives no more.
     pub(crate) fn branch_has_ended(&self) {
         self.state.lock().branches_ended += 1;
     }

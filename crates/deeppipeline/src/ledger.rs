@@ -27,7 +27,7 @@ pub struct StageCounts {
 }
 
 impl StageCounts {
-    /// All samples the stage is done with.
+    /// Returns the number of all samples the stage is done with.
     pub fn settled(&self) -> u64 {
         self.used + self.absorbed + self.skipped + self.failed + self.lost
     }

@@ -151,19 +151,19 @@ impl Report {
             && self.joins.iter().all(|join| join.counts.balances())
     }
 
-    /// The stage of that name.
+    /// Returns the stage of that name.
     pub fn stage(&self, name: &str) -> Option<&StageReport> {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// All samples dropped in front of any stage.
+    /// Returns the number of all samples dropped in front of any stage.
     pub fn dropped(&self) -> u64 {
         self.stages.iter().map(|stage| stage.buffer.dropped()).sum()
     }
 }
 
 impl StageReport {
-    /// The share of `elapsed` that the stage's workers spent in `stage_run`, 0 to 1.
+    /// Returns the share of `elapsed` that the stage's workers spent in `stage_run`, 0 to 1.
     pub fn busy_share(&self, elapsed: Duration) -> f64 {
         match elapsed.is_zero() {
             true => 0.0,

@@ -69,7 +69,7 @@ thread_local! {
     static JOB: Cell<Option<Job>> = const { Cell::new(None) };
 }
 
-/// The sample that the calling stage works on; `None` outside of `stage_run`.
+/// Returns the sample that the calling stage works on; `None` outside of `stage_run`.
 ///
 /// ```
 /// use deeppipeline::{Pipeline, current_sample};
@@ -113,12 +113,12 @@ pub(crate) fn present_job() -> Option<Job> {
     JOB.get()
 }
 
-/// The calling thread works again on what it did before.
+/// Lets the calling thread work again on what it did before.
 pub(crate) fn return_to_job(job: Option<Job>) {
     JOB.set(job);
 }
 
-/// The calling thread works for no pipeline any more.
+/// Notes that the calling thread works for no pipeline any more.
 pub(crate) fn leave_job() {
     JOB.set(None);
 }

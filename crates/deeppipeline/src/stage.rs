@@ -30,7 +30,7 @@ pub trait Stage: 'static {
     /// The value that goes on to the next stage; the end stage's output is ignored.
     type Output: Send + 'static;
 
-    /// Called once on the worker before the first sample: open, load, connect.
+    /// Prepares the stage; called once on the worker before the first sample: open, load, connect.
     ///
     /// # Errors
     /// An error here makes the start of the pipeline fail.
@@ -44,7 +44,7 @@ pub trait Stage: 'static {
     /// What an error does to the pipeline is the stage's `on_error` option.
     fn stage_run(&mut self, x: Self::Input) -> Result<Give<Self::Output>, BoxError>;
 
-    /// Called once while draining, after the last sample, to give out what the stage still holds.
+    /// Gives out what the stage still holds; called once while draining, after the last sample.
     ///
     /// # Errors
     /// An error here stops the pipeline.
@@ -52,7 +52,7 @@ pub trait Stage: 'static {
         Ok(Give::Skip)
     }
 
-    /// Called once at the end, however the pipeline ends, if `setup` succeeded.
+    /// Cleans up; called once at the end, however the pipeline ends, if `setup` succeeded.
     ///
     /// # Errors
     /// An error here is reported by `setstop`, after everything else has been torn down.
@@ -60,7 +60,7 @@ pub trait Stage: 'static {
         Ok(())
     }
 
-    /// The name in reports, errors and of the worker's thread; by default the type's own name.
+    /// Returns the name in reports, errors and of the worker's thread; by default the type's own name.
     ///
     /// [`Options::name`](crate::Options::name) comes before it. A stage that its worker makes, by
     /// [`made_by`](crate::made_by) or in a process, is asked once it has been set up: until everything is up, which is when
@@ -155,7 +155,7 @@ impl<S: Stage + ?Sized> Stage for Box<S> {
 }
 
 impl<T: Send + 'static> Give<T> {
-    /// Many values, from anything that can be iterated.
+    /// Makes many values, from anything that can be iterated.
     ///
     /// ```
     /// use deeppipeline::Give;
@@ -189,7 +189,7 @@ pub trait Source: 'static {
         false
     }
 
-    /// Something that can be called from another thread to make a waiting `source_next` return soon.
+    /// Returns a function that can be called from another thread to make a waiting `source_next` return soon.
     fn closer(&self) -> Option<Box<dyn Fn() + Send + Sync>> {
         None
     }

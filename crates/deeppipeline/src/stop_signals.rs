@@ -28,7 +28,7 @@ pub enum StopSignal {
 impl StopSignal {
     const ALL: [StopSignal; 3] = [StopSignal::Interrupt, StopSignal::Terminate, StopSignal::HangUp];
 
-    /// The number of the signal.
+    /// Returns the number of the signal.
     pub fn number(self) -> i32 {
         match self {
             StopSignal::Interrupt => SIGINT,
@@ -37,8 +37,8 @@ impl StopSignal {
         }
     }
 
-    /// The exit code by which shells and service managers know that a program ended because of it: 128 and its number,
-    /// that is 130, 143 or 129.
+    /// Returns the exit code by which shells and service managers know that a program ended because of it: 128 and its
+    /// number, that is 130, 143 or 129.
     pub fn exit_code(self) -> u8 {
         128 + self.number() as u8
     }
@@ -51,7 +51,7 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// The first signal that has come since, if one has.
+    /// Returns the first signal that has come since, if one has.
     pub fn received(&self) -> Option<StopSignal> {
         self.first.get().copied()
     }
@@ -118,7 +118,8 @@ impl Asked {
         self.running().is_some() || Arc::strong_count(&self.first) > 1
     }
 
-    /// False for a second signal where there is nothing left to abort: it is to end the program.
+    /// Takes in a signal. Returns false for a second one where there is nothing left to abort: it is to end the
+    /// program.
     fn hear(&self, signal: StopSignal) -> bool {
         let again = self.first.set(signal).is_err();
         match self.running() {

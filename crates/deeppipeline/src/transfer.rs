@@ -58,7 +58,7 @@ pub trait Transfer: Sized + Send + 'static {
     /// An error for a value that cannot cross.
     fn write(&self, room: &mut [u8]) -> Result<(), BoxError>;
 
-    /// The value again. It may keep the bytes, which then stay where they are as long as it lives.
+    /// Reads the value again. It may keep the bytes, which then stay where they are as long as it lives.
     ///
     /// # Errors
     /// An error for bytes that are no such value: the stage fails on that sample.

@@ -19,7 +19,7 @@ pub(crate) trait Unpack<T>: 'static {
     /// Returns what the stage gets, if it is its turn, and what becomes of samples that it kept before.
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept);
 
-    /// The same once more for what the stage has failed on.
+    /// Gives the same once more for what the stage has failed on.
     fn again(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept) {
         self.unpack(input)
     }

@@ -35,7 +35,7 @@ impl Window {
         Window { stride, ..self }
     }
 
-    /// The first list comes with the first sample: lists of what is there, until there are `size`.
+    /// Lets the first list come with the first sample: lists of what is there, until there are `size`.
     ///
     /// ```
     /// use deeppipeline::{Pipeline, Window};
@@ -78,8 +78,8 @@ pub struct Windows<S, K, T> {
 }
 
 impl<S, K, T> Windows<S, K, T> {
-    /// A sample with the windows that are due, each a key and its list, oldest first: what a stage gets, for one that is
-    /// called without a pipeline, as in a test.
+    /// Makes a sample with the windows that are due, each a key and its list, oldest first: what a stage gets, for one
+    /// that is called without a pipeline, as in a test.
     ///
     /// ```
     /// use deeppipeline::Windows;
@@ -93,7 +93,7 @@ impl<S, K, T> Windows<S, K, T> {
 }
 
 impl<S, K: PartialEq, T> Windows<S, K, T> {
-    /// The window of that key, if one is due.
+    /// Returns the window of that key, if one is due.
     pub fn get(&self, key: &K) -> Option<&[T]> {
         self.by_key.iter().find(|(known, _)| known == key).map(|(_, list)| list.as_slice())
     }
@@ -143,12 +143,12 @@ struct One<T> {
 }
 
 impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
-    /// Empty windows.
+    /// Makes empty windows.
     pub fn new(window: Window) -> Self {
         Keeper { window, keys: HashMap::new(), seen: VecDeque::new(), samples: 0 }
     }
 
-    /// Another sample has come. Forgets the keys that have been silent too long, and says how many of their items have
+    /// Begins another sample. Forgets the keys that have been silent too long, and says how many of their items have
     /// been in no list.
     pub fn begin(&mut self) -> u64 {
         self.samples += 1;
@@ -216,7 +216,7 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
         (put, left_out)
     }
 
-    /// The window of a key, oldest first.
+    /// Returns the window of a key, oldest first.
     pub fn list(&self, key: &K) -> impl Iterator<Item = &T> {
         self.keys.get(key).into_iter().flat_map(|one| &one.items)
     }
@@ -227,8 +227,8 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
         self.keys.get(key).is_some_and(is_due)
     }
 
-    /// Another sample has come, with an item for each of many keys: puts them, and gives the sample with the windows that
-    /// are due. This is what a stage of [`Builder::stage_windows`](crate::Builder::stage_windows) gets, for one that runs
+    /// Puts the items of another sample, one for each of many keys, and gives the sample with the windows that are due.
+    /// This is what a stage of [`Builder::stage_windows`](crate::Builder::stage_windows) gets, for one that runs
     /// without a pipeline.
     pub fn windows<S>(&mut self, sample: S, items: impl IntoIterator<Item = (K, T)>) -> Windows<S, K, T>
     where
@@ -245,7 +245,7 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
         Windows { sample, by_key }
     }
 
-    /// The same once more for a sample that has been put before.
+    /// Gives the same once more for a sample that has been put before.
     pub(crate) fn windows_again<S>(&self, sample: S, items: impl IntoIterator<Item = (K, T)>) -> Windows<S, K, T>
     where
         T: Clone,

@@ -257,7 +257,8 @@ impl<V> Buffer<V> {
         true
     }
 
-    /// The stage has failed on that take: what was taken later does not go on. The caller releases what is handed back.
+    /// Notes that the stage has failed on that take: what was taken later does not go on. The caller releases what is
+    /// handed back.
     pub(crate) fn fail_turn(&self, ticket: u64) -> Vec<V> {
         self.change(|change| change.fail_turn(ticket)).1
     }
@@ -296,7 +297,7 @@ impl<V> Buffer<V> {
         self.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement));
     }
 
-    /// The stage keeps what a worker has in flight for a later window.
+    /// Keeps what a worker has in flight for a later window of the stage.
     pub(crate) fn keep_for_window(&self, worker: usize, ticket: u64) {
         self.change(|change| change.keep_for_window(worker, Flight::OfTake(ticket)));
     }

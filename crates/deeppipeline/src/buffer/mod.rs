@@ -41,7 +41,7 @@ impl Overflow {
     /// All policies, in the order of their documentation.
     pub const ALL: [Overflow; 3] = [Overflow::DropOldest, Overflow::DropNewest, Overflow::Block];
 
-    /// The policy's name in Python and in configuration.
+    /// Returns the policy's name in Python and in configuration.
     pub fn name(self) -> &'static str {
         match self {
             Overflow::DropOldest => "drop_oldest",
@@ -273,8 +273,8 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// The stage has failed on that take by one of several workers: what they took later does not go on. The caller frees
-    /// what is handed back.
+    /// Notes that the stage has failed on that take by one of several workers: what they took later does not go on. The
+    /// caller frees what is handed back.
     pub(crate) fn fail_turn(&self, ticket: u64) -> Vec<V> {
         match self {
             Buffer::Local(buffer) => buffer.fail_turn(ticket),
@@ -305,7 +305,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// The stage keeps what a worker has in flight for a later window.
+    /// Keeps what a worker has in flight for a later window of the stage.
     pub(crate) fn keep_for_window(&self, worker: usize, ticket: u64) {
         match self {
             Buffer::Local(buffer) => buffer.keep_for_window(worker, ticket),
@@ -497,7 +497,7 @@ pub struct BufferCounts {
 }
 
 impl BufferCounts {
-    /// All samples dropped: oldest, newest, superseded and expired.
+    /// Returns the number of all samples dropped: oldest, newest, superseded and expired.
     pub fn dropped(&self) -> u64 {
         self.dropped_oldest + self.dropped_newest + self.superseded + self.expired
     }

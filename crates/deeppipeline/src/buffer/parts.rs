@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(ids(&given), ["1.1", "1.2", "1.3", "1.4", "1.7", "2.2"]);
     }
 
-    /// Whatever a stage does with samples that have a number of their own, in whatever order its workers give.
+    /// No matter what a stage does with samples that have a number of their own, in whatever order its workers give.
     #[test]
     fn no_two_samples_are_ever_the_same() {
         let mut state = 1_u64;

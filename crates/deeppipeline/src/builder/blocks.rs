@@ -90,7 +90,7 @@ impl<I, T> Builder<I, T> {
         self
     }
 
-    /// One more branch of the block that was begun last.
+    /// Adds one more branch to the block that was begun last.
     fn branch<U>(self, branch: impl FnOnce(Builder<I, T>) -> Builder<I, U>) -> Builder<I, U> {
         let (first, identity) = (self.graph.stages.len(), Arc::clone(&self.identity));
         let mut builder = branch(self);
@@ -111,7 +111,7 @@ impl<I, T> Builder<I, T> {
         builder
     }
 
-    /// All branches of the block that was begun last are there; how their results are joined.
+    /// Ends the block that was begun last, all of whose branches are there, and sets how their results are joined.
     fn joined<U, const N: usize>(mut self, join: fn([Value; N]) -> Box<U>) -> Builder<I, U>
     where
         U: Send + 'static,

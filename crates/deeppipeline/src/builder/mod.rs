@@ -336,7 +336,7 @@ impl<I, T> Builder<I, T> {
         self.isolated.push(None);
     }
 
-    /// All branches of the block that was begun last are there.
+    /// Ends the block that was begun last, all of whose branches are there.
     fn end_block(mut self) -> Self {
         self.open_blocks.pop();
         self
@@ -442,7 +442,7 @@ impl<I, T> Builder<I, T> {
         Pipeline::spawn(self)
     }
 
-    /// The same pipeline on a virtual clock.
+    /// Makes the same pipeline on a virtual clock.
     ///
     /// # Errors
     /// The fault that makes the description invalid.

@@ -25,7 +25,7 @@ impl Options {
         Options::default()
     }
 
-    /// The name in reports, errors and of the worker's thread.
+    /// Sets the name in reports, errors and of the worker's thread.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self

@@ -162,13 +162,13 @@ impl<I> Simulation<I> {
         })
     }
 
-    /// The workers come up that long after the beginning; until then samples only wait.
+    /// Lets the workers come up that long after the beginning; until then samples only wait.
     pub fn up_after(&mut self, delay: Duration) -> &mut Self {
         self.up_at = Some(delay);
         self
     }
 
-    /// Every sample takes the stage of that name (or `"source"`) that long; otherwise it takes no time.
+    /// Lets every sample take the stage of that name (or `"source"`) that long; otherwise it takes no time.
     ///
     /// # Errors
     /// An error if there is no stage of that name.
@@ -176,7 +176,7 @@ impl<I> Simulation<I> {
         self.takes_by(stage, move |_| duration)
     }
 
-    /// Each sample takes the stage of that name as long as the function says.
+    /// Lets each sample take the stage of that name as long as the function says.
     ///
     /// # Errors
     /// An error if there is no stage of that name.
@@ -199,7 +199,7 @@ impl<I> Simulation<I> {
         Ok(self)
     }
 
-    /// `setstop` is called at that time; otherwise right after the last put (or, with a source, when it has ended).
+    /// Calls `setstop` at that time; otherwise right after the last put (or, with a source, when it has ended).
     pub fn setstop_at(&mut self, at: Duration) -> &mut Self {
         self.stop_at = Some(at);
         self
@@ -223,7 +223,7 @@ impl<I> Simulation<I> {
         self.supervisor.report()
     }
 
-    /// The virtual time since the beginning.
+    /// Returns the virtual time since the beginning.
     pub fn now(&self) -> Duration {
         self.clock.elapsed()
     }
@@ -359,7 +359,7 @@ impl Actor {
         }
     }
 
-    /// The call comes to its end: only now the user's code runs, so that its effects show in the order of time.
+    /// Brings the call to its end: only now the user's code runs, so that its effects show in the order of time.
     fn complete(&mut self) -> Event {
         let stage = self.worker.name().to_owned();
         let mut sample = None;

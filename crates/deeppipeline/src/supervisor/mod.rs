@@ -126,8 +126,8 @@ struct Control {
 }
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// A pipeline as described, and its workers: those of each stage in order, and the source's last where there is one. Every
-    /// stage is on a thread here, whatever its `executor` says.
+    /// Makes a pipeline as described, and its workers: those of each stage in order, and the source's last where there
+    /// is one. Every stage is on a thread here, whatever its `executor` says.
     ///
     /// # Errors
     /// The fault that makes the description invalid.
@@ -148,9 +148,9 @@ impl<V: Send + 'static> Supervisor<V> {
         Ok((supervisor, workers))
     }
 
-    /// A pipeline as described, of threads and processes, and what is to drive each of its workers: those of each stage
-    /// in order, and the source's last where there is one. `codecs` has one entry per buffer, and one for each at which
-    /// processes meet.
+    /// Makes a pipeline as described, of threads and processes, and what is to drive each of its workers: those of each
+    /// stage in order, and the source's last where there is one. `codecs` has one entry per buffer, and one for each at
+    /// which processes meet.
     ///
     /// # Errors
     /// The fault that makes the description invalid, or what the system refuses.
@@ -424,14 +424,14 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// The stages (and the source) whose worker has not ended, from the front, and what is still being freed.
+    /// Returns the stages (and the source) whose worker has not ended, from the front, and what is still being freed.
     pub fn not_ended(&self) -> Vec<String> {
         let mut names = self.workers_that(|phase| phase != WorkerPhase::Stopped);
         names.extend(self.being_freed());
         names
     }
 
-    /// The stages (and the source) whose `setup` has not returned, from the front.
+    /// Returns the stages (and the source) whose `setup` has not returned, from the front.
     pub fn not_up(&self) -> Vec<String> {
         self.workers_that(|phase| {
             matches!(phase, WorkerPhase::Starting | WorkerPhase::Crashed | WorkerPhase::Restarting)
@@ -525,7 +525,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// A node gives no more.
+    /// Closes what is behind a node that gives no more.
     fn close_after(&self, seat: Seat) {
         let flow = match seat {
             Seat::Source => Flow::Next(0),

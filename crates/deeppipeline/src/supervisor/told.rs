@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// The failure that stopped the pipeline, with a report of this moment.
+    /// Returns the failure that stopped the pipeline, with a report of this moment.
     pub fn failure(&self) -> Option<StageError> {
         let failure = Arc::clone(self.failure.get()?);
         Some(StageError::new(failure, self.report()))
@@ -26,7 +26,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.report()
     }
 
-    /// The cause of that failure alone. Waits for nothing, for callers that must not: a garbage collector.
+    /// Returns the cause of that failure alone. Waits for nothing, for callers that must not: a garbage collector.
     pub fn failure_cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.failure.get().map(|failure| &*failure.cause)
     }

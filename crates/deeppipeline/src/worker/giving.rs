@@ -122,7 +122,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The next buffer has counted one more value.
+    /// Counts one more value, which the next buffer has counted.
     fn count_given(&mut self, arrival: Arrival) {
         self.waiting_since = None;
         if let Step::Running(hand) = &mut self.step {

@@ -186,7 +186,7 @@ impl<V> Worker<V> {
         self.seat
     }
 
-    /// The name of its stage.
+    /// Returns the name of its stage.
     pub fn name(&self) -> &str {
         self.home.name_of(self.seat)
     }
@@ -228,7 +228,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The next call to make, if there is one now.
+    /// Returns the next call to make, if there is one now.
     pub fn try_next(&mut self) -> Poll<Option<Call<V>>> {
         self.poll_next(Wait::No)
     }
@@ -290,7 +290,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The name that its stage gives itself, which counts where none was said.
+    /// Tells the name that its stage gives itself, which counts where none was said.
     pub(crate) fn tell_name(&self, name: String) {
         if let Seat::Stage { index, .. } = self.seat
             && self.home.node(index).is_made
@@ -304,7 +304,7 @@ impl<V> Worker<V> {
         self.frees_stage = true;
     }
 
-    /// There is no stage any longer that could run the user's code.
+    /// Notes that there is no stage any longer that could run the user's code.
     pub(crate) fn has_freed_its_stage(&mut self) {
         self.frees_stage = false;
         leave_job();
@@ -489,7 +489,8 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The stage has failed for good on what was taken last; what its other workers took later does not go on.
+    /// Notes that the stage has failed for good on what was taken last; what its other workers took later does not go
+    /// on.
     fn fail_turn(&mut self) {
         if let Some(ticket) = self.turn.take()
             && let Some(buffer) = self.output().and_then(|output| self.home.buffer(output))
@@ -515,7 +516,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The stage keeps the sample in flight for a later list.
+    /// Keeps the sample in flight for a later list of the stage.
     fn keep(&mut self, index: usize, hand: InHand) {
         self.kept += hand.samples;
         match hand.hold {

@@ -113,7 +113,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// No list will use what the stage still keeps.
+    /// Lets go of what the stage still keeps, since no list will use it.
     pub(super) fn let_go_of_kept(&mut self) {
         self.account(Kept { used: 0, skipped: self.kept });
     }

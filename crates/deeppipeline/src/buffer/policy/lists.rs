@@ -131,7 +131,7 @@ impl<S: Storage> Change<'_, S> {
         self.storage.slot(slot).next = next.map_or(0, link_to);
     }
 
-    /// A slot must be in one of these states, and of that place.
+    /// Checks that a slot is in one of these states, and of that place.
     pub(super) fn expect(&mut self, slot: usize, place: usize, states: &[SlotState]) {
         let found = *self.storage.slot(slot);
         if found.owner != place as u64 {

@@ -63,7 +63,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// The stage has failed so often on what is in that slot, and is to be run again.
+    /// Notes that the stage has failed that often on what is in that slot, and is to be run again.
     pub(in crate::buffer) fn note_failures(&mut self, slot: usize, failures: u64) {
         self.storage.slot(slot).failures = failures;
     }

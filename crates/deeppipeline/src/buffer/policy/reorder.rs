@@ -152,7 +152,7 @@ impl<S: Storage> Change<'_, S> {
         self.storage.slot(slot).part = id.part;
     }
 
-    /// The stage has failed on that take for good: what was taken later does not go on.
+    /// Notes that the stage has failed on that take for good: what was taken later does not go on.
     pub(in crate::buffer) fn fail_turn(&mut self, ticket: u64) {
         let failed = self.totals().failed_turn;
         if failed == 0 || ticket < failed {

@@ -49,7 +49,7 @@ impl<S: Storage> Change<'_, S> {
         self.storage.record(Durations::Busy, took);
     }
 
-    /// The stage keeps what is in flight for a later window.
+    /// Keeps what is in flight for a later window of the stage.
     pub(in crate::buffer) fn keep_for_window(&mut self, place: usize, flight: Flight<'_>) {
         let samples = self.land(place, flight);
         self.storage.place(place).windowed += samples;
@@ -108,7 +108,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// A worker has nothing in flight any more.
+    /// Ends the flight of a worker, which has nothing in flight any more.
     pub(super) fn end_flight(&mut self, place: usize) {
         if S::REMEMBERS_TAKES || self.limits.takers.workers > 1 {
             let place = self.storage.place(place);

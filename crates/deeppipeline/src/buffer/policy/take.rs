@@ -186,7 +186,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// The same with what is inside now; whether something was too old.
+    /// Does the same with what is inside now, and returns true if something was too old.
     fn expire_once(&mut self, now: u64, max_age: u64) -> bool {
         let one_at_a_time = matches!(self.limits.intake, Intake::Single | Intake::Window { .. });
         let mut any = false;

@@ -113,7 +113,7 @@ impl<S: Storage> Change<'_, S> {
         Published::Inside
     }
 
-    /// A slot is not written any longer; how the sample was to come in.
+    /// Stops the writing of a slot, and returns how the sample was to come in.
     pub(super) fn stop_writing(&mut self, place: usize, slot: usize) -> Way {
         self.expect(slot, place, &[SlotState::Writing, SlotState::WritingOutOfOrder]);
         let written = *self.storage.slot(slot);
@@ -146,7 +146,7 @@ impl<S: Storage> Change<'_, S> {
         if end < used { Trim::GoOn { next: end as usize } } else { Trim::Done }
     }
 
-    /// The memory of a slot has gone back to the system.
+    /// Notes that the memory of a slot has gone back to the system.
     pub(in crate::buffer) fn trimmed(&mut self, slot: usize) {
         let trimmed = self.storage.slot(slot);
         trimmed.touched = 0;

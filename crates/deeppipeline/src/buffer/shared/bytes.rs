@@ -43,7 +43,7 @@ const NOT_LOOKED_AT: u8 = 1;
 const HELD: u8 = 2;
 
 impl SharedBytes {
-    /// The bytes, to be written; `None` where the sample may have to be handed to another worker again.
+    /// Returns the bytes, to be written; `None` where the sample may have to be handed to another worker again.
     pub fn as_mut(&mut self) -> Option<&mut [u8]> {
         let all = match &mut self.place {
             Place::Owned(bytes) => bytes,
@@ -164,18 +164,18 @@ impl Hold {
         self.slots.len() as u64
     }
 
-    /// The user's code runs on it, or does not.
+    /// Notes that the user's code runs on it, or does not.
     pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
         self.machine.set_running_since(nanoseconds);
     }
 
-    /// The samples have got their fate.
+    /// Gives the samples their fate.
     pub(crate) fn settle(self, settlement: Settlement) {
         let machine = Arc::clone(&self.machine);
         self.leave(|slots| machine.settle(slots, settlement));
     }
 
-    /// The samples stay with the stage, for a later list.
+    /// Leaves the samples with the stage, for a later list.
     pub(crate) fn keep(self) {
         let machine = Arc::clone(&self.machine);
         self.leave(|slots| machine.keep(slots));

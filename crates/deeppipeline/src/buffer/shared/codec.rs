@@ -17,7 +17,7 @@ pub trait Codec<V>: Send + Sync {
     /// An error for a value that cannot cross.
     fn write(&self, value: &V, room: &mut [u8]) -> Result<(), BoxError>;
 
-    /// The value again, which may keep the bytes.
+    /// Reads the value again, which may keep the bytes.
     ///
     /// # Errors
     /// An error for bytes that are no such value: the stage fails on that sample.

@@ -44,7 +44,7 @@ impl Owner {
 }
 
 const FREE: u32 = 0;
-/// Set in the lock's word while someone may sleep on it.
+/// The bit of the lock's word that is set while a thread may sleep on it.
 const CONTENDED: u32 = 1 << 31;
 /// The lock word of a damaged buffer, whose lock is given to no process any more: this value and those below it tell
 /// why, and are no owner's.

@@ -386,12 +386,12 @@ impl<W: Words> Machine<W> {
         })
     }
 
-    /// The stage has failed on that take for good: what was taken later does not go on.
+    /// Notes that the stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
         self.at_once((), |change, _| change.fail_turn(ticket));
     }
 
-    /// The same unless nothing more was to come of it anyway.
+    /// Does the same unless nothing more was to come of it anyway.
     pub(crate) fn fail_turn_unless_ended(&self, ticket: u64) {
         self.at_once((), |change, _| {
             if !change.has_ended(ticket) {
@@ -480,7 +480,7 @@ impl<W: Words> Machine<W> {
         self.at_once((), |change, _| change.end_finish(self.place()));
     }
 
-    /// The stage has failed so often on what it has in flight, and is to be run again.
+    /// Notes that the stage has failed that often on what it has in flight, and is to be run again.
     pub(crate) fn note_failures(&self, slots: impl Iterator<Item = usize>, failures: u64) {
         self.at_once((), |change, _| slots.for_each(|slot| change.note_failures(slot, failures)));
     }
@@ -661,7 +661,7 @@ impl<W: Words> Machine<W> {
         })
     }
 
-    /// The memory of a slot has gone back to the system.
+    /// Notes that the memory of a slot has gone back to the system.
     pub(crate) fn trimmed(&self, slot: Slot) {
         self.claims.let_go(slot.index);
         self.at_once((), |change, _| change.trimmed(slot.index));

@@ -65,7 +65,7 @@ fn size_for(length: usize) -> Option<u32> {
 }
 
 impl Shape {
-    /// `None` if the numbers do not reach so far.
+    /// Returns the shape for these limits; `None` if the numbers do not reach so far.
     fn of(limits: Limits) -> Option<Shape> {
         let slots = Some(limits.slots()).filter(|slots| *slots <= MOST_SLOTS)?;
         let words = limits.layout().words();

@@ -82,7 +82,7 @@ impl<V> Buffer<V> {
         self.machine.words().file()
     }
 
-    /// A worker process is about to share the buffer.
+    /// Prepares the buffer for a worker process that is about to share it.
     pub(crate) fn share_with(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
         self.machine.words().share_with(owner, pid, process);
     }
@@ -210,12 +210,12 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// The stage has failed on that take for good: what was taken later does not go on.
+    /// Notes that the stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
         self.machine.fail_turn(ticket);
     }
 
-    /// The same unless nothing more was to come of it anyway.
+    /// Does the same unless nothing more was to come of it anyway.
     pub(crate) fn fail_turn_unless_ended(&self, ticket: u64) {
         self.machine.fail_turn_unless_ended(ticket);
     }
@@ -395,7 +395,7 @@ pub(crate) fn settle(unsettled: Unsettled) {
     }
 }
 
-/// The caller frees the value: it is written, or gone.
+/// Gives the value to the caller to release: it is written, or gone.
 fn done<V>(accepted: bool, value: V) -> Push<V> {
     Push::Done { accepted, dropped: Some(value), more: Vec::new() }
 }

@@ -88,7 +88,7 @@ impl Incarnation {
         Ok((incarnation, ChildEnds { socket, stderr }))
     }
 
-    /// The process has been started; none if it is gone already. Where this fails it is ended.
+    /// Takes note of a process that has been started; returns none if it is gone already. Where this fails it is ended.
     pub(super) fn started(&mut self, pid: u32) -> io::Result<Option<Arc<OwnedFd>>> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
         match pidfd_open(pid, PidfdFlags::empty()) {

@@ -88,7 +88,7 @@ impl Apprentice {
         &self.begin.node.name
     }
 
-    /// The stage's worker, and what notes can be sent home with.
+    /// Returns the stage's worker, and what notes can be sent home with.
     ///
     /// # Errors
     /// The error of the operating system.

@@ -183,7 +183,7 @@ impl<V: Send + 'static> Station<V> {
         Ok(ends)
     }
 
-    /// The process has been started, and is the station's from now on: tells it who it is.
+    /// Takes charge of a process that has been started, and tells it who it is.
     ///
     /// # Errors
     /// The error of the operating system; a process that is gone already is found by `watch`. The process has ended
@@ -601,8 +601,8 @@ impl<V: Send + 'static> Station<V> {
         Ok(())
     }
 
-    /// Another process could not be started, or the one there is not be watched: it is ended, and the pipeline stops. A
-    /// start that fails like this waits for no `setup`.
+    /// Stops the pipeline, since another process could not be started, or the one there is not be watched: it is ended.
+    /// A start that fails like this waits for no `setup`.
     pub fn cannot_start(&mut self, cause: io::Error) {
         self.end_process();
         self.settle_hand();

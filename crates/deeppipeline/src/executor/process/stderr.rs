@@ -81,7 +81,7 @@ impl Stderr {
         (whole > 0).then(|| Written { text, redraws: std::mem::take(&mut self.redraws), ends: false })
     }
 
-    /// The worker has ended, and its last line with it.
+    /// Ends the last line, since the worker has ended.
     pub(super) fn end(&mut self) -> Option<Written> {
         let is_open = !self.line.is_empty() || self.redraws;
         is_open.then(|| self.end_line())
@@ -114,7 +114,7 @@ impl Console {
         Console { open: None }
     }
 
-    /// The text for the stream when that process of that stage has written this.
+    /// Returns the text for the stream when that process of that stage has written this.
     pub fn shows(&mut self, pid: u32, stage: &str, written: &Written) -> String {
         let goes_on = self.open == Some(pid);
         let before = match self.open {
