@@ -77,8 +77,8 @@ impl SourceWaits {
     }
 }
 
-/// Watches for calls that take longer than their stage's time-out, on one thread that is there once there was a call. It
-/// wakes when a call could be overdue, and never while there is none.
+/// Watches for calls that take longer than their stage's time-out, on one thread that is there once there was a call.
+/// It wakes when a call could be overdue, and never while there is none.
 pub(crate) struct Timekeeper {
     state: Mutex<State>,
     changed: Condvar,

@@ -59,8 +59,8 @@ pub struct Onward<O>(PhantomData<fn() -> O>);
 
 /// A value that a closure may return where a stage gives `To`: [`Onward<O>`](Onward) or, at the end, [`Ended`].
 ///
-/// A value goes on as it is. Of a `Result`, an `Option` or a [`Give`] what is in it goes on: an `Err` is an error of the
-/// stage, as [`on_error`](crate::Options::on_error) says, a `None` ends the sample like [`Give::Skip`].
+/// A value goes on as it is. Of a `Result`, an `Option` or a [`Give`] what is in it goes on: an `Err` is an error of
+/// the stage, as [`on_error`](crate::Options::on_error) says, a `None` ends the sample like [`Give::Skip`].
 ///
 /// ```
 /// use deeppipeline::Pipeline;

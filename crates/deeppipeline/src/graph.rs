@@ -218,8 +218,8 @@ impl Node {
 pub struct Block {
     /// A node of the engine's own that hands each sample to every branch.
     pub fork: usize,
-    /// The first and the last node of each branch. Where they are joined, the last is a node of the engine's own that hands
-    /// results to the join; the first node after the last branch gets what is joined.
+    /// The first and the last node of each branch. Where they are joined, the last is a node of the engine's own that
+    /// hands results to the join; the first node after the last branch gets what is joined.
     pub branches: Vec<(usize, usize)>,
     /// True if the results are joined; otherwise each branch ends in an end stage.
     pub joined: bool,
@@ -228,7 +228,7 @@ pub struct Block {
 /// The place where what a node gives goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// Nowhere: it is an end stage.
+    /// No place: it is an end stage.
     End,
     /// The buffer in front of that node.
     Next(usize),
@@ -258,7 +258,8 @@ pub struct Graph {
     /// The number of samples that the buffers hold.
     pub buffer_size: BufferSize,
     /// The number of bytes that the samples in a buffer have together at most, where it lies in shared memory: in front
-    /// of and behind a stage in a process. `None` is [`DEFAULT_BUFFER_BYTES`]; said only where some stage is in a process.
+    /// of and behind a stage in a process. `None` is [`DEFAULT_BUFFER_BYTES`]; said only where some stage is in a
+    /// process.
     pub buffer_bytes: Option<usize>,
     /// The policy when a buffer is full, for stages that do not say; `None` blocks behind a source that is not live,
     /// and drops the oldest otherwise.

@@ -47,7 +47,8 @@ pub(crate) trait Home<V>: Send + Sync {
     fn reorders(&self, index: usize) -> bool;
     /// The buffer in front of the stage at that index.
     fn buffer(&self, index: usize) -> Option<&Buffer<V>>;
-    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not wait.
+    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not
+    /// wait.
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
     /// Returns true if a source is to be asked for samples.
     fn source_wanted(&self) -> bool;

@@ -8,8 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Whatever the builder accepts as a stage that gives `To`, [`Onward<O>`](Onward) or [`Ended`]: a [`Stage`], a closure of
-/// one argument that returns what [`Gives`] says, or what [`made_by`] or [`retry`] returns.
+/// A value that the builder accepts as a stage that gives `To`, [`Onward<O>`](Onward) or [`Ended`]: a [`Stage`], a
+/// closure of one argument that returns what [`Gives`] says, or what [`made_by`] or [`retry`] returns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stage for what comes before it",
     label = "must be a `Stage` that is `Send`, or a closure of one argument",

@@ -83,7 +83,8 @@ pub trait Isolated: Stage {
 }
 
 /// An isolated stage that keeps a window for each of many keys in one sample; see
-/// [`stage_isolated_windows`](crate::Builder::stage_isolated_windows). Its worker names the keys, and keeps the windows.
+/// [`stage_isolated_windows`](crate::Builder::stage_isolated_windows). Its worker names the keys, and keeps the
+/// windows.
 ///
 /// ```
 /// use deeppipeline::{BoxError, Give, Isolated, IsolatedWindows, Pipeline, Stage, Window, Windows};
@@ -311,8 +312,8 @@ impl Workers {
     }
 }
 
-/// The pipeline's process, where this one has been started as a worker. A process that a worker starts is none: its parent
-/// is another, and the worker has put its socket away.
+/// The pipeline's process, where this one has been started as a worker. A process that a worker starts is none: its
+/// parent is another, and the worker has put its socket away.
 fn pipeline_of_this_worker() -> Option<u32> {
     let pipeline = std::env::var(VARIABLE).ok()?.parse::<i32>().ok()?;
     let parent = getppid().map(Pid::as_raw_pid);

@@ -107,7 +107,7 @@ impl<V> Ready<V> {
     }
 }
 
-/// Fewer entries than that are not worth a look.
+/// The number of entries below which a look is not worth its cost.
 const SMALL_CROWD: usize = 16;
 
 impl<V> Join<V> {

@@ -4,7 +4,7 @@
 /// The phase of the whole pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Some worker is not up yet; nothing runs.
+    /// A worker is not up yet; nothing runs.
     Starting,
     /// Everything is up.
     Running,
@@ -58,7 +58,7 @@ pub(crate) enum WorkerPhase {
     Crashed,
     /// Its process is being started again, or in another `setup`.
     Restarting,
-    /// Over.
+    /// The worker has ended.
     Stopped,
 }
 

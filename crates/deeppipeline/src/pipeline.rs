@@ -87,8 +87,8 @@ impl<I: Send + 'static> Pipeline<I> {
     }
 }
 
-/// The error of a `put`, with the sample as it was given. A function of its own: as long as all goes well, no room for a
-/// sample is taken on the stack.
+/// The error of a `put`, with the sample as it was given. A function of its own: as long as all goes well, no room for
+/// a sample is taken on the stack.
 fn given_back<I: 'static>(error: PutError<Value>) -> Result<bool, PutError<I>> {
     Err(error.map(unbox))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Not every worker has ended.
+    /// The pipeline runs: not every worker has ended.
     Running,
     /// Everything that was inside has flowed out.
     Finished,
@@ -39,9 +39,9 @@ impl fmt::Display for Outcome {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Spread {
-    /// Half of them are no longer than this.
+    /// The median: half of them are no longer than this.
     pub p50: Duration,
-    /// 99 of 100 are no longer than this.
+    /// The 99th percentile: 99 of 100 are no longer than this.
     pub p99: Duration,
     /// The longest.
     pub max: Duration,
@@ -64,8 +64,8 @@ pub struct Report {
     pub age: Spread,
     /// One entry per parallel block whose branches are joined.
     pub joins: Vec<JoinReport>,
-    /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded and is
-    /// still in its `Drop`.
+    /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded
+    /// and is still in its `Drop`.
     pub left_behind: Vec<String>,
     /// Nodes of the engine's own that bring the results of branches to their join.
     hidden: Vec<StageReport>,
@@ -120,9 +120,9 @@ pub struct StageReport {
     pub age: Spread,
     /// Time spent in `stage_run`, all samples together.
     pub busy: Duration,
-    /// Half of the calls of `stage_run` took no longer than this.
+    /// The median: half of the calls of `stage_run` took no longer than this.
     pub p50: Duration,
-    /// 99 of 100 calls of `stage_run` took no longer than this.
+    /// The 99th percentile: 99 of 100 calls of `stage_run` took no longer than this.
     pub p99: Duration,
 }
 

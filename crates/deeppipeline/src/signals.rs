@@ -11,8 +11,9 @@ pub const LEFT_TO_THE_PROGRAM: [c_int; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, S
 
 /// Makes those signals do nothing from now on in this process, a worker, which ends by its lifeline.
 ///
-/// They are handled, and not ignored: a program that a stage starts would inherit that a signal is ignored, and could not
-/// be stopped with it any more. For the same reason a signal that this process has inherited as ignored stays ignored.
+/// They are handled, and not ignored: a program that a stage starts would inherit that a signal is ignored, and could
+/// not be stopped with it any more. For the same reason a signal that this process has inherited as ignored stays
+/// ignored.
 ///
 /// # Errors
 /// The error of the operating system.

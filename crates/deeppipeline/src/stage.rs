@@ -63,8 +63,8 @@ pub trait Stage: 'static {
     /// Returns the name in reports, errors and of the worker's thread; by default the type's own name.
     ///
     /// [`Options::name`](crate::Options::name) comes before it. A stage that its worker makes, by
-    /// [`made_by`](crate::made_by) or in a process, is asked once it has been set up: until everything is up, which is when
-    /// [`start`](crate::Builder::start) returns, it has its type's name, as its thread has for good.
+    /// [`made_by`](crate::made_by) or in a process, is asked once it has been set up: until everything is up, which is
+    /// when [`start`](crate::Builder::start) returns, it has its type's name, as its thread has for good.
     fn name(&self) -> String {
         short_type_name::<Self>()
     }

@@ -17,7 +17,7 @@ pub(crate) const STREAM: &str = "stream";
 #[must_use = "the pipeline ends when the stream is dropped"]
 pub struct Stream<T> {
     pipeline: Pipeline<Sourced>,
-    /// None once everything has come out, or the stream was given up.
+    /// The values; none once everything has come out, or the stream was given up.
     values: Option<Receiver<T>>,
 }
 

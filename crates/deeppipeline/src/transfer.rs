@@ -14,12 +14,13 @@ use std::marker::PhantomData;
 /// A value that may cross from one process to another: any that serde can write and read, and one that writes itself in
 /// place.
 ///
-/// Serde writes into [postcard](https://docs.rs/postcard), a format without names and types. So a value that leaves a field
-/// out (`#[serde(skip_serializing_if)]`) or has to be asked what it is (`flatten`, `untagged`, `tag`) cannot cross, and is
-/// refused with what to do instead: at the start where the type shows it, otherwise with the first sample.
+/// Serde writes into [postcard](https://docs.rs/postcard), a format without names and types. So a value that leaves a
+/// field out (`#[serde(skip_serializing_if)]`) or has to be asked what it is (`flatten`, `untagged`, `tag`) cannot
+/// cross, and is refused with what to do instead: at the start where the type shows it, otherwise with the first
+/// sample.
 ///
-/// A type with much data that serde would write piece by piece implements this instead, and not serde's traits: its bytes
-/// are then copied once, straight into the memory that both processes share, and read where they lie.
+/// A type with much data that serde would write piece by piece implements this instead, and not serde's traits: its
+/// bytes are then copied once, straight into the memory that both processes share, and read where they lie.
 ///
 /// ```
 /// use deeppipeline::{BoxError, SharedBytes, Transfer};

@@ -26,7 +26,8 @@ pub(crate) trait Unpack<T>: 'static {
 }
 
 pub(crate) enum Unpacked<T> {
-    /// `stage_run` gets this. Boxed, so that it is not copied from function to function: a large one would fill the stack.
+    /// `stage_run` gets this. Boxed, so that it is not copied from function to function: a large one would fill the
+    /// stack.
     Run(Box<T>),
     /// A later list will have the sample.
     Keep,
@@ -227,8 +228,8 @@ pub(crate) fn list<T: 'static>(input: Input<Value>) -> Option<Box<Vec<T>>> {
     list.map(Box::new)
 }
 
-// Where the user's values lie on the stack, in functions of their own that name few: without optimisation a function has
-// room for each value it names all the time it runs, and not many fit where values are large.
+// Where the user's values lie on the stack, in functions of their own that name few: without optimisation a function
+// has room for each value it names all the time it runs, and not many fit where values are large.
 
 #[expect(clippy::boxed_local, reason = "by value it would be on the stack of every caller, too")]
 fn run<S: Stage>(stage: &mut S, x: Box<S::Input>) -> Result<Give<Value>, BoxError> {

@@ -10,8 +10,8 @@ pub const DEFAULT_MAX_KEYS: usize = 1024;
 
 /// A list of the last `size` samples, that moves by `stride`.
 ///
-/// The first list comes with the `size`th sample, or with the first one where lists are [`partial`](Window::partial), and
-/// another with every `stride`th after that. With keys there is a window for each key.
+/// The first list comes with the `size`th sample, or with the first one where lists are [`partial`](Window::partial),
+/// and another with every `stride`th after that. With keys there is a window for each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub struct Window {

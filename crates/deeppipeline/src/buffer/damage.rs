@@ -1,8 +1,8 @@
 //! The damage by another process, which wrote what cannot be true: how that is found, and what follows.
 //!
-//! Every process at a buffer may write its words, and a stray pointer in one of them does. So whatever is read is checked
-//! before anything follows from it. What cannot be true ends the step that found it: nothing is handed out, the lock is
-//! never free again, and to all who use the buffer it is as if the pipeline had given up what was inside.
+//! Every process at a buffer may write its words, and a stray pointer in one of them does. So whatever is read is
+//! checked before anything follows from it. What cannot be true ends the step that found it: nothing is handed out, the
+//! lock is never free again, and to all who use the buffer it is as if the pipeline had given up what was inside.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 

@@ -200,8 +200,8 @@ impl<V> Buffer<V> {
         if self.limits.intake.waits_for_more() { to_nanoseconds(self.clock.now()) } else { 0 }
     }
 
-    /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others are out
-    /// of order, for that. The caller releases what is handed back.
+    /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others are
+    /// out of order, for that. The caller releases what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
         let Sample { id, birth, fork, value } = sample;
         let mut label =
@@ -318,7 +318,8 @@ impl<V> Buffer<V> {
         self.change(|change| change.overdue_at()).0.map(from_nanoseconds)
     }
 
-    /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or `anyway`.
+    /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or
+    /// `anyway`.
     pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
         self.limits.takers.timeout?;
         let now = to_nanoseconds(self.clock.now());

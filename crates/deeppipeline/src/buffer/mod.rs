@@ -115,10 +115,11 @@ pub(crate) enum Gate {
 /// The producer of a sample, and the identity that it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// A stage: the sample keeps its identity, unless a part made here may have it. One that comes too late is counted as
-    /// discarded, as with the next two.
+    /// A stage: the sample keeps its identity, unless a part made here may have it. One that comes too late is counted
+    /// as discarded, as with the next two.
     Stage,
-    /// A stage that made it of a whole sample: it is the part that its worker has counted, unless another may have that.
+    /// A stage that made it of a whole sample: it is the part that its worker has counted, unless another may have
+    /// that.
     PartOfWhole,
     /// A stage that made it of a part, or of no sample: it gets a part that no other has.
     PartOfPart,
@@ -231,8 +232,8 @@ impl<V> Buffer<V> {
         Buffer::Local(Box::new(local::Buffer::new(limits, drops_to_remember, clock)))
     }
 
-    /// Puts in a sample, waiting for room where the policy is `block`, and for its turn where it is the result of one of
-    /// several workers. The caller frees what is handed back.
+    /// Puts in a sample, waiting for room where the policy is `block`, and for its turn where it is the result of one
+    /// of several workers. The caller frees what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         match self {
             Buffer::Local(buffer) => buffer.push(sample, arrival, origin.turn, wait),
@@ -286,8 +287,8 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Takes what the intake says, for one of the stage's workers, waiting for it if need be; not beyond that ticket. What
-    /// the worker had in flight before is settled first, under the same lock.
+    /// Takes what the intake says, for one of the stage's workers, waiting for it if need be; not beyond that ticket.
+    /// What the worker had in flight before is settled first, under the same lock.
     pub(crate) fn take(&self, worker: usize, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         match self {
             Buffer::Local(buffer) => buffer.take(worker, unsettled, up_to, wait),

@@ -70,7 +70,8 @@ impl Parts {
         [number, newest.of_whole, newest.of_part, newest.passed, older.of_whole, older.of_part, older.passed]
     }
 
-    /// The identity of what a stage gives, which it has of itself unless another may have it. A whole sample always has.
+    /// The identity of what a stage gives, which it has of itself unless another may have it. A whole sample always
+    /// has.
     pub(super) fn enter(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
         if id.part == 0 && arrival == Arrival::Stage {
             return id;

@@ -15,8 +15,8 @@ const PARALLEL: &str = "parallel";
 impl<I, T> Builder<I, T> {
     /// Adds two branches that get the same samples at the same time; the stage after them gets their results as a pair.
     ///
-    /// A branch is a chain of its own: stages, and blocks inside. A sample that one branch drops, skips, fails on or loses
-    /// is counted as unjoined, and holds up nothing.
+    /// A branch is a chain of its own: stages, and blocks inside. A sample that one branch drops, skips, fails on or
+    /// loses is counted as unjoined, and holds up nothing.
     ///
     /// ```
     /// use deeppipeline::Pipeline;
@@ -60,7 +60,8 @@ impl<I, T> Builder<I, T> {
         builder.joined(|[a, b, c]: [Value; 3]| Box::new((unbox::<A>(a), unbox::<B>(b), unbox::<C>(c))))
     }
 
-    /// Adds two last stages, or chains that end in one, which get the same samples at the same time: to show and to save.
+    /// Adds two last stages, or chains that end in one, which get the same samples at the same time: to show and to
+    /// save.
     pub fn end_parallel<A, B>(
         self,
         first: impl FnOnce(Builder<I, T>) -> Builder<I, A>,

@@ -176,8 +176,8 @@ impl<I, T> Builder<I, T> {
         self.add(stage.into_maker(), Intake::All, list)
     }
 
-    /// Adds a stage that takes a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout`.
-    /// The stage's `buffer_size` must be `max_size` at least.
+    /// Adds a stage that takes a list of 1 to `max_size` samples: whatever is there once the first has waited
+    /// `timeout`. The stage's `buffer_size` must be `max_size` at least.
     pub fn stage_batch<S, M, O>(self, max_size: usize, timeout: Duration, stage: S) -> Builder<I, O>
     where
         S: IntoStage<M, Onward<O>, Input = Vec<T>>,
@@ -228,8 +228,9 @@ impl<I, T> Builder<I, T> {
         self.add_with(stage.into_maker(), Intake::Window { size, stride }, unpack)
     }
 
-    /// Adds a stage that keeps a window for each of many keys in one sample, as for the people in a picture: `keys` gives
-    /// keys with an item for each. The stage runs once for every sample, and gets it with the [`Windows`] that are due.
+    /// Adds a stage that keeps a window for each of many keys in one sample, as for the people in a picture: `keys`
+    /// gives keys with an item for each. The stage runs once for every sample, and gets it with the [`Windows`] that
+    /// are due.
     ///
     /// ```
     /// use deeppipeline::{Pipeline, Window, Windows};

@@ -89,9 +89,9 @@ impl Options {
 
     /// Bytes of stack for the thread of each worker: by default [`DEFAULT_STACK_SIZE`](crate::DEFAULT_STACK_SIZE).
     ///
-    /// A sample is passed to `stage_run` by value, and a build without optimisation copies it several times on the way. So
-    /// a sample that is large in itself, as `[u8; 1 << 20]` is, wants a stack of many times its size; better, it keeps
-    /// its data behind a pointer, as `Vec`, `Box` and `Arc` do. Deep recursion wants a larger stack, too.
+    /// A sample is passed to `stage_run` by value, and a build without optimisation copies it several times on the way.
+    /// So a sample that is large in itself, as `[u8; 1 << 20]` is, wants a stack of many times its size; better, it
+    /// keeps its data behind a pointer, as `Vec`, `Box` and `Arc` do. Deep recursion wants a larger stack, too.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self

@@ -101,7 +101,7 @@ enum State {
     Idle,
     /// The user's code runs until then.
     Calling(Call<Value>, Duration),
-    /// Done, but what it gave is not all handed over.
+    /// The call is done, but what it gave is not all handed over.
     Giving(Giving, Ending),
     Ended,
 }
@@ -391,8 +391,8 @@ impl Actor {
 }
 
 impl Giving {
-    /// Hands over the next value: whether there was room for it, or nothing when no more is to come. A Many of none is a
-    /// skip, and one that panics half-way fails the sample after the parts before it.
+    /// Hands over the next value: whether there was room for it, or nothing when no more is to come. A Many of none is
+    /// a skip, and one that panics half-way fails the sample after the parts before it.
     fn advance(&mut self, worker: &mut Worker<Value>, ending: &mut Ending) -> Option<bool> {
         let value = match self.next.take() {
             Some(value) => value,
@@ -420,7 +420,8 @@ impl Giving {
                 self.next = Some(value);
                 Some(false)
             }
-            // What a branch gives beside its one result. (Only a border between processes refuses a value, and here is none.)
+            // What a branch gives beside its one result. (Only a border between processes refuses a value, and here is
+            // none.)
             Err(Ungiven::Refused(value, cause)) => {
                 free(value);
                 self.end_with(ending, Ending::Failed(cause));
@@ -439,7 +440,7 @@ impl Giving {
 /// An event that may happen next in a simulation.
 enum Next {
     Up,
-    /// Of the actor at this index.
+    /// The end of the call of the actor at this index.
     Completion(usize),
     Due,
     Put,

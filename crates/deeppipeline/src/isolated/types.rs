@@ -6,8 +6,8 @@ use std::any::{TypeId, type_name};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The types of an isolated stage: their names, for messages, and a fingerprint that is the same in every process of one
-/// program, and tells apart what is named alike.
+/// The types of an isolated stage: their names, for messages, and a fingerprint that is the same in every process of
+/// one program, and tells apart what is named alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Types {
     pub(super) stage: String,

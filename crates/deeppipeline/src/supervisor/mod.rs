@@ -1,7 +1,8 @@
-//! Start, watch, drain, stop: who is in which phase, and what every change of phase sets off.
+//! The supervisor, which starts, watches, drains and stops: which worker is in which phase, and what every change of
+//! phase sets off.
 //!
-//! What may follow what stands in the tables of `phase.rs`. The file is long because whatever the handle, the workers and
-//! the watchers of processes ask for meets here, under one lock.
+//! What may follow what stands in the tables of `phase.rs`. The file is long because whatever the handle, the workers
+//! and the watchers of processes ask for meets here, under one lock.
 
 mod blocks;
 mod discarded;
@@ -350,7 +351,8 @@ impl<V: Send + 'static> Supervisor<V> {
         self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
     }
 
-    /// Looks at what is left in the buffers once every worker has ended. Damage that no step has met is found here or never.
+    /// Looks at what is left in the buffers once every worker has ended. Damage that no step has met is found here or
+    /// never.
     #[cfg(processes)]
     fn look_for_the_last(&self) {
         for (index, buffer) in self.buffers.iter().enumerate() {
@@ -382,7 +384,8 @@ impl<V: Send + 'static> Supervisor<V> {
         due.filter(|due| *due > now).min()
     }
 
-    /// Waits until every worker has ended, and what was discarded is freed; false when the caller would not wait any longer.
+    /// Waits until every worker has ended, and what was discarded is freed; false when the caller would not wait any
+    /// longer.
     pub fn wait_ended(&self, wait: Wait) -> bool {
         let mut control = self.control.lock();
         while control.phase != Phase::Stopped {
@@ -394,8 +397,8 @@ impl<V: Send + 'static> Supervisor<V> {
         self.unfreed.wait(wait)
     }
 
-    /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after an
-    /// abort.
+    /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after
+    /// an abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
         let in_process = |seat: &Seat| match seat {
             Seat::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor == Executor::Process,
@@ -726,7 +729,8 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         }
     }
 
-    /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome stays.
+    /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome
+    /// stays.
     fn fail(&self, seat: Seat, failure: Failure) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, seat) {

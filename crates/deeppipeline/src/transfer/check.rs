@@ -1,4 +1,5 @@
-//! A look at what serde would write, for what the bytes cannot carry: a field that is left out, a length that is not known.
+//! A look at what serde would write, for what the bytes cannot carry: a field that is left out, a length that is not
+//! known.
 
 use super::wire::WireError;
 use serde::ser::{self, Serialize, Serializer};

@@ -1,8 +1,8 @@
 //! A look at what serde would read, before there is a sample: for a type that has to be asked what it is.
 //!
-//! No value is ever made, of whatever type: a user's `Drop` might take it for a real one. Whatever would be read is an error,
-//! so of each type only what comes first in it is seen, and of an enum each variant in its turn. The rest is found when the
-//! first sample is read.
+//! No value is ever made, of whatever type: a user's `Drop` might take it for a real one. Whatever would be read is an
+//! error, so of each type only what comes first in it is seen, and of an enum each variant in its turn. The rest is
+//! found when the first sample is read.
 
 use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
@@ -234,7 +234,7 @@ mod tests {
         rest: HashMap<String, u32>,
     }
 
-    /// Whatever is read of it is a mistake.
+    /// A type of which whatever is read is a mistake.
     struct Real<T>(T);
 
     impl<'de, T: Deserialize<'de>> Deserialize<'de> for Real<T> {

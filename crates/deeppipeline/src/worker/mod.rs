@@ -1,8 +1,8 @@
 //! One worker's two calls: `next` says what to do, `done` takes what came of it.
 //!
-//! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls. The
-//! only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own. The file is long
-//! because it holds the whole life of a worker; `taking.rs` and `giving.rs` are what it does with samples.
+//! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls.
+//! The only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own. The file is
+//! long because it holds the whole life of a worker; `taking.rs` and `giving.rs` are what it does with samples.
 
 mod giving;
 mod taking;
@@ -53,7 +53,7 @@ pub enum Seat {
     Source,
     /// Runs the stage at this index.
     Stage {
-        /// Of the stage, from 0.
+        /// The index of the stage, from 0.
         index: usize,
         /// The index among the stage's workers, from 0.
         worker: usize,
@@ -63,17 +63,17 @@ pub enum Seat {
 /// A call: what a worker is asked to do next.
 #[derive(Debug)]
 pub enum Call<V> {
-    /// Call `setup`.
+    /// The call of `setup`.
     Setup,
-    /// Call `stage_run` with this.
+    /// The call of `stage_run` with this.
     StageRun(Input<V>),
-    /// Call `stage_run` again with what it got last, of which this is a copy where one can be made.
+    /// Another call of `stage_run` with what it got last, of which this is a copy where one can be made.
     RunAgain(Option<Input<V>>),
-    /// Ask the source for its next sample.
+    /// The call that asks the source for its next sample.
     SourceNext,
-    /// Call `finish`.
+    /// The call of `finish`.
     Finish,
-    /// Call `teardown`.
+    /// The call of `teardown`.
     Teardown,
 }
 

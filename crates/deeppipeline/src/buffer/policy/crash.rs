@@ -59,8 +59,8 @@ impl<S: Storage> Change<'_, S> {
         (ticket > 0).then_some(Receipt { ticket, parts: (parts != WHOLE).then_some(parts) })
     }
 
-    /// Frees what a dead worker looked at, and judges what it had in flight. Returns the verdict, and which take it was, where
-    /// others may wait for it.
+    /// Frees what a dead worker looked at, and judges what it had in flight. Returns the verdict, and which take it
+    /// was, where others may wait for it.
     pub(in crate::buffer) fn consumer_died(
         &mut self,
         place: usize,

@@ -43,7 +43,8 @@ impl<S: Storage> Change<'_, S> {
         self.head().fresh as usize
     }
 
-    /// Reads everything that exists once or once for each process, as a storage that checks what it reads finds damage so.
+    /// Reads everything that exists once or once for each process, as a storage that checks what it reads finds damage
+    /// so.
     pub(in crate::buffer) fn expect_sound(&mut self) {
         for place in 0..self.storage.places() {
             self.storage.place(place);

@@ -163,8 +163,8 @@ impl<'a, S: Storage> Change<'a, S> {
         (buffer, stage)
     }
 
-    /// Returns the tickets of the samples inside, in flight, or out of order. A list in flight has its newest sample's, as
-    /// its result will.
+    /// Returns the tickets of the samples inside, in flight, or out of order. A list in flight has its newest sample's,
+    /// as its result will.
     pub(super) fn forks(&mut self) -> Vec<ForkTicket> {
         let mut forks = Vec::new();
         for queue in [Queue::Waiting, Queue::OutOfOrder] {

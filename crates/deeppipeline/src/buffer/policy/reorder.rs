@@ -1,4 +1,5 @@
-//! Results of several workers, put in the order of their takes: each take has a turn, and what comes before its turn waits.
+//! Results of several workers, put in the order of their takes: each take has a turn, and what comes before its turn
+//! waits.
 
 use super::arrive::Way;
 use super::lists::Queue;

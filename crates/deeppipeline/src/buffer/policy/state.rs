@@ -42,8 +42,8 @@ pub(in crate::buffer) struct List {
 #[repr(C)]
 pub(in crate::buffer) struct Head {
     pub(in crate::buffer) gate: u64,
-    /// Slots that were used before, each with the next behind it: the one used last comes first, as its memory is still in
-    /// the caches. Then how many of them may be used.
+    /// Slots that were used before, each with the next behind it: the one used last comes first, as its memory is still
+    /// in the caches. Then how many of them may be used.
     pub(in crate::buffer) free: u64,
     pub(in crate::buffer) free_slots: u64,
     /// The slots from this one on have never been used.
@@ -115,7 +115,7 @@ pub(in crate::buffer) struct Slot {
     pub(in crate::buffer) fork: u64,
     /// The time when it came, for the intake batch.
     pub(in crate::buffer) came: u64,
-    /// While it is out of order: how it arrived, as its part is numbered when it enters.
+    /// The way it arrived, while it is out of order, as its part is numbered when it enters.
     pub(in crate::buffer) arrival: u64,
     /// The number of workers that died with it in flight.
     pub(in crate::buffer) deaths: u64,

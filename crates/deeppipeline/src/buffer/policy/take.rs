@@ -231,7 +231,8 @@ impl<S: Storage> Change<'_, S> {
         self.storage.place(place).since.checked_add(in_nanoseconds(timeout))
     }
 
-    /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or `anyway`.
+    /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or
+    /// `anyway`.
     pub(in crate::buffer) fn give_up_overdue(&mut self, now: u64, anyway: bool) -> Option<Overdue> {
         let next = self.next_ticket();
         if self.may_take(next) && !anyway {

@@ -144,8 +144,8 @@ fn states(pid: u32) -> Vec<char> {
     told.filter_map(|told| told.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())).collect()
 }
 
-/// Returns whether a process is in a control group that is frozen, which no state of the process tells. Groups of the first
-/// version and of the second may both be there; those of the second lie in a folder of their own then.
+/// Returns whether a process is in a control group that is frozen, which no state of the process tells. Groups of the
+/// first version and of the second may both be there; those of the second lie in a folder of their own then.
 fn is_frozen(pid: u32) -> bool {
     let says =
         |file: String, what: &str| fs::read_to_string(file).is_ok_and(|told| told.lines().any(|line| line == what));
@@ -215,8 +215,8 @@ mod tests {
         }
     }
 
-    /// Lets its group go on in the end, also after a failed test: what is frozen cannot be killed in a group of the first
-    /// version.
+    /// Lets its group go on in the end, also after a failed test: what is frozen cannot be killed in a group of the
+    /// first version.
     struct Frozen<'a>(&'a Group);
 
     impl Drop for Frozen<'_> {

@@ -4,7 +4,7 @@ use super::lock::Owner;
 use crate::buffer::histogram::{Durations, TIMES};
 use crate::buffer::policy::{Head, Place, Slot, Totals};
 
-/// More slots cannot be numbered.
+/// The largest number of slots: more cannot be numbered.
 pub(super) const MOST_SLOTS: usize = 1 << 26;
 
 /// The number of dropped samples that a buffer remembers by number.
@@ -146,8 +146,8 @@ impl Layout {
         self.own(owner) + 1
     }
 
-    /// A word that is to be changed: where it is, and what it will be. Each process writes in a place of its own, which stays
-    /// in its caches.
+    /// A word that is to be changed: where it is, and what it will be. Each process writes in a place of its own, which
+    /// stays in its caches.
     pub(super) fn log(self, owner: Owner, index: usize) -> usize {
         self.own(owner) + OWN + 2 * index
     }

@@ -17,8 +17,8 @@ impl Owner {
     /// The pipeline's own process.
     pub(crate) const HOME: Owner = Owner(0);
 
-    /// A worker process of the stage at that index. At one buffer meet the workers of neighbouring stages, and there each
-    /// has a number of its own.
+    /// A worker process of the stage at that index. At one buffer meet the workers of neighbouring stages, and there
+    /// each has a number of its own.
     pub(crate) fn of_worker(index: usize, worker: usize) -> Owner {
         Owner(u16::try_from(1 + 2 * worker + index % 2).unwrap_or(u16::MAX))
     }
@@ -54,8 +54,8 @@ const TRIES: usize = 100;
 /// The weight of a finished change in the word that tells how far a process has come; words written down count 1.
 const FINISHED: u64 = 1 << 32;
 
-/// The lock is held: a mutex of three states over a futex, as in U. Drepper, "Futexes Are Tricky", with the holder's number
-/// in place of "locked". There is deliberately no `Drop`: a process that dies does not clean up either.
+/// The lock is held: a mutex of three states over a futex, as in U. Drepper, "Futexes Are Tricky", with the holder's
+/// number in place of "locked". There is deliberately no `Drop`: a process that dies does not clean up either.
 #[must_use = "the lock is held until `leave`"]
 pub(super) struct LockGuard<'a, W> {
     words: &'a W,
@@ -174,8 +174,8 @@ impl<'a, W: Words> LockGuard<'a, W> {
         Ok(())
     }
 
-    /// Writes a change down, makes it, and says that it is finished. Before it is written down whole nothing has happened;
-    /// from then on all of it has.
+    /// Writes a change down, makes it, and says that it is finished. Before it is written down whole nothing has
+    /// happened; from then on all of it has.
     pub(super) fn make(&mut self, changes: &[(usize, u64)]) -> Result<(), Damage> {
         if changes.len() > self.layout.changes() {
             return Err(Damage::Step);

@@ -203,7 +203,7 @@ pub(crate) struct Machine<W> {
 type Changing<'a, 'b, W> = Change<'a, State<'b, W>>;
 
 impl<W: Words> Machine<W> {
-    /// A buffer in fresh memory, all zero.
+    /// Makes a buffer in fresh memory, all zero.
     pub(crate) fn create(words: W, limits: Limits) -> Self {
         let mut machine = Machine::open(words, limits, Owner::HOME);
         machine.gate = Some(AtomicU64::new(Gate::Open as u64));
@@ -211,7 +211,7 @@ impl<W: Words> Machine<W> {
         machine
     }
 
-    /// A buffer that another process has created.
+    /// Opens a buffer that another process has created.
     pub(crate) fn open(words: W, limits: Limits, me: Owner) -> Self {
         let (layout, claims) = (limits.layout(), Claims::new(limits.slots()));
         let (last_counts, damage, scratch) = (Mutex::default(), OnceLock::new(), Mutex::default());

@@ -1,10 +1,10 @@
 //! Anonymous shared memory: a file without a name, mapped by every process that gets its descriptor.
 //!
-//! Nothing named can be left behind, and the size of `/dev/shm` does not matter. The file is sealed against shrinking and
-//! growing, so that no process can make another's reads fail. The only `unsafe` code of the engine is here.
+//! Nothing named can be left behind, and the size of `/dev/shm` does not matter. The file is sealed against shrinking
+//! and growing, so that no process can make another's reads fail. The only `unsafe` code of the engine is here.
 //!
-//! The file has a place for each slot in each size that a sample may have, so that nothing has to be allocated: that costs
-//! nothing but numbers. Addresses and memory are taken by those places that are used.
+//! The file has a place for each slot in each size that a sample may have, so that nothing has to be allocated: that
+//! costs nothing but numbers. Addresses and memory are taken by those places that are used.
 #![allow(unsafe_code)]
 
 use super::holders::{Holders, LOOK_AFTER};
@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
-/// Each futex lies in a cache line of its own.
+/// The bytes from one futex to the next: each lies in a cache line of its own.
 const BELL: usize = 64;
 const BELLS: usize = 3;
 /// The smallest place for a sample; the others are twice as large each.
@@ -151,7 +151,7 @@ impl Room {
 }
 
 impl Map {
-    /// Fresh memory, all zero.
+    /// Creates fresh memory, all zero.
     ///
     /// # Errors
     /// The error of the operating system; a buffer too large for its numbers among it.
@@ -163,7 +163,7 @@ impl Map {
         Map::open(file, limits)
     }
 
-    /// The memory that another process has created.
+    /// Opens the memory that another process has created.
     ///
     /// # Errors
     /// The error of the operating system; an error for a file of another size.

@@ -1,5 +1,5 @@
-//! The state of a shared buffer while one process changes it: read from the words that all processes see, and written back
-//! in one go.
+//! The state of a shared buffer while one process changes it: read from the words that all processes see, and written
+//! back in one go.
 //!
 //! What is read is sealed, so that a stray write of some process is found before anything follows from it.
 
@@ -31,7 +31,7 @@ impl<T: Copy> Read<T> {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     head: Read<Head>,
-    /// Read when they are asked for, as the rest.
+    /// The totals, read when they are asked for, as the rest.
     totals: Option<Read<Totals>>,
     slots: Vec<Read<Slot>>,
     /// The place of a slot among those, counted from 1; 0 for the rest.

@@ -1,8 +1,8 @@
 //! The end of a child process, and how it is learnt: the one place that collects workers.
 //!
 //! The exit status may be lost: the system collects children itself where SIGCHLD is ignored, and a program may collect
-//! every child there is, as one that is process 1 does. That a process has ended is known from its pidfd all the same, and
-//! what it had done from what it said before.
+//! every child there is, as one that is process 1 does. That a process has ended is known from its pidfd all the same,
+//! and what it had done from what it said before.
 
 use crate::error::Exit;
 use crate::pipeline::KILLED_WITHIN;

@@ -24,8 +24,8 @@ const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
 /// A function that returns what the binding in the pipeline's process gets of a failure, beside its text.
 pub type Detail = fn(&BoxError) -> Vec<u8>;
 
-/// A worker process's hold on the pipeline's process: from the moment it is held, this process ends at once when that one
-/// does. It is to be held before anything of the program runs here.
+/// A worker process's hold on the pipeline's process: from the moment it is held, this process ends at once when that
+/// one does. It is to be held before anything of the program runs here.
 #[derive(Debug)]
 pub struct Lifeline {
     link: Link,
@@ -158,8 +158,8 @@ fn end_at_once() {
     let _ = kill_process(getpid(), Signal::KILL);
 }
 
-/// Takes in what the pipeline's process says, until its end. The socket alone would not tell of that: another process that
-/// it forked may hold its end.
+/// Takes in what the pipeline's process says, until its end. The socket alone would not tell of that: another process
+/// that it forked may hold its end.
 fn listen(
     mut link: Link,
     alive: &OwnedFd,

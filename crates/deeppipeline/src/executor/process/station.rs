@@ -78,9 +78,9 @@ impl Reads {
 /// The step that is to follow the end of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Then {
-    /// Start another, after this pause; say why in a log.
+    /// The start of another, after this pause; the reason is for a log.
     Restart {
-        /// See [`Station::rest`].
+        /// The pause, see [`Station::rest`].
         pause: Duration,
         /// A description of what happened, for a log.
         why: String,
@@ -230,7 +230,8 @@ impl<V: Send + 'static> Station<V> {
         }
     }
 
-    /// Watches over the process until there is something to be done about it. Time-outs and stops hold whatever is read.
+    /// Watches over the process until there is something to be done about it. Time-outs and stops hold whatever is
+    /// read.
     ///
     /// # Errors
     /// The error of the operating system.
@@ -532,7 +533,8 @@ impl<V: Send + 'static> Station<V> {
         let is_given_up = on_crash == OnCrash::Retry && input.is_discarding();
         let Some(output) = self.output() else { return verdict };
         match verdict {
-            // If this stops the pipeline, or it had to be tried again and will not be, what was taken later does not go on.
+            // If this stops the pipeline, or it had to be tried again and will not be, what was taken later does not go
+            // on.
             _ if is_given_up || !self.may_restart(self.home.phase_of(self.seat())) => output.fail_turn(ticket),
             Verdict::Retried(_) => self.tried_again = Some(ticket),
             Verdict::Nothing | Verdict::Used(_) | Verdict::Lost(_) => output.end_turn(ticket),

@@ -100,8 +100,8 @@ impl Stderr {
     }
 }
 
-/// One stream for what many workers write: each line begins with the name of its stage, and a line that has no end yet is
-/// ended before another worker's.
+/// One stream for what many workers write: each line begins with the name of its stage, and a line that has no end yet
+/// is ended before another worker's.
 #[derive(Debug, Default)]
 pub struct Console {
     /// The worker whose line has no end yet.
