@@ -93,7 +93,9 @@ fn scribble_at_random(file: &File, seed: u64, durations: &Range<u64>) {
             // Of the slots that are used first.
             6..12 => write_over(file, durations.end + random.below(18 * 8), random),
             _ => {
-                let word = random.pick(&words_in_use(file, durations.end));
+                // Where nothing has come yet, there are none.
+                let in_use = words_in_use(file, durations.end);
+                let word = if in_use.is_empty() { random.below(durations.start) } else { random.pick(&in_use) };
                 write_over(file, word, random);
             }
         }
