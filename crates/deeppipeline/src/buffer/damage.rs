@@ -16,7 +16,7 @@ pub(crate) enum Damage {
     Holder,
     /// A word was changed, but in no step.
     Word,
-    /// The undo log of a transaction.
+    /// The log of a transaction.
     Step,
     /// A number that only counts.
     Count,

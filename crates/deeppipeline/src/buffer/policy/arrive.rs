@@ -51,6 +51,12 @@ impl<S: Storage> Change<'_, S> {
     pub(in crate::buffer) fn arrive(&mut self, label: &Label) -> Result<usize, Refusal> {
         let way = self.admit(label)?;
         let slot = self.take_free();
+        self.come_in(slot, way, label);
+        Ok(slot)
+    }
+
+    /// Puts a sample in a slot behind those that wait, or where it waits for its turn.
+    pub(super) fn come_in(&mut self, slot: usize, way: Way, label: &Label) {
         match way {
             Way::InTurn => {
                 let id = self.count_arrival(label);
@@ -62,7 +68,6 @@ impl<S: Storage> Change<'_, S> {
                 self.wait_for_turn(slot, label);
             }
         }
-        Ok(slot)
     }
 
     /// Decides what becomes of a sample that arrives.

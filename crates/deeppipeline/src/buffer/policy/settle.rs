@@ -27,11 +27,11 @@ pub(in crate::buffer) enum Flight<'a> {
 }
 
 impl<S: Storage> Change<'_, S> {
-    /// Settles what is in flight; false when it was given up before.
-    pub(in crate::buffer) fn settle(&mut self, place: usize, flight: Flight<'_>, settlement: Settlement) -> bool {
+    /// Settles what is in flight, unless it was given up before.
+    pub(in crate::buffer) fn settle(&mut self, place: usize, flight: Flight<'_>, settlement: Settlement) {
         let samples = self.land(place, flight);
         if samples == 0 {
-            return false;
+            return;
         }
         let Settlement { fate, windowed, took, age } = settlement;
         self.use_windowed(place, windowed);
@@ -40,7 +40,6 @@ impl<S: Storage> Change<'_, S> {
         if self.limits.is_last {
             self.storage.record(Durations::AgesAfter, age);
         }
-        true
     }
 
     pub(super) fn count_call(&mut self, took: u64) {

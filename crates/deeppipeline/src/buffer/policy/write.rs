@@ -98,17 +98,9 @@ impl<S: Storage> Change<'_, S> {
             self.free(slot);
             return Published::Discarded;
         }
-        match way {
-            Way::InTurn => {
-                let id = self.count_arrival(label);
-                self.fill(slot, &Label { id, ..*label });
-                self.line_up(slot, label.came);
-            }
-            Way::OutOfOrder => {
-                self.fill(slot, label);
-                self.wait_for_turn(slot, label);
-                self.go_on(label.came);
-            }
+        self.come_in(slot, way, label);
+        if way == Way::OutOfOrder {
+            self.go_on(label.came);
         }
         Published::Inside
     }
