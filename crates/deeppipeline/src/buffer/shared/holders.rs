@@ -91,8 +91,8 @@ impl Holders {
         self.known.lock().sharers.iter().any(|sharer| sharer.owner == owner && sharer.killed)
     }
 
-    /// Looks at the holder. One that stands still is killed, since everybody at the buffer waits for it; its lock is
-    /// inherited when it has ended.
+    /// Looks at the holder. One that is stopped is killed, since everybody at the buffer waits for it; its lock is
+    /// inherited when it has ended. One that sleeps does not have the lock, whatever the memory says.
     pub(super) fn judge(&self, held: Held, now: Instant) -> Holder {
         let Known { sharers, seen } = &mut *self.known.lock();
         let holder = sharers.iter_mut().find(|sharer| sharer.owner == held.holder);
@@ -105,7 +105,11 @@ impl Holders {
         }
         match holder {
             Some(holder) => {
-                if stands_for >= LAST_PATIENCE || is_at_rest(holder.pid) {
+                let stopped = is_stopped(holder.pid);
+                if stopped == Some(false) && is_asleep(holder.pid) {
+                    return Holder::Nobody;
+                }
+                if stopped == Some(true) || stands_for >= LAST_PATIENCE {
                     // It fails only where there is nothing left to kill.
                     let _ = pidfd_send_signal(&holder.process, Signal::KILL);
                     holder.killed = true;
@@ -131,9 +135,11 @@ pub(crate) fn is_stopped(pid: u32) -> Option<bool> {
     lives.then(|| states.iter().any(|state| matches!(state, 'T' | 't')) || is_frozen(pid))
 }
 
-/// Returns true if a process is stopped, or none of its threads runs, wants to run, or waits for the disk.
-fn is_at_rest(pid: u32) -> bool {
-    is_stopped(pid) == Some(true) || !states(pid).iter().any(|state| matches!(state, 'R' | 'D'))
+/// Returns true if all threads of a process wait for something that happens outside it. No thread does so while it has
+/// the lock.
+fn is_asleep(pid: u32) -> bool {
+    let states = states(pid);
+    !states.is_empty() && states.iter().all(|state| matches!(state, 'S' | 'Z' | 'X'))
 }
 
 /// Returns what the threads of a process do.
@@ -164,7 +170,7 @@ mod tests {
     use super::*;
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     use std::path::{Path, PathBuf};
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     fn held(holder: u16, progress: u64) -> Held {
         Held { holder: Owner(holder), progress }
@@ -250,7 +256,7 @@ mod tests {
             wait_until(false);
             let frozen = group.freeze();
             wait_until(true);
-            assert!(is_at_rest(pid) && !has_ended(&guest.1), "{:?}", group.folder);
+            assert!(!has_ended(&guest.1), "{:?}", group.folder);
             drop(frozen);
             wait_until(false);
         }
@@ -262,7 +268,7 @@ mod tests {
 
     impl Guest {
         fn new(program: &str) -> Self {
-            let child = Command::new("sh").args(["-c", program]).spawn().unwrap();
+            let child = Command::new("sh").args(["-c", program]).stdin(Stdio::piped()).spawn().unwrap();
             let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
             Guest(child, Arc::new(pidfd_open(pid, PidfdFlags::empty()).unwrap()))
         }
@@ -308,6 +314,18 @@ mod tests {
         wait_for('R', guest.0.id());
         assert_eq!(is_stopped(guest.0.id()), Some(false));
         assert!(!guest.is_judged().has_killed(Owner(1)));
+    }
+
+    #[test]
+    fn a_process_that_sleeps_does_not_have_the_lock_and_is_not_killed_for_it() {
+        let guest = Guest::new("read nothing");
+        wait_for('S', guest.0.id());
+        let (holders, now) = (Holders::default(), Instant::now());
+        holders.add(Owner(1), guest.0.id(), Arc::clone(&guest.1));
+        let judge = |second| holders.judge(held(1, 7), now + Duration::from_secs(second));
+        assert!((0..5).all(|second| judge(second) == Holder::Lives));
+        assert_eq!(judge(5), Holder::Nobody);
+        assert!(!holders.has_killed(Owner(1)));
     }
 
     #[test]

@@ -103,6 +103,8 @@ impl<'a, W: Words> LockGuard<'a, W> {
         match words.judge(held) {
             Holder::Lives => Ok(None),
             Holder::Ended => LockGuard::inherit(words, layout, me, held.holder),
+            // It may have gone on just before it was looked at.
+            Holder::Nobody if LockGuard::look(words, layout) != Some(held) => Ok(None),
             Holder::Nobody => Err(Damage::Lock),
         }
     }
