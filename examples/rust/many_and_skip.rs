@@ -2,9 +2,9 @@
 
 use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, current_sample};
 
-struct Words;
+struct SharedWords;
 
-impl Stage for Words {
+impl Stage for SharedWords {
     type Input = &'static str;
     type Output = String;
 
@@ -19,7 +19,7 @@ impl Stage for Words {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .stage(Words)
+        .stage(SharedWords)
         .end_stage(|word: String| {
             let sample = current_sample().map(|sample| sample.id.to_string());
             println!("sample {}: {word}", sample.unwrap_or_default());

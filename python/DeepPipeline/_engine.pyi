@@ -43,7 +43,7 @@ class StageReport:
     """One stage and the buffer in front of it.
 
     At any quiet moment `entered = taken + dropped + discarded + waiting` and
-    `taken = used + absorbed + skipped + failed + lost + in_hand`.
+    `taken = used + absorbed + skipped + failed + lost + in_flight`.
     """
 
     @property
@@ -59,7 +59,7 @@ class StageReport:
     def buffer_size(self) -> int:
         """The number of samples that its buffer holds at most."""
     @property
-    def early(self) -> int:
+    def reordering(self) -> int:
         """Results of several workers of the stage before that wait for one before them, and have not arrived yet."""
     @property
     def entered(self) -> int:
@@ -116,7 +116,7 @@ class StageReport:
     def restarts(self) -> int:
         """The number of times a worker process was started again."""
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """Samples that stage_run is working on now."""
     @property
     def gave(self) -> int:
@@ -218,10 +218,10 @@ class Worker:
     def fail(self, exception: BaseException) -> str | None: ...
 
 @final
-class Keeper:
+class WindowStore:
     """The windows of all keys, for the worker of a stage that takes windows."""
 
-    def __new__(cls, size: int, stride: int, max_keys: int, idle: int | None, partial: bool) -> Keeper: ...
+    def __new__(cls, size: int, stride: int, max_keys: int, idle: int | None, partial: bool) -> WindowStore: ...
     def begin(self) -> int: ...
     def again(self, key: Any) -> list[Any]: ...
     def put(self, key: Any, item: Any) -> tuple[Literal["due", "kept", "skipped"], list[Any], int, int]: ...
@@ -257,7 +257,7 @@ class Engine:
         source: SourceStage | None,
         max_age: float | None,
     ) -> None: ...
-    def drivers(self, natives: Sequence[NativeStage | NativeCapture | None]) -> list[Worker | Station | None]: ...
+    def drivers(self, natives: Sequence[NativeStage | NativeCapture | None]) -> list[Worker | WorkerProcess | None]: ...
     def drop_drivers(self) -> None: ...
     def start_native(self) -> None: ...
     def join_native(self) -> None: ...
@@ -285,7 +285,7 @@ class Console:
     def shows(self, pid: int, stage: str, text: str, redraws: bool, ends: bool) -> str: ...
 
 @final
-class Station:
+class WorkerProcess:
     """A stage in a process, for the thread that watches over it."""
 
     @property

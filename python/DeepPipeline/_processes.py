@@ -22,7 +22,7 @@ class Watch:
     A process that is forked from this one is started by `start` before there are threads.
     """
 
-    def __init__(self, station: _engine.Station, stage: Stage, start_method: StartMethod) -> None:
+    def __init__(self, station: _engine.WorkerProcess, stage: Stage, start_method: StartMethod) -> None:
         self.name = station.name
         self._station = station
         self._stage = stage

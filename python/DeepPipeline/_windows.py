@@ -58,7 +58,7 @@ class WindowStage:
         # Apart, since samples that are kept are in the ledger and items are not: whatever came with a dict is used by
         # its own call.
         self._samples, self._items = (
-            _engine.Keeper(window.size, window.stride, window.max_keys, window.idle, window.partial) for _ in range(2)
+            _engine.WindowStore(window.size, window.stride, window.max_keys, window.idle, window.partial) for _ in range(2)
         )
 
     def setup(self) -> None:

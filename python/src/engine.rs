@@ -7,7 +7,7 @@ use crate::report::{Report, SampleId};
 use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::engine::{
-    Block, Graph, Joiner, Node, Notice, Seat, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker, spawn,
+    Block, Graph, Joiner, Node, Notice, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::{
     BufferSize, Doing, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError,
@@ -21,8 +21,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 #[cfg(processes)]
 use {
-    crate::{slot::Carrier, station::Station},
-    deeppipeline::engine::{Codec, Post, Station as EngineStation},
+    crate::{slot::Carrier, worker_process::WorkerProcess},
+    deeppipeline::engine::{Codec, Driver as EngineDriver, WorkerProcess as EngineWorkerProcess},
 };
 
 /// The time for which a waiting call leaves the interpreter's signals unseen.
@@ -88,7 +88,7 @@ struct Window {
 enum Driver {
     Thread(Worker),
     #[cfg(processes)]
-    Process(Station),
+    Process(WorkerProcess),
     Engine(Option<()>),
 }
 
@@ -96,7 +96,7 @@ enum Driver {
 enum Seated {
     Thread(EngineWorker<Payload>),
     #[cfg(processes)]
-    Process(EngineStation<Payload>),
+    Process(EngineWorkerProcess<Payload>),
 }
 
 impl Seated {
@@ -110,14 +110,14 @@ impl Seated {
 
     /// The index of the stage that it is a worker of; none for the source's.
     fn stage(&self) -> Option<usize> {
-        let seat = match self {
-            Seated::Thread(worker) => worker.seat(),
+        let worker_id = match self {
+            Seated::Thread(worker) => worker.worker_id(),
             #[cfg(processes)]
-            Seated::Process(station) => station.seat(),
+            Seated::Process(station) => station.worker_id(),
         };
-        match seat {
-            Seat::Source => None,
-            Seat::Stage { index, .. } => Some(index),
+        match worker_id {
+            WorkerId::Source => None,
+            WorkerId::Stage { index, .. } => Some(index),
         }
     }
 
@@ -135,8 +135,8 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let codecs = codecs.map(|node| Some(Arc::new(Carrier::to(&node.name)) as Arc<dyn Codec<Payload>>)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
     let seated = posts.into_iter().map(|post| match post {
-        Post::Thread(worker) => Seated::Thread(worker),
-        Post::Process(station) => Seated::Process(station),
+        EngineDriver::Thread(worker) => Seated::Thread(worker),
+        EngineDriver::Process(station) => Seated::Process(station),
     });
     Ok((supervisor, seated.collect()))
 }
@@ -219,11 +219,11 @@ impl Engine {
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
         let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         // The workers of a stage are alike in everything that matters to those who give to it.
-        let mut stages: Vec<_> = seated.iter().filter(|seat| seat.stage().is_some()).collect();
-        stages.dedup_by_key(|seat| seat.stage());
-        let names: Vec<String> = stages.iter().map(|seat| seat.name().to_owned()).collect();
+        let mut stages: Vec<_> = seated.iter().filter(|worker_id| worker_id.stage().is_some()).collect();
+        stages.dedup_by_key(|worker_id| worker_id.stage());
+        let names: Vec<String> = stages.iter().map(|worker_id| worker_id.name().to_owned()).collect();
         #[cfg(processes)]
-        let in_process: Vec<bool> = stages.iter().map(|seat| seat.is_in_process()).collect();
+        let in_process: Vec<bool> = stages.iter().map(|worker_id| worker_id.is_in_process()).collect();
         // What a stage in a process gives crosses to the next, wherever that is.
         let at = |node: usize| match node {
             next if next >= names.len() => Next::Nobody,
@@ -246,12 +246,12 @@ impl Engine {
         };
         let _ = self.entrance.set(next_after(None));
         let mut drivers = Vec::new();
-        for seat in seated {
-            let stage = seat.stage();
+        for worker_id in seated {
+            let stage = worker_id.stage();
             let native = natives.get(stage.unwrap_or(names.len())).and_then(Option::as_ref);
-            drivers.push(match (seat, native) {
+            drivers.push(match (worker_id, native) {
                 #[cfg(processes)]
-                (Seated::Process(station), _) => Driver::Process(Station::new(station)),
+                (Seated::Process(station), _) => Driver::Process(WorkerProcess::new(station)),
                 (Seated::Thread(worker), None) => Driver::Thread(Worker::new(worker, next_after(stage))),
                 (Seated::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;

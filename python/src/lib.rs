@@ -10,11 +10,11 @@ mod report;
 mod scene;
 #[cfg(processes)]
 mod slot;
-#[cfg(processes)]
-mod station;
 mod tuple;
 mod window;
 mod worker;
+#[cfg(processes)]
+mod worker_process;
 
 use pyo3::prelude::*;
 
@@ -32,12 +32,12 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<worker::Worker>()?;
     #[cfg(processes)]
     {
-        module.add_class::<station::Station>()?;
-        module.add_class::<station::Console>()?;
+        module.add_class::<worker_process::WorkerProcess>()?;
+        module.add_class::<worker_process::Console>()?;
         module.add_class::<slot::SlotView>()?;
-        module.add_class::<station::Lifeline>()?;
-        module.add_function(wrap_pyfunction!(station::left_to_the_program, module)?)?;
-        module.add_function(wrap_pyfunction!(station::leave_to_the_program, module)?)?;
+        module.add_class::<worker_process::Lifeline>()?;
+        module.add_function(wrap_pyfunction!(worker_process::left_to_the_program, module)?)?;
+        module.add_function(wrap_pyfunction!(worker_process::leave_to_the_program, module)?)?;
     }
     module.add_class::<native::NativeStage>()?;
     module.add_class::<native::NativeCapture>()?;
@@ -51,7 +51,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::JoinReport>()?;
     module.add_class::<report::SampleId>()?;
     module.add_class::<report::Spread>()?;
-    module.add_class::<window::Keeper>()?;
+    module.add_class::<window::WindowStore>()?;
     module.add_function(wrap_pyfunction!(worker::restarted, module)?)?;
     module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
 }

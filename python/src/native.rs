@@ -2,7 +2,7 @@
 
 use crate::frame::Frame;
 use crate::payload::{Payload, Value};
-use deeppipeline::engine::{Body, Call, Closer, Done, Input, Keeper};
+use deeppipeline::engine::{Body, Call, Closer, Done, Input, WindowStore};
 use deeppipeline::{BoxError, Give, Source, Stage};
 use deeppipeline_vision as vision;
 use pyo3::exceptions::PyValueError;
@@ -177,7 +177,7 @@ impl NativeStage {
     fn classify_behaviour(py: Python<'_>, model: PathBuf, runtime: &str) -> PyResult<Self> {
         let stage = vision::ClassifyBehaviour::load_with(model, self::runtime(runtime)?);
         let stage = stage.map_err(|error| raise(py, "ModelError", &error))?;
-        let mut windows = Keeper::new(vision::ClassifyBehaviour::window());
+        let mut windows = WindowStore::new(vision::ClassifyBehaviour::window());
         Ok(NativeStage::prepared(stage, move |scene| {
             let sights = vision::ClassifyBehaviour::sights(&scene);
             windows.windows(scene, sights)

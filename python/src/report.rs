@@ -315,7 +315,7 @@ getters! {
     /// The number of samples that its buffer holds at most.
     buffer_size: usize = |s| s.buffer_size;
     /// Results of several workers of the stage before that wait for one before them, and have not arrived yet.
-    early: u64 = |s| s.buffer.early;
+    reordering: u64 = |s| s.buffer.reordering;
     /// Samples that arrived in the buffer.
     entered: u64 = |s| s.buffer.entered;
     /// Samples that the stage took.
@@ -353,7 +353,7 @@ getters! {
     /// The number of times a worker process was started again.
     restarts: u64 = |s| s.restarts;
     /// Samples that stage_run is working on now.
-    in_hand: u64 = |s| s.counts.in_hand;
+    in_flight: u64 = |s| s.counts.in_flight;
     /// Values that the stage gave to the next buffer.
     gave: u64 = |s| s.counts.gave;
     /// Seconds spent in stage_run, all samples together.

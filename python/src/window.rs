@@ -1,7 +1,7 @@
 //! The windows of one stage, for its worker: the engine's, with keys and items that are Python objects.
 
 use deeppipeline::Window;
-use deeppipeline::engine::{Keeper as EngineKeeper, Kept, Put, account};
+use deeppipeline::engine::{Put, WindowStore as EngineWindowStore, Windowed, account};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -66,15 +66,15 @@ impl Eq for Key {}
 
 /// The windows of all keys.
 #[pyclass(module = "DeepPipeline._engine")]
-pub(crate) struct Keeper(EngineKeeper<Key, Py<PyAny>>);
+pub(crate) struct WindowStore(EngineWindowStore<Key, Py<PyAny>>);
 
 #[pymethods]
-impl Keeper {
+impl WindowStore {
     #[new]
     fn new(size: usize, stride: usize, max_keys: usize, idle: Option<u64>, partial: bool) -> Self {
         let window = Window::new(size).stride(stride).max_keys(max_keys);
         let window = if partial { window.partial() } else { window };
-        Keeper(EngineKeeper::new(idle.map_or(window, |idle| window.idle(idle))))
+        WindowStore(EngineWindowStore::new(idle.map_or(window, |idle| window.idle(idle))))
     }
 
     /// Begins another sample. Returns how many items of keys that have been silent too long will be in no list.
@@ -104,10 +104,10 @@ impl Keeper {
             return Err(error);
         }
         let (put, forgotten) = self.0.put(key.clone(), item);
-        let Kept { used, skipped } = account(put, forgotten);
+        let Windowed { used, skipped } = account(put, forgotten);
         let (what, list) = match put {
             Put::Due { .. } => ("due", PyList::new(py, self.0.list(&key).collect::<Vec<_>>())?),
-            Put::Kept => ("kept", PyList::empty(py)),
+            Put::Windowed => ("kept", PyList::empty(py)),
             Put::Skipped => ("skipped", PyList::empty(py)),
         };
         Ok((what, list, used, skipped))

@@ -2,7 +2,9 @@
 
 use crate::payload::{Next, Payload, Raised, is_copied, raise};
 use deeppipeline::NotJoined;
-use deeppipeline::engine::{Call, Ending, Given, Input, Kept, Part, Ungiven, Untold, Wait, Worker as EngineWorker};
+use deeppipeline::engine::{
+    Call, Ending, GiveError, Given, Input, LogEvent, Part, Wait, Windowed, Worker as EngineWorker,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -16,7 +18,7 @@ use std::time::Instant;
 use {
     crate::payload::detail,
     crate::slot::Carrier,
-    deeppipeline::engine::{Apprentice, Notes},
+    deeppipeline::engine::{Bootstrap, Notes},
     std::sync::Arc,
 };
 
@@ -57,15 +59,15 @@ impl Worker {
 
     /// The worker of a process that was started for it.
     #[cfg(processes)]
-    pub(crate) fn of_apprentice(apprentice: Apprentice) -> std::io::Result<Self> {
+    pub(crate) fn of_apprentice(apprentice: Bootstrap) -> std::io::Result<Self> {
         let carrier = Arc::new(Carrier::default());
         let (inner, notes) = apprentice.begin(Arc::clone(&carrier) as _, carrier, detail)?;
         let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere(None) };
         Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
     }
 
-    fn settle(&self, ending: Ending) -> Untold {
-        self.lock().as_mut().map_or(Untold::Nothing, |worker| worker.settle(ending))
+    fn settle(&self, ending: Ending) -> LogEvent {
+        self.lock().as_mut().map_or(LogEvent::Nothing, |worker| worker.settle(ending))
     }
 
     /// Hands one value on, at once where there is room, otherwise waiting without the interpreter. Says whether the
@@ -85,7 +87,7 @@ impl Worker {
         let given = match may_take_a_while {
             true => py.detach(|| worker.give(value, part, Wait::Forever)),
             false => match worker.give(value, part, Wait::No) {
-                Err(Ungiven::Full(value)) => py.detach(|| worker.give(value, part, Wait::Forever)),
+                Err(GiveError::Full(value)) => py.detach(|| worker.give(value, part, Wait::Forever)),
                 given => given,
             },
         };
@@ -93,11 +95,13 @@ impl Worker {
         match given {
             Ok(Given { wants_more, .. }) => Ok(wants_more),
             // `Forever` never comes back with what is full.
-            Err(Ungiven::Full(_)) => Ok(true),
+            Err(GiveError::Full(_)) => Ok(true),
             // The branch before takes nothing more, so it was offered what was meant for the next one.
-            Err(Ungiven::Refused(Payload::Object(_), _)) if matches!(self.next, Next::Branches(_)) => Ok(true),
-            Err(Ungiven::Refused(_, cause)) if cause.is::<NotJoined>() => Err(PyTypeError::new_err(cause.to_string())),
-            Err(Ungiven::Refused(_, cause)) => Err(raise(py, "SendError", &cause.to_string())),
+            Err(GiveError::Refused(Payload::Object(_), _)) if matches!(self.next, Next::Branches(_)) => Ok(true),
+            Err(GiveError::Refused(_, cause)) if cause.is::<NotJoined>() => {
+                Err(PyTypeError::new_err(cause.to_string()))
+            }
+            Err(GiveError::Refused(_, cause)) => Err(raise(py, "SendError", &cause.to_string())),
         }
     }
 }
@@ -175,7 +179,7 @@ impl Worker {
         };
         // The sample is given back before it is counted, so that its slot is free again.
         drop(result);
-        Ok(self.settle(ending) == Untold::OverTimeout)
+        Ok(self.settle(ending) == LogEvent::OverTimeout)
     }
 
     /// Hands on one of many values, and says whether another is wanted; after the last comes `done_many`. The loop over
@@ -186,20 +190,20 @@ impl Worker {
 
     /// The call has returned and everything it gave was handed on, or it gave nothing and is a skip.
     fn done_many(&self, any: bool) -> bool {
-        self.settle(if any { Ending::Returned } else { Ending::Skipped }) == Untold::OverTimeout
+        self.settle(if any { Ending::Returned } else { Ending::Skipped }) == LogEvent::OverTimeout
     }
 
     /// Says what becomes of samples that the stage has kept, before the current call ends: `used` are in the list that
     /// the call gets, and `skipped` will be in none.
     fn account(&self, used: u64, skipped: u64) {
         if let Some(worker) = self.lock().as_mut() {
-            worker.account(Kept { used, skipped });
+            worker.account(Windowed { used, skipped });
         }
     }
 
     /// The stage keeps the sample: a later list will use it. True when deciding that took longer than the time-out.
     fn keep(&self) -> bool {
-        self.settle(Ending::Kept) == Untold::OverTimeout
+        self.settle(Ending::Windowed) == LogEvent::OverTimeout
     }
 
     /// Returns true if what it gives is ignored.
@@ -217,11 +221,11 @@ impl Worker {
     fn fail(&self, exception: &Bound<'_, PyAny>) -> Option<&'static str> {
         let cause = Box::new(Raised::new(exception));
         match self.settle(Ending::Failed(cause)) {
-            Untold::Nothing => None,
-            Untold::SkippedFailure => Some("skipped a sample after an error"),
-            Untold::RetriedFailure => Some("tried again after an error"),
-            Untold::LaterFailure => Some("failed too, after the failure that stopped the pipeline"),
-            Untold::OverTimeout => None,
+            LogEvent::Nothing => None,
+            LogEvent::SkippedFailure => Some("skipped a sample after an error"),
+            LogEvent::RetriedFailure => Some("tried again after an error"),
+            LogEvent::LaterFailure => Some("failed too, after the failure that stopped the pipeline"),
+            LogEvent::OverTimeout => None,
         }
     }
 }

@@ -45,7 +45,7 @@ class Gate(Stage):
         self._let_go.get()
         return x
 
-    def in_hand(self) -> Any:
+    def in_flight(self) -> Any:
         """Waits until the stage has taken a sample (or a list), and tells which."""
         return self._in_hand.get(timeout=WATCHDOG)
 

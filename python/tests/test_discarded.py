@@ -52,7 +52,7 @@ def clinging(gate: Gate, let_go: threading.Event) -> Pipeline:
     """A pipeline whose stage has a first sample in hand while others, that cling, wait in front of it."""
     p = Pipeline([gate.options(name="end")], buffer_size=3).start()
     p.put(None)
-    gate.in_hand()
+    gate.in_flight()
     for _ in range(2):
         assert p.put(Clings(let_go))
     return p
@@ -73,7 +73,7 @@ def test_what_a_block_has_joined_holds_up_no_abort() -> None:
     gate, let_go = Gate(), threading.Event()
     p = Pipeline([Parallel([Second(let_go), Pass()]), gate.options(name="end")]).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     p.put(3)
     # When the third is there, nobody has the second in hand any longer.
@@ -105,7 +105,7 @@ def test_a_discarded_value_that_stops_its_pipeline_does_not_wait_for_itself() ->
     gate, stopped = Gate(), threading.Event()
     p = Pipeline([gate]).start()
     p.put(None)
-    gate.in_hand()
+    gate.in_flight()
 
     def stop() -> None:
         p.abort()

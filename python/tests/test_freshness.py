@@ -45,7 +45,7 @@ def test_age_counts_from_birth_through_all_stages() -> None:
     gate, end = Gate(), Collect().options(max_age=0.001)
     p = Pipeline([gate, end], overflow="block").start()
     p.put(1)
-    assert gate.in_hand() == 1
+    assert gate.in_flight() == 1
     let_clock_pass(time.monotonic() + 0.001)
     gate.let_go()
     report = p.setstop()
@@ -59,7 +59,7 @@ def test_a_stage_may_say_otherwise_than_the_pipeline(of_stage: Any) -> None:
     p = Pipeline([gate, end], overflow="block", max_age=0.001).start(wait=False)
     p.put(1)
     let_clock_pass(time.monotonic() + 0.001)
-    assert gate.in_hand() == 1
+    assert gate.in_flight() == 1
     gate.let_go()
     report = p.setstop()
     assert end.got == []

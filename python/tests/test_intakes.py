@@ -13,7 +13,7 @@ def test_single() -> None:
     gate, end = Gate().set_get_single(), Collect()
     p = Pipeline([gate, end], buffer_size=3, overflow="block").start()
     p.put(1)
-    assert gate.in_hand() == 1
+    assert gate.in_flight() == 1
     for x in (2, 3, 4):
         p.put(x)
     gate.let_go(4)
@@ -26,7 +26,7 @@ def test_latest() -> None:
     gate, end = Gate().set_get_latest(), Collect()
     p = Pipeline([gate, end], buffer_size=3, overflow="block").start()
     p.put(1)
-    assert gate.in_hand() == 1
+    assert gate.in_flight() == 1
     for x in (2, 3, 4):
         p.put(x)
     gate.let_go(2)
@@ -42,7 +42,7 @@ def test_all() -> None:
     p = Pipeline([gate, end], buffer_size=[3, 2], overflow="block").start()
     for x in range(1, 9):
         p.put(x) if x < 4 else None
-    assert gate.in_hand() == [1, 2, 3]
+    assert gate.in_flight() == [1, 2, 3]
     for x in (4, 5):
         p.put(x)
     gate.let_go(2)
@@ -68,7 +68,7 @@ def test_a_batch_is_handed_over_once_it_is_complete() -> None:
     p = Pipeline([gate, end], buffer_size=[4, 2], overflow="block").start()
     for x in (1, 2, 3):
         p.put(x)
-    assert gate.in_hand() == [1, 2, 3]
+    assert gate.in_flight() == [1, 2, 3]
     for x in (4, 5, 6, 7):
         p.put(x)
     gate.let_go(3)
@@ -83,7 +83,7 @@ def test_a_batch_is_whatever_is_there_once_the_first_has_waited(timeout: float) 
     gate, end = Gate().set_get_batch(3, timeout), Collect()
     p = Pipeline([gate, end], buffer_size=[4, 2], overflow="block").start()
     p.put(1)
-    assert gate.in_hand() == [1]
+    assert gate.in_flight() == [1]
     for x in (2, 3, 4, 5):
         p.put(x)
     gate.let_go(3)
@@ -110,7 +110,7 @@ def test_drop_oldest() -> None:
     gate, end = Gate(), Collect()
     p = Pipeline([gate, end], buffer_size=[2, 8]).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     assert [p.put(x) for x in (2, 3, 4)] == [True, True, True]
     gate.let_go(3)
     report = p.setstop()
@@ -124,7 +124,7 @@ def test_drop_newest() -> None:
     gate, end = Gate(), Collect()
     p = Pipeline([gate, end], buffer_size=[2, 8], overflow="drop_newest").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     assert [p.put(x) for x in (2, 3, 4)] == [True, True, False]
     gate.let_go(3)
     report = p.setstop()
@@ -136,7 +136,7 @@ def test_block() -> None:
     gate, end = Gate(), Collect()
     p = Pipeline([gate, end], buffer_size=1, overflow="block").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     sample = object()
     with pytest.raises(PutTimeout, match=r"put timed out after 0.01 s: the buffer of the first stage stayed") as caught:

@@ -10,8 +10,8 @@ from support import Collect, Gate, Pass, let_clock_pass
 from DeepPipeline import SKIP, JoinReport, Many, Pipeline, Report, SourceReport, Spread, Stage, StageReport
 
 STAGE_FIELDS = (
-    "name intake overflow buffer_size early entered taken dropped_oldest dropped_newest superseded expired dropped "
-    "discarded waiting last_dropped used absorbed skipped failed lost workers age restarts in_hand gave busy p50 p99"
+    "name intake overflow buffer_size reordering entered taken dropped_oldest dropped_newest superseded expired dropped "
+    "discarded waiting last_dropped used absorbed skipped failed lost workers age restarts in_flight gave busy p50 p99"
 )
 
 
@@ -21,7 +21,7 @@ def balanced(report: Report) -> bool:
         assert buffer.entered == buffer.taken + buffer.dropped + buffer.discarded + buffer.waiting
         assert (
             buffer.taken
-            == buffer.used + buffer.absorbed + buffer.skipped + buffer.failed + buffer.lost + buffer.in_hand
+            == buffer.used + buffer.absorbed + buffer.skipped + buffer.failed + buffer.lost + buffer.in_flight
         )
     for before, after in zip(report.stages, report.stages[1:], strict=False):
         assert before.gave == after.entered
@@ -58,7 +58,7 @@ def test_after_every_kind_of_fate(
     accepted = sum(p.put(x) for x in range(500))
     report = p.setstop()
     assert balanced(report)
-    assert all((stage.waiting, stage.in_hand, stage.discarded) == (0, 0, 0) for stage in report.stages)
+    assert all((stage.waiting, stage.in_flight, stage.discarded) == (0, 0, 0) for stage in report.stages)
     assert report.stages[-1].used == len(end.got)
     assert accepted == 500 - report.stages[0].dropped_newest
 
@@ -69,10 +69,10 @@ def test_while_it_runs() -> None:
     for x in range(5):
         p.put(x)
         if x == 0:
-            gate.in_hand()
+            gate.in_flight()
     report = p.report()
     [stage] = report.stages
-    assert (report.outcome, stage.in_hand, stage.waiting, stage.dropped_oldest) == ("running", 1, 2, 2)
+    assert (report.outcome, stage.in_flight, stage.waiting, stage.dropped_oldest) == ("running", 1, 2, 2)
     assert balanced(report)
     gate.let_go(3)
     assert balanced(p.setstop())
@@ -84,13 +84,13 @@ def test_after_an_abort() -> None:
     p = Pipeline([Pass(), gate], buffer_size=4, overflow="block").start()
     for x in range(4):
         p.put(x)
-    gate.in_hand()
+    gate.in_flight()
     report = p.abort()
     assert report.outcome == "aborted"
     assert report.left_behind == [f"{type(gate).__name__}"]
     assert balanced(report)
     gate.let_go()
-    while p.report().stages[1].in_hand:
+    while p.report().stages[1].in_flight:
         pass
     report = p.setstop()
     assert balanced(report)
@@ -109,7 +109,7 @@ def test_last_dropped_remembers_sixteen() -> None:
     gate = Gate()
     p = Pipeline([gate], buffer_size=1).start()
     p.put(0)
-    gate.in_hand()
+    gate.in_flight()
     for x in range(1, 40):
         p.put(x)
     [stage] = p.report().stages
@@ -173,7 +173,7 @@ def test_ages_are_from_birth_to_take_and_from_birth_to_the_end() -> None:
     gate = Gate()
     p = Pipeline([gate, Collect()], overflow="block").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     let_clock_pass(time.monotonic() + 0.02)
     before = p.report()

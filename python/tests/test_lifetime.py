@@ -90,13 +90,13 @@ def test_a_dropped_sample_is_freed() -> None:
     gate = Gate()
     p = Pipeline([gate, Drop()], buffer_size=1).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     first, second = put_thing(p), put_thing(p)
     assert first.is_set()
     assert not second.is_set()
     gate.let_go(2)
     p.setstop()
-    gate.in_hand()
+    gate.in_flight()
     assert second.wait(WATCHDOG)
 
 
@@ -104,7 +104,7 @@ def test_a_sample_dropped_on_arrival_is_freed() -> None:
     gate = Gate()
     p = Pipeline([gate], buffer_size=1, overflow="drop_newest").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     assert put_thing(p).is_set()
     gate.let_go(2)
@@ -115,11 +115,11 @@ def test_a_superseded_sample_is_freed() -> None:
     gate = Gate().set_get_latest()
     p = Pipeline([gate], buffer_size=4).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     freed = put_thing(p)
     p.put(2)
     gate.let_go()
-    assert gate.in_hand() == 2
+    assert gate.in_flight() == 2
     assert freed.wait(WATCHDOG)
     gate.let_go()
     p.setstop()
@@ -129,7 +129,7 @@ def test_a_discarded_sample_is_freed() -> None:
     gate = Gate()
     p = Pipeline([gate], buffer_size=1).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     freed = put_thing(p)
     p.abort()
     assert freed.is_set()
@@ -152,10 +152,10 @@ def test_the_collector_frees_nothing_of_a_failed_pipeline(caplog: pytest.LogCapt
     one, other = Gate(), Gate()
     p = Pipeline([Fails(), Parallel([one, [Ends(), other]]), Drop()], overflow="block").start()
     freed = put_thing(p)
-    one.in_hand()
+    one.in_flight()
     one.let_go()
     p.put(1)
-    assert one.in_hand() == other.in_hand() == 1
+    assert one.in_flight() == other.in_flight() == 1
     p.put("bad")
     # The other branch has ended the thing, of which this one has a result in the join.
     while p.report().outcome != "failed" or p.report().joins[0].unjoined < 1:
@@ -173,7 +173,7 @@ def test_a_sample_that_was_not_taken_is_the_callers_alone() -> None:
     gate = Gate()
     p = Pipeline([gate], buffer_size=1, overflow="block").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     thing = Thing()
     before = sys.getrefcount(thing)
@@ -248,7 +248,7 @@ def test_the_last_reference_aborts_and_does_not_wait() -> None:
     gate, end = Gate(), Collect()
     p = Pipeline([gate, end], overflow="block").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     p.put(3)
     worker = next(thread for thread in threading.enumerate() if thread.name == "Gate")
@@ -303,7 +303,7 @@ def test_del_of_a_sample_that_puts() -> None:
     other_end = Collect()
     other = Pipeline([other_end], overflow="block").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
 
     class Heavy:
         def __del__(self) -> None:

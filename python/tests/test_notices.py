@@ -65,7 +65,7 @@ def test_the_first_drop_of_a_buffer_is_logged_with_advice_and_the_rest_summed_up
     gate = Gate()
     p = Pipeline([gate.options(name="slow")], buffer_size=1).start()
     p.put(0)
-    gate.in_hand()
+    gate.in_flight()
     for x in range(1, 5):
         p.put(x)
     text = log.wait_for('stage "slow"')
@@ -128,7 +128,7 @@ def test_waiting_for_room_is_not_hanging(log: Messages) -> None:
     p = Pipeline([Pass().options(timeout=0.05), gate], buffer_size=1, overflow="block").start()
     for x in range(3):
         p.put(x)
-    gate.in_hand()
+    gate.in_flight()
     slow = Stuck()
     with Pipeline([slow.options(timeout=0.05)]) as other:
         other.put(1)

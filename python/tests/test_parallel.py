@@ -41,7 +41,7 @@ def test_all_branches_work_on_a_sample_at_the_same_time(multiprocess: bool) -> N
     said = Wire()
     with Pipeline([Pass(), Parallel(gates), Tell(said)], multiprocess=multiprocess, overflow="block") as p:
         p.put("x")
-        assert [gate.in_hand() for gate in gates] == ["x", "x"]
+        assert [gate.in_flight() for gate in gates] == ["x", "x"]
         for gate in gates:
             gate.let_go()
     assert said.get() == ("x", "x")
@@ -102,7 +102,7 @@ def test_what_a_branch_drops_is_unjoined() -> None:
     slow = gate.set_get_latest()
     with Pipeline([Parallel([Pass(), slow]), end], buffer_size=8, overflow="block") as p:
         p.put(1)
-        assert gate.in_hand() == 1
+        assert gate.in_flight() == 1
         for x in (2, 3, 4):
             p.put(x)
         while p.report().stages[2].entered < 4:
@@ -174,7 +174,7 @@ def test_a_slow_stage_behind_a_block_holds_up_the_source() -> None:
             yield x
 
     p = Pipeline([Parallel([Pass(), Pass()]), gate], source=source(), buffer_size=1, overflow="block").start()
-    assert gate.in_hand() == (1, 1)
+    assert gate.in_flight() == (1, 1)
     # There is room for no more than a handful between the source and the gate.
     last = asked.get(timeout=WATCHDOG)
     try:
@@ -197,7 +197,7 @@ def test_abort_ends_all_branches(multiprocess: bool) -> None:
     for x in range(3):
         p.put(x)
     for gate in gates:
-        gate.in_hand()
+        gate.in_flight()
         gate.let_go(9)
     report = p.abort()
     assert report.outcome == "aborted" and not report.left_behind

@@ -268,7 +268,7 @@ def test_a_source_that_raises_because_it_was_closed(tmp_path: Path) -> None:
     gate = Gate()
     with path.open() as lines:
         p = Pipeline(source=lines, stages=[gate], buffer_size=1).start()
-        gate.in_hand()
+        gate.in_flight()
         gate.let_go(10_000)
         assert p.setstop().outcome == "finished"
 
@@ -326,7 +326,7 @@ def test_nothing_is_asked_for_after_setstop() -> None:
             yield x
 
     p = Pipeline(source=frames(), stages=[gate], buffer_size=1).start()
-    gate.in_hand()
+    gate.in_flight()
     gate.let_go(100)
     report = p.setstop()
     assert len(asked) <= 100

@@ -226,7 +226,7 @@ def test_abort_from_another_thread_wakes_whoever_asks() -> None:
     got: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
     asking = threading.Thread(target=lambda: got.put(list(stream)))
     asking.start()
-    assert gate.in_hand() == 1
+    assert gate.in_flight() == 1
     aborting = threading.Thread(target=p.abort)
     aborting.start()
     while p.report().outcome != "aborted":

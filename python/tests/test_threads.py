@@ -68,7 +68,7 @@ def test_a_blocked_put_raises_when_the_pipeline_stops() -> None:
         gate = Gate()
         p = Pipeline([gate], buffer_size=1, overflow="block").start()
         p.put(1)
-        gate.in_hand()
+        gate.in_flight()
         p.put(2)
         refused: list[PutError] = []
 
@@ -104,7 +104,7 @@ def test_the_interpreter_is_free_while_it_drains(wait: str) -> None:
     gate = Gate()
     p = Pipeline([gate]).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     meanwhile(getattr(p, wait), gate.let_go)
 
 
@@ -112,7 +112,7 @@ def test_the_interpreter_is_free_while_put_waits() -> None:
     gate = Gate()
     p = Pipeline([gate], buffer_size=1, overflow="block").start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     meanwhile(lambda: p.put(3), lambda: gate.let_go(3))
     p.setstop()
@@ -123,7 +123,7 @@ def test_the_interpreter_is_free_while_a_stage_waits_for_room() -> None:
     p = Pipeline([Pass(), gate], buffer_size=1, overflow="block").start()
     for x in range(3):
         p.put(x)
-    gate.in_hand()
+    gate.in_flight()
     gate.let_go(3)
     assert p.setstop().stages[1].used == 3
 

@@ -38,7 +38,7 @@ def test_with_does_not_wait_for_what_an_abort_left_behind() -> None:
     gate = Gate()
     with Pipeline([gate]) as p:
         p.put(1)
-        gate.in_hand()
+        gate.in_flight()
         assert p.abort().left_behind == ["Gate"]
     assert p.setstop().left_behind == ["Gate"]
     gate.let_go()
@@ -71,7 +71,7 @@ def test_a_timeout_turns_setstop_into_abort(caplog: pytest.LogCaptureFixture) ->
     gate = Gate()
     p = Pipeline([gate.options(name="slow")]).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     report = p.setstop(timeout=0.01)
     assert (report.outcome, report.left_behind, report.stages[0].discarded) == ("aborted", ["slow"], 1)
@@ -116,7 +116,7 @@ def test_setstop_from_a_signal_handler() -> None:
     gate, end = Gate(), Collect()
     p = Pipeline([gate, end], overflow="block", buffer_size=1).start()
     p.put(1)
-    gate.in_hand()
+    gate.in_flight()
     p.put(2)
     outcomes = []
 

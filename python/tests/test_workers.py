@@ -77,7 +77,7 @@ def test_so_many_samples_are_in_hand_at_the_same_time(multiprocess: bool, tmp_pa
     for x in (1, 2, 3):
         bench.p.put(x)
     bench.next(1, 2, 3)
-    assert bench.p.report().stages[0].in_hand == 3
+    assert bench.p.report().stages[0].in_flight == 3
     for x in (3, 2, 1):
         bench.gates.open(x)
     assert [bench.results.get() for _ in range(3)] == [1, 2, 3]
@@ -166,7 +166,7 @@ def test_a_result_that_waits_for_room_stays_in_its_place_however_much_is_skipped
     p = Pipeline([stage, end], multiprocess=multiprocess, overflow="block", buffer_size=[50, 1]).start()
     assert [said.get()[0] for _ in range(2)] == ["setup", "setup"]
     p.put(1)
-    assert said.get()[0] == end.in_hand() == 1
+    assert said.get()[0] == end.in_flight() == 1
     for x in (2, 3, 4, 5):
         p.put(x)
     assert {said.get()[0] for _ in range(4)} == {2, 3, 4, 5}
@@ -179,7 +179,7 @@ def test_a_result_that_waits_for_room_stays_in_its_place_however_much_is_skipped
     assert {first} | {said.get()[0] for _ in range(7, 46)} == {*range(6, 46)}
     report = p.setstop(timeout=WATCHDOG)
     assert [stage.used for stage in report.stages] == [4, 4]
-    assert [end.in_hand() for _ in range(3)] == [2, 3, 4]
+    assert [end.in_flight() for _ in range(3)] == [2, 3, 4]
     assert report.stages[0].skipped == 41
     assert report.balances()
 

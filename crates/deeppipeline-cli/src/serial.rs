@@ -2,7 +2,7 @@
 
 use crate::behaviour::Stages;
 use crate::progress::Progress;
-use deeppipeline::engine::Keeper;
+use deeppipeline::engine::WindowStore;
 use deeppipeline::{BoxError, Give, Source, Stage};
 use deeppipeline_vision::ClassifyBehaviour;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() ->
     let mut track = Timed::new(track)?;
     let mut pose = Timed::new(pose)?;
     let mut classify = Timed::new(classify)?;
-    let mut windows = Keeper::new(ClassifyBehaviour::window());
+    let mut windows = WindowStore::new(ClassifyBehaviour::window());
     let mut record = Timed::new(record)?;
     let mut draw = Timed::new(draw)?;
     let mut write = Timed::new(write)?;

@@ -413,7 +413,7 @@ mod multiprocess {
     }
 
     #[test]
-    fn a_stage_that_is_killed_is_started_again_and_loses_at_most_what_it_had_in_hand() {
+    fn a_stage_that_is_killed_is_started_again_and_loses_at_most_what_it_had_in_flight() {
         let folder = tempfile::tempdir().unwrap();
         // At its own pace, so that the clip is not over before the first line of progress.
         let run = Running::start(folder.path(), &["--limit", "90", "--realtime", "--overflow", "block"]);

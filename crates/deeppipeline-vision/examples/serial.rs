@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use deeppipeline::engine::Keeper;
+use deeppipeline::engine::WindowStore;
 use deeppipeline::{BoxError, Give, Source, Stage};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Scene, Track, WriteVideo, available_runtime,
@@ -25,7 +25,7 @@ fn main() -> Result<(), BoxError> {
     let mut track = Track::new();
     let mut pose = EstimatePose::load(format!("{models}/movenet_lightning_192.onnx"))?;
     let mut behaviour = ClassifyBehaviour::load(format!("{models}/pose_classifier_body18.onnx"))?;
-    let mut windows = Keeper::new(ClassifyBehaviour::window());
+    let mut windows = WindowStore::new(ClassifyBehaviour::window());
     let mut record = Record::create(format!("{output}.jsonl"))?;
     let mut draw = Draw::new();
     let mut write = WriteVideo::create(&output, capture.frame_rate())?;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use deeppipeline::engine::{Block, Call, Done, Graph, Input, Node, Seat, SourceNode, Supervisor, Worker};
+use deeppipeline::engine::{Block, Call, Done, Graph, Input, Node, SourceNode, Supervisor, Worker, WorkerId};
 use deeppipeline::{BoxError, Give, Isolated, Options, Overflow, Pipeline, Report, Stage, made_by, worker};
 use std::hint::black_box;
 use std::task::Poll;
@@ -113,7 +113,7 @@ fn step(worker: &mut Worker<u64>, copies: usize, mut wanted: bool) {
             }
             _ => Give::Skip,
         }));
-        if worker.seat() == Seat::Source && !wanted {
+        if worker.worker_id() == WorkerId::Source && !wanted {
             return;
         }
     }

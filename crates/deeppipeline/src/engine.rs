@@ -36,7 +36,7 @@ pub use crate::buffer::Wait;
 pub use crate::buffer::shared::Codec;
 #[cfg(processes)]
 pub use crate::executor::process::{
-    Apprentice, ChildEnds, Console, Detail, Lifeline, Notes, Post, Reads, Station, Then, Watched, Written,
+    Bootstrap, ChildEnds, Console, Detail, Driver, Lifeline, Notes, Reads, Then, Watched, WorkerProcess, Written,
 };
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory};
@@ -48,5 +48,5 @@ pub use crate::sample::Sample;
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
 pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor};
-pub use crate::window::{Keeper, Put, account};
-pub use crate::worker::{Call, Done, Ending, Given, Kept, Part, Seat, Ungiven, Untold, Worker};
+pub use crate::window::{Put, WindowStore, account};
+pub use crate::worker::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Windowed, Worker, WorkerId};

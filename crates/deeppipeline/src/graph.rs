@@ -4,7 +4,7 @@ mod blocks;
 
 #[cfg(processes)]
 use crate::buffer::shared::{self, Codec};
-use crate::buffer::{Buffer, Crew, Limits, Overflow};
+use crate::buffer::{Buffer, Limits, Overflow, Workers};
 use crate::clock::Clock;
 use crate::error::GraphError;
 #[cfg(processes)]
@@ -380,25 +380,25 @@ impl Graph {
 
     fn limits_of(&self, index: usize) -> Limits {
         let node = &self.stages[index];
-        let giver = self.giver(index).map_or(Crew::ONE, |before| self.crew_of(before));
+        let producer = self.producer(index).map_or(Workers::ONE, |before| self.workers_of(before));
         Limits {
             capacity: self.size_of(index),
             bytes: self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64,
             overflow: node.overflow_in(self),
             intake: node.intake,
             max_age: node.max_age.or(self.max_age).filter(|_| !self.is_relay(index)),
-            givers: giver,
-            takers: self.crew_of(index),
+            producers: producer,
+            consumers: self.workers_of(index),
             is_last: self.flow(index) == Flow::End,
             is_looked_for: self.is_joined(index),
         }
     }
 
     /// The workers of a stage. Nothing leaves an end stage, so there is nothing to be put in order.
-    fn crew_of(&self, index: usize) -> Crew {
+    fn workers_of(&self, index: usize) -> Workers {
         let node = &self.stages[index];
         let timeout = node.timeout.filter(|_| node.executor == Executor::Thread);
-        Crew { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, timeout }
+        Workers { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, timeout }
     }
 
     /// Returns true if a stage on a thread has a time-out.
@@ -408,7 +408,7 @@ impl Graph {
 
     /// Returns true if the results of a stage have to be put in order.
     pub(crate) fn reorders(&self, index: usize) -> bool {
-        self.crew_of(index).reorders()
+        self.workers_of(index).reorders()
     }
 
     /// The buffer in front of a stage, for values that cross from one process to another.
@@ -452,7 +452,7 @@ impl Graph {
     #[cfg(processes)]
     pub(crate) fn is_shared(&self, index: usize) -> bool {
         let in_process = |index: usize| self.stages[index].executor == Executor::Process;
-        in_process(index) || self.giver(index).is_some_and(in_process)
+        in_process(index) || self.producer(index).is_some_and(in_process)
     }
 
     /// Returns the number of samples that the buffer in front of a stage holds.
@@ -488,7 +488,7 @@ impl Graph {
     }
 
     /// Returns the node that is the producer of a node's buffer; `None` where that is no node.
-    pub(crate) fn giver(&self, index: usize) -> Option<usize> {
+    pub(crate) fn producer(&self, index: usize) -> Option<usize> {
         let heads = |block: &&Block| block.branches.iter().any(|(first, _)| *first == index);
         self.blocks.iter().find(heads).map(|block| block.fork).or(index.checked_sub(1))
     }
@@ -507,7 +507,8 @@ impl Graph {
             next += 1;
             // What is behind a block comes from all of its branches.
             let joined = self.blocks.iter().filter(|block| block.joined && after(block) == Some(node));
-            let before = joined.flat_map(|block| block.branches.iter().map(|(_, last)| *last)).chain(self.giver(node));
+            let before =
+                joined.flat_map(|block| block.branches.iter().map(|(_, last)| *last)).chain(self.producer(node));
             nodes.extend(before.filter(|node| !nodes.contains(node)).collect::<Vec<_>>());
         }
         nodes

@@ -8,7 +8,7 @@ use crate::graph::{Flow, Node};
 use crate::join::Join;
 use crate::phase::WorkerEvent;
 use crate::sample::{ForkTicket, Sample, SampleId};
-use crate::worker::Seat;
+use crate::worker::WorkerId;
 use std::time::Duration;
 
 /// The pipeline around a worker: the supervisor itself, or what stands for it in another process.
@@ -20,7 +20,7 @@ pub(crate) trait Home<V>: Send + Sync {
         false
     }
     fn clock(&self) -> &Clock;
-    fn name_of(&self, seat: Seat) -> &str;
+    fn name_of(&self, worker_id: WorkerId) -> &str;
     /// Tells the name that a stage gives itself, as its worker has made it.
     fn tell_name(&self, index: usize, name: String);
     /// Returns the node that tells how the stage at that index is to be treated.
@@ -53,18 +53,18 @@ pub(crate) trait Home<V>: Send + Sync {
     /// Returns true if a source is to be asked for samples.
     fn source_wanted(&self) -> bool;
     /// Shows what a worker does, for a caller that asks why the pipeline does not end.
-    fn show(&self, _seat: Seat, _activity: Activity) {}
+    fn show(&self, _seat: WorkerId, _activity: Activity) {}
     /// Shows that a worker runs its stage on that sample, and for how long already; or that it does not, any longer or
     /// for the time being.
-    fn show_running(&self, _seat: Seat, _running: Option<(SampleId, Duration)>) {}
+    fn show_running(&self, _seat: WorkerId, _running: Option<(SampleId, Duration)>) {}
     /// Shows that the source is asked for a sample, or is not any longer.
     fn show_source_asked(&self, _asked: bool) {}
     /// Notes that a sample may have been dropped in front of the stage at that index.
     fn note_drop(&self, _index: usize) {}
     /// Moves a worker on.
-    fn advance(&self, seat: Seat, event: WorkerEvent);
+    fn advance(&self, worker_id: WorkerId, event: WorkerEvent);
     /// Reports that a stage or the source failed for good. Returns true for the failure that callers will be told of.
-    fn fail(&self, seat: Seat, failure: Failure) -> bool;
+    fn fail(&self, worker_id: WorkerId, failure: Failure) -> bool;
 }
 
 /// The facts about the branches of a block for the worker that gives them their samples.

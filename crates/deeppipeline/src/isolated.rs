@@ -6,7 +6,7 @@ use self::types::Types;
 use crate::aside;
 use crate::buffer::shared::Codec;
 use crate::error::{BoxError, GraphError, StartError};
-use crate::executor::process::{Apprentice, Console, Lifeline, Reads, Station, Then, Watched, Written};
+use crate::executor::process::{Bootstrap, Console, Lifeline, Reads, Then, Watched, WorkerProcess, Written};
 use crate::executor::{BodyFactory, thread};
 use crate::stage::Stage;
 use crate::transfer::wire::{self, WireError, to_readable_bytes};
@@ -281,7 +281,7 @@ impl Workers {
         });
     }
 
-    fn work(self, apprentice: Apprentice) -> io::Result<()> {
+    fn work(self, apprentice: Bootstrap) -> io::Result<()> {
         let Front { name, types, takes, settings } =
             postcard::from_bytes(apprentice.front()).map_err(io::Error::other)?;
         let make = |known: &Known| {
@@ -334,7 +334,7 @@ static PROBLEM: OnceLock<GraphError> = OnceLock::new();
 static WORKING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the socket out of stdin, where it came in, and learns who this process is.
-fn become_worker(pipeline: u32) -> io::Result<Apprentice> {
+fn become_worker(pipeline: u32) -> io::Result<Bootstrap> {
     crate::signals::leave_to_the_program()?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
@@ -395,7 +395,7 @@ pub(crate) fn last_by_key<S: IsolatedWindows>(window: Window) -> impl Unpack<S::
 }
 
 /// Starts the processes of one stage, one after the other, and watches over them until the stage has ended.
-pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
+pub(crate) fn drive(mut station: WorkerProcess<Value>, arguments: &[OsString]) {
     loop {
         let started = start(&mut station, arguments)
             .map_err(|cause| io::Error::new(cause.kind(), format!("its process cannot be started: {cause}")));
@@ -413,7 +413,7 @@ pub(crate) fn drive(mut station: Station<Value>, arguments: &[OsString]) {
 }
 
 /// Gives the number of the new process.
-fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<u32> {
+fn start(station: &mut WorkerProcess<Value>, arguments: &[OsString]) -> io::Result<u32> {
     let ends = station.open()?;
     // The program as it runs now, even if its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
@@ -427,7 +427,7 @@ fn start(station: &mut Station<Value>, arguments: &[OsString]) -> io::Result<u32
     Ok(pid)
 }
 
-fn watch(station: &mut Station<Value>, pid: u32) -> io::Result<()> {
+fn watch(station: &mut WorkerProcess<Value>, pid: u32) -> io::Result<()> {
     loop {
         // A worker that writes faster than its lines are read waits, but not for a reader that has stopped.
         match station.watch(Reads { stderr: aside::has_room(), words: true })? {

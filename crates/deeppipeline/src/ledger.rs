@@ -4,7 +4,7 @@ use crate::report::Spread;
 use std::time::Duration;
 
 /// The counters of one stage. At any quiet moment
-/// `taken = used + absorbed + skipped + failed + lost + in_hand`, and `gave` entered the next buffer.
+/// `taken = used + absorbed + skipped + failed + lost + in_flight`, and `gave` entered the next buffer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -21,7 +21,7 @@ pub struct StageCounts {
     /// longer than the stage's `timeout` while others waited for them.
     pub lost: u64,
     /// Samples that `stage_run` is working on now, and those that a window has not used yet.
-    pub in_hand: u64,
+    pub in_flight: u64,
     /// The number of samples that the stage gave to the next buffer, the parts of a Many and of `finish` each counted.
     pub gave: u64,
 }

@@ -55,7 +55,6 @@ mod error;
 mod executor;
 mod gives;
 mod graph;
-mod hand;
 mod home;
 mod intake;
 mod into_stage;

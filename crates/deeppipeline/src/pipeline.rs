@@ -8,10 +8,10 @@ use crate::executor::{BodyFactory, thread};
 use crate::report::Report;
 use crate::supervisor::{Startup, Supervisor};
 use crate::typed::{Value, unbox};
-use crate::worker::{Seat, Worker};
+use crate::worker::{Worker, WorkerId};
 #[cfg(processes)]
 use crate::{
-    executor::process::Post,
+    executor::process::Driver,
     isolated::{check_that_main_begins_with_worker, drive},
 };
 use parking_lot::Mutex;
@@ -101,10 +101,10 @@ impl<I> Pipeline<I> {
 
     pub(crate) fn spawn<T>(builder: Builder<I, T>) -> Result<Self, StartError> {
         let (supervisor, mut jobs) = jobs(builder)?;
-        supervisor.free_aside();
+        supervisor.release_aside();
         let pipeline = Pipeline { supervisor, threads: Mutex::default(), types: PhantomData };
         // From the end stage backwards, the source last.
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.seat));
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.worker_id));
         let mut jobs = jobs.into_iter();
         while let Some(Job { name, start, .. }) = jobs.next() {
             match start() {
@@ -292,15 +292,15 @@ impl CtrlC {
 
 /// A thread of the pipeline's own process that is to be started.
 struct Job {
-    seat: Seat,
+    worker_id: WorkerId,
     name: String,
     start: Box<dyn FnOnce() -> io::Result<JoinHandle<()>>>,
 }
 
 impl Job {
     fn of_thread(worker: Worker<Value>, factory: BodyFactory<Value>) -> Self {
-        let (seat, name) = (worker.seat(), worker.name().to_owned());
-        Job { seat, name, start: Box::new(move || thread::spawn(worker, factory)) }
+        let (worker_id, name) = (worker.worker_id(), worker.name().to_owned());
+        Job { worker_id, name, start: Box::new(move || thread::spawn(worker, factory)) }
     }
 }
 
@@ -325,7 +325,7 @@ fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job
     }
     // Samples cross to another process in front of an isolated stage and behind it.
     let codecs = (0..isolated.len()).map(|index| {
-        let before = graph.giver(index).and_then(|before| isolated[before].as_ref());
+        let before = graph.producer(index).and_then(|before| isolated[before].as_ref());
         let codec = isolated[index].as_ref().map(|stage| &stage.input);
         codec.or_else(|| before.map(|stage| &stage.output)).cloned()
     });
@@ -336,15 +336,15 @@ fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job
     supervisor.set_joiners(joiners);
     let worker_arguments: Arc<[OsString]> = worker_arguments.into();
     let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match post {
-        Post::Process(mut station) => {
+        Driver::Process(mut station) => {
             let stage = isolated.get(station.index()).and_then(Option::as_ref);
             station.set_front(stage.map(|stage| stage.front.clone()).unwrap_or_default());
-            let (seat, name) = (station.seat(), station.name().to_owned());
+            let (worker_id, name) = (station.worker_id(), station.name().to_owned());
             let arguments = Arc::clone(&worker_arguments);
             let thread = std::thread::Builder::new().name(name.replace('\0', ""));
-            Job { seat, name, start: Box::new(move || thread.spawn(move || drive(station, &arguments))) }
+            Job { worker_id, name, start: Box::new(move || thread.spawn(move || drive(station, &arguments))) }
         }
-        Post::Thread(worker) => Job::of_thread(worker, factory),
+        Driver::Thread(worker) => Job::of_thread(worker, factory),
     });
     Ok((supervisor, jobs.collect()))
 }

@@ -147,7 +147,7 @@ impl Report {
     /// it.
     pub fn balances(&self) -> bool {
         let mut nodes = self.stages.iter().chain(&self.hidden);
-        nodes.all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_hand)
+        nodes.all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_flight)
             && self.joins.iter().all(|join| join.counts.balances())
     }
 

@@ -5,8 +5,8 @@ use crate::executor::Body;
 use crate::intake::Input;
 use crate::into_stage::Keep;
 use crate::stage::{Give, Source, Stage};
-use crate::window::{Keeper, Put, Window, Windows, account};
-use crate::worker::{Call, Done, Kept};
+use crate::window::{Put, Window, WindowStore, Windows, account};
+use crate::worker::{Call, Done, Windowed};
 use std::any::Any;
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -17,10 +17,10 @@ pub(crate) type Value = Box<dyn Any + Send>;
 /// A conversion of what was taken into what the stage gets.
 pub(crate) trait Unpack<T>: 'static {
     /// Returns what the stage gets, if it is its turn, and what becomes of samples that it kept before.
-    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept);
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Windowed);
 
     /// Gives the same once more for what the stage has failed on.
-    fn again(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept) {
+    fn again(&mut self, input: Input<Value>) -> (Unpacked<T>, Windowed) {
         self.unpack(input)
     }
 }
@@ -39,22 +39,22 @@ pub(crate) enum Unpacked<T> {
 
 /// One sample or one list as it was taken.
 impl<T, F: FnMut(Input<Value>) -> Option<Box<T>> + 'static> Unpack<T> for F {
-    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Kept) {
-        (self(input).map_or(Unpacked::Wrong, Unpacked::Run), Kept::default())
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Windowed) {
+        (self(input).map_or(Unpacked::Wrong, Unpacked::Run), Windowed::default())
     }
 }
 
 /// The last samples of each key.
 pub(crate) struct OfKey<F, K, T> {
     key: F,
-    keeper: Keeper<K, T>,
+    keeper: WindowStore<K, T>,
     /// True if the last sample is in its window: not if `key` panicked.
     is_put: bool,
 }
 
 impl<F, K: Hash + Eq + Clone, T> OfKey<F, K, T> {
     pub(crate) fn new(window: Window, key: F) -> Self {
-        OfKey { key, keeper: Keeper::new(window), is_put: false }
+        OfKey { key, keeper: WindowStore::new(window), is_put: false }
     }
 }
 
@@ -64,8 +64,8 @@ where
     K: Hash + Eq + Clone + 'static,
     T: Clone + 'static,
 {
-    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Kept) {
-        let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Kept::default()) };
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Windowed) {
+        let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Windowed::default()) };
         self.is_put = false;
         let key = (self.key)(&sample);
         self.is_put = true;
@@ -73,33 +73,33 @@ where
         let (put, forgotten) = self.keeper.put(key.clone(), *sample);
         let unpacked = match put {
             Put::Due { .. } => Unpacked::Run(Box::new(self.keeper.list(&key).cloned().collect())),
-            Put::Kept => Unpacked::Keep,
+            Put::Windowed => Unpacked::Keep,
             Put::Skipped => Unpacked::Skip,
         };
         (unpacked, account(put, silent + forgotten))
     }
 
-    fn again(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Kept) {
+    fn again(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Windowed) {
         if !self.is_put {
             return self.unpack(input);
         }
-        let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Kept::default()) };
+        let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Windowed::default()) };
         let key = (self.key)(&sample);
-        (Unpacked::Run(Box::new(self.keeper.list(&key).cloned().collect())), Kept::default())
+        (Unpacked::Run(Box::new(self.keeper.list(&key).cloned().collect())), Windowed::default())
     }
 }
 
 /// The last items of each of the keys in one sample.
 pub(crate) struct OfKeys<F, K, T> {
     keys: F,
-    keeper: Keeper<K, T>,
+    keeper: WindowStore<K, T>,
     /// True if the items of the last sample are in their windows: not if `keys` panicked.
     is_put: bool,
 }
 
 impl<F, K: Hash + Eq + Clone, T> OfKeys<F, K, T> {
     pub(crate) fn new(window: Window, keys: F) -> Self {
-        OfKeys { keys, keeper: Keeper::new(window), is_put: false }
+        OfKeys { keys, keeper: WindowStore::new(window), is_put: false }
     }
 }
 
@@ -111,22 +111,22 @@ where
     K: Hash + Eq + Clone + 'static,
     T: Clone + 'static,
 {
-    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Kept) {
-        let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Kept::default()) };
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Windowed) {
+        let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Windowed::default()) };
         self.is_put = false;
         let items = (self.keys)(&sample);
         self.is_put = true;
         // Items are no samples: each sample is used by the call that it came with.
-        (Unpacked::Run(Box::new(self.keeper.windows(*sample, items))), Kept::default())
+        (Unpacked::Run(Box::new(self.keeper.windows(*sample, items))), Windowed::default())
     }
 
-    fn again(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Kept) {
+    fn again(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Windowed) {
         if !self.is_put {
             return self.unpack(input);
         }
-        let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Kept::default()) };
+        let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Windowed::default()) };
         let items = (self.keys)(&sample);
-        (Unpacked::Run(Box::new(self.keeper.windows_again(*sample, items))), Kept::default())
+        (Unpacked::Run(Box::new(self.keeper.windows_again(*sample, items))), Windowed::default())
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) struct StageBody<S: Stage, U> {
     make: Option<Box<dyn FnOnce() -> Result<S, BoxError>>>,
     stage: Option<S>,
     unpack: U,
-    kept: Kept,
+    kept: Windowed,
     /// The retry copy: how what the stage gets is cloned for another try, and what it got last.
     keep: Option<Keep<S::Input>>,
     last: Option<Box<S::Input>>,
@@ -143,7 +143,7 @@ pub(crate) struct StageBody<S: Stage, U> {
 
 impl<S: Stage, U> StageBody<S, U> {
     pub(crate) fn new(make: impl FnOnce() -> Result<S, BoxError> + 'static, unpack: U) -> Self {
-        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Kept::default(), keep: None, last: None }
+        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Windowed::default(), keep: None, last: None }
     }
 
     /// Makes it possible to run the stage again on what it got.
@@ -182,7 +182,7 @@ where
                         self.last = self.keep.map(|keep| copied(keep, &x));
                         run(stage, x)
                     }
-                    Unpacked::Keep => return Done::Kept,
+                    Unpacked::Keep => return Done::Windowed,
                     Unpacked::Skip => Ok(Give::Skip),
                     Unpacked::Wrong => Err("the sample is not of the type that the chain was built for".into()),
                 }
@@ -195,7 +195,7 @@ where
         }
     }
 
-    fn kept(&mut self) -> Kept {
+    fn kept(&mut self) -> Windowed {
         std::mem::take(&mut self.kept)
     }
 

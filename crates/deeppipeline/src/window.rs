@@ -1,6 +1,6 @@
 //! Windows: lists of the last samples, one for each key. The stage's own worker keeps them.
 
-use crate::worker::Kept;
+use crate::worker::Windowed;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::ops::Deref;
@@ -112,7 +112,7 @@ impl<S, K, T> Deref for Windows<S, K, T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     /// It will be in a later list.
-    Kept,
+    Windowed,
     /// It is between two lists.
     Skipped,
     /// A list is due, and `fresh` items in it are in no list before.
@@ -124,7 +124,7 @@ pub enum Put {
 
 /// The windows of all keys.
 #[derive(Debug)]
-pub struct Keeper<K, T> {
+pub struct WindowStore<K, T> {
     window: Window,
     keys: HashMap<K, One<T>>,
     /// Keys by when they were seen; an entry that was followed by another of the same key means nothing.
@@ -142,10 +142,10 @@ struct One<T> {
     seen: u64,
 }
 
-impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
+impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
     /// Makes empty windows.
     pub fn new(window: Window) -> Self {
-        Keeper { window, keys: HashMap::new(), seen: VecDeque::new(), samples: 0 }
+        WindowStore { window, keys: HashMap::new(), seen: VecDeque::new(), samples: 0 }
     }
 
     /// Begins another sample. Forgets the keys that have been silent too long, and says how many of their items have
@@ -204,7 +204,7 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
                     one.until_due = stride;
                     Put::Due { fresh: std::mem::take(&mut one.fresh) }
                 }
-                _ => Put::Kept,
+                _ => Put::Windowed,
             }
         };
         self.seen.push_back((samples, key));
@@ -262,20 +262,20 @@ impl<K: Hash + Eq + Clone, T> Keeper<K, T> {
 }
 
 /// Returns what the ledger is to count for a sample that was put into its one window.
-pub fn account(put: Put, left_out: u64) -> Kept {
+pub fn account(put: Put, left_out: u64) -> Windowed {
     match put {
-        Put::Due { fresh } => Kept { used: fresh - 1, skipped: left_out },
-        Put::Kept | Put::Skipped => Kept { used: 0, skipped: left_out },
+        Put::Due { fresh } => Windowed { used: fresh - 1, skipped: left_out },
+        Put::Windowed | Put::Skipped => Windowed { used: 0, skipped: left_out },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Keeper, Put, Window};
+    use super::{Put, Window, WindowStore};
 
     /// The lists that come of samples with these keys, and what is left out.
     fn lists(window: Window, keys: &str) -> (Vec<String>, u64) {
-        let mut keeper = Keeper::new(window);
+        let mut keeper = WindowStore::new(window);
         let mut lists = Vec::new();
         let mut left_out = 0;
         for (number, key) in keys.chars().enumerate() {
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_windows_that_are_due_come_with_their_sample() {
-        let mut keeper = Keeper::new(Window::new(2));
+        let mut keeper = WindowStore::new(Window::new(2));
         let mut seen = |sample: &'static str| keeper.windows(sample, sample.chars().map(|key| (key, sample)));
         assert!(seen("ab").is_empty());
         let due = seen("bc");
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn what_was_due_is_due_again_until_the_next_sample() {
         for stride in [1, 2, 3] {
-            let mut keeper = Keeper::new(Window::new(2).stride(stride));
+            let mut keeper = WindowStore::new(Window::new(2).stride(stride));
             for sample in ["a", "ab", "ab", "b", "a", "b", "ab"] {
                 let items = || sample.chars().map(|key| (key, sample));
                 let due = keeper.windows(sample, items());
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_however_long_it_runs() {
-        let mut keeper = Keeper::new(Window::new(4).max_keys(3));
+        let mut keeper = WindowStore::new(Window::new(4).max_keys(3));
         for number in 0..100_000_u64 {
             keeper.begin();
             keeper.put(if number == 0 { 9 } else { number % 2 }, ());

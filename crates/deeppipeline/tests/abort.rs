@@ -36,7 +36,7 @@ fn a_pipeline_aborted_while_it_starts_never_comes_up() {
 }
 
 #[test]
-fn what_is_inside_is_discarded_and_what_is_in_hand_is_finished() {
+fn what_is_inside_is_discarded_and_what_is_in_flight_is_finished() {
     let (permit, permits) = channel::<()>();
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
@@ -48,7 +48,7 @@ fn what_is_inside_is_discarded_and_what_is_in_hand_is_finished() {
         .start()
         .unwrap();
     pipeline.put(1).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     pipeline.put(2).unwrap();
     pipeline.put(3).unwrap();
     std::thread::scope(|scope| {
@@ -81,7 +81,7 @@ fn a_stage_that_does_not_return_is_named_and_left_behind() {
     let (release, stuck) = channel::<()>();
     let pipeline = Pipeline::builder().stage(|x: u32| x).stage(Stuck(stuck)).end_stage(|_: u32| {}).start().unwrap();
     pipeline.put(1).unwrap();
-    until(|| pipeline.report().stages[1].counts.in_hand == 1);
+    until(|| pipeline.report().stages[1].counts.in_flight == 1);
     let report = pipeline.abort();
     assert!(report.left_behind.contains(&"Stuck".to_owned()), "{:?}", report.left_behind);
     assert!(report.to_string().contains("still in user code and left behind: "), "{report}");

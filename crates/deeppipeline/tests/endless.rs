@@ -69,7 +69,7 @@ fn nothing_is_asked_for_after_the_value_in_work() {
     permit.send(()).unwrap();
     assert_eq!([0, 1, 2].map(|_| told.recv_timeout(LONG)), [Ok(0), Ok(1), Ok(2)]);
     let end = || pipeline.report().stages[1].clone();
-    until(|| (end().counts.in_hand, end().buffer.waiting) == (1, 1));
+    until(|| (end().counts.in_flight, end().buffer.waiting) == (1, 1));
     std::thread::scope(|scope| {
         scope.spawn(|| pipeline.abort());
         until(|| end().buffer.discarded == 1);

@@ -32,8 +32,8 @@ impl Held {
         self.supervisor.put(x, Wait::Forever).unwrap();
     }
 
-    fn in_hand(&self, stage: usize) -> u64 {
-        self.supervisor.report().stages[stage].counts.in_hand
+    fn in_flight(&self, stage: usize) -> u64 {
+        self.supervisor.report().stages[stage].counts.in_flight
     }
 
     /// Lets everything pass, and gives back what is still to be told.
@@ -61,7 +61,7 @@ fn run(mut worker: Worker<u32>, heard: &Receiver<bool>) {
 fn the_first_drop_of_a_buffer_is_told_at_once_and_the_rest_at_the_end() {
     let held = Held::start(vec![Node::new("slow")], Overflow::DropOldest);
     held.put(0);
-    until(|| held.in_hand(0) == 1);
+    until(|| held.in_flight(0) == 1);
     (1..=4).for_each(|x| held.put(x));
     let dropped =
         |samples, first| Notice::Dropped { stage: "slow".to_owned(), samples, first, overflow: Overflow::DropOldest };

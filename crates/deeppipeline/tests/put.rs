@@ -26,7 +26,7 @@ fn with_a_time_out_hands_the_sample_back_when_the_buffer_stays_full() {
     let pipeline =
         Pipeline::builder().buffer_size(1).overflow(Overflow::Block).end_stage(Gated(permits)).start().unwrap();
     pipeline.put(1).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     pipeline.put(2).unwrap();
     let error = pipeline.put_timeout(3, Duration::from_millis(1)).unwrap_err();
     assert!(matches!(error, PutError::Timeout(3)));
@@ -53,7 +53,7 @@ fn tells_what_was_dropped_on_arrival() {
     let pipeline =
         Pipeline::builder().buffer_size(1).overflow(Overflow::DropNewest).end_stage(Gated(permits)).start().unwrap();
     assert!(pipeline.put(1).unwrap());
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     assert!(pipeline.put(2).unwrap());
     assert!(!pipeline.put(3).unwrap());
     permit.send(()).unwrap();
@@ -154,7 +154,7 @@ fn with_a_blocked_put(then: impl FnOnce(&Pipeline<u32>, std::sync::mpsc::Sender<
         .start()
         .unwrap();
     pipeline.put(1).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     pipeline.put(2).unwrap();
     std::thread::scope(|scope| {
         let third = scope.spawn(|| pipeline.put(3));

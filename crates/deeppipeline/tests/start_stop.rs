@@ -193,7 +193,7 @@ fn setstop_with_a_time_out_aborts_and_names_the_stuck_stage() {
         Pipeline::builder().stage(stuck).options(Options::new().name("stuck")).end_stage(|_: u32| {}).start().unwrap();
     for x in 0..3 {
         pipeline.put(x).unwrap();
-        until(|| pipeline.report().stages[0].counts.in_hand == 1);
+        until(|| pipeline.report().stages[0].counts.in_flight == 1);
     }
     let report = pipeline.setstop_timeout(Duration::from_millis(1)).unwrap();
     assert_eq!((report.outcome, report.stages[0].buffer.discarded), (Outcome::Aborted, 2));
@@ -245,7 +245,7 @@ fn dropping_the_handle_aborts_and_does_not_wait() {
     permits.setup.send(()).unwrap();
     let pipeline = Pipeline::builder().stage(busy).end_stage(|_: u32| {}).start().unwrap();
     pipeline.put(1).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     drop(pipeline);
     // It has returned although the stage has not; when that does, it is torn down and its thread ends.
     assert_eq!(log.alive.load(Ordering::SeqCst), 1);

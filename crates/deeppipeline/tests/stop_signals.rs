@@ -66,7 +66,7 @@ fn a_second_signal_aborts_whichever_it_is() {
     let (pipeline, _open) = gated();
     let stop = pipeline.on_stop_signals().unwrap();
     (1..=3).for_each(|x| assert!(pipeline.put(x).unwrap()));
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     send(StopSignal::Terminate);
     until(|| stop.received().is_some());
     send(StopSignal::HangUp);

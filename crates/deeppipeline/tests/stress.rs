@@ -114,7 +114,7 @@ fn run(seed: u64) {
         Err(error) => error.report().clone(),
     };
     assert!(report.balances(), "seed {seed}: {report:#?}");
-    assert!(report.stages.iter().all(|s| s.buffer.waiting == 0 && s.counts.in_hand == 0), "seed {seed}: {report:#?}");
+    assert!(report.stages.iter().all(|s| s.buffer.waiting == 0 && s.counts.in_flight == 0), "seed {seed}: {report:#?}");
     assert!(report.left_behind.is_empty(), "seed {seed}: {report:#?}");
     assert_eq!(up.load(Ordering::SeqCst), 0, "seed {seed}: set up and not torn down");
 }

@@ -105,7 +105,7 @@ fn samples_passed_over_by_latest() {
         .start()
         .unwrap();
     pipeline.put(Fragile).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     for _ in 0..4 {
         pipeline.put(Fragile).unwrap();
     }
@@ -147,7 +147,7 @@ fn samples_discarded_by_abort() {
     let (permit, end) = Gated::new(&torn_down);
     let pipeline = Pipeline::builder().buffer_size(3).end_stage(end).start().unwrap();
     pipeline.put(Fragile).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     for _ in 0..3 {
         pipeline.put(Fragile).unwrap();
     }
@@ -320,7 +320,7 @@ fn clinging(fails: bool) -> (Pipeline<Option<Clings>>, Sender<()>, crossbeam_cha
     let pipeline =
         Pipeline::builder().buffer_size(3).end_stage(end).options(Options::new().name("end")).start().unwrap();
     pipeline.put(None).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     (0..2).for_each(|_| assert!(pipeline.put(Some(Clings { let_go: clings.clone() })).unwrap()));
     (pipeline, permit, let_go)
 }
@@ -373,7 +373,7 @@ fn a_discarded_value_that_stops_its_pipeline_does_not_wait_for_itself() {
     };
     let pipeline = Arc::new(Pipeline::builder().end_stage(end).start().unwrap());
     pipeline.put(None).unwrap();
-    until(|| pipeline.report().stages[0].counts.in_hand == 1);
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
     pipeline.put(Some(Stops(Arc::downgrade(&pipeline), stopped))).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| pipeline.abort());

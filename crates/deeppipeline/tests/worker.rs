@@ -106,7 +106,7 @@ fn next_without_done_counts_as_a_failed_call() {
     assert_eq!(current_sample().unwrap().id.number, 1);
     assert!(workers[0].try_next().is_pending());
     let report = supervisor.report();
-    assert_eq!((report.stages[0].counts.failed, report.stages[0].counts.in_hand), (1, 0));
+    assert_eq!((report.stages[0].counts.failed, report.stages[0].counts.in_flight), (1, 0));
 }
 
 #[test]

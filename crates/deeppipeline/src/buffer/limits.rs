@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The workers of the stage on one side of a buffer; the callers of `put`, and a source, count as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Crew {
+pub(crate) struct Workers {
     pub(crate) workers: usize,
     /// True if their results go on in the order in which the samples were taken.
     pub(crate) ordered: bool,
@@ -15,8 +15,8 @@ pub(crate) struct Crew {
     pub(crate) timeout: Option<Duration>,
 }
 
-impl Crew {
-    pub(crate) const ONE: Crew = Crew { workers: 1, ordered: true, timeout: None };
+impl Workers {
+    pub(crate) const ONE: Workers = Workers { workers: 1, ordered: true, timeout: None };
 
     /// Returns true if results have to be put in order: those of one worker are.
     pub(crate) fn reorders(self) -> bool {
@@ -33,7 +33,7 @@ impl Crew {
 impl Limits {
     /// Returns the number of takes of the workers in front that may have ended before their turn.
     pub(crate) fn turns(self) -> usize {
-        2 * self.givers.ahead() + 2
+        2 * self.producers.ahead() + 2
     }
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Limits {
     pub(crate) intake: Intake,
     /// A sample that is older when it leaves is dropped instead.
     pub(crate) max_age: Option<Duration>,
-    pub(crate) givers: Crew,
-    pub(crate) takers: Crew,
+    pub(crate) producers: Workers,
+    pub(crate) consumers: Workers,
     /// True if it is in front of the end stage.
     pub(crate) is_last: bool,
     /// True if a join may look for samples in it and in flight from it.

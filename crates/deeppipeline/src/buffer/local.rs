@@ -167,7 +167,7 @@ impl<V> Buffer<V> {
             totals: policy::Totals::empty(),
             slots: Vec::new(),
             values: Vec::new(),
-            places: vec![policy::Place::default(); limits.takers.workers],
+            places: vec![policy::Place::default(); limits.consumers.workers],
             ended: vec![0; limits.turns()],
             last_dropped: VecDeque::new(),
             drops_to_remember,
@@ -238,7 +238,7 @@ impl<V> Buffer<V> {
 
     /// Returns up to which take the workers in front may be at.
     pub(crate) fn turns_up_to(&self) -> u64 {
-        match self.limits.givers.reorders() {
+        match self.limits.producers.reorders() {
             true => self.change(|change| change.turns_up_to()).0,
             false => u64::MAX,
         }
@@ -314,14 +314,14 @@ impl<V> Buffer<V> {
 
     /// Returns the time when the oldest take in flight has kept others waiting for too long.
     pub(crate) fn overdue_at(&self) -> Option<Instant> {
-        self.limits.takers.timeout?;
+        self.limits.consumers.timeout?;
         self.change(|change| change.overdue_at()).0.map(from_nanoseconds)
     }
 
     /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or
     /// `anyway`.
     pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
-        self.limits.takers.timeout?;
+        self.limits.consumers.timeout?;
         let now = to_nanoseconds(self.clock.now());
         self.change(|change| change.give_up_overdue(now, anyway)).0
     }

@@ -11,7 +11,7 @@ mod policy;
 #[cfg(processes)]
 pub(crate) mod shared;
 
-pub(crate) use limits::{Crew, Limits};
+pub(crate) use limits::{Limits, Workers};
 pub(crate) use policy::Settlement;
 
 use crate::clock::Clock;
@@ -174,7 +174,7 @@ pub(crate) struct Taken {
     /// The ticket of its newest sample.
     pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.
-    pub(crate) hold: Option<Hold>,
+    pub(crate) hold: Option<Lease>,
     /// The number of its parts that a worker that died had given.
     pub(crate) given: u64,
     /// The number of times that the stage had failed on it before its worker died.
@@ -186,18 +186,18 @@ pub(crate) struct Unsettled {
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
     #[cfg_attr(not(processes), expect(dead_code, reason = "without processes, there are none"))]
-    pub(crate) hold: Option<Hold>,
+    pub(crate) hold: Option<Lease>,
     pub(crate) settlement: Settlement,
 }
 
 /// The slots that a worker has in flight, where its samples came from another process.
 #[cfg(processes)]
-pub(crate) use shared::Hold;
+pub(crate) use shared::Lease;
 
 /// A stand-in: without processes, there are none.
 #[cfg(not(processes))]
 #[derive(Debug)]
-pub(crate) enum Hold {}
+pub(crate) enum Lease {}
 
 /// The take that a result belongs to, for a buffer behind a worker process.
 #[cfg(processes)]
@@ -442,7 +442,7 @@ impl<V> Buffer<V> {
     /// Returns what a worker has in flight once more, as it was taken, where the buffer still has it.
     pub(crate) fn read_again(
         &self,
-        #[cfg_attr(not(processes), expect(unused_variables))] hold: Option<&Hold>,
+        #[cfg_attr(not(processes), expect(unused_variables))] hold: Option<&Lease>,
     ) -> Result<Option<Input<V>>, BoxError> {
         match self {
             Buffer::Local(_) => Ok(None),
@@ -476,7 +476,7 @@ pub(crate) struct Overdue {
 #[non_exhaustive]
 pub struct BufferCounts {
     /// Results of several workers that wait for one before them, and have not arrived yet.
-    pub early: u64,
+    pub reordering: u64,
     /// Samples that arrived.
     pub entered: u64,
     /// Samples that the stage took.

@@ -198,7 +198,7 @@ impl<I, T> Builder<I, T> {
     /// for x in 1..=5 {
     ///     pipeline.put(f64::from(x))?;
     /// }
-    /// assert_eq!(pipeline.setstop()?.stages[0].counts.in_hand, 0);
+    /// assert_eq!(pipeline.setstop()?.stages[0].counts.in_flight, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stage_window<S, M, O>(self, window: Window, stage: S) -> Builder<I, O>

@@ -7,7 +7,7 @@ pub(crate) mod thread;
 
 use crate::aside;
 use crate::error::{BoxError, StagePanic};
-use crate::worker::{Call, Done, Kept, Worker};
+use crate::worker::{Call, Done, Windowed, Worker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The user's side of one worker: whatever the engine asks for, it calls.
@@ -16,8 +16,8 @@ pub trait Body<V> {
     fn call(&mut self, call: Call<V>) -> Done<V>;
 
     /// Returns what the last call has made of samples that the stage had kept for a later list.
-    fn kept(&mut self) -> Kept {
-        Kept::default()
+    fn kept(&mut self) -> Windowed {
+        Windowed::default()
     }
 
     /// The name that the stage gives itself, once it has been made.

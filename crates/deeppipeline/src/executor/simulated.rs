@@ -13,7 +13,7 @@ use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
-use crate::worker::{Call, Done, Ending, Given, Part, Seat, Ungiven, Worker};
+use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Worker, WorkerId};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
@@ -144,9 +144,9 @@ impl<I> Simulation<I> {
             state: State::Idle,
         });
         let mut actors: Vec<Actor> = actors.collect();
-        actors.sort_by_key(|actor| match actor.worker.seat() {
-            Seat::Stage { index, worker } => (Reverse(Some(index)), worker),
-            Seat::Source => (Reverse(None), 0),
+        actors.sort_by_key(|actor| match actor.worker.worker_id() {
+            WorkerId::Stage { index, worker } => (Reverse(Some(index)), worker),
+            WorkerId::Source => (Reverse(None), 0),
         });
         Ok(Simulation {
             supervisor,
@@ -344,7 +344,7 @@ impl Actor {
                         // The engine's own nodes take no time, and are no event.
                         Call::StageRun(_) if self.worker.is_relay() => None,
                         Call::StageRun(_) | Call::RunAgain(_) => {
-                            self.worker.in_hand().map(|newest| (self.duration)(newest.id))
+                            self.worker.in_flight().map(|newest| (self.duration)(newest.id))
                         }
                         Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
                         Call::Setup | Call::Finish | Call::Teardown => None,
@@ -365,7 +365,7 @@ impl Actor {
         let mut sample = None;
         if let State::Calling(call, _) = std::mem::replace(&mut self.state, State::Idle) {
             if let Call::StageRun(_) | Call::RunAgain(_) = &call {
-                sample = self.worker.in_hand().map(|newest| newest.id);
+                sample = self.worker.in_flight().map(|newest| newest.id);
             }
             self.worker.enter();
             self.make_call(call);
@@ -380,7 +380,7 @@ impl Actor {
         let (more, part, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {
             Done::Failed(cause) => (Box::new(empty()), Part::Whole, Ending::Failed(cause)),
             Done::Exhausted => (Box::new(empty()), Part::Whole, Ending::Exhausted),
-            Done::Kept => (Box::new(empty()), Part::Whole, Ending::Kept),
+            Done::Windowed => (Box::new(empty()), Part::Whole, Ending::Windowed),
             Done::Gave(Give::Skip) => (Box::new(empty()), Part::Whole, Ending::Skipped),
             Done::Gave(Give::One(value)) => (Box::new(once(value)), Part::Whole, Ending::Returned),
             Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), Part::OfMany, Ending::Returned),
@@ -416,13 +416,13 @@ impl Giving {
                 }
                 Some(true)
             }
-            Err(Ungiven::Full(value)) => {
+            Err(GiveError::Full(value)) => {
                 self.next = Some(value);
                 Some(false)
             }
             // What a branch gives beside its one result. (Only a border between processes refuses a value, and here is
             // none.)
-            Err(Ungiven::Refused(value, cause)) => {
+            Err(GiveError::Refused(value, cause)) => {
                 free(value);
                 self.end_with(ending, Ending::Failed(cause));
                 Some(true)

@@ -8,7 +8,7 @@ use crate::graph::{Block, after};
 use crate::home::Home;
 use crate::join::Joiner;
 use crate::sample::{ForkTicket, Sample, SampleId};
-use crate::worker::Seat;
+use crate::worker::WorkerId;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -109,8 +109,8 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Fails the pipeline, because what a block has joined cannot be given to the stage behind it.
     fn fail_behind(&self, block: usize, next: usize, sample: SampleId, cause: BoxError) {
         let stage = self.stage_name(next).to_owned();
-        let seat = Seat::Stage { index: self.graph.blocks[block].fork, worker: 0 };
-        self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
+        let worker_id = WorkerId::Stage { index: self.graph.blocks[block].fork, worker: 0 };
+        self.fail(worker_id, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
     }
 
     /// Closes the buffer behind a block whose branches have ended, once everything is in it.

@@ -146,7 +146,7 @@ impl<V> ForFrontDoor<V> {
 impl<V: Send + 'static> Supervisor<V> {
     /// Makes discarded values from now on be released on a thread of their own, for which a stop waits as it does for a
     /// worker.
-    pub(crate) fn free_aside(&self) {
+    pub(crate) fn release_aside(&self) {
         let _ = self.freer.set(Freer::Thread);
     }
 
@@ -177,7 +177,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Frees what was discarded in front of stages.
-    pub(super) fn free_discarded(&self, mut discarded: Vec<(String, Vec<V>)>) {
+    pub(super) fn release_discarded(&self, mut discarded: Vec<(String, Vec<V>)>) {
         discarded.retain(|(_, values)| !values.is_empty());
         if discarded.is_empty() {
             return;

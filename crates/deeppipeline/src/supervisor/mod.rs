@@ -6,7 +6,7 @@
 
 mod blocks;
 mod discarded;
-mod told;
+mod snapshot;
 mod warnings;
 
 use crate::activity::{Activity, Shown, SourceWaits, Timekeeper};
@@ -21,12 +21,12 @@ use crate::join::{Join, Joiner};
 use crate::notices::{DropLog, Notice, Notices};
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId, works_for};
-use crate::worker::{Seat, Worker};
+use crate::worker::{Worker, WorkerId};
 #[cfg(processes)]
 use crate::{
     buffer::shared::Codec,
     error::{MemoryDamaged, StartError},
-    executor::process::{Post, Station, Waker},
+    executor::process::{Driver, Waker, WorkerProcess},
 };
 pub use discarded::Discarded;
 use discarded::{ForFrontDoor, Freer, Unfreed};
@@ -72,7 +72,7 @@ pub struct Supervisor<V> {
     id: u64,
     graph: Graph,
     /// The workers of the first stage, of the second, and so on, and the source's last where there is one.
-    seats: Vec<Seat>,
+    seats: Vec<WorkerId>,
     /// The place of each stage's first worker among them.
     first_seats: Vec<usize>,
     /// The flow of what each node gives.
@@ -145,7 +145,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let buffers = (0..graph.stages.len()).map(|index| graph.buffer_in_memory(index, drops, &clock)).collect();
         let supervisor = Arc::new(Self::assembled(graph, clock, buffers));
         let seats = supervisor.seats.iter();
-        let workers = seats.map(|seat| Worker::new(Arc::clone(&supervisor) as _, *seat)).collect();
+        let workers = seats.map(|worker_id| Worker::new(Arc::clone(&supervisor) as _, *worker_id)).collect();
         Ok((supervisor, workers))
     }
 
@@ -159,7 +159,7 @@ impl<V: Send + 'static> Supervisor<V> {
     pub fn with_processes(
         graph: Graph,
         codecs: Vec<Option<Arc<dyn Codec<V>>>>,
-    ) -> Result<(Arc<Self>, Vec<Post<V>>), StartError> {
+    ) -> Result<(Arc<Self>, Vec<Driver<V>>), StartError> {
         let graph = graph.checked()?;
         let mut codecs = codecs.into_iter();
         let mut buffers = Vec::new();
@@ -175,8 +175,8 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let mut supervisor = Self::assembled(graph, Clock::Monotonic, buffers);
         let mut wakers = Vec::new();
-        for seat in &supervisor.seats {
-            let Seat::Stage { index, .. } = *seat else { continue };
+        for worker_id in &supervisor.seats {
+            let WorkerId::Stage { index, .. } = *worker_id else { continue };
             let node = &supervisor.graph.stages[index];
             let wanted = node.executor == Executor::Process;
             let waker = wanted.then(Waker::new).transpose();
@@ -185,11 +185,11 @@ impl<V: Send + 'static> Supervisor<V> {
         supervisor.watchers = wakers.iter().flatten().cloned().collect();
         let supervisor = Arc::new(supervisor);
         let wakers = wakers.into_iter().chain(std::iter::repeat(None));
-        let posts = supervisor.seats.iter().zip(wakers).map(|(seat, waker)| match (*seat, waker) {
-            (Seat::Stage { index, worker }, Some(waker)) => {
-                Post::Process(Station::new(Arc::clone(&supervisor), index, worker, waker))
+        let posts = supervisor.seats.iter().zip(wakers).map(|(worker_id, waker)| match (*worker_id, waker) {
+            (WorkerId::Stage { index, worker }, Some(waker)) => {
+                Driver::Process(WorkerProcess::new(Arc::clone(&supervisor), index, worker, waker))
             }
-            (seat, _) => Post::Thread(Worker::new(Arc::clone(&supervisor) as _, seat)),
+            (worker_id, _) => Driver::Thread(Worker::new(Arc::clone(&supervisor) as _, worker_id)),
         });
         let posts = posts.collect();
         Ok((supervisor, posts))
@@ -199,8 +199,8 @@ impl<V: Send + 'static> Supervisor<V> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let stages = graph.stages.iter().enumerate();
         let of_stages =
-            stages.flat_map(|(index, node)| (0..node.workers).map(move |worker| Seat::Stage { index, worker }));
-        let seats: Vec<Seat> = of_stages.chain(graph.source.map(|_| Seat::Source)).collect();
+            stages.flat_map(|(index, node)| (0..node.workers).map(move |worker| WorkerId::Stage { index, worker }));
+        let seats: Vec<WorkerId> = of_stages.chain(graph.source.map(|_| WorkerId::Source)).collect();
         let workers = seats.len();
         let before = |index: usize| graph.stages[..index].iter().map(|node| node.workers).sum();
         let first_seats = (0..graph.stages.len()).map(before).collect();
@@ -347,8 +347,8 @@ impl<V: Send + 'static> Supervisor<V> {
 
     #[cfg(processes)]
     fn fail_for(&self, index: usize, damage: MemoryDamaged) {
-        let (seat, stage) = (Seat::Stage { index, worker: 0 }, self.stage_name(index).to_owned());
-        self.fail(seat, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
+        let (worker_id, stage) = (WorkerId::Stage { index, worker: 0 }, self.stage_name(index).to_owned());
+        self.fail(worker_id, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
     }
 
     /// Looks at what is left in the buffers once every worker has ended. Damage that no step has met is found here or
@@ -373,8 +373,8 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns the phase of a worker.
     #[cfg(processes)]
-    pub(crate) fn phase_of(&self, seat: Seat) -> WorkerPhase {
-        self.control.lock().workers[self.index_of(seat)]
+    pub(crate) fn phase_of(&self, worker_id: WorkerId) -> WorkerPhase {
+        self.control.lock().workers[self.index_of(worker_id)]
     }
 
     /// Returns when something will happen by itself after that moment, if anything will: what waits for others is due,
@@ -400,14 +400,14 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after
     /// an abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
-        let in_process = |seat: &Seat| match seat {
-            Seat::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor == Executor::Process,
-            Seat::Source => false,
+        let in_process = |worker_id: &WorkerId| match worker_id {
+            WorkerId::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor == Executor::Process,
+            WorkerId::Source => false,
         };
         let mut control = self.control.lock();
         loop {
             let mut left = self.seats.iter().zip(&control.workers).filter(|(_, phase)| **phase != WorkerPhase::Stopped);
-            if !left.any(|(seat, _)| in_process(seat)) {
+            if !left.any(|(worker_id, _)| in_process(worker_id)) {
                 return true;
             }
             if !self.wait_for_change(&mut control, wait) {
@@ -443,10 +443,10 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn workers_that(&self, wanted: impl Fn(WorkerPhase) -> bool) -> Vec<String> {
         let phases = self.control.lock().workers.clone();
-        let mut named: Vec<(Seat, WorkerPhase)> = self.seats.iter().copied().zip(phases).collect();
-        named.sort_by_key(|(seat, _)| *seat);
+        let mut named: Vec<(WorkerId, WorkerPhase)> = self.seats.iter().copied().zip(phases).collect();
+        named.sort_by_key(|(worker_id, _)| *worker_id);
         let wanted = named.into_iter().filter(|(_, phase)| wanted(*phase));
-        let mut names: Vec<String> = wanted.map(|(seat, _)| self.name_of(seat).to_owned()).collect();
+        let mut names: Vec<String> = wanted.map(|(worker_id, _)| self.name_of(worker_id).to_owned()).collect();
         // The workers of one stage stand side by side.
         names.dedup();
         names
@@ -472,7 +472,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Closes a buffer: nothing more comes into it.
     fn close_buffer(&self, index: usize) {
-        self.free_discarded(vec![(self.stage_name(index).to_owned(), self.buffers[index].close())]);
+        self.release_discarded(vec![(self.stage_name(index).to_owned(), self.buffers[index].close())]);
     }
 
     /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. No worker is woken
@@ -490,8 +490,8 @@ impl<V: Send + 'static> Supervisor<V> {
         });
         let unjoined: Vec<_> = joins.collect();
         buffers.iter().for_each(|index| self.buffers[*index].wake());
-        self.free_discarded(given_up);
-        self.free_discarded(unjoined);
+        self.release_discarded(given_up);
+        self.release_discarded(unjoined);
     }
 
     /// Wakes all that wait for a change of phase.
@@ -521,18 +521,18 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    fn index_of(&self, seat: Seat) -> usize {
-        match seat {
-            Seat::Stage { index, worker } => self.first_seats[index] + worker,
-            Seat::Source => self.seats.len() - 1,
+    fn index_of(&self, worker_id: WorkerId) -> usize {
+        match worker_id {
+            WorkerId::Stage { index, worker } => self.first_seats[index] + worker,
+            WorkerId::Source => self.seats.len() - 1,
         }
     }
 
     /// Closes what is behind a node that gives no more.
-    fn close_after(&self, seat: Seat) {
-        let flow = match seat {
-            Seat::Source => Flow::Next(0),
-            Seat::Stage { index, .. } => self.flows[index],
+    fn close_after(&self, worker_id: WorkerId) {
+        let flow = match worker_id {
+            WorkerId::Source => Flow::Next(0),
+            WorkerId::Stage { index, .. } => self.flows[index],
         };
         match flow {
             Flow::End => {}
@@ -549,14 +549,14 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// The workers of the same stage, itself among them, by their place among all.
-    fn colleagues_of(&self, seat: Seat) -> impl Iterator<Item = usize> {
-        let workers = match seat {
-            Seat::Stage { index, .. } => self.graph.stages[index].workers,
-            Seat::Source => 1,
+    fn colleagues_of(&self, worker_id: WorkerId) -> impl Iterator<Item = usize> {
+        let workers = match worker_id {
+            WorkerId::Stage { index, .. } => self.graph.stages[index].workers,
+            WorkerId::Source => 1,
         };
-        let first = self.index_of(match seat {
-            Seat::Stage { index, .. } => Seat::Stage { index, worker: 0 },
-            Seat::Source => seat,
+        let first = self.index_of(match worker_id {
+            WorkerId::Stage { index, .. } => WorkerId::Stage { index, worker: 0 },
+            WorkerId::Source => worker_id,
         });
         first..first + workers
     }
@@ -628,10 +628,10 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         self.buffers.get(index)
     }
 
-    fn name_of(&self, seat: Seat) -> &str {
-        match seat {
-            Seat::Source => SOURCE,
-            Seat::Stage { index, .. } => self.stage_name(index),
+    fn name_of(&self, worker_id: WorkerId) -> &str {
+        match worker_id {
+            WorkerId::Source => SOURCE,
+            WorkerId::Stage { index, .. } => self.stage_name(index),
         }
     }
 
@@ -659,9 +659,9 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         }
     }
 
-    fn advance(&self, seat: Seat, event: WorkerEvent) {
+    fn advance(&self, worker_id: WorkerId, event: WorkerEvent) {
         let mut control = self.control.lock();
-        let index = self.index_of(seat);
+        let index = self.index_of(worker_id);
         let before = control.workers[index];
         let now = before.after(event);
         control.workers[index] = now;
@@ -683,11 +683,11 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
             control.ended_at = Some(self.clock.now());
         }
         let gives_no_more = |phase: WorkerPhase| matches!(phase, WorkerPhase::TearingDown | WorkerPhase::Stopped);
-        let colleagues = self.colleagues_of(seat).map(|index| control.workers[index]);
+        let colleagues = self.colleagues_of(worker_id).map(|index| control.workers[index]);
         let was_the_last = now != before && !gives_no_more(before) && colleagues.into_iter().all(gives_no_more);
         drop(control);
         if was_the_last {
-            self.close_after(seat);
+            self.close_after(worker_id);
         }
         if have_ended {
             #[cfg(processes)]
@@ -700,15 +700,15 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         self.tell_all();
     }
 
-    fn show(&self, seat: Seat, activity: Activity) {
-        self.activities[self.index_of(seat)].set(activity);
+    fn show(&self, worker_id: WorkerId, activity: Activity) {
+        self.activities[self.index_of(worker_id)].set(activity);
     }
 
-    fn show_running(&self, seat: Seat, running: Option<(SampleId, Duration)>) {
-        let (Some(keeper), Seat::Stage { index, .. }) = (&self.timekeeper, seat) else { return };
+    fn show_running(&self, worker_id: WorkerId, running: Option<(SampleId, Duration)>) {
+        let (Some(keeper), WorkerId::Stage { index, .. }) = (&self.timekeeper, worker_id) else { return };
         let node = &self.graph.stages[index];
         let Some(timeout) = node.timeout.filter(|_| node.executor == Executor::Thread) else { return };
-        let worker = self.index_of(seat);
+        let worker = self.index_of(worker_id);
         // A time-out beyond what the clock can tell is none.
         let due = |busy| Instant::now().checked_add(timeout.saturating_sub(busy));
         match running.and_then(|(sample, busy)| Some((sample, due(busy)?))) {
@@ -731,12 +731,12 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
 
     /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome
     /// stays.
-    fn fail(&self, seat: Seat, failure: Failure) -> bool {
+    fn fail(&self, worker_id: WorkerId, failure: Failure) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
-        let discarded = match (failure.doing, seat) {
+        let discarded = match (failure.doing, worker_id) {
             (Doing::Setup, _) => (0..self.buffers.len()).collect(),
-            (_, Seat::Stage { index, .. }) => self.graph.up_to(index),
-            (_, Seat::Source) => Vec::new(),
+            (_, WorkerId::Stage { index, .. }) => self.graph.up_to(index),
+            (_, WorkerId::Source) => Vec::new(),
         };
         let (stage, doing, cause) = (failure.stage.clone(), failure.doing, aside::shown(&failure.cause));
         aside::log(move || tracing::error!(stage, %doing, "{cause}"));

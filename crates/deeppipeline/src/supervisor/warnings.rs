@@ -8,7 +8,7 @@ use crate::home::Home;
 use crate::notices::Notice;
 use crate::phase::WorkerPhase;
 use crate::sample::SampleId;
-use crate::worker::Seat;
+use crate::worker::WorkerId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,15 +28,15 @@ impl<V: Send + 'static> Supervisor<V> {
         let phases = self.control.lock().workers.clone();
         let mut left: Vec<_> = self.seats.iter().copied().zip(phases).enumerate().collect();
         left.retain(|(_, (_, phase))| *phase != WorkerPhase::Stopped);
-        left.sort_by_key(|(_, (seat, _))| *seat);
+        left.sort_by_key(|(_, (worker_id, _))| *worker_id);
         let (mut busy, mut waiting) = (Vec::new(), Vec::new());
-        for (worker, (seat, _)) in left {
-            let name = self.name_of(seat);
+        for (worker, (worker_id, _)) in left {
+            let name = self.name_of(worker_id);
             match self.activities[worker].get() {
-                Activity::WaitsForRoom(index) if self.is_on_a_thread(seat) => {
+                Activity::WaitsForRoom(index) if self.is_on_a_thread(worker_id) => {
                     waiting.push(format!("{name} waits for room in front of {}", self.stage_name(index)));
                 }
-                Activity::WaitsForSamples if self.is_on_a_thread(seat) => {
+                Activity::WaitsForSamples if self.is_on_a_thread(worker_id) => {
                     waiting.push(format!("{name} waits for samples"));
                 }
                 // What a process does is not seen from here.
@@ -51,22 +51,22 @@ impl<V: Send + 'static> Supervisor<V> {
         busy.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")
     }
 
-    fn is_on_a_thread(&self, seat: Seat) -> bool {
-        match seat {
-            Seat::Stage { index, .. } => self.graph.stages[index].executor == Executor::Thread,
-            Seat::Source => true,
+    fn is_on_a_thread(&self, worker_id: WorkerId) -> bool {
+        match worker_id {
+            WorkerId::Stage { index, .. } => self.graph.stages[index].executor == Executor::Thread,
+            WorkerId::Source => true,
         }
     }
 
     /// Tells of stages that hang.
     pub(super) fn teller(&self) -> impl Fn(usize, SampleId) + Send + use<V> {
         let notices = Arc::clone(&self.notices);
-        let stages = self.seats.iter().map(|seat| match seat {
-            Seat::Stage { index, .. } => {
+        let stages = self.seats.iter().map(|worker_id| match worker_id {
+            WorkerId::Stage { index, .. } => {
                 let node = &self.graph.stages[*index];
                 (self.stage_name(*index).to_owned(), node.timeout.unwrap_or_default())
             }
-            Seat::Source => (String::new(), Duration::ZERO),
+            WorkerId::Source => (String::new(), Duration::ZERO),
         });
         let stages: Vec<(String, Duration)> = stages.collect();
         move |worker, sample| {

@@ -1,6 +1,6 @@
 //! The results that a worker gives: the consumer of each, its number, and what has to be waited for.
 
-use super::{Ending, Given, Part, Seat, Step, Ungiven, Worker};
+use super::{Ending, GiveError, Given, Part, Step, Worker, WorkerId};
 use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::error::{BoxError, NotJoined};
@@ -19,11 +19,11 @@ impl<V> Worker<V> {
                 Ok(wants_more)
             }
             // `Forever` never comes back with this.
-            Err(Ungiven::Full(value)) => {
+            Err(GiveError::Full(value)) => {
                 free(value);
                 Ok(true)
             }
-            Err(Ungiven::Refused(value, cause)) => {
+            Err(GiveError::Refused(value, cause)) => {
                 free(value);
                 Err(cause)
             }
@@ -56,7 +56,7 @@ impl<V> Worker<V> {
     ///
     /// # Errors
     /// The value itself, when it did not go on.
-    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Given<V>, Ungiven<V>> {
+    pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Given<V>, GiveError<V>> {
         self.pause();
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
         let flow = self.flow();
@@ -68,7 +68,7 @@ impl<V> Worker<V> {
             return Ok(Given { to_free: Some(value), wants_more: true });
         }
         if let Some(cause) = self.why_not_joined(flow, part) {
-            return Err(Ungiven::Refused(value, Box::new(NotJoined(cause))));
+            return Err(GiveError::Refused(value, Box::new(NotJoined(cause))));
         }
 
         let receipt = self.hand().and_then(|hand| hand.receipt(part));
@@ -77,10 +77,10 @@ impl<V> Worker<V> {
         let (id, birth, arrival) = self.identity(flow, part);
         let next = self.next_index(flow);
         if let (Some(next), Wait::Forever | Wait::Until(_)) = (next, wait) {
-            self.home.show(self.seat, Activity::WaitsForRoom(next));
+            self.home.show(self.worker_id, Activity::WaitsForRoom(next));
         }
         let pushed = self.hand_on(flow, Sample { id, birth, fork, value }, arrival, origin, wait);
-        self.home.show(self.seat, Activity::Calls);
+        self.home.show(self.worker_id, Activity::Calls);
         if part == Part::OfMany {
             self.resume();
         }
@@ -90,10 +90,10 @@ impl<V> Worker<V> {
         match pushed {
             Push::Full(value) => {
                 self.waiting_since = Some(birth);
-                Err(Ungiven::Full(value))
+                Err(GiveError::Full(value))
             }
             Push::Shut(value) | Push::Late(value) => Ok(Given { to_free: Some(value), wants_more: is_fork }),
-            Push::Refused(value, cause) => Err(Ungiven::Refused(value, cause)),
+            Push::Refused(value, cause) => Err(GiveError::Refused(value, cause)),
             Push::Discarded(value) => {
                 self.count_given(arrival);
                 Ok(Given { to_free: Some(value), wants_more: is_fork })
@@ -139,10 +139,10 @@ impl<V> Worker<V> {
             Flow::Join { block, branch } => return self.home.arrive(block, branch, sample, wait),
             Flow::Fork(block) => return self.hand_to_branch(block, sample, wait),
         };
-        match (to, self.seat) {
+        match (to, self.worker_id) {
             (None, _) => Push::Shut(sample.value),
-            (Some(buffer), Seat::Source) => buffer.push(sample, arrival, origin, wait),
-            (Some(buffer), Seat::Stage { index, .. }) => {
+            (Some(buffer), WorkerId::Source) => buffer.push(sample, arrival, origin, wait),
+            (Some(buffer), WorkerId::Stage { index, .. }) => {
                 self.push_in_turn(index, buffer, sample, arrival, origin, wait)
             }
         }
@@ -172,7 +172,7 @@ impl<V> Worker<V> {
     /// Returns why a value cannot be joined, if it cannot: what is given beside the one result of a sample has nothing
     /// to be joined with.
     fn why_not_joined(&self, flow: Flow, part: Part) -> Option<&'static str> {
-        let Seat::Stage { index, .. } = self.seat else { return None };
+        let WorkerId::Stage { index, .. } = self.worker_id else { return None };
         if !self.home.is_joined(index) || matches!(flow, Flow::Fork(_)) {
             return None;
         }
@@ -229,7 +229,7 @@ impl<V> Worker<V> {
     fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant, Arrival) {
         let Some(SampleInfo { id, birth }) = self.last else {
             let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
-            let arrival = if self.seat == Seat::Source { Arrival::Source } else { Arrival::PartOfPart };
+            let arrival = if self.worker_id == WorkerId::Source { Arrival::Source } else { Arrival::PartOfPart };
             return (SampleId { number: 0, part: 0 }, birth, arrival);
         };
         let is_part = part == Part::OfMany || matches!(self.step, Step::Finishing);

@@ -5,6 +5,7 @@
 //! long because it holds the whole life of a worker; `taking.rs` and `giving.rs` are what it does with samples.
 
 mod giving;
+mod in_flight;
 mod taking;
 
 use crate::activity::Activity;
@@ -14,13 +15,13 @@ use crate::clock::in_nanoseconds;
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::free;
 use crate::graph::Flow;
-use crate::hand::InHand;
 use crate::home::Home;
 use crate::intake::Input;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
 use crate::sample::{SampleId, SampleInfo, enter_job, leave_job, works_for};
 use crate::stage::Give;
+use in_flight::InFlight;
 use std::fmt;
 use std::sync::Arc;
 use std::task::Poll;
@@ -39,7 +40,7 @@ pub struct Given<V> {
 
 /// The reason why a value was not handed on.
 #[derive(Debug)]
-pub enum Ungiven<V> {
+pub enum GiveError<V> {
     /// The buffer is full under `block`, and the caller would not wait any longer.
     Full(V),
     /// It cannot cross to the process of the next stage.
@@ -48,7 +49,7 @@ pub enum Ungiven<V> {
 
 /// The identity of a worker in its pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Seat {
+pub enum WorkerId {
     /// Feeds the first buffer.
     Source,
     /// Runs the stage at this index.
@@ -85,7 +86,7 @@ pub enum Done<V> {
     /// The source has no more samples.
     Exhausted,
     /// The stage keeps the sample: a later list will use it.
-    Kept,
+    Windowed,
     /// The call failed.
     Failed(BoxError),
 }
@@ -98,7 +99,7 @@ pub enum Ending {
     /// It returned SKIP, or a Many without values.
     Skipped,
     /// The stage keeps the sample: a later list will use it.
-    Kept,
+    Windowed,
     /// The source has no more samples.
     Exhausted,
     /// It failed.
@@ -107,7 +108,7 @@ pub enum Ending {
 
 /// The fates of samples that a stage has kept for a later list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kept {
+pub struct Windowed {
     /// The number of them that are in the list that the present call got.
     pub used: u64,
     /// The number of them that will be in no list.
@@ -116,7 +117,7 @@ pub struct Kept {
 
 /// The remainder that a call that ended leaves to be told, beyond what the pipeline's callers will be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untold {
+pub enum LogEvent {
     /// No remainder: it did not fail, or its failure is the reason why the pipeline now stops.
     Nothing,
     /// The stage failed on a sample and skips it.
@@ -136,9 +137,9 @@ enum Step {
     SettingUp,
     WaitingForOthers,
     Idle,
-    Running(InHand),
+    Running(InFlight),
     /// The stage has failed on what is in flight, and is to be run again.
-    Trying(InHand),
+    Trying(InFlight),
     Pulling,
     Finishing,
     GivingUp,
@@ -151,7 +152,7 @@ enum Step {
 /// Dropping it earlier counts as a failure of its stage, so that nothing ever waits for a worker that is gone.
 pub struct Worker<V> {
     home: Arc<dyn Home<V>>,
-    seat: Seat,
+    worker_id: WorkerId,
     step: Step,
     last: Option<SampleInfo>,
     /// The take that it had in flight last, until its next take settles it.
@@ -170,32 +171,43 @@ pub struct Worker<V> {
 
 impl<V> fmt::Debug for Worker<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("seat", &self.seat).field("step", &self.step).finish_non_exhaustive()
+        f.debug_struct("Worker").field("seat", &self.worker_id).field("step", &self.step).finish_non_exhaustive()
     }
 }
 
 impl<V> Worker<V> {
-    pub(crate) fn new(home: Arc<dyn Home<V>>, seat: Seat) -> Self {
+    pub(crate) fn new(home: Arc<dyn Home<V>>, worker_id: WorkerId) -> Self {
         let step = Step::Fresh;
         let (last, turn, waiting_since) = (None, None, None);
-        Worker { home, seat, step, last, unsettled: None, turn, kept: 0, parts: 0, waiting_since, frees_stage: false }
+        Worker {
+            home,
+            worker_id,
+            step,
+            last,
+            unsettled: None,
+            turn,
+            kept: 0,
+            parts: 0,
+            waiting_since,
+            frees_stage: false,
+        }
     }
 
     /// Returns the identity of the worker.
-    pub fn seat(&self) -> Seat {
-        self.seat
+    pub fn worker_id(&self) -> WorkerId {
+        self.worker_id
     }
 
     /// Returns the name of its stage.
     pub fn name(&self) -> &str {
-        self.home.name_of(self.seat)
+        self.home.name_of(self.worker_id)
     }
 
     /// Bytes of stack for the thread that is to run it, if that was set.
     pub(crate) fn stack_size(&self) -> Option<usize> {
-        match self.seat {
-            Seat::Stage { index, .. } => self.home.node(index).stack_size,
-            Seat::Source => None,
+        match self.worker_id {
+            WorkerId::Stage { index, .. } => self.home.node(index).stack_size,
+            WorkerId::Source => None,
         }
     }
 
@@ -242,13 +254,13 @@ impl<V> Worker<V> {
                     Some(true) => self.step = Step::Idle,
                     Some(false) => self.give_up(),
                 },
-                Step::Idle => match self.seat {
-                    Seat::Source if self.home.source_wanted() => {
+                Step::Idle => match self.worker_id {
+                    WorkerId::Source if self.home.source_wanted() => {
                         self.home.show_source_asked(true);
                         return self.call(Step::Pulling, Call::SourceNext);
                     }
-                    Seat::Source => self.give_up(),
-                    Seat::Stage { index, .. } => match self.take(index, wait) {
+                    WorkerId::Source => self.give_up(),
+                    WorkerId::Stage { index, .. } => match self.take(index, wait) {
                         Some(Take::Ready { input, dropped, taken }) => {
                             dropped.into_iter().for_each(free);
                             return self.run(index, input, taken);
@@ -256,13 +268,13 @@ impl<V> Worker<V> {
                         Some(Take::Expired(dropped)) => dropped.into_iter().for_each(free),
                         Some(Take::Unreadable { newest, samples, taken, cause }) => {
                             self.has_turn(index, taken.ticket);
-                            self.take_in_hand(newest, samples, taken);
+                            self.take_into_flight(newest, samples, taken);
                             self.settle(Ending::Failed(cause));
                         }
                         Some(Take::Drained { ticket }) => {
                             self.has_turn(index, ticket);
                             self.let_go_of_kept();
-                            self.home.advance(self.seat, WorkerEvent::Drained);
+                            self.home.advance(self.worker_id, WorkerEvent::Drained);
                             return self.call(Step::Finishing, Call::Finish);
                         }
                         Some(Take::Discarded) | None => self.give_up(),
@@ -292,7 +304,7 @@ impl<V> Worker<V> {
 
     /// Tells the name that its stage gives itself, which counts where none was said.
     pub(crate) fn tell_name(&self, name: String) {
-        if let Seat::Stage { index, .. } = self.seat
+        if let WorkerId::Stage { index, .. } = self.worker_id
             && self.home.node(index).is_made
         {
             self.home.tell_name(index, name);
@@ -313,21 +325,21 @@ impl<V> Worker<V> {
 
     fn end(&self) {
         if !self.frees_stage {
-            self.home.advance(self.seat, WorkerEvent::TornDown);
+            self.home.advance(self.worker_id, WorkerEvent::TornDown);
         }
     }
 
     /// Says that the calling thread now works on what this worker has in flight.
     pub(crate) fn enter(&self) {
-        enter_job(self.home.id(), self.home.restarted(), self.in_hand());
+        enter_job(self.home.id(), self.home.restarted(), self.in_flight());
     }
 
     /// Returns the sample on which the stage is run: for a list, the newest.
-    pub(crate) fn in_hand(&self) -> Option<SampleInfo> {
+    pub(crate) fn in_flight(&self) -> Option<SampleInfo> {
         self.hand().map(|hand| hand.newest)
     }
 
-    fn hand(&self) -> Option<&InHand> {
+    fn hand(&self) -> Option<&InFlight> {
         match &self.step {
             Step::Running(hand) => Some(hand),
             _ => None,
@@ -347,17 +359,17 @@ impl<V> Worker<V> {
 
     fn call(&mut self, step: Step, call: Call<V>) -> Poll<Option<Call<V>>> {
         self.step = step;
-        self.home.show(self.seat, Activity::Calls);
+        self.home.show(self.worker_id, Activity::Calls);
         self.enter();
         Poll::Ready(Some(call))
     }
 
     /// Takes what came of the call: hands on what it gave, waiting for room where the next buffer blocks.
-    pub fn done(&mut self, done: Done<V>) -> Untold {
+    pub fn done(&mut self, done: Done<V>) -> LogEvent {
         let ending = match done {
             Done::Failed(cause) => Ending::Failed(cause),
             Done::Exhausted => Ending::Exhausted,
-            Done::Kept => Ending::Kept,
+            Done::Windowed => Ending::Windowed,
             Done::Gave(Give::Skip) => Ending::Skipped,
             Done::Gave(Give::One(value)) => match self.give_and_free(value, Part::Whole) {
                 Ok(_) => Ending::Returned,
@@ -369,8 +381,8 @@ impl<V> Worker<V> {
     }
 
     /// Ends the call after everything it gave has been handed over.
-    pub fn settle(&mut self, ending: Ending) -> Untold {
-        let mut untold = Untold::Nothing;
+    pub fn settle(&mut self, ending: Ending) -> LogEvent {
+        let mut untold = LogEvent::Nothing;
         match std::mem::replace(&mut self.step, Step::Ended) {
             Step::SettingUp => match ending {
                 Ending::Failed(cause) => {
@@ -379,14 +391,14 @@ impl<V> Worker<V> {
                 }
                 _ => {
                     self.step = Step::WaitingForOthers;
-                    self.home.advance(self.seat, WorkerEvent::SetUp);
+                    self.home.advance(self.worker_id, WorkerEvent::SetUp);
                 }
             },
             Step::Running(hand) => return self.settle_run(hand, ending),
             Step::Pulling => {
                 self.home.show_source_asked(false);
                 match ending {
-                    Ending::Returned | Ending::Skipped | Ending::Kept => self.step = Step::Idle,
+                    Ending::Returned | Ending::Skipped | Ending::Windowed => self.step = Step::Idle,
                     Ending::Exhausted => self.give_up(),
                     Ending::Failed(cause) => {
                         untold = self.fail(Doing::SourceNext, None, cause);
@@ -400,7 +412,7 @@ impl<V> Worker<V> {
                     untold = self.fail(Doing::Finish, None, cause);
                 }
                 self.finish_turn();
-                if let Seat::Stage { index, worker } = self.seat
+                if let WorkerId::Stage { index, worker } = self.worker_id
                     && let Some(buffer) = self.home.buffer(index)
                 {
                     buffer.end_finish(worker);
@@ -423,9 +435,9 @@ impl<V> Worker<V> {
         untold
     }
 
-    fn settle_run(&mut self, mut hand: InHand, ending: Ending) -> Untold {
-        let Seat::Stage { index, .. } = self.seat else { return Untold::Nothing };
-        self.home.show_running(self.seat, None);
+    fn settle_run(&mut self, mut hand: InFlight, ending: Ending) -> LogEvent {
+        let WorkerId::Stage { index, .. } = self.worker_id else { return LogEvent::Nothing };
+        self.home.show_running(self.worker_id, None);
         hand.pause(self.home.clock());
         let on_error = self.home.node(index).on_error;
         if let Ending::Failed(cause) = &ending
@@ -440,12 +452,12 @@ impl<V> Worker<V> {
                 hold.note_failures(hand.failures);
             }
             self.step = Step::Trying(hand);
-            return Untold::RetriedFailure;
+            return LogEvent::RetriedFailure;
         }
         let fate = match ending {
             Ending::Returned | Ending::Exhausted => Some(Fate::Used),
             Ending::Skipped => Some(Fate::Skipped),
-            Ending::Kept => None,
+            Ending::Windowed => None,
             Ending::Failed(_) => Some(Fate::Failed),
         };
         let (newest, took) = (hand.newest, hand.busy);
@@ -466,9 +478,9 @@ impl<V> Worker<V> {
                     aside::log(
                         move || tracing::warn!(stage, %sample, "took {took:?}, over its timeout of {timeout:?}"),
                     );
-                    Untold::OverTimeout
+                    LogEvent::OverTimeout
                 }
-                _ => Untold::Nothing,
+                _ => LogEvent::Nothing,
             };
         };
         if on_error.stops() {
@@ -479,7 +491,7 @@ impl<V> Worker<V> {
         }
         let (stage, sample, cause) = (self.name().to_owned(), newest.id, aside::shown(&cause));
         aside::log(move || tracing::warn!(stage, %sample, "skipped after an error: {cause}"));
-        Untold::SkippedFailure
+        LogEvent::SkippedFailure
     }
 
     /// Ends the turn of what was taken last: nothing more comes of it.
@@ -500,7 +512,7 @@ impl<V> Worker<V> {
     }
 
     /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
-    fn count(&mut self, hand: InHand, fate: Fate) {
+    fn count(&mut self, hand: InFlight, fate: Fate) {
         let age = self.home.clock().now().saturating_duration_since(hand.newest.birth);
         let (took, age) = (in_nanoseconds(hand.busy), in_nanoseconds(age));
         let settlement = Settlement { fate, windowed: hand.kept, took, age };
@@ -509,7 +521,7 @@ impl<V> Worker<V> {
 
     /// Settles what is not settled yet.
     fn flush(&mut self) {
-        if let (Some(unsettled), Seat::Stage { index, worker }) = (self.unsettled.take(), self.seat)
+        if let (Some(unsettled), WorkerId::Stage { index, worker }) = (self.unsettled.take(), self.worker_id)
             && let Some(buffer) = self.home.buffer(index)
         {
             buffer.settle(worker, unsettled);
@@ -517,7 +529,7 @@ impl<V> Worker<V> {
     }
 
     /// Keeps the sample in flight for a later list of the stage.
-    fn keep(&mut self, index: usize, hand: InHand) {
+    fn keep(&mut self, index: usize, hand: InFlight) {
         self.kept += hand.samples;
         match hand.hold {
             #[cfg(processes)]
@@ -525,18 +537,18 @@ impl<V> Worker<V> {
             #[cfg(not(processes))]
             Some(hold) => match hold {},
             None => {
-                if let (Seat::Stage { worker, .. }, Some(buffer)) = (self.seat, self.home.buffer(index)) {
+                if let (WorkerId::Stage { worker, .. }, Some(buffer)) = (self.worker_id, self.home.buffer(index)) {
                     buffer.keep_for_window(worker, hand.ticket);
                 }
             }
         }
     }
 
-    fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> Untold {
+    fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> LogEvent {
         let stage = self.name().to_owned();
-        match self.home.fail(self.seat, Failure { stage, doing, sample, cause }) {
-            true => Untold::Nothing,
-            false => Untold::LaterFailure,
+        match self.home.fail(self.worker_id, Failure { stage, doing, sample, cause }) {
+            true => LogEvent::Nothing,
+            false => LogEvent::LaterFailure,
         }
     }
 
@@ -545,14 +557,14 @@ impl<V> Worker<V> {
         self.flush();
         self.let_go_of_kept();
         self.step = Step::GivingUp;
-        self.home.advance(self.seat, WorkerEvent::Done);
+        self.home.advance(self.worker_id, WorkerEvent::Done);
     }
 
     /// Returns where what it gives goes.
     fn flow(&self) -> Flow {
-        match self.seat {
-            Seat::Source => Flow::Next(0),
-            Seat::Stage { index, .. } => self.home.flow(index),
+        match self.worker_id {
+            WorkerId::Source => Flow::Next(0),
+            WorkerId::Stage { index, .. } => self.home.flow(index),
         }
     }
 
@@ -567,7 +579,7 @@ impl<V> Worker<V> {
     fn pause(&mut self) {
         match &mut self.step {
             Step::Running(hand) => {
-                self.home.show_running(self.seat, None);
+                self.home.show_running(self.worker_id, None);
                 hand.pause(self.home.clock());
             }
             Step::Pulling => self.home.show_source_asked(false),
@@ -578,7 +590,7 @@ impl<V> Worker<V> {
     fn resume(&mut self) {
         match &mut self.step {
             Step::Running(hand) => {
-                self.home.show_running(self.seat, Some((hand.newest.id, hand.busy)));
+                self.home.show_running(self.worker_id, Some((hand.newest.id, hand.busy)));
                 hand.run(self.home.clock().now());
             }
             Step::Pulling => self.home.show_source_asked(true),
@@ -598,27 +610,27 @@ pub enum Part {
 
 impl<V> Drop for Worker<V> {
     fn drop(&mut self) {
-        let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.seat) {
+        let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.worker_id) {
             (Step::Ended, _) => return,
             (Step::Fresh | Step::SettingUp, _) => (Doing::Setup, None),
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
-            (_, Seat::Source) => {
+            (_, WorkerId::Source) => {
                 self.home.show_source_asked(false);
                 (Doing::SourceNext, None)
             }
-            (Step::Running(hand) | Step::Trying(hand), Seat::Stage { .. }) => {
+            (Step::Running(hand) | Step::Trying(hand), WorkerId::Stage { .. }) => {
                 let sample = hand.newest.id;
                 self.count(hand, Fate::Failed);
                 (Doing::StageRun, Some(sample))
             }
-            (_, Seat::Stage { .. }) => (Doing::StageRun, None),
+            (_, WorkerId::Stage { .. }) => (Doing::StageRun, None),
         };
         self.fail_turn();
         self.flush();
         self.let_go_of_kept();
         self.fail(doing, sample, "its worker ended too early".into());
-        self.home.advance(self.seat, WorkerEvent::TornDown);
+        self.home.advance(self.worker_id, WorkerEvent::TornDown);
         if works_for(self.home.id()) {
             leave_job();
         }

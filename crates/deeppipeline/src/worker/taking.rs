@@ -1,11 +1,11 @@
 //! The samples that a worker takes and has in flight: from its buffer, once more after an error, or kept for a later
 //! list.
 
-use super::{Call, Ending, Kept, Seat, Step, Worker};
+use super::in_flight::InFlight;
+use super::{Call, Ending, Step, Windowed, Worker, WorkerId};
 use crate::activity::Activity;
 use crate::aside;
 use crate::buffer::{Buffer, Take, Taken, Wait};
-use crate::hand::InHand;
 use crate::intake::Input;
 use crate::ledger::Fate;
 use crate::sample::SampleInfo;
@@ -15,9 +15,9 @@ use std::time::Duration;
 impl<V> Worker<V> {
     /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
     pub(super) fn take(&mut self, index: usize, wait: Wait) -> Option<Take<V>> {
-        let Seat::Stage { worker, .. } = self.seat else { return None };
+        let WorkerId::Stage { worker, .. } = self.worker_id else { return None };
         let buffer = self.home.buffer(index)?;
-        self.home.show(self.seat, Activity::WaitsForSamples);
+        self.home.show(self.worker_id, Activity::WaitsForSamples);
         let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
         let mut unsettled = self.unsettled.take();
         loop {
@@ -50,24 +50,24 @@ impl<V> Worker<V> {
     pub(super) fn run(&mut self, index: usize, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
         self.has_turn(index, taken.ticket);
         if let Some(newest) = input.newest() {
-            self.take_in_hand(newest, input.count(), taken);
-            self.home.show_running(self.seat, Some((newest.id, Duration::ZERO)));
+            self.take_into_flight(newest, input.count(), taken);
+            self.home.show_running(self.worker_id, Some((newest.id, Duration::ZERO)));
         }
-        self.home.show(self.seat, Activity::Calls);
+        self.home.show(self.worker_id, Activity::Calls);
         self.enter();
         Poll::Ready(Some(Call::StageRun(input)))
     }
 
-    pub(super) fn take_in_hand(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
+    pub(super) fn take_into_flight(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
         self.last = Some(newest);
         self.parts = taken.given;
-        self.step = Step::Running(InHand::new(newest, samples, taken));
+        self.step = Step::Running(InFlight::new(newest, samples, taken));
     }
 
     /// Runs the stage once more on what it has in flight, unless that was given up meanwhile.
     pub(super) fn run_again(&mut self) -> Option<Poll<Option<Call<V>>>> {
         let Step::Trying(mut hand) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
-        let Seat::Stage { index, .. } = self.seat else { return None };
+        let WorkerId::Stage { index, .. } = self.worker_id else { return None };
         let buffer = self.home.buffer(index)?;
         if buffer.is_discarding() {
             if self.home.node(index).on_error.stops() {
@@ -78,8 +78,8 @@ impl<V> Worker<V> {
             return None;
         }
         let again = buffer.read_again(hand.hold.as_ref());
-        self.home.show(self.seat, Activity::Calls);
-        self.home.show_running(self.seat, Some((hand.newest.id, hand.busy)));
+        self.home.show(self.worker_id, Activity::Calls);
+        self.home.show_running(self.worker_id, Some((hand.newest.id, hand.busy)));
         hand.run(self.home.clock().now());
         self.step = Step::Running(hand);
         match again {
@@ -95,8 +95,8 @@ impl<V> Worker<V> {
     }
 
     /// Says what becomes of samples that the stage has kept, before the present call ends.
-    pub fn account(&mut self, kept: Kept) {
-        let Seat::Stage { index, .. } = self.seat else { return };
+    pub fn account(&mut self, kept: Windowed) {
+        let WorkerId::Stage { index, .. } = self.worker_id else { return };
         self.kept = self.kept.saturating_sub(kept.used + kept.skipped);
         self.skip_kept(index, kept.skipped);
         if let Step::Running(hand) = &mut self.step {
@@ -108,13 +108,13 @@ impl<V> Worker<V> {
         if samples == 0 {
             return;
         }
-        if let (Seat::Stage { worker, .. }, Some(buffer)) = (self.seat, self.home.buffer(index)) {
+        if let (WorkerId::Stage { worker, .. }, Some(buffer)) = (self.worker_id, self.home.buffer(index)) {
             buffer.skip_windowed(worker, samples);
         }
     }
 
     /// Lets go of what the stage still keeps, since no list will use it.
     pub(super) fn let_go_of_kept(&mut self) {
-        self.account(Kept { used: 0, skipped: self.kept });
+        self.account(Windowed { used: 0, skipped: self.kept });
     }
 }

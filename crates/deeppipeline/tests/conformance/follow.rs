@@ -6,7 +6,7 @@ use crate::gated::{Around, Gate, GatedSource, GatedStage, Relay};
 use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
-use deeppipeline::engine::{Block, Graph, Joiner, Node, Seat, Supervisor, Wait, Worker, spawn};
+use deeppipeline::engine::{Block, Graph, Joiner, Node, Supervisor, Wait, Worker, WorkerId, spawn};
 use deeppipeline::{Event, Intake, Overflow, SOURCE, SampleId, StageReport};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -102,21 +102,21 @@ impl<'a> Follower<'a> {
 
     /// A thread for a worker.
     pub(crate) fn spawn(&self, worker: Worker<i64>) -> JoinHandle<()> {
-        let body = match (worker.seat(), &self.case.input) {
-            (Seat::Stage { index, .. }, _) if self.stage(index).is_none() => {
+        let body = match (worker.worker_id(), &self.case.input) {
+            (WorkerId::Stage { index, .. }, _) if self.stage(index).is_none() => {
                 self.relay(self.nodes.iter().position(Option::is_none) == Some(index)).factory()
             }
-            (Seat::Stage { index, .. }, _) => {
+            (WorkerId::Stage { index, .. }, _) => {
                 let index = self.nodes[index].unwrap_or_default();
                 let (spec, around) = (&self.case.stages[index], self.around(index));
                 let logic = Logic::new(&spec.name, spec.does, self.case.is_end(index), around.clone());
                 GatedStage::new(logic, spec.windows(), around).factory()
             }
-            (Seat::Source, Inputs::Source { samples, fails, is_live, .. }) => {
+            (WorkerId::Source, Inputs::Source { samples, fails, is_live, .. }) => {
                 let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
                 GatedSource::new(numbers, self.gates.of(SOURCE)).factory()
             }
-            (Seat::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
+            (WorkerId::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
         };
         spawn(worker, body).unwrap()
     }
@@ -257,7 +257,7 @@ impl Around for AroundHere {
         crate::support::until(|| {
             let report = self.supervisor.report();
             let next = self.next.as_deref().and_then(|next| report.stage(next));
-            next.is_none_or(|stage| stage.counts.in_hand > 0 || !can_take(stage))
+            next.is_none_or(|stage| stage.counts.in_flight > 0 || !can_take(stage))
         });
     }
 }

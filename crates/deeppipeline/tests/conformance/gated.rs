@@ -1,7 +1,7 @@
 //! The stages as the engine calls them, on every executor that follows the simulation: each call waits for its permit.
 
 use crate::stages::{Logic, Numbers, Witness};
-use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Keeper, Kept, Put, account};
+use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, WindowStore, Windowed, account};
 use deeppipeline::{BoxError, Give, SampleId, Window, current_sample};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -65,16 +65,16 @@ impl Gate {
 pub(crate) struct GatedStage {
     logic: Logic,
     around: Arc<dyn Around>,
-    windows: Option<(Keeper<i64, i64>, i64)>,
-    kept: Kept,
+    windows: Option<(WindowStore<i64, i64>, i64)>,
+    kept: Windowed,
     /// What it was run on last.
     last: i64,
 }
 
 impl GatedStage {
     pub(crate) fn new(logic: Logic, windows: Option<(Window, i64)>, around: Arc<dyn Around>) -> Self {
-        let windows = windows.map(|(window, keys)| (Keeper::new(window), keys));
-        GatedStage { logic, around, windows, kept: Kept::default(), last: 0 }
+        let windows = windows.map(|(window, keys)| (WindowStore::new(window), keys));
+        GatedStage { logic, around, windows, kept: Windowed::default(), last: 0 }
     }
 
     /// The window that is due with this sample, as a sum.
@@ -86,7 +86,7 @@ impl GatedStage {
         self.kept = account(put, silent + forgotten);
         match put {
             Put::Due { .. } => Ok(keeper.list(&key).sum()),
-            Put::Kept => Err(Done::Kept),
+            Put::Windowed => Err(Done::Windowed),
             Put::Skipped => Err(Done::Gave(Give::Skip)),
         }
     }
@@ -141,7 +141,7 @@ impl Body<i64> for GatedStage {
         }
     }
 
-    fn kept(&mut self) -> Kept {
+    fn kept(&mut self) -> Windowed {
         std::mem::take(&mut self.kept)
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn ledger(report: &Report) -> String {
     for stage in &report.stages {
         let (buffer, counts) = (&stage.buffer, &stage.counts);
         let counters = [
-            ("early", buffer.early),
+            ("early", buffer.reordering),
             ("entered", buffer.entered),
             ("taken", buffer.taken),
             ("oldest", buffer.dropped_oldest),
@@ -36,7 +36,7 @@ pub(crate) fn ledger(report: &Report) -> String {
             ("skipped", counts.skipped),
             ("failed", counts.failed),
             ("lost", counts.lost),
-            ("in hand", counts.in_hand),
+            ("in hand", counts.in_flight),
             ("gave", counts.gave),
         ];
         let counters = counters.iter().filter(|(_, count)| *count > 0);

@@ -7,7 +7,7 @@ use crate::gated::{Around, GatedStage};
 use crate::line::{Desk, Line};
 use crate::simulated::Run;
 use crate::stages::{Entry, Logic, Witness};
-use deeppipeline::engine::{Codec, Lifeline, Post, Reads, Station, Supervisor, Then, Watched, spawn};
+use deeppipeline::engine::{Codec, Driver, Lifeline, Reads, Supervisor, Then, Watched, WorkerProcess, spawn};
 use deeppipeline::{BoxError, Executor, Intake, SampleId, SharedBytes};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
@@ -43,8 +43,8 @@ pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) ->
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let follower = Follower::new(case, supervisor);
     let threads = posts.into_iter().map(|post| match post {
-        Post::Thread(worker) => follower.spawn(worker),
-        Post::Process(mut station) => {
+        Driver::Thread(worker) => follower.spawn(worker),
+        Driver::Process(mut station) => {
             let index = follower.stage(station.index()).unwrap();
             let spec = &case.stages[index];
             let (name, is_end) = (spec.name.clone(), case.is_end(index));
@@ -72,7 +72,7 @@ struct Part {
 
 /// Starts the one process of a stage, and watches over it.
 #[expect(clippy::zombie_processes, reason = "the station collects it")]
-fn drive(mut station: Station<i64>, around: Arc<dyn Around>) {
+fn drive(mut station: WorkerProcess<i64>, around: Arc<dyn Around>) {
     let desk = Desk::open();
     let ends = station.open().unwrap();
     let child = Command::new(std::env::current_exe().unwrap())

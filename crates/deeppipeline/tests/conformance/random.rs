@@ -59,7 +59,7 @@ fn random_times_break_no_promise() {
         let last = &run.moments.last().expect("at least the stop has happened").report;
         for (stage, spec) in last.stages.iter().filter(|stage| !stage.name.starts_with("parallel")).zip(&case.stages) {
             assert!(spec.max_age.is_none_or(|max_age| stage.age.max <= max_age), "{stage:?}");
-            assert_eq!((stage.buffer.waiting, stage.buffer.early, stage.counts.in_hand), (0, 0, 0), "{stage:?}");
+            assert_eq!((stage.buffer.waiting, stage.buffer.reordering, stage.counts.in_flight), (0, 0, 0), "{stage:?}");
         }
         assert!(last.joins.iter().all(|join| join.counts.waiting == 0), "{:?}", last.joins);
         drop(told);
@@ -266,7 +266,7 @@ impl Random {
                 stage.workers = 1;
             }
             // Only the simulation can say how old a sample is to get; and what comes out of a reorder step at once is
-            // dropped or not as an idle taker is quick or not.
+            // dropped or not as an idle consumer is quick or not.
             let bursts = stage.workers > 1 && stage.ordered;
             // So is which of several that wait for room is the first.
             if stage.workers > 1

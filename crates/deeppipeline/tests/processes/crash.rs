@@ -199,7 +199,7 @@ fn a_worker_that_dies_idle_loses_nothing() {
     pipeline.put(1).unwrap();
     first.lets(At::Run(1));
     assert_eq!(values.next(), 1);
-    crate::support::until(|| pipeline.report().stages[0].counts.in_hand == 0);
+    crate::support::until(|| pipeline.report().stages[0].counts.in_flight == 0);
     first.kill();
     let mut second = player.next();
     pipeline.put(2).unwrap();

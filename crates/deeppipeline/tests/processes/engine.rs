@@ -5,7 +5,7 @@ use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::ARGUMENTS;
 use crate::stop::Clinging;
 use crate::support::until;
-use deeppipeline::engine::{Codec, Graph, Node, Post, Reads, Station, Supervisor, Then, Wait, Watched};
+use deeppipeline::engine::{Codec, Driver, Graph, Node, Reads, Supervisor, Then, Wait, Watched, WorkerProcess};
 use deeppipeline::{BoxError, Executor, Isolated, SharedBytes, StageError};
 use std::any::{TypeId, type_name};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -32,28 +32,28 @@ impl Codec<i64> for Postcard {
 }
 
 /// A pipeline of puppets, one stage for each, and their stations.
-fn stations(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<Station<i64>>) {
+fn stations(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<WorkerProcess<i64>>) {
     stations_of(strings, Graph::default())
 }
 
 /// The same with what else is said about the pipeline.
-fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<Station<i64>>) {
+fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<WorkerProcess<i64>>) {
     let node = |index| Node { executor: Executor::Process, ..Node::new(format!("stage {index}")) };
     let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: Some(1000), ..graph };
     let codecs = strings.iter().map(|_| Some(Arc::new(Postcard) as _)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {
-        Post::Process(mut station) => {
+        Driver::Process(mut station) => {
             set_front::<Puppet>(&mut station, strings);
             station
         }
-        Post::Thread(_) => panic!("all are in processes"),
+        Driver::Thread(_) => panic!("all are in processes"),
     });
     (supervisor, stations.collect())
 }
 
 /// Says which stage its worker is to make.
-fn set_front<S: Isolated>(station: &mut Station<i64>, strings: &Strings) {
+fn set_front<S: Isolated>(station: &mut WorkerProcess<i64>, strings: &Strings) {
     // As the typed front door's worker reads it: name, types, whether it takes lists, settings.
     let front = (S::NAME, types_of::<S>(), false, postcard::to_stdvec(strings).unwrap());
     station.set_front(postcard::to_stdvec(&front).unwrap());
@@ -70,7 +70,7 @@ fn types_of<S: Isolated>() -> ([&'static str; 4], u64) {
 }
 
 #[expect(clippy::zombie_processes, reason = "the station collects it")]
-fn open(station: &mut Station<i64>) {
+fn open(station: &mut WorkerProcess<i64>) {
     let ends = station.open().unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(ARGUMENTS)
@@ -84,13 +84,13 @@ fn open(station: &mut Station<i64>) {
 }
 
 /// Watches over one process to its end, and says what follows.
-fn watch(station: &mut Station<i64>) -> Then {
+fn watch(station: &mut WorkerProcess<i64>) -> Then {
     while station.watch(Reads::ALL).unwrap() != Watched::Exited {}
     station.ended(None)
 }
 
 /// Watches over all processes of a stage.
-fn drive(mut station: Station<i64>) {
+fn drive(mut station: WorkerProcess<i64>) {
     loop {
         open(&mut station);
         match watch(&mut station) {
@@ -113,15 +113,15 @@ fn a_worker_that_dies_while_others_still_start_is_started_again() {
     let (supervisor, stations) = stations(&players.each_ref().map(|player| player.strings().asking_in_setup()));
     std::thread::scope(|scope| {
         stations.into_iter().for_each(|station| drop(scope.spawn(|| drive(station))));
-        let (mut early, mut late) = (players[0].next(), players[1].next());
-        early.lets(At::Setup);
+        let (mut reordering, mut late) = (players[0].next(), players[1].next());
+        reordering.lets(At::Setup);
         until(|| supervisor.not_up() == ["stage 1"]);
-        early.kill();
-        let mut early = players[0].next();
-        early.lets(At::Setup);
+        reordering.kill();
+        let mut reordering = players[0].next();
+        reordering.lets(At::Setup);
         late.lets(At::Setup);
         supervisor.put(1, Wait::Forever).unwrap();
-        early.lets(At::Run(1));
+        reordering.lets(At::Run(1));
         late.lets(At::Run(1));
         supervisor.close();
     });
@@ -170,7 +170,7 @@ fn a_sample_that_is_too_old_never_comes_into_a_process() {
 }
 
 #[test]
-fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_hand() {
+fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_flight() {
     let player = Player::new();
     let (supervisor, mut stations) = stations(&[player.strings()]);
     let mut station = stations.remove(0);

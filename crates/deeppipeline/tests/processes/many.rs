@@ -215,7 +215,7 @@ fn a_result_that_was_dropped_on_arrival_had_gone_on_too() {
             line.say(&[fuse].to_vec()).unwrap();
             // The end stage has the first in hand, and the second waits.
             until(|| pipeline.report().stages[1].buffer.entered == x as u64);
-            until(|| x != 1 || pipeline.report().stages[1].counts.in_hand == 1);
+            until(|| x != 1 || pipeline.report().stages[1].counts.in_flight == 1);
         }
         let _second = desk.next().unwrap();
         drop(release);

@@ -23,7 +23,7 @@ const FUZZ: Duration = Duration::from_secs(60);
 /// What each pipeline is fed, and the first sample on which a worker scribbles.
 const SAMPLES: u64 = 30;
 const WHEN: u64 = 6;
-/// Where the words begin, behind the bells.
+/// Where the words begin, behind the futexes.
 const WORDS: u64 = 192;
 
 /// Between which words the histograms of durations lie in a buffer, as `buffer/shared/layout.rs` has it: behind the head,
@@ -84,7 +84,7 @@ fn scribble_at_random(file: &File, seed: u64, durations: &Range<u64>) {
     let random = &mut Random(seed);
     for _ in 0..random.pick(&[1, 1, 1, 3, 100]) {
         match random.below(16) {
-            // The lock and the bells.
+            // The lock and the futexes.
             0 => {
                 let value = if random.one_in(2) { random.below(9) } else { random.below(1 << 32) } as u32;
                 file.write_all_at(&value.to_le_bytes(), 64 * random.below(3)).unwrap();

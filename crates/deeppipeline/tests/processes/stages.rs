@@ -85,7 +85,7 @@ where
 pub(crate) fn assert_clear(report: &Report) {
     assert!(report.balances(), "{report:#?}");
     assert!(report.left_behind.is_empty(), "{report:#?}");
-    let is_clear = |stage: &StageReport| stage.buffer.waiting == 0 && stage.counts.in_hand == 0;
+    let is_clear = |stage: &StageReport| stage.buffer.waiting == 0 && stage.counts.in_flight == 0;
     assert!(report.stages.iter().all(is_clear), "{report:#?}");
 }
 

@@ -72,7 +72,7 @@ fn what_comes_early_waits_for_a_slow_sample_before_it() {
     assert_eq!(values, [11, 12, 3, 4]);
     let stage = &report.stages[0];
     assert_eq!((stage.workers, stage.counts.used, stage.counts.skipped, stage.counts.gave), (3, 3, 1, 4));
-    assert_eq!((stage.restarts, report.stages[1].buffer.early), (0, 0));
+    assert_eq!((stage.restarts, report.stages[1].buffer.reordering), (0, 0));
 }
 
 #[test]
@@ -475,7 +475,7 @@ fn several_threads_between_processes_keep_the_order() {
     std::thread::scope(|scope| {
         let puts = scope.spawn(|| (1..=40).for_each(|x| assert!(pipeline.put(x).unwrap())));
         // 4 ends and 6 comes early, while 2 is still in hand.
-        until(|| pipeline.report().stages[2].buffer.early > 0);
+        until(|| pipeline.report().stages[2].buffer.reordering > 0);
         lets.send(()).unwrap();
         puts.join().unwrap();
     });

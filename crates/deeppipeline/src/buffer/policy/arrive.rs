@@ -186,7 +186,7 @@ impl<S: Storage> Change<'_, S> {
             }
             oldest = self.after(slot);
             // What one of several workers is to try again must stay, since others wait for it.
-            if self.limits.takers.reorders() && self.storage.slot(slot).is_tried_again() {
+            if self.limits.consumers.reorders() && self.storage.slot(slot).is_tried_again() {
                 continue;
             }
             if room_for_one {

@@ -113,7 +113,7 @@ impl<'a, S: Storage> Change<'a, S> {
 
     pub(super) fn wake_producers(&mut self, wake: Wake) {
         // Producers of several kinds wait side by side: for room, and for their turn. One alone might be the wrong one.
-        let wake = if wake == Wake::One && self.limits.givers.reorders() { Wake::All } else { wake };
+        let wake = if wake == Wake::One && self.limits.producers.reorders() { Wake::All } else { wake };
         self.producers = self.producers.max(wake);
     }
 
@@ -140,7 +140,7 @@ impl<'a, S: Storage> Change<'a, S> {
         let last_dropped = self.storage.last_dropped();
         let (head, totals) = (*self.head(), *self.totals());
         let buffer = BufferCounts {
-            early: totals.out_of_order.len + totals.writing_out_of_order,
+            reordering: totals.out_of_order.len + totals.writing_out_of_order,
             entered: head.entered,
             taken: head.taken,
             dropped_oldest: totals.dropped_oldest,
@@ -157,7 +157,7 @@ impl<'a, S: Storage> Change<'a, S> {
             skipped: totals.skipped,
             failed: totals.failed,
             lost: totals.lost,
-            in_hand: head.in_flight,
+            in_flight: head.in_flight,
             gave: 0,
         };
         (buffer, stage)

@@ -48,16 +48,16 @@ impl<S: Storage> Change<'_, S> {
         }
         let totals = self.totals();
         let out_of_order = totals.out_of_order.len.saturating_add(totals.writing_out_of_order);
-        let has_room = out_of_order < self.limits.givers.ahead() as u64 && self.has_free_slot();
+        let has_room = out_of_order < self.limits.producers.ahead() as u64 && self.has_free_slot();
         if has_room { Ok(Way::OutOfOrder) } else { Err(Refusal::Full) }
     }
 
     /// Puts a result where it waits for its turn.
     pub(super) fn wait_for_turn(&mut self, slot: usize, label: &Label) {
         let ticket = label.turn.unwrap_or(0);
-        let early = self.storage.slot(slot);
-        early.state = SlotState::OutOfOrder as u64;
-        (early.ticket, early.arrival) = (ticket, to_word(label.arrival));
+        let reordering = self.storage.slot(slot);
+        reordering.state = SlotState::OutOfOrder as u64;
+        (reordering.ticket, reordering.arrival) = (ticket, to_word(label.arrival));
         let before = self.last_not_after(ticket);
         self.insert_after(Queue::OutOfOrder, before, slot);
     }
@@ -93,9 +93,9 @@ impl<S: Storage> Change<'_, S> {
     /// Returns the latest take that may be at work, so that not too many wait for their turn. If a turn will never
     /// come, there is nothing to wait for.
     pub(in crate::buffer) fn turns_up_to(&mut self) -> u64 {
-        match !self.limits.givers.reorders() || self.totals().failed_turn > 0 || self.gate() == Gate::Discarding {
+        match !self.limits.producers.reorders() || self.totals().failed_turn > 0 || self.gate() == Gate::Discarding {
             true => u64::MAX,
-            false => self.totals().turn + self.limits.givers.ahead() as u64,
+            false => self.totals().turn + self.limits.producers.ahead() as u64,
         }
     }
 
@@ -115,7 +115,7 @@ impl<S: Storage> Change<'_, S> {
 
     /// Lets in all results whose turn has come, as far as there is room.
     pub(in crate::buffer) fn go_on(&mut self, now: u64) {
-        if !self.limits.givers.reorders() {
+        if !self.limits.producers.reorders() {
             return;
         }
         loop {
@@ -147,8 +147,8 @@ impl<S: Storage> Change<'_, S> {
     /// Counts a result that has waited for its turn: its part is numbered now.
     fn enter_out_of_order(&mut self, slot: usize) {
         self.head().entered += 1;
-        let early = self.storage.slot(slot);
-        let (id, arrival) = (early.id(), from_word(early.arrival));
+        let reordering = self.storage.slot(slot);
+        let (id, arrival) = (reordering.id(), from_word(reordering.arrival));
         let id = self.enter_part(id, arrival);
         self.storage.slot(slot).part = id.part;
     }
@@ -166,7 +166,7 @@ impl<S: Storage> Change<'_, S> {
     /// The first take that has not ended.
     pub(super) fn first_missing_turn(&mut self) -> u64 {
         let mut ticket = self.totals().turn;
-        while self.limits.givers.reorders() && self.has_ended(ticket) {
+        while self.limits.producers.reorders() && self.has_ended(ticket) {
             ticket += 1;
         }
         ticket

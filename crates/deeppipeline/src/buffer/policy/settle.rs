@@ -109,11 +109,11 @@ impl<S: Storage> Change<'_, S> {
 
     /// Ends the flight of a worker, which has nothing in flight any more.
     pub(super) fn end_flight(&mut self, place: usize) {
-        if S::REMEMBERS_TAKES || self.limits.takers.workers > 1 {
+        if S::REMEMBERS_TAKES || self.limits.consumers.workers > 1 {
             let place = self.storage.place(place);
             (place.ticket, place.first) = (0, 0);
         }
-        if self.limits.takers.workers > 1 {
+        if self.limits.consumers.workers > 1 {
             // Others may have waited for the oldest in flight.
             self.wake_consumers(Wake::All);
         }

@@ -43,7 +43,7 @@ impl<S: Storage> Change<'_, S> {
             return Taken::Ahead(next);
         }
         if self.waiting() == 0 && gate == Gate::Closed {
-            if self.limits.takers.workers > 1 {
+            if self.limits.consumers.workers > 1 {
                 self.pick_up(place, next, now);
             }
             return Taken::Drained { ticket: next };
@@ -63,7 +63,7 @@ impl<S: Storage> Change<'_, S> {
         if self.waiting() <= self.storage.refill_at() {
             self.wake_producers(if samples == 1 { Wake::One } else { Wake::All });
         }
-        if self.limits.takers.workers > 1 && self.can_take(now) {
+        if self.limits.consumers.workers > 1 && self.can_take(now) {
             self.wake_consumers(Wake::One);
         }
         Taken::Ready { ticket: next, first, samples }
@@ -75,7 +75,7 @@ impl<S: Storage> Change<'_, S> {
         let tried_again = self.tried_again_in_front();
         let samples = match self.limits.intake {
             Intake::Single | Intake::Window { .. } => 1,
-            Intake::Latest if tried_again > 0 && self.limits.takers.reorders() => 1,
+            Intake::Latest if tried_again > 0 && self.limits.consumers.reorders() => 1,
             Intake::Latest => {
                 self.supersede();
                 1
@@ -121,7 +121,7 @@ impl<S: Storage> Change<'_, S> {
     /// Returns the ticket of the next take: what is tried again keeps its turn, which others may wait for.
     fn next_ticket(&mut self) -> u64 {
         let kept = match self.first(Queue::Waiting) {
-            Some(front) if self.limits.takers.reorders() => {
+            Some(front) if self.limits.consumers.reorders() => {
                 Some(*self.storage.slot(front)).filter(|front| front.is_tried_again())
             }
             _ => None,
@@ -135,7 +135,7 @@ impl<S: Storage> Change<'_, S> {
         if ticket == head.next_ticket {
             head.next_ticket += 1;
         }
-        if S::REMEMBERS_TAKES || self.limits.takers.workers > 1 {
+        if S::REMEMBERS_TAKES || self.limits.consumers.workers > 1 {
             let place = self.storage.place(place);
             (place.ticket, place.since) = (ticket, now);
         }
@@ -207,9 +207,9 @@ impl<S: Storage> Change<'_, S> {
 
     /// Returns true if the take of that number may begin: not if too many results would wait for the oldest in flight.
     fn may_take(&mut self, next: u64) -> bool {
-        let takers = self.limits.takers;
-        let may_follow = |oldest: u64| next <= oldest.saturating_add(takers.ahead() as u64);
-        !takers.reorders() || self.oldest_in_flight().is_none_or(|(_, oldest)| may_follow(oldest))
+        let consumers = self.limits.consumers;
+        let may_follow = |oldest: u64| next <= oldest.saturating_add(consumers.ahead() as u64);
+        !consumers.reorders() || self.oldest_in_flight().is_none_or(|(_, oldest)| may_follow(oldest))
     }
 
     /// The place with the oldest take in flight, and that take.
@@ -226,7 +226,7 @@ impl<S: Storage> Change<'_, S> {
 
     /// Returns the time when the oldest take in flight has kept others waiting for too long.
     pub(in crate::buffer) fn overdue_at(&mut self) -> Option<u64> {
-        let timeout = self.limits.takers.timeout.filter(|_| self.limits.takers.reorders())?;
+        let timeout = self.limits.consumers.timeout.filter(|_| self.limits.consumers.reorders())?;
         let (place, _) = self.oldest_in_flight()?;
         self.storage.place(place).since.checked_add(in_nanoseconds(timeout))
     }

@@ -1,7 +1,7 @@
 //! A received sample where it lies, and what its stage still looks at.
 
-use super::machine::{Machine, Slot};
 use super::map::{Map, Room};
+use super::table::{Slot, SlotTable};
 use crate::buffer::Settlement;
 use crate::error::{BoxError, NoAddresses};
 use crate::sample::SampleInfo;
@@ -21,7 +21,7 @@ pub struct SharedBytes {
 }
 
 enum Place {
-    Slot { machine: Arc<Machine<Map>>, room: Room, seen: Arc<Seen>, writable: bool },
+    Slot { table: Arc<SlotTable<Map>>, room: Room, seen: Arc<Seen>, writable: bool },
     Owned(Vec<u8>),
 }
 
@@ -92,31 +92,31 @@ impl fmt::Debug for SharedBytes {
 
 impl Drop for SharedBytes {
     fn drop(&mut self) {
-        if let Place::Slot { machine, seen, .. } = &self.place
+        if let Place::Slot { table, seen, .. } = &self.place
             && seen.phase.swap(NOT_LOOKED_AT, Ordering::AcqRel) == HELD
             && seen.process == std::process::id()
         {
-            machine.release(seen.slot);
+            table.release(seen.slot);
         }
     }
 }
 
 /// The slots that a worker has in flight.
-pub(crate) struct Hold {
-    machine: Arc<Machine<Map>>,
+pub(crate) struct Lease {
+    table: Arc<SlotTable<Map>>,
     slots: Vec<Arc<Seen>>,
     process: u32,
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hold({:?})", self.slots)
     }
 }
 
-impl Hold {
-    pub(super) fn new(machine: &Arc<Machine<Map>>, process: u32) -> Self {
-        Hold { machine: Arc::clone(machine), slots: Vec::new(), process }
+impl Lease {
+    pub(super) fn new(table: &Arc<SlotTable<Map>>, process: u32) -> Self {
+        Lease { table: Arc::clone(table), slots: Vec::new(), process }
     }
 
     /// Looks at one more slot of this take, or at a copy of it.
@@ -138,12 +138,12 @@ impl Hold {
             return Ok(room.bytes().to_vec().into());
         }
         seen.phase.store(LOOKED_AT, Ordering::Release);
-        Ok(SharedBytes { place: Place::Slot { machine: Arc::clone(&self.machine), room, seen, writable }, from: 0 })
+        Ok(SharedBytes { place: Place::Slot { table: Arc::clone(&self.table), room, seen, writable }, from: 0 })
     }
 
     fn room(&self, slot: Slot) -> Result<Room, BoxError> {
         let size = slot.length();
-        self.machine.words().room(slot).map_err(|(_, cause)| NoAddresses { size, cause }.into())
+        self.table.words().room(slot).map_err(|(_, cause)| NoAddresses { size, cause }.into())
     }
 
     /// Returns copies of all that is in flight.
@@ -156,7 +156,7 @@ impl Hold {
 
     /// Notes that the stage has failed that often on what is in flight.
     pub(crate) fn note_failures(&self, failures: u32) {
-        self.machine.note_failures(self.slots.iter().map(|seen| seen.slot), failures.into());
+        self.table.note_failures(self.slots.iter().map(|seen| seen.slot), failures.into());
     }
 
     /// Returns the number of samples in flight.
@@ -166,19 +166,19 @@ impl Hold {
 
     /// Notes that the user's code runs on it, or does not.
     pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
-        self.machine.set_running_since(nanoseconds);
+        self.table.set_running_since(nanoseconds);
     }
 
     /// Gives the samples their fate.
     pub(crate) fn settle(self, settlement: Settlement) {
-        let machine = Arc::clone(&self.machine);
-        self.leave(|slots| machine.settle(slots, settlement));
+        let table = Arc::clone(&self.table);
+        self.leave(|slots| table.settle(slots, settlement));
     }
 
     /// Leaves the samples with the stage, for a later list.
     pub(crate) fn keep(self) {
-        let machine = Arc::clone(&self.machine);
-        self.leave(|slots| machine.keep(slots));
+        let table = Arc::clone(&self.table);
+        self.leave(|slots| table.keep(slots));
     }
 
     /// Takes the slots out of flight, as the caller does it who gets them, and whether each is looked at.
@@ -189,7 +189,7 @@ impl Hold {
         for (seen, (slot, viewed)) in self.slots.iter().zip(&slots) {
             let meets = || seen.phase.compare_exchange(LOOKED_AT, HELD, Ordering::AcqRel, Ordering::Acquire);
             if *viewed && meets().is_err() {
-                self.machine.release(*slot);
+                self.table.release(*slot);
             }
         }
         left

@@ -5,7 +5,7 @@
 //! whether a holder comes further.
 
 use super::layout::{Layout, Waited};
-use super::words::{Bell, Held, Holder, Words};
+use super::words::{Futex, Held, Holder, SharedWords};
 use crate::buffer::Wait;
 use crate::buffer::damage::Damage;
 
@@ -65,14 +65,14 @@ pub(super) struct LockGuard<'a, W> {
     progress: u64,
 }
 
-impl<'a, W: Words> LockGuard<'a, W> {
+impl<'a, W: SharedWords> LockGuard<'a, W> {
     pub(super) fn enter(words: &'a W, layout: Layout, me: Owner) -> Result<Self, Damage> {
         let mut held = me.holding();
         let mut tries = 0;
         loop {
-            let shows = words.bell(Bell::Lock);
+            let shows = words.futex(Futex::Lock);
             if shows == FREE {
-                if words.change_bell(Bell::Lock, FREE, held) {
+                if words.change_futex(Futex::Lock, FREE, held) {
                     return LockGuard::holding(words, layout, me);
                 }
             } else if tries < TRIES {
@@ -80,12 +80,12 @@ impl<'a, W: Words> LockGuard<'a, W> {
                 std::hint::spin_loop();
             } else if let Some(damage) = damage_of(shows) {
                 return Err(damage);
-            } else if shows & CONTENDED != 0 || words.change_bell(Bell::Lock, shows, shows | CONTENDED) {
+            } else if shows & CONTENDED != 0 || words.change_futex(Futex::Lock, shows, shows | CONTENDED) {
                 if Owner::that_holds(shows, layout).is_none() {
                     return Err(Damage::Lock);
                 }
                 let patience = words.patience();
-                words.sleep(Bell::Lock, shows | CONTENDED, patience);
+                words.sleep(Futex::Lock, shows | CONTENDED, patience);
                 // Others may still sleep: a thread that has slept leaves the lock as contended.
                 held = me.holding() | CONTENDED;
                 if let Wait::Until(_) = patience
@@ -111,13 +111,13 @@ impl<'a, W: Words> LockGuard<'a, W> {
 
     /// Returns the process that has the lock, and how far it has come.
     pub(super) fn look(words: &W, layout: Layout) -> Option<Held> {
-        let holder = Owner::that_holds(words.bell(Bell::Lock), layout)?;
+        let holder = Owner::that_holds(words.futex(Futex::Lock), layout)?;
         Some(Held { holder, progress: words.get(layout.progress(holder)) })
     }
 
     /// Takes the lock if it is to be had at once.
     pub(super) fn try_enter(words: &'a W, layout: Layout, me: Owner) -> Option<Result<Self, Damage>> {
-        let free = words.bell(Bell::Lock) == FREE && words.change_bell(Bell::Lock, FREE, me.holding());
+        let free = words.futex(Futex::Lock) == FREE && words.change_futex(Futex::Lock, FREE, me.holding());
         free.then(|| LockGuard::holding(words, layout, me))
     }
 
@@ -136,16 +136,16 @@ impl<'a, W: Words> LockGuard<'a, W> {
             return Ok(guard);
         }
         // It may have let go and died before it woke the next.
-        words.ring(Bell::Lock);
+        words.wake_all(Futex::Lock);
         LockGuard::enter(words, layout, me)
     }
 
     /// Takes the lock out of the hands of the dead, if it is there, and makes the change that is written down.
     fn inherit(words: &'a W, layout: Layout, me: Owner, dead: Owner) -> Result<Option<Self>, Damage> {
-        let mut shows = words.bell(Bell::Lock);
+        let mut shows = words.futex(Futex::Lock);
         // A thread that goes to sleep on the lock in this moment changes what it shows, but not whose it is.
         while shows & !CONTENDED == dead.holding() {
-            if words.change_bell(Bell::Lock, shows, me.holding() | CONTENDED) {
+            if words.change_futex(Futex::Lock, shows, me.holding() | CONTENDED) {
                 words.has_lock(true);
                 // It may itself have inherited the lock, and died over another process's change.
                 for owner in (0..layout.places).map(|place| Owner(place as u16)) {
@@ -153,7 +153,7 @@ impl<'a, W: Words> LockGuard<'a, W> {
                 }
                 return LockGuard::holding(words, layout, me).map(Some);
             }
-            shows = words.bell(Bell::Lock);
+            shows = words.futex(Futex::Lock);
         }
         Ok(None)
     }
@@ -199,39 +199,39 @@ impl<'a, W: Words> LockGuard<'a, W> {
 
     /// Lets go of the lock, and wakes whom it may concern.
     pub(super) fn leave(self, not_empty: bool, not_full: bool) -> Result<(), Damage> {
-        let not_empty = not_empty && self.count_ring(Bell::Filled, Waited::NotEmpty);
-        let not_full = not_full && self.count_ring(Bell::Emptied, Waited::NotFull);
+        let not_empty = not_empty && self.count_ring(Futex::NotEmpty, Waited::NotEmpty);
+        let not_full = not_full && self.count_ring(Futex::NotFull, Waited::NotFull);
         self.words.has_lock(false);
-        let mut shows = self.words.bell(Bell::Lock);
+        let mut shows = self.words.futex(Futex::Lock);
         loop {
             if shows & !CONTENDED != self.me.holding() {
                 return Err(Damage::Holder);
             }
-            if self.words.change_bell(Bell::Lock, shows, FREE) {
+            if self.words.change_futex(Futex::Lock, shows, FREE) {
                 break;
             }
-            shows = self.words.bell(Bell::Lock);
+            shows = self.words.futex(Futex::Lock);
         }
         if shows & CONTENDED != 0 {
-            self.words.ring(Bell::Lock);
+            self.words.wake_all(Futex::Lock);
         }
         if not_empty {
-            self.words.ring(Bell::Filled);
+            self.words.wake_all(Futex::NotEmpty);
         }
         if not_full {
-            self.words.ring(Bell::Emptied);
+            self.words.wake_all(Futex::NotFull);
         }
         Ok(())
     }
 
     /// Makes the futex show something new, so that no waiter falls asleep over what has changed.
-    fn count_ring(&self, bell: Bell, waited: Waited) -> bool {
+    fn count_ring(&self, futex: Futex, waited: Waited) -> bool {
         let waited = self.layout.waited(waited);
         let someone = self.words.get(waited) != 0;
         if someone {
             self.words.set(waited, 0);
-            let shows = self.words.bell(bell);
-            self.words.change_bell(bell, shows, shows.wrapping_add(1));
+            let shows = self.words.futex(futex);
+            self.words.change_futex(futex, shows, shows.wrapping_add(1));
         }
         someone
     }
@@ -239,9 +239,9 @@ impl<'a, W: Words> LockGuard<'a, W> {
     /// Says that the caller is going to wait, and returns what the futex shows until then.
     pub(super) fn will_wait_for(&self, waited: Waited) -> u32 {
         self.words.set(self.layout.waited(waited), 1);
-        self.words.bell(match waited {
-            Waited::NotEmpty => Bell::Filled,
-            Waited::NotFull => Bell::Emptied,
+        self.words.futex(match waited {
+            Waited::NotEmpty => Futex::NotEmpty,
+            Waited::NotFull => Futex::NotFull,
         })
     }
 
@@ -256,25 +256,25 @@ impl<'a, W: Words> LockGuard<'a, W> {
     pub(super) fn close_for_good(words: &W, damage: Damage) {
         words.has_lock(false);
         loop {
-            let shows = words.bell(Bell::Lock);
+            let shows = words.futex(Futex::Lock);
             if damage_of(shows).is_some() {
                 return;
             }
-            if words.change_bell(Bell::Lock, shows, DAMAGED - damage.code()) {
+            if words.change_futex(Futex::Lock, shows, DAMAGED - damage.code()) {
                 break;
             }
         }
-        for bell in [Bell::Filled, Bell::Emptied] {
-            let shows = words.bell(bell);
-            words.change_bell(bell, shows, shows.wrapping_add(1));
-            words.ring(bell);
+        for futex in [Futex::NotEmpty, Futex::NotFull] {
+            let shows = words.futex(futex);
+            words.change_futex(futex, shows, shows.wrapping_add(1));
+            words.wake_all(futex);
         }
-        words.ring(Bell::Lock);
+        words.wake_all(Futex::Lock);
     }
 
     /// Returns why the lock is given to no process any more, if that is so.
     pub(super) fn damage(words: &W) -> Option<Damage> {
-        damage_of(words.bell(Bell::Lock))
+        damage_of(words.futex(Futex::Lock))
     }
 }
 

@@ -10,8 +10,8 @@
 use super::holders::{Holders, LOOK_AFTER};
 use super::layout::MOST_SLOTS;
 use super::lock::Owner;
-use super::machine::Slot;
-use super::words::{Bell, Held, Holder, Words};
+use super::table::Slot;
+use super::words::{Futex, Held, Holder, SharedWords};
 use crate::buffer::{Limits, Wait};
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
@@ -241,13 +241,13 @@ impl Map {
         unsafe { AtomicU64::from_ptr(self.header.as_mut_ptr().add(BELL * BELLS + 8 * at).cast()) }
     }
 
-    fn bell_word(&self, bell: Bell) -> &AtomicU32 {
+    fn futex_word(&self, futex: Futex) -> &AtomicU32 {
         // SAFETY: the mapping begins with the futexes, a cache line each, accessed only as atomics.
-        unsafe { AtomicU32::from_ptr(self.header.as_mut_ptr().add(BELL * bell as usize).cast()) }
+        unsafe { AtomicU32::from_ptr(self.header.as_mut_ptr().add(BELL * futex as usize).cast()) }
     }
 }
 
-impl Words for Map {
+impl SharedWords for Map {
     fn get(&self, at: usize) -> u64 {
         self.word(at).load(Ordering::Relaxed)
     }
@@ -257,15 +257,15 @@ impl Words for Map {
         self.word(at).store(value, Ordering::Relaxed);
     }
 
-    fn bell(&self, bell: Bell) -> u32 {
-        self.bell_word(bell).load(Ordering::Acquire)
+    fn futex(&self, futex: Futex) -> u32 {
+        self.futex_word(futex).load(Ordering::Acquire)
     }
 
-    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
-        self.bell_word(bell).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool {
+        self.futex_word(futex).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    fn sleep(&self, bell: Bell, shows: u32, wait: Wait) {
+    fn sleep(&self, futex: Futex, shows: u32, wait: Wait) {
         let patience = match wait {
             Wait::No => return,
             Wait::Forever => LOOK_AGAIN,
@@ -273,12 +273,12 @@ impl Words for Map {
         };
         let patience = patience.try_into().ok();
         // Woken, too late to sleep, interrupted by a signal or out of patience: the caller looks again in each case.
-        let _ = futex::wait(self.bell_word(bell), futex::Flags::empty(), shows, patience.as_ref());
+        let _ = futex::wait(self.futex_word(futex), futex::Flags::empty(), shows, patience.as_ref());
     }
 
-    fn ring(&self, bell: Bell) {
+    fn wake_all(&self, futex: Futex) {
         // Waking fails only for an address that is not mapped.
-        let _ = futex::wake(self.bell_word(bell), futex::Flags::empty(), i32::MAX as u32);
+        let _ = futex::wake(self.futex_word(futex), futex::Flags::empty(), i32::MAX as u32);
     }
 
     fn has_lock(&self, has: bool) {

@@ -6,20 +6,20 @@ mod codec;
 mod holders;
 mod layout;
 mod lock;
-mod machine;
 mod map;
 mod state;
+mod table;
 #[cfg(test)]
 mod tests;
 mod words;
 
-pub(crate) use bytes::Hold;
+pub(crate) use bytes::Lease;
 pub use bytes::SharedBytes;
 pub use codec::Codec;
 pub(crate) use holders::is_stopped;
 pub(crate) use lock::Owner;
-pub(crate) use machine::{Receipt, Verdict};
 pub(crate) use map::addresses;
+pub(crate) use table::{Receipt, Verdict};
 
 use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Unsettled, Wait};
 use crate::aside;
@@ -31,7 +31,6 @@ use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
-use machine::{Label, Machine, Published, Reserved, Taken as Took, Trim};
 use map::Map;
 use std::collections::HashSet;
 use std::io;
@@ -39,11 +38,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use words::{Bell, Words};
+use table::{Label, Published, Reserved, SlotTable, Taken as Took, Trim};
+use words::{Futex, SharedWords};
 
 /// A bounded queue of samples in shared memory, in front of one stage. It also counts what happens in that stage.
 pub(crate) struct Buffer<V> {
-    machine: Arc<Machine<Map>>,
+    table: Arc<SlotTable<Map>>,
     codec: Arc<dyn Codec<V>>,
     /// True if what is taken may have to be handed out again, so that no consumer may write it.
     may_retry: bool,
@@ -56,13 +56,13 @@ pub(crate) struct Buffer<V> {
 
 impl<V> Buffer<V> {
     pub(crate) fn create(limits: Limits, codec: Arc<dyn Codec<V>>, may_retry: bool) -> io::Result<Self> {
-        let machine = Machine::create(Map::create(limits)?, limits);
-        Ok(Buffer::over(machine, codec, may_retry))
+        let table = SlotTable::create(Map::create(limits)?, limits);
+        Ok(Buffer::over(table, codec, may_retry))
     }
 
-    fn over(machine: Machine<Map>, codec: Arc<dyn Codec<V>>, may_retry: bool) -> Self {
-        let (machine, process) = (Arc::new(machine), std::process::id());
-        Buffer { machine, codec, may_retry, process, swept: AtomicU64::new(0), damage_told: AtomicBool::new(false) }
+    fn over(table: SlotTable<Map>, codec: Arc<dyn Codec<V>>, may_retry: bool) -> Self {
+        let (table, process) = (Arc::new(table), std::process::id());
+        Buffer { table, codec, may_retry, process, swept: AtomicU64::new(0), damage_told: AtomicBool::new(false) }
     }
 
     /// The buffer that the pipeline's own process has created, as one of its workers sees it.
@@ -73,38 +73,38 @@ impl<V> Buffer<V> {
         codec: Arc<dyn Codec<V>>,
         may_retry: bool,
     ) -> io::Result<Self> {
-        let machine = Machine::open(Map::open(file, limits)?, limits, me);
-        Ok(Buffer::over(machine, codec, may_retry))
+        let table = SlotTable::open(Map::open(file, limits)?, limits, me);
+        Ok(Buffer::over(table, codec, may_retry))
     }
 
     /// Returns the file that a worker process opens.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.machine.words().file()
+        self.table.words().file()
     }
 
     /// Prepares the buffer for a worker process that is about to share it.
     pub(crate) fn share_with(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
-        self.machine.words().share_with(owner, pid, process);
+        self.table.words().share_with(owner, pid, process);
     }
 
     /// Looks at the process that has the lock, if one has: one that stands still is killed.
     pub(crate) fn look_at_holder(&self) {
-        self.machine.look_at_holder();
+        self.table.look_at_holder();
     }
 
     /// Returns true if that process has the lock now.
     pub(crate) fn is_held_by(&self, owner: Owner) -> bool {
-        self.machine.held().is_some_and(|held| held.holder == owner)
+        self.table.held().is_some_and(|held| held.holder == owner)
     }
 
     /// Returns true if that process was killed because it stood still while it had the lock.
     pub(crate) fn has_killed(&self, owner: Owner) -> bool {
-        self.machine.words().has_killed(owner)
+        self.table.words().has_killed(owner)
     }
 
     /// Returns why the buffer is of no use any more, if another process has written into it what cannot be true.
     pub(crate) fn damage(&self) -> Option<MemoryDamaged> {
-        self.machine.damage().map(|damage| MemoryDamaged { why: damage.why() })
+        self.table.damage().map(|damage| MemoryDamaged { why: damage.why() })
     }
 
     /// Returns true if no other caller has told of the damage yet.
@@ -114,16 +114,16 @@ impl<V> Buffer<V> {
 
     /// Returns the number of samples that waited at the last look.
     pub(crate) fn waiting_lately(&self) -> u64 {
-        self.machine.last_counts().0.waiting
+        self.table.last_counts().0.waiting
     }
 
     /// The same after a look at its counters.
     pub(crate) fn look_for_damage(&self) -> Option<MemoryDamaged> {
-        self.machine.look_for_damage().map(|damage| MemoryDamaged { why: damage.why() })
+        self.table.look_for_damage().map(|damage| MemoryDamaged { why: damage.why() })
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        self.machine.limits()
+        self.table.limits()
     }
 
     /// Writes a sample into a slot, waiting for room where the policy is `block`. The caller frees what is handed back:
@@ -138,32 +138,32 @@ impl<V> Buffer<V> {
             Err(cause) => return Push::Refused(value, cause),
         };
         let slot = loop {
-            match self.machine.reserve_for(size, id, arrival, origin) {
+            match self.table.reserve_for(size, id, arrival, origin) {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Gone { accepted: true } => return Push::Discarded(value),
                 Reserved::Gone { accepted: false } => return done(false, value),
                 Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
                 Reserved::Full(_) if wait.is_over(Instant::now()) => return Push::Full(value),
-                Reserved::Full(shows) => self.machine.words().sleep(Bell::Emptied, shows, self.until_room(wait)),
+                Reserved::Full(shows) => self.table.words().sleep(Futex::NotFull, shows, self.until_room(wait)),
             }
         };
-        let mut room = match self.machine.words().room(slot) {
+        let mut room = match self.table.words().room(slot) {
             Ok(room) => room,
             Err((slot, cause)) => {
-                self.machine.cancel(slot);
+                self.table.cancel(slot);
                 return Push::Refused(value, Box::new(NoAddresses { size, cause }));
             }
         };
         let written = catch_panic(|| self.codec.write(&value, room.bytes_mut()));
         let slot = room.into_slot();
         if let Err(cause) = written {
-            self.machine.cancel(slot);
+            self.table.cancel(slot);
             return Push::Refused(value, cause);
         }
         let Origin { receipt, turn } = origin;
         let label = Label { id, birth: to_nanoseconds(birth), fork, receipt, turn, came: self.arrival_time() };
-        match self.machine.publish(slot, label, arrival) {
+        match self.table.publish(slot, label, arrival) {
             Published::Inside => done(true, value),
             Published::Discarded => Push::Discarded(value),
             Published::Shut => Push::Shut(value),
@@ -191,53 +191,53 @@ impl<V> Buffer<V> {
 
     /// Ends the turn of that take by one of several workers: nothing more comes of it.
     pub(crate) fn end_turn(&self, ticket: u64) {
-        self.machine.end_turn(ticket, self.arrival_time());
+        self.table.end_turn(ticket, self.arrival_time());
     }
 
     /// Returns the latest take at which the workers in front may be.
     pub(crate) fn turns_up_to(&self) -> u64 {
-        self.machine.turns_up_to()
+        self.table.turns_up_to()
     }
 
     /// Waits until the workers in front may be at that take.
     pub(crate) fn wait_for_turns_up_to(&self, ticket: u64, wait: Wait) -> bool {
         loop {
-            match self.machine.is_near(ticket) {
+            match self.table.is_near(ticket) {
                 Ok(()) => return true,
                 Err(_) if wait.is_over(Instant::now()) => return false,
-                Err(shows) => self.machine.words().sleep(Bell::Emptied, shows, wait),
+                Err(shows) => self.table.words().sleep(Futex::NotFull, shows, wait),
             }
         }
     }
 
     /// Notes that the stage has failed on that take for good: what was taken later does not go on.
     pub(crate) fn fail_turn(&self, ticket: u64) {
-        self.machine.fail_turn(ticket);
+        self.table.fail_turn(ticket);
     }
 
     /// Does the same unless nothing more was to come of it anyway.
     pub(crate) fn fail_turn_unless_ended(&self, ticket: u64) {
-        self.machine.fail_turn_unless_ended(ticket);
+        self.table.fail_turn_unless_ended(ticket);
     }
 
     /// Returns true if the stage has failed on a take for good.
     pub(crate) fn has_failed_turn(&self) -> bool {
-        self.machine.has_failed_turn()
+        self.table.has_failed_turn()
     }
 
     /// Returns true if one of several workers has that take in flight.
-    pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
-        self.machine.is_in_hand(ticket)
+    pub(crate) fn is_in_flight(&self, ticket: u64) -> bool {
+        self.table.is_in_flight(ticket)
     }
 
     /// This worker is done with what `finish` has given.
     pub(crate) fn put_down(&self) {
-        self.machine.put_down();
+        self.table.put_down();
     }
 
     /// Counts that many samples that the stage kept as being in no list.
     pub(crate) fn skip_kept(&self, samples: u64) {
-        self.machine.skip_kept(samples);
+        self.table.skip_kept(samples);
     }
 
     /// Takes what the intake says, waiting for it if need be.
@@ -247,9 +247,9 @@ impl<V> Buffer<V> {
             let at = Instant::now();
             let taken = match unsettled.take() {
                 Some((hold, settlement)) => {
-                    hold.leave(|slots| self.machine.settle_and_take(slots, settlement, up_to, to_nanoseconds(at)))
+                    hold.leave(|slots| self.table.settle_and_take(slots, settlement, up_to, to_nanoseconds(at)))
                 }
-                None => self.machine.take_up_to(up_to, to_nanoseconds(at)),
+                None => self.table.take_up_to(up_to, to_nanoseconds(at)),
             };
             match taken {
                 Took::Ready { slots, ticket, copy } => break (slots, ticket, copy, at),
@@ -259,11 +259,11 @@ impl<V> Buffer<V> {
                 Took::Empty(..) if wait.is_over(Instant::now()) => return Take::Empty,
                 Took::Empty(shows, due) => {
                     let patience = wait.no_later_than(due.map(from_nanoseconds));
-                    self.machine.words().sleep(Bell::Filled, shows, patience);
+                    self.table.words().sleep(Futex::NotEmpty, shows, patience);
                 }
             }
         };
-        let mut hold = Hold::new(&self.machine, self.process);
+        let mut hold = Lease::new(&self.table, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
         let (mut newest, mut fork, mut given, mut failures) = (None, ForkTicket::default(), 0, 0);
@@ -296,7 +296,7 @@ impl<V> Buffer<V> {
     }
 
     /// Returns what a worker has in flight once more, read from copies.
-    pub(crate) fn read_again(&self, hold: &Hold) -> Result<Input<V>, BoxError> {
+    pub(crate) fn read_again(&self, hold: &Lease) -> Result<Input<V>, BoxError> {
         // The worker has its ticket.
         let fork = ForkTicket::default();
         let read = |(SampleInfo { id, birth }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
@@ -309,60 +309,60 @@ impl<V> Buffer<V> {
 
     /// Wakes all that wait, so that they look again.
     pub(crate) fn wake(&self) {
-        self.machine.wake();
+        self.table.wake();
     }
 
     pub(crate) fn lower_gate(&self, gate: Gate) {
-        self.machine.lower_gate(gate);
+        self.table.lower_gate(gate);
     }
 
     pub(crate) fn counts(&self) -> BufferCounts {
-        self.machine.counts().0
+        self.table.counts().0
     }
 
     /// Returns what happened in the buffer, and in the stage behind it.
     pub(crate) fn read(&self) -> (BufferCounts, Reading) {
-        let (buffer, counts) = self.machine.counts();
+        let (buffer, counts) = self.table.counts();
         let [times, ages, ages_after] =
-            [Durations::Busy, Durations::Ages, Durations::AgesAfter].map(|of| self.machine.spread(of));
-        (buffer, Reading { counts, busy: self.machine.busy(), times, ages, ages_after })
+            [Durations::Busy, Durations::Ages, Durations::AgesAfter].map(|of| self.table.spread(of));
+        (buffer, Reading { counts, busy: self.table.busy(), times, ages, ages_after })
     }
 
     /// Adds the samples that are inside, in flight from it, or out of order.
     pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
-        found.extend(self.machine.forks());
+        found.extend(self.table.forks());
     }
 
     /// Returns true if what is inside was discarded.
     pub(crate) fn is_discarding(&self) -> bool {
-        self.machine.gate() == Gate::Discarding
+        self.table.gate() == Gate::Discarding
     }
 
     /// Returns when the user's code began with what a worker has in flight; `None` while it does not run.
     pub(crate) fn running_since(&self, worker: Owner) -> Option<Instant> {
-        self.machine.running_since(worker).map(from_nanoseconds)
+        self.table.running_since(worker).map(from_nanoseconds)
     }
 
     /// Cleans up after the death of the producer, and returns the last take of which a result arrived.
-    pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
-        self.machine.giver_died(dead)
+    pub(crate) fn producer_died(&self, dead: Owner) -> Option<Receipt> {
+        self.table.producer_died(dead)
     }
 
     /// Cleans up after the death of a consumer. Returns what becomes of the sample that it had in flight, and which
     /// take it was, where others may wait for it.
-    pub(crate) fn taker_died(
+    pub(crate) fn consumer_died(
         &self,
         dead: Owner,
         on_crash: OnCrash,
         received: Option<Receipt>,
     ) -> (Verdict, Option<u64>) {
-        self.machine.taker_died(dead, on_crash, received)
+        self.table.consumer_died(dead, on_crash, received)
     }
 
     /// Gives memory back to the system that nothing has used since this was called before.
     pub(crate) fn sweep(&self) {
         // Only this process sweeps, on one thread.
-        self.forget_since(self.swept.swap(self.machine.sequence(), Ordering::Relaxed));
+        self.forget_since(self.swept.swap(self.table.sequence(), Ordering::Relaxed));
     }
 
     /// Gives back to the system all memory that nothing lies in.
@@ -373,12 +373,12 @@ impl<V> Buffer<V> {
     fn forget_since(&self, idle_since: u64) {
         let mut from = 0;
         loop {
-            match self.machine.next_to_trim(idle_since, from) {
+            match self.table.next_to_trim(idle_since, from) {
                 Trim::Slot(slot, height) => {
-                    if let Err(problem) = self.machine.words().forget(&slot) {
+                    if let Err(problem) = self.table.words().forget(&slot) {
                         aside::log(move || tracing::warn!("memory stays in use: {problem}"));
                     }
-                    self.machine.trimmed(slot);
+                    self.table.trimmed(slot);
                     from = height;
                 }
                 Trim::GoOn(height) => from = height,

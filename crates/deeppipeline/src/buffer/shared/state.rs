@@ -4,7 +4,7 @@
 //! What is read is sealed, so that a stray write of some process is found before anything follows from it.
 
 use super::layout::{DROPS, HEAD, Layout, PLACE, SLOT, TOTALS};
-use super::words::Words;
+use super::words::SharedWords;
 use crate::buffer::Limits;
 use crate::buffer::damage::{Damage, damaged};
 use crate::buffer::histogram::{Durations, time_step};
@@ -47,7 +47,7 @@ pub(super) struct Scratch {
 }
 
 /// Writes the state of an empty buffer into fresh memory.
-pub(super) fn write_empty<W: Words>(words: &W, layout: Layout) {
+pub(super) fn write_empty<W: SharedWords>(words: &W, layout: Layout) {
     write_sealed::<_, HEAD>(words, layout.head(), bytemuck::cast(Head::empty()));
     write_sealed::<_, TOTALS>(words, layout.totals(), bytemuck::cast(Totals::empty()));
     for place in 0..layout.places {
@@ -56,7 +56,7 @@ pub(super) fn write_empty<W: Words>(words: &W, layout: Layout) {
     words.set(layout.rings() + layout.in_rings(), seal(layout.rings(), &vec![0; layout.in_rings()]));
 }
 
-pub(super) fn write_sealed<W: Words, const N: usize>(words: &W, at: usize, written: [u64; N]) {
+pub(super) fn write_sealed<W: SharedWords, const N: usize>(words: &W, at: usize, written: [u64; N]) {
     written.iter().enumerate().for_each(|(index, word)| words.set(at + index, *word));
     words.set(at + N, seal(at, &written));
 }
@@ -69,7 +69,7 @@ pub(super) struct State<'a, W> {
     scratch: &'a mut Scratch,
 }
 
-impl<'a, W: Words> State<'a, W> {
+impl<'a, W: SharedWords> State<'a, W> {
     /// Begins to read under the lock.
     pub(super) fn read(words: &'a W, layout: Layout, limits: &'a Limits, scratch: &'a mut Scratch) -> Self {
         // What a change left behind that found damage must not be taken for this one's.
@@ -109,7 +109,7 @@ impl Scratch {
     }
 }
 
-impl<W: Words> State<'_, W> {
+impl<W: SharedWords> State<'_, W> {
     /// A word of a histogram, which is not sealed: nothing follows from it.
     fn time(&mut self, at: usize) -> &mut u64 {
         let times = &mut self.scratch.times;
@@ -135,13 +135,13 @@ impl<W: Words> State<'_, W> {
 }
 
 /// Returns words that are as they were left, and their seal.
-fn read_sealed<W: Words, const N: usize>(words: &W, at: usize) -> ([u64; N], u64) {
+fn read_sealed<W: SharedWords, const N: usize>(words: &W, at: usize) -> ([u64; N], u64) {
     let read: [u64; N] = std::array::from_fn(|index| words.get(at + index));
     let seal = expect_sealed(words, at, &read);
     (read, seal)
 }
 
-fn expect_sealed<W: Words>(words: &W, at: usize, read: &[u64]) -> u64 {
+fn expect_sealed<W: SharedWords>(words: &W, at: usize, read: &[u64]) -> u64 {
     let seal = seal(at, read);
     if words.get(at + read.len()) != seal {
         damaged(Damage::Word);
@@ -187,7 +187,7 @@ fn add_all(changes: &mut Vec<(usize, u64)>, at: usize, mut seal: u64, was: &[u64
     }
 }
 
-impl<W: Words> Storage for State<'_, W> {
+impl<W: SharedWords> Storage for State<'_, W> {
     const REMEMBERS_TAKES: bool = false;
 
     fn head(&mut self) -> &mut Head {

@@ -1,6 +1,6 @@
 //! The memory that a buffer's processes share, seen as words: what a change reads and writes.
 //!
-//! The machine is generic over it, so that the same code runs in a mapped memory, under loom, and in a test in which a
+//! The table of slots is generic over it, so that the same code runs in a mapped memory, under loom, and in a test in which a
 //! process dies at any step.
 
 use super::lock::Owner;
@@ -8,13 +8,13 @@ use crate::buffer::Wait;
 
 /// A futex on which processes sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bell {
+pub(crate) enum Futex {
     /// The lock.
     Lock,
     /// There may be something to take.
-    Filled,
+    NotEmpty,
     /// There may be room.
-    Emptied,
+    NotFull,
 }
 
 /// The lock as a process sees it that waits for it: whose it is, and how far its holder has come. A holder that lives
@@ -37,7 +37,7 @@ pub(crate) enum Holder {
 }
 
 /// Words that several processes see.
-pub(crate) trait Words {
+pub(crate) trait SharedWords {
     /// A word that the lock protects.
     fn get(&self, at: usize) -> u64;
 
@@ -47,17 +47,17 @@ pub(crate) trait Words {
     fn set(&self, at: usize, value: u64);
 
     /// Returns what a futex shows.
-    fn bell(&self, bell: Bell) -> u32;
+    fn futex(&self, futex: Futex) -> u32;
 
     /// Changes what a futex shows from one value to another, and says whether it did; what was written before is seen
     /// by all that read the new value.
-    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool;
+    fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool;
 
     /// Sleeps while the futex shows that, until it is woken or patience ends; may also return for no reason.
-    fn sleep(&self, bell: Bell, shows: u32, wait: Wait);
+    fn sleep(&self, futex: Futex, shows: u32, wait: Wait);
 
     /// Wakes all that sleep on a futex.
-    fn ring(&self, bell: Bell);
+    fn wake_all(&self, futex: Futex);
 
     /// Notes that a thread of this process has taken the lock, or lets go of it.
     fn has_lock(&self, _has: bool) {}

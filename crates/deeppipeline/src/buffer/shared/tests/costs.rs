@@ -1,11 +1,11 @@
 //! How much is looked at under the lock: no more in a large buffer than in a small one.
 
 use super::super::lock::Owner;
-use super::super::machine::{Label, Machine, Reserved, Taken, Trim};
-use super::super::words::{Bell, Words};
+use super::super::table::{Label, Reserved, SlotTable, Taken, Trim};
+use super::super::words::{Futex, SharedWords};
 use super::limits;
 use super::memory::Plain;
-use crate::buffer::{Arrival, Crew, Limits, Origin, Overflow, Wait};
+use crate::buffer::{Arrival, Limits, Origin, Overflow, Wait, Workers};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::sample::{ForkTicket, SampleId};
@@ -26,7 +26,7 @@ impl Counted {
     }
 }
 
-impl Words for Counted {
+impl SharedWords for Counted {
     fn get(&self, at: usize) -> u64 {
         self.reads.set(self.reads.get() + 1);
         self.words.get(at)
@@ -36,20 +36,20 @@ impl Words for Counted {
         self.words.set(at, value);
     }
 
-    fn bell(&self, bell: Bell) -> u32 {
-        self.words.bell(bell)
+    fn futex(&self, futex: Futex) -> u32 {
+        self.words.futex(futex)
     }
 
-    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
-        self.words.change_bell(bell, from, to)
+    fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool {
+        self.words.change_futex(futex, from, to)
     }
 
-    fn sleep(&self, bell: Bell, shows: u32, wait: Wait) {
-        self.words.sleep(bell, shows, wait);
+    fn sleep(&self, futex: Futex, shows: u32, wait: Wait) {
+        self.words.sleep(futex, shows, wait);
     }
 
-    fn ring(&self, bell: Bell) {
-        self.words.ring(bell);
+    fn wake_all(&self, futex: Futex) {
+        self.words.wake_all(futex);
     }
 
     fn has_lock(&self, has: bool) {
@@ -64,28 +64,28 @@ fn id(number: u64) -> SampleId {
     SampleId { number, part: 0 }
 }
 
-fn crew() -> Crew {
-    Crew { workers: 4, ordered: true, timeout: None }
+fn workers() -> Workers {
+    Workers { workers: 4, ordered: true, timeout: None }
 }
 
 /// Reads of all that happens while results come in the wrong order.
 fn reads_of_early_results(capacity: usize) -> u64 {
-    let limits = Limits { givers: crew(), ..limits(capacity, 1 << 20, Overflow::Block, Intake::Single) };
+    let limits = Limits { producers: workers(), ..limits(capacity, 1 << 20, Overflow::Block, Intake::Single) };
     let words = Plain::new(limits);
-    let home = Machine::create(words.clone(), limits);
-    let giver = Machine::open(Counted::new(words), limits, Owner(1));
+    let home = SlotTable::create(words.clone(), limits);
+    let producer = SlotTable::open(Counted::new(words), limits, Owner(1));
     for ticket in [3, 2, 1] {
         let origin = Origin { turn: Some(ticket), receipt: None };
-        let Reserved::Slot(slot) = giver.reserve_for(1, id(ticket), Arrival::Stage, origin) else {
+        let Reserved::Slot(slot) = producer.reserve_for(1, id(ticket), Arrival::Stage, origin) else {
             panic!("there is room")
         };
         let label =
             Label { id: id(ticket), birth: 1, receipt: None, turn: Some(ticket), came: 0, fork: ForkTicket::default() };
-        giver.publish(slot, label, Arrival::Stage);
-        giver.end_turn(ticket, 0);
+        producer.publish(slot, label, Arrival::Stage);
+        producer.end_turn(ticket, 0);
     }
     assert_eq!(home.counts().0.waiting, 3);
-    giver.words().reads.get()
+    producer.words().reads.get()
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn early_results_cost_the_same_however_large_the_buffer_is() {
 #[test]
 fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
     let limits = limits(10_000, 1 << 20, Overflow::Block, Intake::Single);
-    let home = Machine::create(Counted::new(Plain::new(limits)), limits);
+    let home = SlotTable::create(Counted::new(Plain::new(limits)), limits);
     for number in 1..10 {
         let Reserved::Slot(slot) = home.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };
         let label = Label { id: id(number), birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
@@ -104,8 +104,8 @@ fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
     }
     home.words().most.set(0);
     assert_eq!(home.forks().len(), 9);
-    home.giver_died(Owner(1));
-    home.taker_died(Owner(2), OnCrash::Retry, None);
+    home.producer_died(Owner(1));
+    home.consumer_died(Owner(2), OnCrash::Retry, None);
     assert!(home.damage().is_none());
     let most = home.words().most.get();
     assert!(most < 10_000, "{most} words were read in one step");
@@ -114,7 +114,7 @@ fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
 #[test]
 fn looking_for_memory_to_give_back_keeps_the_lock_for_some_slots_at_a_time() {
     let limits = limits(10_000, 1 << 20, Overflow::Block, Intake::Single);
-    let home = Machine::create(Counted::new(Plain::new(limits)), limits);
+    let home = SlotTable::create(Counted::new(Plain::new(limits)), limits);
     let slots: Vec<_> = (0..9_000)
         .map(|number| {
             let Reserved::Slot(slot) = home.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };

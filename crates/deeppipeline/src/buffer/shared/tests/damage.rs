@@ -3,15 +3,15 @@
 
 use super::super::layout::{HEAD, Layout, PLACE, SLOT, TOTALS};
 use super::super::lock::Owner;
-use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Verdict};
 use super::super::state::write_sealed;
-use super::super::words::{Bell, Words};
+use super::super::table::{Label, Published, Receipt, Reserved, Slot, SlotTable, Taken, Verdict};
+use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::memory::{Looked, Plain};
 use super::{Random, Told, limits, policies};
 use crate::buffer::damage::Damage;
 use crate::buffer::policy::{Head, SlotState};
-use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
+use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow, Workers};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
@@ -25,7 +25,7 @@ const WORKERS: usize = 2;
 
 /// A process at a buffer, and what it has in its hands there.
 struct Process {
-    machine: Machine<Plain>,
+    table: SlotTable<Plain>,
     writing: Vec<Slot>,
     hand: Vec<usize>,
     held: Vec<usize>,
@@ -33,13 +33,13 @@ struct Process {
 }
 
 impl Process {
-    fn new(machine: Machine<Plain>) -> Self {
-        Process { machine, writing: Vec::new(), hand: Vec::new(), held: Vec::new(), ticket: 1 }
+    fn new(table: SlotTable<Plain>) -> Self {
+        Process { table, writing: Vec::new(), hand: Vec::new(), held: Vec::new(), ticket: 1 }
     }
 
-    /// What the machine hands out is a slot of this buffer, and nothing that the process has already.
+    /// What the table hands out is a slot of this buffer, and nothing that the process has already.
     fn checks(&self, slot: &Slot) {
-        let limits = self.machine.limits();
+        let limits = self.table.limits();
         assert!(slot.index() < limits.slots() && slot.length() as u64 <= limits.bytes, "{slot:?}");
         let mut has = self.writing.iter().map(Slot::index).chain(self.hand.iter().chain(&self.held).copied());
         assert!(!has.any(|other| other == slot.index()), "{slot:?} twice");
@@ -49,7 +49,7 @@ impl Process {
         let id = SampleId { number: random.below(9), part: 0 };
         let turn = (arrival == Arrival::Stage).then(|| 1 + random.below(6));
         let receipt = turn.map(|ticket| Receipt { ticket, parts: None });
-        match self.machine.reserve_for(random.below(60) as usize, id, arrival, Origin { turn, receipt }) {
+        match self.table.reserve_for(random.below(60) as usize, id, arrival, Origin { turn, receipt }) {
             Reserved::Slot(slot) => {
                 self.checks(&slot);
                 self.writing.push(slot);
@@ -61,9 +61,9 @@ impl Process {
         }
         let Some(slot) = self.writing.pop() else { return };
         match random.one_in(5) {
-            true => self.machine.cancel(slot),
+            true => self.table.cancel(slot),
             false => {
-                self.machine.publish(
+                self.table.publish(
                     slot,
                     Label { id, birth: 1, receipt, turn, came: 1, fork: ForkTicket::default() },
                     arrival,
@@ -71,7 +71,7 @@ impl Process {
             }
         }
         if let Some(ticket) = turn {
-            self.machine.end_turn(ticket, 1);
+            self.table.end_turn(ticket, 1);
         }
     }
 
@@ -80,10 +80,10 @@ impl Process {
         if !hand.is_empty() {
             let viewed = random.one_in(3);
             let slots: Vec<_> = hand.iter().map(|slot| (*slot, viewed)).collect();
-            self.machine.settle(&slots, came_of(Fate::Used, 0, random.below(1 << 40)));
+            self.table.settle(&slots, came_of(Fate::Used, 0, random.below(1 << 40)));
             self.held.extend(hand.into_iter().filter(|_| viewed));
         }
-        if let Taken::Ready { slots, ticket, .. } = self.machine.take_up_to(u64::MAX, random.below(1 << 40)) {
+        if let Taken::Ready { slots, ticket, .. } = self.table.take_up_to(u64::MAX, random.below(1 << 40)) {
             self.ticket = ticket;
             for taken in &slots {
                 self.checks(&taken.slot);
@@ -93,7 +93,7 @@ impl Process {
         if random.one_in(2)
             && let Some(slot) = self.held.pop()
         {
-            self.machine.release(slot);
+            self.table.release(slot);
         }
     }
 }
@@ -114,11 +114,11 @@ fn stray(random: &mut Random, was: u64) -> u64 {
 fn run(limits: Limits, seed: u64) {
     let random = &mut Random(seed);
     let memory = Plain::new(limits);
-    let home = Machine::create(memory.clone(), limits);
-    let open = |owner| Process::new(Machine::open(memory.clone(), limits, owner));
+    let home = SlotTable::create(memory.clone(), limits);
+    let open = |owner| Process::new(SlotTable::open(memory.clone(), limits, owner));
     let arrival = random.choice(&[Arrival::Stage, Arrival::Source, Arrival::Outside]);
     let mut bringers: Vec<Process> = (0..WORKERS).map(|worker| open(Owner::of_worker(0, worker))).collect();
-    let mut takers: Vec<Process> = (0..WORKERS).map(|worker| open(Owner::of_worker(1, worker))).collect();
+    let mut consumers: Vec<Process> = (0..WORKERS).map(|worker| open(Owner::of_worker(1, worker))).collect();
     let words = limits.layout().words() as u64;
     for call in 0..CALLS {
         if call >= CALLS / 3 && random.one_in(10) {
@@ -137,49 +137,49 @@ fn run(limits: Limits, seed: u64) {
             4 => home.skip_kept(random.below(2)),
             5 if random.one_in(9) => home.lower_gate(random.choice(&[Gate::Closed, Gate::Discarding])),
             6 if random.one_in(4) => {
-                home.giver_died(Owner::of_worker(0, worker));
+                home.producer_died(Owner::of_worker(0, worker));
                 bringers[worker] = open(Owner::of_worker(0, worker));
             }
             7 if random.one_in(4) => {
-                let received = Some(Receipt { ticket: takers[worker].ticket, parts: Some(1) });
+                let received = Some(Receipt { ticket: consumers[worker].ticket, parts: Some(1) });
                 let on_crash = random.choice(&[OnCrash::Skip, OnCrash::Retry]);
-                home.taker_died(Owner::of_worker(1, worker), on_crash, received);
-                takers[worker] = open(Owner::of_worker(1, worker));
+                home.consumer_died(Owner::of_worker(1, worker), on_crash, received);
+                consumers[worker] = open(Owner::of_worker(1, worker));
             }
             8..16 => bringers[worker].brings(random, arrival),
-            _ => takers[worker].takes(random),
+            _ => consumers[worker].takes(random),
         }
     }
     home.lower_gate(Gate::Discarding);
     let damage = home.look_for_damage();
     let balances = home.counts().0.balances();
     assert!(balances, "the counters that are told are those that added up, at the latest");
-    assert_eq!(memory.bell(Bell::Lock) == 0, damage.is_none(), "nobody has the lock but damage: {damage:?}");
+    assert_eq!(memory.futex(Futex::Lock) == 0, damage.is_none(), "nobody has the lock but damage: {damage:?}");
 }
 
 #[test]
 fn a_stray_write_hangs_nobody_and_hands_out_nothing_wrong() {
-    let crew = Crew { workers: WORKERS, ordered: true, timeout: None };
+    let workers = Workers { workers: WORKERS, ordered: true, timeout: None };
     for (overflow, intake) in policies() {
         for seed in 0..SEEDS {
             let told = Told((seed, overflow, intake));
             let capacity = 1 + (seed % 4) as usize;
-            run(Limits { givers: crew, takers: crew, ..limits(capacity, 100, overflow, intake) }, seed);
+            run(Limits { producers: workers, consumers: workers, ..limits(capacity, 100, overflow, intake) }, seed);
             drop(told);
         }
     }
 }
 
-fn buffer() -> (Machine<Plain>, Plain, Limits) {
+fn buffer() -> (SlotTable<Plain>, Plain, Limits) {
     let limits = limits(2, 100, Overflow::Block, Intake::Single);
     let memory = Plain::new(limits);
-    (Machine::create(memory.clone(), limits), memory, limits)
+    (SlotTable::create(memory.clone(), limits), memory, limits)
 }
 
 #[test]
 fn a_damaged_buffer_is_as_one_that_was_given_up_and_says_why_in_every_process() {
     let (home, memory, limits) = buffer();
-    let worker = Machine::open(memory.clone(), limits, Owner(1));
+    let worker = SlotTable::open(memory.clone(), limits, Owner(1));
     let at = limits.layout().head() + offset_of!(Head, waiting) / 8;
     memory.set(at, 7);
     let id = SampleId { number: 1, part: 0 };
@@ -187,7 +187,7 @@ fn a_damaged_buffer_is_as_one_that_was_given_up_and_says_why_in_every_process() 
     assert!(matches!(home.reserve(1, id, Arrival::Outside), Reserved::Shut));
     assert!(matches!(home.reserve(1, id, Arrival::Source), Reserved::Gone { accepted: true }));
     assert_eq!(home.gate(), Gate::Discarding);
-    assert_eq!(home.taker_died(Owner(1), OnCrash::Retry, None), (Verdict::Nothing, None));
+    assert_eq!(home.consumer_died(Owner(1), OnCrash::Retry, None), (Verdict::Nothing, None));
     assert_eq!((home.damage(), worker.damage()), (Some(Damage::Word), Some(Damage::Word)));
 }
 
@@ -205,9 +205,9 @@ fn a_counter_that_was_written_over_is_found_when_the_counts_are_read() {
 
 /// A buffer of two workers in front of it and behind it, and a sample in it in some state.
 struct InState {
-    home: Machine<Plain>,
-    giver: Machine<Plain>,
-    taker: Machine<Plain>,
+    home: SlotTable<Plain>,
+    producer: SlotTable<Plain>,
+    consumer: SlotTable<Plain>,
     memory: Plain,
     layout: Layout,
     slot: usize,
@@ -215,32 +215,33 @@ struct InState {
 
 impl InState {
     fn new(state: SlotState) -> Self {
-        let crew = Crew { workers: WORKERS, ordered: true, timeout: None };
-        let limits = Limits { givers: crew, takers: crew, ..limits(2, 100, Overflow::Block, Intake::Single) };
+        let workers = Workers { workers: WORKERS, ordered: true, timeout: None };
+        let limits =
+            Limits { producers: workers, consumers: workers, ..limits(2, 100, Overflow::Block, Intake::Single) };
         let memory = Plain::new(limits);
-        let home = Machine::create(memory.clone(), limits);
-        let giver = Machine::open(memory.clone(), limits, Owner::of_worker(0, 0));
-        let taker = Machine::open(memory.clone(), limits, Owner::of_worker(1, 0));
+        let home = SlotTable::create(memory.clone(), limits);
+        let producer = SlotTable::open(memory.clone(), limits, Owner::of_worker(0, 0));
+        let consumer = SlotTable::open(memory.clone(), limits, Owner::of_worker(1, 0));
         let id = SampleId { number: 1, part: 0 };
         let turn = Some(if matches!(state, SlotState::WritingOutOfOrder | SlotState::OutOfOrder) { 2 } else { 1 });
-        let reserved = giver.reserve_for(7, id, Arrival::Stage, Origin { turn, receipt: None });
+        let reserved = producer.reserve_for(7, id, Arrival::Stage, Origin { turn, receipt: None });
         let Reserved::Slot(slot) = reserved else { panic!("there is room: {reserved:?}") };
         let index = slot.index();
         let label = Label { id, birth: 1, receipt: None, turn, came: 1, fork: ForkTicket(5) };
         match state {
-            SlotState::Free => giver.cancel(slot),
+            SlotState::Free => producer.cancel(slot),
             SlotState::Writing | SlotState::WritingOutOfOrder => {}
             _ => {
-                giver.publish(slot, label, Arrival::Stage);
+                producer.publish(slot, label, Arrival::Stage);
             }
         }
         if matches!(state, SlotState::InFlight | SlotState::Viewed) {
-            assert!(matches!(taker.take(1), Taken::Ready { .. }));
+            assert!(matches!(consumer.take(1), Taken::Ready { .. }));
         }
         if state == SlotState::Viewed {
-            taker.settle(&[(index, true)], came_of(Fate::Used, 0, 0));
+            consumer.settle(&[(index, true)], came_of(Fate::Used, 0, 0));
         }
-        let found = InState { home, giver, taker, memory, layout: limits.layout(), slot: index };
+        let found = InState { home, producer, consumer, memory, layout: limits.layout(), slot: index };
         assert!(Looked::at(&found.memory, found.layout).slots[index].is_in(state), "{state:?}");
         found
     }
@@ -249,12 +250,12 @@ impl InState {
     fn goes_on(&self, state: SlotState) {
         let id = SampleId { number: 1, part: 0 };
         match state {
-            SlotState::Free => drop(self.giver.reserve(1, id, Arrival::Source)),
-            SlotState::OutOfOrder => self.giver.end_turn(1, 1),
-            SlotState::Waiting => drop(self.taker.take(1)),
-            SlotState::Writing | SlotState::WritingOutOfOrder => drop(self.home.giver_died(Owner::of_worker(0, 0))),
+            SlotState::Free => drop(self.producer.reserve(1, id, Arrival::Source)),
+            SlotState::OutOfOrder => self.producer.end_turn(1, 1),
+            SlotState::Waiting => drop(self.consumer.take(1)),
+            SlotState::Writing | SlotState::WritingOutOfOrder => drop(self.home.producer_died(Owner::of_worker(0, 0))),
             _ => {
-                self.home.taker_died(Owner::of_worker(1, 0), OnCrash::Retry, None);
+                self.home.consumer_died(Owner::of_worker(1, 0), OnCrash::Retry, None);
             }
         }
     }
@@ -294,7 +295,7 @@ fn a_word_of_a_place_that_was_written_over_is_found_before_anything_follows_from
         let buffer = InState::new(SlotState::InFlight);
         let at = buffer.layout.place(Owner::of_worker(1, 0).place()) + word;
         buffer.memory.set(at, buffer.memory.get(at) ^ 2);
-        assert_eq!(buffer.home.taker_died(Owner::of_worker(1, 0), OnCrash::Retry, None), (Verdict::Nothing, None));
+        assert_eq!(buffer.home.consumer_died(Owner::of_worker(1, 0), OnCrash::Retry, None), (Verdict::Nothing, None));
         assert_eq!(buffer.home.damage(), Some(Damage::Word), "word {word}");
     }
 }
@@ -321,7 +322,7 @@ fn a_gate_that_nobody_lowered_is_found() {
 #[test]
 fn a_lock_in_the_hands_of_nobody_is_damage_and_no_wait() {
     let (home, memory, _) = buffer();
-    assert!(memory.change_bell(Bell::Lock, 0, 0x7fff_1234));
+    assert!(memory.change_futex(Futex::Lock, 0, 0x7fff_1234));
     home.wake();
     assert_eq!(home.damage(), Some(Damage::Lock));
 }
@@ -333,8 +334,8 @@ fn what_is_made_for_the_dead_stays_inside_of_the_buffer() {
         let progress = limits.layout().progress(Owner(1));
         memory.set(progress, count);
         memory.set(limits.layout().log(Owner(1), 0), at);
-        assert!(memory.change_bell(Bell::Lock, 0, 2), "the lock is in the hands of owner 1 now");
-        home.giver_died(Owner(1));
+        assert!(memory.change_futex(Futex::Lock, 0, 2), "the lock is in the hands of owner 1 now");
+        home.producer_died(Owner(1));
         assert_eq!(home.damage(), Some(Damage::Step));
     }
 }

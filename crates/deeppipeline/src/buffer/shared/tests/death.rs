@@ -1,6 +1,6 @@
 //! What is left when a process dies: whatever it was about has happened wholly or not at all, and its successor goes on.
 
-use super::super::machine::Receipt;
+use super::super::table::Receipt;
 use super::fates::random_limits;
 use super::world::{Act, Happened, Who, World};
 use super::{Random, Told, limits, policies};
@@ -30,20 +30,20 @@ const OPERATIONS: [Act; 9] = [
 /// How a buffer may be when somebody dies over it.
 fn situations() -> Vec<(&'static str, Vec<Act>)> {
     let full = [BRING, BRING].concat();
-    let in_hand = [&full[..], &[Act::Take]].concat();
-    let held = [&in_hand[..], &[Act::Settle(1, Fate::Used)], &full, &[Act::Take]].concat();
-    let writing = [&in_hand[..], &BRING, &[Act::Reserve(20)]].concat();
+    let in_flight = [&full[..], &[Act::Take]].concat();
+    let held = [&in_flight[..], &[Act::Settle(1, Fate::Used)], &full, &[Act::Take]].concat();
+    let writing = [&in_flight[..], &BRING, &[Act::Reserve(20)]].concat();
     vec![
         ("empty", vec![]),
         ("empty, and both wait", vec![Act::Take, Act::Reserve(20)]),
         ("one inside", BRING.to_vec()),
         ("full, and the giver waits", [&full[..], &[Act::Reserve(20)]].concat()),
         ("full by bytes", [Act::Reserve(60), Act::Publish, Act::Reserve(60)].to_vec()),
-        ("in hand", in_hand.clone()),
-        ("in hand, and full", [&in_hand[..], &full].concat()),
+        ("in hand", in_flight.clone()),
+        ("in hand, and full", [&in_flight[..], &full].concat()),
         ("in hand, and being written", writing.clone()),
         ("looked at and in hand", held.clone()),
-        ("closed", [&in_hand[..], &BRING, &[Act::Gate(Gate::Closed)]].concat()),
+        ("closed", [&in_flight[..], &BRING, &[Act::Gate(Gate::Closed)]].concat()),
         ("discarding", [&writing[..], &[Act::Gate(Gate::Discarding)]].concat()),
     ]
 }
@@ -70,14 +70,14 @@ fn at_every_step(operation: Act, make: impl Fn() -> World) {
 fn world(limits: Limits, on_crash: OnCrash, received: Option<Receipt>, acts: &[Act]) -> World {
     let mut world = World::new(limits, Arrival::Stage, on_crash);
     world.received = received;
-    for who in [Who::Giver, Who::Taker] {
+    for who in [Who::Producer, Who::Consumer] {
         world.life(who).is_contended(true);
     }
     world.acts(acts);
     world
 }
 
-/// What the buffer behind the taker may have received: nothing, a result of another take, a result, some of many.
+/// What the buffer behind the consumer may have received: nothing, a result of another take, a result, some of many.
 const RECEIVED: [Option<Receipt>; 4] = [
     None,
     Some(Receipt { ticket: 99, parts: None }),
@@ -100,7 +100,7 @@ fn a_death_at_any_step_leaves_all_or_nothing() {
 }
 
 #[test]
-fn what_was_in_hand_has_the_fate_that_the_next_buffer_tells() {
+fn what_was_in_flight_has_the_fate_that_the_next_buffer_tells() {
     for intake in super::INTAKES {
         for (situation, acts) in situations() {
             for on_crash in ON_CRASH {
@@ -135,7 +135,7 @@ fn a_successor_that_dies_too_leaves_all_or_nothing() {
                         world.life(who).ends_after(step);
                     }
                     let _ = world.act(first);
-                    [Who::Giver, Who::Taker].into_iter().for_each(|who| world.life(who).goes_on());
+                    [Who::Producer, Who::Consumer].into_iter().for_each(|who| world.life(who).goes_on());
                     world.acts(&[Act::Take, Act::Reserve(20)]);
                     if matches!(second, Act::Take) {
                         world.acts(&[Act::Settle(1, Fate::Skipped), Act::Publish]);
@@ -153,7 +153,7 @@ fn a_sample_that_killed_its_worker_twice_is_lost() {
     let acts = [&BRING[..], &[Act::Take]].concat();
     let mut world = world(limits(2, 100, Overflow::Block, Intake::Single), OnCrash::Retry, None, &acts);
     for (taken, lost) in [(0, 0), (0, 1)] {
-        world.life(Who::Taker).ends_after(0);
+        world.life(Who::Consumer).ends_after(0);
         assert_eq!(world.act(Act::Settle(0, Fate::Used)), Err(Happened::No));
         assert_eq!((world.model.buffer.taken, world.model.stage.lost), (taken + lost, lost));
         world.acts(&[Act::Take]);
@@ -169,7 +169,7 @@ fn a_list_is_tried_again_as_it_was() {
     let mut world = world(limits(4, 100, Overflow::Block, Intake::All), OnCrash::Retry, None, &acts);
     let list = world.model.hand.clone();
     assert_eq!(list.len(), 2);
-    world.life(Who::Taker).ends_after(0);
+    world.life(Who::Consumer).ends_after(0);
     assert_eq!(world.act(Act::Settle(0, Fate::Used)), Err(Happened::No));
     world.acts(&[Act::Take]);
     let ids = |list: &[super::model::Waiting]| list.iter().map(|sample| sample.id).collect::<Vec<_>>();
@@ -184,10 +184,10 @@ fn a_list_that_is_tried_again_leaves_nobody_asleep() {
         let behind_it = [Act::Reserve(bytes), Act::Publish].repeat(samples);
         let mut world = world(limits(8, 100, Overflow::Block, Intake::All), OnCrash::Retry, None, &list);
         world.acts(&behind_it);
-        world.life(Who::Taker).ends_after(0);
+        world.life(Who::Consumer).ends_after(0);
         assert_eq!(world.act(Act::Settle(0, Fate::Used)), Err(Happened::No));
         world.acts(&[Act::Reserve(bytes), Act::Take, Act::Settle(0, Fate::Used), Act::Take]);
-        assert!(!world.has_in_hand(), "it waits for more, and so must nobody who would bring it");
+        assert!(!world.has_in_flight(), "it waits for more, and so must nobody who would bring it");
     }
 }
 

@@ -1,6 +1,6 @@
-//! What becomes of samples while nobody dies: the machine does what the model does, and what a buffer in memory does.
+//! What becomes of samples while nobody dies: the table does what the model does, and what a buffer in memory does.
 
-use super::super::machine::{Label, Machine, Published, Reserved, Taken};
+use super::super::table::{Label, Published, Reserved, SlotTable, Taken};
 use super::came_of;
 use super::memory::Plain;
 use super::world::{Act, World};
@@ -29,7 +29,7 @@ impl World {
             }
             0..25 => Act::Publish,
             25 => Act::Cancel,
-            26..36 if self.has_in_hand() => {
+            26..36 if self.has_in_flight() => {
                 let viewed = if random.one_in(2) { random.below(self.at_once() as u64 + 1) } else { 0 };
                 Act::Settle(viewed as usize, random.choice(&FATES))
             }
@@ -67,7 +67,7 @@ fn every_sample_has_the_fate_that_the_policy_gives_it() {
 
 /// Both buffers, fed and emptied in the same way.
 struct Both {
-    shared: Machine<Plain>,
+    shared: SlotTable<Plain>,
     local: local::Buffer<()>,
     arrival: Arrival,
     brought: u64,
@@ -164,7 +164,7 @@ fn a_buffer_between_processes_does_what_one_between_threads_does() {
                 let capacity = 1 + random.below(5) as usize;
                 let limits = limits(capacity, 1 << 40, overflow, intake);
                 let mut both = Both {
-                    shared: Machine::create(Plain::new(limits), limits),
+                    shared: SlotTable::create(Plain::new(limits), limits),
                     local: local::Buffer::new(limits, 16, Clock::Monotonic),
                     arrival,
                     brought: 0,
@@ -203,7 +203,7 @@ fn a_large_buffer_can_pass_over_all_that_waits_at_once() {
 fn samples_that_are_still_being_written_do_not_make_a_list_short() {
     let mut world = world(2, 1 << 40, Overflow::Block, Intake::All);
     world.acts(&[Act::Reserve(1), Act::Reserve(1), Act::Reserve(1), Act::Publish, Act::Take]);
-    assert!(!world.has_in_hand(), "a list of two is due, and one sample is inside");
+    assert!(!world.has_in_flight(), "a list of two is due, and one sample is inside");
     world.acts(&[Act::Publish, Act::Take]);
     assert_eq!(world.model.hand.len(), 2);
 }
@@ -213,7 +213,7 @@ fn a_sample_that_does_not_fit_makes_a_list_short() {
     for overflow in [Overflow::Block, Overflow::DropNewest] {
         let mut world = world(4, 100, overflow, Intake::All);
         world.acts(&[Act::Reserve(60), Act::Publish, Act::Reserve(30), Act::Publish, Act::Take]);
-        assert!(!world.has_in_hand());
+        assert!(!world.has_in_flight());
         world.acts(&[Act::Reserve(50), Act::Take]);
         assert_eq!(world.model.hand.len(), 2);
     }

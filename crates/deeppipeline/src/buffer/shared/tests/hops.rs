@@ -1,7 +1,7 @@
 //! A worker between two buffers that dies at any step of its hop: what it took, gave and left is told apart exactly.
 
 use super::super::lock::Owner;
-use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
+use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, Verdict};
 use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
@@ -24,8 +24,8 @@ enum Gives {
 
 /// The two buffers of a stage in a process.
 struct Hop {
-    input: Machine<Plain>,
-    output: Machine<Plain>,
+    input: SlotTable<Plain>,
+    output: SlotTable<Plain>,
     on_crash: OnCrash,
 }
 
@@ -37,8 +37,8 @@ impl Hop {
     fn into(behind: Limits, intake: Intake, on_crash: OnCrash) -> Self {
         let before = limits(2, 100, Overflow::Block, intake);
         let hop = Hop {
-            input: Machine::create(Plain::new(before), before),
-            output: Machine::create(Plain::new(behind), behind),
+            input: SlotTable::create(Plain::new(before), before),
+            output: SlotTable::create(Plain::new(behind), behind),
             on_crash,
         };
         hop.bring(2);
@@ -56,20 +56,20 @@ impl Hop {
 
     fn worker(&self) -> Worker {
         let life = Rc::new(Life::default());
-        let open = |machine: &Machine<Plain>| {
-            let words = Mortal { words: machine.words().clone(), life: Rc::clone(&life) };
-            Machine::open(words, machine.limits(), WORKER)
+        let open = |table: &SlotTable<Plain>| {
+            let words = Mortal { words: table.words().clone(), life: Rc::clone(&life) };
+            SlotTable::open(words, table.limits(), WORKER)
         };
         Worker { input: open(&self.input), output: open(&self.output), life }
     }
 
     /// As the supervisor does it.
     fn bury(&self) -> Verdict {
-        let received = self.output.giver_died(WORKER);
-        let verdict = self.input.taker_died(WORKER, self.on_crash, received).0;
-        for machine in [&self.input, &self.output] {
-            Model::read(machine, 0);
-            machine.words().assert_quiet();
+        let received = self.output.producer_died(WORKER);
+        let verdict = self.input.consumer_died(WORKER, self.on_crash, received).0;
+        for table in [&self.input, &self.output] {
+            Model::read(table, 0);
+            table.words().assert_quiet();
         }
         verdict
     }
@@ -81,8 +81,8 @@ impl Hop {
 }
 
 struct Worker {
-    input: Machine<Mortal<Plain>>,
-    output: Machine<Mortal<Plain>>,
+    input: SlotTable<Mortal<Plain>>,
+    output: SlotTable<Mortal<Plain>>,
     life: Rc<Life>,
 }
 

@@ -2,9 +2,9 @@
 
 use crate::buffer::Overflow;
 use crate::buffer::shared::lock::Owner;
-use crate::buffer::shared::machine::Machine;
 use crate::buffer::shared::map::Map;
-use crate::buffer::shared::words::{Bell, Words};
+use crate::buffer::shared::table::SlotTable;
+use crate::buffer::shared::words::{Futex, SharedWords};
 use crate::intake::Intake;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -12,30 +12,30 @@ use std::process::Command;
 use std::sync::Arc;
 
 /// A buffer whose lock is in the hands of a process that has ended.
-fn buffer() -> Machine<Map> {
+fn buffer() -> SlotTable<Map> {
     let limits = super::limits(2, 4096, Overflow::Block, Intake::Single);
-    let machine = Machine::create(Map::create(limits).unwrap(), limits);
+    let table = SlotTable::create(Map::create(limits).unwrap(), limits);
     let mut child = Command::new("true").spawn().unwrap();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
     poll(&mut [PollFd::new(&process, PollFlags::IN)], None).unwrap();
-    machine.words().share_with(Owner(1), child.id(), Arc::new(process));
-    assert!(machine.words().change_bell(Bell::Lock, 0, 2), "the lock is in the hands of owner 1 now");
+    table.words().share_with(Owner(1), child.id(), Arc::new(process));
+    assert!(table.words().change_futex(Futex::Lock, 0, 2), "the lock is in the hands of owner 1 now");
     child.wait().unwrap();
-    machine
+    table
 }
 
 #[test]
 fn a_lock_in_the_hands_of_the_dead_is_inherited() {
-    let machine = buffer();
-    assert_eq!(machine.counts().0.entered, 0);
-    assert_eq!(machine.words().bell(Bell::Lock), 0);
+    let table = buffer();
+    assert_eq!(table.counts().0.entered, 0);
+    assert_eq!(table.words().futex(Futex::Lock), 0);
 }
 
 #[test]
 fn a_lock_in_the_hands_of_the_dead_is_inherited_by_whoever_looks_and_does_not_wait_for_it() {
-    let machine = buffer();
-    machine.look_at_holder();
-    assert_eq!(machine.words().bell(Bell::Lock), 0);
-    assert_eq!(machine.damage(), None);
+    let table = buffer();
+    table.look_at_holder();
+    assert_eq!(table.words().futex(Futex::Lock), 0);
+    assert_eq!(table.damage(), None);
 }

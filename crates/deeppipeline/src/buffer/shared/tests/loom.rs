@@ -2,8 +2,8 @@
 //! here, and a slot in two hands a data race; loom finds both.
 
 use super::super::lock::Owner;
-use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, Verdict};
-use super::super::words::{Bell, Words};
+use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, Verdict};
+use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::limits;
 use super::memory::{Died, Loomed, Seen, unless_dead};
@@ -18,15 +18,15 @@ use ::loom::thread::{JoinHandle, spawn};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-const GIVER: Owner = Owner(1);
-const TAKER: Owner = Owner(2);
+const PRODUCER: Owner = Owner(1);
+const CONSUMER: Owner = Owner(2);
 
 /// A process's view of the buffer.
-struct Process(Machine<Seen>);
+struct Process(SlotTable<Seen>);
 
 impl Process {
     fn new(memory: &Arc<Loomed>, limits: Limits, owner: Owner) -> Self {
-        Process(Machine::open(Seen::new(memory), limits, owner))
+        Process(SlotTable::open(Seen::new(memory), limits, owner))
     }
 
     fn memory(&self) -> &Loomed {
@@ -39,7 +39,7 @@ impl Process {
         let slot = loop {
             match self.0.reserve(1, id, arrival) {
                 Reserved::Slot(slot) => break slot,
-                Reserved::Full(shows) => self.0.words().sleep(Bell::Emptied, shows, Wait::Forever),
+                Reserved::Full(shows) => self.0.words().sleep(Futex::NotFull, shows, Wait::Forever),
                 Reserved::Gone { .. } => return true,
                 Reserved::Shut | Reserved::Late => return false,
             }
@@ -60,7 +60,7 @@ impl Process {
                     self.0.settle(&settled, came_of(Fate::Used, 0, 0));
                     return values;
                 }
-                Taken::Empty(shows, _) => self.0.words().sleep(Bell::Filled, shows, Wait::Forever),
+                Taken::Empty(shows, _) => self.0.words().sleep(Futex::NotEmpty, shows, Wait::Forever),
                 Taken::Drained { .. } | Taken::Discarded | Taken::Ahead(_) => return Vec::new(),
             }
         }
@@ -89,7 +89,7 @@ impl Buffer {
     fn new(capacity: usize, overflow: Overflow, intake: Intake) -> Self {
         let limits = limits(capacity, 100, overflow, intake);
         let memory = Loomed::new(limits);
-        let home = Process(Machine::create(Seen::new(&memory), limits));
+        let home = Process(SlotTable::create(Seen::new(&memory), limits));
         Buffer { memory, limits, home }
     }
 
@@ -116,10 +116,10 @@ fn check(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
 fn block_loses_nothing_and_nobody_sleeps_forever() {
     check(3, || {
         let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
-        let giver =
-            buffer.spawn(GIVER, |giver| (1..=3).for_each(|number| assert!(giver.brings(number, Arrival::Stage))));
+        let producer = buffer
+            .spawn(PRODUCER, |producer| (1..=3).for_each(|number| assert!(producer.brings(number, Arrival::Stage))));
         let taken: Vec<_> = (0..3).flat_map(|_| buffer.home.takes()).collect();
-        giver.join().expect("it lives");
+        producer.join().expect("it lives");
         assert_eq!(taken, [1, 2, 3]);
         assert_eq!(buffer.ends().stage.used, 3);
     });
@@ -129,11 +129,11 @@ fn block_loses_nothing_and_nobody_sleeps_forever() {
 fn drop_oldest_tears_nothing_and_counts_what_it_drops() {
     check(3, || {
         let buffer = Buffer::new(1, Overflow::DropOldest, Intake::Single);
-        let taker = buffer.spawn(TAKER, Process::takes_all);
+        let consumer = buffer.spawn(CONSUMER, Process::takes_all);
         assert!((1..=3).all(|number| buffer.home.brings(number, Arrival::Source)));
         buffer.home.0.lower_gate(Gate::Closed);
         buffer.home.0.wake();
-        let taken = taker.join().expect("it lives");
+        let taken = consumer.join().expect("it lives");
         assert!(taken.is_sorted_by(|one, next| one < next), "{taken:?}");
         assert_eq!(taken.last(), Some(&3), "the newest is never dropped");
         assert_eq!(buffer.ends().buffer.dropped_oldest, 3 - taken.len() as u64);
@@ -144,11 +144,11 @@ fn drop_oldest_tears_nothing_and_counts_what_it_drops() {
 fn latest_is_woken_and_passes_over_what_is_older() {
     check(3, || {
         let buffer = Buffer::new(2, Overflow::DropOldest, Intake::Latest);
-        let taker = buffer.spawn(TAKER, Process::takes_all);
+        let consumer = buffer.spawn(CONSUMER, Process::takes_all);
         assert!((1..=2).all(|number| buffer.home.brings(number, Arrival::Source)));
         buffer.home.0.lower_gate(Gate::Closed);
         buffer.home.0.wake();
-        let taken = taker.join().expect("it lives");
+        let taken = consumer.join().expect("it lives");
         assert!(matches!(taken[..], [1, 2] | [2]), "{taken:?}");
         assert_eq!(buffer.ends().buffer.superseded, 2 - taken.len() as u64);
     });
@@ -188,7 +188,7 @@ fn steps_that_matter(does: impl Fn(&Process) + Send + Sync + 'static, before: fn
     check(0, move || {
         let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
         before(&buffer);
-        let process = Process::new(&buffer.memory, buffer.limits, GIVER);
+        let process = Process::new(&buffer.memory, buffer.limits, PRODUCER);
         does(&process);
         *told.lock() = process.0.words().life.steps_at_bells();
     });
@@ -213,14 +213,15 @@ fn a_taker_that_dies_leaves_a_buffer_that_goes_on() {
         check(3, move || {
             let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
             one_inside(&buffer);
-            let taker = buffer.spawn(TAKER, move |taker| mortal(taker, step, take_one).is_err());
-            let giver = buffer.spawn(GIVER, |giver| assert!(giver.brings(2, Arrival::Stage)));
-            let died = taker.join().expect("a death is caught");
-            let verdict = if died { buffer.home.0.taker_died(TAKER, OnCrash::Retry, None).0 } else { Verdict::Nothing };
+            let consumer = buffer.spawn(CONSUMER, move |consumer| mortal(consumer, step, take_one).is_err());
+            let producer = buffer.spawn(PRODUCER, |producer| assert!(producer.brings(2, Arrival::Stage)));
+            let died = consumer.join().expect("a death is caught");
+            let verdict =
+                if died { buffer.home.0.consumer_died(CONSUMER, OnCrash::Retry, None).0 } else { Verdict::Nothing };
             assert!(matches!(verdict, Verdict::Retried(_) | Verdict::Nothing));
             let used = buffer.home.0.counts().1.used;
             let taken: Vec<_> = (used..2).flat_map(|_| buffer.home.takes()).collect();
-            giver.join().expect("it lives");
+            producer.join().expect("it lives");
             assert_eq!(taken, if used == 0 { vec![1, 2] } else { vec![2] });
             assert_eq!(buffer.ends().stage.used, 2);
         });
@@ -236,15 +237,16 @@ fn a_giver_that_dies_leaves_a_buffer_that_goes_on() {
     for step in steps_that_matter(bring_one, |_| {}) {
         check(3, move || {
             let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
-            let giver = buffer.spawn(GIVER, move |giver| mortal(giver, step, bring_one).is_err());
-            let taker = buffer.spawn(TAKER, Process::takes_all);
-            let died = giver.join().expect("a death is caught");
-            let receipt = if died { buffer.home.0.giver_died(GIVER) } else { Some(Receipt { ticket: 1, parts: None }) };
-            let successor = Process::new(&buffer.memory, buffer.limits, GIVER);
+            let producer = buffer.spawn(PRODUCER, move |producer| mortal(producer, step, bring_one).is_err());
+            let consumer = buffer.spawn(CONSUMER, Process::takes_all);
+            let died = producer.join().expect("a death is caught");
+            let receipt =
+                if died { buffer.home.0.producer_died(PRODUCER) } else { Some(Receipt { ticket: 1, parts: None }) };
+            let successor = Process::new(&buffer.memory, buffer.limits, PRODUCER);
             assert!(successor.brings(2, Arrival::Stage));
             buffer.home.0.lower_gate(Gate::Closed);
             buffer.home.0.wake();
-            let taken = taker.join().expect("it lives");
+            let taken = consumer.join().expect("it lives");
             assert_eq!(taken, if receipt.is_some() { vec![1, 2] } else { vec![2] });
             assert_eq!(buffer.ends().buffer.entered, taken.len() as u64);
         });
@@ -254,21 +256,23 @@ fn a_giver_that_dies_leaves_a_buffer_that_goes_on() {
 #[test]
 fn two_who_die_at_once_are_buried_by_two() {
     let one_inside = |buffer: &Buffer| assert!(buffer.home.brings(1, Arrival::Source));
-    let bring_two = |giver: &Process| assert!(giver.brings(2, Arrival::Stage));
-    for taker_dies in steps_that_matter(take_one, one_inside) {
-        for giver_dies in steps_that_matter(bring_one, |_| {}) {
+    let bring_two = |producer: &Process| assert!(producer.brings(2, Arrival::Stage));
+    for consumer_dies in steps_that_matter(take_one, one_inside) {
+        for producer_dies in steps_that_matter(bring_one, |_| {}) {
             check(1, move || {
                 let buffer = Buffer::new(2, Overflow::Block, Intake::Single);
                 one_inside(&buffer);
-                let taker = buffer.spawn(TAKER, move |taker| mortal(taker, taker_dies, take_one).is_err());
-                let giver = buffer.spawn(GIVER, move |giver| mortal(giver, giver_dies, bring_two).is_err());
+                let consumer =
+                    buffer.spawn(CONSUMER, move |consumer| mortal(consumer, consumer_dies, take_one).is_err());
+                let producer =
+                    buffer.spawn(PRODUCER, move |producer| mortal(producer, producer_dies, bring_two).is_err());
                 let other_station = buffer.spawn(Owner::HOME, move |home| {
-                    if giver.join().expect("a death is caught") {
-                        home.0.giver_died(GIVER);
+                    if producer.join().expect("a death is caught") {
+                        home.0.producer_died(PRODUCER);
                     }
                 });
-                if taker.join().expect("a death is caught") {
-                    buffer.home.0.taker_died(TAKER, OnCrash::Retry, None);
+                if consumer.join().expect("a death is caught") {
+                    buffer.home.0.consumer_died(CONSUMER, OnCrash::Retry, None);
                 }
                 other_station.join().expect("it lives");
                 buffer.home.0.lower_gate(Gate::Closed);

@@ -1,8 +1,8 @@
-//! Memories for the machine: plain, of a process that dies, and under loom.
+//! Memories for the table of slots: plain, of a process that dies, and under loom.
 
 use super::super::layout::{HEAD, Layout, PLACE, SLOT, TOTALS};
 use super::super::lock::Owner;
-use super::super::words::{Bell, Words};
+use super::super::words::{Futex, SharedWords};
 use crate::buffer::policy::{Head, List, Place, Slot, SlotState, Totals};
 use crate::buffer::{Limits, Wait};
 use ::loom::cell::UnsafeCell;
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const BELLS: [Bell; 3] = [Bell::Lock, Bell::Filled, Bell::Emptied];
+const BELLS: [Futex; 3] = [Futex::Lock, Futex::NotEmpty, Futex::NotFull];
 
 /// Words that all processes of a test see, one after the other.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub(super) struct Plain(Rc<Shown>);
 #[derive(Debug)]
 struct Shown {
     words: RefCell<Vec<u64>>,
-    bells: [Cell<u32>; BELLS.len()],
+    futexes: [Cell<u32>; BELLS.len()],
     /// Bells that show something new and have not been rung since, so that whoever slept before still sleeps.
     unrung: [Cell<bool>; BELLS.len()],
 }
@@ -33,26 +33,26 @@ struct Shown {
 impl Plain {
     pub(super) fn new(limits: Limits) -> Self {
         let words = RefCell::new(vec![0; limits.layout().words()]);
-        Plain(Rc::new(Shown { words, bells: Default::default(), unrung: Default::default() }))
+        Plain(Rc::new(Shown { words, futexes: Default::default(), unrung: Default::default() }))
     }
 
-    /// Whoever slept on a bell when it changed has been woken, and nobody has the lock.
+    /// Whoever slept on a futex when it changed has been woken, and nobody has the lock.
     pub(super) fn assert_quiet(&self) {
-        assert_eq!(self.bell(Bell::Lock), 0, "the lock is free");
-        for bell in BELLS {
-            assert!(!self.0.unrung[bell as usize].get(), "{bell:?} has changed but was not rung");
+        assert_eq!(self.futex(Futex::Lock), 0, "the lock is free");
+        for futex in BELLS {
+            assert!(!self.0.unrung[futex as usize].get(), "{futex:?} has changed but was not rung");
         }
     }
 
     /// As if another process had gone to sleep on the lock while somebody holds it.
     fn contend(&self) {
-        let lock = &self.0.bells[Bell::Lock as usize];
+        let lock = &self.0.futexes[Futex::Lock as usize];
         lock.set(lock.get() | 1 << 31);
-        self.0.unrung[Bell::Lock as usize].set(true);
+        self.0.unrung[Futex::Lock as usize].set(true);
     }
 }
 
-impl Words for Plain {
+impl SharedWords for Plain {
     fn get(&self, at: usize) -> u64 {
         self.0.words.borrow()[at]
     }
@@ -61,27 +61,27 @@ impl Words for Plain {
         self.0.words.borrow_mut()[at] = value;
     }
 
-    fn bell(&self, bell: Bell) -> u32 {
-        self.0.bells[bell as usize].get()
+    fn futex(&self, futex: Futex) -> u32 {
+        self.0.futexes[futex as usize].get()
     }
 
-    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
-        let changes = self.bell(bell) == from;
+    fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool {
+        let changes = self.futex(futex) == from;
         if changes {
-            self.0.bells[bell as usize].set(to);
-            if bell != Bell::Lock {
-                self.0.unrung[bell as usize].set(true);
+            self.0.futexes[futex as usize].set(to);
+            if futex != Futex::Lock {
+                self.0.unrung[futex as usize].set(true);
             }
         }
         changes
     }
 
-    fn sleep(&self, bell: Bell, _: u32, _: Wait) {
-        panic!("nobody is left who would ring {bell:?}");
+    fn sleep(&self, futex: Futex, _: u32, _: Wait) {
+        panic!("nobody is left who would ring {futex:?}");
     }
 
-    fn ring(&self, bell: Bell) {
-        self.0.unrung[bell as usize].set(false);
+    fn wake_all(&self, futex: Futex) {
+        self.0.unrung[futex as usize].set(false);
     }
 }
 
@@ -94,8 +94,8 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    pub(super) fn at<W: Words>(words: &W, layout: Layout) -> Self {
-        fn read<const N: usize>(words: &impl Words, at: usize) -> [u64; N] {
+    pub(super) fn at<W: SharedWords>(words: &W, layout: Layout) -> Self {
+        fn read<const N: usize>(words: &impl SharedWords, at: usize) -> [u64; N] {
             std::array::from_fn(|index| words.get(at + index))
         }
         Looked {
@@ -174,7 +174,7 @@ pub(super) struct Life {
     is_over: Cell<bool>,
     /// Whether others sleep on the lock whenever this process has it.
     contended: Cell<bool>,
-    /// Whether each step so far changed or rang a bell.
+    /// Whether each step so far changed or rang a futex.
     steps: RefCell<Vec<bool>>,
 }
 
@@ -192,13 +192,13 @@ impl Life {
         self.contended.set(contended);
     }
 
-    /// The steps right before and right after a change of a bell, and one in the middle of each transaction: where a
+    /// The steps right before and right after a change of a futex, and one in the middle of each transaction: where a
     /// death falls in between makes no difference to those who live at the same time.
     pub(super) fn steps_at_bells(&self) -> Vec<u64> {
         let steps = self.steps.borrow();
-        let bells: Vec<usize> = (0..steps.len()).filter(|step| steps[*step]).collect();
-        let between = bells.windows(2).map(|pair| pair[0].midpoint(pair[1]));
-        let around = bells.iter().flat_map(|bell| [*bell, bell + 1]);
+        let futexes: Vec<usize> = (0..steps.len()).filter(|step| steps[*step]).collect();
+        let between = futexes.windows(2).map(|pair| pair[0].midpoint(pair[1]));
+        let around = futexes.iter().flat_map(|futex| [*futex, futex + 1]);
         around.chain(between).collect::<BTreeSet<_>>().into_iter().map(|step| step as u64).collect()
     }
 
@@ -222,7 +222,7 @@ pub(super) struct Mortal<W> {
     pub(super) life: Rc<Life>,
 }
 
-impl Words for Mortal<Plain> {
+impl SharedWords for Mortal<Plain> {
     fn get(&self, at: usize) -> u64 {
         self.words.get(at)
     }
@@ -232,28 +232,28 @@ impl Words for Mortal<Plain> {
         self.words.set(at, value);
     }
 
-    fn bell(&self, bell: Bell) -> u32 {
-        self.words.bell(bell)
+    fn futex(&self, futex: Futex) -> u32 {
+        self.words.futex(futex)
     }
 
-    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
-        if self.words.bell(bell) == from {
+    fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool {
+        if self.words.futex(futex) == from {
             self.life.step(true);
         }
-        let changed = self.words.change_bell(bell, from, to);
-        if changed && bell == Bell::Lock && from == 0 && self.life.contended.get() {
+        let changed = self.words.change_futex(futex, from, to);
+        if changed && futex == Futex::Lock && from == 0 && self.life.contended.get() {
             self.words.contend();
         }
         changed
     }
 
-    fn sleep(&self, bell: Bell, shows: u32, wait: Wait) {
-        self.words.sleep(bell, shows, wait);
+    fn sleep(&self, futex: Futex, shows: u32, wait: Wait) {
+        self.words.sleep(futex, shows, wait);
     }
 
-    fn ring(&self, bell: Bell) {
+    fn wake_all(&self, futex: Futex) {
         self.life.step(true);
-        self.words.ring(bell);
+        self.words.wake_all(futex);
     }
 }
 
@@ -264,17 +264,17 @@ pub(super) struct Loomed {
     layout: Layout,
     /// Written without the lock, by one process each.
     running_since: AtomicU64,
-    bells: [LoomBell; BELLS.len()],
+    futexes: [LoomBell; BELLS.len()],
     /// What is in the slots, which belongs to whoever holds them.
     slots: Vec<UnsafeCell<u64>>,
 }
 
-/// A bell is an atomic word and, as a futex has in the kernel, a list of those who sleep on it. Threads of loom take turns
-/// at what loom knows of, so that none comes between a look at the bell and an entry in the list.
+/// A futex is an atomic word and, as a futex has in the kernel, a list of those who sleep on it. Threads of loom take turns
+/// at what loom knows of, so that none comes between a look at the futex and an entry in the list.
 #[derive(Default)]
 struct LoomBell {
     word: LoomU32,
-    /// The same for whoever only looks. Nothing follows from a look but an attempt to change the bell or to sleep, which
+    /// The same for whoever only looks. Nothing follows from a look but an attempt to change the futex or to sleep, which
     /// fails if the look was too early: loom has to interleave the attempts alone.
     shows: AtomicU32,
     sleepers: Mutex<Vec<Thread>>,
@@ -293,7 +293,7 @@ impl Loomed {
             words: UnsafeCell::new(vec![0; limits.layout().words()]),
             layout: limits.layout(),
             running_since: AtomicU64::new(0),
-            bells: Default::default(),
+            futexes: Default::default(),
             slots: (0..limits.slots()).map(|_| UnsafeCell::new(0)).collect(),
         })
     }
@@ -322,8 +322,8 @@ impl Seen {
         Seen { memory: Arc::clone(memory), life: Life::default() }
     }
 
-    fn bell_of(&self, bell: Bell) -> &LoomBell {
-        &self.memory.bells[bell as usize]
+    fn bell_of(&self, futex: Futex) -> &LoomBell {
+        &self.memory.futexes[futex as usize]
     }
 }
 
@@ -333,7 +333,7 @@ impl Loomed {
     }
 }
 
-impl Words for Seen {
+impl SharedWords for Seen {
     #[allow(unsafe_code)]
     fn get(&self, at: usize) -> u64 {
         match at {
@@ -353,35 +353,35 @@ impl Words for Seen {
         }
     }
 
-    fn bell(&self, bell: Bell) -> u32 {
-        self.bell_of(bell).shows.load(Ordering::Relaxed)
+    fn futex(&self, futex: Futex) -> u32 {
+        self.bell_of(futex).shows.load(Ordering::Relaxed)
     }
 
-    fn change_bell(&self, bell: Bell, from: u32, to: u32) -> bool {
+    fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool {
         self.life.step(true);
-        let bell = self.bell_of(bell);
-        let changed = bell.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let futex = self.bell_of(futex);
+        let changed = futex.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if changed {
-            bell.shows.store(to, Ordering::Relaxed);
+            futex.shows.store(to, Ordering::Relaxed);
         }
         changed
     }
 
-    fn sleep(&self, bell: Bell, shows: u32, _: Wait) {
-        let bell = self.bell_of(bell);
-        // Like the kernel it sees what the bell shows now, not what it showed before.
-        if bell.word.compare_exchange(shows, shows, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            bell.sleepers.lock().push(thread::current());
+    fn sleep(&self, futex: Futex, shows: u32, _: Wait) {
+        let futex = self.bell_of(futex);
+        // Like the kernel it sees what the futex shows now, not what it showed before.
+        if futex.word.compare_exchange(shows, shows, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            futex.sleepers.lock().push(thread::current());
             thread::park();
         }
     }
 
-    fn ring(&self, bell: Bell) {
+    fn wake_all(&self, futex: Futex) {
         self.life.step(true);
-        let bell = self.bell_of(bell);
+        let futex = self.bell_of(futex);
         // Tells loom that it matters whether others go to sleep before this or after.
-        bell.word.fetch_add(0, Ordering::AcqRel);
-        let woken = std::mem::take(&mut *bell.sleepers.lock());
+        futex.word.fetch_add(0, Ordering::AcqRel);
+        let woken = std::mem::take(&mut *futex.sleepers.lock());
         woken.iter().for_each(Thread::unpark);
     }
 }

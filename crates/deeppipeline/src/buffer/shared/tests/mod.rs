@@ -16,7 +16,7 @@ mod unmet;
 mod world;
 
 use crate::buffer::Settlement;
-use crate::buffer::{Crew, Limits, Overflow};
+use crate::buffer::{Limits, Overflow, Workers};
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use std::fmt::Debug;
@@ -29,8 +29,18 @@ fn came_of(fate: Fate, windowed: u64, took: u64) -> Settlement {
 }
 
 fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {
-    let (givers, takers) = (Crew::ONE, Crew::ONE);
-    Limits { capacity, bytes, overflow, intake, max_age: None, givers, takers, is_last: true, is_looked_for: false }
+    let (producers, consumers) = (Workers::ONE, Workers::ONE);
+    Limits {
+        capacity,
+        bytes,
+        overflow,
+        intake,
+        max_age: None,
+        producers,
+        consumers,
+        is_last: true,
+        is_looked_for: false,
+    }
 }
 
 /// Every policy with every intake.

@@ -1,8 +1,8 @@
 //! What a shared buffer is to do, written down a second time without slots, places and locks.
 
 use super::super::lock::Owner;
-use super::super::machine::{Label, Machine, Receipt, Verdict};
-use super::super::words::Words;
+use super::super::table::{Label, Receipt, SlotTable, Verdict};
+use super::super::words::SharedWords;
 use super::memory::Looked;
 use crate::buffer::policy::{Slot, SlotState, WHOLE};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
@@ -235,7 +235,7 @@ impl Model {
         self.full_by_bytes = false;
         self.ticket += 1;
         self.buffer.taken += count as u64;
-        self.stage.in_hand += count as u64;
+        self.stage.in_flight += count as u64;
         Taking::Ready {
             ids: self.hand.iter().map(|sample| sample.id).collect(),
             given: self.hand.iter().map(|sample| sample.given).collect(),
@@ -247,7 +247,7 @@ impl Model {
         let count = self.hand.len() as u64;
         self.hand.clear();
         self.held += viewed;
-        self.stage.in_hand -= count;
+        self.stage.in_flight -= count;
         match fate {
             Fate::Used => {
                 self.stage.used += 1;
@@ -271,12 +271,12 @@ impl Model {
         }
     }
 
-    pub(super) fn giver_died(&mut self, dead: Owner) -> Option<Receipt> {
+    pub(super) fn producer_died(&mut self, dead: Owner) -> Option<Receipt> {
         self.writing.retain(|(owner, _)| *owner != dead.0);
         self.receipt
     }
 
-    pub(super) fn taker_died(&mut self, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
+    pub(super) fn consumer_died(&mut self, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
         self.held = 0;
         let Some(newest) = self.hand.last() else { return Verdict::Nothing };
         let id = newest.id;
@@ -293,7 +293,7 @@ impl Model {
         }
         let count = self.hand.len() as u64;
         self.buffer.taken -= count;
-        self.stage.in_hand -= count;
+        self.stage.in_flight -= count;
         while let Some(sample) = self.hand.pop() {
             self.waiting.push_front(Waiting { deaths: 1, given: parts.unwrap_or(0), ..sample });
         }
@@ -301,17 +301,17 @@ impl Model {
     }
 
     /// What a buffer is like. It has to hang together.
-    pub(super) fn read<W: Words>(machine: &Machine<W>, trimming: usize) -> Model {
-        let (buffer, stage) = machine.counts();
-        let limits = machine.limits();
-        let looked = &Looked::at(machine.words(), limits.layout());
+    pub(super) fn read<W: SharedWords>(table: &SlotTable<W>, trimming: usize) -> Model {
+        let (buffer, stage) = table.counts();
+        let limits = table.limits();
+        let looked = &Looked::at(table.words(), limits.layout());
         for owner in [Owner::HOME, Owner(1), Owner(2)] {
-            let left = machine.words().get(limits.layout().progress(owner)) as u32;
+            let left = table.words().get(limits.layout().progress(owner)) as u32;
             assert_eq!(left, 0, "nothing is left to be made for {owner:?}");
         }
         looked.assert_no_slot_leaks(trimming);
         assert!(buffer.balances(), "{buffer:?}");
-        assert_eq!(buffer.taken, stage.settled() + stage.in_hand, "{stage:?}");
+        assert_eq!(buffer.taken, stage.settled() + stage.in_flight, "{stage:?}");
 
         let Looked { head, places, slots, .. } = looked;
         let writing = looked.in_state(SlotState::Writing);

@@ -2,12 +2,12 @@
 //! what they took, every sample has one fate, and nobody waits for the dead.
 
 use super::super::lock::Owner;
-use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Taken, TakenSlot, Verdict};
-use super::super::words::{Bell, Words};
+use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, TakenSlot, Verdict};
+use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::memory::{Died, Life, Looked, Mortal, Plain, unless_dead};
 use super::{Random, Told, limits};
-use crate::buffer::{Arrival, Crew, Gate, Limits, Origin, Overflow};
+use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow, Workers};
 use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
@@ -89,9 +89,9 @@ struct Setting {
 }
 
 impl Setting {
-    fn crew(&self) -> Crew {
+    fn workers(&self) -> Workers {
         let workers = 1 + self.script.iter().map(|(worker, _)| *worker).max().unwrap_or_default();
-        Crew { workers, ordered: true, timeout: None }
+        Workers { workers, ordered: true, timeout: None }
     }
 
     /// The buffer in front of the stage.
@@ -101,11 +101,11 @@ impl Setting {
             Intake::Latest => (2, Overflow::DropOldest),
             _ => (2, Overflow::Block),
         };
-        Limits { takers: self.crew(), is_last: false, ..limits(capacity, 100, overflow, self.intake) }
+        Limits { consumers: self.workers(), is_last: false, ..limits(capacity, 100, overflow, self.intake) }
     }
 
     fn behind(&self) -> Limits {
-        Limits { givers: self.crew(), ..limits(self.room, 100, self.overflow, Intake::Single) }
+        Limits { producers: self.workers(), ..limits(self.room, 100, self.overflow, Intake::Single) }
     }
 }
 
@@ -121,15 +121,15 @@ enum Does {
 }
 
 struct Worker {
-    input: Machine<Mortal<Plain>>,
-    output: Machine<Mortal<Plain>>,
+    input: SlotTable<Mortal<Plain>>,
+    output: SlotTable<Mortal<Plain>>,
     life: Rc<Life>,
     gives: Gives,
     does: Does,
 }
 
 impl Worker {
-    /// One call of the machine; false if it has to wait, or has ended.
+    /// One call of the table; false if it has to wait, or has ended.
     fn acts(&mut self) -> bool {
         match std::mem::replace(&mut self.does, Does::Gone) {
             Does::Nothing => self.takes(),
@@ -224,8 +224,8 @@ impl Worker {
 /// A stage with several workers, the buffers in front of it and behind it, and what has come out.
 struct Stage {
     setting: Setting,
-    input: Machine<Plain>,
-    output: Machine<Plain>,
+    input: SlotTable<Plain>,
+    output: SlotTable<Plain>,
     workers: Vec<Worker>,
     brought: u64,
     received: Vec<SampleId>,
@@ -237,20 +237,20 @@ struct Stage {
 impl Stage {
     fn new(setting: Setting) -> Self {
         let (before, behind) = (setting.before(), setting.behind());
-        let input = Machine::create(Plain::new(before), before);
-        let output = Machine::create(Plain::new(behind), behind);
+        let input = SlotTable::create(Plain::new(before), before);
+        let output = SlotTable::create(Plain::new(behind), behind);
         let (workers, received) = (Vec::new(), Vec::new());
         let mut stage =
             Stage { setting, input, output, workers, brought: 0, received, verdicts: Vec::new(), had_its_turn: false };
-        stage.workers = (0..setting.crew().workers).map(|worker| stage.worker(worker)).collect();
+        stage.workers = (0..setting.workers().workers).map(|worker| stage.worker(worker)).collect();
         stage
     }
 
     fn worker(&self, worker: usize) -> Worker {
         let life = Rc::new(Life::default());
-        let open = |machine: &Machine<Plain>| {
-            let words = Mortal { words: machine.words().clone(), life: Rc::clone(&life) };
-            Machine::open(words, machine.limits(), Owner::of_worker(0, worker))
+        let open = |table: &SlotTable<Plain>| {
+            let words = Mortal { words: table.words().clone(), life: Rc::clone(&life) };
+            SlotTable::open(words, table.limits(), Owner::of_worker(0, worker))
         };
         let (input, output) = (open(&self.input), open(&self.output));
         Worker { input, output, life, gives: self.setting.gives, does: Does::Nothing }
@@ -307,7 +307,7 @@ impl Stage {
     }
 
     fn has_lock(&self) -> bool {
-        [&self.input, &self.output].iter().any(|machine| machine.words().bell(Bell::Lock) != 0)
+        [&self.input, &self.output].iter().any(|table| table.words().futex(Futex::Lock) != 0)
     }
 
     /// One call of a worker, who may die over it.
@@ -325,8 +325,8 @@ impl Stage {
     /// As the station does it after the end of the process; another one follows.
     fn buries(&mut self, worker: usize) {
         let (dead, on_crash) = (Owner::of_worker(0, worker), self.setting.on_crash);
-        let received = self.output.giver_died(dead);
-        let (verdict, take) = self.input.taker_died(dead, on_crash, received);
+        let received = self.output.producer_died(dead);
+        let (verdict, take) = self.input.consumer_died(dead, on_crash, received);
         let ended = take.filter(|_| !matches!(verdict, Verdict::Retried(_)));
         self.verdicts.push(verdict);
         let turn = Looked::at(self.output.words(), self.output.limits().layout()).totals.turn;
@@ -370,8 +370,8 @@ impl Stage {
     }
 
     fn checks(&self) {
-        for machine in [&self.input, &self.output] {
-            assert_clear(machine);
+        for table in [&self.input, &self.output] {
+            assert_clear(table);
         }
         let (before, stage) = self.input.counts();
         let (behind, _) = self.output.counts();
@@ -418,10 +418,10 @@ impl Stage {
 }
 
 /// Every slot has come back, every sample has one fate, and nothing is left of anyone.
-fn assert_clear(machine: &Machine<Plain>) {
-    let (layout, words) = (machine.limits().layout(), machine.words());
+fn assert_clear(table: &SlotTable<Plain>) {
+    let (layout, words) = (table.limits().layout(), table.words());
     words.assert_quiet();
-    let (buffer, stage) = machine.counts();
+    let (buffer, stage) = table.counts();
     assert!(buffer.balances(), "{buffer:?}");
     assert_eq!(buffer.taken, stage.settled(), "{stage:?}");
     let looked = Looked::at(words, layout);
@@ -535,36 +535,36 @@ fn so_it_is_where_results_are_dropped() {
 
 /// A buffer, and what a test does to it in the name of others.
 struct Alone {
-    machine: Machine<Plain>,
+    table: SlotTable<Plain>,
     brought: u64,
 }
 
 impl Alone {
     fn new(limits: Limits) -> Self {
-        Alone { machine: Machine::create(Plain::new(limits), limits), brought: 0 }
+        Alone { table: SlotTable::create(Plain::new(limits), limits), brought: 0 }
     }
 
-    fn as_worker(&self, index: usize, worker: usize) -> Machine<Plain> {
+    fn as_worker(&self, index: usize, worker: usize) -> SlotTable<Plain> {
         let owner = Owner::of_worker(index, worker);
-        Machine::open(self.machine.words().clone(), self.machine.limits(), owner)
+        SlotTable::open(self.table.words().clone(), self.table.limits(), owner)
     }
 
     /// One of the workers before it gives the one result of that take, born at that time.
     fn gives(&self, worker: usize, ticket: u64, length: usize, birth: u64) {
-        let giver = self.as_worker(0, worker);
+        let producer = self.as_worker(0, worker);
         let (id, turn) = (SampleId { number: ticket, part: 0 }, Some(ticket));
-        let reserved = giver.reserve_for(length, id, Arrival::Stage, Origin { turn, receipt: None });
+        let reserved = producer.reserve_for(length, id, Arrival::Stage, Origin { turn, receipt: None });
         let Reserved::Slot(slot) = reserved else { panic!("{ticket}: {reserved:?}") };
         let label = Label { id, birth, receipt: None, turn, came: birth, fork: ForkTicket::default() };
-        assert_eq!(giver.publish(slot, label, Arrival::Stage), Published::Inside);
-        giver.end_turn(ticket, birth);
+        assert_eq!(producer.publish(slot, label, Arrival::Stage), Published::Inside);
+        producer.end_turn(ticket, birth);
     }
 
     fn bring(&mut self, length: usize) {
         let id = SampleId { number: 0, part: 0 };
-        let Reserved::Slot(slot) = self.machine.reserve(length, id, Arrival::Outside) else { panic!("there is room") };
+        let Reserved::Slot(slot) = self.table.reserve(length, id, Arrival::Outside) else { panic!("there is room") };
         let label = Label { id, birth: 1, receipt: None, turn: None, came: 1, fork: ForkTicket::default() };
-        assert_eq!(self.machine.publish(slot, label, Arrival::Outside), Published::Inside);
+        assert_eq!(self.table.publish(slot, label, Arrival::Outside), Published::Inside);
         self.brought += 1;
     }
 
@@ -577,7 +577,7 @@ impl Alone {
     }
 
     fn dies(&self, worker: usize, on_crash: OnCrash) -> (Verdict, Option<u64>) {
-        self.machine.taker_died(Owner::of_worker(1, worker), on_crash, None)
+        self.table.consumer_died(Owner::of_worker(1, worker), on_crash, None)
     }
 }
 
@@ -589,13 +589,13 @@ fn settled(slots: &[TakenSlot]) -> Vec<(usize, bool)> {
     slots.iter().map(|taken| (taken.slot.index(), false)).collect()
 }
 
-fn crew(workers: usize) -> Crew {
-    Crew { workers, ordered: true, timeout: None }
+fn several(workers: usize) -> Workers {
+    Workers { workers, ordered: true, timeout: None }
 }
 
 #[test]
 fn a_list_of_results_that_came_early_is_tried_again_in_their_order() {
-    let buffer = Alone::new(Limits { givers: crew(2), ..limits(3, 100, Overflow::Block, Intake::All) });
+    let buffer = Alone::new(Limits { producers: several(2), ..limits(3, 100, Overflow::Block, Intake::All) });
     for (worker, ticket) in [(1, 3), (1, 2), (0, 1)] {
         buffer.gives(worker, ticket, 1, 1);
     }
@@ -607,34 +607,34 @@ fn a_list_of_results_that_came_early_is_tried_again_in_their_order() {
 
 #[test]
 fn an_early_result_that_does_not_fit_makes_a_list_short() {
-    let buffer = Alone::new(Limits { givers: crew(2), ..limits(3, 100, Overflow::Block, Intake::All) });
+    let buffer = Alone::new(Limits { producers: several(2), ..limits(3, 100, Overflow::Block, Intake::All) });
     buffer.gives(1, 2, 60, 1);
     buffer.gives(0, 1, 60, 1);
     assert_eq!(numbers(&buffer.takes(0, 1)), [1], "2 waits for its bytes, so that no more can come");
-    assert_eq!(buffer.machine.counts().0.waiting, 1);
+    assert_eq!(buffer.table.counts().0.waiting, 1);
 }
 
 #[test]
 fn samples_that_are_too_old_make_room_for_early_results() {
     for intake in [Intake::Single, Intake::Latest] {
         let max_age = Some(Duration::from_nanos(10));
-        let buffer = Alone::new(Limits { givers: crew(3), max_age, ..limits(1, 100, Overflow::Block, intake) });
+        let buffer = Alone::new(Limits { producers: several(3), max_age, ..limits(1, 100, Overflow::Block, intake) });
         buffer.gives(2, 3, 1, 50);
         buffer.gives(1, 2, 1, 1);
         buffer.gives(0, 1, 1, 1);
-        assert_eq!(buffer.machine.counts().0.early, 2);
+        assert_eq!(buffer.table.counts().0.reordering, 2);
         assert_eq!(numbers(&buffer.takes(0, 50)), [3], "1 and 2 are too old, and nobody will come after 3");
-        assert_eq!((buffer.machine.counts().0.early, buffer.machine.counts().0.expired), (0, 2));
+        assert_eq!((buffer.table.counts().0.reordering, buffer.table.counts().0.expired), (0, 2));
     }
 }
 
 #[test]
 fn a_batch_is_not_due_while_too_many_results_would_wait() {
     let intake = Intake::Batch { max_size: 2, timeout: Duration::from_nanos(10) };
-    let mut buffer = Alone::new(Limits { takers: crew(2), ..limits(8, 100, Overflow::Block, intake) });
+    let mut buffer = Alone::new(Limits { consumers: several(2), ..limits(8, 100, Overflow::Block, intake) });
     buffer.bring(1);
     assert!(buffer.takes(0, 100).is_some());
-    for _ in 0..crew(2).ahead() {
+    for _ in 0..several(2).ahead() {
         buffer.bring(1);
         let (_, slots) = buffer.takes(1, 100).expect("it is due");
         buffer.as_worker(1, 1).settle(&settled(&slots), came_of(Fate::Used, 0, 0));
@@ -647,7 +647,7 @@ fn a_batch_is_not_due_while_too_many_results_would_wait() {
 #[test]
 fn what_is_to_be_tried_again_stays_however_many_are_dropped_behind_it() {
     let (workers, waiting) = (100, 400);
-    let limits = Limits { takers: crew(workers), ..limits(waiting, 1000, Overflow::DropOldest, Intake::Single) };
+    let limits = Limits { consumers: several(workers), ..limits(waiting, 1000, Overflow::DropOldest, Intake::Single) };
     let mut buffer = Alone::new(limits);
     (0..workers).for_each(|_| buffer.bring(1));
     let taken = (0..workers).map(|worker| numbers(&buffer.takes(worker, 1))[0]);
@@ -658,7 +658,7 @@ fn what_is_to_be_tried_again_stays_however_many_are_dropped_behind_it() {
     }
     (workers..waiting).for_each(|_| buffer.bring(1));
     buffer.bring(1000);
-    let (counts, _) = buffer.machine.counts();
+    let (counts, _) = buffer.table.counts();
     assert_eq!((counts.dropped_oldest, counts.waiting), ((waiting - workers) as u64, workers as u64 + 1));
     for ticket in 1..=workers as u64 {
         let taken = buffer.takes(0, 1);
@@ -668,12 +668,12 @@ fn what_is_to_be_tried_again_stays_however_many_are_dropped_behind_it() {
     }
     let (_, slots) = buffer.takes(0, 1).expect("the large one");
     buffer.as_worker(1, 0).settle(&settled(&slots), came_of(Fate::Used, 0, 0));
-    assert_clear(&buffer.machine);
+    assert_clear(&buffer.table);
 }
 
 #[test]
 fn how_often_a_stage_has_failed_is_known_to_the_next_worker() {
-    let mut buffer = Alone::new(Limits { takers: crew(2), ..limits(2, 100, Overflow::Block, Intake::Single) });
+    let mut buffer = Alone::new(Limits { consumers: several(2), ..limits(2, 100, Overflow::Block, Intake::Single) });
     buffer.bring(1);
     buffer.bring(1);
     let (ticket, slots) = buffer.takes(0, 1).expect("one is inside");
@@ -686,7 +686,7 @@ fn how_often_a_stage_has_failed_is_known_to_the_next_worker() {
 }
 
 /// What a worker does with the slots it has in hand.
-type Ends = fn(&Machine<Mortal<Plain>>, &[(usize, bool)]);
+type Ends = fn(&SlotTable<Mortal<Plain>>, &[(usize, bool)]);
 
 #[test]
 fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
@@ -703,8 +703,8 @@ fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
                 let mut buffer = Alone::new(limits(4, 100, Overflow::Block, Intake::Window { size: 3, stride: 1 }));
                 (0..4).for_each(|_| buffer.bring(1));
                 let life = Rc::new(Life::default());
-                let words = Mortal { words: buffer.machine.words().clone(), life: Rc::clone(&life) };
-                let worker = Machine::open(words, buffer.machine.limits(), Owner::of_worker(1, 0));
+                let words = Mortal { words: buffer.table.words().clone(), life: Rc::clone(&life) };
+                let worker = SlotTable::open(words, buffer.table.limits(), Owner::of_worker(1, 0));
                 let take = || match worker.take(1) {
                     Taken::Ready { slots, .. } => settled(&slots),
                     other => panic!("{other:?}"),
@@ -715,9 +715,9 @@ fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
                 let lives = unless_dead(|| end(&worker, &slots)).is_ok();
                 let (verdict, _) = buffer.dies(0, on_crash);
                 assert_eq!(buffer.dies(0, on_crash).0, Verdict::Nothing, "a second look finds nothing");
-                let (counts, stage) = buffer.machine.counts();
+                let (counts, stage) = buffer.table.counts();
                 let retried = u64::from(matches!(verdict, Verdict::Retried(_)));
-                assert_eq!((counts.taken, counts.waiting, stage.in_hand), (3 - retried, 1 + retried, 0));
+                assert_eq!((counts.taken, counts.waiting, stage.in_flight), (3 - retried, 1 + retried, 0));
                 let has_happened = (stage.lost, stage.used + stage.absorbed, stage.skipped);
                 let lost = 3 - retried;
                 let before = (lost, 0, 0);
@@ -728,8 +728,8 @@ fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
                 let (_, slots) = buffer.takes(0, 1).expect("its successor begins with nothing kept");
                 buffer.as_worker(1, 0).keep(&settled(&slots));
                 buffer.as_worker(1, 0).skip_kept(1);
-                buffer.machine.lower_gate(Gate::Discarding);
-                assert_clear(&buffer.machine);
+                buffer.table.lower_gate(Gate::Discarding);
+                assert_clear(&buffer.table);
                 drop(told);
                 if lives {
                     break;

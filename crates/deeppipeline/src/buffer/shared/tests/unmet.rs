@@ -1,29 +1,29 @@
 //! Damage that no step has met: a report finds it, or the last look at the buffers of a pipeline that ends.
 
 use super::super::layout::Layout;
-use super::super::words::Words;
+use super::super::words::SharedWords;
 use super::came_of;
 use super::given_back::Bytes;
 use crate::buffer::policy::{Slot, Totals};
 use crate::buffer::{Take, Taken, Wait};
 use crate::error::{MemoryDamaged, PutError};
-use crate::executor::process::Post;
+use crate::executor::process::Driver;
 use crate::graph::{Executor, Graph, Node};
 use crate::home::Home;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent::{Done, Drained, SetUp, TornDown};
 use crate::report::Outcome;
 use crate::supervisor::Supervisor;
-use crate::worker::Seat;
+use crate::worker::WorkerId;
 use std::mem::offset_of;
 use std::sync::Arc;
 
-const SEAT: Seat = Seat::Stage { index: 0, worker: 0 };
+const SEAT: WorkerId = WorkerId::Stage { index: 0, worker: 0 };
 
 /// A pipeline whose one worker is this test.
 struct Played {
     supervisor: Arc<Supervisor<Vec<u8>>>,
-    _posts: Vec<Post<Vec<u8>>>,
+    _posts: Vec<Driver<Vec<u8>>>,
 }
 
 impl Played {
@@ -46,9 +46,9 @@ impl Played {
     }
 
     fn writes_over(&self, word: fn(Layout) -> usize) {
-        let machine = &self.supervisor.buffer(0).unwrap().shared().unwrap().machine;
-        let at = word(machine.limits().layout());
-        machine.words().set(at, machine.words().get(at) + 7);
+        let table = &self.supervisor.buffer(0).unwrap().shared().unwrap().table;
+        let at = word(table.limits().layout());
+        table.words().set(at, table.words().get(at) + 7);
     }
 
     fn ends(&self) {

@@ -4,8 +4,8 @@
 //! wholly or not at all.
 
 use super::super::lock::Owner;
-use super::super::machine::{Label, Machine, Published, Receipt, Reserved, Slot, Taken, Trim, Verdict};
-use super::super::words::{Bell, Words};
+use super::super::table::{Label, Published, Receipt, Reserved, Slot, SlotTable, Taken, Trim, Verdict};
+use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};
@@ -16,13 +16,13 @@ use crate::ledger::Fate;
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 
-pub(super) const GIVER: Owner = Owner(1);
-pub(super) const TAKER: Owner = Owner(2);
+pub(super) const PRODUCER: Owner = Owner(1);
+pub(super) const CONSUMER: Owner = Owner(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    Giver,
-    Taker,
+    Producer,
+    Consumer,
 }
 
 /// What may be done. What is not possible at the moment does nothing.
@@ -47,8 +47,8 @@ pub(super) enum Act {
 impl Act {
     pub(super) fn of(self) -> Option<Who> {
         match self {
-            Act::Reserve(_) | Act::Publish | Act::Cancel => Some(Who::Giver),
-            Act::Take | Act::Settle(..) | Act::Release => Some(Who::Taker),
+            Act::Reserve(_) | Act::Publish | Act::Cancel => Some(Who::Producer),
+            Act::Take | Act::Settle(..) | Act::Release => Some(Who::Consumer),
             Act::Gate(_) | Act::Trim(_) => None,
         }
     }
@@ -65,12 +65,12 @@ pub(super) enum Happened {
 
 pub(super) struct World {
     memory: Plain,
-    pub(super) home: Machine<Plain>,
-    giver: Machine<Mortal<Plain>>,
-    taker: Machine<Mortal<Plain>>,
+    pub(super) home: SlotTable<Plain>,
+    producer: SlotTable<Mortal<Plain>>,
+    consumer: SlotTable<Mortal<Plain>>,
     pub(super) arrival: Arrival,
     pub(super) on_crash: OnCrash,
-    /// What the buffer after the taker last received, when the taker dies.
+    /// What the buffer after the consumer last received, when the consumer dies.
     pub(super) received: Option<Receipt>,
     pub(super) model: Model,
     writing: Vec<Slot>,
@@ -78,24 +78,24 @@ pub(super) struct World {
     must_copy: bool,
     held: Vec<usize>,
     trimming: Option<Slot>,
-    /// What the bells showed to those who wait, and for how many bytes.
+    /// What the futexes showed to those who wait, and for how many bytes.
     waits_for_filled: Option<u32>,
     wait_for_room: Vec<(u32, u64)>,
     brought: u64,
 }
 
-fn process(memory: &Plain, limits: Limits, owner: Owner) -> Machine<Mortal<Plain>> {
-    Machine::open(Mortal { words: memory.clone(), life: Rc::new(Life::default()) }, limits, owner)
+fn process(memory: &Plain, limits: Limits, owner: Owner) -> SlotTable<Mortal<Plain>> {
+    SlotTable::open(Mortal { words: memory.clone(), life: Rc::new(Life::default()) }, limits, owner)
 }
 
 impl World {
     /// What `put` and the source bring is brought by the pipeline's own process, which does not die.
     pub(super) fn new(limits: Limits, arrival: Arrival, on_crash: OnCrash) -> Self {
         let memory = Plain::new(limits);
-        let home = Machine::create(memory.clone(), limits);
+        let home = SlotTable::create(memory.clone(), limits);
         World {
-            giver: process(&memory, limits, Self::giver_for(arrival)),
-            taker: process(&memory, limits, TAKER),
+            producer: process(&memory, limits, Self::producer_for(arrival)),
+            consumer: process(&memory, limits, CONSUMER),
             memory,
             home,
             arrival,
@@ -113,8 +113,8 @@ impl World {
         }
     }
 
-    fn giver_for(arrival: Arrival) -> Owner {
-        if arrival == Arrival::Stage { GIVER } else { Owner::HOME }
+    fn producer_for(arrival: Arrival) -> Owner {
+        if arrival == Arrival::Stage { PRODUCER } else { Owner::HOME }
     }
 
     fn limits(&self) -> Limits {
@@ -123,13 +123,13 @@ impl World {
 
     pub(super) fn life(&self, who: Who) -> &Life {
         match who {
-            Who::Giver => &self.giver.words().life,
-            Who::Taker => &self.taker.words().life,
+            Who::Producer => &self.producer.words().life,
+            Who::Consumer => &self.consumer.words().life,
         }
     }
 
     pub(super) fn can_die(&self, who: Who) -> bool {
-        who == Who::Taker || self.arrival == Arrival::Stage
+        who == Who::Consumer || self.arrival == Arrival::Stage
     }
 
     /// Does it, if it is possible now.
@@ -167,12 +167,12 @@ impl World {
     }
 
     fn reserve(&mut self, length: u64) -> Result<(), Happened> {
-        let (arrival, owner, trimming) = (self.arrival, Self::giver_for(self.arrival), self.trimming());
+        let (arrival, owner, trimming) = (self.arrival, Self::producer_for(self.arrival), self.trimming());
         let id = SampleId { number: self.brought + 1, part: 0 };
         let receipt = self.receipt(id.number);
         let (reserved, answer) = self.attempt(
-            Who::Giver,
-            |machine| machine.reserve_for(length as usize, id, arrival, Origin { turn: None, receipt }),
+            Who::Producer,
+            |table| table.reserve_for(length as usize, id, arrival, Origin { turn: None, receipt }),
             |model| {
                 let answer = model.reserve(length, arrival, owner, trimming);
                 if answer == (Answer::Gone { accepted: false }) {
@@ -201,7 +201,7 @@ impl World {
         Ok(())
     }
 
-    /// The giver makes one of each that it takes, or many.
+    /// The producer makes one of each that it takes, or many.
     fn receipt(&self, number: u64) -> Option<Receipt> {
         let parts = Some(number % 3).filter(|parts| *parts > 0);
         (self.arrival == Arrival::Stage).then_some(Receipt { ticket: number, parts })
@@ -209,14 +209,14 @@ impl World {
 
     fn publish(&mut self) -> Result<(), Happened> {
         let slot = self.writing.remove(0);
-        let (length, arrival, owner) = (slot.length() as u64, self.arrival, Self::giver_for(self.arrival));
+        let (length, arrival, owner) = (slot.length() as u64, self.arrival, Self::producer_for(self.arrival));
         let id = SampleId { number: self.brought, part: 0 };
         let receipt = (arrival == Arrival::Stage)
             .then_some(Receipt { ticket: self.brought, parts: Some(self.brought % 3).filter(|parts| *parts > 0) });
         let label = Label { id, birth: self.brought, receipt, turn: None, came: 0, fork: ForkTicket::default() };
         let (published, answer) = self.attempt(
-            Who::Giver,
-            |machine| machine.publish(slot, label, arrival),
+            Who::Producer,
+            |table| table.publish(slot, label, arrival),
             |model| model.publish(length, label, arrival, owner),
         )?;
         let is = match published {
@@ -231,14 +231,14 @@ impl World {
 
     fn cancel(&mut self) -> Result<(), Happened> {
         let Some(slot) = self.writing.pop() else { return Ok(()) };
-        let (length, owner) = (slot.length() as u64, Self::giver_for(self.arrival));
-        self.attempt(Who::Giver, |machine| machine.cancel(slot), |model| model.cancel(length, owner))?;
+        let (length, owner) = (slot.length() as u64, Self::producer_for(self.arrival));
+        self.attempt(Who::Producer, |table| table.cancel(slot), |model| model.cancel(length, owner))?;
         self.check();
         Ok(())
     }
 
     fn take(&mut self) -> Result<(), Happened> {
-        let (taken, answer) = self.attempt(Who::Taker, |machine| machine.take(0), Model::take)?;
+        let (taken, answer) = self.attempt(Who::Consumer, |table| table.take(0), Model::take)?;
         let is = match taken {
             Taken::Ready { slots, ticket, copy } => {
                 assert_eq!(ticket, self.model.ticket);
@@ -267,8 +267,8 @@ impl World {
         let hand = std::mem::take(&mut self.hand);
         let slots: Vec<_> = hand.into_iter().enumerate().map(|(index, slot)| (slot, index < viewed)).collect();
         self.attempt(
-            Who::Taker,
-            |machine| machine.settle(&slots, came_of(fate, 0, 7000)),
+            Who::Consumer,
+            |table| table.settle(&slots, came_of(fate, 0, 7000)),
             |model| model.settle(viewed, fate),
         )?;
         self.held.extend(slots.iter().filter(|(_, viewed)| *viewed).map(|(slot, _)| *slot));
@@ -278,7 +278,7 @@ impl World {
 
     fn release(&mut self) -> Result<(), Happened> {
         let slot = self.held.remove(0);
-        self.attempt(Who::Taker, |machine| machine.release(slot), Model::release)?;
+        self.attempt(Who::Consumer, |table| table.release(slot), Model::release)?;
         self.check();
         Ok(())
     }
@@ -303,14 +303,14 @@ impl World {
     fn attempt<T, M>(
         &mut self,
         who: Who,
-        does: impl FnOnce(&Machine<Mortal<Plain>>) -> T,
+        does: impl FnOnce(&SlotTable<Mortal<Plain>>) -> T,
         modelled: impl FnOnce(&mut Model) -> M,
     ) -> Result<(T, M), Happened> {
-        let machine = match who {
-            Who::Giver => &self.giver,
-            Who::Taker => &self.taker,
+        let table = match who {
+            Who::Producer => &self.producer,
+            Who::Consumer => &self.consumer,
         };
-        let done = unless_dead(|| does(machine));
+        let done = unless_dead(|| does(table));
         let mut after = self.model.clone();
         let modelled = modelled(&mut after);
         after.buffer.waiting = after.waiting.len() as u64;
@@ -326,15 +326,15 @@ impl World {
     /// What the dead process was about happened wholly or not at all; it has a successor.
     fn bury(&mut self, who: Who, after: Model) -> Happened {
         let (on_crash, received) = (self.on_crash, self.received);
-        let owner = if who == Who::Giver { GIVER } else { TAKER };
+        let owner = if who == Who::Producer { PRODUCER } else { CONSUMER };
         let told = match who {
-            Who::Giver => Told::Receipt(self.home.giver_died(owner)),
-            Who::Taker => Told::Verdict(self.home.taker_died(owner, on_crash, received).0),
+            Who::Producer => Told::Receipt(self.home.producer_died(owner)),
+            Who::Consumer => Told::Verdict(self.home.consumer_died(owner, on_crash, received).0),
         };
         let outcomes = [self.model.clone(), after].map(|mut model| {
             let told = match who {
-                Who::Giver => Told::Receipt(model.giver_died(owner)),
-                Who::Taker => Told::Verdict(model.taker_died(on_crash, received)),
+                Who::Producer => Told::Receipt(model.producer_died(owner)),
+                Who::Consumer => Told::Verdict(model.consumer_died(on_crash, received)),
             };
             model.buffer.waiting = model.waiting.len() as u64;
             (model, told)
@@ -348,16 +348,16 @@ impl World {
         };
         self.model = is.0;
         match who {
-            Who::Giver => {
+            Who::Producer => {
                 self.writing.clear();
                 self.wait_for_room.clear();
-                self.giver = process(&self.memory, self.limits(), GIVER);
+                self.producer = process(&self.memory, self.limits(), PRODUCER);
             }
-            Who::Taker => {
+            Who::Consumer => {
                 self.hand.clear();
                 self.held.clear();
                 self.waits_for_filled = None;
-                self.taker = process(&self.memory, self.limits(), TAKER);
+                self.consumer = process(&self.memory, self.limits(), CONSUMER);
             }
         }
         self.check();
@@ -370,15 +370,15 @@ impl World {
         self.memory.assert_quiet();
         self.assert_within_bounds();
         let model = self.sealed();
-        if self.waits_for_filled.is_some_and(|shows| shows == self.memory.bell(Bell::Filled)) {
+        if self.waits_for_filled.is_some_and(|shows| shows == self.memory.futex(Futex::NotEmpty)) {
             assert_eq!(model.clone().take(), Taking::Empty, "the taker sleeps");
         } else {
             self.waits_for_filled = None;
         }
-        let shows = self.memory.bell(Bell::Emptied);
+        let shows = self.memory.futex(Futex::NotFull);
         self.wait_for_room.retain(|(shown, _)| *shown == shows);
         for (_, length) in &self.wait_for_room {
-            let (arrival, owner) = (self.arrival, Self::giver_for(self.arrival));
+            let (arrival, owner) = (self.arrival, Self::producer_for(self.arrival));
             let mut looks_again = model.clone();
             let in_vain = looks_again.reserve(*length, arrival, owner, self.trimming()) == Answer::Full;
             // A large buffer lets sleep until enough has been taken, which must be going to happen.
@@ -403,7 +403,7 @@ impl World {
 
     /// The successors of whoever died use the buffer until it has been full and empty.
     pub(super) fn goes_on(&mut self) {
-        for who in [Who::Giver, Who::Taker] {
+        for who in [Who::Producer, Who::Consumer] {
             self.life(who).goes_on();
         }
         for _ in 0..2 {
@@ -433,7 +433,7 @@ impl World {
         self.writing.len()
     }
 
-    pub(super) fn has_in_hand(&self) -> bool {
+    pub(super) fn has_in_flight(&self) -> bool {
         !self.hand.is_empty()
     }
 }

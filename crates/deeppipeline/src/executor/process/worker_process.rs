@@ -1,6 +1,6 @@
 //! The pipeline's side of a stage in a process: it watches the process, and decides what its death means.
 
-use super::incarnation::{ChildEnds, Incarnation, Killed};
+use super::child::{ChildEnds, ChildProcess, Killed};
 use super::link::{Begin, Said};
 use super::stderr::Written;
 use super::waker::Waker;
@@ -14,7 +14,7 @@ use crate::phase::{WorkerEvent, WorkerPhase};
 use crate::pipeline::GRACE;
 use crate::sample::SampleId;
 use crate::supervisor::Supervisor;
-use crate::worker::Seat;
+use crate::worker::WorkerId;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use std::collections::VecDeque;
@@ -52,7 +52,7 @@ pub enum Watched {
     LaterFailure(RemoteError),
     /// No outcome for now: what is to be read is to be said anew.
     Nothing,
-    /// It has ended; [`Station::ended`] says what follows.
+    /// It has ended; [`WorkerProcess::ended`] says what follows.
     Exited,
 }
 
@@ -80,7 +80,7 @@ impl Reads {
 pub enum Then {
     /// The start of another, after this pause; the reason is for a log.
     Restart {
-        /// The pause, see [`Station::rest`].
+        /// The pause, see [`WorkerProcess::rest`].
         pause: Duration,
         /// A description of what happened, for a log.
         why: String,
@@ -93,7 +93,7 @@ pub enum Then {
 }
 
 /// A stage that runs in a process, as the pipeline's process sees it. Dropping it counts as a failure of its stage.
-pub struct Station<V: Send + 'static> {
+pub struct WorkerProcess<V: Send + 'static> {
     home: Arc<Supervisor<V>>,
     index: usize,
     worker: usize,
@@ -101,7 +101,7 @@ pub struct Station<V: Send + 'static> {
     /// The message that the binding gives every new process.
     front: Vec<u8>,
     may_restart: bool,
-    present: Option<Incarnation>,
+    present: Option<ChildProcess>,
     was_ready: bool,
     deaths: VecDeque<Instant>,
     /// The take that waits for another try, since its worker died with it in flight.
@@ -116,15 +116,15 @@ pub struct Station<V: Send + 'static> {
     is_over: bool,
 }
 
-impl<V: Send + 'static> fmt::Debug for Station<V> {
+impl<V: Send + 'static> fmt::Debug for WorkerProcess<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Station").field("seat", &self.seat()).finish_non_exhaustive()
+        f.debug_struct("Station").field("seat", &self.worker_id()).finish_non_exhaustive()
     }
 }
 
-impl<V: Send + 'static> Station<V> {
+impl<V: Send + 'static> WorkerProcess<V> {
     pub(crate) fn new(home: Arc<Supervisor<V>>, index: usize, worker: usize, waker: Waker) -> Self {
-        Station {
+        WorkerProcess {
             home,
             index,
             worker,
@@ -145,8 +145,8 @@ impl<V: Send + 'static> Station<V> {
     }
 
     /// Returns which of the pipeline's workers it is for.
-    pub fn seat(&self) -> Seat {
-        Seat::Stage { index: self.index, worker: self.worker }
+    pub fn worker_id(&self) -> WorkerId {
+        WorkerId::Stage { index: self.index, worker: self.worker }
     }
 
     /// Returns the index of the stage of which it is a worker, from 0.
@@ -160,7 +160,7 @@ impl<V: Send + 'static> Station<V> {
 
     /// The name of the stage.
     pub fn name(&self) -> &str {
-        self.home.name_of(self.seat())
+        self.home.name_of(self.worker_id())
     }
 
     /// Sets what the binding leaves for the one in the worker process.
@@ -178,7 +178,7 @@ impl<V: Send + 'static> Station<V> {
     /// # Errors
     /// The error of the operating system.
     pub fn open(&mut self) -> io::Result<ChildEnds> {
-        let (incarnation, ends) = Incarnation::open()?;
+        let (incarnation, ends) = ChildProcess::open()?;
         self.present = Some(incarnation);
         Ok(ends)
     }
@@ -260,7 +260,7 @@ impl<V: Send + 'static> Station<V> {
 
     /// Lets the worker begin once every other is up too, or tells it that this will not be.
     fn tell_all_up(&mut self) {
-        let is_set_up = matches!(self.home.phase_of(self.seat()), WorkerPhase::Ready | WorkerPhase::Running);
+        let is_set_up = matches!(self.home.phase_of(self.worker_id()), WorkerPhase::Ready | WorkerPhase::Running);
         if let Some(present) = self.present.as_mut().filter(|present| is_set_up && !present.knows_all_up)
             && let Some(up) = self.home.wait_for_all_up(Wait::No)
         {
@@ -309,8 +309,8 @@ impl<V: Send + 'static> Station<V> {
         }
         let waiting = input.waiting_lately();
         let at_work = input.running_since(self.owner()).is_some();
-        let in_hand = if at_work { "it has a sample in stage_run" } else { "it has nothing in stage_run" };
-        Ok(format!("{in_hand}, and {waiting} wait in front of the stage; it is waited for until SIGCONT"))
+        let in_flight = if at_work { "it has a sample in stage_run" } else { "it has nothing in stage_run" };
+        Ok(format!("{in_flight}, and {waiting} wait in front of the stage; it is waited for until SIGCONT"))
     }
 
     /// Returns true if one of the buffers beside the worker is damaged; then the pipeline has failed.
@@ -401,7 +401,7 @@ impl<V: Send + 'static> Station<V> {
     }
 
     fn hear(&mut self, said: Said) {
-        let seat = self.seat();
+        let worker_id = self.worker_id();
         let news = match said {
             Said::Name(name) => {
                 self.home.tell_name(self.index, name);
@@ -416,14 +416,14 @@ impl<V: Send + 'static> Station<V> {
                     present.torn_down = Some(Instant::now());
                     return;
                 }
-                self.home.advance(seat, event);
+                self.home.advance(worker_id, event);
                 return;
             }
             Said::Failed { doing, sample, text, detail } => {
                 let cause = RemoteError { text, detail };
                 let stage = self.name().to_owned();
                 let failure = Failure { stage, doing, sample, cause: Box::new(cause.clone()) };
-                if self.home.fail(seat, failure) {
+                if self.home.fail(worker_id, failure) {
                     return;
                 }
                 Watched::LaterFailure(cause)
@@ -440,11 +440,11 @@ impl<V: Send + 'static> Station<V> {
     pub fn ended(&mut self, told: Option<Exit>) -> Then {
         let present = self.present.take();
         // It is collected here in any case, but only its parent learns something by it.
-        let exit = present.as_ref().map_or(Exit::Unknown, Incarnation::exit);
+        let exit = present.as_ref().map_or(Exit::Unknown, ChildProcess::exit);
         let exit = told.unwrap_or(exit);
         let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
-        let phase = self.home.phase_of(self.seat());
+        let phase = self.home.phase_of(self.worker_id());
         // The last that it wrote may not have been looked at.
         std::iter::once(self.input().ok()).chain([self.output()]).flatten().for_each(|buffer| {
             buffer.look_for_damage();
@@ -501,7 +501,7 @@ impl<V: Send + 'static> Station<V> {
         let (stage, what) = (self.name().to_owned(), why.clone());
         aside::log(move || tracing::warn!(stage, "{what}; starting it again"));
         self.deaths.push_back(Instant::now());
-        self.home.advance(self.seat(), WorkerEvent::Died);
+        self.home.advance(self.worker_id(), WorkerEvent::Died);
         let pause = match self.deaths.len() as u32 {
             0 | 1 => Duration::ZERO,
             again => FIRST_PAUSE.saturating_mul(1 << (again - 2).min(16)).min(LONGEST_PAUSE),
@@ -526,16 +526,16 @@ impl<V: Send + 'static> Station<V> {
         self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
         let dead = self.owner();
         let on_crash = self.home.node(self.index).after_a_crash();
-        let received = self.output().and_then(|output| output.giver_died(dead));
+        let received = self.output().and_then(|output| output.producer_died(dead));
         let Ok(input) = self.input() else { return Verdict::Nothing };
-        let (verdict, take) = input.taker_died(dead, on_crash, received);
+        let (verdict, take) = input.consumer_died(dead, on_crash, received);
         let Some(ticket) = take.filter(|_| self.home.reorders(self.index)) else { return verdict };
         let is_given_up = on_crash == OnCrash::Retry && input.is_discarding();
         let Some(output) = self.output() else { return verdict };
         match verdict {
             // If this stops the pipeline, or it had to be tried again and will not be, what was taken later does not go
             // on.
-            _ if is_given_up || !self.may_restart(self.home.phase_of(self.seat())) => output.fail_turn(ticket),
+            _ if is_given_up || !self.may_restart(self.home.phase_of(self.worker_id())) => output.fail_turn(ticket),
             Verdict::Retried(_) => self.tried_again = Some(ticket),
             Verdict::Nothing | Verdict::Used(_) | Verdict::Lost(_) => output.end_turn(ticket),
         }
@@ -548,7 +548,7 @@ impl<V: Send + 'static> Station<V> {
         let Some(ticket) = self.tried_again.take() else { return };
         if let (Ok(input), Some(output)) = (self.input(), self.output())
             && input.is_discarding()
-            && !input.is_in_hand(ticket)
+            && !input.is_in_flight(ticket)
         {
             output.fail_turn_unless_ended(ticket);
         }
@@ -567,7 +567,7 @@ impl<V: Send + 'static> Station<V> {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.home.advance(self.seat(), WorkerEvent::StartedAgain);
+                self.home.advance(self.worker_id(), WorkerEvent::StartedAgain);
                 return Ok(true);
             }
             self.doze(&mut [PollFd::new(&self.waker, PollFlags::IN)], Some(left))?;
@@ -630,7 +630,7 @@ impl<V: Send + 'static> Station<V> {
     fn over(&mut self) {
         self.is_over = true;
         self.let_go_of_turn();
-        self.home.advance(self.seat(), WorkerEvent::TornDown);
+        self.home.advance(self.worker_id(), WorkerEvent::TornDown);
     }
 
     fn give_up(&mut self, phase: WorkerPhase, sample: Option<SampleId>, died: WorkerDied) {
@@ -645,12 +645,12 @@ impl<V: Send + 'static> Station<V> {
 
     fn fail(&mut self, doing: Doing, sample: Option<SampleId>, cause: crate::error::BoxError) {
         let stage = self.name().to_owned();
-        self.home.fail(self.seat(), Failure { stage, doing, sample, cause });
+        self.home.fail(self.worker_id(), Failure { stage, doing, sample, cause });
         self.over();
     }
 }
 
-impl<V: Send + 'static> Drop for Station<V> {
+impl<V: Send + 'static> Drop for WorkerProcess<V> {
     fn drop(&mut self) {
         if self.is_over || self.process != std::process::id() {
             return;

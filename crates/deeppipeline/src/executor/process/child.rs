@@ -2,9 +2,9 @@
 
 use super::exit;
 use super::link::{AllUp, Begin, Link, Read, Said};
-use super::station::{Reads, Watched};
 use super::stderr::Stderr;
 use super::waker::Waker;
+use super::worker_process::{Reads, Watched};
 use crate::buffer::shared::Verdict;
 use crate::error::Exit;
 use crate::pipeline::KILLED_WITHIN;
@@ -26,7 +26,7 @@ const READS_AT_ONCE: usize = 64;
 /// process, and drop them.
 #[derive(Debug)]
 pub struct ChildEnds {
-    /// Becomes its [`Apprentice`](super::Apprentice).
+    /// Becomes its [`Bootstrap`](super::Bootstrap).
     pub socket: OwnedFd,
     /// Becomes its stderr.
     pub stderr: OwnedFd,
@@ -43,7 +43,7 @@ pub(super) enum Killed {
     Unwanted,
 }
 
-pub(super) struct Incarnation {
+pub(super) struct ChildProcess {
     link: Link,
     link_open: bool,
     stderr: OwnedFd,
@@ -64,13 +64,13 @@ pub(super) struct Incarnation {
     pub(super) news: VecDeque<Watched>,
 }
 
-impl Incarnation {
+impl ChildProcess {
     /// Makes ready for a process that is about to be started.
     pub(super) fn open() -> io::Result<(Self, ChildEnds)> {
         let (link, socket) = Link::pair()?;
         let (ours, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let incarnation = Incarnation {
+        let incarnation = ChildProcess {
             link,
             link_open: true,
             stderr: ours,

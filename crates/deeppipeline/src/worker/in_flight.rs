@@ -1,6 +1,6 @@
 //! The samples that a stage works on, and how long it has been working on them.
 
-use crate::buffer::{Hold, Receipt, Taken};
+use crate::buffer::{Lease, Receipt, Taken};
 use crate::clock::Clock;
 use crate::sample::{ForkTicket, SampleInfo};
 use crate::worker::Part;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The samples that `stage_run` is working on.
 #[derive(Debug)]
-pub(crate) struct InHand {
+pub(crate) struct InFlight {
     pub(crate) samples: u64,
     /// Samples kept before that its list uses, too.
     pub(crate) kept: u64,
@@ -22,7 +22,7 @@ pub(crate) struct InHand {
     /// The ticket of the take.
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
-    pub(crate) hold: Option<Hold>,
+    pub(crate) hold: Option<Lease>,
     /// Parts given so far, those included that a worker before this one gave.
     pub(crate) parts: u64,
     /// Parts still to come that were given before: by a worker before this one, or in a try before this one.
@@ -31,12 +31,12 @@ pub(crate) struct InHand {
     pub(crate) failures: u32,
 }
 
-impl InHand {
+impl InFlight {
     /// Makes the record of what has just been taken.
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
         let (busy, running_since) = (Duration::ZERO, None);
         let Taken { ticket, at, fork, hold, given, failures } = taken;
-        let mut hand = InHand {
+        let mut hand = InFlight {
             samples,
             kept: 0,
             newest,

@@ -8,7 +8,7 @@ use crate::error::{BoxError, Failure};
 use crate::graph::{Flow, Node};
 use crate::home::Home;
 use crate::phase::WorkerEvent;
-use crate::worker::{Seat, Worker};
+use crate::worker::{Worker, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -62,22 +62,22 @@ impl Lifeline {
     ///
     /// # Errors
     /// An error if it says nothing any longer.
-    pub fn listen(self) -> io::Result<Apprentice> {
+    pub fn listen(self) -> io::Result<Bootstrap> {
         let (begin, memory) = self.begun.recv().map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        Ok(Apprentice { link: self.link, all_up: self.all_up, begin, memory: memory.into_iter() })
+        Ok(Bootstrap { link: self.link, all_up: self.all_up, begin, memory: memory.into_iter() })
     }
 }
 
 /// A worker process that knows who it is, and has not begun.
 #[derive(Debug)]
-pub struct Apprentice {
+pub struct Bootstrap {
     link: Link,
     all_up: Arc<AllUpState>,
     begin: Begin,
     memory: std::vec::IntoIter<OwnedFd>,
 }
 
-impl Apprentice {
+impl Bootstrap {
     /// Returns what the binding in the pipeline's process has left for the one here.
     pub fn front(&self) -> &[u8] {
         &self.begin.front
@@ -107,7 +107,7 @@ impl Apprentice {
             Some(limits) => Some(Buffer::Shared(shared::Buffer::open(memory()?, limits, me, output, false)?)),
             None => None,
         };
-        let reorders = limits.takers.reorders();
+        let reorders = limits.consumers.reorders();
         let voice = Arc::new(Mutex::new(self.link));
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let remote = Remote {
@@ -123,7 +123,7 @@ impl Apprentice {
             voice,
             detail,
         };
-        Ok((Worker::new(Arc::new(remote), Seat::Stage { index, worker }), notes))
+        Ok((Worker::new(Arc::new(remote), WorkerId::Stage { index, worker }), notes))
     }
 }
 
@@ -237,7 +237,7 @@ impl<V: Send> Home<V> for Remote<V> {
         &self.clock
     }
 
-    fn name_of(&self, _: Seat) -> &str {
+    fn name_of(&self, _: WorkerId) -> &str {
         &self.node.name
     }
 
@@ -286,11 +286,11 @@ impl<V: Send> Home<V> for Remote<V> {
         false
     }
 
-    fn advance(&self, _: Seat, event: WorkerEvent) {
+    fn advance(&self, _: WorkerId, event: WorkerEvent) {
         say(&self.voice, &Said::Advance(event));
     }
 
-    fn fail(&self, _: Seat, failure: Failure) -> bool {
+    fn fail(&self, _: WorkerId, failure: Failure) -> bool {
         let Failure { doing, sample, cause, .. } = failure;
         // An error that carries a data set with it is told without.
         let detail = Some((self.detail)(&cause)).filter(|detail| detail.len() <= ROOM_FOR_ONE).unwrap_or_default();

@@ -4,8 +4,8 @@ use crate::payload::{Payload, exception_of};
 use crate::worker::Worker;
 use deeppipeline::Exit;
 use deeppipeline::engine::{
-    ChildEnds, Console as EngineConsole, LEFT_TO_THE_PROGRAM, Lifeline as EngineLifeline, Reads,
-    Station as EngineStation, Then, Watched, Written,
+    ChildEnds, Console as EngineConsole, LEFT_TO_THE_PROGRAM, Lifeline as EngineLifeline, Reads, Then, Watched,
+    WorkerProcess as EngineWorkerProcess, Written,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -71,25 +71,25 @@ impl Console {
 
 /// A stage in a process.
 #[pyclass(frozen, module = "DeepPipeline._engine")]
-pub(crate) struct Station {
+pub(crate) struct WorkerProcess {
     /// One Python thread drives it; the lock only makes that visible to the compiler. Empty once the stage has ended.
-    inner: Mutex<Option<EngineStation<Payload>>>,
+    inner: Mutex<Option<EngineWorkerProcess<Payload>>>,
     /// The ends that a process that is being started is to have.
     ends: Mutex<Option<ChildEnds>>,
     name: String,
 }
 
-impl Station {
-    pub(crate) fn new(inner: EngineStation<Payload>) -> Self {
+impl WorkerProcess {
+    pub(crate) fn new(inner: EngineWorkerProcess<Payload>) -> Self {
         let name = inner.name().to_owned();
-        Station { inner: Mutex::new(Some(inner)), ends: Mutex::default(), name }
+        WorkerProcess { inner: Mutex::new(Some(inner)), ends: Mutex::default(), name }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<EngineStation<Payload>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<EngineWorkerProcess<Payload>>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, call: impl FnOnce(&mut EngineStation<Payload>) -> T) -> PyResult<T> {
+    fn with<T>(&self, call: impl FnOnce(&mut EngineWorkerProcess<Payload>) -> T) -> PyResult<T> {
         match self.lock().as_mut() {
             Some(station) => Ok(call(station)),
             None => Err(PyRuntimeError::new_err("the stage has ended")),
@@ -98,7 +98,7 @@ impl Station {
 }
 
 #[pymethods]
-impl Station {
+impl WorkerProcess {
     /// The name of its stage.
     #[getter]
     fn name(&self) -> &str {
@@ -107,13 +107,13 @@ impl Station {
 
     /// Its first process is its last.
     fn never_restart(&self) -> PyResult<()> {
-        self.with(EngineStation::never_restart)
+        self.with(EngineWorkerProcess::never_restart)
     }
 
     /// Makes ready for a new process: the descriptors that it is to get, its end of the socket and its stderr. They are
     /// closed here by `started`.
     fn open(&self) -> PyResult<(i32, i32)> {
-        let ends = self.with(EngineStation::open)??;
+        let ends = self.with(EngineWorkerProcess::open)??;
         let descriptors = (ends.socket.as_raw_fd(), ends.stderr.as_raw_fd());
         *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
         Ok(descriptors)

@@ -7,7 +7,7 @@ use super::claims::Claims;
 use super::layout::{Layout, Waited};
 use super::lock::{LockGuard, Owner};
 use super::state::{Scratch, State, write_empty};
-use super::words::{Held, Words};
+use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{self, Durations, TIMES};
 use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake};
@@ -84,15 +84,17 @@ impl Limits {
 
     /// Returns enough slots that no producer ever waits for one while there is room.
     pub(crate) fn slots(self) -> usize {
-        let early = if self.givers.reorders() { self.givers.ahead() } else { 0 };
-        let writers = WRITERS.max(self.givers.workers);
-        let of_taker = self.at_once().saturating_add(self.holdable());
-        self.capacity.saturating_add(writers + early).saturating_add(self.takers.workers.saturating_mul(of_taker))
+        let reordering = if self.producers.reorders() { self.producers.ahead() } else { 0 };
+        let writers = WRITERS.max(self.producers.workers);
+        let of_consumer = self.at_once().saturating_add(self.holdable());
+        self.capacity
+            .saturating_add(writers + reordering)
+            .saturating_add(self.consumers.workers.saturating_mul(of_consumer))
     }
 
     /// Returns the layout of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
-        let places = Owner::places(self.givers.workers.max(self.takers.workers));
+        let places = Owner::places(self.producers.workers.max(self.consumers.workers));
         Layout::new(self.slots(), places, self.turns())
     }
 }
@@ -184,7 +186,7 @@ const MOST_COUNTED: u64 = 1 << 48;
 
 /// The slots over some memory.
 #[derive(Debug)]
-pub(crate) struct Machine<W> {
+pub(crate) struct SlotTable<W> {
     words: W,
     limits: Limits,
     layout: Layout,
@@ -202,20 +204,20 @@ pub(crate) struct Machine<W> {
 
 type Changing<'a, 'b, W> = Change<'a, State<'b, W>>;
 
-impl<W: Words> Machine<W> {
+impl<W: SharedWords> SlotTable<W> {
     /// Makes a buffer in fresh memory, all zero.
     pub(crate) fn create(words: W, limits: Limits) -> Self {
-        let mut machine = Machine::open(words, limits, Owner::HOME);
-        machine.gate = Some(AtomicU64::new(Gate::Open as u64));
-        write_empty(&machine.words, machine.layout);
-        machine
+        let mut table = SlotTable::open(words, limits, Owner::HOME);
+        table.gate = Some(AtomicU64::new(Gate::Open as u64));
+        write_empty(&table.words, table.layout);
+        table
     }
 
     /// Opens a buffer that another process has created.
     pub(crate) fn open(words: W, limits: Limits, me: Owner) -> Self {
         let (layout, claims) = (limits.layout(), Claims::new(limits.slots()));
         let (last_counts, damage, scratch) = (Mutex::default(), OnceLock::new(), Mutex::default());
-        Machine { words, limits, layout, me, claims, gate: None, last_counts, damage, scratch }
+        SlotTable { words, limits, layout, me, claims, gate: None, last_counts, damage, scratch }
     }
 
     pub(crate) fn words(&self) -> &W {
@@ -372,7 +374,7 @@ impl<W: Words> Machine<W> {
 
     /// Returns the latest take at which the workers in front may be.
     pub(crate) fn turns_up_to(&self) -> u64 {
-        match self.limits.givers.reorders() {
+        match self.limits.producers.reorders() {
             true => self.at_once(u64::MAX, |change, _| change.turns_up_to()),
             false => u64::MAX,
         }
@@ -406,7 +408,7 @@ impl<W: Words> Machine<W> {
     }
 
     /// Returns true if one of several workers has that take in flight.
-    pub(crate) fn is_in_hand(&self, ticket: u64) -> bool {
+    pub(crate) fn is_in_flight(&self, ticket: u64) -> bool {
         self.at_once(false, |change, _| change.is_in_flight(ticket))
     }
 
@@ -470,7 +472,7 @@ impl<W: Words> Machine<W> {
             slots.push(TakenSlot { slot, id, birth, fork, given, failures });
             next = change.after(index);
         }
-        let holdable = self.limits.takers.workers * self.limits.holdable();
+        let holdable = self.limits.consumers.workers * self.limits.holdable();
         let copy = change.viewed().saturating_add(samples) > holdable as u64;
         Taken::Ready { slots, ticket, copy }
     }
@@ -596,7 +598,7 @@ impl<W: Words> Machine<W> {
 
     /// Cleans up after the death of the producer: what it was writing is gone. Returns the last take of which a result
     /// arrived.
-    pub(crate) fn giver_died(&self, dead: Owner) -> Option<Receipt> {
+    pub(crate) fn producer_died(&self, dead: Owner) -> Option<Receipt> {
         self.at_once_after(dead, (), |change| change.expect_sound());
         let slots = self.slots_of(dead);
         self.at_once(None, |change, _| change.producer_died(dead.place(), &slots))
@@ -604,7 +606,7 @@ impl<W: Words> Machine<W> {
 
     /// Cleans up after the death of a consumer: what it looked at is free, and what it had in flight gets its fate.
     /// Says which take it was, where others may wait for it.
-    pub(crate) fn taker_died(
+    pub(crate) fn consumer_died(
         &self,
         dead: Owner,
         on_crash: OnCrash,
@@ -672,5 +674,5 @@ fn add_up(buffer: &BufferCounts, stage: &StageCounts) -> bool {
     let sum = |counts: &[u64]| counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
     let BufferCounts { dropped_oldest, dropped_newest, superseded, expired, taken, discarded, waiting, .. } = *buffer;
     sum(&[dropped_oldest, dropped_newest, superseded, expired, taken, discarded, waiting]) == Some(buffer.entered)
-        && sum(&[stage.used, stage.absorbed, stage.skipped, stage.failed, stage.lost, stage.in_hand]) == Some(taken)
+        && sum(&[stage.used, stage.absorbed, stage.skipped, stage.failed, stage.lost, stage.in_flight]) == Some(taken)
 }

@@ -7,7 +7,7 @@ use crate::graph::Flow;
 use crate::ledger::Reading;
 use crate::phase::Phase;
 use crate::report::{JoinReport, Outcome, Report, SourceReport, Spread, StageReport};
-use crate::worker::Seat;
+use crate::worker::WorkerId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let restarts_of = |wanted: usize| {
             let seats = self.seats.iter().zip(&restarts);
             seats
-                .filter(|(seat, _)| matches!(seat, Seat::Stage { index, .. } if *index == wanted))
+                .filter(|(worker_id, _)| matches!(worker_id, WorkerId::Stage { index, .. } if *index == wanted))
                 .map(|(_, n)| n)
                 .sum()
         };
