@@ -498,7 +498,7 @@ fn node(description: Description) -> PyResult<Node> {
     let mut node = Node::new(description.name);
     node.max_restarts = description.max_restarts;
     // The package has checked it; one beyond what the clock can tell is none.
-    node.timeout = description.timeout.and_then(|timeout| Duration::try_from_secs_f64(timeout).ok());
+    node.time_limit = description.timeout.and_then(|limit| Duration::try_from_secs_f64(limit).ok());
     node.workers = description.workers;
     node.ordered = description.ordered;
     node.max_age = description.max_age.map(seconds);
@@ -517,7 +517,7 @@ fn node(description: Description) -> PyResult<Node> {
         ("single", ..) => Intake::Single,
         ("latest", ..) => Intake::Latest,
         ("all", ..) => Intake::All,
-        ("batch", Some(Batch { max_size, timeout }), _) => Intake::Batch { max_size, timeout: seconds(timeout) },
+        ("batch", Some(Batch { max_size, timeout }), _) => Intake::Batch { max_size, max_wait: seconds(timeout) },
         ("window", _, Some(Window { size, stride })) => Intake::Window { size, stride },
         (other, ..) => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
     };

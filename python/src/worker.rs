@@ -168,7 +168,7 @@ impl Worker {
 
     /// Takes what the call returned.
     ///
-    /// True when the call took longer than the stage's time-out.
+    /// True when the call took longer than the stage's time limit.
     fn done(&self, py: Python<'_>, result: Bound<'_, PyAny>) -> PyResult<bool> {
         let ending = match result.is(skip(py)?) {
             true => Ending::Skipped,
@@ -201,7 +201,7 @@ impl Worker {
         }
     }
 
-    /// The stage keeps the sample: a later list will use it. True when deciding that took longer than the time-out.
+    /// The stage keeps the sample: a later list will use it. True when deciding that took longer than the time limit.
     fn keep(&self) -> bool {
         self.settle(Ending::Windowed) == LogEvent::OverTimeout
     }

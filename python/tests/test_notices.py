@@ -115,7 +115,7 @@ def test_a_stage_that_hangs_is_told_while_it_hangs_with_where_it_is(log: Message
         for x in range(2):
             p.put(x)
         text = log.wait_for("hangs")
-        assert text.startswith('WARNING stage "Stuck" hangs: sample 2 has taken longer than its timeout of 50ms')
+        assert text.startswith('WARNING stage "Stuck" hangs: sample 2 has taken longer than its time_limit of 50ms')
         assert "self.go.wait(WATCHDOG)" in text
     finally:
         stuck.go.set()

@@ -77,7 +77,7 @@ impl SourceWaits {
     }
 }
 
-/// Watches for calls that take longer than their stage's time-out, on one thread that is there once there was a call.
+/// Watches for calls that take longer than their stage's time limit, on one thread that is there once there was a call.
 /// It wakes when a call could be overdue, and never while there is none.
 pub(crate) struct Timekeeper {
     state: Mutex<State>,
@@ -118,9 +118,9 @@ impl Timekeeper {
         drop(state);
         if starts {
             let (keeper, tell) = (Arc::clone(self), tell());
-            let thread = std::thread::Builder::new().name("timeouts".to_owned());
+            let thread = std::thread::Builder::new().name("time limits".to_owned());
             if let Err(error) = thread.spawn(move || keeper.watch(tell)) {
-                aside::log(move || tracing::warn!("no thread to watch over time-outs: {error}"));
+                aside::log(move || tracing::warn!("no thread to watch over time limits: {error}"));
             }
         } else if wake {
             self.changed.notify_one();

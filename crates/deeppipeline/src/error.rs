@@ -38,11 +38,14 @@ pub enum GraphError {
         stage: String,
     },
     /// A shared buffer must have room for something.
-    #[error("buffer_bytes is 0, but must be at least 1: how many bytes wait in front of a stage at most")]
-    BufferBytesZero,
-    /// A time-out must leave some time.
-    #[error("timeout of stage {stage:?} is 0, but must be more: the time that stage_run may take for one sample")]
-    TimeoutZero {
+    #[error("buffer_bytes of stage {stage:?} is 0, but must be at least 1: how many bytes wait in front of it at most")]
+    BufferBytesZero {
+        /// The stage behind that buffer.
+        stage: String,
+    },
+    /// A time limit must leave some time.
+    #[error("time_limit of stage {stage:?} is 0, but must be more: the time that stage_run may take for one sample")]
+    TimeLimitZero {
         /// The stage.
         stage: String,
     },
@@ -67,6 +70,14 @@ pub enum GraphError {
         "buffer_bytes is set, but every stage runs on a thread, where only buffer_size bounds what waits: leave it out, or run a stage in a process"
     )]
     BufferBytesOnThreads,
+    /// The bytes of one buffer are counted only where samples cross from one process to another in it.
+    #[error(
+        "buffer_bytes of stage {stage:?} is set, but neither it nor the stage before it runs in a process, and between threads only buffer_size bounds what waits: leave it out, or run one of the two in a process"
+    )]
+    BufferBytesBetweenThreads {
+        /// The stage behind that buffer.
+        stage: String,
+    },
     /// A stage has at least one worker.
     #[error("workers of stage {stage:?} is {got}, but must be 1 to {MAX_WORKERS}")]
     Workers {
@@ -405,8 +416,8 @@ fn signal_name(signal: i32) -> String {
 pub struct WorkerDied {
     /// The way it ended.
     pub exit: Exit,
-    /// The time-out of `stage_run` for which it was killed, if it was.
-    pub timeout: Option<Duration>,
+    /// The time limit of `stage_run` for which it was killed, if it was.
+    pub time_limit: Option<Duration>,
     /// The number of times that it had been restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW).
     pub restarts: usize,
     /// True if it died before it was ready for the first time.
@@ -420,8 +431,8 @@ pub struct WorkerDied {
 
 impl fmt::Display for WorkerDied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.timeout {
-            Some(timeout) => write!(f, "its worker was killed for taking longer than {timeout:?} on one sample")?,
+        match self.time_limit {
+            Some(limit) => write!(f, "its worker was killed for taking longer than {limit:?} on one sample")?,
             None if self.stood_still => f.write_str(
                 "its worker was stopped (SIGSTOP, a debugger, a frozen control group) in the middle of a step at a buffer, \
                  and was killed because nobody could go on",

@@ -139,6 +139,11 @@ pub struct Node {
     pub is_made: bool,
     /// The way the stage takes from its buffer.
     pub intake: Intake,
+    /// The number of samples that the buffer in front of it holds; `None` follows the pipeline.
+    pub buffer_size: Option<usize>,
+    /// The number of bytes that the samples in that buffer have together at most, where it lies in shared memory;
+    /// `None` follows the pipeline.
+    pub buffer_bytes: Option<usize>,
     /// The policy when its buffer is full; `None` follows the pipeline.
     pub overflow: Option<Overflow>,
     /// The policy when it fails on a sample.
@@ -153,7 +158,7 @@ pub struct Node {
     /// The time that `stage_run` may take: a process is killed then and counts as crashed. On a thread it is only
     /// logged; but where it is one of several and keeps the results of the others waiting, they go on without the
     /// sample.
-    pub timeout: Option<Duration>,
+    pub time_limit: Option<Duration>,
     /// The number of its workers; each has a stage of its own.
     pub workers: usize,
     /// True if its samples leave it in the order in which it took them, however many workers it has.
@@ -171,12 +176,14 @@ impl Node {
             name: name.into(),
             is_made: false,
             intake: Intake::default(),
+            buffer_size: None,
+            buffer_bytes: None,
             overflow: None,
             on_error: OnError::default(),
             executor: Executor::default(),
             on_crash: None,
             max_restarts: None,
-            timeout: None,
+            time_limit: None,
             workers: 1,
             ordered: true,
             max_age: None,
@@ -283,9 +290,6 @@ impl Graph {
         {
             return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.own_stages(self.stages.len()) });
         }
-        if self.buffer_bytes == Some(0) {
-            return Err(GraphError::BufferBytesZero);
-        }
         if self.buffer_bytes.is_some() && self.stages.iter().all(|node| node.executor == Executor::Thread) {
             return Err(GraphError::BufferBytesOnThreads);
         }
@@ -293,16 +297,14 @@ impl Graph {
             if node.executor == Executor::Process && !cfg!(processes) {
                 return Err(GraphError::NoProcesses { stage: node.name.clone() });
             }
-            if node.timeout == Some(Duration::ZERO) {
-                return Err(GraphError::TimeoutZero { stage: node.name.clone() });
+            if node.time_limit == Some(Duration::ZERO) {
+                return Err(GraphError::TimeLimitZero { stage: node.name.clone() });
             }
             if node.stack_size == Some(0) {
                 return Err(GraphError::StackSizeZero { stage: node.name.clone() });
             }
             Self::check_thread(node)?;
-            if self.size_of(index) == 0 {
-                return Err(GraphError::BufferSizeZero { stage: node.name.clone() });
-            }
+            self.check_buffer(index, node)?;
             self.check_workers(node)?;
             self.check_lists(index, node)?;
             if node.max_age.or(self.max_age) == Some(Duration::ZERO) {
@@ -337,6 +339,19 @@ impl Graph {
             Some((option, _)) => Err(GraphError::OnlyInProcesses { stage: node.name.clone(), option }),
             None => Ok(()),
         }
+    }
+
+    fn check_buffer(&self, index: usize, node: &Node) -> Result<(), GraphError> {
+        if self.size_of(index) == 0 {
+            return Err(GraphError::BufferSizeZero { stage: node.name.clone() });
+        }
+        if self.bytes_of(index) == 0 {
+            return Err(GraphError::BufferBytesZero { stage: node.name.clone() });
+        }
+        if node.buffer_bytes.is_some() && !self.is_shared(index) {
+            return Err(GraphError::BufferBytesBetweenThreads { stage: node.name.clone() });
+        }
+        Ok(())
     }
 
     fn check_workers(&self, node: &Node) -> Result<(), GraphError> {
@@ -383,7 +398,7 @@ impl Graph {
         let producer = self.producer(index).map_or(Workers::ONE, |before| self.workers_of(before));
         Limits {
             capacity: self.size_of(index),
-            bytes: self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64,
+            bytes: self.bytes_of(index) as u64,
             overflow: node.overflow_in(self),
             intake: node.intake,
             max_age: node.max_age.or(self.max_age).filter(|_| !self.is_relay(index)),
@@ -397,13 +412,13 @@ impl Graph {
     /// The workers of a stage. Nothing leaves an end stage, so there is nothing to be put in order.
     fn workers_of(&self, index: usize) -> Workers {
         let node = &self.stages[index];
-        let timeout = node.timeout.filter(|_| node.executor == Executor::Thread);
-        Workers { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, timeout }
+        let time_limit = node.time_limit.filter(|_| node.executor == Executor::Thread);
+        Workers { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, time_limit }
     }
 
-    /// Returns true if a stage on a thread has a time-out.
-    pub(crate) fn has_timeouts_on_threads(&self) -> bool {
-        self.stages.iter().any(|node| node.executor == Executor::Thread && node.timeout.is_some())
+    /// Returns true if a stage on a thread has a time limit.
+    pub(crate) fn has_time_limits_on_threads(&self) -> bool {
+        self.stages.iter().any(|node| node.executor == Executor::Thread && node.time_limit.is_some())
     }
 
     /// Returns true if the results of a stage have to be put in order.
@@ -449,7 +464,6 @@ impl Graph {
     }
 
     /// Returns true if samples cross from one process to another in front of a stage.
-    #[cfg(processes)]
     pub(crate) fn is_shared(&self, index: usize) -> bool {
         let in_process = |index: usize| self.stages[index].executor == Executor::Process;
         in_process(index) || self.producer(index).is_some_and(in_process)
@@ -457,11 +471,17 @@ impl Graph {
 
     /// Returns the number of samples that the buffer in front of a stage holds.
     pub(crate) fn size_of(&self, index: usize) -> usize {
-        match &self.buffer_size {
-            BufferSize::Each(size) => *size,
-            BufferSize::List(_) if self.is_relay(index) => DEFAULT_BUFFER_SIZE,
-            BufferSize::List(sizes) => sizes[self.own_stages(index)],
+        match (self.stages[index].buffer_size, &self.buffer_size) {
+            (Some(own), _) => own,
+            (None, BufferSize::Each(size)) => *size,
+            (None, BufferSize::List(_)) if self.is_relay(index) => DEFAULT_BUFFER_SIZE,
+            (None, BufferSize::List(sizes)) => sizes[self.own_stages(index)],
         }
+    }
+
+    /// Returns the number of bytes that the samples in the buffer in front of a stage have together at most.
+    fn bytes_of(&self, index: usize) -> usize {
+        self.stages[index].buffer_bytes.or(self.buffer_bytes).unwrap_or(DEFAULT_BUFFER_BYTES)
     }
 
     /// Returns how many of the first `nodes` nodes are stages of the user's.

@@ -23,12 +23,12 @@ pub enum Intake {
         /// The number of samples that one list is behind the next.
         stride: usize,
     },
-    /// A list of 1 to `max_size` samples: whatever is there once the first has waited `timeout`.
+    /// A list of 1 to `max_size` samples: whatever is there once the first has waited `max_wait`.
     Batch {
         /// The number of samples in a list at most.
         max_size: usize,
         /// The time that the first of them waits for others.
-        timeout: Duration,
+        max_wait: Duration,
     },
 }
 

@@ -18,7 +18,7 @@ pub struct StageCounts {
     /// Samples on which the stage failed.
     pub failed: u64,
     /// Samples that a worker process had in flight when it died, and those that took one of several ordered threads
-    /// longer than the stage's `timeout` while others waited for them.
+    /// longer than the stage's `time_limit` while others waited for them.
     pub lost: u64,
     /// Samples that `stage_run` is working on now, and those that a window has not used yet.
     pub in_flight: u64,

@@ -31,7 +31,7 @@ pub enum Notice {
     },
     /// The pipeline has failed.
     Failed,
-    /// A stage on a thread takes longer on a sample than its time-out, and has not returned.
+    /// A stage on a thread takes longer on a sample than its time limit, and has not returned.
     Hangs {
         /// The stage's name.
         stage: String,
@@ -39,8 +39,8 @@ pub enum Notice {
         worker: usize,
         /// The sample that it works on.
         sample: SampleId,
-        /// The stage's time-out.
-        timeout: Duration,
+        /// The stage's time limit.
+        time_limit: Duration,
     },
 }
 
@@ -57,8 +57,11 @@ impl fmt::Display for Notice {
                 write!(f, "{samples} more samples were dropped in front of {stage:?}")
             }
             Notice::Failed => f.write_str("the pipeline has failed"),
-            Notice::Hangs { stage, sample, timeout, .. } => {
-                write!(f, "stage {stage:?} hangs: sample {sample} has taken longer than its timeout of {timeout:?}")
+            Notice::Hangs { stage, sample, time_limit, .. } => {
+                write!(
+                    f,
+                    "stage {stage:?} hangs: sample {sample} has taken longer than its time_limit of {time_limit:?}"
+                )
             }
         }
     }

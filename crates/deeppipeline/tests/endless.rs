@@ -141,7 +141,7 @@ fn one_that_others_have_given_up_waiting_for_is_asked_no_more() {
     let mut simulation = Pipeline::builder()
         .overflow(Overflow::Block)
         .stage(made_by(move || Ok(Twice(Arc::clone(&counted)))))
-        .options(Options::new().name("work").workers(2).timeout(Duration::from_millis(60)))
+        .options(Options::new().name("work").workers(2).time_limit(Duration::from_millis(60)))
         .end_stage(|_: usize| {})
         .simulate()
         .unwrap();

@@ -80,8 +80,8 @@ fn a_failure_is_told_when_it_happens() {
 
 #[test]
 fn a_stage_that_hangs_is_told_while_it_hangs_and_once() {
-    let timeout = Duration::from_millis(20);
-    let stages = vec![Node::new("first"), Node { timeout: Some(timeout), ..Node::new("stuck") }];
+    let time_limit = Duration::from_millis(20);
+    let stages = vec![Node::new("first"), Node { time_limit: Some(time_limit), ..Node::new("stuck") }];
     let held = Held::start(stages, Overflow::Block);
     held.put(1);
     held.words[0].send(false).unwrap();

@@ -12,11 +12,11 @@ pub(crate) struct Workers {
     /// True if their results go on in the order in which the samples were taken.
     pub(crate) ordered: bool,
     /// The time that, on threads, a sample may keep the results of those taken after it waiting.
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) time_limit: Option<Duration>,
 }
 
 impl Workers {
-    pub(crate) const ONE: Workers = Workers { workers: 1, ordered: true, timeout: None };
+    pub(crate) const ONE: Workers = Workers { workers: 1, ordered: true, time_limit: None };
 
     /// Returns true if results have to be put in order: those of one worker are.
     pub(crate) fn reorders(self) -> bool {

@@ -314,14 +314,14 @@ impl<V> Buffer<V> {
 
     /// Returns the time when the oldest take in flight has kept others waiting for too long.
     pub(crate) fn overdue_at(&self) -> Option<Instant> {
-        self.limits.consumers.timeout?;
+        self.limits.consumers.time_limit?;
         self.change(|change| change.overdue_at()).0.map(from_nanoseconds)
     }
 
     /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or
     /// `anyway`.
     pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
-        self.limits.consumers.timeout?;
+        self.limits.consumers.time_limit?;
         let now = to_nanoseconds(self.clock.now());
         self.change(|change| change.give_up_overdue(now, anyway)).0
     }

@@ -177,13 +177,13 @@ impl<I, T> Builder<I, T> {
     }
 
     /// Adds a stage that takes a list of 1 to `max_size` samples: whatever is there once the first has waited
-    /// `timeout`. The stage's `buffer_size` must be `max_size` at least.
-    pub fn stage_batch<S, M, O>(self, max_size: usize, timeout: Duration, stage: S) -> Builder<I, O>
+    /// `max_wait`. The stage's `buffer_size` must be `max_size` at least.
+    pub fn stage_batch<S, M, O>(self, max_size: usize, max_wait: Duration, stage: S) -> Builder<I, O>
     where
         S: IntoStage<M, Onward<O>, Input = Vec<T>>,
         T: Flows,
     {
-        self.add(stage.into_maker(), Intake::Batch { max_size, timeout }, list)
+        self.add(stage.into_maker(), Intake::Batch { max_size, max_wait }, list)
     }
 
     /// Adds a stage that takes a list of the last samples with every sample, once there are enough: a [`Window`].
@@ -396,7 +396,7 @@ impl<I, T> Builder<I, T> {
         }
         node.on_crash = options.on_crash.or(node.on_crash);
         node.max_restarts = options.max_restarts.or(node.max_restarts);
-        node.timeout = options.timeout.or(node.timeout);
+        node.time_limit = options.time_limit.or(node.time_limit);
         node.workers = options.workers.unwrap_or(node.workers);
         node.ordered = options.ordered.unwrap_or(node.ordered);
         node.max_age = options.max_age.or(node.max_age);

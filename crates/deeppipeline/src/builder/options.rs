@@ -12,7 +12,7 @@ pub struct Options {
     pub(super) on_error: Option<OnError>,
     pub(super) on_crash: Option<OnCrash>,
     pub(super) max_restarts: Option<u32>,
-    pub(super) timeout: Option<Duration>,
+    pub(super) time_limit: Option<Duration>,
     pub(super) workers: Option<usize>,
     pub(super) ordered: Option<bool>,
     pub(super) max_age: Option<Duration>,
@@ -60,8 +60,8 @@ impl Options {
     /// Limits the time that `stage_run` may take for one sample: a process is killed then and counts as crashed, on a
     /// thread it is only logged; but where it is one of several workers and keeps the results of the others waiting,
     /// they go on, and the sample is lost.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    pub fn time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = Some(time_limit);
         self
     }
 

@@ -67,14 +67,14 @@ impl<I, T: Send + 'static> Builder<I, T> {
     pub fn stage_isolated_batch<S>(
         self,
         max_size: usize,
-        timeout: Duration,
+        max_wait: Duration,
         settings: S::Settings,
     ) -> Builder<I, S::Output>
     where
         S: Isolated<Input = Vec<T>, Output: Transfer>,
         T: Transfer,
     {
-        self.add_isolated::<S, _>(&settings, Intake::Batch { max_size, timeout }, Takes::Lists, || list::<T>)
+        self.add_isolated::<S, _>(&settings, Intake::Batch { max_size, max_wait }, Takes::Lists, || list::<T>)
     }
 
     /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of the last samples, see

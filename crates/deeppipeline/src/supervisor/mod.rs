@@ -94,7 +94,7 @@ pub struct Supervisor<V> {
     /// One per worker.
     activities: Vec<Shown>,
     source_waits: SourceWaits,
-    /// The timekeeper, where a stage on a thread has a time-out.
+    /// The timekeeper, where a stage on a thread has a time limit.
     timekeeper: Option<Arc<Timekeeper>>,
     unfreed: Arc<Unfreed>,
     for_front_door: ForFrontDoor<V>,
@@ -204,7 +204,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let workers = seats.len();
         let before = |index: usize| graph.stages[..index].iter().map(|node| node.workers).sum();
         let first_seats = (0..graph.stages.len()).map(before).collect();
-        let is_watched = graph.has_timeouts_on_threads() && matches!(clock, Clock::Monotonic);
+        let is_watched = graph.has_time_limits_on_threads() && matches!(clock, Clock::Monotonic);
         Supervisor {
             seats,
             first_seats,
@@ -707,10 +707,10 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
     fn show_running(&self, worker_id: WorkerId, running: Option<(SampleId, Duration)>) {
         let (Some(keeper), WorkerId::Stage { index, .. }) = (&self.timekeeper, worker_id) else { return };
         let node = &self.graph.stages[index];
-        let Some(timeout) = node.timeout.filter(|_| node.executor == Executor::Thread) else { return };
+        let Some(limit) = node.time_limit.filter(|_| node.executor == Executor::Thread) else { return };
         let worker = self.index_of(worker_id);
-        // A time-out beyond what the clock can tell is none.
-        let due = |busy| Instant::now().checked_add(timeout.saturating_sub(busy));
+        // A time limit beyond what the clock can tell is none.
+        let due = |busy| Instant::now().checked_add(limit.saturating_sub(busy));
         match running.and_then(|(sample, busy)| Some((sample, due(busy)?))) {
             Some((sample, due)) => keeper.begin(worker, sample, due, || self.teller()),
             None => keeper.end(worker),

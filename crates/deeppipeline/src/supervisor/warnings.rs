@@ -64,14 +64,14 @@ impl<V: Send + 'static> Supervisor<V> {
         let stages = self.seats.iter().map(|worker_id| match worker_id {
             WorkerId::Stage { index, .. } => {
                 let node = &self.graph.stages[*index];
-                (self.stage_name(*index).to_owned(), node.timeout.unwrap_or_default())
+                (self.stage_name(*index).to_owned(), node.time_limit.unwrap_or_default())
             }
             WorkerId::Source => (String::new(), Duration::ZERO),
         });
         let stages: Vec<(String, Duration)> = stages.collect();
         move |worker, sample| {
-            let (stage, timeout) = stages[worker].clone();
-            notices.tell(Notice::Hangs { stage, worker, sample, timeout });
+            let (stage, time_limit) = stages[worker].clone();
+            notices.tell(Notice::Hangs { stage, worker, sample, time_limit });
         }
     }
 

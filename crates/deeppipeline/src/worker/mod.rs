@@ -126,7 +126,7 @@ pub enum LogEvent {
     RetriedFailure,
     /// Another failure stopped the pipeline before, and is the one that callers are told of.
     LaterFailure,
-    /// The stage took longer on a sample than its time-out.
+    /// The stage took longer on a sample than its time limit.
     OverTimeout,
 }
 
@@ -472,11 +472,11 @@ impl<V> Worker<V> {
         self.step = Step::Idle;
         let node = self.home.node(index);
         let Ending::Failed(cause) = ending else {
-            return match node.timeout {
-                Some(timeout) if took > timeout => {
+            return match node.time_limit {
+                Some(limit) if took > limit => {
                     let (stage, sample) = (self.name().to_owned(), newest.id);
                     aside::log(
-                        move || tracing::warn!(stage, %sample, "took {took:?}, over its timeout of {timeout:?}"),
+                        move || tracing::warn!(stage, %sample, "took {took:?}, over its time_limit of {limit:?}"),
                     );
                     LogEvent::OverTimeout
                 }

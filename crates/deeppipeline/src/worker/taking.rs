@@ -36,7 +36,7 @@ impl<V> Worker<V> {
         }
     }
 
-    /// Gives up what another worker has in flight for longer than the stage's time-out, if others wait for it.
+    /// Gives up what another worker has in flight for longer than the stage's time limit, if others wait for it.
     pub(super) fn give_up_overdue(&self, index: usize, anyway: bool) -> bool {
         let Some(overdue) = self.home.buffer(index).and_then(|buffer| buffer.give_up_overdue(anyway)) else {
             return false;

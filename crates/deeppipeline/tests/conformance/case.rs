@@ -39,7 +39,7 @@ pub(crate) struct StageSpec {
     pub(crate) on_error: OnError,
     pub(crate) workers: usize,
     pub(crate) ordered: bool,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) time_limit: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
     /// With a window: how many keys there are, x and x + keys having the same.
     pub(crate) keys: i64,
@@ -96,7 +96,7 @@ pub(crate) fn stage(name: &str, does: Does, takes: u64) -> StageSpec {
         on_error: OnError::Stop,
         workers: 1,
         ordered: true,
-        timeout: None,
+        time_limit: None,
         max_age: None,
         keys: 1,
         idle: None,
@@ -117,8 +117,8 @@ impl StageSpec {
         StageSpec { overflow: Some(overflow), ..self }
     }
 
-    pub(crate) fn batch(self, max_size: usize, timeout: u64) -> Self {
-        StageSpec { intake: Intake::Batch { max_size, timeout: ms(timeout) }, ..self }
+    pub(crate) fn batch(self, max_size: usize, max_wait: u64) -> Self {
+        StageSpec { intake: Intake::Batch { max_size, max_wait: ms(max_wait) }, ..self }
     }
 
     pub(crate) fn window(self, size: usize, stride: usize) -> Self {
@@ -154,8 +154,8 @@ impl StageSpec {
         self
     }
 
-    pub(crate) fn timeout(self, timeout: u64) -> Self {
-        StageSpec { timeout: Some(ms(timeout)), ..self }
+    pub(crate) fn time_limit(self, time_limit: u64) -> Self {
+        StageSpec { time_limit: Some(ms(time_limit)), ..self }
     }
 
     pub(crate) fn max_age(self, max_age: u64) -> Self {

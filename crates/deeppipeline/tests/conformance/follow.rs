@@ -56,7 +56,7 @@ fn node(spec: &StageSpec) -> Node {
         on_error: spec.on_error,
         workers: spec.workers,
         ordered: spec.ordered,
-        timeout: spec.timeout,
+        time_limit: spec.time_limit,
         max_age: spec.max_age,
         ..Node::new(&spec.name)
     }
@@ -265,7 +265,7 @@ impl Around for AroundHere {
 fn can_take(stage: &StageReport) -> bool {
     match stage.intake {
         Intake::All => stage.buffer.waiting >= stage.buffer_size as u64,
-        Intake::Batch { timeout, .. } if timeout.is_zero() => stage.buffer.waiting > 0,
+        Intake::Batch { max_wait, .. } if max_wait.is_zero() => stage.buffer.waiting > 0,
         Intake::Batch { max_size, .. } => stage.buffer.waiting >= max_size as u64,
         _ => stage.buffer.waiting > 0,
     }

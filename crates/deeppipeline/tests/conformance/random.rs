@@ -45,9 +45,9 @@ fn random_times_break_no_promise() {
         let mut case = random.case();
         for stage in &mut case.stages {
             stage.max_age = random.one_in(2).then(|| ms(1 + random.below(60)));
-            stage.timeout = random.one_in(2).then(|| ms(1 + random.below(60)));
-            if let Intake::Batch { timeout, .. } = &mut stage.intake {
-                *timeout = ms(random.below(30));
+            stage.time_limit = random.one_in(2).then(|| ms(1 + random.below(60)));
+            if let Intake::Batch { max_wait, .. } = &mut stage.intake {
+                *max_wait = ms(random.below(30));
             }
         }
         let told = Told { seed, case: &case };
@@ -206,7 +206,7 @@ impl Random {
             1 => Intake::All,
             2 => Intake::Window { size: 1 + self.below(4) as usize, stride: 1 + self.below(4) as usize },
             // The clock of another executor is not the simulation's: a batch waits for ever or not at all.
-            3 => Intake::Batch { max_size: 1 + self.below(4) as usize, timeout: ms(3_600_000 * self.below(2)) },
+            3 => Intake::Batch { max_size: 1 + self.below(4) as usize, max_wait: ms(3_600_000 * self.below(2)) },
             _ => Intake::Single,
         };
         let overflow = (intake != Intake::Latest && self.one_in(3)).then(|| self.overflow());

@@ -109,8 +109,8 @@ fn options_of(spec: &StageSpec) -> Options {
     if !matches!(spec.on_error, OnError::Retry { .. }) {
         options = options.on_error(spec.on_error);
     }
-    if let Some(timeout) = spec.timeout {
-        options = options.timeout(timeout);
+    if let Some(time_limit) = spec.time_limit {
+        options = options.time_limit(time_limit);
     }
     if let Some(max_age) = spec.max_age {
         options = options.max_age(max_age);
@@ -135,8 +135,8 @@ fn add_stage<I: 'static>(builder: Builder<I, i64>, case: &Case, index: usize, lo
         Intake::All if times > 0 => builder.stage_all(retry(times, made_by(move || Ok(List(logic()))))),
         Intake::Latest => builder.stage_latest(made_by(move || Ok(One(logic())))),
         Intake::All => builder.stage_all(made_by(move || Ok(List(logic())))),
-        Intake::Batch { max_size, timeout } => {
-            builder.stage_batch(max_size, timeout, made_by(move || Ok(List(logic()))))
+        Intake::Batch { max_size, max_wait } => {
+            builder.stage_batch(max_size, max_wait, made_by(move || Ok(List(logic()))))
         }
         Intake::Window { .. } => {
             let (window, keys) = spec.windows().unwrap();

@@ -280,7 +280,7 @@ fn several_workers_behind_several_and_at_the_end() {
 #[test]
 fn others_go_on_without_a_sample_that_takes_longer_than_the_time_out() {
     let run = simulate(
-        chain([stage("work", Identity, 5).but(1, 300).workers(2).timeout(60), stage("end", Identity, 0)])
+        chain([stage("work", Identity, 5).but(1, 300).workers(2).time_limit(60), stage("end", Identity, 0)])
             .buffer_size(8)
             .puts(12, 10),
     );

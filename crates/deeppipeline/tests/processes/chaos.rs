@@ -285,16 +285,16 @@ fn pipeline(random: &mut Random, desk: &Desk) -> Builder<Ware, Ware> {
         let in_process = stage == one_process || random.one_in(2);
         let settings = Recklessness { seed, danger: random.pick(&[1000, 3000, 10_000]), desk: desk.address() };
         let intake = random.below(5);
-        let (max_size, timeout) = (sizes[stage as usize], Duration::from_micros(random.pick(&[0, 100, 5000])));
+        let (max_size, max_wait) = (sizes[stage as usize], Duration::from_micros(random.pick(&[0, 100, 5000])));
         builder = match (intake, in_process) {
             (0, true) => builder.stage_isolated_latest::<Reckless>(settings),
             (0, false) => builder.stage_latest(made_by(move || Ok(Reckless::on_a_thread(seed)))),
             (1, true) => builder.stage_isolated_all::<RecklessList>(settings),
             (1, false) => builder.stage_all(made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed))))),
-            (2, true) => builder.stage_isolated_batch::<RecklessList>(max_size, timeout, settings),
+            (2, true) => builder.stage_isolated_batch::<RecklessList>(max_size, max_wait, settings),
             (2, false) => {
                 let stage = made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed))));
-                builder.stage_batch(max_size, timeout, stage)
+                builder.stage_batch(max_size, max_wait, stage)
             }
             (_, true) => builder.stage_isolated::<Reckless>(settings),
             (_, false) => builder.stage(made_by(move || Ok(Reckless::on_a_thread(seed)))),

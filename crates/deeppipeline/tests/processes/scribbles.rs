@@ -181,13 +181,13 @@ impl Plan {
     fn of_seed(seed: u64) -> Self {
         let random = &mut Random(!seed);
         let buffer_size = random.pick(&[1, 4, 64]);
-        let timeout = Duration::from_micros(random.pick(&[0, 100, 5000]));
+        let max_wait = Duration::from_micros(random.pick(&[0, 100, 5000]));
         let intakes = [
             Intake::Single,
             Intake::Single,
             Intake::Latest,
             Intake::All,
-            Intake::Batch { max_size: buffer_size.min(5), timeout },
+            Intake::Batch { max_size: buffer_size.min(5), max_wait },
         ];
         let workers = 1 + random.below(3);
         Plan {
@@ -211,8 +211,8 @@ fn run(plan: Plan) -> (Result<Report, StageError>, Vec<(u64, u64)>) {
         let builder = match plan.intake {
             Intake::Latest => builder.stage_isolated_latest::<Scribbler>(settings),
             Intake::All => builder.stage_isolated_all::<ScribblerOfLists>(settings),
-            Intake::Batch { max_size, timeout } => {
-                builder.stage_isolated_batch::<ScribblerOfLists>(max_size, timeout, settings)
+            Intake::Batch { max_size, max_wait } => {
+                builder.stage_isolated_batch::<ScribblerOfLists>(max_size, max_wait, settings)
             }
             _ => builder.stage_isolated::<Scribbler>(settings),
         };

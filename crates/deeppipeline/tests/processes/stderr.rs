@@ -69,7 +69,7 @@ fn a_reader_that_has_stopped_keeps_no_worker_from_being_killed_and_no_program_fr
     let (player, (end, _values)) = (Player::new(), end());
     let pipeline = pipeline()
         .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().timeout(Duration::from_secs(2)).on_crash(OnCrash::Stop))
+        .options(Options::new().time_limit(Duration::from_secs(2)).on_crash(OnCrash::Stop))
         .end_stage(end)
         .start()
         .unwrap();
@@ -77,7 +77,7 @@ fn a_reader_that_has_stopped_keeps_no_worker_from_being_killed_and_no_program_fr
     player.next().at_tell(At::Run(1), Do::Write("flood\n".repeat(100_000), Box::new(Do::Hang)));
     let error = pipeline.setstop().unwrap_err();
     let died = error.cause().downcast_ref::<WorkerDied>().expect("a worker that died");
-    assert!(died.timeout.is_some());
+    assert!(died.time_limit.is_some());
 }
 
 const DRAWS: &str = "stderr::a_progress_bar_moves_while_it_is_drawn";

@@ -136,7 +136,7 @@ fn a_time_out_ends_the_wait_for_a_stopped_worker() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().timeout(std::time::Duration::from_secs(1)))
+        .options(Options::new().time_limit(std::time::Duration::from_secs(1)))
         .end_stage(end)
         .start()
         .unwrap();

@@ -13,7 +13,7 @@ fn a_stage_that_hangs_is_killed_and_the_next_sample_flows() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().timeout(TIMEOUT))
+        .options(Options::new().time_limit(TIMEOUT))
         .end_stage(end)
         .start()
         .unwrap();
@@ -33,7 +33,7 @@ fn a_part_of_many_that_hangs_is_killed_too() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().timeout(TIMEOUT).on_crash(OnCrash::Retry))
+        .options(Options::new().time_limit(TIMEOUT).on_crash(OnCrash::Retry))
         .end_stage(end)
         .start()
         .unwrap();
@@ -56,7 +56,7 @@ fn the_error_says_that_it_was_killed_for_it() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
     let pipeline = pipeline()
         .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().timeout(TIMEOUT).on_crash(OnCrash::Stop))
+        .options(Options::new().time_limit(TIMEOUT).on_crash(OnCrash::Stop))
         .end_stage(end)
         .start()
         .unwrap();
@@ -69,7 +69,7 @@ fn the_error_says_that_it_was_killed_for_it() {
         "stage \"Puppet\" failed in stage_run on sample 1: its worker was killed for taking longer than 1s on one sample"
     );
     let died = error.cause().downcast_ref::<WorkerDied>().unwrap();
-    assert_eq!((died.exit, died.timeout), (Exit::Signal(9), Some(TIMEOUT)));
+    assert_eq!((died.exit, died.time_limit), (Exit::Signal(9), Some(TIMEOUT)));
 }
 
 #[test]
@@ -78,9 +78,9 @@ fn waiting_for_room_behind_the_stage_is_not_its_time() {
     let pipeline = pipeline()
         .buffer_size(1)
         .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().timeout(TIMEOUT))
+        .options(Options::new().time_limit(TIMEOUT))
         .stage_isolated::<Puppet>(slow.strings())
-        .options(Options::new().timeout(3 * TIMEOUT))
+        .options(Options::new().time_limit(3 * TIMEOUT))
         .end_stage(end)
         .start()
         .unwrap();

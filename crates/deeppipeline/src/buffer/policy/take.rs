@@ -172,9 +172,9 @@ impl<S: Storage> Change<'_, S> {
 
     /// Returns the time when the list that waits for more samples is due.
     pub(in crate::buffer) fn due(&mut self) -> Option<u64> {
-        let Intake::Batch { timeout, .. } = self.limits.intake else { return None };
+        let Intake::Batch { max_wait, .. } = self.limits.intake else { return None };
         let front = self.first(Queue::Waiting)?;
-        self.storage.slot(front).came.checked_add(in_nanoseconds(timeout))
+        self.storage.slot(front).came.checked_add(in_nanoseconds(max_wait))
     }
 
     /// Drops those that are too old of what is about to leave, and lets in what has waited for their places.
@@ -226,9 +226,9 @@ impl<S: Storage> Change<'_, S> {
 
     /// Returns the time when the oldest take in flight has kept others waiting for too long.
     pub(in crate::buffer) fn overdue_at(&mut self) -> Option<u64> {
-        let timeout = self.limits.consumers.timeout.filter(|_| self.limits.consumers.reorders())?;
+        let limit = self.limits.consumers.time_limit.filter(|_| self.limits.consumers.reorders())?;
         let (place, _) = self.oldest_in_flight()?;
-        self.storage.place(place).since.checked_add(in_nanoseconds(timeout))
+        self.storage.place(place).since.checked_add(in_nanoseconds(limit))
     }
 
     /// Gives up the oldest take in flight if it is overdue, and if nothing can be taken before it has ended or

@@ -36,7 +36,7 @@ pub struct ChildEnds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Killed {
     /// A call took longer than this.
-    Timeout(Duration),
+    TimeLimit(Duration),
     /// It did not end after its work was done.
     Overstayed,
     /// The pipeline has no use for it any longer.

@@ -354,11 +354,11 @@ impl<V: Send + 'static> WorkerProcess<V> {
                 next = next.min(last_moment);
             }
         }
-        if let Some(timeout) = self.home.node(self.index).timeout {
+        if let Some(limit) = self.home.node(self.index).time_limit {
             // What begins after this moment is not over its time before then.
-            let over = self.input()?.running_since(self.owner()).unwrap_or(now) + timeout;
+            let over = self.input()?.running_since(self.owner()).unwrap_or(now) + limit;
             if now >= over {
-                self.kill(Killed::Timeout(timeout))?;
+                self.kill(Killed::TimeLimit(limit))?;
             } else {
                 next = next.min(over);
             }
@@ -482,8 +482,8 @@ impl<V: Send + 'static> WorkerProcess<V> {
         }
         let died = WorkerDied {
             exit,
-            timeout: present.as_ref().and_then(|present| match present.killed? {
-                Killed::Timeout(timeout) => Some(timeout),
+            time_limit: present.as_ref().and_then(|present| match present.killed? {
+                Killed::TimeLimit(limit) => Some(limit),
                 Killed::Overstayed | Killed::Unwanted => None,
             }),
             restarts: self.deaths.len(),

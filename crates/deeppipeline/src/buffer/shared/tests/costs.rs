@@ -65,7 +65,7 @@ fn id(number: u64) -> SampleId {
 }
 
 fn workers() -> Workers {
-    Workers { workers: 4, ordered: true, timeout: None }
+    Workers { workers: 4, ordered: true, time_limit: None }
 }
 
 /// Reads of all that happens while results come in the wrong order.

@@ -159,7 +159,7 @@ fn run(limits: Limits, seed: u64) {
 
 #[test]
 fn a_stray_write_hangs_nobody_and_hands_out_nothing_wrong() {
-    let workers = Workers { workers: WORKERS, ordered: true, timeout: None };
+    let workers = Workers { workers: WORKERS, ordered: true, time_limit: None };
     for (overflow, intake) in policies() {
         for seed in 0..SEEDS {
             let told = Told((seed, overflow, intake));
@@ -215,7 +215,7 @@ struct InState {
 
 impl InState {
     fn new(state: SlotState) -> Self {
-        let workers = Workers { workers: WORKERS, ordered: true, timeout: None };
+        let workers = Workers { workers: WORKERS, ordered: true, time_limit: None };
         let limits =
             Limits { producers: workers, consumers: workers, ..limits(2, 100, Overflow::Block, Intake::Single) };
         let memory = Plain::new(limits);

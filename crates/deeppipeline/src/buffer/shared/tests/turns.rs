@@ -91,7 +91,7 @@ struct Setting {
 impl Setting {
     fn workers(&self) -> Workers {
         let workers = 1 + self.script.iter().map(|(worker, _)| *worker).max().unwrap_or_default();
-        Workers { workers, ordered: true, timeout: None }
+        Workers { workers, ordered: true, time_limit: None }
     }
 
     /// The buffer in front of the stage.
@@ -590,7 +590,7 @@ fn settled(slots: &[TakenSlot]) -> Vec<(usize, bool)> {
 }
 
 fn several(workers: usize) -> Workers {
-    Workers { workers, ordered: true, timeout: None }
+    Workers { workers, ordered: true, time_limit: None }
 }
 
 #[test]
@@ -630,7 +630,7 @@ fn samples_that_are_too_old_make_room_for_early_results() {
 
 #[test]
 fn a_batch_is_not_due_while_too_many_results_would_wait() {
-    let intake = Intake::Batch { max_size: 2, timeout: Duration::from_nanos(10) };
+    let intake = Intake::Batch { max_size: 2, max_wait: Duration::from_nanos(10) };
     let mut buffer = Alone::new(Limits { consumers: several(2), ..limits(8, 100, Overflow::Block, intake) });
     buffer.bring(1);
     assert!(buffer.takes(0, 100).is_some());
