@@ -16,7 +16,9 @@
 """
 
 from DeepPipeline._engine import JoinReport, Report, SampleId, SourceReport, Spread, StageReport
+from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Many
+from DeepPipeline._stage import Retry, Sample, Stage, retry
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
     GraphError,
@@ -33,7 +35,6 @@ from DeepPipeline.errors import (
 from DeepPipeline.parallel import Parallel
 from DeepPipeline.pipeline import Pipeline
 from DeepPipeline.signals import StopSignals, drain_on_signals
-from DeepPipeline.stage import Retry, Sample, Stage, retry
 from DeepPipeline.stream import Stream
 
 __all__ = [
@@ -65,4 +66,5 @@ __all__ = [
     "WorkerDied",
     "drain_on_signals",
     "retry",
+    "stage",
 ]

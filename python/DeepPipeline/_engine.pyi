@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
+from DeepPipeline._stage import Options
 from DeepPipeline._worker import SourceStage
-from DeepPipeline.stage import Options
 
 @final
 class SampleId:

@@ -11,9 +11,9 @@ from DeepPipeline import _aside, _engine, _launch
 from DeepPipeline._aside import logger
 from DeepPipeline._reachable import StartMethod
 from DeepPipeline._remote import Job
+from DeepPipeline._stage import Stage
 from DeepPipeline._worker_logs import LogSettings, log_from
 from DeepPipeline._worker_signals import held_back
-from DeepPipeline.stage import Stage
 
 
 class Watch:

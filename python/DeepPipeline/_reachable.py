@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from multiprocessing import reduction
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import current_process
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from DeepPipeline._function import FunctionStage, function_of, inside
 from DeepPipeline._payload import why_not
+from DeepPipeline._stage import Stage, options_of
 from DeepPipeline.errors import StartError
-from DeepPipeline.stage import Stage, options_of
 
 StartMethod = Literal["spawn", "forkserver", "fork"]
 START_METHODS: tuple[StartMethod, ...] = ("spawn", "forkserver", "fork")
@@ -30,9 +32,9 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
     if start_method == "fork":
         return
     for name, stage in stages:
-        kind = type(stage)
-        if kind.__module__ == "__main__" and (where := _where_nobody_imports_it()) is not None:
-            raise _class_not_found(name, kind, where)
+        named = _named(stage)
+        if named.is_in_main() and (where := _where_nobody_imports_it(named.word)) is not None:
+            raise _not_found(name, named, where)
         window = options_of(stage).window
         try:
             _pickle_as_if_starting(window and window.key)
@@ -45,20 +47,42 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
         try:
             _pickle_as_if_starting(stage)
         except Exception as error:
-            if (where := _where_nobody_finds_it(kind)) is not None:
-                raise _class_not_found(name, kind, where) from error
+            if (where := _where_nobody_finds_it(named)) is not None:
+                raise _not_found(name, named, where) from error
             blamed = why_not(stage, _pickle_as_if_starting)
+            where_to_make_it = "the setup() of a Stage" if isinstance(stage, FunctionStage) else "setup()"
             raise StartError(
                 f"stage {name!r} cannot be sent to its process: cannot pickle {blamed} ({error}). "
-                "Make it in setup(), which runs in the process"
+                f"Make it in {where_to_make_it}, which runs in the process"
             ) from error
 
 
-def _class_not_found(name: str, kind: type, where: str) -> StartError:
-    return StartError(f"stage {name!r}: its class, {kind.__qualname__}, {where}; {OR_ELSE}")
+class _Named(NamedTuple):
+    """A class or a function, which another process finds by its name."""
+
+    word: str
+    thing: Any
+
+    def is_in_main(self) -> bool:
+        return getattr(self.thing, "__module__", None) == "__main__"
 
 
-def _where_nobody_imports_it() -> str | None:
+def _named(stage: Stage) -> _Named:
+    """Returns what a stage needs in its process: its class, or the function that it was made of."""
+    if not isinstance(stage, FunctionStage):
+        return _Named("class", type(stage))
+    function = inside(function_of(stage))
+    owner = getattr(function, "__self__", None)
+    if owner is not None and not inspect.ismodule(owner):  # a method
+        return _Named("class", owner if isinstance(owner, type) else type(owner))
+    return _Named("function", function) if hasattr(function, "__qualname__") else _Named("class", type(function))
+
+
+def _not_found(name: str, named: _Named, where: str) -> StartError:
+    return StartError(f"stage {name!r}: its {named.word}, {named.thing.__qualname__}, {where}; {OR_ELSE}")
+
+
+def _where_nobody_imports_it(word: str) -> str | None:
     """Says where the program is if another process does not import it, and where to put its classes instead."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)  # of `python -m`, a folder or an archive
@@ -66,23 +90,26 @@ def _where_nobody_imports_it() -> str | None:
     if spec is None and file and not os.path.isfile(file) and not file.startswith("<"):
         return (
             f"is defined in {file}, which is no file that another process could read. "
-            "Put the class into a module, a .py file, and import it"
+            f"Put the {word} into a module, a .py file, and import it"
         )
     if spec is None and not os.path.isfile(file):
         return (
             "is defined in a notebook or at a prompt, where another process cannot find it. "
-            "Put the class into a module, a .py file, and import it"
+            f"Put the {word} into a module, a .py file, and import it"
         )
     if spec is not None and f".{spec.name}".endswith(".__main__"):
         return (
             f"is defined in {file}, which another process does not import, as that would run the program. "
-            "Put the class into a module beside it, and import it"
+            f"Put the {word} into a module beside it, and import it"
         )
     return None
 
 
-def _where_nobody_finds_it(kind: type) -> str | None:
+def _where_nobody_finds_it(named: _Named) -> str | None:
     """Says where a class is that another process does not find by its name, and where to put it instead."""
+    word, kind = named
+    if "<lambda>" in kind.__qualname__:
+        return "is a lambda, which has no name by which another process could find it. Write it with def in a module"
     if "<locals>" in kind.__qualname__:
         return "is defined inside a function, where another process cannot find it. Move it out of the function"
     found: Any = sys.modules.get(kind.__module__)
@@ -93,11 +120,11 @@ def _where_nobody_finds_it(kind: type) -> str | None:
     if found is not None:
         return (
             f"is not the {kind.__module__}.{kind.__qualname__} that another process will find: that module was loaded "
-            "again, or something else has the name. Make the stage of the class that has the name now"
+            f"again, or something else has the name. Make the stage of the {word} that has the name now"
         )
     return (
         f"is not in the module {kind.__module__}, where another process looks for it: another program, such as a "
-        "profiler, runs this one, or the class has another name there. Put the class into a module, and import it"
+        f"profiler, runs this one, or the {word} has another name there. Put the {word} into a module, and import it"
     )
 
 

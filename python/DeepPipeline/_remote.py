@@ -20,12 +20,12 @@ from multiprocessing.process import current_process
 from typing import Any
 
 from DeepPipeline import _engine
+from DeepPipeline._stage import Stage, Window, method_of, options_of
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import work
 from DeepPipeline._worker_logs import LogSettings
 from DeepPipeline._worker_signals import leave_to_the_program
 from DeepPipeline.errors import StartError
-from DeepPipeline.stage import Stage, Window, method_of, options_of
 
 logger = logging.getLogger("DeepPipeline")
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from DeepPipeline import _engine
 from DeepPipeline._give import SKIP
-from DeepPipeline.stage import Stage, Window, method_of
+from DeepPipeline._stage import Stage, Window, method_of
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -58,7 +58,8 @@ class WindowStage:
         # Apart, since samples that are kept are in the ledger and items are not: whatever came with a dict is used by
         # its own call.
         self._samples, self._items = (
-            _engine.WindowStore(window.size, window.stride, window.max_keys, window.idle, window.partial) for _ in range(2)
+            _engine.WindowStore(window.size, window.stride, window.max_keys, window.idle, window.partial)
+            for _ in range(2)
         )
 
     def setup(self) -> None:

@@ -19,8 +19,8 @@ from DeepPipeline import _engine
 from DeepPipeline._checks import checked_flag
 from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished, was_given
 from DeepPipeline._sources import Source, iterate
+from DeepPipeline._stage import method_of
 from DeepPipeline._windows import KEPT
-from DeepPipeline.stage import method_of
 
 logger = logging.getLogger("DeepPipeline")
 

@@ -7,23 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from DeepPipeline._checks import what
+from DeepPipeline._function import FunctionStage, StageLike, as_stage, function_of, may_be_shared
 from DeepPipeline._give import Many
+from DeepPipeline._stage import CALLED, Stage
 from DeepPipeline.errors import GraphError
-from DeepPipeline.stage import CALLED, Stage
 
 
 class Parallel:
     """Branches that all get the same samples at the same time: an element of a pipeline's `stages`.
 
-    A branch is a stage, or a list of stages and further blocks; there are at least two. The stage after the block gets
-    the results of all branches as a tuple, in their order. A sample that one branch drops, skips, fails on or loses is
-    counted as unjoined, and holds up nothing. At the end of a pipeline the branches end in end stages: to show and to
-    save.
+    A branch is a stage or a function, or a list of them and of further blocks; there are at least two. The stage after
+    the block gets the results of all branches as a tuple, in their order. A sample that one branch drops, skips, fails
+    on or loses is counted as unjoined, and holds up nothing. At the end of a pipeline the branches end in end stages:
+    to show and to save.
 
     Branches on threads get the same object: a stage that changes what it gets makes a copy first.
     """
 
-    def __init__(self, branches: Iterable[Stage | Parallel | Iterable[Stage | Parallel]]) -> None:
+    def __init__(self, branches: Iterable[StageLike | Parallel | Iterable[StageLike | Parallel]]) -> None:
         if isinstance(branches, (Stage, Parallel, str, bytes, dict)) or not isinstance(branches, Iterable):
             raise GraphError(f"Parallel got {what(branches)}, but wants a list of branches: stages, or lists of stages")
         self._branches = [_branch(branch) for branch in branches]
@@ -33,7 +34,8 @@ class Parallel:
 
 
 def _branch(branch: Any) -> Any:
-    if isinstance(branch, Iterable) and not isinstance(branch, (Stage, str, bytes, dict)):
+    # A model that can be called may be a list of its layers too.
+    if isinstance(branch, Iterable) and not callable(branch) and not isinstance(branch, (Stage, str, bytes, dict)):
         return [*branch]
     return branch  # a stage, a block, or what is refused once its place is known
 
@@ -49,7 +51,7 @@ class Branches:
 
 
 def checked_chain(
-    stages: Iterable[Stage | Parallel], end_stage: Stage | Parallel | None
+    stages: Iterable[StageLike | Parallel], end_stage: StageLike | Parallel | None
 ) -> tuple[list[Stage | Branches], int]:
     """The stages as they were given, and how many there are, if each of them can be one."""
     if isinstance(stages, Stage):
@@ -59,7 +61,7 @@ def checked_chain(
         raise GraphError("stages is a single Parallel, but must be a list of stages: [Parallel(...)]")
     if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
         raise GraphError(f"stages is {what(stages)}, but must be a list of stages")
-    seen: list[tuple[str, Stage]] = []
+    seen: list[tuple[str, object]] = []
     chain = [_checked(f"stages[{index}]", stage, seen) for index, stage in enumerate(stages)]
     if end_stage is not None:
         chain.append(_checked("end_stage", end_stage, seen))
@@ -67,26 +69,25 @@ def checked_chain(
         for earlier_place, earlier in seen[:index]:
             if earlier is stage:
                 raise GraphError(
-                    f"{place} is the same object as {earlier_place}, a {type(stage).__name__}: "
+                    f"{place} is the same object as {earlier_place} ({type(stage).__name__}): "
                     "every stage needs an object of its own"
                 )
     return chain, len(seen)
 
 
-def _checked(place: str, stage: object, seen: list[tuple[str, Stage]]) -> Stage | Branches:
-    if isinstance(stage, Parallel):
-        if len(stage._branches) < 2:
+def _checked(place: str, got: object, seen: list[tuple[str, object]]) -> Stage | Branches:
+    if isinstance(got, Parallel):
+        if len(got._branches) < 2:
             raise GraphError(
-                f"{place} is a Parallel of {len(stage._branches)} branches, but must have at least 2: "
+                f"{place} is a Parallel of {len(got._branches)} branches, but must have at least 2: "
                 "Parallel([one, another])"
             )
         return Branches(
-            [_checked_branch(f"{place}[{index}]", branch, seen) for index, branch in enumerate(stage._branches)]
+            [_checked_branch(f"{place}[{index}]", branch, seen) for index, branch in enumerate(got._branches)]
         )
-    if isinstance(stage, type) and issubclass(stage, (Stage, Parallel)):
-        raise GraphError(f"{place} is the class {stage.__name__}, but must be an instance: write {stage.__name__}()")
-    if not isinstance(stage, Stage):
-        raise GraphError(f"{place} is {what(stage)}, but must be a Stage: subclass Stage and write stage_run")
+    if got is Parallel:
+        raise GraphError(f"{place} is the class Parallel, but must be an instance: write Parallel([one, another])")
+    stage = as_stage(place, got)
     if type(stage).stage_run is Stage.stage_run and not callable(vars(stage).get("stage_run")):
         raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
     for method in CALLED:
@@ -96,11 +97,18 @@ def _checked(place: str, stage: object, seen: list[tuple[str, Stage]]) -> Stage 
                 f"{place} has a {method} that cannot be called: {what(found)}. A worker calls it: "
                 f"give that attribute of {type(stage).__name__} another name"
             )
-    seen.append((place, stage))
+    seen.append((place, _what_it_is(stage)))
     return stage
 
 
-def _checked_branch(place: str, branch: object, seen: list[tuple[str, Stage]]) -> Chain:
+def _what_it_is(stage: Stage) -> object:
+    """Returns the object of which no two stages can be made."""
+    if isinstance(stage, FunctionStage) and not may_be_shared(function := function_of(stage)):
+        return function
+    return stage
+
+
+def _checked_branch(place: str, branch: object, seen: list[tuple[str, object]]) -> Chain:
     if not isinstance(branch, list):
         return [_checked(place, branch, seen)]
     if not branch:

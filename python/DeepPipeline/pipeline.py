@@ -18,17 +18,18 @@ from DeepPipeline._aside import logger
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._discarded import Discarded
 from DeepPipeline._engine import Report
+from DeepPipeline._function import StageLike
 from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._sources import Source, check_source
+from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
 from DeepPipeline.parallel import Blocks, Branches, Chain, Parallel, Row, checked_chain, laid_out
-from DeepPipeline.stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline.stream import HandOver, Stream
 
 T = TypeVar("T")
@@ -49,8 +50,8 @@ NOTE_EVERY = 5.0
 class Pipeline:
     """Runs a chain of stages with every stage busy at the same time on a different sample.
 
-    - `stages`: the stages in order, `Parallel` blocks of branches among them. The last one is the end stage, unless
-      `end_stage` is given apart.
+    - `stages`: the stages in order: objects of `Stage`, functions and whatever else is called with a sample, and
+      `Parallel` blocks of branches. The last one is the end stage, unless `end_stage` is given apart.
     - `buffer_size`: how many samples wait in front of a stage at most: one number for all, or a list with one per
       stage, the end stage included, in reading order where there are branches.
     - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
@@ -70,8 +71,8 @@ class Pipeline:
 
     def __init__(
         self,
-        stages: Iterable[Stage | Parallel],
-        end_stage: Stage | Parallel | None = None,
+        stages: Iterable[StageLike | Parallel],
+        end_stage: StageLike | Parallel | None = None,
         buffer_size: SupportsIndex | Iterable[SupportsIndex] = DEFAULT_BUFFER_SIZE,
         multiprocess: bool = False,
         *,

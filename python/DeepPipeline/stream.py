@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from DeepPipeline._engine import Report
-from DeepPipeline.stage import Stage
+from DeepPipeline._stage import Stage
 
 if TYPE_CHECKING:
     from DeepPipeline.pipeline import Pipeline

@@ -19,8 +19,8 @@ from typing import Any, Literal, Self, SupportsIndex
 from DeepPipeline import _engine
 from DeepPipeline._checks import checked_flag, checked_number, checked_seconds, one_of
 from DeepPipeline._engine import Frame, Person, Scene
+from DeepPipeline._stage import Stage
 from DeepPipeline.errors import CaptureError, GraphError, ModelError, OutputError
-from DeepPipeline.stage import Stage
 
 __all__ = [
     "Capture",

@@ -586,3 +586,20 @@ class ForksAndComesBack(Stage):
             case "raise":
                 raise ValueError("in a child")
         return x
+
+
+def doubled(x: int) -> int:
+    return 2 * x
+
+
+class Scale:
+    """Can be called."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def __call__(self, x: int) -> int:
+        return self.factor * x
+
+    def times(self, x: int) -> int:
+        return self(x)

@@ -10,8 +10,9 @@ from support import Collect, Gate, Pass, let_clock_pass
 from DeepPipeline import SKIP, JoinReport, Many, Pipeline, Report, SourceReport, Spread, Stage, StageReport
 
 STAGE_FIELDS = (
-    "name intake overflow buffer_size reordering entered taken dropped_oldest dropped_newest superseded expired dropped "
-    "discarded waiting last_dropped used absorbed skipped failed lost workers age restarts in_flight gave busy p50 p99"
+    "name intake overflow buffer_size reordering entered taken dropped_oldest dropped_newest superseded expired "
+    "dropped discarded waiting last_dropped used absorbed skipped failed lost workers age restarts in_flight gave "
+    "busy p50 p99"
 )
 
 

@@ -1,0 +1,134 @@
+"""Stages made of functions, and of other objects that can be called."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any, SupportsIndex
+
+from DeepPipeline._checks import what
+from DeepPipeline._stage import Executor, OnCrash, OnError, Overflow, Stage
+from DeepPipeline.errors import GraphError
+
+StageLike = Stage | Callable[[Any], Any]
+"""What may stand where a stage is wanted: a stage, or anything that is called with a sample."""
+
+
+class FunctionStage(Stage):
+    """A stage whose `stage_run` is a function, or another object that can be called."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        # In the place of the method, so that the worker calls it without one more call between.
+        vars(self)["stage_run"] = function
+        self.options(name=_name_of(function))
+
+    def __copy__(self) -> FunctionStage:
+        """Copies an object that can be called with the stage, for each worker; a function is itself its copy."""
+        copied = FunctionStage.__new__(FunctionStage)
+        vars(copied).update(vars(self), stage_run=copy.copy(function_of(self)))
+        return copied
+
+    def __repr__(self) -> str:
+        return f"stage({function_of(self)!r})"
+
+
+def function_of(stage: FunctionStage) -> Callable[[Any], Any]:
+    """Returns what the stage was made of."""
+    function: Callable[[Any], Any] = vars(stage)["stage_run"]
+    return function
+
+
+def as_stage(place: str, got: object) -> Stage:
+    """Returns the stage itself, or a stage made of something that can be called; `place` is where it was given."""
+    if isinstance(got, Stage):
+        return got
+    if isinstance(got, type):
+        raise GraphError(f"{place} is the class {got.__name__}, but must be {_instead_of(got)}")
+    if not callable(got):
+        raise GraphError(
+            f"{place} is {what(got)}, but must be a stage: a function, or an object of a subclass of Stage that has a "
+            "stage_run"
+        )
+    name = _name_of(got)
+    if _is(got, inspect.isgeneratorfunction):
+        raise GraphError(
+            f"{place} is the generator function {name}, but must return its result: lambda x: Many({name}(x)) gives "
+            f"its values one by one, lambda x: list({name}(x)) a list"
+        )
+    if _is(got, inspect.iscoroutinefunction) or _is(got, inspect.isasyncgenfunction):
+        raise GraphError(
+            f"{place} is the async function {name}, but must return its result: async code is run inside the stage, "
+            f"for example lambda x: asyncio.run({name}(x))"
+        )
+    return FunctionStage(got)
+
+
+def _instead_of(kind: type) -> str:
+    """Returns what to write instead of a class."""
+    if issubclass(kind, Stage) or "__call__" in dir(kind):
+        return f"an instance: write {kind.__name__}()"
+    return f"a stage: lambda x: {kind.__name__}(x) makes one object of every sample"
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """Returns a name to read in reports: the function's own, else that of the object's class."""
+    inner = inside(function)
+    found = getattr(inner, "__name__", None)
+    name = found if isinstance(found, str) and found else type(inner).__name__
+    # Not every name is an identifier: "<lambda>", or one that was set by hand and that UTF-8 cannot write.
+    return name.strip("<>").encode(errors="replace").decode() or "function"
+
+
+def inside(function: Any) -> Any:
+    """Returns the function that partials are made of."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _is(function: Any, kind: Callable[[Any], bool]) -> bool:
+    """Returns true if calling the object calls a function of that kind."""
+    function = inside(function)
+    return kind(function) or kind(type(function).__call__)
+
+
+def may_be_shared(function: object) -> bool:
+    """Returns true if several stages may have it: a function keeps nothing from one sample to the next."""
+    return isinstance(function, (types.FunctionType, types.BuiltinFunctionType))
+
+
+def stage(
+    x: StageLike,
+    *,
+    name: str | None = None,
+    overflow: Overflow | None = None,
+    on_error: OnError | None = None,
+    executor: Executor | None = None,
+    on_crash: OnCrash | None = None,
+    max_restarts: SupportsIndex | None = None,
+    timeout: float | None = None,
+    workers: SupportsIndex | None = None,
+    ordered: bool | None = None,
+    max_age: float | None = None,
+) -> Stage:
+    """Makes a stage of a function, or of anything else that is called with a sample, and says more about it.
+
+    The options are those of `Stage.options`; the name is otherwise the function's. A function may stand in a pipeline
+    without this where there is nothing to say. Of a `Stage` it says more, and returns it.
+    """
+    return Stage.options(
+        as_stage("x", x),
+        name=name,
+        overflow=overflow,
+        on_error=on_error,
+        executor=executor,
+        on_crash=on_crash,
+        max_restarts=max_restarts,
+        timeout=timeout,
+        workers=workers,
+        ordered=ordered,
+        max_age=max_age,
+    )
