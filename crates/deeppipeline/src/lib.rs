@@ -55,7 +55,7 @@ mod error;
 mod executor;
 mod gives;
 mod graph;
-mod home;
+mod inlet;
 mod intake;
 mod into_stage;
 #[cfg(processes)]
@@ -63,6 +63,7 @@ mod isolated;
 mod join;
 mod ledger;
 mod notices;
+mod parallel;
 mod phase;
 mod pipeline;
 mod report;
@@ -70,10 +71,12 @@ mod sample;
 #[cfg(any(processes, signals))]
 mod signals;
 mod stage;
+mod stage_name;
 #[cfg(signals)]
 mod stop_signals;
 mod stream;
 mod supervisor;
+mod time_limits;
 #[cfg(processes)]
 mod transfer;
 mod typed;

@@ -199,6 +199,25 @@ pub(crate) use shared::Lease;
 #[derive(Debug)]
 pub(crate) enum Lease {}
 
+#[cfg(not(processes))]
+impl Lease {
+    pub(crate) fn receipt(&self, _ticket: u64, _parts: Option<u64>) -> Receipt {
+        match *self {}
+    }
+
+    pub(crate) fn note_failures(&self, _failures: u32) {
+        match *self {}
+    }
+
+    pub(crate) fn set_running_since(&self, _nanoseconds: Option<u64>) {
+        match *self {}
+    }
+
+    pub(crate) fn keep(self) {
+        match self {}
+    }
+}
+
 /// The take that a result belongs to, for a buffer behind a worker process.
 #[cfg(processes)]
 pub(crate) use shared::Receipt;

@@ -4,24 +4,26 @@
 //! What may follow what stands in the tables of `phase.rs`. The file is long because whatever the handle, the workers
 //! and the watchers of processes ask for meets here, under one lock.
 
-mod blocks;
 mod discarded;
 mod snapshot;
 mod warnings;
 
-use crate::activity::{Activity, Shown, SourceWaits, Timekeeper};
+use crate::activity::{Shown, SourceWaits};
 use crate::aside;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Clock;
 use crate::error::{Doing, Failure, GraphError, PutError};
 use crate::executor::{catch_panic, free};
-use crate::graph::{Block, Executor, Flow, Graph, Node};
-use crate::home::{Branches, Home};
-use crate::join::{Join, Joiner};
-use crate::notices::{DropLog, Notice, Notices};
+use crate::graph::{Executor, Flow, Graph, Node};
+use crate::inlet::Inlet;
+use crate::join::Joiner;
+use crate::notices::{Notice, Notices};
+use crate::parallel::Blocks;
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId, works_for};
-use crate::worker::{Worker, WorkerId};
+use crate::stage_name::{StageName, name_made_stages};
+use crate::time_limits::Timekeeper;
+use crate::worker::{Control, Output, Worker, WorkerContext, WorkerId};
 #[cfg(processes)]
 use crate::{
     buffer::shared::Codec,
@@ -31,7 +33,6 @@ use crate::{
 pub use discarded::Discarded;
 use discarded::{ForFrontDoor, Freer, Unfreed};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -72,28 +73,23 @@ pub struct Supervisor<V> {
     id: u64,
     graph: Graph,
     /// The workers of the first stage, of the second, and so on, and the source's last where there is one.
-    seats: Vec<WorkerId>,
+    worker_ids: Vec<WorkerId>,
     /// The place of each stage's first worker among them.
-    first_seats: Vec<usize>,
+    first_workers: Vec<usize>,
     /// The flow of what each node gives.
     flows: Vec<Flow>,
     clock: Clock,
-    buffers: Vec<Buffer<V>>,
-    /// One per block.
-    joins: Vec<Join<V>>,
-    joiners: OnceLock<Vec<Joiner<V>>>,
-    /// The names that stages give themselves that their workers have made, from the moment that everything is up.
-    own_names: Vec<OnceLock<String>>,
-    control: Mutex<Control>,
+    /// One per node.
+    inlets: Vec<Arc<Inlet<V>>>,
+    blocks: Arc<Blocks<V>>,
+    state: Mutex<State>,
     /// The failure that stopped the pipeline, set with the phase that follows from it.
     failure: OnceLock<Arc<Failure>>,
     changed: Condvar,
     notices: Arc<Notices>,
-    /// One per buffer.
-    drops: Vec<DropLog>,
     /// One per worker.
-    activities: Vec<Shown>,
-    source_waits: SourceWaits,
+    activities: Vec<Arc<Shown>>,
+    source_waits: Arc<SourceWaits>,
     /// The timekeeper, where a stage on a thread has a time limit.
     timekeeper: Option<Arc<Timekeeper>>,
     unfreed: Arc<Unfreed>,
@@ -110,7 +106,8 @@ impl<V> fmt::Debug for Supervisor<V> {
     }
 }
 
-struct Control {
+/// What changes while the pipeline runs.
+struct State {
     phase: Phase,
     /// The name of each stage, as its workers have told.
     names: Vec<Option<String>>,
@@ -144,8 +141,8 @@ impl<V: Send + 'static> Supervisor<V> {
         let graph = graph.checked()?;
         let buffers = (0..graph.stages.len()).map(|index| graph.buffer_in_memory(index, drops, &clock)).collect();
         let supervisor = Arc::new(Self::assembled(graph, clock, buffers));
-        let seats = supervisor.seats.iter();
-        let workers = seats.map(|worker_id| Worker::new(Arc::clone(&supervisor) as _, *worker_id)).collect();
+        let worker_ids = supervisor.worker_ids.iter();
+        let workers = worker_ids.map(|worker_id| Worker::new(supervisor.context_of(*worker_id))).collect();
         Ok((supervisor, workers))
     }
 
@@ -175,7 +172,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let mut supervisor = Self::assembled(graph, Clock::Monotonic, buffers);
         let mut wakers = Vec::new();
-        for worker_id in &supervisor.seats {
+        for worker_id in &supervisor.worker_ids {
             let WorkerId::Stage { index, .. } = *worker_id else { continue };
             let node = &supervisor.graph.stages[index];
             let wanted = node.executor == Executor::Process;
@@ -185,14 +182,15 @@ impl<V: Send + 'static> Supervisor<V> {
         supervisor.watchers = wakers.iter().flatten().cloned().collect();
         let supervisor = Arc::new(supervisor);
         let wakers = wakers.into_iter().chain(std::iter::repeat(None));
-        let posts = supervisor.seats.iter().zip(wakers).map(|(worker_id, waker)| match (*worker_id, waker) {
-            (WorkerId::Stage { index, worker }, Some(waker)) => {
-                Driver::Process(WorkerProcess::new(Arc::clone(&supervisor), index, worker, waker))
+        let drivers = supervisor.worker_ids.iter().zip(wakers).map(|(worker_id, waker)| {
+            let context = supervisor.context_of(*worker_id);
+            match waker {
+                Some(waker) => Driver::Process(WorkerProcess::new(Arc::clone(&supervisor), context, waker)),
+                None => Driver::Thread(Worker::new(context)),
             }
-            (worker_id, _) => Driver::Thread(Worker::new(Arc::clone(&supervisor) as _, worker_id)),
         });
-        let posts = posts.collect();
-        Ok((supervisor, posts))
+        let drivers = drivers.collect();
+        Ok((supervisor, drivers))
     }
 
     fn assembled(graph: Graph, clock: Clock, buffers: Vec<Buffer<V>>) -> Self {
@@ -200,28 +198,41 @@ impl<V: Send + 'static> Supervisor<V> {
         let stages = graph.stages.iter().enumerate();
         let of_stages =
             stages.flat_map(|(index, node)| (0..node.workers).map(move |worker| WorkerId::Stage { index, worker }));
-        let seats: Vec<WorkerId> = of_stages.chain(graph.source.map(|_| WorkerId::Source)).collect();
-        let workers = seats.len();
+        let worker_ids: Vec<WorkerId> = of_stages.chain(graph.source.map(|_| WorkerId::Source)).collect();
+        let workers = worker_ids.len();
         let before = |index: usize| graph.stages[..index].iter().map(|node| node.workers).sum();
-        let first_seats = (0..graph.stages.len()).map(before).collect();
+        let first_workers = (0..graph.stages.len()).map(before).collect();
+
+        let notices = Arc::<Notices>::default();
+        let names: Vec<_> = graph.stages.iter().map(|node| Arc::new(StageName::new(&node.name))).collect();
+        let inlets = names.iter().zip(buffers).enumerate().map(|(index, (name, buffer))| {
+            Arc::new(Inlet::new(index, Arc::clone(name), buffer, Arc::clone(&notices), clock.clone()))
+        });
+        let inlets: Vec<_> = inlets.collect();
         let is_watched = graph.has_time_limits_on_threads() && matches!(clock, Clock::Monotonic);
+        let timekeeper = is_watched.then(|| {
+            let timed = worker_ids.iter().map(|worker_id| match worker_id {
+                WorkerId::Stage { index, .. } => {
+                    (Arc::clone(&names[*index]), graph.stages[*index].time_limit.unwrap_or_default())
+                }
+                WorkerId::Source => (Arc::new(StageName::new(SOURCE)), Duration::ZERO),
+            });
+            Timekeeper::new(timed.collect(), Arc::clone(&notices))
+        });
         Supervisor {
-            seats,
-            first_seats,
+            worker_ids,
+            first_workers,
             flows: (0..graph.stages.len()).map(|index| graph.flow(index)).collect(),
-            joins: graph.blocks.iter().map(|block| Join::new(block.branches.len())).collect(),
-            joiners: OnceLock::new(),
-            notices: Arc::default(),
-            drops: graph.stages.iter().map(|_| DropLog::default()).collect(),
-            activities: (0..workers).map(|_| Shown::new()).collect(),
-            source_waits: SourceWaits::default(),
-            timekeeper: is_watched.then(|| Timekeeper::new(workers)),
+            blocks: Arc::new(Blocks::new(graph.blocks.clone(), inlets.clone())),
+            inlets,
+            notices,
+            activities: (0..workers).map(|_| Arc::new(Shown::new())).collect(),
+            source_waits: Arc::default(),
+            timekeeper,
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
-            buffers,
-            own_names: graph.stages.iter().map(|_| OnceLock::new()).collect(),
-            control: Mutex::new(Control {
+            state: Mutex::new(State {
                 phase: Phase::Starting,
                 names: vec![None; graph.stages.len()],
                 workers: vec![WorkerPhase::Starting; workers],
@@ -240,6 +251,44 @@ impl<V: Send + 'static> Supervisor<V> {
             #[cfg(processes)]
             watchers: Vec::new(),
             graph,
+        }
+    }
+
+    /// Returns what a worker is given to work with.
+    fn context_of(self: &Arc<Self>, worker_id: WorkerId) -> WorkerContext<V> {
+        let place = self.index_of(worker_id);
+        let stage = match worker_id {
+            WorkerId::Stage { index, .. } => Some(index),
+            WorkerId::Source => None,
+        };
+        let options = stage.map_or_else(|| Node::new(SOURCE), |index| self.graph.stages[index].clone());
+        let input = stage.map(|index| Arc::clone(&self.inlets[index]));
+        let has_timer = options.time_limit.is_some() && options.executor == Executor::Thread;
+        WorkerContext {
+            pipeline: self.id,
+            worker_id,
+            name: input.as_ref().map_or_else(|| Arc::new(StageName::new(SOURCE)), |inlet| Arc::clone(&inlet.name)),
+            restarted: false,
+            clock: self.clock.clone(),
+            output: self.output_of(worker_id),
+            reorders: stage.is_some_and(|index| self.graph.reorders(index)),
+            joined: stage.is_some_and(|index| self.graph.is_joined(index)),
+            activity: Arc::clone(&self.activities[place]),
+            timer: self.timekeeper.as_ref().filter(|_| has_timer).map(|keeper| keeper.timer(place)),
+            source_waits: stage.is_none().then(|| Arc::clone(&self.source_waits)),
+            control: Arc::clone(self) as _,
+            input,
+            options,
+        }
+    }
+
+    fn output_of(&self, worker_id: WorkerId) -> Output<V> {
+        let blocks = || Arc::clone(&self.blocks);
+        match self.flow_of(worker_id) {
+            Flow::End => Output::End,
+            Flow::Next(next) => Output::Next(Arc::clone(&self.inlets[next])),
+            Flow::Fork(block) => Output::Fork { blocks: blocks(), block },
+            Flow::Join { block, branch } => Output::Join { blocks: blocks(), block, branch },
         }
     }
 
@@ -262,10 +311,10 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
         let sample = Sample { id, birth, fork, value };
-        match self.buffers[0].push(sample, Arrival::Outside, Origin::default(), wait) {
+        match self.inlets[0].buffer.push(sample, Arrival::Outside, Origin::default(), wait) {
             Push::Done { accepted, dropped, .. } => {
                 if !accepted || dropped.is_some() {
-                    self.note_drop(0);
+                    self.inlets[0].note_drop();
                 }
                 Ok(Accepted { accepted, dropped })
             }
@@ -285,9 +334,9 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Closes the entrance: `put` is refused from now on, a source is asked for nothing more, what is inside flows out.
     pub fn close(&self) {
         let wake_source = {
-            let mut control = self.control.lock();
-            control.phase = control.phase.after(Event::Close);
-            control.close_source.clone()
+            let mut state = self.state.lock();
+            state.phase = state.phase.after(Event::Close);
+            state.close_source.clone()
         };
         if self.graph.source.is_some() {
             call(wake_source);
@@ -300,44 +349,61 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Discards what is inside and asks every worker to end after its present call; does not wait.
     pub fn abort(&self) {
         let wake_source = {
-            let mut control = self.control.lock();
-            if control.phase != Phase::Stopped {
-                control.aborted_at.get_or_insert_with(|| self.clock.now());
+            let mut state = self.state.lock();
+            if state.phase != Phase::Stopped {
+                state.aborted_at.get_or_insert_with(|| self.clock.now());
             }
-            control.phase = control.phase.after(Event::Halt);
-            control.close_source.clone()
+            state.phase = state.phase.after(Event::Halt);
+            state.close_source.clone()
         };
         // First, so that a process that hangs while it has a buffer's lock is killed in time.
         self.tell_all();
-        self.discard(&(0..self.buffers.len()).collect::<Vec<_>>());
+        self.discard(&(0..self.inlets.len()).collect::<Vec<_>>());
         call(wake_source);
         self.tell_all();
     }
 
     /// Waits until every `setup` has succeeded, or something has failed and every worker has ended.
     pub fn wait_up(&self, wait: Wait) -> Startup {
-        let mut control = self.control.lock();
+        let mut state = self.state.lock();
         let mut patient = true;
         loop {
-            match (control.up_since, control.phase) {
+            match (state.up_since, state.phase) {
                 (Some(_), _) => return Startup::Up,
                 (None, Phase::Stopped) => return Startup::Failed,
                 (None, _) if !patient => return Startup::TimedOut,
-                (None, _) => patient = self.wait_for_change(&mut control, wait),
+                (None, _) => patient = self.wait_for_change(&mut state, wait),
             }
         }
+    }
+
+    /// Sets how each block makes one value of its branches' results; called before anything is put.
+    pub fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
+        self.blocks.set_joiners(joiners);
+    }
+
+    /// The buffer in front of a stage.
+    #[cfg(all(test, processes))]
+    pub(crate) fn buffer(&self, index: usize) -> &Buffer<V> {
+        &self.inlets[index].buffer
+    }
+
+    /// Returns true if the workers of a stage are processes.
+    #[cfg(processes)]
+    pub(crate) fn is_in_process(&self, index: usize) -> bool {
+        self.graph.stages[index].executor == Executor::Process
     }
 
     /// Returns the time when the pipeline was aborted.
     #[cfg(processes)]
     pub(crate) fn aborted_at(&self) -> Option<Instant> {
-        self.control.lock().aborted_at
+        self.state.lock().aborted_at
     }
 
     /// Returns true if the buffer in front of a stage is damaged, which is a failure of the pipeline.
     #[cfg(processes)]
     pub(crate) fn is_damaged(&self, index: usize) -> bool {
-        let Some(buffer) = self.buffers[index].shared() else { return false };
+        let Some(buffer) = self.inlets[index].buffer.shared() else { return false };
         let Some(damage) = buffer.damage() else { return false };
         if buffer.is_first_to_tell() {
             self.fail_for(index, damage);
@@ -355,8 +421,8 @@ impl<V: Send + 'static> Supervisor<V> {
     /// never.
     #[cfg(processes)]
     fn look_for_the_last(&self) {
-        for (index, buffer) in self.buffers.iter().enumerate() {
-            let Some(buffer) = buffer.shared() else { continue };
+        for (index, inlet) in self.inlets.iter().enumerate() {
+            let Some(buffer) = inlet.buffer.shared() else { continue };
             // First, so that what the report says is of this moment, whatever is found afterwards.
             buffer.counts();
             // A caller that keeps the pipeline for its report need not keep what lay in its buffers.
@@ -374,26 +440,31 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns the phase of a worker.
     #[cfg(processes)]
     pub(crate) fn phase_of(&self, worker_id: WorkerId) -> WorkerPhase {
-        self.control.lock().workers[self.index_of(worker_id)]
+        self.state.lock().workers[self.index_of(worker_id)]
     }
 
     /// Returns when something will happen by itself after that moment, if anything will: what waits for others is due,
     /// or overdue.
     pub(crate) fn due_after(&self, now: Instant) -> Option<Instant> {
-        let due = self.buffers.iter().flat_map(|buffer| [buffer.due_at(), buffer.overdue_at()]).flatten();
+        let due = self
+            .inlets
+            .iter()
+            .map(|inlet| &inlet.buffer)
+            .flat_map(|buffer| [buffer.due_at(), buffer.overdue_at()])
+            .flatten();
         due.filter(|due| *due > now).min()
     }
 
     /// Waits until every worker has ended, and what was discarded is freed; false when the caller would not wait any
     /// longer.
     pub fn wait_ended(&self, wait: Wait) -> bool {
-        let mut control = self.control.lock();
-        while control.phase != Phase::Stopped {
-            if !self.wait_for_change(&mut control, wait) && control.phase != Phase::Stopped {
+        let mut state = self.state.lock();
+        while state.phase != Phase::Stopped {
+            if !self.wait_for_change(&mut state, wait) && state.phase != Phase::Stopped {
                 return false;
             }
         }
-        drop(control);
+        drop(state);
         self.unfreed.wait(wait)
     }
 
@@ -404,26 +475,27 @@ impl<V: Send + 'static> Supervisor<V> {
             WorkerId::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor == Executor::Process,
             WorkerId::Source => false,
         };
-        let mut control = self.control.lock();
+        let mut state = self.state.lock();
         loop {
-            let mut left = self.seats.iter().zip(&control.workers).filter(|(_, phase)| **phase != WorkerPhase::Stopped);
+            let mut left =
+                self.worker_ids.iter().zip(&state.workers).filter(|(_, phase)| **phase != WorkerPhase::Stopped);
             if !left.any(|(worker_id, _)| in_process(worker_id)) {
                 return true;
             }
-            if !self.wait_for_change(&mut control, wait) {
+            if !self.wait_for_change(&mut state, wait) {
                 return false;
             }
         }
     }
 
-    fn wait_for_change(&self, control: &mut MutexGuard<'_, Control>, wait: Wait) -> bool {
+    fn wait_for_change(&self, state: &mut MutexGuard<'_, State>, wait: Wait) -> bool {
         match wait {
             Wait::No => false,
             Wait::Forever => {
-                self.changed.wait(control);
+                self.changed.wait(state);
                 true
             }
-            Wait::Until(deadline) => !self.changed.wait_until(control, deadline).timed_out(),
+            Wait::Until(deadline) => !self.changed.wait_until(state, deadline).timed_out(),
         }
     }
 
@@ -442,8 +514,8 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     fn workers_that(&self, wanted: impl Fn(WorkerPhase) -> bool) -> Vec<String> {
-        let phases = self.control.lock().workers.clone();
-        let mut named: Vec<(WorkerId, WorkerPhase)> = self.seats.iter().copied().zip(phases).collect();
+        let phases = self.state.lock().workers.clone();
+        let mut named: Vec<(WorkerId, WorkerPhase)> = self.worker_ids.iter().copied().zip(phases).collect();
         named.sort_by_key(|(worker_id, _)| *worker_id);
         let wanted = named.into_iter().filter(|(_, phase)| wanted(*phase));
         let mut names: Vec<String> = wanted.map(|(worker_id, _)| self.name_of(worker_id).to_owned()).collect();
@@ -464,15 +536,15 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns true if the source has been asked to end and has not ended yet.
     pub fn source_should_end(&self) -> bool {
-        let control = self.control.lock();
+        let state = self.state.lock();
         self.graph.source.is_some()
-            && !control.phase.wants_samples()
-            && control.workers.last() != Some(&WorkerPhase::Stopped)
+            && !state.phase.wants_samples()
+            && state.workers.last() != Some(&WorkerPhase::Stopped)
     }
 
     /// Closes a buffer: nothing more comes into it.
     fn close_buffer(&self, index: usize) {
-        self.release_discarded(vec![(self.stage_name(index).to_owned(), self.buffers[index].close())]);
+        self.release_discarded(vec![(self.stage_name(index).to_owned(), self.inlets[index].buffer.close())]);
     }
 
     /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. No worker is woken
@@ -480,16 +552,16 @@ impl<V: Send + 'static> Supervisor<V> {
     /// that its own was drained.
     fn discard(&self, buffers: &[usize]) {
         let name_of = |index: usize| self.stage_name(index).to_owned();
-        let given_up = buffers.iter().map(|index| (name_of(*index), self.buffers[*index].discard()));
+        let given_up = buffers.iter().map(|index| (name_of(*index), self.inlets[*index].buffer.discard()));
         let given_up: Vec<_> = given_up.collect();
         let joins = buffers.iter().filter_map(|index| match self.flows[*index] {
             Flow::Join { block, .. } => {
-                Some((name_of(self.graph.blocks[block].fork), self.joins[block].discard().into_iter().collect()))
+                Some((name_of(self.graph.blocks[block].fork), self.blocks.join(block).discard().into_iter().collect()))
             }
             Flow::End | Flow::Next(_) | Flow::Fork(_) => None,
         });
         let unjoined: Vec<_> = joins.collect();
-        buffers.iter().for_each(|index| self.buffers[*index].wake());
+        buffers.iter().for_each(|index| self.inlets[*index].buffer.wake());
         self.release_discarded(given_up);
         self.release_discarded(unjoined);
     }
@@ -503,47 +575,48 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// The name of a stage as it is known.
     fn stage_name(&self, index: usize) -> &str {
-        self.own_names[index].get().unwrap_or(&self.graph.stages[index].name)
+        self.inlets[index].name.get()
     }
 
-    /// Stages that their workers have made get the names that they give themselves. All at once and in their order, so
-    /// that names that come again have the same numbers in every run.
-    fn name_made_stages(&self, told: &mut [Option<String>]) {
-        let names = || (0..told.len()).filter(|index| told[*index].is_none());
-        let mut taken: HashSet<String> = names().map(|index| self.stage_name(index).to_owned()).collect();
-        for (told, own) in told.iter_mut().zip(&self.own_names) {
-            let Some(name) = told.take() else { continue };
-            let numbered = (2..).map(|number| format!("{name} {number}"));
-            let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
-            let name = free.unwrap_or(name);
-            taken.insert(name.clone());
-            let _ = own.set(name);
+    /// The name of a worker's stage, or of the source.
+    pub(crate) fn name_of(&self, worker_id: WorkerId) -> &str {
+        match worker_id {
+            WorkerId::Source => SOURCE,
+            WorkerId::Stage { index, .. } => self.stage_name(index),
         }
     }
 
+    /// The place of a worker among all.
     fn index_of(&self, worker_id: WorkerId) -> usize {
         match worker_id {
-            WorkerId::Stage { index, worker } => self.first_seats[index] + worker,
-            WorkerId::Source => self.seats.len() - 1,
+            WorkerId::Stage { index, worker } => self.first_workers[index] + worker,
+            WorkerId::Source => self.worker_ids.len() - 1,
+        }
+    }
+
+    /// Returns where what a worker gives goes.
+    fn flow_of(&self, worker_id: WorkerId) -> Flow {
+        match worker_id {
+            WorkerId::Source => Flow::Next(0),
+            WorkerId::Stage { index, .. } => self.flows[index],
         }
     }
 
     /// Closes what is behind a node that gives no more.
     fn close_after(&self, worker_id: WorkerId) {
-        let flow = match worker_id {
-            WorkerId::Source => Flow::Next(0),
-            WorkerId::Stage { index, .. } => self.flows[index],
-        };
-        match flow {
+        match self.flow_of(worker_id) {
             Flow::End => {}
             Flow::Next(next) => self.close_buffer(next),
             Flow::Fork(block) => {
                 self.graph.blocks[block].branches.iter().for_each(|(first, _)| self.close_buffer(*first))
             }
             Flow::Join { block, .. } => {
-                self.joins[block].branch_has_ended();
-                self.tidy(block);
-                self.close_behind(block);
+                self.blocks.join(block).branch_has_ended();
+                self.blocks.tidy(block);
+                // What is complete has gone on: its worker has ended only then.
+                if let Some(next) = self.blocks.behind(block).filter(|_| self.blocks.join(block).is_done()) {
+                    self.close_buffer(next.index);
+                }
             }
         }
     }
@@ -563,170 +636,78 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Sets how the source is woken from another thread.
     pub fn set_closer(&self, closer: Option<Closer>) {
-        let before = std::mem::replace(&mut self.control.lock().close_source, closer.map(Arc::new));
+        let before = std::mem::replace(&mut self.state.lock().close_source, closer.map(Arc::new));
         // What it has captured is the user's.
         free(before);
     }
 }
 
-impl<V: Send + 'static> Home<V> for Supervisor<V> {
-    fn id(&self) -> u64 {
-        self.id
+impl<V: Send + 'static> Control for Supervisor<V> {
+    fn wants_samples(&self) -> bool {
+        self.state.lock().phase.wants_samples()
     }
 
-    fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    fn node(&self, index: usize) -> &Node {
-        &self.graph.stages[index]
-    }
-
-    fn flow(&self, index: usize) -> Flow {
-        self.flows[index]
-    }
-
-    fn is_joined(&self, index: usize) -> bool {
-        self.graph.is_joined(index)
-    }
-
-    fn block(&self, block: usize) -> Option<Branches<'_, V>> {
-        let Block { branches, joined, .. } = self.graph.blocks.get(block)?;
-        Some(Branches { nodes: branches, join: joined.then(|| &self.joins[block]) })
-    }
-
-    fn has_forked(&self, block: usize, ticket: ForkTicket) {
-        self.joins[block].has_entered(ticket);
-        // Where the branches end all they get, nothing ever arrives.
-        if self.joins[block].is_crowded() {
-            self.tidy(block);
+    fn tell_name(&self, worker_id: WorkerId, name: String) {
+        if let WorkerId::Stage { index, .. } = worker_id {
+            self.state.lock().names[index] = Some(name);
         }
-    }
-
-    fn arrive(&self, block: usize, branch: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
-        let Sample { fork, value, .. } = sample;
-        if self.joiners.get().is_none_or(|joiners| block >= joiners.len()) {
-            return Push::Refused(value, "nothing was given that joins the branches of its parallel block".into());
-        }
-        let dropped = self.joins[block].arrive(branch, fork, value);
-        if self.joins[block].is_crowded() {
-            self.tidy(block);
-        }
-        self.let_out(block, wait);
-        Push::Done { accepted: true, dropped, more: Vec::new() }
-    }
-
-    fn is_held_up(&self, block: usize, branch: usize) -> bool {
-        self.joins[block].was_completed_by(branch) && !self.let_out(block, Wait::No)
-    }
-
-    fn reorders(&self, index: usize) -> bool {
-        self.graph.reorders(index)
-    }
-
-    fn buffer(&self, index: usize) -> Option<&Buffer<V>> {
-        self.buffers.get(index)
-    }
-
-    fn name_of(&self, worker_id: WorkerId) -> &str {
-        match worker_id {
-            WorkerId::Source => SOURCE,
-            WorkerId::Stage { index, .. } => self.stage_name(index),
-        }
-    }
-
-    fn tell_name(&self, index: usize, name: String) {
-        self.control.lock().names[index] = Some(name);
-    }
-
-    fn source_wanted(&self) -> bool {
-        self.control.lock().phase.wants_samples()
     }
 
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool> {
-        let mut control = self.control.lock();
+        let mut state = self.state.lock();
         loop {
             // Once everything was up, the buffers say how it goes on: what is past a failed stage still flows out.
-            if control.up_since.is_some() {
+            if state.up_since.is_some() {
                 return Some(true);
             }
-            if control.phase == Phase::Halting || control.phase == Phase::Stopped {
+            if state.phase == Phase::Halting || state.phase == Phase::Stopped {
                 return Some(false);
             }
-            if !self.wait_for_change(&mut control, wait) {
+            if !self.wait_for_change(&mut state, wait) {
                 return None;
             }
         }
     }
 
     fn advance(&self, worker_id: WorkerId, event: WorkerEvent) {
-        let mut control = self.control.lock();
+        let mut state = self.state.lock();
         let index = self.index_of(worker_id);
-        let before = control.workers[index];
+        let before = state.workers[index];
         let now = before.after(event);
-        control.workers[index] = now;
+        state.workers[index] = now;
         // What was aborted while it started never comes up, even if the last `setup` still succeeds.
-        if control.up_since.is_none()
-            && control.phase != Phase::Halting
-            && control.workers.iter().all(|w| *w == WorkerPhase::Ready)
+        if state.up_since.is_none()
+            && state.phase != Phase::Halting
+            && state.workers.iter().all(|w| *w == WorkerPhase::Ready)
         {
-            control.phase = control.phase.after(Event::AllUp);
-            control.up_since = Some(self.clock.now());
-            self.name_made_stages(&mut control.names);
+            state.phase = state.phase.after(Event::AllUp);
+            state.up_since = Some(self.clock.now());
+            name_made_stages(self.inlets.iter().map(|inlet| &*inlet.name), &mut state.names);
         }
-        if control.up_since.is_some() {
-            control.workers.iter_mut().for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));
+        if state.up_since.is_some() {
+            state.workers.iter_mut().for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));
         }
-        control.restarts[index] += u64::from(event == WorkerEvent::StartedAgain);
-        let have_ended = now != before && control.workers.iter().all(|w| *w == WorkerPhase::Stopped);
+        state.restarts[index] += u64::from(event == WorkerEvent::StartedAgain);
+        let have_ended = now != before && state.workers.iter().all(|w| *w == WorkerPhase::Stopped);
         if have_ended {
-            control.ended_at = Some(self.clock.now());
+            state.ended_at = Some(self.clock.now());
         }
         let gives_no_more = |phase: WorkerPhase| matches!(phase, WorkerPhase::TearingDown | WorkerPhase::Stopped);
-        let colleagues = self.colleagues_of(worker_id).map(|index| control.workers[index]);
+        let colleagues = self.colleagues_of(worker_id).map(|index| state.workers[index]);
         let was_the_last = now != before && !gives_no_more(before) && colleagues.into_iter().all(gives_no_more);
-        drop(control);
+        drop(state);
         if was_the_last {
             self.close_after(worker_id);
         }
         if have_ended {
             #[cfg(processes)]
             self.look_for_the_last();
-            let mut control = self.control.lock();
-            control.phase = control.phase.after(Event::AllEnded);
-            drop(control);
+            let mut state = self.state.lock();
+            state.phase = state.phase.after(Event::AllEnded);
+            drop(state);
             self.tell_the_last();
         }
         self.tell_all();
-    }
-
-    fn show(&self, worker_id: WorkerId, activity: Activity) {
-        self.activities[self.index_of(worker_id)].set(activity);
-    }
-
-    fn show_running(&self, worker_id: WorkerId, running: Option<(SampleId, Duration)>) {
-        let (Some(keeper), WorkerId::Stage { index, .. }) = (&self.timekeeper, worker_id) else { return };
-        let node = &self.graph.stages[index];
-        let Some(limit) = node.time_limit.filter(|_| node.executor == Executor::Thread) else { return };
-        let worker = self.index_of(worker_id);
-        // A time limit beyond what the clock can tell is none.
-        let due = |busy| Instant::now().checked_add(limit.saturating_sub(busy));
-        match running.and_then(|(sample, busy)| Some((sample, due(busy)?))) {
-            Some((sample, due)) => keeper.begin(worker, sample, due, || self.teller()),
-            None => keeper.end(worker),
-        }
-    }
-
-    fn show_source_asked(&self, asked: bool) {
-        let now = self.clock.now();
-        if asked { self.source_waits.begin(now) } else { self.source_waits.end(now) }
-    }
-
-    fn note_drop(&self, index: usize) {
-        // A buffer that processes share hands every value back.
-        if matches!(self.buffers[index], Buffer::Local(_)) {
-            self.look_for_drops(index);
-        }
     }
 
     /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome
@@ -734,7 +715,7 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
     fn fail(&self, worker_id: WorkerId, failure: Failure) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, worker_id) {
-            (Doing::Setup, _) => (0..self.buffers.len()).collect(),
+            (Doing::Setup, _) => (0..self.inlets.len()).collect(),
             (_, WorkerId::Stage { index, .. }) => self.graph.up_to(index),
             (_, WorkerId::Source) => Vec::new(),
         };
@@ -742,10 +723,10 @@ impl<V: Send + 'static> Home<V> for Supervisor<V> {
         aside::log(move || tracing::error!(stage, %doing, "{cause}"));
         let failure = Arc::new(failure);
         let (first, wake_source) = {
-            let mut control = self.control.lock();
-            control.phase = control.phase.after(Event::Halt);
-            let first = control.phase != Phase::Stopped && self.failure.set(Arc::clone(&failure)).is_ok();
-            (first, control.close_source.clone())
+            let mut state = self.state.lock();
+            state.phase = state.phase.after(Event::Halt);
+            let first = state.phase != Phase::Stopped && self.failure.set(Arc::clone(&failure)).is_ok();
+            (first, state.close_source.clone())
         };
         if first {
             self.notices.tell(Notice::Failed);

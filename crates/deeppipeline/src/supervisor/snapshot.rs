@@ -21,8 +21,8 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns the report once no caller waits any longer. This and every later one names the workers that have not
     /// ended.
     pub fn final_report(&self) -> Report {
-        self.control.lock().left_behind = true;
-        (0..self.buffers.len()).for_each(|index| self.tell_drops(index));
+        self.state.lock().left_behind = true;
+        self.inlets.iter().for_each(|inlet| inlet.tell_drops());
         self.report()
     }
 
@@ -37,7 +37,7 @@ impl<V: Send + 'static> Supervisor<V> {
         #[cfg(processes)]
         if report.outcome != Outcome::Failed {
             // Its own look at the counters may be the first to meet damage. All are asked, so that all is told.
-            let damaged = (0..self.buffers.len()).filter(|index| self.is_damaged(*index));
+            let damaged = (0..self.inlets.len()).filter(|index| self.is_damaged(*index));
             if damaged.count() > 0 {
                 return self.report_of_now();
             }
@@ -47,30 +47,30 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn report_of_now(&self) -> Report {
         let (outcome, elapsed) = {
-            let control = self.control.lock();
-            let outcome = match (control.phase, self.failure.get()) {
+            let state = self.state.lock();
+            let outcome = match (state.phase, self.failure.get()) {
                 (_, Some(_)) => Outcome::Failed,
-                _ if control.aborted_at.is_some() => Outcome::Aborted,
+                _ if state.aborted_at.is_some() => Outcome::Aborted,
                 (Phase::Stopped, None) => Outcome::Finished,
                 (_, None) => Outcome::Running,
             };
-            let until = control.ended_at.unwrap_or_else(|| self.clock.now());
-            (outcome, control.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
+            let until = state.ended_at.unwrap_or_else(|| self.clock.now());
+            (outcome, state.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
         };
-        let restarts = self.control.lock().restarts.clone();
+        let restarts = self.state.lock().restarts.clone();
         let restarts_of = |wanted: usize| {
-            let seats = self.seats.iter().zip(&restarts);
-            seats
+            let workers = self.worker_ids.iter().zip(&restarts);
+            workers
                 .filter(|(worker_id, _)| matches!(worker_id, WorkerId::Stage { index, .. } if *index == wanted))
                 .map(|(_, n)| n)
                 .sum()
         };
-        let ended = self.ended_in_branches(0);
+        let ended = self.blocks.ended_in_branches(0);
         let mut age = Spread::default();
         let nodes: Vec<StageReport> = (0..self.graph.stages.len())
             .map(|index| {
                 let node = &self.graph.stages[index];
-                let limits = self.buffers[index].limits();
+                let limits = self.inlets[index].buffer.limits();
                 let (counts, reading) = self.read(index);
                 // The last stage's stays.
                 age = reading.ages_after;
@@ -90,17 +90,17 @@ impl<V: Send + 'static> Supervisor<V> {
                 }
             })
             .collect();
-        let joins = self.graph.blocks.iter().zip(&self.joins).zip(ended).map(|((block, join), ended)| JoinReport {
+        let joins = self.graph.blocks.iter().zip(ended).enumerate().map(|(index, (block, ended))| JoinReport {
             name: self.graph.stages[block.fork].name.clone(),
             branches: block.branches.len(),
-            counts: join.counts(&ended),
+            counts: self.blocks.join(index).counts(&ended),
         });
         let mut report = Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age);
         report.source = self.graph.source.map(|_| {
             let (wait, longest_wait) = self.source_waits.read(self.clock.now());
             SourceReport { wait, longest_wait }
         });
-        if self.control.lock().left_behind {
+        if self.state.lock().left_behind {
             report.left_behind = self.not_ended();
         }
         report
@@ -109,14 +109,14 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Reads what happened in a buffer, and in the stage behind it.
     fn read(&self, index: usize) -> (BufferCounts, Reading) {
         let received = || match self.flows[index] {
-            Flow::Next(next) => self.buffers[next].counts().entered,
+            Flow::Next(next) => self.inlets[next].buffer.counts().entered,
             Flow::Fork(block) => {
                 let branches = &self.graph.blocks[block].branches;
-                branches.iter().map(|(first, _)| self.buffers[*first].counts().entered).sum()
+                branches.iter().map(|(first, _)| self.inlets[*first].buffer.counts().entered).sum()
             }
             Flow::End | Flow::Join { .. } => 0,
         };
-        let (counts, mut reading) = self.buffers[index].read();
+        let (counts, mut reading) = self.inlets[index].buffer.read();
         // What a worker gave before it died is known only to the buffer that received it.
         reading.counts.gave = received();
         (counts, reading)

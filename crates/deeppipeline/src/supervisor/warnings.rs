@@ -2,15 +2,10 @@
 
 use super::Supervisor;
 use crate::activity::Activity;
-use crate::clock::Clock;
 use crate::graph::Executor;
-use crate::home::Home;
 use crate::notices::Notice;
 use crate::phase::WorkerPhase;
-use crate::sample::SampleId;
 use crate::worker::WorkerId;
-use std::sync::Arc;
-use std::time::Duration;
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Makes notices from now on wait for [`next_notice`](Supervisor::next_notice).
@@ -25,8 +20,8 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns which workers are still in the user's code, and what the others that have not ended wait for.
     pub fn still_busy(&self) -> String {
-        let phases = self.control.lock().workers.clone();
-        let mut left: Vec<_> = self.seats.iter().copied().zip(phases).enumerate().collect();
+        let phases = self.state.lock().workers.clone();
+        let mut left: Vec<_> = self.worker_ids.iter().copied().zip(phases).enumerate().collect();
         left.retain(|(_, (_, phase))| *phase != WorkerPhase::Stopped);
         left.sort_by_key(|(_, (worker_id, _))| *worker_id);
         let (mut busy, mut waiting) = (Vec::new(), Vec::new());
@@ -58,47 +53,9 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Tells of stages that hang.
-    pub(super) fn teller(&self) -> impl Fn(usize, SampleId) + Send + use<V> {
-        let notices = Arc::clone(&self.notices);
-        let stages = self.seats.iter().map(|worker_id| match worker_id {
-            WorkerId::Stage { index, .. } => {
-                let node = &self.graph.stages[*index];
-                (self.stage_name(*index).to_owned(), node.time_limit.unwrap_or_default())
-            }
-            WorkerId::Source => (String::new(), Duration::ZERO),
-        });
-        let stages: Vec<(String, Duration)> = stages.collect();
-        move |worker, sample| {
-            let (stage, time_limit) = stages[worker].clone();
-            notices.tell(Notice::Hangs { stage, worker, sample, time_limit });
-        }
-    }
-
-    /// Tells what was dropped in front of a stage, if that may be told again.
-    pub(crate) fn look_for_drops(&self, index: usize) {
-        if self.drops[index].is_due(self.clock.now()) {
-            self.tell_drops(index);
-        }
-    }
-
-    /// Tells what was dropped in front of a stage since it was told last.
-    pub(super) fn tell_drops(&self, index: usize) {
-        // Who simulates asks for what is dropped.
-        if matches!(self.clock, Clock::Virtual(_)) {
-            return;
-        }
-        let counts = self.buffers[index].counts();
-        let dropped = counts.dropped_oldest + counts.dropped_newest;
-        if let Some((samples, first)) = self.drops[index].untold(dropped, self.clock.now()) {
-            let (stage, overflow) = (self.stage_name(index).to_owned(), self.buffers[index].limits().overflow);
-            self.notices.tell(Notice::Dropped { stage, samples, first, overflow });
-        }
-    }
-
     /// Tells what is left to tell, since no caller waits any longer.
     pub(super) fn tell_the_last(&self) {
-        (0..self.buffers.len()).for_each(|index| self.tell_drops(index));
+        self.inlets.iter().for_each(|inlet| inlet.tell_drops());
         self.notices.end();
         self.for_front_door.end();
         if let Some(keeper) = &self.timekeeper {

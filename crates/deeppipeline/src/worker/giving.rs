@@ -1,12 +1,11 @@
 //! The results that a worker gives: the consumer of each, its number, and what has to be waited for.
 
-use super::{Ending, GiveError, Given, Part, Step, Worker, WorkerId};
+use super::{Ending, GiveError, Given, Output, Part, Step, Worker, WorkerId};
 use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::error::{BoxError, NotJoined};
 use crate::executor::{catch_panic, free};
-use crate::graph::Flow;
-use crate::home::Branches;
+use crate::inlet::Inlet;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
 use std::time::Instant;
 
@@ -59,34 +58,32 @@ impl<V> Worker<V> {
     pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Given<V>, GiveError<V>> {
         self.pause();
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
-        let flow = self.flow();
-        if !may_give || flow == Flow::End {
+        if !may_give || self.is_end_stage() {
             return Ok(Given { to_free: Some(value), wants_more: false });
         }
         if part == Part::OfMany && self.is_left_out() {
             self.resume();
             return Ok(Given { to_free: Some(value), wants_more: true });
         }
-        if let Some(cause) = self.why_not_joined(flow, part) {
+        if let Some(cause) = self.why_not_joined(part) {
             return Err(GiveError::Refused(value, Box::new(NotJoined(cause))));
         }
 
         let receipt = self.hand().and_then(|hand| hand.receipt(part));
         let origin = Origin { turn: self.turn, receipt };
         let fork = self.hand().map_or_else(ForkTicket::default, |hand| hand.fork);
-        let (id, birth, arrival) = self.identity(flow, part);
-        let next = self.next_index(flow);
-        if let (Some(next), Wait::Forever | Wait::Until(_)) = (next, wait) {
-            self.home.show(self.worker_id, Activity::WaitsForRoom(next));
+        let (id, birth, arrival) = self.identity(part);
+        if let (Some(next), Wait::Forever | Wait::Until(_)) = (self.next_inlet(), wait) {
+            self.context.activity.set(Activity::WaitsForRoom(next.index));
         }
-        let pushed = self.hand_on(flow, Sample { id, birth, fork, value }, arrival, origin, wait);
-        self.home.show(self.worker_id, Activity::Calls);
+        let pushed = self.hand_on(Sample { id, birth, fork, value }, arrival, origin, wait);
+        self.context.activity.set(Activity::Calls);
         if part == Part::OfMany {
             self.resume();
         }
 
         // A branch that has given up what it has leaves the others their copies.
-        let is_fork = matches!(flow, Flow::Fork(_));
+        let is_fork = matches!(self.context.output, Output::Fork { .. });
         match pushed {
             Push::Full(value) => {
                 self.waiting_since = Some(birth);
@@ -99,8 +96,8 @@ impl<V> Worker<V> {
                 Ok(Given { to_free: Some(value), wants_more: is_fork })
             }
             Push::Done { accepted, dropped, more } => {
-                if let Some(next) = next.filter(|_| !accepted || dropped.is_some() || !more.is_empty()) {
-                    self.home.note_drop(next);
+                if let Some(next) = self.next_inlet().filter(|_| !accepted || dropped.is_some() || !more.is_empty()) {
+                    next.note_drop();
                 }
                 more.into_iter().for_each(free);
                 self.count_given(arrival);
@@ -109,16 +106,16 @@ impl<V> Worker<V> {
         }
     }
 
-    /// The stage that gets the next value.
-    fn next_index(&self, flow: Flow) -> Option<usize> {
-        match flow {
-            Flow::End => None,
-            Flow::Next(next) => Some(next),
-            Flow::Fork(block) => {
+    /// The inlet of the stage that gets the next value.
+    fn next_inlet(&self) -> Option<&Inlet<V>> {
+        match &self.context.output {
+            Output::End => None,
+            Output::Next(next) => Some(next),
+            Output::Fork { blocks, block } => {
                 let branch = if let Step::Running(hand) = &self.step { hand.parts as usize } else { 0 };
-                self.home.block(block)?.nodes.get(branch).map(|(first, _)| *first)
+                blocks.branch(*block, branch)
             }
-            Flow::Join { block, .. } => self.home.block(block)?.nodes.last().map(|(_, last)| last + 1),
+            Output::Join { blocks, block, .. } => blocks.behind(*block),
         }
     }
 
@@ -132,48 +129,27 @@ impl<V> Worker<V> {
     }
 
     /// Hands a value to the next consumer.
-    fn hand_on(&mut self, flow: Flow, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
-        let to = match flow {
-            Flow::End => None,
-            Flow::Next(next) => self.home.buffer(next),
-            Flow::Join { block, branch } => return self.home.arrive(block, branch, sample, wait),
-            Flow::Fork(block) => return self.hand_to_branch(block, sample, wait),
-        };
-        match (to, self.worker_id) {
-            (None, _) => Push::Shut(sample.value),
-            (Some(buffer), WorkerId::Source) => buffer.push(sample, arrival, origin, wait),
-            (Some(buffer), WorkerId::Stage { index, .. }) => {
-                self.push_in_turn(index, buffer, sample, arrival, origin, wait)
+    fn hand_on(&mut self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
+        match &self.context.output {
+            Output::End => Push::Shut(sample.value),
+            Output::Next(next) => self.push_in_turn(&next.buffer, sample, arrival, origin, wait),
+            Output::Join { blocks, block, branch } => {
+                blocks.arrive(*block, *branch, sample, wait, &*self.context.control)
             }
+            // The first value is for the first branch, the second for the second, and so on.
+            Output::Fork { blocks, block } => match &mut self.step {
+                Step::Running(hand) => {
+                    blocks.hand_to_branch(*block, hand.parts as usize, &mut hand.forked, sample, wait)
+                }
+                _ => Push::Shut(sample.value),
+            },
         }
-    }
-
-    /// Hands a sample to one branch of a block: the first value to the first, the second to the second, and so on.
-    fn hand_to_branch(&mut self, block: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
-        let (Step::Running(hand), Some(Branches { nodes, join })) = (&mut self.step, self.home.block(block)) else {
-            return Push::Shut(sample.value);
-        };
-        let branch = hand.parts as usize;
-        let buffer = nodes.get(branch).and_then(|(first, _)| self.home.buffer(*first));
-        let Some(buffer) = buffer else { return Push::Shut(sample.value) };
-        let fork = match join {
-            Some(join) => *hand.forked.get_or_insert_with(|| join.enter(sample.id, sample.birth, sample.fork)),
-            None => sample.fork,
-        };
-        let pushed = buffer.push(Sample { fork, ..sample }, Arrival::Stage, Origin::default(), wait);
-        if let (Push::Done { .. } | Push::Discarded(_), Some(_)) = (&pushed, join)
-            && branch + 1 == nodes.len()
-        {
-            self.home.has_forked(block, fork);
-        }
-        pushed
     }
 
     /// Returns why a value cannot be joined, if it cannot: what is given beside the one result of a sample has nothing
     /// to be joined with.
-    fn why_not_joined(&self, flow: Flow, part: Part) -> Option<&'static str> {
-        let WorkerId::Stage { index, .. } = self.worker_id else { return None };
-        if !self.home.is_joined(index) || matches!(flow, Flow::Fork(_)) {
+    fn why_not_joined(&self, part: Part) -> Option<&'static str> {
+        if !self.context.joined || matches!(self.context.output, Output::Fork { .. }) {
             return None;
         }
         match (&self.step, part) {
@@ -190,7 +166,6 @@ impl<V> Worker<V> {
     /// Waits for room, and for the value's turn. What keeps it waiting for too long is given up meanwhile.
     fn push_in_turn(
         &self,
-        index: usize,
         output: &Buffer<V>,
         mut sample: Sample<V>,
         arrival: Arrival,
@@ -199,10 +174,10 @@ impl<V> Worker<V> {
     ) -> Push<V> {
         let Sample { id, birth, fork, .. } = sample;
         loop {
-            let overdue_at = origin.turn.and(self.home.buffer(index)).and_then(Buffer::overdue_at);
+            let overdue_at = origin.turn.and(self.context.input()).and_then(Buffer::overdue_at);
             match output.push(sample, arrival, origin, wait.no_later_than(overdue_at)) {
                 Push::Full(value) if overdue_at.is_some() => {
-                    if !self.give_up_overdue(index, true) && wait.is_over(self.home.clock().now()) {
+                    if !self.give_up_overdue(true) && wait.is_over(self.context.clock.now()) {
                         return Push::Full(value);
                     }
                     sample = Sample { id, birth, fork, value };
@@ -226,16 +201,17 @@ impl<V> Worker<V> {
     /// Returns the identity of a value, and how it arrives: as the sample in flight, as a part of it or, while
     /// finishing, of the last one, and under number 0 where there never was one (the source's samples get theirs in the
     /// buffer).
-    fn identity(&self, flow: Flow, part: Part) -> (SampleId, Instant, Arrival) {
+    fn identity(&self, part: Part) -> (SampleId, Instant, Arrival) {
         let Some(SampleInfo { id, birth }) = self.last else {
-            let birth = self.waiting_since.unwrap_or_else(|| self.home.clock().now());
-            let arrival = if self.worker_id == WorkerId::Source { Arrival::Source } else { Arrival::PartOfPart };
+            let birth = self.waiting_since.unwrap_or_else(|| self.context.clock.now());
+            let arrival =
+                if self.context.worker_id == WorkerId::Source { Arrival::Source } else { Arrival::PartOfPart };
             return (SampleId { number: 0, part: 0 }, birth, arrival);
         };
         let is_part = part == Part::OfMany || matches!(self.step, Step::Finishing);
         match id.part {
             // Every branch gets a copy of the same sample.
-            _ if !is_part || matches!(flow, Flow::Fork(_)) => (id, birth, Arrival::Stage),
+            _ if !is_part || matches!(self.context.output, Output::Fork { .. }) => (id, birth, Arrival::Stage),
             0 => (SampleId { part: self.parts + 1, ..id }, birth, Arrival::PartOfWhole),
             _ => (id, birth, Arrival::PartOfPart),
         }

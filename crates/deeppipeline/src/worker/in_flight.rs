@@ -1,7 +1,7 @@
 //! The samples that a stage works on, and how long it has been working on them.
 
 use crate::buffer::{Lease, Receipt, Taken};
-use crate::clock::Clock;
+use crate::clock::{Clock, to_nanoseconds};
 use crate::sample::{ForkTicket, SampleInfo};
 use crate::worker::Part;
 use std::time::{Duration, Instant};
@@ -69,23 +69,15 @@ impl InFlight {
     }
 
     /// Lets the supervisor see from outside of a process how long the user's code has been running.
-    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
     fn show_running(&self, since: Option<Instant>) {
-        #[cfg(processes)]
         if let Some(hold) = &self.hold {
-            hold.set_running_since(since.map(crate::clock::to_nanoseconds));
+            hold.set_running_since(since.map(to_nanoseconds));
         }
     }
 
     /// Returns what the next buffer is to remember of a value given now.
-    #[cfg_attr(not(processes), expect(unused_variables, clippy::unused_self))]
     pub(crate) fn receipt(&self, part: Part) -> Option<Receipt> {
-        #[cfg(processes)]
-        return self
-            .hold
-            .as_ref()
-            .map(|_| Receipt { ticket: self.ticket, parts: (part == Part::OfMany).then_some(self.parts + 1) });
-        #[cfg(not(processes))]
-        None
+        let parts = (part == Part::OfMany).then_some(self.parts + 1);
+        self.hold.as_ref().map(|hold| hold.receipt(self.ticket, parts))
     }
 }

@@ -4,6 +4,7 @@
 //! The only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own. The file is
 //! long because it holds the whole life of a worker; `taking.rs` and `giving.rs` are what it does with samples.
 
+mod context;
 mod giving;
 mod in_flight;
 mod taking;
@@ -14,16 +15,14 @@ use crate::buffer::{Settlement, Take, Unsettled, Wait};
 use crate::clock::in_nanoseconds;
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::free;
-use crate::graph::Flow;
-use crate::home::Home;
 use crate::intake::Input;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
 use crate::sample::{SampleId, SampleInfo, enter_job, leave_job, works_for};
 use crate::stage::Give;
+pub(crate) use context::{Control, Output, WorkerContext};
 use in_flight::InFlight;
 use std::fmt;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -151,8 +150,7 @@ enum Step {
 ///
 /// Dropping it earlier counts as a failure of its stage, so that nothing ever waits for a worker that is gone.
 pub struct Worker<V> {
-    home: Arc<dyn Home<V>>,
-    worker_id: WorkerId,
+    context: WorkerContext<V>,
     step: Step,
     last: Option<SampleInfo>,
     /// The take that it had in flight last, until its next take settles it.
@@ -171,63 +169,60 @@ pub struct Worker<V> {
 
 impl<V> fmt::Debug for Worker<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("seat", &self.worker_id).field("step", &self.step).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("worker_id", &self.context.worker_id)
+            .field("step", &self.step)
+            .finish_non_exhaustive()
     }
 }
 
 impl<V> Worker<V> {
-    pub(crate) fn new(home: Arc<dyn Home<V>>, worker_id: WorkerId) -> Self {
-        let step = Step::Fresh;
-        let (last, turn, waiting_since) = (None, None, None);
+    pub(crate) fn new(context: WorkerContext<V>) -> Self {
         Worker {
-            home,
-            worker_id,
-            step,
-            last,
+            context,
+            step: Step::Fresh,
+            last: None,
             unsettled: None,
-            turn,
+            turn: None,
             kept: 0,
             parts: 0,
-            waiting_since,
+            waiting_since: None,
             frees_stage: false,
         }
     }
 
     /// Returns the identity of the worker.
     pub fn worker_id(&self) -> WorkerId {
-        self.worker_id
+        self.context.worker_id
     }
 
     /// Returns the name of its stage.
     pub fn name(&self) -> &str {
-        self.home.name_of(self.worker_id)
+        self.context.name.get()
     }
 
     /// Bytes of stack for the thread that is to run it, if that was set.
     pub(crate) fn stack_size(&self) -> Option<usize> {
-        match self.worker_id {
-            WorkerId::Stage { index, .. } => self.home.node(index).stack_size,
-            WorkerId::Source => None,
-        }
+        self.context.options.stack_size
     }
 
     /// Returns true if what it gives is ignored.
     pub fn is_end_stage(&self) -> bool {
-        self.flow() == Flow::End
+        matches!(self.context.output, Output::End)
     }
 
     /// Returns true if its node is the engine's own: it hands samples to the branches of a block, or their results to
     /// the join.
     pub fn is_relay(&self) -> bool {
-        matches!(self.flow(), Flow::Fork(_) | Flow::Join { .. })
+        matches!(self.context.output, Output::Fork { .. } | Output::Join { .. })
     }
 
     /// Returns true if what it gave last waits for room behind the block that it is a branch of: in a simulation, where
     /// no thread waits.
     pub(crate) fn is_held_up(&self) -> bool {
-        match self.flow() {
-            Flow::Join { block, branch } => self.home.is_held_up(block, branch),
-            Flow::End | Flow::Next(_) | Flow::Fork(_) => false,
+        match &self.context.output {
+            Output::Join { blocks, block, branch } => blocks.is_held_up(*block, *branch, &*self.context.control),
+            Output::End | Output::Next(_) | Output::Fork { .. } => false,
         }
     }
 
@@ -249,38 +244,16 @@ impl<V> Worker<V> {
         loop {
             match self.step {
                 Step::Fresh => return self.call(Step::SettingUp, Call::Setup),
-                Step::WaitingForOthers => match self.home.wait_for_all_up(wait) {
+                Step::WaitingForOthers => match self.context.control.wait_for_all_up(wait) {
                     None => return Poll::Pending,
                     Some(true) => self.step = Step::Idle,
                     Some(false) => self.give_up(),
                 },
-                Step::Idle => match self.worker_id {
-                    WorkerId::Source if self.home.source_wanted() => {
-                        self.home.show_source_asked(true);
-                        return self.call(Step::Pulling, Call::SourceNext);
+                Step::Idle => {
+                    if let Some(call) = self.begin_next(wait) {
+                        return call;
                     }
-                    WorkerId::Source => self.give_up(),
-                    WorkerId::Stage { index, .. } => match self.take(index, wait) {
-                        Some(Take::Ready { input, dropped, taken }) => {
-                            dropped.into_iter().for_each(free);
-                            return self.run(index, input, taken);
-                        }
-                        Some(Take::Expired(dropped)) => dropped.into_iter().for_each(free),
-                        Some(Take::Unreadable { newest, samples, taken, cause }) => {
-                            self.has_turn(index, taken.ticket);
-                            self.take_into_flight(newest, samples, taken);
-                            self.settle(Ending::Failed(cause));
-                        }
-                        Some(Take::Drained { ticket }) => {
-                            self.has_turn(index, ticket);
-                            self.let_go_of_kept();
-                            self.home.advance(self.worker_id, WorkerEvent::Drained);
-                            return self.call(Step::Finishing, Call::Finish);
-                        }
-                        Some(Take::Discarded) | None => self.give_up(),
-                        Some(Take::Empty | Take::Ahead(_)) => return Poll::Pending,
-                    },
-                },
+                }
                 Step::Trying(_) => {
                     if let Some(call) = self.run_again() {
                         return call;
@@ -302,12 +275,47 @@ impl<V> Worker<V> {
         }
     }
 
+    /// Asks for what an idle worker is to work on, and begins; `None` when it is to look at its step again.
+    fn begin_next(&mut self, wait: Wait) -> Option<Poll<Option<Call<V>>>> {
+        if self.context.worker_id == WorkerId::Source {
+            if !self.context.control.wants_samples() {
+                self.give_up();
+                return None;
+            }
+            self.context.show_source_asked(true);
+            return Some(self.call(Step::Pulling, Call::SourceNext));
+        }
+        match self.take(wait) {
+            Some(Take::Ready { input, dropped, taken }) => {
+                dropped.into_iter().for_each(free);
+                return Some(self.run(input, taken));
+            }
+            Some(Take::Expired(dropped)) => dropped.into_iter().for_each(free),
+            Some(Take::Unreadable { newest, samples, taken, cause }) => {
+                self.has_turn(taken.ticket);
+                self.take_into_flight(newest, samples, taken);
+                self.settle(Ending::Failed(cause));
+            }
+            Some(Take::Drained { ticket }) => {
+                self.has_turn(ticket);
+                self.let_go_of_kept();
+                self.advance(WorkerEvent::Drained);
+                return Some(self.call(Step::Finishing, Call::Finish));
+            }
+            Some(Take::Discarded) | None => self.give_up(),
+            Some(Take::Empty | Take::Ahead(_)) => return Some(Poll::Pending),
+        }
+        None
+    }
+
+    fn advance(&self, event: WorkerEvent) {
+        self.context.control.advance(self.context.worker_id, event);
+    }
+
     /// Tells the name that its stage gives itself, which counts where none was said.
     pub(crate) fn tell_name(&self, name: String) {
-        if let WorkerId::Stage { index, .. } = self.worker_id
-            && self.home.node(index).is_made
-        {
-            self.home.tell_name(index, name);
+        if self.context.options.is_made {
+            self.context.control.tell_name(self.context.worker_id, name);
         }
     }
 
@@ -325,13 +333,13 @@ impl<V> Worker<V> {
 
     fn end(&self) {
         if !self.frees_stage {
-            self.home.advance(self.worker_id, WorkerEvent::TornDown);
+            self.advance(WorkerEvent::TornDown);
         }
     }
 
     /// Says that the calling thread now works on what this worker has in flight.
     pub(crate) fn enter(&self) {
-        enter_job(self.home.id(), self.home.restarted(), self.in_flight());
+        enter_job(self.context.pipeline, self.context.restarted, self.in_flight());
     }
 
     /// Returns the sample on which the stage is run: for a list, the newest.
@@ -346,20 +354,20 @@ impl<V> Worker<V> {
         }
     }
 
-    fn has_turn(&mut self, index: usize, ticket: u64) {
-        self.turn = self.home.reorders(index).then_some(ticket);
+    fn has_turn(&mut self, ticket: u64) {
+        self.turn = self.context.reorders.then_some(ticket);
     }
 
     /// Ends the turn of that take: nothing more comes of it.
     fn end_turn(&self, ticket: u64) {
-        if let Some(buffer) = self.output().and_then(|output| self.home.buffer(output)) {
+        if let Some(buffer) = self.context.output() {
             buffer.end_turn(ticket).into_iter().for_each(free);
         }
     }
 
     fn call(&mut self, step: Step, call: Call<V>) -> Poll<Option<Call<V>>> {
         self.step = step;
-        self.home.show(self.worker_id, Activity::Calls);
+        self.context.activity.set(Activity::Calls);
         self.enter();
         Poll::Ready(Some(call))
     }
@@ -391,12 +399,12 @@ impl<V> Worker<V> {
                 }
                 _ => {
                     self.step = Step::WaitingForOthers;
-                    self.home.advance(self.worker_id, WorkerEvent::SetUp);
+                    self.advance(WorkerEvent::SetUp);
                 }
             },
             Step::Running(hand) => return self.settle_run(hand, ending),
             Step::Pulling => {
-                self.home.show_source_asked(false);
+                self.context.show_source_asked(false);
                 match ending {
                     Ending::Returned | Ending::Skipped | Ending::Windowed => self.step = Step::Idle,
                     Ending::Exhausted => self.give_up(),
@@ -412,10 +420,8 @@ impl<V> Worker<V> {
                     untold = self.fail(Doing::Finish, None, cause);
                 }
                 self.finish_turn();
-                if let WorkerId::Stage { index, worker } = self.worker_id
-                    && let Some(buffer) = self.home.buffer(index)
-                {
-                    buffer.end_finish(worker);
+                if let Some(buffer) = self.context.input() {
+                    buffer.end_finish(self.context.worker());
                 }
                 self.give_up();
             }
@@ -436,10 +442,9 @@ impl<V> Worker<V> {
     }
 
     fn settle_run(&mut self, mut hand: InFlight, ending: Ending) -> LogEvent {
-        let WorkerId::Stage { index, .. } = self.worker_id else { return LogEvent::Nothing };
-        self.home.show_running(self.worker_id, None);
-        hand.pause(self.home.clock());
-        let on_error = self.home.node(index).on_error;
+        self.context.show_running(None);
+        hand.pause(&self.context.clock);
+        let on_error = self.context.options.on_error;
         if let Ending::Failed(cause) = &ending
             && hand.failures < on_error.retries()
         {
@@ -447,7 +452,6 @@ impl<V> Worker<V> {
             aside::log(move || tracing::warn!(stage, %sample, "tried again after an error: {cause}"));
             hand.failures += 1;
             hand.leave_out = hand.parts;
-            #[cfg(processes)]
             if let Some(hold) = &hand.hold {
                 hold.note_failures(hand.failures);
             }
@@ -467,12 +471,11 @@ impl<V> Worker<V> {
         self.finish_turn();
         match fate {
             Some(fate) => self.count(hand, fate),
-            None => self.keep(index, hand),
+            None => self.keep(hand),
         }
         self.step = Step::Idle;
-        let node = self.home.node(index);
         let Ending::Failed(cause) = ending else {
-            return match node.time_limit {
+            return match self.context.options.time_limit {
                 Some(limit) if took > limit => {
                     let (stage, sample) = (self.name().to_owned(), newest.id);
                     aside::log(
@@ -505,7 +508,7 @@ impl<V> Worker<V> {
     /// on.
     fn fail_turn(&mut self) {
         if let Some(ticket) = self.turn.take()
-            && let Some(buffer) = self.output().and_then(|output| self.home.buffer(output))
+            && let Some(buffer) = self.context.output()
         {
             buffer.fail_turn(ticket).into_iter().for_each(free);
         }
@@ -513,7 +516,7 @@ impl<V> Worker<V> {
 
     /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
     fn count(&mut self, hand: InFlight, fate: Fate) {
-        let age = self.home.clock().now().saturating_duration_since(hand.newest.birth);
+        let age = self.context.clock.now().saturating_duration_since(hand.newest.birth);
         let (took, age) = (in_nanoseconds(hand.busy), in_nanoseconds(age));
         let settlement = Settlement { fate, windowed: hand.kept, took, age };
         self.unsettled = Some(Unsettled { ticket: hand.ticket, hold: hand.hold, settlement });
@@ -521,32 +524,24 @@ impl<V> Worker<V> {
 
     /// Settles what is not settled yet.
     fn flush(&mut self) {
-        if let (Some(unsettled), WorkerId::Stage { index, worker }) = (self.unsettled.take(), self.worker_id)
-            && let Some(buffer) = self.home.buffer(index)
-        {
-            buffer.settle(worker, unsettled);
+        if let (Some(unsettled), Some(buffer)) = (self.unsettled.take(), self.context.input()) {
+            buffer.settle(self.context.worker(), unsettled);
         }
     }
 
     /// Keeps the sample in flight for a later list of the stage.
-    fn keep(&mut self, index: usize, hand: InFlight) {
+    fn keep(&mut self, hand: InFlight) {
         self.kept += hand.samples;
-        match hand.hold {
-            #[cfg(processes)]
-            Some(hold) => hold.keep(),
-            #[cfg(not(processes))]
-            Some(hold) => match hold {},
-            None => {
-                if let (WorkerId::Stage { worker, .. }, Some(buffer)) = (self.worker_id, self.home.buffer(index)) {
-                    buffer.keep_for_window(worker, hand.ticket);
-                }
-            }
+        match (hand.hold, self.context.input()) {
+            (Some(hold), _) => hold.keep(),
+            (None, Some(buffer)) => buffer.keep_for_window(self.context.worker(), hand.ticket),
+            (None, None) => {}
         }
     }
 
     fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> LogEvent {
         let stage = self.name().to_owned();
-        match self.home.fail(self.worker_id, Failure { stage, doing, sample, cause }) {
+        match self.context.control.fail(self.context.worker_id, Failure { stage, doing, sample, cause }) {
             true => LogEvent::Nothing,
             false => LogEvent::LaterFailure,
         }
@@ -557,32 +552,16 @@ impl<V> Worker<V> {
         self.flush();
         self.let_go_of_kept();
         self.step = Step::GivingUp;
-        self.home.advance(self.worker_id, WorkerEvent::Done);
-    }
-
-    /// Returns where what it gives goes.
-    fn flow(&self) -> Flow {
-        match self.worker_id {
-            WorkerId::Source => Flow::Next(0),
-            WorkerId::Stage { index, .. } => self.home.flow(index),
-        }
-    }
-
-    /// The index of the one buffer it gives to, if it is one.
-    fn output(&self) -> Option<usize> {
-        match self.flow() {
-            Flow::Next(next) => Some(next),
-            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
-        }
+        self.advance(WorkerEvent::Done);
     }
 
     fn pause(&mut self) {
         match &mut self.step {
             Step::Running(hand) => {
-                self.home.show_running(self.worker_id, None);
-                hand.pause(self.home.clock());
+                self.context.show_running(None);
+                hand.pause(&self.context.clock);
             }
-            Step::Pulling => self.home.show_source_asked(false),
+            Step::Pulling => self.context.show_source_asked(false),
             _ => {}
         }
     }
@@ -590,10 +569,10 @@ impl<V> Worker<V> {
     fn resume(&mut self) {
         match &mut self.step {
             Step::Running(hand) => {
-                self.home.show_running(self.worker_id, Some((hand.newest.id, hand.busy)));
-                hand.run(self.home.clock().now());
+                self.context.show_running(Some((hand.newest.id, hand.busy)));
+                hand.run(self.context.clock.now());
             }
-            Step::Pulling => self.home.show_source_asked(true),
+            Step::Pulling => self.context.show_source_asked(true),
             _ => {}
         }
     }
@@ -610,13 +589,13 @@ pub enum Part {
 
 impl<V> Drop for Worker<V> {
     fn drop(&mut self) {
-        let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.worker_id) {
+        let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.context.worker_id) {
             (Step::Ended, _) => return,
             (Step::Fresh | Step::SettingUp, _) => (Doing::Setup, None),
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
             (_, WorkerId::Source) => {
-                self.home.show_source_asked(false);
+                self.context.show_source_asked(false);
                 (Doing::SourceNext, None)
             }
             (Step::Running(hand) | Step::Trying(hand), WorkerId::Stage { .. }) => {
@@ -630,8 +609,8 @@ impl<V> Drop for Worker<V> {
         self.flush();
         self.let_go_of_kept();
         self.fail(doing, sample, "its worker ended too early".into());
-        self.home.advance(self.worker_id, WorkerEvent::TornDown);
-        if works_for(self.home.id()) {
+        self.advance(WorkerEvent::TornDown);
+        if works_for(self.context.pipeline) {
             leave_job();
         }
     }

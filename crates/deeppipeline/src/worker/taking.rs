@@ -2,7 +2,7 @@
 //! list.
 
 use super::in_flight::InFlight;
-use super::{Call, Ending, Step, Windowed, Worker, WorkerId};
+use super::{Call, Ending, Step, Windowed, Worker};
 use crate::activity::Activity;
 use crate::aside;
 use crate::buffer::{Buffer, Take, Taken, Wait};
@@ -14,31 +14,31 @@ use std::time::Duration;
 
 impl<V> Worker<V> {
     /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
-    pub(super) fn take(&mut self, index: usize, wait: Wait) -> Option<Take<V>> {
-        let WorkerId::Stage { worker, .. } = self.worker_id else { return None };
-        let buffer = self.home.buffer(index)?;
-        self.home.show(self.worker_id, Activity::WaitsForSamples);
-        let output = self.output().filter(|_| self.home.reorders(index)).and_then(|output| self.home.buffer(output));
+    pub(super) fn take(&mut self, wait: Wait) -> Option<Take<V>> {
         let mut unsettled = self.unsettled.take();
+        let (buffer, worker) = (self.context.input()?, self.context.worker());
+        let output = self.context.output().filter(|_| self.context.reorders);
+        self.context.activity.set(Activity::WaitsForSamples);
+
         loop {
             let patience = wait.no_later_than(buffer.overdue_at());
             // What has ended early takes place until its turn, too.
             let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);
             match buffer.take(worker, unsettled.take(), up_to, patience) {
                 Take::Ahead(next) if output.is_none_or(|output| output.wait_for_turns_up_to(next, patience)) => {}
-                Take::Ahead(_) if wait.is_over(self.home.clock().now()) => return Some(Take::Empty),
+                Take::Ahead(_) if wait.is_over(self.context.clock.now()) => return Some(Take::Empty),
                 Take::Ahead(_) => {}
-                Take::Empty if self.give_up_overdue(index, false) => {}
-                Take::Empty if wait.is_over(self.home.clock().now()) => return Some(Take::Empty),
+                Take::Empty if self.give_up_overdue(false) => {}
+                Take::Empty if wait.is_over(self.context.clock.now()) => return Some(Take::Empty),
                 Take::Empty => {}
                 taken => return Some(taken),
             }
         }
     }
 
-    /// Gives up what another worker has in flight for longer than the stage's time limit, if others wait for it.
-    pub(super) fn give_up_overdue(&self, index: usize, anyway: bool) -> bool {
-        let Some(overdue) = self.home.buffer(index).and_then(|buffer| buffer.give_up_overdue(anyway)) else {
+    /// Gives up what another worker has in flight for longer than the stage's time-out, if others wait for it.
+    pub(super) fn give_up_overdue(&self, anyway: bool) -> bool {
+        let Some(overdue) = self.context.input().and_then(|buffer| buffer.give_up_overdue(anyway)) else {
             return false;
         };
         let (stage, after) = (self.name().to_owned(), overdue.after);
@@ -47,13 +47,13 @@ impl<V> Worker<V> {
         true
     }
 
-    pub(super) fn run(&mut self, index: usize, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
-        self.has_turn(index, taken.ticket);
+    pub(super) fn run(&mut self, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
+        self.has_turn(taken.ticket);
         if let Some(newest) = input.newest() {
             self.take_into_flight(newest, input.count(), taken);
-            self.home.show_running(self.worker_id, Some((newest.id, Duration::ZERO)));
+            self.context.show_running(Some((newest.id, Duration::ZERO)));
         }
-        self.home.show(self.worker_id, Activity::Calls);
+        self.context.activity.set(Activity::Calls);
         self.enter();
         Poll::Ready(Some(Call::StageRun(input)))
     }
@@ -67,10 +67,9 @@ impl<V> Worker<V> {
     /// Runs the stage once more on what it has in flight, unless that was given up meanwhile.
     pub(super) fn run_again(&mut self) -> Option<Poll<Option<Call<V>>>> {
         let Step::Trying(mut hand) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
-        let WorkerId::Stage { index, .. } = self.worker_id else { return None };
-        let buffer = self.home.buffer(index)?;
+        let buffer = self.context.input()?;
         if buffer.is_discarding() {
-            if self.home.node(index).on_error.stops() {
+            if self.context.options.on_error.stops() {
                 self.fail_turn();
             }
             self.finish_turn();
@@ -78,9 +77,9 @@ impl<V> Worker<V> {
             return None;
         }
         let again = buffer.read_again(hand.hold.as_ref());
-        self.home.show(self.worker_id, Activity::Calls);
-        self.home.show_running(self.worker_id, Some((hand.newest.id, hand.busy)));
-        hand.run(self.home.clock().now());
+        self.context.activity.set(Activity::Calls);
+        self.context.show_running(Some((hand.newest.id, hand.busy)));
+        hand.run(self.context.clock.now());
         self.step = Step::Running(hand);
         match again {
             Ok(input) => {
@@ -96,20 +95,16 @@ impl<V> Worker<V> {
 
     /// Says what becomes of samples that the stage has kept, before the present call ends.
     pub fn account(&mut self, kept: Windowed) {
-        let WorkerId::Stage { index, .. } = self.worker_id else { return };
         self.kept = self.kept.saturating_sub(kept.used + kept.skipped);
-        self.skip_kept(index, kept.skipped);
+        self.skip_kept(kept.skipped);
         if let Step::Running(hand) = &mut self.step {
             hand.kept += kept.used;
         }
     }
 
-    pub(super) fn skip_kept(&self, index: usize, samples: u64) {
-        if samples == 0 {
-            return;
-        }
-        if let (WorkerId::Stage { worker, .. }, Some(buffer)) = (self.worker_id, self.home.buffer(index)) {
-            buffer.skip_windowed(worker, samples);
+    fn skip_kept(&self, samples: u64) {
+        if let Some(buffer) = self.context.input().filter(|_| samples > 0) {
+            buffer.skip_windowed(self.context.worker(), samples);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::map::{Map, Room};
 use super::table::{Slot, SlotTable};
-use crate::buffer::Settlement;
+use crate::buffer::{Receipt, Settlement};
 use crate::error::{BoxError, NoAddresses};
 use crate::sample::SampleInfo;
 use std::fmt;
@@ -162,6 +162,12 @@ impl Lease {
     /// Returns the number of samples in flight.
     pub(crate) fn count(&self) -> u64 {
         self.slots.len() as u64
+    }
+
+    /// Returns what the next buffer is to remember of a value given now: the take that it belongs to, and of which part.
+    #[expect(clippy::unused_self, reason = "only what is in flight from another process is remembered like this")]
+    pub(crate) fn receipt(&self, ticket: u64, parts: Option<u64>) -> Receipt {
+        Receipt { ticket, parts }
     }
 
     /// Notes that the user's code runs on it, or does not.

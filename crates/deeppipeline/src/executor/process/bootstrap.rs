@@ -1,14 +1,15 @@
 //! The worker's side: what stands for the supervisor in a worker process.
 
 use super::link::{AllUp, Begin, LONGEST_SAID, Link, Read, Said};
+use crate::activity::Shown;
 use crate::buffer::shared::{self, Codec, Owner};
 use crate::buffer::{Buffer, Wait};
 use crate::clock::Clock;
 use crate::error::{BoxError, Failure};
-use crate::graph::{Flow, Node};
-use crate::home::Home;
+use crate::inlet::Inlet;
 use crate::phase::WorkerEvent;
-use crate::worker::{Worker, WorkerId};
+use crate::stage_name::StageName;
+use crate::worker::{Control, Output, Worker, WorkerContext, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -20,6 +21,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bytes for each of the two that a failure tells: its text, and what its binding adds.
 const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
+
+/// The id that no pipeline has: those that this process has itself are numbered from 1.
+const NO_PIPELINE: u64 = 0;
 
 /// A function that returns what the binding in the pipeline's process gets of a failure, beside its text.
 pub type Detail = fn(&BoxError) -> Vec<u8>;
@@ -98,32 +102,42 @@ impl Bootstrap {
         output: Arc<dyn Codec<V>>,
         detail: Detail,
     ) -> io::Result<(Worker<V>, Notes)> {
-        let Begin { index, worker, node, joined, may_retry, restarted, .. } = self.begin;
+        let Begin { index, worker, node: options, joined, may_retry, restarted, .. } = self.begin;
         let (limits, after) = (self.begin.input, self.begin.output);
         let me = Owner::of_worker(index, worker);
         let mut memory = || self.memory.next().ok_or_else(|| io::Error::other("no memory came for a buffer"));
-        let input = shared::Buffer::open(memory()?, limits, me, input, may_retry)?;
-        let output = match after {
-            Some(limits) => Some(Buffer::Shared(shared::Buffer::open(memory()?, limits, me, output, false)?)),
-            None => None,
+        let inlet = |index, name: &Arc<StageName>, buffer| {
+            // What is dropped in memory that processes share, the pipeline's process tells.
+            Arc::new(Inlet::new(index, Arc::clone(name), Buffer::Shared(buffer), Arc::default(), Clock::Monotonic))
         };
-        let reorders = limits.consumers.reorders();
+
+        let name = Arc::new(StageName::new(&options.name));
+        let input = inlet(index, &name, shared::Buffer::open(memory()?, limits, me, input, may_retry)?);
+        let output = match after {
+            Some(limits) => {
+                Output::Next(inlet(index + 1, &name, shared::Buffer::open(memory()?, limits, me, output, false)?))
+            }
+            None => Output::End,
+        };
         let voice = Arc::new(Mutex::new(self.link));
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
-        let remote = Remote {
-            index,
-            node,
-            joined,
-            reorders,
+        let context = WorkerContext {
+            pipeline: NO_PIPELINE,
+            worker_id: WorkerId::Stage { index, worker },
+            name,
+            options,
             restarted,
             clock: Clock::Monotonic,
-            input: Buffer::Shared(input),
+            input: Some(input),
             output,
-            all_up: self.all_up,
-            voice,
-            detail,
+            reorders: limits.consumers.reorders(),
+            joined,
+            activity: Arc::new(Shown::new()),
+            timer: None,
+            source_waits: None,
+            control: Arc::new(Remote { all_up: self.all_up, voice, detail }),
         };
-        Ok((Worker::new(Arc::new(remote), WorkerId::Stage { index, worker }), notes))
+        Ok((Worker::new(context), notes))
     }
 }
 
@@ -207,65 +221,14 @@ struct AllUpState {
     changed: Condvar,
 }
 
-/// The pipeline as a worker process sees it: its own two buffers, and a voice.
-struct Remote<V> {
-    index: usize,
-    node: Node,
-    joined: bool,
-    /// True if its results have to be put in order with those of others.
-    reorders: bool,
-    restarted: bool,
-    clock: Clock,
-    input: Buffer<V>,
-    output: Option<Buffer<V>>,
+/// The supervisor as a worker process sees it, over the link.
+struct Remote {
     all_up: Arc<AllUpState>,
     voice: Arc<Mutex<Link>>,
     detail: Detail,
 }
 
-impl<V: Send> Home<V> for Remote<V> {
-    fn id(&self) -> u64 {
-        // Numbers are given from 1, to pipelines that this process has itself.
-        0
-    }
-
-    fn restarted(&self) -> bool {
-        self.restarted
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    fn name_of(&self, _: WorkerId) -> &str {
-        &self.node.name
-    }
-
-    fn tell_name(&self, _: usize, mut name: String) {
-        name.truncate(name.floor_char_boundary(ROOM_FOR_ONE));
-        say(&self.voice, &Said::Name(name));
-    }
-
-    fn node(&self, _: usize) -> &Node {
-        &self.node
-    }
-
-    fn flow(&self, index: usize) -> Flow {
-        if self.output.is_some() { Flow::Next(index + 1) } else { Flow::End }
-    }
-
-    fn is_joined(&self, _: usize) -> bool {
-        self.joined
-    }
-
-    fn reorders(&self, _: usize) -> bool {
-        self.reorders
-    }
-
-    fn buffer(&self, index: usize) -> Option<&Buffer<V>> {
-        if index == self.index { Some(&self.input) } else { self.output.as_ref() }
-    }
-
+impl Control for Remote {
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool> {
         let mut known = self.all_up.known.lock();
         loop {
@@ -282,8 +245,14 @@ impl<V: Send> Home<V> for Remote<V> {
         }
     }
 
-    fn source_wanted(&self) -> bool {
+    /// Sources are in the pipeline's process.
+    fn wants_samples(&self) -> bool {
         false
+    }
+
+    fn tell_name(&self, _: WorkerId, mut name: String) {
+        name.truncate(name.floor_char_boundary(ROOM_FOR_ONE));
+        say(&self.voice, &Said::Name(name));
     }
 
     fn advance(&self, _: WorkerId, event: WorkerEvent) {

@@ -8,13 +8,12 @@ use crate::aside;
 use crate::buffer::Wait;
 use crate::buffer::shared::{self, Owner, Verdict, is_stopped};
 use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
-use crate::graph::{Executor, Flow, OnCrash, RESTART_WINDOW};
-use crate::home::Home;
+use crate::graph::{OnCrash, RESTART_WINDOW};
 use crate::phase::{WorkerEvent, WorkerPhase};
 use crate::pipeline::GRACE;
 use crate::sample::SampleId;
 use crate::supervisor::Supervisor;
-use crate::worker::WorkerId;
+use crate::worker::{Control, WorkerContext, WorkerId};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use std::collections::VecDeque;
@@ -94,9 +93,9 @@ pub enum Then {
 
 /// A stage that runs in a process, as the pipeline's process sees it. Dropping it counts as a failure of its stage.
 pub struct WorkerProcess<V: Send + 'static> {
-    home: Arc<Supervisor<V>>,
-    index: usize,
-    worker: usize,
+    supervisor: Arc<Supervisor<V>>,
+    /// What its worker is given to work with, as far as it can be told to another process.
+    context: WorkerContext<V>,
     waker: Waker,
     /// The message that the binding gives every new process.
     front: Vec<u8>,
@@ -118,16 +117,15 @@ pub struct WorkerProcess<V: Send + 'static> {
 
 impl<V: Send + 'static> fmt::Debug for WorkerProcess<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Station").field("seat", &self.worker_id()).finish_non_exhaustive()
+        f.debug_struct("WorkerProcess").field("worker_id", &self.worker_id()).finish_non_exhaustive()
     }
 }
 
 impl<V: Send + 'static> WorkerProcess<V> {
-    pub(crate) fn new(home: Arc<Supervisor<V>>, index: usize, worker: usize, waker: Waker) -> Self {
+    pub(crate) fn new(supervisor: Arc<Supervisor<V>>, context: WorkerContext<V>, waker: Waker) -> Self {
         WorkerProcess {
-            home,
-            index,
-            worker,
+            supervisor,
+            context,
             waker,
             front: Vec::new(),
             may_restart: true,
@@ -146,21 +144,21 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     /// Returns which of the pipeline's workers it is for.
     pub fn worker_id(&self) -> WorkerId {
-        WorkerId::Stage { index: self.index, worker: self.worker }
+        self.context.worker_id
     }
 
     /// Returns the index of the stage of which it is a worker, from 0.
     pub fn index(&self) -> usize {
-        self.index
+        self.context.index()
     }
 
     fn owner(&self) -> Owner {
-        Owner::of_worker(self.index, self.worker)
+        Owner::of_worker(self.index(), self.context.worker())
     }
 
     /// The name of the stage.
     pub fn name(&self) -> &str {
-        self.home.name_of(self.worker_id())
+        self.context.name.get()
     }
 
     /// Sets what the binding leaves for the one in the worker process.
@@ -204,11 +202,11 @@ impl<V: Send + 'static> WorkerProcess<V> {
     }
 
     fn begin(&self) -> io::Result<Begin> {
-        let node = self.home.node(self.index).clone();
+        let node = self.context.options.clone();
         Ok(Begin {
-            index: self.index,
-            worker: self.worker,
-            joined: self.home.is_joined(self.index),
+            index: self.index(),
+            worker: self.context.worker(),
+            joined: self.context.joined,
             may_retry: node.may_see_again(),
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
@@ -219,15 +217,12 @@ impl<V: Send + 'static> WorkerProcess<V> {
     }
 
     fn input(&self) -> io::Result<&shared::Buffer<V>> {
-        let buffer = self.home.buffer(self.index).and_then(|buffer| buffer.shared());
+        let buffer = self.context.input().and_then(|buffer| buffer.shared());
         buffer.ok_or_else(|| io::Error::other("the buffer in front of a stage in a process is not shared"))
     }
 
     fn output(&self) -> Option<&shared::Buffer<V>> {
-        match self.home.flow(self.index) {
-            Flow::Next(next) => self.home.buffer(next)?.shared(),
-            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
-        }
+        self.context.output()?.shared()
     }
 
     /// Watches over the process until there is something to be done about it. Time-outs and stops hold whatever is
@@ -260,9 +255,9 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     /// Lets the worker begin once every other is up too, or tells it that this will not be.
     fn tell_all_up(&mut self) {
-        let is_set_up = matches!(self.home.phase_of(self.worker_id()), WorkerPhase::Ready | WorkerPhase::Running);
+        let is_set_up = matches!(self.supervisor.phase_of(self.worker_id()), WorkerPhase::Ready | WorkerPhase::Running);
         if let Some(present) = self.present.as_mut().filter(|present| is_set_up && !present.knows_all_up)
-            && let Some(up) = self.home.wait_for_all_up(Wait::No)
+            && let Some(up) = self.supervisor.wait_for_all_up(Wait::No)
         {
             present.tell_all_up(up);
         }
@@ -315,12 +310,10 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     /// Returns true if one of the buffers beside the worker is damaged; then the pipeline has failed.
     fn is_damaged(&self) -> bool {
-        let behind = match self.home.flow(self.index) {
-            Flow::Next(next) => Some(next),
-            Flow::End | Flow::Fork(_) | Flow::Join { .. } => None,
-        };
+        let behind = self.context.next().map(|next| next.index);
         // Both are looked at, so that both are told.
-        let damaged = [Some(self.index), behind].map(|index| index.is_some_and(|index| self.home.is_damaged(index)));
+        let damaged =
+            [Some(self.index()), behind].map(|index| index.is_some_and(|index| self.supervisor.is_damaged(index)));
         damaged.contains(&true)
     }
 
@@ -338,7 +331,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         }
         // A sweep that is due comes with the next look.
         let mut next = self.looked + LOOK_EVERY;
-        if let Some(aborted_at) = self.home.aborted_at() {
+        if let Some(aborted_at) = self.supervisor.aborted_at() {
             let last_moment = aborted_at + GRACE;
             if now >= last_moment {
                 self.kill(Killed::Unwanted)?;
@@ -354,7 +347,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
                 next = next.min(last_moment);
             }
         }
-        if let Some(limit) = self.home.node(self.index).time_limit {
+        if let Some(limit) = self.context.options.time_limit {
             // What begins after this moment is not over its time before then.
             let over = self.input()?.running_since(self.owner()).unwrap_or(now) + limit;
             if now >= over {
@@ -363,17 +356,16 @@ impl<V: Send + 'static> WorkerProcess<V> {
                 next = next.min(over);
             }
         }
-        if self.worker == 0 && now >= self.swept + SWEEP_EVERY {
+        if self.context.worker() == 0 && now >= self.swept + SWEEP_EVERY {
             self.swept = now;
             self.input()?.sweep();
-            self.home.look_for_drops(self.index);
-            // What is in front of another process, the station of that one sees to.
-            if let Some(output) = self.output()
-                && let Flow::Next(next) = self.home.flow(self.index)
-                && self.home.node(next).executor != Executor::Process
+            self.context.input.iter().for_each(|inlet| inlet.look_for_drops());
+            // What is in front of another process, its own watcher sees to.
+            if let (Some(output), Some(next)) = (self.output(), self.context.next())
+                && !self.supervisor.is_in_process(next.index)
             {
                 output.sweep();
-                self.home.look_for_drops(next);
+                next.look_for_drops();
             }
         }
         Ok(next)
@@ -404,7 +396,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let worker_id = self.worker_id();
         let news = match said {
             Said::Name(name) => {
-                self.home.tell_name(self.index, name);
+                self.supervisor.tell_name(self.worker_id(), name);
                 return;
             }
             Said::Advance(event) => {
@@ -416,14 +408,14 @@ impl<V: Send + 'static> WorkerProcess<V> {
                     present.torn_down = Some(Instant::now());
                     return;
                 }
-                self.home.advance(worker_id, event);
+                self.supervisor.advance(worker_id, event);
                 return;
             }
             Said::Failed { doing, sample, text, detail } => {
                 let cause = RemoteError { text, detail };
                 let stage = self.name().to_owned();
                 let failure = Failure { stage, doing, sample, cause: Box::new(cause.clone()) };
-                if self.home.fail(worker_id, failure) {
+                if self.supervisor.fail(worker_id, failure) {
                     return;
                 }
                 Watched::LaterFailure(cause)
@@ -444,7 +436,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let exit = told.unwrap_or(exit);
         let verdict = present.as_ref().and_then(|present| present.verdict);
         let verdict = verdict.unwrap_or_else(|| self.settle_hand());
-        let phase = self.home.phase_of(self.worker_id());
+        let phase = self.supervisor.phase_of(self.worker_id());
         // The last that it wrote may not have been looked at.
         std::iter::once(self.input().ok()).chain([self.output()]).flatten().for_each(|buffer| {
             buffer.look_for_damage();
@@ -475,7 +467,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             Verdict::Nothing => None,
             Verdict::Used(id) | Verdict::Lost(id) | Verdict::Retried(id) => Some(id),
         };
-        let aborted = self.home.aborted_at().is_some();
+        let aborted = self.supervisor.aborted_at().is_some();
         if aborted || (phase != WorkerPhase::TearingDown && self.is_given_up()) {
             self.over();
             return Then::Over { warning: None };
@@ -501,7 +493,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let (stage, what) = (self.name().to_owned(), why.clone());
         aside::log(move || tracing::warn!(stage, "{what}; starting it again"));
         self.deaths.push_back(Instant::now());
-        self.home.advance(self.worker_id(), WorkerEvent::Died);
+        self.supervisor.advance(self.worker_id(), WorkerEvent::Died);
         let pause = match self.deaths.len() as u32 {
             0 | 1 => Duration::ZERO,
             again => FIRST_PAUSE.saturating_mul(1 << (again - 2).min(16)).min(LONGEST_PAUSE),
@@ -511,7 +503,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     /// Returns true if another process follows the one that has died.
     fn may_restart(&self, phase: WorkerPhase) -> bool {
-        let node = self.home.node(self.index);
+        let node = &self.context.options;
         self.was_ready
             && self.may_restart
             && phase != WorkerPhase::TearingDown
@@ -525,17 +517,19 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let now = Instant::now();
         self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
         let dead = self.owner();
-        let on_crash = self.home.node(self.index).after_a_crash();
+        let on_crash = self.context.options.after_a_crash();
         let received = self.output().and_then(|output| output.producer_died(dead));
         let Ok(input) = self.input() else { return Verdict::Nothing };
         let (verdict, take) = input.consumer_died(dead, on_crash, received);
-        let Some(ticket) = take.filter(|_| self.home.reorders(self.index)) else { return verdict };
+        let Some(ticket) = take.filter(|_| self.context.reorders) else { return verdict };
         let is_given_up = on_crash == OnCrash::Retry && input.is_discarding();
         let Some(output) = self.output() else { return verdict };
         match verdict {
             // If this stops the pipeline, or it had to be tried again and will not be, what was taken later does not go
             // on.
-            _ if is_given_up || !self.may_restart(self.home.phase_of(self.worker_id())) => output.fail_turn(ticket),
+            _ if is_given_up || !self.may_restart(self.supervisor.phase_of(self.worker_id())) => {
+                output.fail_turn(ticket)
+            }
             Verdict::Retried(_) => self.tried_again = Some(ticket),
             Verdict::Nothing | Verdict::Used(_) | Verdict::Lost(_) => output.end_turn(ticket),
         }
@@ -561,13 +555,13 @@ impl<V: Send + 'static> WorkerProcess<V> {
     pub fn rest(&mut self, pause: Duration) -> io::Result<bool> {
         let until = Instant::now() + pause;
         loop {
-            if self.home.aborted_at().is_some() || self.is_given_up() {
+            if self.supervisor.aborted_at().is_some() || self.is_given_up() {
                 self.over();
                 return Ok(false);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.home.advance(self.worker_id(), WorkerEvent::StartedAgain);
+                self.supervisor.advance(self.worker_id(), WorkerEvent::StartedAgain);
                 return Ok(true);
             }
             self.doze(&mut [PollFd::new(&self.waker, PollFlags::IN)], Some(left))?;
@@ -581,7 +575,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
     /// The error of the operating system.
     pub fn wait_for(&mut self, forker: BorrowedFd<'_>) -> io::Result<bool> {
         loop {
-            if self.home.aborted_at().is_some() || self.is_given_up() {
+            if self.supervisor.aborted_at().is_some() || self.is_given_up() {
                 self.end_process();
                 self.over();
                 return Ok(false);
@@ -612,7 +606,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             self.fail(Doing::StageRun, None, Box::new(cause));
         } else {
             self.fail(Doing::Setup, None, Box::new(cause));
-            self.home.abort();
+            self.supervisor.abort();
         }
     }
 
@@ -630,7 +624,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
     fn over(&mut self) {
         self.is_over = true;
         self.let_go_of_turn();
-        self.home.advance(self.worker_id(), WorkerEvent::TornDown);
+        self.supervisor.advance(self.worker_id(), WorkerEvent::TornDown);
     }
 
     fn give_up(&mut self, phase: WorkerPhase, sample: Option<SampleId>, died: WorkerDied) {
@@ -645,7 +639,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     fn fail(&mut self, doing: Doing, sample: Option<SampleId>, cause: crate::error::BoxError) {
         let stage = self.name().to_owned();
-        self.home.fail(self.worker_id(), Failure { stage, doing, sample, cause });
+        self.supervisor.fail(self.worker_id(), Failure { stage, doing, sample, cause });
         self.over();
     }
 }

@@ -9,12 +9,11 @@ use crate::buffer::{Take, Taken, Wait};
 use crate::error::{MemoryDamaged, PutError};
 use crate::executor::process::Driver;
 use crate::graph::{Executor, Graph, Node};
-use crate::home::Home;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent::{Done, Drained, SetUp, TornDown};
 use crate::report::Outcome;
 use crate::supervisor::Supervisor;
-use crate::worker::WorkerId;
+use crate::worker::{Control, WorkerId};
 use std::mem::offset_of;
 use std::sync::Arc;
 
@@ -38,7 +37,7 @@ impl Played {
     /// One sample comes, and is used.
     fn uses_one(&self) {
         self.supervisor.put(vec![1], Wait::No).unwrap();
-        let buffer = self.supervisor.buffer(0).unwrap();
+        let buffer = self.supervisor.buffer(0);
         let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(0, None, u64::MAX, Wait::No) else {
             panic!("nothing to take")
         };
@@ -46,7 +45,7 @@ impl Played {
     }
 
     fn writes_over(&self, word: fn(Layout) -> usize) {
-        let table = &self.supervisor.buffer(0).unwrap().shared().unwrap().table;
+        let table = &self.supervisor.buffer(0).shared().unwrap().table;
         let at = word(table.limits().layout());
         table.words().set(at, table.words().get(at) + 7);
     }

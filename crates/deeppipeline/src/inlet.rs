@@ -1,0 +1,58 @@
+//! The inlet of a stage: the buffer in front of it, and the log of what was dropped there.
+
+use crate::buffer::Buffer;
+use crate::clock::Clock;
+use crate::notices::{DropLog, Notice, Notices};
+use crate::stage_name::StageName;
+use std::sync::Arc;
+
+/// The buffer in front of a stage, as the producers and consumers of its samples share it.
+pub(crate) struct Inlet<V> {
+    pub(crate) index: usize,
+    pub(crate) name: Arc<StageName>,
+    pub(crate) buffer: Buffer<V>,
+    drops: DropLog,
+    notices: Arc<Notices>,
+    clock: Clock,
+}
+
+impl<V> Inlet<V> {
+    pub(crate) fn new(
+        index: usize,
+        name: Arc<StageName>,
+        buffer: Buffer<V>,
+        notices: Arc<Notices>,
+        clock: Clock,
+    ) -> Self {
+        Inlet { index, name, buffer, drops: DropLog::default(), notices, clock }
+    }
+
+    /// Notes that a sample may have been dropped here.
+    pub(crate) fn note_drop(&self) {
+        // A buffer that processes share hands every value back.
+        if matches!(self.buffer, Buffer::Local(_)) {
+            self.look_for_drops();
+        }
+    }
+
+    /// Tells what was dropped, if that may be told again.
+    pub(crate) fn look_for_drops(&self) {
+        if self.drops.is_due(self.clock.now()) {
+            self.tell_drops();
+        }
+    }
+
+    /// Tells what was dropped since it was told last.
+    pub(crate) fn tell_drops(&self) {
+        // Who simulates asks for what is dropped.
+        if matches!(self.clock, Clock::Virtual(_)) {
+            return;
+        }
+        let counts = self.buffer.counts();
+        let dropped = counts.dropped_oldest + counts.dropped_newest;
+        if let Some((samples, first)) = self.drops.untold(dropped, self.clock.now()) {
+            let (stage, overflow) = (self.name.get().to_owned(), self.buffer.limits().overflow);
+            self.notices.tell(Notice::Dropped { stage, samples, first, overflow });
+        }
+    }
+}

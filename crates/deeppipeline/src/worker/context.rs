@@ -1,0 +1,130 @@
+//! The context of a worker: what it is given to work with, once, when it is made.
+
+use crate::activity::{Shown, SourceWaits};
+use crate::buffer::{Buffer, Wait};
+use crate::clock::Clock;
+use crate::error::Failure;
+use crate::graph::Node;
+use crate::inlet::Inlet;
+use crate::parallel::Blocks;
+use crate::phase::WorkerEvent;
+use crate::sample::SampleId;
+use crate::stage_name::StageName;
+use crate::time_limits::CallTimer;
+use crate::worker::WorkerId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a worker works with. Nothing here is replaced while the worker lives; what changes meanwhile, it asks of
+/// [`Control`].
+pub(crate) struct WorkerContext<V> {
+    /// The id of the pipeline, which tells its own workers from other callers.
+    pub(crate) pipeline: u64,
+    pub(crate) worker_id: WorkerId,
+    pub(crate) name: Arc<StageName>,
+    /// The options of its stage; those of a stage that says none for the source.
+    pub(crate) options: Node,
+    /// True if an earlier process of the same worker had been set up, and has died.
+    pub(crate) restarted: bool,
+    pub(crate) clock: Clock,
+    /// The inlet that it takes from; none for the source.
+    pub(crate) input: Option<Arc<Inlet<V>>>,
+    pub(crate) output: Output<V>,
+    /// True if its results have to be put in order with those of other workers of its stage.
+    pub(crate) reorders: bool,
+    /// True if what it gives is joined with what others give.
+    pub(crate) joined: bool,
+    /// Shows what it does, for a caller that asks why the pipeline does not end.
+    pub(crate) activity: Arc<Shown>,
+    /// The timer of its calls, where they have a time limit and nothing kills it.
+    pub(crate) timer: Option<CallTimer>,
+    /// The times for which it waits for its source, where it has one.
+    pub(crate) source_waits: Option<Arc<SourceWaits>>,
+    pub(crate) control: Arc<dyn Control>,
+}
+
+/// The place where what a worker gives goes.
+pub(crate) enum Output<V> {
+    /// No place: it is a worker of an end stage.
+    End,
+    /// The inlet of the next stage.
+    Next(Arc<Inlet<V>>),
+    /// Every branch of that block.
+    Fork { blocks: Arc<Blocks<V>>, block: usize },
+    /// The join of a block, as the result of a branch.
+    Join { blocks: Arc<Blocks<V>>, block: usize, branch: usize },
+}
+
+/// The supervisor as its workers see it: what is only known while the pipeline runs, and the words that move it on.
+pub(crate) trait Control: Send + Sync {
+    /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not
+    /// wait.
+    fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
+
+    /// Returns true if a source is to be asked for one more sample: a close may come before any.
+    fn wants_samples(&self) -> bool;
+
+    /// Tells the name that a stage gives itself, as its worker has made it: at the end of its `setup`.
+    fn tell_name(&self, worker_id: WorkerId, name: String);
+
+    /// Moves a worker on.
+    fn advance(&self, worker_id: WorkerId, event: WorkerEvent);
+
+    /// Reports that a stage or the source failed for good. Returns true for the failure that callers will be told of.
+    fn fail(&self, worker_id: WorkerId, failure: Failure) -> bool;
+}
+
+impl<V> WorkerContext<V> {
+    /// The index of its stage; 0 for the source.
+    #[cfg(processes)]
+    pub(crate) fn index(&self) -> usize {
+        match self.worker_id {
+            WorkerId::Stage { index, .. } => index,
+            WorkerId::Source => 0,
+        }
+    }
+
+    /// The index of the worker among those of its stage.
+    pub(crate) fn worker(&self) -> usize {
+        match self.worker_id {
+            WorkerId::Stage { worker, .. } => worker,
+            WorkerId::Source => 0,
+        }
+    }
+
+    /// The buffer that it takes from; none for the source.
+    pub(crate) fn input(&self) -> Option<&Buffer<V>> {
+        self.input.as_ref().map(|inlet| &inlet.buffer)
+    }
+
+    /// The one inlet that it gives to, if it is one.
+    pub(crate) fn next(&self) -> Option<&Inlet<V>> {
+        match &self.output {
+            Output::Next(next) => Some(next),
+            Output::End | Output::Fork { .. } | Output::Join { .. } => None,
+        }
+    }
+
+    /// The one buffer that it gives to, if it is one.
+    pub(crate) fn output(&self) -> Option<&Buffer<V>> {
+        self.next().map(|inlet| &inlet.buffer)
+    }
+
+    /// Shows that the stage runs on a sample, for that long already; or (`None`) that it does not.
+    pub(crate) fn show_running(&self, running: Option<(SampleId, Duration)>) {
+        if let Some(timer) = &self.timer {
+            match running {
+                Some((sample, busy)) => timer.begin(sample, busy),
+                None => timer.end(),
+            }
+        }
+    }
+
+    /// Shows that the source is asked for a sample, or is not any longer.
+    pub(crate) fn show_source_asked(&self, asked: bool) {
+        if let Some(waits) = &self.source_waits {
+            let now = self.clock.now();
+            if asked { waits.begin(now) } else { waits.end(now) }
+        }
+    }
+}
