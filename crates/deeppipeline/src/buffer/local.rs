@@ -10,6 +10,8 @@ use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A bounded queue of samples in front of one stage.
@@ -17,8 +19,49 @@ pub(crate) struct Buffer<V> {
     limits: Limits,
     clock: Clock,
     state: Mutex<State<V>>,
-    not_empty: Condvar,
-    not_full: Condvar,
+    not_empty: Waiters,
+    not_full: Waiters,
+}
+
+/// The threads that wait for samples, or for room.
+#[derive(Default)]
+struct Waiters {
+    /// Those that sleep.
+    asleep: Condvar,
+    /// A count that changes whenever there may be something new, for those that have not gone to sleep yet.
+    news: AtomicU32,
+}
+
+/// The number of times that a thread lets others run before it goes to sleep.
+const YIELDS: usize = 8;
+
+impl Waiters {
+    /// Makes threads look again; `asleep` says whether any of them sleeps.
+    fn wake(&self, wake: Wake, asleep: bool) {
+        if wake != Wake::Nobody {
+            self.news.fetch_add(1, Ordering::Relaxed);
+        }
+        match wake {
+            Wake::One if asleep => drop(self.asleep.notify_one()),
+            Wake::All if asleep => drop(self.asleep.notify_all()),
+            _ => {}
+        }
+    }
+
+    /// Lets other threads run for a moment, without the lock. Where producer and consumer both have something to do,
+    /// what is waited for comes within that time, and nobody pays for falling asleep and being woken; where they have
+    /// not, a thread that only yields takes nothing from those that work.
+    fn look_out<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        let before = self.news.load(Ordering::Relaxed);
+        MutexGuard::unlocked(guard, || {
+            for _ in 0..YIELDS {
+                thread::yield_now();
+                if self.news.load(Ordering::Relaxed) != before {
+                    break;
+                }
+            }
+        });
+    }
 }
 
 /// The state that the lock protects.
@@ -119,6 +162,8 @@ struct Locked<'a, V> {
     state: MutexGuard<'a, State<V>>,
     consumers: Wake,
     producers: Wake,
+    /// True once the caller has let others run before it sleeps.
+    looked_out: bool,
 }
 
 impl<'a, V> Locked<'a, V> {
@@ -133,16 +178,29 @@ impl<'a, V> Locked<'a, V> {
 
     /// Waits for something to take; false when the caller would not wait any longer.
     fn wait_for_samples(&mut self, wait: Wait) -> bool {
+        if self.looks_out_first(wait) {
+            self.buffer.not_empty.look_out(&mut self.state);
+            return true;
+        }
         self.state.consumers_waiting += 1;
-        let patient = wait_on(&self.buffer.not_empty, &mut self.state, wait);
+        let patient = wait_on(&self.buffer.not_empty.asleep, &mut self.state, wait);
         self.state.consumers_waiting -= 1;
         patient
     }
 
+    /// Returns true the first time that a caller who would wait is about to.
+    fn looks_out_first(&mut self, wait: Wait) -> bool {
+        !matches!(wait, Wait::No) && !std::mem::replace(&mut self.looked_out, true)
+    }
+
     /// Waits for room, or for a turn; false when the caller would not wait any longer.
     fn wait_for_room(&mut self, wait: Wait) -> bool {
+        if self.looks_out_first(wait) {
+            self.buffer.not_full.look_out(&mut self.state);
+            return true;
+        }
         self.state.producers_waiting += 1;
-        let patient = wait_on(&self.buffer.not_full, &mut self.state, wait);
+        let patient = wait_on(&self.buffer.not_full.asleep, &mut self.state, wait);
         self.state.producers_waiting -= 1;
         patient
     }
@@ -150,12 +208,10 @@ impl<'a, V> Locked<'a, V> {
     /// Lets go of the lock, wakes whom it may concern, and returns what is to be released.
     fn leave(mut self) -> (Option<V>, Vec<V>) {
         let given_up = (self.state.given_up.take(), std::mem::take(&mut self.state.more_given_up));
-        let consumers = if self.state.consumers_waiting > 0 { self.consumers } else { Wake::Nobody };
-        let producers = if self.state.producers_waiting > 0 { self.producers } else { Wake::Nobody };
-        let buffer = self.buffer;
+        let (consumers_sleep, producers_sleep) = (self.state.consumers_waiting > 0, self.state.producers_waiting > 0);
         drop(self.state);
-        wake(&buffer.not_empty, consumers);
-        wake(&buffer.not_full, producers);
+        self.buffer.not_empty.wake(self.consumers, consumers_sleep);
+        self.buffer.not_full.wake(self.producers, producers_sleep);
         given_up
     }
 }
@@ -179,11 +235,17 @@ impl<V> Buffer<V> {
             consumers_waiting: 0,
             producers_waiting: 0,
         };
-        Buffer { limits, clock, state: Mutex::new(state), not_empty: Condvar::new(), not_full: Condvar::new() }
+        Buffer { limits, clock, state: Mutex::new(state), not_empty: Waiters::default(), not_full: Waiters::default() }
     }
 
     fn lock(&self) -> Locked<'_, V> {
-        Locked { buffer: self, state: self.state.lock(), consumers: Wake::Nobody, producers: Wake::Nobody }
+        Locked {
+            buffer: self,
+            state: self.state.lock(),
+            consumers: Wake::Nobody,
+            producers: Wake::Nobody,
+            looked_out: false,
+        }
     }
 
     /// Changes the state under the lock; returns what comes of it, and what is to be released.
@@ -340,8 +402,8 @@ impl<V> Buffer<V> {
     pub(crate) fn wake(&self) {
         // Taking the lock rules out a lost wake-up: no thread is between looking and waiting.
         drop(self.state.lock());
-        self.not_empty.notify_all();
-        self.not_full.notify_all();
+        self.not_empty.wake(Wake::All, true);
+        self.not_full.wake(Wake::All, true);
     }
 
     /// Returns what happened in the buffer, and in the stage behind it.
@@ -398,18 +460,6 @@ impl<V> Locked<'_, V> {
         let value = self.state.values[slot].take()?;
         let slot = &self.state.slots[slot];
         Some(Sample { id: slot.id(), birth: from_nanoseconds(slot.birth), fork: slot.fork(), value })
-    }
-}
-
-fn wake(condition: &Condvar, wake: Wake) {
-    match wake {
-        Wake::Nobody => {}
-        Wake::One => {
-            condition.notify_one();
-        }
-        Wake::All => {
-            condition.notify_all();
-        }
     }
 }
 
