@@ -36,15 +36,19 @@ struct Waiters {
 const YIELDS: usize = 8;
 
 impl Waiters {
-    /// Makes threads look again; `asleep` says whether any of them sleeps.
-    fn wake(&self, wake: Wake, asleep: bool) {
+    /// Makes threads that have not gone to sleep yet look again. The caller has the lock, so nobody else counts.
+    fn tell(&self, wake: Wake) {
         if wake != Wake::Nobody {
-            self.news.fetch_add(1, Ordering::Relaxed);
+            self.news.store(self.news.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
+    }
+
+    /// Wakes threads that sleep.
+    fn wake(&self, wake: Wake) {
         match wake {
-            Wake::One if asleep => drop(self.asleep.notify_one()),
-            Wake::All if asleep => drop(self.asleep.notify_all()),
-            _ => {}
+            Wake::Nobody => {}
+            Wake::One => drop(self.asleep.notify_one()),
+            Wake::All => drop(self.asleep.notify_all()),
         }
     }
 
@@ -97,10 +101,10 @@ impl<V> Storage for State<V> {
         &mut self.totals
     }
 
+    #[inline]
     fn slot(&mut self, index: usize) -> &mut Slot {
         if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, Slot::default);
-            self.values.resize_with(index + 1, || None);
+            self.add_slots(index + 1);
         }
         &mut self.slots[index]
     }
@@ -156,6 +160,15 @@ impl<V> Storage for State<V> {
     }
 }
 
+impl<V> State<V> {
+    /// Adds slots, so that there are that many.
+    #[cold]
+    fn add_slots(&mut self, slots: usize) {
+        self.slots.resize_with(slots, Slot::default);
+        self.values.resize_with(slots, || None);
+    }
+}
+
 /// The lock, held, and who is to look again when it is let go.
 struct Locked<'a, V> {
     buffer: &'a Buffer<V>,
@@ -208,10 +221,14 @@ impl<'a, V> Locked<'a, V> {
     /// Lets go of the lock, wakes whom it may concern, and returns what is to be released.
     fn leave(mut self) -> (Option<V>, Vec<V>) {
         let given_up = (self.state.given_up.take(), std::mem::take(&mut self.state.more_given_up));
-        let (consumers_sleep, producers_sleep) = (self.state.consumers_waiting > 0, self.state.producers_waiting > 0);
+        let buffer = self.buffer;
+        buffer.not_empty.tell(self.consumers);
+        buffer.not_full.tell(self.producers);
+        let consumers = if self.state.consumers_waiting > 0 { self.consumers } else { Wake::Nobody };
+        let producers = if self.state.producers_waiting > 0 { self.producers } else { Wake::Nobody };
         drop(self.state);
-        self.buffer.not_empty.wake(self.consumers, consumers_sleep);
-        self.buffer.not_full.wake(self.producers, producers_sleep);
+        buffer.not_empty.wake(consumers);
+        buffer.not_full.wake(producers);
         given_up
     }
 }
@@ -401,9 +418,12 @@ impl<V> Buffer<V> {
     /// Makes everybody who waits look again.
     pub(crate) fn wake(&self) {
         // Taking the lock rules out a lost wake-up: no thread is between looking and waiting.
-        drop(self.state.lock());
-        self.not_empty.wake(Wake::All, true);
-        self.not_full.wake(Wake::All, true);
+        let state = self.state.lock();
+        self.not_empty.tell(Wake::All);
+        self.not_full.tell(Wake::All);
+        drop(state);
+        self.not_empty.wake(Wake::All);
+        self.not_full.wake(Wake::All);
     }
 
     /// Returns what happened in the buffer, and in the stage behind it.

@@ -1,6 +1,8 @@
 //! The buffers: what happens between two stages, and when a buffer is full. The state machine is in the README beside
 //! this file.
 
+#[cfg(test)]
+mod bench_tmp;
 #[cfg_attr(not(processes), expect(dead_code, reason = "nobody else writes what lies between threads"))]
 mod damage;
 mod histogram;

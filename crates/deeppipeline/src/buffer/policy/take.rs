@@ -52,10 +52,12 @@ impl<S: Storage> Change<'_, S> {
             return Taken::Empty { due: self.due() };
         }
 
-        self.expire(now);
-        if !self.can_take(now) {
-            self.wake_producers(Wake::All);
-            return Taken::Expired;
+        if let Some(max_age) = self.limits.max_age {
+            self.expire(now, in_nanoseconds(max_age));
+            if !self.can_take(now) {
+                self.wake_producers(Wake::All);
+                return Taken::Expired;
+            }
         }
         let (first, samples) = self.take_in(place, next, now);
         self.head().full_by_bytes = 0;
@@ -178,9 +180,8 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Drops those that are too old of what is about to leave, and lets in what has waited for their places.
-    fn expire(&mut self, now: u64) {
-        let Some(max_age) = self.limits.max_age else { return };
-        while self.can_take(now) && self.expire_once(now, in_nanoseconds(max_age)) {
+    fn expire(&mut self, now: u64, max_age: u64) {
+        while self.can_take(now) && self.expire_once(now, max_age) {
             self.go_on(now);
             self.wake_producers(Wake::All);
         }
