@@ -7,7 +7,8 @@ use crate::report::{Report, SampleId};
 use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::engine::{
-    Block, Graph, Joiner, Node, Notice, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker, WorkerId, spawn,
+    Block, Graph, Joiner, Moment, Node, Notice, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker,
+    WorkerId, spawn,
 };
 use deeppipeline::{
     BufferSize, Doing, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError,
@@ -298,7 +299,7 @@ impl Engine {
     /// Puts one sample: whether it was accepted, or "timeout", "closed", "failed" or "own stage".
     fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Put> {
         let py = x.py();
-        let birth = Instant::now();
+        let birth = Moment::now();
         let x = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here))?;
         let first = match is_copied(&x) {
             true => py.detach(|| self.supervisor.put_born(x, birth, Wait::No)),

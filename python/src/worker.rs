@@ -255,7 +255,7 @@ pub(crate) fn current_sample(py: Python<'_>) -> PyResult<Option<(u64, u64, f64)>
             ANCHOR.get_or_init(|| (Instant::now(), now))
         }
     };
-    let after = sample.birth.saturating_duration_since(anchor.0).as_secs_f64();
-    let before = anchor.0.saturating_duration_since(sample.birth).as_secs_f64();
+    let after = sample.birth().saturating_duration_since(anchor.0).as_secs_f64();
+    let before = anchor.0.saturating_duration_since(sample.birth()).as_secs_f64();
     Ok(Some((sample.id.number, sample.id.part, anchor.1 + after - before)))
 }

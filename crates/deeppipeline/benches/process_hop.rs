@@ -47,7 +47,7 @@ impl Stage for Sink {
 
     fn stage_run(&mut self, message: Message) -> Result<Give<()>, BoxError> {
         std::hint::black_box(message.bytes()[0]);
-        let birth = current_sample().ok_or("no sample")?.birth;
+        let birth = current_sample().ok_or("no sample")?.birth();
         self.first.get_or_insert_with(Instant::now);
         self.latencies.push(birth.elapsed().as_secs_f64() * 1e6);
         Ok(Give::Skip)

@@ -21,6 +21,42 @@ impl Clock {
             Clock::Virtual(clock) => clock.now(),
         }
     }
+
+    pub(crate) fn moment(&self) -> Moment {
+        match self {
+            Clock::Monotonic => Moment::now(),
+            Clock::Virtual(clock) => Moment::of(clock.now()),
+        }
+    }
+}
+
+/// A moment as a number, as it lies in a buffer: nanoseconds of the machine's monotonic clock, which is the same for all
+/// processes. Every sample is looked at several times a hop, and an [`Instant`] costs more than all else then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub(crate) u64);
+
+impl Moment {
+    /// Reads the machine's clock.
+    pub fn now() -> Self {
+        #[cfg(processes)]
+        return Moment(monotonic_now());
+        #[cfg(not(processes))]
+        Moment::of(Instant::now())
+    }
+
+    /// Returns a moment of the machine's monotonic clock.
+    pub fn of(moment: Instant) -> Self {
+        Moment(to_nanoseconds(moment))
+    }
+
+    pub(crate) fn instant(self) -> Instant {
+        from_nanoseconds(self.0)
+    }
+
+    /// Returns the nanoseconds since an earlier moment.
+    pub(crate) fn since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
 /// A clock that only its owner moves.

@@ -8,11 +8,11 @@
 //!
 //! Results are put together outside of the lock, by the one thread that hands them on.
 
+use crate::clock::Moment;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 /// Makes one value of those of all branches, in their order.
 pub type Joiner<V> = Box<dyn Fn(Vec<V>) -> V + Send + Sync>;
@@ -62,7 +62,7 @@ struct State<V> {
 
 struct Entry<V> {
     id: SampleId,
-    birth: Instant,
+    birth: Moment,
     /// Its ticket in the block around this one.
     outer: ForkTicket,
     values: Vec<Option<V>>,
@@ -73,7 +73,7 @@ struct Entry<V> {
 /// A sample of which every branch has a result.
 pub(crate) struct Ready<V> {
     id: SampleId,
-    birth: Instant,
+    birth: Moment,
     outer: ForkTicket,
     results: Results<V>,
 }
@@ -126,7 +126,7 @@ impl<V> Join<V> {
 
     /// Enters a sample, with its ticket in the block around this one, that is about to be given to the branches, and
     /// returns the ticket by which its results are known.
-    pub(crate) fn enter(&self, id: SampleId, birth: Instant, outer: ForkTicket) -> ForkTicket {
+    pub(crate) fn enter(&self, id: SampleId, birth: Moment, outer: ForkTicket) -> ForkTicket {
         // One count for all joins: a ticket of one block is never taken for one of a block inside it.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ticket = ForkTicket(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -1,5 +1,6 @@
 //! Samples: a value with its identity and its time of birth.
 
+use crate::clock::Moment;
 use std::cell::Cell;
 use std::fmt;
 use std::time::Instant;
@@ -40,8 +41,8 @@ pub(crate) struct ForkTicket(pub(crate) u64);
 pub struct Sample<V> {
     /// The identity of the sample.
     pub id: SampleId,
-    /// The call of `put`, or when the source handed it over, on the monotonic clock.
-    pub birth: Instant,
+    /// The call of `put`, or when the source handed it over.
+    pub birth: Moment,
     /// The ticket that it has at the innermost join around it.
     pub(crate) fork: ForkTicket,
     /// The value that the stage gets.
@@ -53,8 +54,14 @@ pub struct Sample<V> {
 pub struct SampleInfo {
     /// The identity of the sample; for a list, of its newest.
     pub id: SampleId,
-    /// The call of `put`, or when the source handed it over, on the monotonic clock.
-    pub birth: Instant,
+    pub(crate) birth: Moment,
+}
+
+impl SampleInfo {
+    /// Returns the time of the call of `put`, or when the source handed it over, on the monotonic clock.
+    pub fn birth(&self) -> Instant {
+        self.birth.instant()
+    }
 }
 
 /// The work of the calling thread, and the pipeline for which it is done.

@@ -233,7 +233,7 @@ fn a_sample_that_waits_for_room_keeps_the_birth_of_its_put() {
         .buffer_size(1)
         .overflow(Overflow::Block)
         .end_stage(move |_: u32| {
-            let birth = current_sample().unwrap().birth;
+            let birth = current_sample().unwrap().birth();
             let origin = *origin.lock().unwrap().get_or_insert(birth);
             seen.lock().unwrap().push(birth - origin);
         })

@@ -4,7 +4,7 @@
 use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, Wake};
 use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
-use crate::clock::{Clock, from_nanoseconds, to_nanoseconds};
+use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::intake::{Input, Intake};
 use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleId};
@@ -276,15 +276,14 @@ impl<V> Buffer<V> {
 
     /// The time, where the intake asks when samples come.
     fn arrival_time(&self) -> u64 {
-        if self.limits.intake.waits_for_more() { to_nanoseconds(self.clock.now()) } else { 0 }
+        if self.limits.intake.waits_for_more() { self.clock.moment().0 } else { 0 }
     }
 
     /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others are
     /// out of order, for that. The caller releases what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
         let Sample { id, birth, fork, value } = sample;
-        let mut label =
-            Label { id, birth: to_nanoseconds(birth), fork, turn, arrival, came: self.arrival_time(), length: 0 };
+        let mut label = Label { id, birth: birth.0, fork, turn, arrival, came: self.arrival_time(), length: 0 };
         let mut locked = self.lock();
         let mut patient = true;
         let slot = loop {
@@ -344,14 +343,14 @@ impl<V> Buffer<V> {
 
     /// Takes what the intake says, waiting for it if need be.
     pub(crate) fn take(&self, worker: usize, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
-        let mut at = self.clock.now();
+        let mut at = self.clock.moment();
         let mut locked = self.lock();
         if let Some(Unsettled { ticket, settlement, .. }) = unsettled {
             locked.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement));
         }
         let mut patient = true;
         loop {
-            match locked.change(|change| change.take(worker, up_to, to_nanoseconds(at))) {
+            match locked.change(|change| change.take(worker, up_to, at.0)) {
                 Taken::Ready { ticket, first, samples } => return locked.hand_over(ticket, first, samples, at),
                 Taken::Expired => {
                     let (first, mut more) = locked.leave();
@@ -364,7 +363,7 @@ impl<V> Buffer<V> {
                 Taken::Empty { .. } if !patient && wait.is_over(self.clock.now()) => return Take::Empty,
                 Taken::Empty { due } => {
                     patient = locked.wait_for_samples(wait.no_later_than(due.map(from_nanoseconds)));
-                    at = self.clock.now();
+                    at = self.clock.moment();
                 }
             }
         }
@@ -401,7 +400,7 @@ impl<V> Buffer<V> {
     /// `anyway`.
     pub(crate) fn give_up_overdue(&self, anyway: bool) -> Option<Overdue> {
         self.limits.consumers.time_limit?;
-        let now = to_nanoseconds(self.clock.now());
+        let now = self.clock.moment().0;
         self.change(|change| change.give_up_overdue(now, anyway)).0
     }
 
@@ -456,7 +455,7 @@ impl<V> Buffer<V> {
 
 impl<V> Locked<'_, V> {
     /// Hands what a worker has just taken over to it.
-    fn hand_over(mut self, ticket: u64, first: usize, samples: u64, at: Instant) -> Take<V> {
+    fn hand_over(mut self, ticket: u64, first: usize, samples: u64, at: Moment) -> Take<V> {
         let input = match self.buffer.limits.intake {
             Intake::All | Intake::Batch { .. } => {
                 let mut list = Vec::with_capacity(samples as usize);
@@ -479,7 +478,7 @@ impl<V> Locked<'_, V> {
     fn take_out(&mut self, slot: usize) -> Option<Sample<V>> {
         let value = self.state.values[slot].take()?;
         let slot = &self.state.slots[slot];
-        Some(Sample { id: slot.id(), birth: from_nanoseconds(slot.birth), fork: slot.fork(), value })
+        Some(Sample { id: slot.id(), birth: Moment(slot.birth), fork: slot.fork(), value })
     }
 }
 

@@ -1,8 +1,6 @@
 //! The buffers: what happens between two stages, and when a buffer is full. The state machine is in the README beside
 //! this file.
 
-#[cfg(test)]
-mod bench_tmp;
 #[cfg_attr(not(processes), expect(dead_code, reason = "nobody else writes what lies between threads"))]
 mod damage;
 mod histogram;
@@ -16,7 +14,7 @@ pub(crate) mod shared;
 pub(crate) use limits::{Limits, Workers};
 pub(crate) use policy::Settlement;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::error::BoxError;
 use crate::intake::Input;
 use crate::ledger::Reading;
@@ -172,7 +170,7 @@ pub(crate) enum Take<V> {
 pub(crate) struct Taken {
     /// Counted by the buffer, from 1.
     pub(crate) ticket: u64,
-    pub(crate) at: Instant,
+    pub(crate) at: Moment,
     /// The ticket of its newest sample.
     pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.

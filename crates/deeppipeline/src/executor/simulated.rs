@@ -6,7 +6,7 @@
 use super::{Body, catch_panic, free, make_call};
 use crate::buffer::Wait;
 use crate::builder::{Builder, factories};
-use crate::clock::{Clock, VirtualClock};
+use crate::clock::{Clock, Moment, VirtualClock};
 use crate::error::{GraphError, PutError, StageError};
 use crate::report::Report;
 use crate::sample::{SampleId, present_job, return_to_job};
@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An event at one moment of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub struct Simulation<I> {
     puts: VecDeque<(Duration, Value)>,
     put_waits: bool,
     /// The time when the put that has been waiting was called.
-    put_since: Option<Instant>,
+    put_since: Option<Moment>,
     stop_at: Option<Duration>,
     stopped: bool,
     types: PhantomData<fn(I)>,
@@ -286,7 +286,7 @@ impl<I> Simulation<I> {
     /// Tries the next put; `None` when it has to wait for room.
     fn put(&mut self) -> Option<Event> {
         let (at, value) = self.puts.pop_front()?;
-        let now = Clock::Virtual(self.clock.clone()).now();
+        let now = Clock::Virtual(self.clock.clone()).moment();
         let birth = self.put_since.take().unwrap_or(now);
         match self.supervisor.put_born(value, birth, Wait::No) {
             Ok(put) => Some(Event::Put(put.accepted)),

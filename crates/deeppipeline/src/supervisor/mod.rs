@@ -11,7 +11,7 @@ mod warnings;
 use crate::activity::{Shown, SourceWaits};
 use crate::aside;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::error::{Doing, Failure, GraphError, PutError};
 use crate::executor::{catch_panic, free};
 use crate::graph::{Executor, Flow, Graph, Node};
@@ -297,7 +297,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// # Errors
     /// See [`PutError`]; the sample is handed back in each of them.
     pub fn put(&self, value: V, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
-        self.put_born(value, self.clock.now(), wait)
+        self.put_born(value, self.clock.moment(), wait)
     }
 
     /// Works like [`put`](Supervisor::put), for a caller that waits in several attempts: the sample was born at the
@@ -305,7 +305,7 @@ impl<V: Send + 'static> Supervisor<V> {
     ///
     /// # Errors
     /// As `put`.
-    pub fn put_born(&self, value: V, birth: Instant, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
+    pub fn put_born(&self, value: V, birth: Moment, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
         if works_for(self.id) {
             return Err(PutError::OwnStage(value));
         }

@@ -3,11 +3,11 @@
 use super::{Ending, GiveError, Given, Output, Part, Step, Worker, WorkerId};
 use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
+use crate::clock::Moment;
 use crate::error::{BoxError, NotJoined};
 use crate::executor::{catch_panic, free};
 use crate::inlet::Inlet;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
-use std::time::Instant;
 
 impl<V> Worker<V> {
     /// Hands one value on; whether the call's next one is wanted.
@@ -201,9 +201,9 @@ impl<V> Worker<V> {
     /// Returns the identity of a value, and how it arrives: as the sample in flight, as a part of it or, while
     /// finishing, of the last one, and under number 0 where there never was one (the source's samples get theirs in the
     /// buffer).
-    fn identity(&self, part: Part) -> (SampleId, Instant, Arrival) {
+    fn identity(&self, part: Part) -> (SampleId, Moment, Arrival) {
         let Some(SampleInfo { id, birth }) = self.last else {
-            let birth = self.waiting_since.unwrap_or_else(|| self.context.clock.now());
+            let birth = self.waiting_since.unwrap_or_else(|| self.context.clock.moment());
             let arrival =
                 if self.context.worker_id == WorkerId::Source { Arrival::Source } else { Arrival::PartOfPart };
             return (SampleId { number: 0, part: 0 }, birth, arrival);

@@ -1,10 +1,9 @@
 //! The samples that a stage works on, and how long it has been working on them.
 
 use crate::buffer::{Lease, Receipt, Taken};
-use crate::clock::{Clock, to_nanoseconds};
+use crate::clock::{Clock, Moment};
 use crate::sample::{ForkTicket, SampleInfo};
 use crate::worker::Part;
-use std::time::{Duration, Instant};
 
 /// The samples that `stage_run` is working on.
 #[derive(Debug)]
@@ -16,9 +15,12 @@ pub(crate) struct InFlight {
     pub(crate) fork: ForkTicket,
     /// The ticket of its own copies, where the stage is a fork that has begun to hand them out.
     pub(crate) forked: Option<ForkTicket>,
-    pub(crate) busy: Duration,
+    /// Nanoseconds in `stage_run`.
+    pub(crate) busy: u64,
     /// `None` while the worker waits for room in the next buffer.
-    running_since: Option<Instant>,
+    running_since: Option<Moment>,
+    /// The time when it last ended a call, or began to wait for room.
+    pub(crate) paused_at: Moment,
     /// The ticket of the take.
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
@@ -34,7 +36,7 @@ pub(crate) struct InFlight {
 impl InFlight {
     /// Makes the record of what has just been taken.
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
-        let (busy, running_since) = (Duration::ZERO, None);
+        let (busy, running_since, paused_at) = (0, None, taken.at);
         let Taken { ticket, at, fork, hold, given, failures } = taken;
         let mut hand = InFlight {
             samples,
@@ -44,6 +46,7 @@ impl InFlight {
             forked: None,
             busy,
             running_since,
+            paused_at,
             ticket,
             hold,
             parts: given,
@@ -58,20 +61,21 @@ impl InFlight {
     /// hop costs.
     pub(crate) fn pause(&mut self, clock: &Clock) {
         if let Some(since) = self.running_since.take() {
-            self.busy += clock.now().saturating_duration_since(since);
+            self.paused_at = clock.moment();
+            self.busy += self.paused_at.since(since);
             self.show_running(None);
         }
     }
 
-    pub(crate) fn run(&mut self, now: Instant) {
+    pub(crate) fn run(&mut self, now: Moment) {
         self.running_since = Some(now);
         self.show_running(Some(now));
     }
 
     /// Lets the supervisor see from outside of a process how long the user's code has been running.
-    fn show_running(&self, since: Option<Instant>) {
+    fn show_running(&self, since: Option<Moment>) {
         if let Some(hold) = &self.hold {
-            hold.set_running_since(since.map(to_nanoseconds));
+            hold.set_running_since(since.map(|since| since.0));
         }
     }
 

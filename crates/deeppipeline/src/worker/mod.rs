@@ -12,7 +12,7 @@ mod taking;
 use crate::activity::Activity;
 use crate::aside;
 use crate::buffer::{Settlement, Take, Unsettled, Wait};
-use crate::clock::in_nanoseconds;
+use crate::clock::Moment;
 use crate::error::{BoxError, Doing, Failure};
 use crate::executor::free;
 use crate::intake::Input;
@@ -24,7 +24,7 @@ pub(crate) use context::{Control, Output, WorkerContext};
 use in_flight::InFlight;
 use std::fmt;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::Duration;
 
 /// The outcome for a value that was handed on.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ pub struct Worker<V> {
     /// The number of parts that were made of `last`, by this worker and one that died before it.
     parts: u64,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
-    waiting_since: Option<Instant>,
+    waiting_since: Option<Moment>,
     /// True if it has ended only once its driver has released the stage.
     frees_stage: bool,
 }
@@ -464,7 +464,7 @@ impl<V> Worker<V> {
             Ending::Windowed => None,
             Ending::Failed(_) => Some(Fate::Failed),
         };
-        let (newest, took) = (hand.newest, hand.busy);
+        let (newest, took) = (hand.newest, Duration::from_nanos(hand.busy));
         if matches!(ending, Ending::Failed(_)) && on_error.stops() {
             self.fail_turn();
         }
@@ -516,9 +516,8 @@ impl<V> Worker<V> {
 
     /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
     fn count(&mut self, hand: InFlight, fate: Fate) {
-        let age = self.context.clock.now().saturating_duration_since(hand.newest.birth);
-        let (took, age) = (in_nanoseconds(hand.busy), in_nanoseconds(age));
-        let settlement = Settlement { fate, windowed: hand.kept, took, age };
+        let age = hand.paused_at.since(hand.newest.birth);
+        let settlement = Settlement { fate, windowed: hand.kept, took: hand.busy, age };
         self.unsettled = Some(Unsettled { ticket: hand.ticket, hold: hand.hold, settlement });
     }
 
@@ -569,8 +568,8 @@ impl<V> Worker<V> {
     fn resume(&mut self) {
         match &mut self.step {
             Step::Running(hand) => {
-                self.context.show_running(Some((hand.newest.id, hand.busy)));
-                hand.run(self.context.clock.now());
+                self.context.show_running(Some((hand.newest.id, Duration::from_nanos(hand.busy))));
+                hand.run(self.context.clock.moment());
             }
             Step::Pulling => self.context.show_source_asked(true),
             _ => {}

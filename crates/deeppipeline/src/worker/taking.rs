@@ -78,8 +78,8 @@ impl<V> Worker<V> {
         }
         let again = buffer.read_again(hand.hold.as_ref());
         self.context.activity.set(Activity::Calls);
-        self.context.show_running(Some((hand.newest.id, hand.busy)));
-        hand.run(self.context.clock.now());
+        self.context.show_running(Some((hand.newest.id, Duration::from_nanos(hand.busy))));
+        hand.run(self.context.clock.moment());
         self.step = Step::Running(hand);
         match again {
             Ok(input) => {

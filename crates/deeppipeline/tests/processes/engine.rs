@@ -5,7 +5,7 @@ use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::ARGUMENTS;
 use crate::stop::Clinging;
 use crate::support::until;
-use deeppipeline::engine::{Codec, Driver, Graph, Node, Reads, Supervisor, Then, Wait, Watched, WorkerProcess};
+use deeppipeline::engine::{Codec, Driver, Graph, Moment, Node, Reads, Supervisor, Then, Wait, Watched, WorkerProcess};
 use deeppipeline::{BoxError, Executor, Isolated, SharedBytes, StageError};
 use std::any::{TypeId, type_name};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -154,11 +154,11 @@ fn a_sample_that_is_too_old_never_comes_into_a_process() {
     let (supervisor, stations) = stations_of(&[player.strings()], graph);
     let drivers: Vec<_> = stations.into_iter().map(|station| std::thread::spawn(|| drive(station))).collect();
     let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(100)) else { return supervisor.abort() };
-    supervisor.put_born(1, long_ago, Wait::Forever).unwrap();
+    supervisor.put_born(1, Moment::of(long_ago), Wait::Forever).unwrap();
     supervisor.put(2, Wait::Forever).unwrap();
     player.next().kills(At::Run(2));
     // What is inside when its worker dies ages on.
-    supervisor.put_born(3, long_ago, Wait::Forever).unwrap();
+    supervisor.put_born(3, Moment::of(long_ago), Wait::Forever).unwrap();
     supervisor.put(4, Wait::Forever).unwrap();
     player.next().lets(At::Run(4));
     supervisor.close();

@@ -24,7 +24,7 @@ pub(crate) use table::{Receipt, Verdict};
 use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Unsettled, Wait};
 use crate::aside;
 use crate::buffer::histogram::Durations;
-use crate::clock::{from_nanoseconds, to_nanoseconds};
+use crate::clock::{Moment, from_nanoseconds};
 use crate::error::{BoxError, MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::executor::catch_panic;
 use crate::graph::OnCrash;
@@ -162,7 +162,7 @@ impl<V> Buffer<V> {
             return Push::Refused(value, cause);
         }
         let Origin { receipt, turn } = origin;
-        let label = Label { id, birth: to_nanoseconds(birth), fork, receipt, turn, came: self.arrival_time() };
+        let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
         match self.table.publish(slot, label, arrival) {
             Published::Inside => done(true, value),
             Published::Discarded => Push::Discarded(value),
@@ -184,7 +184,7 @@ impl<V> Buffer<V> {
     /// The time in nanoseconds, if the buffer is interested in when samples arrive.
     fn arrival_time(&self) -> u64 {
         match self.limits().intake {
-            Intake::Batch { .. } => to_nanoseconds(Instant::now()),
+            Intake::Batch { .. } => Moment::now().0,
             _ => 0,
         }
     }
@@ -244,12 +244,12 @@ impl<V> Buffer<V> {
     pub(crate) fn take(&self, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.hold?, unsettled.settlement)));
         let (slots, ticket, copy, at) = loop {
-            let at = Instant::now();
+            let at = Moment::now();
             let taken = match unsettled.take() {
                 Some((hold, settlement)) => {
-                    hold.leave(|slots| self.table.settle_and_take(slots, settlement, up_to, to_nanoseconds(at)))
+                    hold.leave(|slots| self.table.settle_and_take(slots, settlement, up_to, at.0))
                 }
-                None => self.table.take_up_to(up_to, to_nanoseconds(at)),
+                None => self.table.take_up_to(up_to, at.0),
             };
             match taken {
                 Took::Ready { slots, ticket, copy } => break (slots, ticket, copy, at),
@@ -268,7 +268,7 @@ impl<V> Buffer<V> {
         let mut problem: Option<BoxError> = None;
         let (mut newest, mut fork, mut given, mut failures) = (None, ForkTicket::default(), 0, 0);
         for taken in slots {
-            let (id, birth) = (taken.id, from_nanoseconds(taken.birth));
+            let (id, birth) = (taken.id, Moment(taken.birth));
             let info = SampleInfo { id, birth };
             (newest, fork, given, failures) = (Some(info), taken.fork, taken.given, taken.failures as u32);
             let bytes = hold.look_at(taken.slot, info, copy, !self.may_retry);

@@ -6,12 +6,11 @@ use super::memory::Plain;
 use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
 use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Take, Unsettled, Wait, local};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, Sample, SampleId};
-use std::time::Instant;
 
 const SEEDS: u64 = 20;
 const STEPS: usize = 300;
@@ -78,7 +77,7 @@ impl Both {
         self.brought += 1;
         let id = SampleId { number: 1 + self.brought / 3, part: self.brought % 3 };
         let pushed = match self.local.push(
-            Sample { id, birth: Instant::now(), fork: ForkTicket::default(), value: () },
+            Sample { id, birth: Moment::now(), fork: ForkTicket::default(), value: () },
             self.arrival,
             None,
             Wait::No,

@@ -3,12 +3,12 @@
 use super::came_of;
 use crate::buffer::shared::{Buffer, Codec, SharedBytes};
 use crate::buffer::{Arrival, Origin, Overflow, Push, Take, Taken, Wait};
+use crate::clock::Moment;
 use crate::error::BoxError;
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use std::sync::Arc;
-use std::time::Instant;
 
 pub(super) struct Bytes;
 
@@ -38,7 +38,7 @@ fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
     for size in sizes {
         let sample = Sample {
             id: SampleId { number: 0, part: 0 },
-            birth: Instant::now(),
+            birth: Moment::now(),
             fork: ForkTicket::default(),
             value: vec![7; *size],
         };
