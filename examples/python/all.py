@@ -1,6 +1,6 @@
 """A stage that takes lists of `buffer_size` samples; what is left at the end comes as a shorter list."""
 
-from DeepPipeline import Pipeline, Stage
+from DeepPipeline import All, Pipeline, Stage
 
 
 class Gather(Stage):
@@ -13,7 +13,7 @@ class Show(Stage):
         print(samples)
 
 
-pipeline = Pipeline(stages=[Gather().set_get_all(), Show()], buffer_size=3, overflow="block").start()
+pipeline = Pipeline(stages=[Gather().options(intake=All()), Show()], buffer_size=3, overflow="block").start()
 for x in range(1, 8):
     pipeline.put(x)
 gather = pipeline.setstop().stages[0]

@@ -2,7 +2,7 @@
 
 import threading
 
-from DeepPipeline import Pipeline, Stage
+from DeepPipeline import Batch, Pipeline, Stage
 
 busy, go_on = threading.Event(), threading.Event()
 
@@ -20,7 +20,9 @@ class Show(Stage):
         print(frames)
 
 
-pipeline = Pipeline(stages=[Detect().set_get_batch(3, timeout=0.01), Show()], buffer_size=4, overflow="block").start()
+pipeline = Pipeline(
+    stages=[Detect().options(intake=Batch(3, max_wait=0.01)), Show()], buffer_size=4, overflow="block"
+).start()
 pipeline.put(1)
 busy.wait()  # no second sample came in time
 for x in range(2, 6):

@@ -2,7 +2,7 @@
 
 import threading
 
-from DeepPipeline import Pipeline, Stage
+from DeepPipeline import Latest, Pipeline, Stage
 
 busy, go_on = threading.Event(), threading.Event()
 
@@ -20,7 +20,7 @@ class Show(Stage):
         print(x)
 
 
-pipeline = Pipeline(stages=[Detect().set_get_latest(), Show()], buffer_size=4).start()
+pipeline = Pipeline(stages=[Detect().options(intake=Latest()), Show()], buffer_size=4).start()
 pipeline.put(1)
 busy.wait()
 for x in range(2, 6):

@@ -1,6 +1,6 @@
 """A stage that takes windows: the last four samples, with every second one."""
 
-from DeepPipeline import Pipeline, Stage
+from DeepPipeline import Pipeline, Stage, Window
 
 
 class Mean(Stage):
@@ -13,7 +13,7 @@ class Show(Stage):
         print(mean)
 
 
-stages = [Mean().set_get_window(4, stride=2), Show()]
+stages = [Mean().options(intake=Window(4, stride=2)), Show()]
 mean = Pipeline(source=range(1, 10), stages=stages).run().stages[0]
 # Each sample is used once, by the first list that it is in; the ninth was in none.
 print(f"{mean.used} lists used {mean.used + mean.absorbed} samples, {mean.skipped} skipped")

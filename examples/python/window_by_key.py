@@ -1,6 +1,6 @@
 """A window for each of the tracks in a frame: the stage gets every frame, and the windows that are due with it."""
 
-from DeepPipeline import Pipeline, Stage, Windows
+from DeepPipeline import Pipeline, Stage, Window, Windows
 
 Frame = dict[str, int]  # where each person is
 
@@ -21,6 +21,6 @@ class Show(Stage):
 
 
 frames: list[Frame] = [{"ann": 0, "bob": 9}, {"ann": 1}, {"ann": 4, "bob": 8}, {"bob": 7}]
-stages = [Speed().set_get_window(2, key=tracks, idle=30), Show()]
+stages = [Speed().options(intake=Window(2, key=tracks, idle=30)), Show()]
 speed = Pipeline(source=frames, stages=stages).run().stages[0]
 print(f"{speed.used} frames in, {speed.gave} out")

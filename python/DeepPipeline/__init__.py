@@ -18,6 +18,7 @@
 from DeepPipeline._engine import JoinReport, Report, SampleId, SourceReport, Spread, StageReport
 from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Many
+from DeepPipeline._intake import All, Batch, Latest, Single, Window
 from DeepPipeline._stage import Retry, Sample, Stage, retry
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
@@ -39,8 +40,11 @@ from DeepPipeline.stream import Stream
 
 __all__ = [
     "SKIP",
+    "All",
+    "Batch",
     "GraphError",
     "JoinReport",
+    "Latest",
     "Many",
     "Parallel",
     "Pipeline",
@@ -53,6 +57,7 @@ __all__ = [
     "Sample",
     "SampleId",
     "SendError",
+    "Single",
     "SourceReport",
     "Spread",
     "Stage",
@@ -62,6 +67,7 @@ __all__ = [
     "StartTimeout",
     "StopSignals",
     "Stream",
+    "Window",
     "Windows",
     "WorkerDied",
     "drain_on_signals",

@@ -1,7 +1,7 @@
 """The compiled engine: what the Python package is built on."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, SupportsIndex, final
 
 from DeepPipeline._stage import Options
 from DeepPipeline._worker import SourceStage
@@ -221,7 +221,14 @@ class Worker:
 class WindowStore:
     """The windows of all keys, for the worker of a stage that takes windows."""
 
-    def __new__(cls, size: int, stride: int, max_keys: int, idle: int | None, partial: bool) -> WindowStore: ...
+    def __new__(
+        cls,
+        size: SupportsIndex,
+        stride: SupportsIndex,
+        max_keys: SupportsIndex,
+        idle: SupportsIndex | None,
+        partial: bool,
+    ) -> WindowStore: ...
     def begin(self) -> int: ...
     def again(self, key: Any) -> list[Any]: ...
     def put(self, key: Any, item: Any) -> tuple[Literal["due", "kept", "skipped"], list[Any], int, int]: ...

@@ -7,9 +7,10 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypedDict, Unpack
 
 from DeepPipeline._checks import what
+from DeepPipeline._intake import Intake
 from DeepPipeline._stage import Executor, OnCrash, OnError, Overflow, Stage
 from DeepPipeline.errors import GraphError
 
@@ -100,35 +101,28 @@ def may_be_shared(function: object) -> bool:
     return isinstance(function, (types.FunctionType, types.BuiltinFunctionType))
 
 
-def stage(
-    x: StageLike,
-    *,
-    name: str | None = None,
-    overflow: Overflow | None = None,
-    on_error: OnError | None = None,
-    executor: Executor | None = None,
-    on_crash: OnCrash | None = None,
-    max_restarts: SupportsIndex | None = None,
-    timeout: float | None = None,
-    workers: SupportsIndex | None = None,
-    ordered: bool | None = None,
-    max_age: float | None = None,
-) -> Stage:
+class StageOptions(TypedDict, total=False):
+    """The keywords of `Stage.options`, for the type checker."""
+
+    name: str | None
+    buffer_size: SupportsIndex | None
+    buffer_bytes: SupportsIndex | None
+    overflow: Overflow | None
+    intake: Intake | None
+    max_age: float | None
+    workers: SupportsIndex | None
+    ordered: bool | None
+    executor: Executor | None
+    on_error: OnError | None
+    on_crash: OnCrash | None
+    max_restarts: SupportsIndex | None
+    time_limit: float | None
+
+
+def stage(x: StageLike, **options: Unpack[StageOptions]) -> Stage:
     """Makes a stage of a function, or of anything else that is called with a sample, and says more about it.
 
     The options are those of `Stage.options`; the name is otherwise the function's. A function may stand in a pipeline
     without this where there is nothing to say. Of a `Stage` it says more, and returns it.
     """
-    return Stage.options(
-        as_stage("x", x),
-        name=name,
-        overflow=overflow,
-        on_error=on_error,
-        executor=executor,
-        on_crash=on_crash,
-        max_restarts=max_restarts,
-        timeout=timeout,
-        workers=workers,
-        ordered=ordered,
-        max_age=max_age,
-    )
+    return Stage.options(as_stage("x", x), **options)

@@ -11,6 +11,7 @@ from multiprocessing.process import current_process
 from typing import Any, Literal, NamedTuple
 
 from DeepPipeline._function import FunctionStage, function_of, inside
+from DeepPipeline._intake import Window
 from DeepPipeline._payload import why_not
 from DeepPipeline._stage import Stage, options_of
 from DeepPipeline.errors import StartError
@@ -35,13 +36,14 @@ def check_stages(stages: list[tuple[str, Stage]], start_method: StartMethod) -> 
         named = _named(stage)
         if named.is_in_main() and (where := _where_nobody_imports_it(named.word)) is not None:
             raise _not_found(name, named, where)
-        window = options_of(stage).window
+        intake = options_of(stage).intake
+        key = intake.key if isinstance(intake, Window) else None
         try:
-            _pickle_as_if_starting(window and window.key)
+            _pickle_as_if_starting(key)
         except Exception as error:
             raise StartError(
                 f"stage {name!r}: the key of its window cannot be sent to its process: cannot pickle "
-                f"{why_not(window and window.key, _pickle_as_if_starting)} ({error}). "
+                f"{why_not(key, _pickle_as_if_starting)} ({error}). "
                 "Make it a function of a module, not a lambda"
             ) from error
         try:

@@ -20,7 +20,8 @@ from multiprocessing.process import current_process
 from typing import Any
 
 from DeepPipeline import _engine
-from DeepPipeline._stage import Stage, Window, method_of, options_of
+from DeepPipeline._intake import Intake
+from DeepPipeline._stage import Stage, method_of, options_of
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import work
 from DeepPipeline._worker_logs import LogSettings
@@ -41,9 +42,9 @@ class Job:
 
     def __init__(self, socket: int, stderr: int, stage: Stage, logs: LogSettings) -> None:
         self._descriptors = socket, stderr
-        # The window is named apart: a stage's own __getstate__ need not know what was said about the stage.
-        self._stage = stage, options_of(stage).window
-        self._make: Callable[[], tuple[Stage, Window | None]] = lambda: self._stage
+        # The intake is named apart: a stage's own __getstate__ need not know what was said about the stage.
+        self._stage = stage, options_of(stage).intake
+        self._make: Callable[[], tuple[Stage, Intake]] = lambda: self._stage
         self._logs = logs
         self._pipeline = os.getpid()
         self._lifeline: _engine.Lifeline | None = None
@@ -148,11 +149,11 @@ def _end_in_time(stage: str) -> None:
     os._exit(0)
 
 
-def _loaded(file: int) -> tuple[Stage, Window | None]:
+def _loaded(file: int) -> tuple[Stage, Intake]:
     try:
         os.lseek(file, 0, os.SEEK_SET)
         with open(file, "rb") as pickled:
-            stage, window = pickle.load(pickled)
+            stage, intake = pickle.load(pickled)
     except Exception as error:
         advice = ""
         if isinstance(error, (AttributeError, ImportError)):
@@ -162,13 +163,13 @@ def _loaded(file: int) -> tuple[Stage, Window | None]:
             )
         raise StartError(f"the stage cannot be made again in its process: {error}{advice}") from error
     assert isinstance(stage, Stage)
-    return stage, window
+    return stage, intake
 
 
 class _StageToBe:
     """A stage that is made on its worker, as the first part of its setup."""
 
-    def __init__(self, make: Callable[[], tuple[Stage, Window | None]], worker: _engine.Worker) -> None:
+    def __init__(self, make: Callable[[], tuple[Stage, Intake]], worker: _engine.Worker) -> None:
         self._make = make
         self._worker = worker
 

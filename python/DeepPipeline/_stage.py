@@ -14,9 +14,9 @@ from DeepPipeline._checks import (
     checked_number,
     checked_seconds,
     one_of,
-    what,
 )
 from DeepPipeline._give import SKIP
+from DeepPipeline._intake import All, Batch, Intake, Latest, Single, Window, checked_intake
 from DeepPipeline.errors import GraphError
 
 T = TypeVar("T")
@@ -24,7 +24,6 @@ T = TypeVar("T")
 Overflow = Literal["drop_oldest", "drop_newest", "block"]
 OnCrash = Literal["skip", "retry", "stop"]
 Executor = Literal["thread", "process"]
-Intake = Literal["single", "latest", "all", "batch", "window"]
 
 OVERFLOWS: tuple[Overflow, ...] = ("drop_oldest", "drop_newest", "block")
 ON_CRASHES: tuple[OnCrash, ...] = ("skip", "retry", "stop")
@@ -75,24 +74,8 @@ class Sample(NamedTuple):
     """The time at which it was put, or at which the source handed it over, in seconds of `time.monotonic()`."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The settings given to `set_get_batch`."""
-
-    max_size: int
-    timeout: float
-
-
-@dataclass(frozen=True)
-class Window:
-    """The settings given to `set_get_window`."""
-
-    size: int
-    stride: int
-    key: Callable[[Any], Hashable | dict[Any, Any]] | None
-    max_keys: int
-    idle: int | None
-    partial: bool
+SINGLE = Single()
+"""The intake of stages that do not say."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +83,18 @@ class Options:
     """The options of one stage."""
 
     name: str | None = None
-    intake: Intake = "single"
+    buffer_size: int | None = None
+    buffer_bytes: int | None = None
     overflow: Overflow | None = None
-    on_error: OnError = "stop"
-    executor: Executor | None = None
-    on_crash: OnCrash | None = None
-    max_restarts: int | None = None
-    timeout: float | None = None
+    intake: Intake = SINGLE
+    max_age: float | None = None
     workers: int = 1
     ordered: bool = True
-    max_age: float | None = None
-    batch: Batch | None = None
-    """The settings of the batch, only where the intake is "batch"."""
-    window: Window | None = None
-    """The settings of the window, only where the intake is "window"."""
+    executor: Executor | None = None
+    on_error: OnError = "stop"
+    on_crash: OnCrash | None = None
+    max_restarts: int | None = None
+    time_limit: float | None = None
 
 
 def options_of(stage: Stage) -> Options:
@@ -198,24 +179,20 @@ class Stage:
         return _engine.restarted()
 
     def set_get_single(self) -> Self:
-        """Takes the oldest waiting sample (the default)."""
-        return _takes(self, "single")
+        """Takes the oldest waiting sample (the default): `options(intake=Single())`."""
+        return Stage.options(self, intake=Single())
 
     def set_get_latest(self) -> Self:
-        """Takes the newest waiting sample; the older ones are counted as superseded."""
-        return _takes(self, "latest")
+        """Takes the newest waiting sample, as `options(intake=Latest())`."""
+        return Stage.options(self, intake=Latest())
 
     def set_get_all(self) -> Self:
-        """Takes a list of `buffer_size` samples as soon as the buffer is full; each sample is used once."""
-        return _takes(self, "all")
+        """Takes a list of `buffer_size` samples as soon as the buffer is full, as `options(intake=All())`."""
+        return Stage.options(self, intake=All())
 
     def set_get_batch(self, max_size: SupportsIndex, timeout: float) -> Self:
-        """Takes a list of 1 to `max_size` samples: whatever is there once the first has waited `timeout` seconds.
-
-        The stage's `buffer_size` must be `max_size` at least. Each sample is used once.
-        """
-        size = checked_count("max_size", max_size)
-        return _takes(self, "batch", batch=Batch(size, checked_seconds("timeout", timeout, zero=True)))
+        """Takes a list of 1 to `max_size` samples, as `options(intake=Batch(max_size, max_wait=timeout))`."""
+        return Stage.options(self, intake=Batch(max_size, max_wait=checked_seconds("timeout", timeout, zero=True)))
 
     def set_get_window(
         self,
@@ -227,106 +204,84 @@ class Stage:
         idle: SupportsIndex | None = None,
         partial: bool = False,
     ) -> Self:
-        """Takes a list of the last `size` samples: the first is due with the `size`th, then one with every `stride`th.
-
-        - `key`: gives the key of a sample, and every key has a window of its own. Where it gives a dict of key -> item,
-          as for one frame with many tracks, there is a window of items for every key; `stage_run` is called for every
-          sample then, and gets a `Windows`: a dict of key -> list for the keys whose list is due, with the sample
-          itself as its attribute `sample`.
-        - `max_keys`: for how many keys windows are kept; with one more, the one silent longest is forgotten.
-        - `idle`: after how many samples without it a key is forgotten, so that its next window starts empty (default:
-          never).
-        - `partial`: the first list is due with the first sample: lists of what is there, until there are `size`.
-
-        The worker keeps the windows: there can be no other `workers`, and windows start empty after a crash. Every
-        sample is used once, by the first list that it is in; one between two lists counts as skipped.
-        """
-        if key is not None and not callable(key):
-            raise GraphError(f"key is {what(key)}, but must be None or a function from a sample to its key")
-        return _takes(
-            self,
-            "window",
-            window=Window(
-                checked_count("size", size),
-                checked_count("stride", stride),
-                key,
-                checked_count("max_keys", max_keys, "keys"),
-                None if idle is None else checked_count("idle", idle),
-                checked_flag("partial", partial),
-            ),
-        )
+        """Takes a list of the last `size` samples, as `options(intake=Window(size, stride, ...))`."""
+        window = Window(size, stride, key=key, max_keys=max_keys, idle=idle, partial=partial)
+        return Stage.options(self, intake=window)
 
     def options(
         self,
         *,
         name: str | None = None,
+        buffer_size: SupportsIndex | None = None,
+        buffer_bytes: SupportsIndex | None = None,
         overflow: Overflow | None = None,
-        on_error: OnError | None = None,
-        executor: Executor | None = None,
-        on_crash: OnCrash | None = None,
-        max_restarts: SupportsIndex | None = None,
-        timeout: float | None = None,
+        intake: Intake | None = None,
+        max_age: float | None = None,
         workers: SupportsIndex | None = None,
         ordered: bool | None = None,
-        max_age: float | None = None,
+        executor: Executor | None = None,
+        on_error: OnError | None = None,
+        on_crash: OnCrash | None = None,
+        max_restarts: SupportsIndex | None = None,
+        time_limit: float | None = None,
     ) -> Self:
         """Says more about the stage; what is left out stays as it is. Returns the stage.
 
         - `name`: in reports, errors and of the worker's thread (default: the class's name; one that comes again gets a
           number).
+        - `buffer_size`: how many samples wait in front of it at most (default: the pipeline's).
+        - `buffer_bytes`: how many bytes wait in front of it at most, where samples cross from one process to another
+          (default: the pipeline's). Refused between threads.
         - `overflow`: what happens when the buffer in front of the stage is full: "drop_oldest", "drop_newest" or
           "block" (default: the pipeline's).
+        - `intake`: how it takes from its buffer: `Single()` (default), `Latest()`, `All()`, `Batch(...)` or
+          `Window(...)`.
+        - `max_age`: how many seconds old a sample may be when it is taken; an older one is dropped and counted as
+          expired (default: the pipeline's).
+        - `workers`: how many workers work on its samples at the same time, 1 (default) to 1024, each on its own
+          `copy.copy` of the stage; a single one on a thread has the stage itself.
+        - `ordered`: whether samples leave it in the order in which its workers took them (default True).
+        - `executor`: where it runs: "thread" or "process" (default: the pipeline's `multiprocess`).
         - `on_error`: what happens when it raises on a sample: "stop" (default) stops the pipeline, "skip" counts the
           sample as failed and goes on, `retry(times)` runs the stage on it again.
-        - `executor`: where it runs: "thread" or "process" (default: the pipeline's `multiprocess`).
         - `on_crash`: what happens to the sample in flight when its process dies: "skip" (default) counts it as lost,
           "retry" gives it to the restarted process, once, "stop" stops the pipeline. Refused for a stage on a thread.
         - `max_restarts`: how often its process is started again within 60 s (default 3); after one death more the
           pipeline stops. Refused for a stage on a thread.
-        - `timeout`: how many seconds `stage_run` may take for one sample: a process is killed then and counts as
+        - `time_limit`: how many seconds `stage_run` may take for one sample: a process is killed then and counts as
           crashed, on a thread it is only logged (default: as long as it takes); but where that thread is one of
           several workers and keeps the results of the others waiting, they go on, and the sample is lost.
-        - `workers`: how many workers work on its samples at the same time, 1 (default) to 1024, each on its own
-          `copy.copy` of the stage; a single one on a thread has the stage itself.
-        - `ordered`: whether samples leave it in the order in which its workers took them (default True).
-        - `max_age`: how many seconds old a sample may be when it is taken; an older one is dropped and counted as
-          expired (default: the pipeline's).
         """
         changes: dict[str, Any] = {}
         if name is not None:
             changes["name"] = checked_name(name)
+        if buffer_size is not None:
+            changes["buffer_size"] = checked_count("buffer_size", buffer_size)
+        if buffer_bytes is not None:
+            changes["buffer_bytes"] = checked_count("buffer_bytes", buffer_bytes, "bytes")
         if overflow is not None:
             changes["overflow"] = one_of("overflow", overflow, OVERFLOWS)
+        if intake is not None:
+            changes["intake"] = checked_intake(intake)
+        if max_age is not None:
+            changes["max_age"] = checked_seconds("max_age", max_age)
+        if workers is not None:
+            changes["workers"] = checked_number("workers", workers, 1, MAX_WORKERS, f"1 to {MAX_WORKERS}")
+        if ordered is not None:
+            changes["ordered"] = checked_flag("ordered", ordered)
+        if executor is not None:
+            changes["executor"] = one_of("executor", executor, EXECUTORS)
         if on_error is not None:
             changes["on_error"] = (
                 on_error
                 if isinstance(on_error, Retry)
                 else one_of("on_error", on_error, AFTER_AN_ERROR, " or retry(times)")
             )
-        if executor is not None:
-            changes["executor"] = one_of("executor", executor, EXECUTORS)
         if on_crash is not None:
             changes["on_crash"] = one_of("on_crash", on_crash, ON_CRASHES)
         if max_restarts is not None:
             changes["max_restarts"] = checked_number("max_restarts", max_restarts, 0, (1 << 32) - 1, "at least 0")
-        if timeout is not None:
-            changes["timeout"] = checked_seconds("timeout", timeout)
-        if workers is not None:
-            changes["workers"] = checked_number("workers", workers, 1, MAX_WORKERS, f"1 to {MAX_WORKERS}")
-        if ordered is not None:
-            changes["ordered"] = checked_flag("ordered", ordered)
-        if max_age is not None:
-            changes["max_age"] = checked_seconds("max_age", max_age)
-        return _with(self, **changes)
-
-
-S = TypeVar("S", bound=Stage)
-
-
-def _takes(stage: S, intake: Intake, batch: Batch | None = None, window: Window | None = None) -> S:
-    return _with(stage, intake=intake, batch=batch, window=window)
-
-
-def _with(stage: S, **changes: Any) -> S:
-    vars(stage)["_deeppipeline_options"] = replace(options_of(stage), **changes)
-    return stage
+        if time_limit is not None:
+            changes["time_limit"] = checked_seconds("time_limit", time_limit)
+        vars(self)["_deeppipeline_options"] = replace(options_of(self), **changes)
+        return self

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from DeepPipeline import _engine
 from DeepPipeline._give import SKIP
-from DeepPipeline._stage import Stage, Window, method_of
+from DeepPipeline._intake import Intake, Window
+from DeepPipeline._stage import Stage, method_of
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -102,6 +103,6 @@ class WindowStage:
         method_of(self._stage, "teardown")()
 
 
-def with_windows(stage: Stage, window: Window | None, worker: _engine.Worker) -> Stage | WindowStage:
+def with_windows(stage: Stage, intake: Intake, worker: _engine.Worker) -> Stage | WindowStage:
     """Returns what the worker is to run: the stage itself, unless it takes windows."""
-    return stage if window is None else WindowStage(stage, window, worker)
+    return WindowStage(stage, intake, worker) if isinstance(intake, Window) else stage

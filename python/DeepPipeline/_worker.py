@@ -80,7 +80,7 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
             else:
                 late = worker.done(result)
             if late:
-                logger.warning("stage %r took longer than its timeout on a sample", worker.name)
+                logger.warning("stage %r took longer than its time_limit on a sample", worker.name)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if _forks != forks:
                 _end_fork(worker.name, error)

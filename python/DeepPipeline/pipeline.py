@@ -19,6 +19,7 @@ from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, o
 from DeepPipeline._discarded import Discarded
 from DeepPipeline._engine import Report
 from DeepPipeline._function import StageLike
+from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
@@ -110,7 +111,7 @@ class Pipeline:
         `setstop`; no stage runs before every `setup` has succeeded. Raises `StageError` for a `setup` that failed and
         `StartTimeout` for one that takes longer than `timeout` seconds; then nothing is left running.
         """
-        timeout = _checked_timeout(timeout)
+        timeout = _checked_wait("timeout", timeout)
         self._check_fresh()
         self._check_processes()
         bodies = self._bodies()
@@ -146,7 +147,7 @@ class Pipeline:
         if self._source is not None:
             raise PutError("put on a pipeline with a source: its samples come from the source alone", x)
         try:
-            outcome = engine.put(x, None if timeout is None else _checked_timeout(timeout))
+            outcome = engine.put(x, None if timeout is None else _checked_wait("timeout", timeout))
         except SendError as error:
             raise PutError(f"the sample {error}", x) from error.__cause__
         if outcome is True or outcome is False:
@@ -161,16 +162,16 @@ class Pipeline:
             raise PutError("put after setstop: the pipeline takes no more samples", x)
         raise self._failure(engine, engine.report()) or PutError("put after the pipeline failed", x)
 
-    def setstop(self, timeout: float | None = None) -> Report:
+    def setstop(self, abort_after: float | None = None) -> Report:
         """Closes the entrance, lets everything inside flow out in order, and returns the report.
 
-        It can be called again. After `timeout` seconds what is still inside is discarded, as by `abort`. Raises
+        It can be called again. After `abort_after` seconds what is still inside is discarded, as by `abort`. Raises
         `StageError` if a stage failed. From the pipeline's own stages it only requests the stop.
         """
-        timeout = _checked_timeout(timeout)
+        abort_after = _checked_wait("abort_after", abort_after)
         engine = self._started("setstop")
         self._close(engine)
-        return self._drain(engine, timeout)
+        return self._drain(engine, abort_after)
 
     def join(self) -> Report:
         """Waits for the source to end and for everything to flow out, and returns the report.
@@ -332,7 +333,7 @@ class Pipeline:
         notices = self._notices = Notices(engine)
         for worker, (driver, body) in reversed(list(enumerate(zip(drivers, bodies, strict=True)))):
             if isinstance(driver, _engine.Worker):
-                running = with_windows(body, options_of(body).window, driver) if isinstance(body, Stage) else body
+                running = with_windows(body, options_of(body).intake, driver) if isinstance(body, Stage) else body
                 keeps_arguments = isinstance(body, Stage) and isinstance(options_of(body).on_error, Retry)
                 self._threads.append(WorkerThread(driver.name, work, driver, running, self._source, keeps_arguments))
             elif driver is not None and isinstance(body, Stage):
@@ -387,10 +388,10 @@ class Pipeline:
         if self._hand_over is not None:
             self._hand_over.give_up()  # whoever waits for the end does not ask for values meanwhile
 
-    def _drain(self, engine: _engine.Engine, timeout: float | None) -> Report:
+    def _drain(self, engine: _engine.Engine, abort_after: float | None) -> Report:
         if engine.called_by_own_worker():
             return engine.report()
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if abort_after is None else time.monotonic() + abort_after
         try:
             self._flow_out(engine, deadline)
         except KeyboardInterrupt:
@@ -574,8 +575,8 @@ def _check_unused(body: SourceStage | Stage) -> None:
 
 def _check_native_options(stage: Stage) -> None:
     options = options_of(stage)
-    if options.intake in ("all", "batch", "window"):
-        raise GraphError(f"{_title(stage)} takes one sample at a time: it cannot set_get_{options.intake}()")
+    if isinstance(options.intake, (All, Batch, Window)):
+        raise GraphError(f"{_title(stage)} takes one sample at a time: leave out intake={options.intake!r}")
     if options.workers > 1:
         raise GraphError(
             f"{_title(stage)} is native and cannot be copied for several workers: leave out workers={options.workers}"
@@ -619,9 +620,9 @@ def _checked_source(source: Source) -> SourceStage:
     return SourceStage(source)
 
 
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is None:
+def _checked_wait(argument: str, seconds: float | None) -> float | None:
+    if seconds is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout >= 0:
-        raise GraphError(f"timeout is {what(timeout)}, but must be None or a number of seconds, at least 0")
-    return float(min(timeout, threading.TIMEOUT_MAX))
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not seconds >= 0:
+        raise GraphError(f"{argument} is {what(seconds)}, but must be None or a number of seconds, at least 0")
+    return float(min(seconds, threading.TIMEOUT_MAX))

@@ -33,18 +33,26 @@ const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);
 #[derive(FromPyObject)]
 struct Description {
     name: String,
-    intake: String,
+    buffer_size: Option<usize>,
+    buffer_bytes: Option<usize>,
     overflow: Option<String>,
-    on_error: AfterAnError,
-    executor: String,
-    on_crash: Option<String>,
-    max_restarts: Option<u32>,
-    timeout: Option<f64>,
+    intake: Takes,
+    max_age: Option<f64>,
     workers: usize,
     ordered: bool,
-    max_age: Option<f64>,
-    batch: Option<Batch>,
-    window: Option<Window>,
+    executor: String,
+    on_error: AfterAnError,
+    on_crash: Option<String>,
+    max_restarts: Option<u32>,
+    time_limit: Option<f64>,
+}
+
+/// The way in which a stage takes, as far as the engine is concerned; the first that has all the attributes counts.
+#[derive(FromPyObject)]
+enum Takes {
+    Batch { max_size: usize, max_wait: f64 },
+    Window { size: usize, stride: usize },
+    Plain { kind: String },
 }
 
 /// The source as the Python package describes it.
@@ -68,20 +76,6 @@ type Branches = (usize, Vec<(usize, usize)>, bool);
 enum Sizes {
     Each(usize),
     List(Vec<usize>),
-}
-
-/// The further settings where the intake is "batch".
-#[derive(FromPyObject)]
-struct Batch {
-    max_size: usize,
-    timeout: f64,
-}
-
-/// The further settings where the intake is "window", as far as the engine is concerned.
-#[derive(FromPyObject)]
-struct Window {
-    size: usize,
-    stride: usize,
 }
 
 /// The driver of a worker: a Python thread, a process that a Python thread watches, or nothing in Python.
@@ -497,9 +491,11 @@ fn graph(
 
 fn node(description: Description) -> PyResult<Node> {
     let mut node = Node::new(description.name);
+    node.buffer_size = description.buffer_size;
+    node.buffer_bytes = description.buffer_bytes;
     node.max_restarts = description.max_restarts;
     // The package has checked it; one beyond what the clock can tell is none.
-    node.time_limit = description.timeout.and_then(|limit| Duration::try_from_secs_f64(limit).ok());
+    node.time_limit = description.time_limit.and_then(|limit| Duration::try_from_secs_f64(limit).ok());
     node.workers = description.workers;
     node.ordered = description.ordered;
     node.max_age = description.max_age.map(seconds);
@@ -514,13 +510,15 @@ fn node(description: Description) -> PyResult<Node> {
         Some("stop") => Some(OnCrash::Stop),
         Some(other) => return Err(PyValueError::new_err(format!("on_crash is {other:?}"))),
     };
-    node.intake = match (description.intake.as_str(), description.batch, description.window) {
-        ("single", ..) => Intake::Single,
-        ("latest", ..) => Intake::Latest,
-        ("all", ..) => Intake::All,
-        ("batch", Some(Batch { max_size, timeout }), _) => Intake::Batch { max_size, max_wait: seconds(timeout) },
-        ("window", _, Some(Window { size, stride })) => Intake::Window { size, stride },
-        (other, ..) => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
+    node.intake = match description.intake {
+        Takes::Batch { max_size, max_wait } => Intake::Batch { max_size, max_wait: seconds(max_wait) },
+        Takes::Window { size, stride } => Intake::Window { size, stride },
+        Takes::Plain { kind } => match kind.as_str() {
+            "single" => Intake::Single,
+            "latest" => Intake::Latest,
+            "all" => Intake::All,
+            other => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
+        },
     };
     node.overflow = description.overflow.as_deref().map(policy).transpose()?;
     node.on_error = match description.on_error {

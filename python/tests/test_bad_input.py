@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import Collect, Pass
 
-from DeepPipeline import GraphError, Many, Pipeline, PipelineError, PutError, Stage, StartError, retry
+from DeepPipeline import Batch, GraphError, Latest, Many, Pipeline, PipelineError, PutError, Stage, StartError, retry
 
 
 class Forgot(Stage):
@@ -206,12 +206,12 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
     ),
     (
         "numpy's bool for seconds",
-        lambda: Pass().options(timeout=np.bool_(True)),  # type: ignore[arg-type]
-        "timeout is np.True_, but must be a number of seconds, more than 0",
+        lambda: Pass().options(time_limit=np.bool_(True)),  # type: ignore[arg-type]
+        "time_limit is np.True_, but must be a number of seconds, more than 0",
     ),
     (
         "less time than a float can tell",
-        lambda: Pass().options(timeout=-(10**400)),
+        lambda: Pass().options(time_limit=-(10**400)),
         "0, but must be a number of seconds, more than 0",
     ),
     ("no age", lambda: Pass().options(max_age=0), "max_age is 0, but must be a number of seconds, more than 0"),
@@ -240,6 +240,36 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         "a batch that waits less than nothing",
         lambda: Pass().set_get_batch(2, -1),
         "timeout is -1, but must be a number of seconds, at least 0",
+    ),
+    (
+        "an intake by name",
+        lambda: Pass().options(intake="latest"),  # type: ignore[arg-type]
+        "intake is 'latest' (str), but must be Single(), Latest(), All(), Batch(...) or Window(...)",
+    ),
+    (
+        "the class of an intake",
+        lambda: Pass().options(intake=Latest),  # type: ignore[arg-type]
+        "intake is the class Latest, but must be an instance: write Latest()",
+    ),
+    (
+        "the class of a batch",
+        lambda: Pass().options(intake=Batch),  # type: ignore[arg-type]
+        "intake is the class Batch, but must be an instance: write Batch(...)",
+    ),
+    (
+        "a batch by value that waits less than nothing",
+        lambda: Batch(2, max_wait=-1),
+        "max_wait is -1, but must be a number of seconds, at least 0",
+    ),
+    (
+        "no buffer of its own",
+        lambda: Pass().options(buffer_size=0),
+        "buffer_size is 0, but must be a whole number of samples, at least 1",
+    ),
+    (
+        "bytes between threads",
+        lambda: Pipeline([Pass().options(buffer_bytes=1)]),
+        'buffer_bytes of stage "Pass" is set, but neither it nor the stage before it runs in a process',
     ),
     (
         "a batch beyond its buffer",
@@ -315,8 +345,8 @@ def test_a_timeout_that_is_none(timeout: Any) -> None:
     with Pipeline([Pass()]) as p:
         with pytest.raises(GraphError, match="timeout is"):
             p.put(1, timeout=timeout)
-        with pytest.raises(GraphError, match="timeout is"):
-            p.setstop(timeout=timeout)
+        with pytest.raises(GraphError, match=r"abort_after is .*, but must be None or a number of seconds, at least 0"):
+            p.setstop(abort_after=timeout)
 
 
 @pytest.mark.parametrize("timeout", [float("inf"), 1e300, 1e18, 10**400, 2**63, 30, np.float32(30), np.int64(30)])
@@ -324,7 +354,7 @@ def test_a_timeout_beyond_the_clock_is_one(timeout: Any) -> None:
     end = Collect()
     p = Pipeline([end], overflow="block").start(timeout=timeout)
     assert p.put(1, timeout=timeout)
-    assert p.setstop(timeout=timeout).outcome == "finished"
+    assert p.setstop(abort_after=timeout).outcome == "finished"
     assert end.got == [1]
 
 
@@ -338,8 +368,8 @@ def test_options_of_all_kinds() -> None:
     one, second, yes = np.int64(1), np.float32(1.5), np.bool_(True)
     stages = [
         Pass()
-        .options(workers=one, timeout=second, max_age=Fraction(3, 2), ordered=yes)  # type: ignore[arg-type]
-        .options(on_error=retry(one), timeout=10**400),
+        .options(workers=one, time_limit=second, max_age=Fraction(3, 2), ordered=yes)  # type: ignore[arg-type]
+        .options(on_error=retry(one), time_limit=10**400),
         Pass().set_get_batch(one, second).options(max_age=one),  # type: ignore[arg-type]
         Pass().set_get_window(one, one, key=id, max_keys=one, idle=one, partial=yes),  # type: ignore[arg-type]
     ]

@@ -322,7 +322,7 @@ def test_a_restart_that_hangs_in_the_import_holds_up_no_stop(tmp_path: Path) -> 
         open("hangs", "w").close()
         p.put(1)
         sys.stdin.read()
-        print("outcome", p.setstop(timeout=0.1).left_behind, flush=True)
+        print("outcome", p.setstop(abort_after=0.1).left_behind, flush=True)
     """
     process = program(tmp_path, code, cwd=tmp_path, stdin=subprocess.PIPE)
     worker = importing(process)

@@ -35,7 +35,7 @@ class Bench:
         return pid
 
     def stop(self) -> Any:
-        report = self.p.setstop(timeout=WATCHDOG)
+        report = self.p.setstop(abort_after=WATCHDOG)
         assert report.balances()
         assert workers() == []
         return report.stages[0]
@@ -117,7 +117,7 @@ def test_when_it_gives_up_it_tells_the_signal_and_the_last_words() -> None:
 
 
 def test_a_worker_that_hangs_is_killed_after_its_timeout() -> None:
-    bench = Bench(timeout=0.2)
+    bench = Bench(time_limit=0.2)
     bench.p.put(1)
     bench.p.put(2)
     bench.next(1)
@@ -135,9 +135,9 @@ def test_a_thread_that_takes_too_long_is_only_reported(caplog: pytest.LogCapture
         def stage_run(self, x: float) -> None:
             threading.Event().wait(x)
 
-    report = Pipeline([Slow().options(timeout=0.001)], overflow="block").run([0.0, 0.01])
+    report = Pipeline([Slow().options(time_limit=0.001)], overflow="block").run([0.0, 0.01])
     assert report.stages[0].used == 2
-    assert "stage 'Slow' took longer than its timeout on a sample" in caplog.messages
+    assert "stage 'Slow' took longer than its time_limit on a sample" in caplog.messages
 
 
 def test_a_half_given_many_is_not_given_twice() -> None:
@@ -157,7 +157,7 @@ def test_a_worker_that_hangs_in_teardown_does_not_hang_setstop() -> None:
     said = Wire()
     p = Pipeline([HangsInTeardown(said)], multiprocess=True).start()
     p.put(1)
-    report = p.setstop(timeout=0.1)
+    report = p.setstop(abort_after=0.1)
     pid = said.get()
     assert report.balances()
     assert report.left_behind == []
@@ -351,7 +351,7 @@ def test_a_reader_of_stderr_that_has_stopped_holds_up_neither_a_time_out_nor_the
 
         if __name__ == "__main__":
             logging.basicConfig()  # restarts are logged to stderr, too
-            stage = Floods().options(timeout=2, max_restarts=1)
+            stage = Floods().options(time_limit=2, max_restarts=1)
             p = Pipeline([stage], multiprocess=True, overflow="block").start()
             p.put(1)
             p.put(2)

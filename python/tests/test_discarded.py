@@ -91,7 +91,7 @@ def test_discarded_values_that_cling_hold_up_no_stop_with_a_bound(caplog: pytest
     p = clinging(gate, let_go)
     gate.let_go()
     with pytest.raises(StageError) as stopped:
-        p.setstop(timeout=0.01)
+        p.setstop(abort_after=0.01)
     left = stopped.value.report.left_behind
     let_go.set()
     assert left == [LEFT.format("end")]

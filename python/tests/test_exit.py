@@ -91,7 +91,7 @@ def test_after_an_exception_with_a_stuck_stage() -> None:
     assert "ValueError: mine" in result.stderr
 
 
-@pytest.mark.parametrize("last", ["p.abort()", "p.setstop(timeout=0.1)", "del p"])
+@pytest.mark.parametrize("last", ["p.abort()", "p.setstop(abort_after=0.1)", "del p"])
 def test_with_what_an_abort_left_behind(last: str) -> None:
     ended(STUCK + last)
 

@@ -1,12 +1,13 @@
 """How a stage takes from its buffer, and what happens when the buffer is full."""
 
-from typing import Any
+from typing import Any, Literal
 
 import process_stages
 import pytest
 from support import Collect, Gate, Pass
 
-from DeepPipeline import Pipeline, PutTimeout, Stage
+from DeepPipeline import All, Batch, Latest, Pipeline, PutError, PutTimeout, Single, Stage, Window
+from DeepPipeline._stage import options_of
 
 
 def test_single() -> None:
@@ -163,6 +164,55 @@ def test_setters_chain_and_keep_each_other() -> None:
     with Pipeline([stage], buffer_size=4) as p:
         [report] = p.report().stages
         assert (report.name, report.intake, report.buffer_size) == ("a", "all", 4)
+
+
+SAME: dict[str, tuple[Stage, Stage]] = {
+    "single": (Pass().options(intake=Single()), Pass().set_get_single()),
+    "latest": (Pass().options(intake=Latest()), Pass().set_get_latest()),
+    "all": (Pass().options(intake=All()), Pass().set_get_all()),
+    "batch": (Pass().options(intake=Batch(2, max_wait=3.5)), Pass().set_get_batch(2, 3.5)),
+    "window": (
+        Pass().options(intake=Window(4, 2, key=id, max_keys=8, idle=3, partial=True)),
+        Pass().set_get_window(4, 2, key=id, max_keys=8, idle=3, partial=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_an_intake_is_a_value_and_the_setters_say_the_same(name: str) -> None:
+    new, old = SAME[name]
+    assert options_of(new) == options_of(old)
+    with Pipeline([new]) as p:
+        assert p.report().stages[0].intake == name
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_batches_and_windows_by_value(executor: Literal["thread", "process"]) -> None:
+    batched = process_stages.Pass().options(intake=Batch(2, max_wait=3600), executor=executor)
+    windowed = process_stages.Pass().options(intake=Window(2, partial=True), executor=executor)
+    assert list(Pipeline([batched, windowed]).stream([1, 2, 3])) == [[[1, 2]], [[1, 2], [3]]]
+
+
+def test_a_batch_need_not_wait() -> None:
+    assert Batch(2) == Batch(2, max_wait=0)
+
+
+def test_a_stage_says_the_size_of_its_own_buffer() -> None:
+    stages = [Pass(), Pass().options(buffer_size=5), Pass()]
+    with Pipeline(stages, buffer_size=3) as p:
+        assert [stage.buffer_size for stage in p.report().stages] == [3, 5, 3]
+    with Pipeline([Pass(), Pass().options(buffer_size=6)], buffer_size=[1, 2]) as p:
+        assert [stage.buffer_size for stage in p.report().stages] == [1, 6]
+
+
+def test_a_stage_says_the_bytes_of_its_own_buffer() -> None:
+    def of(buffer_bytes: int) -> Pipeline:
+        return Pipeline([process_stages.Pass().options(buffer_bytes=buffer_bytes)], multiprocess=True)
+
+    with of(1 << 20) as p:
+        assert p.put(bytes(1 << 19))
+    with of(1 << 16) as p, pytest.raises(PutError, match="bytes, but buffer_bytes is 65536"):
+        p.put(bytes(1 << 19))
 
 
 def test_latest_never_runs_dry() -> None:

@@ -110,7 +110,7 @@ class Stuck(Stage):
 
 def test_a_stage_that_hangs_is_told_while_it_hangs_with_where_it_is(log: Messages) -> None:
     stuck = Stuck()
-    p = Pipeline([Pass(), stuck.options(timeout=0.05)]).start()
+    p = Pipeline([Pass(), stuck.options(time_limit=0.05)]).start()
     try:
         for x in range(2):
             p.put(x)
@@ -125,12 +125,12 @@ def test_a_stage_that_hangs_is_told_while_it_hangs_with_where_it_is(log: Message
 
 def test_waiting_for_room_is_not_hanging(log: Messages) -> None:
     gate = Gate()
-    p = Pipeline([Pass().options(timeout=0.05), gate], buffer_size=1, overflow="block").start()
+    p = Pipeline([Pass().options(time_limit=0.05), gate], buffer_size=1, overflow="block").start()
     for x in range(3):
         p.put(x)
     gate.in_flight()
     slow = Stuck()
-    with Pipeline([slow.options(timeout=0.05)]) as other:
+    with Pipeline([slow.options(time_limit=0.05)]) as other:
         other.put(1)
         log.wait_for('"Stuck" hangs')  # the other has waited for as long by now
         slow.go.set()
@@ -151,7 +151,7 @@ def test_stages_that_only_wait_are_said_to_wait(log: Messages) -> None:
     while busy() != f"Stuck; {waits}":
         time.sleep(0.001)
     try:
-        p.setstop(timeout=0)
+        p.setstop(abort_after=0)
     finally:
         stuck.go.set()
     text = log.wait_for("not drained in time")

@@ -11,7 +11,7 @@ from DeepPipeline import GraphError, Pipeline, Sample, Stage
 NAMES = [name for name in vars(Stage) if not name.startswith(("__", "_deeppipeline"))]
 """What a stage inherits."""
 
-MORE = ["name", "timeout", "source", "workers", "batch", "ordered", "_native", "_options", "_with", "_takes"]
+MORE = ["name", "time_limit", "source", "workers", "batch", "ordered", "_native", "_options", "_with", "_takes"]
 """What a stage might seem to inherit."""
 
 WHERE: dict[str, dict[str, Any]] = {

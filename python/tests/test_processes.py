@@ -255,7 +255,7 @@ def test_nothing_is_left_behind() -> None:
         ({"on_crash": "cry"}, "on_crash is 'cry', but must be one of 'skip', 'retry', 'stop'"),
         ({"max_restarts": -1}, "max_restarts is -1, but must be a whole number, at least 0"),
         ({"max_restarts": True}, "max_restarts is True, but must be a whole number, at least 0"),
-        ({"timeout": 0}, "timeout is 0, but must be a number of seconds, more than 0"),
+        ({"time_limit": 0}, "time_limit is 0, but must be a number of seconds, more than 0"),
         ({"timeout": "1"}, "timeout is '1', but must be a number of seconds, more than 0"),
         ({"timeout": float("nan")}, "timeout is nan, but must be a number of seconds, more than 0"),
     ],

@@ -150,7 +150,7 @@ class Unclosable:
         self.over.wait(WATCHDOG)
 
 
-@pytest.mark.parametrize("stop", [lambda p: p.setstop(timeout=0.1), Pipeline.abort], ids=["setstop", "abort"])
+@pytest.mark.parametrize("stop", [lambda p: p.setstop(abort_after=0.1), Pipeline.abort], ids=["setstop", "abort"])
 def test_whoever_stops_does_not_wait_for_a_close_that_waits(stop: Callable[[Pipeline], Report]) -> None:
     source = Unclosable()
     p = Pipeline(source=source, stages=[Pass()]).start(wait=False)

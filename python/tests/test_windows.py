@@ -293,7 +293,7 @@ def test_windows_start_empty_after_a_crash() -> None:
     assert said.get()[0] == "setup"
     assert said.get()[0] == [3, 4]
     told.put("go on")
-    report = p.setstop(timeout=WATCHDOG)
+    report = p.setstop(abort_after=WATCHDOG)
     assert end.got == [[3, 4]]
     first = report.stages[0]
     assert (first.taken, first.lost, first.used, first.absorbed) == (4, 2, 1, 1)

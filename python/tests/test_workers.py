@@ -177,7 +177,7 @@ def test_a_result_that_waits_for_room_stays_in_its_place_however_much_is_skipped
     assert first in (6, 7)  # the workers go on, as far ahead as they may
     end.let_go(4)
     assert {first} | {said.get()[0] for _ in range(7, 46)} == {*range(6, 46)}
-    report = p.setstop(timeout=WATCHDOG)
+    report = p.setstop(abort_after=WATCHDOG)
     assert [stage.used for stage in report.stages] == [4, 4]
     assert [end.in_flight() for _ in range(3)] == [2, 3, 4]
     assert report.stages[0].skipped == 41
@@ -221,7 +221,7 @@ def test_a_worker_that_is_killed_loses_one_sample_and_order_holds(tmp_path: Path
     for x in (4, 5, 6):
         bench.p.put(x)
     assert [bench.results.get() for _ in range(3)] == [4, 5, 6]
-    report = bench.p.setstop(timeout=WATCHDOG)
+    report = bench.p.setstop(abort_after=WATCHDOG)
     first = report.stages[0]
     assert (first.lost, first.restarts, first.used) == (1, 1, 5)
     assert report.balances()
@@ -236,7 +236,7 @@ def test_a_sample_of_a_killed_worker_may_be_tried_again_in_its_place(tmp_path: P
     bench.next("setup", 1)
     bench.gates.open(1)
     assert [bench.results.get() for _ in range(3)] == [1, 2, 3]
-    report = bench.p.setstop(timeout=WATCHDOG)
+    report = bench.p.setstop(abort_after=WATCHDOG)
     assert (report.stages[0].lost, report.stages[0].used) == (0, 3)
     assert report.balances()
 
