@@ -15,7 +15,7 @@
 4
 """
 
-from DeepPipeline._engine import JoinReport, Report, SampleId, SourceReport, Spread, StageReport
+from DeepPipeline._engine import JoinReport, Report, SampleId, SourceReport, Spread, StageReport, Ticket
 from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
@@ -24,6 +24,7 @@ from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
     GraphError,
     PipelineError,
+    PutAfterFailure,
     PutError,
     PutTimeout,
     RemoteError,
@@ -49,6 +50,7 @@ __all__ = [
     "Parallel",
     "Pipeline",
     "PipelineError",
+    "PutAfterFailure",
     "PutError",
     "PutTimeout",
     "RemoteError",
@@ -67,6 +69,7 @@ __all__ = [
     "StartTimeout",
     "StopSignals",
     "Stream",
+    "Ticket",
     "Window",
     "Windows",
     "WorkerDied",

@@ -86,6 +86,16 @@ class PutTimeout(PutError, TimeoutError):
     """The first buffer stayed full until the time-out of `put`."""
 
 
+class PutAfterFailure(PutError, StageError):
+    """A stage or the source had failed, so the pipeline did not take the sample, which is the `value`."""
+
+    def __init__(
+        self, message: str, value: Any, *, stage: str, doing: str, sample: SampleId | None, report: Report
+    ) -> None:
+        StageError.__init__(self, message, stage=stage, doing=doing, sample=sample, report=report)
+        self.value = value
+
+
 class CaptureError(PipelineError):
     """A video, camera or stream cannot be opened or read."""
 

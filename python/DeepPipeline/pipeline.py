@@ -17,7 +17,7 @@ from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._aside import logger
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._discarded import Discarded
-from DeepPipeline._engine import Report
+from DeepPipeline._engine import Report, Ticket
 from DeepPipeline._function import StageLike
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
@@ -29,7 +29,16 @@ from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, S
 from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
-from DeepPipeline.errors import GraphError, PutError, PutTimeout, SendError, StageError, StartError, StartTimeout
+from DeepPipeline.errors import (
+    GraphError,
+    PutAfterFailure,
+    PutError,
+    PutTimeout,
+    SendError,
+    StageError,
+    StartError,
+    StartTimeout,
+)
 from DeepPipeline.parallel import Blocks, Branches, Chain, Parallel, Row, checked_chain, laid_out
 from DeepPipeline.stream import HandOver, Stream
 
@@ -135,11 +144,13 @@ class Pipeline:
             raise StartTimeout(f"start timed out after {timeout} s: still in setup: {late}; the pipeline was aborted")
         return self
 
-    def put(self, x: Any, timeout: float | None = None) -> bool:
+    def put(self, x: Any, timeout: float | None = None) -> Ticket:
         """Puts one sample into the first buffer. Safe from many threads.
 
-        True when it was accepted, False when it was dropped on arrival ("drop_newest"). Under "block" it waits for
-        room, at most `timeout` seconds, then raises `PutTimeout`; the sample is its `value`.
+        The ticket is true when the sample was accepted, and knows its `number`; it is false when the sample was dropped
+        on arrival ("drop_newest"). Under "block" it waits for room, at most `timeout` seconds, then raises
+        `PutTimeout`. Every error of `put` is a `PutError` and has the sample as its `value`; after a failure it is the
+        `StageError` as well.
         """
         engine = self._engine
         if engine is None:
@@ -149,8 +160,8 @@ class Pipeline:
         try:
             outcome = engine.put(x, None if timeout is None else _checked_wait("timeout", timeout))
         except SendError as error:
-            raise PutError(f"the sample {error}", x) from error.__cause__
-        if outcome is True or outcome is False:
+            raise PutError(str(error), x) from error.__cause__
+        if isinstance(outcome, Ticket):
             return outcome
         if outcome == "timeout":
             raise PutTimeout(f"put timed out after {timeout} s: the buffer of the first stage stayed full", x)
@@ -160,7 +171,12 @@ class Pipeline:
             )
         if outcome == "closed":
             raise PutError("put after setstop: the pipeline takes no more samples", x)
-        raise self._failure(engine, engine.report()) or PutError("put after the pipeline failed", x)
+        failure = self._failure(engine, engine.report())
+        if failure is None:
+            raise PutError("put after the pipeline failed", x)
+        stage, doing, sample, report = failure.stage, failure.doing, failure.sample, failure.report
+        refused = PutAfterFailure(str(failure), x, stage=stage, doing=doing, sample=sample, report=report)
+        raise refused from failure.__cause__
 
     def setstop(self, abort_after: float | None = None) -> Report:
         """Closes the entrance, lets everything inside flow out in order, and returns the report.

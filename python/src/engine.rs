@@ -4,6 +4,7 @@ use crate::discarded::Discarded;
 use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
 use crate::report::{Report, SampleId};
+use crate::ticket::Ticket;
 use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::engine::{
@@ -145,7 +146,7 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
 /// The outcome of a `put`.
 #[derive(IntoPyObject)]
 enum Put {
-    Done(bool),
+    Done(Ticket),
     Refused(&'static str),
 }
 
@@ -290,7 +291,7 @@ impl Engine {
         });
     }
 
-    /// Puts one sample: whether it was accepted, or "timeout", "closed", "failed" or "own stage".
+    /// Puts one sample: its ticket, or "timeout", "closed", "failed" or "own stage".
     fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Put> {
         let py = x.py();
         let birth = Moment::now();
@@ -300,7 +301,7 @@ impl Engine {
             false => self.supervisor.put_born(x, birth, Wait::No),
         };
         let mut refused = match first {
-            Ok(put) => return Ok(Put::Done(put.accepted)),
+            Ok(put) => return Ok(Put::Done(Ticket::new(put.number))),
             Err(refused) => refused,
         };
         let deadline = deadline(timeout);
@@ -315,7 +316,7 @@ impl Engine {
             };
             py.check_signals()?;
             match py.detach(|| self.supervisor.put_born(x, birth, slice(deadline))) {
-                Ok(put) => return Ok(Put::Done(put.accepted)),
+                Ok(put) => return Ok(Put::Done(Ticket::new(put.number))),
                 Err(again) => refused = again,
             }
         }

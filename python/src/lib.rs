@@ -10,6 +10,7 @@ mod report;
 mod scene;
 #[cfg(processes)]
 mod slot;
+mod ticket;
 mod tuple;
 mod window;
 mod worker;
@@ -50,6 +51,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::SourceReport>()?;
     module.add_class::<report::JoinReport>()?;
     module.add_class::<report::SampleId>()?;
+    module.add_class::<ticket::Ticket>()?;
     module.add_class::<report::Spread>()?;
     module.add_class::<window::WindowStore>()?;
     module.add_function(wrap_pyfunction!(worker::restarted, module)?)?;

@@ -143,7 +143,7 @@ pub(crate) fn is_copied(value: &Payload) -> bool {
 #[cfg(processes)]
 pub(crate) fn send_error(py: Python<'_>, stage: Option<&str>, cause: PyErr) -> PyErr {
     let to = stage.map_or("the next stage".to_owned(), |stage| format!("the process of stage {stage:?}"));
-    blame_sample(py, cause, |cause| format!("cannot be sent to {to}: {cause}"))
+    blame_sample(py, cause, |cause| format!("the sample cannot be sent to {to}: {cause}"))
 }
 
 /// The package's `SendError` for a sample that has arrived and that pickle cannot make again.

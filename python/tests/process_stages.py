@@ -60,6 +60,14 @@ class Endless(Stage):
             self.said.put("closed")
 
 
+class Numbered(Stage):
+    """Gives the number of what it gets."""
+
+    def stage_run(self, x: Any) -> int:
+        assert self.sample is not None
+        return self.sample.number
+
+
 class Where(Stage):
     """Adds the process it runs in."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support import Collect, Gate, Pass
 
-from DeepPipeline import Many, Pipeline, Report, SampleId, Stage, StageError, StartError, StartTimeout
+from DeepPipeline import Many, Pipeline, PutError, Report, SampleId, Stage, StageError, StartError, StartTimeout
 
 
 class Boom(Exception):
@@ -104,7 +104,11 @@ def test_stage_run() -> None:
     assert stage.calls == ["setup", "stage_run", "teardown"]
     assert end.got == []
     assert failure(p, p.setstop).__cause__ is stage.error, "it can be asked again"
-    assert failure(p, lambda: p.put(2)).__cause__ is stage.error
+    sample = object()
+    refused = failure(p, lambda: p.put(sample))
+    assert refused.__cause__ is stage.error
+    assert isinstance(refused, PutError), "every error of put is one, and hands the sample back"
+    assert refused.value is sample
 
 
 def test_finish() -> None:

@@ -1,12 +1,13 @@
 """How a stage takes from its buffer, and what happens when the buffer is full."""
 
+import pickle
 from typing import Any, Literal
 
 import process_stages
 import pytest
 from support import Collect, Gate, Pass
 
-from DeepPipeline import All, Batch, Latest, Pipeline, PutError, PutTimeout, Single, Stage, Window
+from DeepPipeline import All, Batch, Latest, Pipeline, PutError, PutTimeout, Single, Stage, Ticket, Window
 from DeepPipeline._stage import options_of
 
 
@@ -112,7 +113,7 @@ def test_drop_oldest() -> None:
     p = Pipeline([gate, end], buffer_size=[2, 8]).start()
     p.put(1)
     gate.in_flight()
-    assert [p.put(x) for x in (2, 3, 4)] == [True, True, True]
+    assert [p.put(x).number for x in (2, 3, 4)] == [2, 3, 4]
     gate.let_go(3)
     report = p.setstop()
     assert end.got == [1, 3, 4]
@@ -126,11 +127,28 @@ def test_drop_newest() -> None:
     p = Pipeline([gate, end], buffer_size=[2, 8], overflow="drop_newest").start()
     p.put(1)
     gate.in_flight()
-    assert [p.put(x) for x in (2, 3, 4)] == [True, True, False]
+    assert [p.put(x).number for x in (2, 3, 4)] == [2, 3, None]
     gate.let_go(3)
     report = p.setstop()
     assert end.got == [1, 2, 3]
     assert report.stages[0].dropped_newest == 1
+
+
+@pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
+def test_a_ticket_knows_the_number_that_the_stage_sees(multiprocess: bool) -> None:
+    end = Collect().options(executor="thread")
+    with Pipeline([process_stages.Numbered(), end], multiprocess=multiprocess, overflow="block") as p:
+        tickets = [p.put("x"), p.put("y")]
+    assert [ticket.number for ticket in tickets] == end.got == [1, 2]
+    assert all(tickets)
+
+
+def test_a_ticket_is_false_where_the_sample_was_dropped() -> None:
+    assert Ticket(7)
+    assert not Ticket(None)
+    assert Ticket(7) == Ticket(7) != Ticket(None)
+    assert [repr(Ticket(7)), repr(Ticket(None))] == ["Ticket(number=7)", "Ticket(number=None)"]
+    assert pickle.loads(pickle.dumps(Ticket(7))) == Ticket(7)
 
 
 def test_block() -> None:

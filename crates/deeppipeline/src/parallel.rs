@@ -89,7 +89,7 @@ impl<V> Blocks<V> {
         let dropped = self.joins[block].arrive(branch, fork, value);
         self.tidy_if_crowded(block);
         self.let_out(block, wait, control);
-        Push::Done { accepted: true, dropped, more: Vec::new() }
+        Push::Done { accepted: true, number: 0, dropped, more: Vec::new() }
     }
 
     /// Returns true if the last result of a branch has completed a sample for which there is no room behind the block.
@@ -173,7 +173,7 @@ impl<V> Blocks<V> {
                     join.put_back(Sample { id, birth, fork, value });
                     return false;
                 }
-                Push::Done { accepted, dropped, more } => {
+                Push::Done { accepted, dropped, more, .. } => {
                     if !accepted || dropped.is_some() || !more.is_empty() {
                         next.note_drop();
                     }

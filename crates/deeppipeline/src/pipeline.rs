@@ -81,7 +81,7 @@ impl<I: Send + 'static> Pipeline<I> {
 
     fn put_boxed(&self, x: Value, wait: Wait) -> Result<bool, PutError<I>> {
         match self.supervisor.put(x, wait) {
-            Ok(put) => Ok(put.accepted),
+            Ok(put) => Ok(put.number.is_some()),
             Err(error) => given_back(error),
         }
     }

@@ -289,7 +289,9 @@ impl<V> Buffer<V> {
         let slot = loop {
             match locked.change(|change| change.arrive(&label)) {
                 Ok(slot) => break slot,
-                Err(Refusal::Dropped) => return Push::Done { accepted: false, dropped: Some(value), more: Vec::new() },
+                Err(Refusal::Dropped) => {
+                    return Push::Done { accepted: false, number: 0, dropped: Some(value), more: Vec::new() };
+                },
                 Err(Refusal::Discarded) => return Push::Discarded(value),
                 Err(Refusal::Shut) => return Push::Shut(value),
                 Err(Refusal::Late) => return Push::Late(value),
@@ -304,8 +306,9 @@ impl<V> Buffer<V> {
         if turn.is_some() {
             locked.change(|change| change.go_on(label.came));
         }
+        let number = locked.state.slots[slot].number;
         let (dropped, more) = locked.leave();
-        Push::Done { accepted: true, dropped, more }
+        Push::Done { accepted: true, number, dropped, more }
     }
 
     /// Ends the turn of that take: nothing more comes of it. The caller releases what is handed back.

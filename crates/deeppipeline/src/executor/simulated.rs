@@ -289,7 +289,7 @@ impl<I> Simulation<I> {
         let now = Clock::Virtual(self.clock.clone()).moment();
         let birth = self.put_since.take().unwrap_or(now);
         match self.supervisor.put_born(value, birth, Wait::No) {
-            Ok(put) => Some(Event::Put(put.accepted)),
+            Ok(put) => Some(Event::Put(put.number.is_some())),
             Err(PutError::Timeout(value)) => {
                 self.puts.push_front((at, value));
                 self.put_since = Some(birth);

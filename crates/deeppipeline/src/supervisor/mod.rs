@@ -58,8 +58,8 @@ pub enum Startup {
 /// The result of a `put` when nothing is wrong.
 #[derive(Debug)]
 pub struct Accepted<V> {
-    /// False when the sample was counted as dropped on arrival (`drop_newest`).
-    pub accepted: bool,
+    /// The sample's number; `None` when it was counted as dropped on arrival (`drop_newest`).
+    pub number: Option<u64>,
     /// The value that was dropped, to be freed by the caller.
     pub dropped: Option<V>,
 }
@@ -312,11 +312,11 @@ impl<V: Send + 'static> Supervisor<V> {
         let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
         let sample = Sample { id, birth, fork, value };
         match self.inlets[0].buffer.push(sample, Arrival::Outside, Origin::default(), wait) {
-            Push::Done { accepted, dropped, .. } => {
+            Push::Done { accepted, number, dropped, .. } => {
                 if !accepted || dropped.is_some() {
                     self.inlets[0].note_drop();
                 }
-                Ok(Accepted { accepted, dropped })
+                Ok(Accepted { number: accepted.then_some(number), dropped })
             }
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),

@@ -95,7 +95,7 @@ impl<V> Worker<V> {
                 self.count_given(arrival);
                 Ok(Given { to_free: Some(value), wants_more: is_fork })
             }
-            Push::Done { accepted, dropped, more } => {
+            Push::Done { accepted, dropped, more, .. } => {
                 if let Some(next) = self.next_inlet().filter(|_| !accepted || dropped.is_some() || !more.is_empty()) {
                     next.note_drop();
                 }

@@ -8,7 +8,8 @@ use crate::buffer::{Arrival, Gate};
 /// The outcome of publishing a written sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::buffer) enum Published {
-    Inside,
+    /// With this number, where it came from outside.
+    Inside(u64),
     Discarded,
     Shut,
 }
@@ -102,7 +103,7 @@ impl<S: Storage> Change<'_, S> {
         if way == Way::OutOfOrder {
             self.go_on(label.came);
         }
-        Published::Inside
+        Published::Inside(self.storage.slot(slot).number)
     }
 
     /// Stops the writing of a slot, and returns how the sample was to come in.

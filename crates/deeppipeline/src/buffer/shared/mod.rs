@@ -141,7 +141,9 @@ impl<V> Buffer<V> {
             match self.table.reserve_for(size, id, arrival, origin) {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Gone { accepted: true } => return Push::Discarded(value),
-                Reserved::Gone { accepted: false } => return done(false, value),
+                Reserved::Gone { accepted: false } => {
+                    return Push::Done { accepted: false, number: 0, dropped: Some(value), more: Vec::new() };
+                }
                 Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
                 Reserved::Full(_) if wait.is_over(Instant::now()) => return Push::Full(value),
@@ -164,7 +166,9 @@ impl<V> Buffer<V> {
         let Origin { receipt, turn } = origin;
         let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
         match self.table.publish(slot, label, arrival) {
-            Published::Inside => done(true, value),
+            Published::Inside(number) => {
+                Push::Done { accepted: true, number, dropped: Some(value), more: Vec::new() }
+            },
             Published::Discarded => Push::Discarded(value),
             Published::Shut => Push::Shut(value),
         }
@@ -393,11 +397,6 @@ pub(crate) fn settle(unsettled: Unsettled) {
     if let Some(hold) = unsettled.hold {
         hold.settle(unsettled.settlement);
     }
-}
-
-/// Gives the value to the caller to release: it is written, or gone.
-fn done<V>(accepted: bool, value: V) -> Push<V> {
-    Push::Done { accepted, dropped: Some(value), more: Vec::new() }
 }
 
 /// The time for which a producer that waits for room may miss that there is some.

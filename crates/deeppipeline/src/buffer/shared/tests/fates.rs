@@ -92,7 +92,7 @@ impl Both {
         let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
         let shared = match self.shared.reserve(1, id, self.arrival) {
             Reserved::Slot(slot) => match self.shared.publish(slot, label, self.arrival) {
-                Published::Inside | Published::Discarded => "accepted: true".to_owned(),
+                Published::Inside(_) | Published::Discarded => "accepted: true".to_owned(),
                 Published::Shut => "shut".to_owned(),
             },
             Reserved::Full(_) => "full".to_owned(),

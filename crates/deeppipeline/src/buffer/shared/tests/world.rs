@@ -220,7 +220,7 @@ impl World {
             |model| model.publish(length, label, arrival, owner),
         )?;
         let is = match published {
-            Published::Inside => Answer::Inside,
+            Published::Inside(_) => Answer::Inside,
             Published::Discarded => Answer::Discarded,
             Published::Shut => Answer::Shut,
         };
