@@ -304,7 +304,7 @@ def test_one_object_cannot_be_two_stages() -> None:
     one = Pass()
     with pytest.raises(GraphError) as caught:
         Pipeline([Pass(), Parallel([one, [Pass(), one]])])
-    assert "stages[1][1][1] is the same object as stages[1][0], a Pass" in str(caught.value)
+    assert "stages[1][1][1] is the same object as stages[1][0] (Pass)" in str(caught.value)
 
 
 def test_branches_must_be_a_list() -> None:

@@ -256,8 +256,8 @@ def test_nothing_is_left_behind() -> None:
         ({"max_restarts": -1}, "max_restarts is -1, but must be a whole number, at least 0"),
         ({"max_restarts": True}, "max_restarts is True, but must be a whole number, at least 0"),
         ({"time_limit": 0}, "time_limit is 0, but must be a number of seconds, more than 0"),
-        ({"timeout": "1"}, "timeout is '1', but must be a number of seconds, more than 0"),
-        ({"timeout": float("nan")}, "timeout is nan, but must be a number of seconds, more than 0"),
+        ({"time_limit": "1"}, "time_limit is '1', but must be a number of seconds, more than 0"),
+        ({"time_limit": float("nan")}, "time_limit is nan, but must be a number of seconds, more than 0"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
