@@ -291,7 +291,7 @@ impl<V> Buffer<V> {
                 Ok(slot) => break slot,
                 Err(Refusal::Dropped) => {
                     return Push::Done { accepted: false, number: 0, dropped: Some(value), more: Vec::new() };
-                },
+                }
                 Err(Refusal::Discarded) => return Push::Discarded(value),
                 Err(Refusal::Shut) => return Push::Shut(value),
                 Err(Refusal::Late) => return Push::Late(value),

@@ -166,9 +166,7 @@ impl<V> Buffer<V> {
         let Origin { receipt, turn } = origin;
         let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
         match self.table.publish(slot, label, arrival) {
-            Published::Inside(number) => {
-                Push::Done { accepted: true, number, dropped: Some(value), more: Vec::new() }
-            },
+            Published::Inside(number) => Push::Done { accepted: true, number, dropped: Some(value), more: Vec::new() },
             Published::Discarded => Push::Discarded(value),
             Published::Shut => Push::Shut(value),
         }
