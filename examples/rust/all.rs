@@ -1,12 +1,12 @@
 //! A stage that takes lists of `buffer_size` samples; what is left at the end comes as a shorter list.
 
-use deeppipeline::{Overflow, Pipeline};
+use deeppipeline::{All, Overflow, Pipeline, stage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pipeline = Pipeline::builder()
         .buffer_size(3)
         .overflow(Overflow::Block)
-        .stage_all(|list: Vec<u32>| list)
+        .stage(stage(|list: Vec<u32>| list).intake(All))
         .end_stage(|list: Vec<u32>| println!("{list:?}"))
         .start()?;
     for x in 1..=7 {

@@ -1,6 +1,6 @@
 //! A stage that takes batches: up to three samples at once, or what there is when the first has waited 10 ms.
 
-use deeppipeline::{Overflow, Pipeline};
+use deeppipeline::{Batch, Overflow, Pipeline, stage};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pipeline = Pipeline::builder()
         .buffer_size(4)
         .overflow(Overflow::Block)
-        .stage_batch(3, Duration::from_millis(10), detect)
+        .stage(stage(detect).intake(Batch::new(3).max_wait(Duration::from_millis(10))))
         .end_stage(|frames: Vec<u32>| println!("{frames:?}"))
         .start()?;
     pipeline.put(1)?;

@@ -1,6 +1,6 @@
 //! What is older than `max_age` when its turn comes is dropped and counted as expired, in front of every stage.
 
-use deeppipeline::{Options, Overflow, Pipeline};
+use deeppipeline::{Overflow, Pipeline, stage};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -16,10 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .buffer_size(4)
         .overflow(Overflow::Block)
         .max_age(Duration::from_secs(1))
-        .stage(detect)
-        .options(Options::new().name("Detect"))
-        .end_stage(|x: u32| println!("{x}"))
-        .options(Options::new().name("Show"))
+        .stage(stage(detect).name("Detect"))
+        .end_stage(stage(|x: u32| println!("{x}")).name("Show"))
         .start()?;
     for x in 1..=3 {
         pipeline.put(x)?;

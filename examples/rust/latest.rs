@@ -1,6 +1,6 @@
 //! A stage that takes the newest sample: what waited in front of it is counted as superseded.
 
-use deeppipeline::Pipeline;
+use deeppipeline::{Latest, Pipeline, stage};
 use std::sync::mpsc::channel;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -8,13 +8,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (go_on, may_go_on) = channel::<()>();
     let pipeline = Pipeline::builder()
         .buffer_size(4)
-        .stage_latest(move |x: u32| {
-            if x == 1 {
-                busy.send(()).expect("the main thread waits for this");
-                let _ = may_go_on.recv();
-            }
-            x
-        })
+        .stage(
+            stage(move |x: u32| {
+                if x == 1 {
+                    busy.send(()).expect("the main thread waits for this");
+                    let _ = may_go_on.recv();
+                }
+                x
+            })
+            .intake(Latest),
+        )
         .end_stage(|x: u32| println!("{x}"))
         .start()?;
     pipeline.put(1)?;

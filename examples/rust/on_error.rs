@@ -1,6 +1,7 @@
 //! What a stage's error does: `skip` counts the sample as failed and goes on, `stop` (the default) stops the pipeline.
 
-use deeppipeline::{BoxError, Give, OnError, Options, Pipeline, RunError, Stage};
+use deeppipeline::error::RunError;
+use deeppipeline::{BoxError, Give, OnError, Pipeline, Stage, stage};
 
 struct Invert;
 
@@ -17,8 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for on_error in [OnError::Skip, OnError::Stop] {
         let result = Pipeline::builder()
             .source([2, 0, 5].into_iter())
-            .stage(Invert)
-            .options(Options::new().on_error(on_error))
+            .stage(stage(Invert).on_error(on_error))
             .end_stage(|x: i32| println!("{x}"))
             .run();
         match result {

@@ -1,6 +1,7 @@
 //! What happens when a buffer of two is full: five samples arrive while the stage is busy with the first.
 
-use deeppipeline::{Overflow, Pipeline, PutError};
+use deeppipeline::error::PutError;
+use deeppipeline::{Overflow, Pipeline, Put};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         is_busy.recv()?;
         for x in 2..=5 {
             match pipeline.put_timeout(x, Duration::ZERO) {
-                Ok(true) => {}
-                Ok(false) => println!("{overflow}: {x} was dropped on arrival"),
+                Ok(Put::Accepted { .. }) => {}
+                Ok(Put::Dropped) => println!("{overflow}: {x} was dropped on arrival"),
                 Err(PutError::Timeout(x)) => println!("{overflow}: no room for {x} yet"),
                 Err(error) => return Err(error.into()),
             }

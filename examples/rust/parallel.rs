@@ -1,6 +1,6 @@
 //! Branches that work on the same samples at the same time; the stage after them gets their results as a tuple.
 
-use deeppipeline::{BoxError, Give, Pipeline, Stage};
+use deeppipeline::{BoxError, Give, Pipeline, Stage, chain};
 
 struct Odd;
 
@@ -17,7 +17,7 @@ impl Stage for Odd {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Pipeline::builder()
         .source(1..=5)
-        .parallel(|branch| branch.stage(|x: i32| x * x), |branch| branch.stage(Odd).stage(|x: i32| -x))
+        .parallel((|x: i32| x * x, chain().stage(Odd).stage(|x: i32| -x)))
         .end_stage(|results: (i32, i32)| println!("{results:?}"))
         .run()?;
     let join = &report.joins[0].counts;

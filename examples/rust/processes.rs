@@ -1,6 +1,6 @@
 //! A stage in a process of its own: where it crashes, it is started again, and the pipeline goes on.
 
-use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Stage};
+use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Stage, isolated};
 
 struct Square;
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), BoxError> {
 
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .stage_isolated::<Square>(())
+        .stage(isolated::<Square>(()))
         .end_stage(|x: u32| println!("{x}"))
         .start()?;
     for x in 1..=5 {

@@ -1,6 +1,6 @@
 //! What a stage fails on is tried again: `retry(2)` twice at most; then the pipeline stops, or with `then_skip` goes on.
 
-use deeppipeline::{BoxError, Give, Pipeline, Stage, retry};
+use deeppipeline::{BoxError, Give, Pipeline, Stage, retry, stage};
 
 #[derive(Default)]
 struct Fetch {
@@ -23,7 +23,7 @@ impl Stage for Fetch {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Pipeline::builder()
         .source(1..=4)
-        .stage(retry(2, Fetch::default()).then_skip())
+        .stage(stage(Fetch::default()).on_error(retry(2).then_skip()))
         .end_stage(|text: String| println!("{text}"))
         .run()?;
     println!("used: {}, failed: {}", report.stages[0].counts.used, report.stages[0].counts.failed);

@@ -1,6 +1,7 @@
 //! A window for each of the tracks in a frame: the stage gets every frame, and the windows that are due with it.
 
-use deeppipeline::{Pipeline, Window, Windows};
+use deeppipeline::intake::Windows;
+use deeppipeline::{Pipeline, Window, stage};
 
 /// Where each person is.
 type Frame = Vec<(&'static str, i32)>;
@@ -15,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let frames = [vec![("ann", 0), ("bob", 9)], vec![("ann", 1)], vec![("ann", 4), ("bob", 8)], vec![("bob", 7)]];
     let report = Pipeline::builder()
         .source(frames.into_iter())
-        .stage_windows(Window::new(2).idle(30), |frame: &Frame| frame.clone(), speed)
+        .stage(stage(speed).intake(Window::new(2).idle(30).by_keys(|frame: &Frame| frame.clone())))
         .end_stage(|line: String| println!("{line}"))
         .run()?;
     let speed = &report.stages[0].counts;

@@ -7,14 +7,15 @@ use crate::report::{Report, SampleId};
 use crate::ticket::Ticket;
 use crate::tuple::Tuple;
 use crate::worker::Worker;
+use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, Graph, Joiner, Moment, Node, Notice, SourceNode, Startup, Supervisor, Wait, Worker as EngineWorker,
-    WorkerId, spawn,
+    Block, ErrorPolicy, Executor, Graph, Joiner, Moment, Node, Notice, SourceNode, Startup, Supervisor, Wait,
+    Worker as EngineWorker, WorkerId, spawn,
 };
-use deeppipeline::{
-    BufferSize, Doing, Executor, Exit, Intake, OnCrash, OnError, Overflow, PutError, RemoteError, StageError,
-    StartError, WorkerDied,
-};
+use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, WorkerDied};
+use deeppipeline::intake::Intake;
+use deeppipeline::processes::OnCrash;
+use deeppipeline::{Overflow, StageError};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -524,15 +525,17 @@ fn node(description: Description) -> PyResult<Node> {
     node.overflow = description.overflow.as_deref().map(policy).transpose()?;
     node.on_error = match description.on_error {
         AfterAnError::Word(word) => after_an_error(&word)?,
-        AfterAnError::Retry { times, then } => OnError::Retry { times, skip: after_an_error(&then)? == OnError::Skip },
+        AfterAnError::Retry { times, then } => {
+            ErrorPolicy::Retry { times, skip: after_an_error(&then)? == ErrorPolicy::Skip }
+        }
     };
     Ok(node)
 }
 
-fn after_an_error(word: &str) -> PyResult<OnError> {
+fn after_an_error(word: &str) -> PyResult<ErrorPolicy> {
     match word {
-        "stop" => Ok(OnError::Stop),
-        "skip" => Ok(OnError::Skip),
+        "stop" => Ok(ErrorPolicy::Stop),
+        "skip" => Ok(ErrorPolicy::Skip),
         other => Err(PyValueError::new_err(format!("on_error is {other:?}, but must be one of \"stop\", \"skip\""))),
     }
 }

@@ -11,7 +11,7 @@ use crate::tuple::Tuple;
 use crate::{frame, scene};
 #[cfg(processes)]
 use deeppipeline::BoxError;
-use deeppipeline::RemoteError;
+use deeppipeline::error::RemoteError;
 use deeppipeline_vision::{Frame, Scene};
 #[cfg(processes)]
 use pyo3::exceptions::PyException;

@@ -1,5 +1,6 @@
 //! Reports for the user, as Python objects.
 
+use deeppipeline::report;
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -32,8 +33,8 @@ pub(crate) struct SampleId {
     part: u64,
 }
 
-impl From<deeppipeline::SampleId> for SampleId {
-    fn from(id: deeppipeline::SampleId) -> Self {
+impl From<report::SampleId> for SampleId {
+    fn from(id: report::SampleId) -> Self {
         SampleId { number: id.number, part: id.part }
     }
 }
@@ -51,7 +52,7 @@ impl SampleId {
     }
 
     fn __str__(&self) -> String {
-        deeppipeline::SampleId { number: self.number, part: self.part }.to_string()
+        report::SampleId { number: self.number, part: self.part }.to_string()
     }
 
     fn __repr__(&self) -> String {
@@ -77,9 +78,9 @@ pub(crate) struct Spread {
     max: f64,
 }
 
-impl From<deeppipeline::Spread> for Spread {
-    fn from(spread: deeppipeline::Spread) -> Self {
-        let deeppipeline::Spread { p50, p99, max, .. } = spread;
+impl From<report::Spread> for Spread {
+    fn from(spread: report::Spread) -> Self {
+        let report::Spread { p50, p99, max, .. } = spread;
         Spread { p50: p50.as_secs_f64(), p99: p99.as_secs_f64(), max: max.as_secs_f64() }
     }
 }
@@ -190,7 +191,7 @@ impl Report {
 
 /// The time for which the source lets the pipeline wait. Its own wait for room does not count.
 #[pyclass(frozen, module = "DeepPipeline")]
-pub(crate) struct SourceReport(deeppipeline::SourceReport);
+pub(crate) struct SourceReport(report::SourceReport);
 
 #[pymethods]
 impl SourceReport {
@@ -223,7 +224,7 @@ impl SourceReport {
 
 /// One parallel block.
 #[pyclass(frozen, module = "DeepPipeline")]
-pub(crate) struct JoinReport(deeppipeline::JoinReport);
+pub(crate) struct JoinReport(report::JoinReport);
 
 #[pymethods]
 impl JoinReport {
@@ -273,20 +274,20 @@ impl JoinReport {
     }
 
     fn __repr__(&self) -> String {
-        let deeppipeline::JoinCounts { entered, joined, unjoined, .. } = self.0.counts;
+        let report::JoinCounts { entered, joined, unjoined, .. } = self.0.counts;
         format!("<JoinReport {:?} entered={entered} joined={joined} unjoined={unjoined}>", self.0.name)
     }
 }
 
 /// One stage and the buffer in front of it.
 #[pyclass(frozen, module = "DeepPipeline")]
-pub(crate) struct StageReport(deeppipeline::StageReport);
+pub(crate) struct StageReport(report::StageReport);
 
 macro_rules! getters {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
         #[pymethods]
         impl StageReport {
-            $($(#[$doc])* #[getter] fn $name(&self) -> $type { let read: fn(&deeppipeline::StageReport) -> $type = $value; read(&self.0) })*
+            $($(#[$doc])* #[getter] fn $name(&self) -> $type { let read: fn(&report::StageReport) -> $type = $value; read(&self.0) })*
 
             #[classmethod]
             fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {

@@ -4,8 +4,9 @@
 //! then the head, then the parts, each at a multiple of 64 bytes. What head and parts are is `_payload.py`'s affair.
 
 use crate::payload::{Payload, Value};
+use deeppipeline::BoxError;
 use deeppipeline::engine::Codec;
-use deeppipeline::{BoxError, SharedBytes, Transfer};
+use deeppipeline::processes::{SharedBytes, Transfer};
 use deeppipeline_vision as vision;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBufferError;

@@ -1,10 +1,10 @@
 //! A worker's two calls, for a Python loop: `next`, then one of `done`, `fail` and `exhausted`.
 
 use crate::payload::{Next, Payload, Raised, is_copied, raise};
-use deeppipeline::NotJoined;
 use deeppipeline::engine::{
     Call, Ending, GiveError, Given, Input, LogEvent, Part, Wait, Windowed, Worker as EngineWorker,
 };
+use deeppipeline::error::NotJoined;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -239,7 +239,7 @@ fn skip(py: Python<'_>) -> PyResult<&Py<PyAny>> {
 /// Returns true if the calling stage is in a process that was started again after a crash.
 #[pyfunction]
 pub(crate) fn restarted() -> bool {
-    deeppipeline::restarted()
+    deeppipeline::processes::restarted()
 }
 
 /// The sample that the calling stage works on, as (number, part, birth in seconds of `time.monotonic()`).

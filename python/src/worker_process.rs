@@ -2,11 +2,11 @@
 
 use crate::payload::{Payload, exception_of};
 use crate::worker::Worker;
-use deeppipeline::Exit;
 use deeppipeline::engine::{
     ChildEnds, Console as EngineConsole, LEFT_TO_THE_PROGRAM, Lifeline as EngineLifeline, Reads, Then, Watched,
     WorkerProcess as EngineWorkerProcess, Written,
 };
+use deeppipeline::error::Exit;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -7,7 +7,8 @@ use crate::output::Output;
 use crate::processes;
 use crate::progress::{Counter, Progress};
 use crate::serial;
-use deeppipeline::{BoxError, Options, Overflow, Pipeline, Report, Sourced, StopSignal, StopSignals};
+use deeppipeline::pipeline::{Sourced, StopSignal, StopSignals};
+use deeppipeline::{BoxError, Overflow, Pipeline, Report, stage};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Track, WriteVideo,
     available_runtime, without_password,
@@ -270,13 +271,15 @@ fn start(
         .stage(detect)
         .stage(track)
         .stage(pose)
-        .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
+        .stage(stage(classify).intake(ClassifyBehaviour::window().by_keys(ClassifyBehaviour::sights)))
         .stage(record)
-        .stage(move |scene: Scene| {
-            seen.count(scene.people.len());
-            scene
-        })
-        .options(Options::new().name("Progress"))
+        .stage(
+            stage(move |scene: Scene| {
+                seen.count(scene.people.len());
+                scene
+            })
+            .name("Progress"),
+        )
         .stage(draw)
         .end_stage(write)
         .start()?;

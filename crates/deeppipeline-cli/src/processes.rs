@@ -3,9 +3,11 @@
 use crate::behaviour::Arguments;
 use crate::output::Output;
 use crate::progress::Counter;
-use deeppipeline::{
-    BoxError, Builder, Give, Isolated, OnCrash, Options, Pipeline, Sourced, Stage, StartError, Workers,
-};
+use deeppipeline::builder::Builder;
+use deeppipeline::error::StartError;
+use deeppipeline::pipeline::Sourced;
+use deeppipeline::processes::{OnCrash, Workers};
+use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, isolated, stage};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, ClassifyBehaviourSettings, DetectPeople, DetectPeopleSettings, Draw, EstimatePose,
     EstimatePoseSettings, Frame, Record, RecordSettings, Scene, Track, TrackSettings, WriteVideo, WriteVideoSettings,
@@ -27,25 +29,21 @@ pub(crate) fn start(
 ) -> Result<Pipeline<Sourced>, StartError> {
     let runtime = arguments.runtime();
     let [detect, pose, classify] = arguments.models();
-    // Half a file cannot be gone on with.
-    let stop = || Options::new().on_crash(OnCrash::Stop);
     let frame_rate = capture.frame_rate();
+    let record = isolated::<Record>(RecordSettings { path: output.jsonl() });
+    let write = isolated::<Write>(WriteVideoSettings { path: output.video(), frame_rate }).name("WriteVideo");
+    let classify = isolated::<ClassifyBehaviour>(ClassifyBehaviourSettings { model: classify, runtime });
     builder
         .source(capture)
-        .stage_isolated::<DetectPeople>(DetectPeopleSettings { model: detect, runtime, min_score: None })
-        .stage_isolated::<Track>(TrackSettings::default())
-        .stage_isolated::<EstimatePose>(EstimatePoseSettings { model: pose, runtime })
-        .stage_isolated_windows::<ClassifyBehaviour>(
-            ClassifyBehaviour::window(),
-            ClassifyBehaviourSettings { model: classify, runtime },
-        )
-        .stage_isolated::<Record>(RecordSettings { path: output.jsonl() })
-        .options(stop())
-        .stage_isolated::<Draw>(())
-        .stage_isolated::<Write>(WriteVideoSettings { path: output.video(), frame_rate })
-        .options(stop().name("WriteVideo"))
-        .end_stage(move |people: usize| seen.count(people))
-        .options(Options::new().name("Progress"))
+        .stage(isolated::<DetectPeople>(DetectPeopleSettings { model: detect, runtime, min_score: None }))
+        .stage(isolated::<Track>(TrackSettings::default()))
+        .stage(isolated::<EstimatePose>(EstimatePoseSettings { model: pose, runtime }))
+        .stage(classify.intake(ClassifyBehaviour::window()))
+        // Half a file cannot be gone on with.
+        .stage(record.on_crash(OnCrash::Stop))
+        .stage(isolated::<Draw>(()))
+        .stage(write.on_crash(OnCrash::Stop))
+        .end_stage(stage(move |people: usize| seen.count(people)).name("Progress"))
         .start()
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use deeppipeline::{BoxError, Isolated, IsolatedWindows, Workers};
+use deeppipeline::processes::{IsolatedWindows, Workers};
+use deeppipeline::{BoxError, Isolated};
 use serde::{Deserialize, Serialize};
 
 use crate::{ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Sight, Track, WriteVideo};
@@ -10,7 +11,8 @@ use crate::{ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime
 /// Makes every stage of this crate known to a program that runs them in processes of their own.
 ///
 /// ```no_run
-/// use deeppipeline::{OnCrash, Options, Pipeline};
+/// use deeppipeline::processes::OnCrash;
+/// use deeppipeline::{Pipeline, isolated};
 /// use deeppipeline_vision::{Capture, DetectPeople, DetectPeopleSettings, Runtime, WriteVideo, WriteVideoSettings};
 ///
 /// fn main() -> Result<(), deeppipeline::BoxError> {
@@ -25,9 +27,8 @@ use crate::{ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime
 ///     let write = WriteVideoSettings { path: "annotated.mp4".into(), frame_rate: capture.frame_rate() };
 ///     Pipeline::builder()
 ///         .source(capture)
-///         .stage_isolated::<DetectPeople>(detect)
-///         .end_stage_isolated::<WriteVideo>(write)
-///         .options(Options::new().on_crash(OnCrash::Stop))
+///         .stage(isolated::<DetectPeople>(detect))
+///         .end_stage(isolated::<WriteVideo>(write).on_crash(OnCrash::Stop))
 ///         .run()?;
 ///     Ok(())
 /// }

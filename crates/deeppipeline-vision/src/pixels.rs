@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 #[cfg(processes)]
-use deeppipeline::SharedBytes;
+use deeppipeline::processes::SharedBytes;
 
 /// The bytes of a picture, which cloning shares; it reads like a slice.
 ///

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use deeppipeline::{BoxError, SharedBytes, Transfer};
+use deeppipeline::BoxError;
+use deeppipeline::processes::{SharedBytes, Transfer};
 
 use crate::frame::{Frame, bytes_of};
 use crate::pixels::Pixels;

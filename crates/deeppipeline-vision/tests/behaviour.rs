@@ -2,7 +2,7 @@
 
 mod support;
 
-use deeppipeline::Pipeline;
+use deeppipeline::{Pipeline, stage};
 use deeppipeline_vision::{Behaviour, Bounds, ClassifyBehaviour, Joint, Keypoint, Person, Pose, Scene};
 use support::{model, picture};
 
@@ -46,7 +46,7 @@ fn classified(scenes: impl IntoIterator<Item = Scene, IntoIter: Send + 'static>)
     let classify = ClassifyBehaviour::load(model("pose_classifier_body18.onnx")).unwrap();
     let stream = Pipeline::builder()
         .source(scenes.into_iter())
-        .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
+        .stage(stage(classify).intake(ClassifyBehaviour::window().by_keys(ClassifyBehaviour::sights)))
         .stream()
         .unwrap();
     stream.collect::<Result<_, _>>().unwrap()

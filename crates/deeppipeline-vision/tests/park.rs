@@ -2,7 +2,7 @@
 
 mod support;
 
-use deeppipeline::Pipeline;
+use deeppipeline::{Pipeline, stage};
 use deeppipeline_vision::{Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Track};
 use support::{model, park, run};
 
@@ -14,7 +14,7 @@ fn a_man_stands_on_a_wall_and_a_woman_walks_past() {
         .stage(DetectPeople::load(model("nanodet_416.onnx")).unwrap())
         .stage(Track::new())
         .stage(EstimatePose::load(model("movenet_lightning_192.onnx")).unwrap())
-        .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
+        .stage(stage(classify).intake(ClassifyBehaviour::window().by_keys(ClassifyBehaviour::sights)))
         .stream()
         .unwrap();
     let mut draw = Draw::new();

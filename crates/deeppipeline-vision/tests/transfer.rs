@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use deeppipeline::Transfer;
+use deeppipeline::processes::Transfer;
 use deeppipeline_vision::{Behaviour, Bounds, Draw, Frame, Joint, Keypoint, Person, Pose, Scene};
 
 fn sent<T: Transfer>(value: &T) -> Vec<u8> {

@@ -3,7 +3,9 @@
 mod support;
 
 use deeppipeline::engine::{Block, Call, Done, Graph, Input, Node, SourceNode, Supervisor, Worker, WorkerId};
-use deeppipeline::{BoxError, Give, Isolated, Options, Overflow, Pipeline, Report, Stage, made_by, worker};
+use deeppipeline::{
+    BoxError, Give, Isolated, Latest, Overflow, Pipeline, Report, Stage, isolated, made_by, stage, worker,
+};
 use std::hint::black_box;
 use std::task::Poll;
 use std::thread::sleep;
@@ -40,11 +42,10 @@ impl Isolated for Work {
 fn rate(workers: usize, in_process: bool) -> f64 {
     let builder = Pipeline::builder().overflow(Overflow::Block).buffer_size(8);
     let builder = match in_process {
-        true => builder.stage_isolated::<Work>(()),
-        false => builder.stage(made_by(|| Ok(Work))),
+        true => builder.stage(isolated::<Work>(()).workers(workers)),
+        false => builder.stage(made_by(|| Ok(Work)).workers(workers)),
     };
-    let options = Options::new().workers(workers);
-    let pipeline = builder.options(options).end_stage(|x: u64| black_box(x)).start().expect("starts");
+    let pipeline = builder.end_stage(|x: u64| black_box(x)).start().expect("starts");
     let start = Instant::now();
     for x in 0..SAMPLES {
         pipeline.put(x).expect("runs");
@@ -130,7 +131,11 @@ fn overloaded(latest: bool) -> Report {
     let camera = (0..900_u64).inspect(|_| sleep(NAP / 3));
     let builder = Pipeline::builder().source(camera);
     let report = match latest {
-        true => builder.stage_latest(nap).stage_latest(nap).stage_latest(nap).run(),
+        true => builder
+            .stage(stage(nap).intake(Latest))
+            .stage(stage(nap).intake(Latest))
+            .stage(stage(nap).intake(Latest))
+            .run(),
         false => builder.stage(nap).stage(nap).stage(nap).run(),
     };
     report.expect("runs")

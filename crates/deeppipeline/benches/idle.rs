@@ -1,6 +1,6 @@
 //! CPU time of stages that have nothing to do for 5 s, read from the kernel's account of their threads (Linux).
 
-use deeppipeline::{Options, Pipeline};
+use deeppipeline::{Pipeline, stage};
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn main() {
     let idle = |x: u32| x;
     let mut builder = Pipeline::builder();
     for name in STAGES {
-        builder = builder.stage(idle).options(Options::new().name(name));
+        builder = builder.stage(stage(idle).name(name));
     }
     let pipeline = builder.start().expect("starts");
     pipeline.put(1).expect("runs");

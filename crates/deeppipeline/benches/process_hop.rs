@@ -1,7 +1,8 @@
 //! One hop from this process into another: `process_hop thru|paced BYTES SAMPLES PERIOD_US`, or without arguments what
 //! the benchmark page shows. Beside it, one copy of as many bytes with cold caches. Rivals: `benchmarks/processes.py`.
 
-use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, SharedBytes, Stage, Transfer, current_sample};
+use deeppipeline::processes::{SharedBytes, Transfer};
+use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Stage, current_sample, isolated};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,7 @@ impl Isolated for Sink {
 
 fn hop(mode: &str, bytes: usize, samples: usize, period: Duration) -> Result<(), BoxError> {
     let pipeline =
-        Pipeline::builder().buffer_size(16).overflow(Overflow::Block).end_stage_isolated::<Sink>(()).start()?;
+        Pipeline::builder().buffer_size(16).overflow(Overflow::Block).end_stage(isolated::<Sink>(())).start()?;
     let message = Arc::new(vec![7; bytes]);
     let begin = Instant::now();
     for index in 0..samples {

@@ -39,7 +39,7 @@ fn pipeline() -> f64 {
         .end_stage(move |sent: Instant| told.send(microseconds(sent.elapsed())).expect("open"))
         .start()
         .expect("starts");
-    paced(|now| assert!(pipeline.put(now).expect("runs")));
+    paced(|now| assert!(pipeline.put(now).expect("runs").is_accepted()));
     pipeline.setstop().expect("runs");
     median(waited.iter().collect())
 }

@@ -1,4 +1,4 @@
-//! The engine, for bindings and other executors: a pipeline of values of one type, and the two calls that drive its
+//! The engine, for bindings and other executors, with no promise of stability: a pipeline of values of one type, and the two calls that drive its
 //! workers.
 //!
 //! The typed [`Pipeline`](crate::Pipeline) and the Python package are built on this. A worker is two calls,
@@ -41,8 +41,8 @@ pub use crate::executor::process::{
 };
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory};
-pub use crate::graph::{Block, Graph, Node, SourceNode};
-pub use crate::intake::Input;
+pub use crate::graph::{Block, BufferSize, ErrorPolicy, Executor, Graph, Node, OnCrash, SourceNode};
+pub use crate::intake::{Input, Intake};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;
 pub use crate::sample::Sample;

@@ -11,6 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::buffer::UnknownOverflow;
+
 /// Any error a user's stage or source may return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
@@ -86,16 +88,6 @@ pub enum GraphError {
         /// The value that was asked for.
         got: usize,
     },
-    /// Several workers need a stage each.
-    #[error(
-        "stage {stage:?} has {workers} workers but is a single object: give it with made_by(|| ...), which makes one for each worker"
-    )]
-    OneObjectForSeveralWorkers {
-        /// The stage.
-        stage: String,
-        /// The number of workers it was to have.
-        workers: usize,
-    },
     /// A window is of one worker's samples.
     #[error(
         "stage {stage:?} takes windows and has {workers} workers, each of which would see some of the samples: leave workers out"
@@ -122,14 +114,6 @@ pub enum GraphError {
     /// A key is not forgotten at once.
     #[error("idle of a window is 0, but must be at least 1: after how many samples without it a key is forgotten")]
     IdleZero,
-    /// Samples that are to be tried again have to be kept.
-    #[error(
-        "on_error of stage {stage:?} is retry, for which its samples must be kept: give the stage as retry(times, stage)"
-    )]
-    RetryWithoutCopy {
-        /// The stage.
-        stage: String,
-    },
     /// A batch has room for a sample.
     #[error("max_size of the batch of stage {stage:?} is 0, but must be at least 1")]
     BatchZero {
@@ -208,11 +192,6 @@ pub enum GraphError {
         /// The policy that was asked of its buffer.
         overflow: Overflow,
     },
-    /// `options` configures a stage.
-    #[error(
-        "options() was called right after a parallel block: call it inside a branch, right after the stage it is for"
-    )]
-    OptionsOfBlock,
     /// Branches that end the pipeline have no stage behind them, since nothing comes out of them.
     #[error("something follows end stages in parallel, which give nothing: put it into a branch, or join the branches")]
     BehindTheEnd,
@@ -227,18 +206,9 @@ pub enum GraphError {
         /// The problem with it.
         problem: &'static str,
     },
-    /// A branch goes on with the chain that it is in.
-    #[error("a branch of a parallel block gave back another builder than the one it got: add its stages to that one")]
-    AnotherBuilder,
     /// A branch does something.
     #[error("a branch of a parallel block is empty: add a stage to it")]
     EmptyBranch,
-    /// The source of samples is named once, before any stage.
-    #[error("source() was called after a stage was added: name the source first")]
-    SourceAfterStage,
-    /// `options` configures the stage added just before it.
-    #[error("options() was called before any stage was added: it configures the stage added just before it")]
-    OptionsBeforeStage,
 }
 
 /// The operation of a stage during which it failed.
@@ -418,7 +388,7 @@ pub struct WorkerDied {
     pub exit: Exit,
     /// The time limit of `stage_run` for which it was killed, if it was.
     pub time_limit: Option<Duration>,
-    /// The number of times that it had been restarted within [`RESTART_WINDOW`](crate::RESTART_WINDOW).
+    /// The number of times that it had been restarted within [`RESTART_WINDOW`](crate::processes::RESTART_WINDOW).
     pub restarts: usize,
     /// True if it died before it was ready for the first time.
     pub while_starting: bool,
@@ -443,7 +413,7 @@ impl fmt::Display for WorkerDied {
             f.write_str(" before it was ready")?;
         }
         if self.restarts > 0 {
-            write!(f, "; it had been restarted {} times within {:?}", self.restarts, crate::RESTART_WINDOW)?;
+            write!(f, "; it had been restarted {} times within {:?}", self.restarts, crate::processes::RESTART_WINDOW)?;
         }
         if !self.stderr.is_empty() {
             write!(f, "; the last it wrote to stderr:\n  {}", self.stderr.join("\n  "))?;

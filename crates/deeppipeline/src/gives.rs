@@ -17,9 +17,9 @@ impl<T: Send + 'static> Flows for T {}
 
 /// A result that the last stage of a pipeline may give, where it has no consumer: a value that cannot hide an error.
 ///
-/// After [`end_stage`](crate::Builder::end_stage) and [`end_parallel`](crate::Builder::end_parallel) it is [`Ended`];
-/// where the last stage was added in another way, as by [`stage_latest`](crate::Builder::stage_latest), it is `()` or a
-/// number. Implement it for a type of yours that may be thrown away.
+/// After [`end_stage`](crate::builder::Builder::end_stage) and
+/// [`end_parallel`](crate::builder::Builder::end_parallel) it is [`Ended`]; where the last stage was added in another
+/// way, as by [`stage`](crate::builder::Builder::stage), it is `()` or a number. Implement it for a type of yours that may be thrown away.
 #[diagnostic::on_unimplemented(
     message = "the pipeline has no end: nobody takes the `{Self}` that its last stage gives",
     label = "nobody takes `{Self}`",
@@ -60,7 +60,7 @@ pub struct Onward<O>(PhantomData<fn() -> O>);
 /// A value that a closure may return where a stage gives `To`: [`Onward<O>`](Onward) or, at the end, [`Ended`].
 ///
 /// A value goes on as it is. Of a `Result`, an `Option` or a [`Give`] what is in it goes on: an `Err` is an error of
-/// the stage, as [`on_error`](crate::Options::on_error) says, a `None` ends the sample like [`Give::Skip`].
+/// the stage, as [`on_error`](crate::builder::Described::on_error) says, a `None` ends the sample like [`Give::Skip`].
 ///
 /// ```
 /// use deeppipeline::Pipeline;
@@ -92,7 +92,7 @@ pub struct Onward<O>(PhantomData<fn() -> O>);
 /// ```
 ///
 /// The compiler therefore has to know what the next stage takes. Where nothing says so, as in a
-/// [`stream`](crate::Builder::stream), the stage does, or gives a `Give`: `Give::One(option)` hands an option on.
+/// [`stream`](crate::builder::Builder::stream), the stage does, or gives a `Give`: `Give::One(option)` hands an option on.
 #[diagnostic::on_unimplemented(
     message = "a closure that returns `{Self}` does not give what is wanted here: `{To}`",
     label = "returns `{Self}`",

@@ -64,7 +64,7 @@ pub enum OnCrash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
-pub enum OnError {
+pub enum ErrorPolicy {
     /// The pipeline stops: what is past the stage flows out, the rest is discarded.
     #[default]
     Stop,
@@ -81,17 +81,17 @@ pub enum OnError {
     },
 }
 
-impl OnError {
+impl ErrorPolicy {
     /// Returns true if the pipeline stops when a stage has failed on a sample for the last time.
     pub(crate) fn stops(self) -> bool {
-        matches!(self, OnError::Stop | OnError::Retry { skip: false, .. })
+        matches!(self, ErrorPolicy::Stop | ErrorPolicy::Retry { skip: false, .. })
     }
 
     /// Returns the number of times that a stage is run again on a sample on which it fails.
     pub(crate) fn retries(self) -> u32 {
         match self {
-            OnError::Retry { times, .. } => times,
-            OnError::Stop | OnError::Skip => 0,
+            ErrorPolicy::Retry { times, .. } => times,
+            ErrorPolicy::Stop | ErrorPolicy::Skip => 0,
         }
     }
 }
@@ -147,7 +147,7 @@ pub struct Node {
     /// The policy when its buffer is full; `None` follows the pipeline.
     pub overflow: Option<Overflow>,
     /// The policy when it fails on a sample.
-    pub on_error: OnError,
+    pub on_error: ErrorPolicy,
     /// The place where it runs.
     pub executor: Executor,
     /// The policy for the sample in flight when its process dies; said only of a stage in a process.
@@ -179,7 +179,7 @@ impl Node {
             buffer_size: None,
             buffer_bytes: None,
             overflow: None,
-            on_error: OnError::default(),
+            on_error: ErrorPolicy::default(),
             executor: Executor::default(),
             on_crash: None,
             max_restarts: None,

@@ -1,10 +1,130 @@
-//! The ways in which a stage takes from its buffer.
+//! The ways in which a stage takes from its buffer: the values of [`Described::intake`](crate::builder::Described).
 
+use crate::error::GraphError;
+use crate::gives::Flows;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
+use crate::typed::{ListOf, OneOf, Unpack};
 use std::fmt;
 use std::time::Duration;
 
-/// The ways in which a stage takes from its buffer.
+pub use crate::window::{ByKey, ByKeys, DEFAULT_MAX_KEYS, Window, Windows};
+
+/// Takes the oldest waiting sample: what a stage does by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Single;
+
+/// Takes the newest waiting sample; the older ones are counted as superseded.
+///
+/// ```
+/// use deeppipeline::{Latest, Pipeline, stage};
+///
+/// let pipeline = Pipeline::builder()
+///     .stage(|x: u32| x)
+///     .end_stage(stage(|x: u32| println!("{x}")).intake(Latest))
+///     .start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Latest;
+
+/// Takes a list of `buffer_size` samples as soon as the buffer is full; each sample is used once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct All;
+
+/// Takes a list of 1 to `max_size` samples: whatever is there once the first has waited [`max_wait`](Batch::max_wait).
+///
+/// The stage's `buffer_size` must be `max_size` at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    max_size: usize,
+    max_wait: Duration,
+}
+
+impl Batch {
+    /// Makes batches of what has come while the stage was busy, `max_size` samples at most.
+    pub fn new(max_size: usize) -> Self {
+        Batch { max_size, max_wait: Duration::ZERO }
+    }
+
+    /// Sets the time that the first sample of a batch waits for others: none by default. A complete batch does not
+    /// wait.
+    #[must_use]
+    pub fn max_wait(self, max_wait: Duration) -> Self {
+        Batch { max_wait, ..self }
+    }
+}
+
+/// An intake that takes `T` samples and hands a stage a `G`: `T` itself, or a list.
+#[diagnostic::on_unimplemented(
+    message = "behind `{T}` a stage with this intake does not get `{G}`",
+    label = "the intake is `{Self}`",
+    note = "`Single` (the default) and `Latest` hand over one sample, `All`, `Batch` and `Window` a `Vec` (`Window` needs samples that are `Clone`), `Window::by_keys` a `Windows`"
+)]
+pub trait Takes<T, G>: Send + Sync + 'static {
+    /// The conversion of what was taken into what the stage gets.
+    type Unpack: Unpack<G>;
+
+    /// Returns the same in the words of the engine.
+    fn intake(&self) -> Intake;
+
+    /// Returns what is wrong with it, if anything.
+    fn problem(&self) -> Option<GraphError> {
+        None
+    }
+
+    /// Returns the conversion for one worker.
+    fn unpacker(&self) -> Self::Unpack;
+}
+
+impl<T: Flows> Takes<T, T> for Single {
+    type Unpack = OneOf<T>;
+
+    fn intake(&self) -> Intake {
+        Intake::Single
+    }
+
+    fn unpacker(&self) -> OneOf<T> {
+        OneOf::new()
+    }
+}
+
+impl<T: Flows> Takes<T, T> for Latest {
+    type Unpack = OneOf<T>;
+
+    fn intake(&self) -> Intake {
+        Intake::Latest
+    }
+
+    fn unpacker(&self) -> OneOf<T> {
+        OneOf::new()
+    }
+}
+
+impl<T: Flows> Takes<T, Vec<T>> for All {
+    type Unpack = ListOf<T>;
+
+    fn intake(&self) -> Intake {
+        Intake::All
+    }
+
+    fn unpacker(&self) -> ListOf<T> {
+        ListOf::new()
+    }
+}
+
+impl<T: Flows> Takes<T, Vec<T>> for Batch {
+    type Unpack = ListOf<T>;
+
+    fn intake(&self) -> Intake {
+        Intake::Batch { max_size: self.max_size, max_wait: self.max_wait }
+    }
+
+    fn unpacker(&self) -> ListOf<T> {
+        ListOf::new()
+    }
+}
+
+/// The ways in which a stage takes from its buffer, in the words of errors and of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -57,6 +177,7 @@ impl fmt::Display for Intake {
 }
 
 /// The result of one take, which one `stage_run` gets.
+#[doc(hidden)]
 #[derive(Debug)]
 pub enum Input<V> {
     /// A single sample, for the intakes that take one at a time.

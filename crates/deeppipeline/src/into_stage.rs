@@ -1,29 +1,41 @@
-//! The types that the builder accepts as a stage: a stage, a closure, and what makes or repeats one.
+//! The types that the builder accepts as a stage: a stage, a closure, and what describes one.
 
+use crate::builder::Parts;
 use crate::error::BoxError;
 use crate::gives::{Ended, Flows, Gives, Onward};
-use crate::graph::OnError;
 use crate::stage::{Give, Stage, short_type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A value that the builder accepts as a stage that gives `To`, [`Onward<O>`](Onward) or [`Ended`]: a [`Stage`], a
-/// closure of one argument that returns what [`Gives`] says, or what [`made_by`] or [`retry`] returns.
+/// A value that the builder accepts as a stage behind a `T` that gives `To`, [`Onward<O>`](Onward) or [`Ended`]: a
+/// [`Stage`], a closure of one argument that returns what [`Gives`] says, what [`stage`](crate::stage()),
+/// [`made_by`](crate::made_by) or [`isolated`](crate::isolated) describes, or a [`chain`](crate::chain()) of such.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a stage for what comes before it",
+    message = "`{Self}` is not a stage for what comes before it, `{T}`",
     label = "must be a `Stage` that is `Send`, or a closure of one argument",
-    note = "a stage's `Input` is what the stage before it gives (a `Vec` of it for a stage that takes lists); a stage that must not move between threads is given with `made_by`",
+    note = "a stage's `Input` is what the stage before it gives; with the intakes `All`, `Batch` and `Window` a `Vec` of it (for a `Window` it must be `Clone`), with `by_keys` a `Windows`",
+    note = "what a stage gets that is to `retry` must be `Clone`; what an isolated one gets and gives must be `Transfer`; a stage that must not move between threads is given with `made_by`",
     note = "at the end a closure returns nothing, or a `Result`, `Option` or `Give` of nothing: end its last line with `;`"
 )]
-pub trait IntoStage<Marker, To> {
+pub trait IntoStage<T, Marker, To> {
+    /// Returns what it adds to a pipeline.
+    fn into_parts(self) -> Parts;
+}
+
+/// The origin of the stages of one or several workers on threads.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not make stages for what comes before it",
+    label = "must make a `Stage` that is `Send`, or a closure of one argument"
+)]
+pub trait Makes<Marker, To> {
     /// The value that the stage gets.
     type Input: Send + 'static;
-    /// The stage it becomes.
+    /// The stage it makes.
     type Stage: Stage<Input = Self::Input>;
 
-    /// Returns the maker from which the stages of its workers come.
-    fn into_maker(self) -> Maker<Self::Stage>;
+    /// Returns how the stages are made, and the name of such stages before there is one.
+    fn into_making(self) -> (Making<Self::Stage>, String);
 }
 
 /// A value that is one stage: a [`Stage`], or a closure.
@@ -46,33 +58,21 @@ pub trait AsStage<Marker, To> {
     }
 }
 
-/// The origin of the stages of one or several workers.
-pub struct Maker<S: Stage> {
-    pub(crate) making: Making<S>,
-    pub(crate) name: String,
-    pub(crate) again: Option<Again<S::Input>>,
-}
-
-impl<S: Stage> fmt::Debug for Maker<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Maker").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// The order to run a stage again on a sample on which it fails, with the way its retry copy is made.
-pub(crate) struct Again<T> {
-    pub(crate) on_error: OnError,
-    pub(crate) keep: Keep<T>,
-}
-
-/// Makes a copy for another try.
-pub(crate) type Keep<T> = fn(&T) -> T;
-
-pub(crate) enum Making<S> {
+/// The way the stages of a stage's workers are made.
+pub enum Making<S> {
     /// There is one, given as it is.
     Given(Box<dyn FnOnce() -> S + Send>),
     /// Each worker makes its own.
     Made(Arc<dyn Fn() -> Result<S, BoxError> + Send + Sync>),
+}
+
+impl<S> fmt::Debug for Making<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Making::Given(_) => "Given",
+            Making::Made(_) => "Made",
+        })
+    }
 }
 
 /// Marks what is a [`Stage`] already.
@@ -87,13 +87,22 @@ pub struct IsClosure<F, M>(PhantomData<(F, M)>);
 #[derive(Debug)]
 pub struct IsGiven<M>(PhantomData<M>);
 
-/// Marks what [`made_by`] returns.
+/// Marks what each worker makes.
 #[derive(Debug)]
 pub struct IsMade<F, M>(PhantomData<(F, M)>);
 
-/// Marks what [`retry`] returns.
+/// Marks what has options.
 #[derive(Debug)]
-pub struct IsRetry<M>(PhantomData<M>);
+pub struct IsDescribed<M>(PhantomData<M>);
+
+/// Marks a chain.
+#[derive(Debug)]
+pub struct IsChain;
+
+/// Marks what runs in a process.
+#[cfg(processes)]
+#[derive(Debug)]
+pub struct IsIsolated;
 
 impl<S: Stage> AsStage<IsStage, Onward<S::Output>> for S {
     type Input = S::Input;
@@ -130,128 +139,6 @@ where
 
     fn type_name() -> String {
         closure_name::<F>()
-    }
-}
-
-impl<S, M, To> IntoStage<IsGiven<M>, To> for S
-where
-    S: AsStage<M, To>,
-    S::Stage: Send,
-{
-    type Input = S::Input;
-    type Stage = S::Stage;
-
-    fn into_maker(self) -> Maker<S::Stage> {
-        let stage = self.into_stage();
-        let name = stage.name();
-        Maker { making: Making::Given(Box::new(move || stage)), name, again: None }
-    }
-}
-
-/// Describes a stage that each worker makes for itself: for one that must not move between threads, or that has several
-/// [`workers`](crate::Options::workers).
-///
-/// An error from `make` is an error of the stage's setup.
-///
-/// ```
-/// use deeppipeline::{Options, Pipeline, made_by};
-///
-/// let pipeline = Pipeline::builder()
-///     .stage(made_by(|| Ok(|x: u64| (1..=x).product::<u64>())))
-///     .options(Options::new().name("factorial").workers(2))
-///     .end_stage(|x: u64| println!("{x}"))
-///     .start()?;
-/// for x in 1..=20 {
-///     pipeline.put(x)?;
-/// }
-/// assert_eq!(pipeline.setstop()?.stages[0].workers, 2);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn made_by<F, S>(make: F) -> MadeBy<F>
-where
-    F: Fn() -> Result<S, BoxError> + Send + Sync + 'static,
-{
-    MadeBy(make)
-}
-
-/// The result of [`made_by`].
-pub struct MadeBy<F>(F);
-
-impl<F> fmt::Debug for MadeBy<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MadeBy").finish_non_exhaustive()
-    }
-}
-
-impl<F, S, M, To> IntoStage<IsMade<fn() -> S, M>, To> for MadeBy<F>
-where
-    F: Fn() -> Result<S, BoxError> + Send + Sync + 'static,
-    S: AsStage<M, To>,
-{
-    type Input = S::Input;
-    type Stage = S::Stage;
-
-    fn into_maker(self) -> Maker<S::Stage> {
-        let make = self.0;
-        let make = move || Ok(make()?.into_stage());
-        Maker { making: Making::Made(Arc::new(make)), name: S::type_name(), again: None }
-    }
-}
-
-/// Describes a stage that is run again on a sample on which it fails, up to a number of times; if it fails every time,
-/// the pipeline stops. What the stage gets must be `Clone`.
-///
-/// ```
-/// use deeppipeline::{Pipeline, retry};
-///
-/// let mut calls = 0;
-/// let flaky = move |x: u32| {
-///     calls += 1;
-///     if calls % 3 == 0 { Ok(x) } else { Err("not now") }
-/// };
-///
-/// let pipeline = Pipeline::builder().stage(retry(2, flaky)).end_stage(|x: u32| println!("{x}")).start()?;
-/// pipeline.put(1)?;
-/// pipeline.put(2)?;
-/// assert_eq!(pipeline.setstop()?.stages[0].counts.used, 2);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn retry<S>(times: u32, stage: S) -> Retry<S> {
-    Retry { stage, on_error: OnError::Retry { times, skip: false } }
-}
-
-/// The result of [`retry`].
-pub struct Retry<S> {
-    stage: S,
-    on_error: OnError,
-}
-
-impl<S> Retry<S> {
-    /// Counts a sample on which it fails every time as failed, and lets the stage go on.
-    #[must_use]
-    pub fn then_skip(self) -> Self {
-        let on_error = OnError::Retry { times: self.on_error.retries(), skip: true };
-        Retry { on_error, ..self }
-    }
-}
-
-impl<S> fmt::Debug for Retry<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retry").field("on_error", &self.on_error).finish_non_exhaustive()
-    }
-}
-
-impl<S, M, To> IntoStage<IsRetry<M>, To> for Retry<S>
-where
-    S: IntoStage<M, To>,
-    S::Input: Clone,
-{
-    type Input = S::Input;
-    type Stage = S::Stage;
-
-    fn into_maker(self) -> Maker<S::Stage> {
-        let again = Again { on_error: self.on_error, keep: <S::Input as Clone>::clone };
-        Maker { again: Some(again), ..self.stage.into_maker() }
     }
 }
 

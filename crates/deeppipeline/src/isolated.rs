@@ -11,7 +11,7 @@ use crate::executor::{BodyFactory, thread};
 use crate::stage::Stage;
 use crate::transfer::wire::{self, WireError, to_readable_bytes};
 use crate::transfer::{Transfer, Typed};
-use crate::typed::{OfKey, OfKeys, StageBody, Unpack, Value, list, one};
+use crate::typed::{ListOf, OfKey, OfKeys, OneOf, StageBody, Unpack, Value};
 use crate::window::{Window, Windows};
 use parking_lot::Mutex;
 use rustix::net::sockopt::socket_peercred;
@@ -33,7 +33,7 @@ const VARIABLE: &str = "DEEPPIPELINE_WORKER";
 /// A stage that can run in a process of its own: it is made there, by name, from settings.
 ///
 /// ```
-/// use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage};
+/// use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, isolated};
 ///
 /// struct Scale(f32);
 ///
@@ -58,7 +58,7 @@ const VARIABLE: &str = "DEEPPIPELINE_WORKER";
 ///     deeppipeline::worker().stage::<Scale>().run();
 ///
 ///     let pipeline = Pipeline::builder()
-///         .stage_isolated::<Scale>(10.0)
+///         .stage(isolated::<Scale>(10.0))
 ///         .end_stage(|x: f32| println!("{x}"))
 ///         .start()?;
 ///     pipeline.put(4.2)?;
@@ -82,12 +82,13 @@ pub trait Isolated: Stage {
         Self: Sized;
 }
 
-/// An isolated stage that keeps a window for each of many keys in one sample; see
-/// [`stage_isolated_windows`](crate::Builder::stage_isolated_windows). Its worker names the keys, and keeps the
-/// windows.
+/// An isolated stage that keeps a window for each of many keys in one sample: its intake is a [`Window`]. Its worker
+/// names the keys, and keeps the windows, which start empty after a crash.
 ///
 /// ```
-/// use deeppipeline::{BoxError, Give, Isolated, IsolatedWindows, Pipeline, Stage, Window, Windows};
+/// use deeppipeline::intake::Windows;
+/// use deeppipeline::processes::IsolatedWindows;
+/// use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, Window, isolated};
 ///
 /// // Where each person is in a picture.
 /// type People = Vec<(u32, f64)>;
@@ -123,7 +124,7 @@ pub trait Isolated: Stage {
 ///     deeppipeline::worker().stage_windows::<Moved>().run();
 ///
 ///     let pipeline = Pipeline::builder()
-///         .stage_isolated_windows::<Moved>(Window::new(2).idle(30), ())
+///         .stage(isolated::<Moved>(()).intake(Window::new(2).idle(30)))
 ///         .end_stage(|moved: People| println!("{moved:?}"))
 ///         .start()?;
 ///     pipeline.put(vec![(1, 0.5), (2, 7.0)])?;
@@ -175,25 +176,29 @@ struct Known {
 }
 
 /// Makes the body of a stage from its settings, if the stage takes such.
-type MakeBody = fn(Takes, Vec<u8>) -> Option<BodyFactory<Value>>;
+type MakeBody = fn(WorkerTakes, Vec<u8>) -> Option<BodyFactory<Value>>;
 
 /// The intake of an isolated stage.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum Takes {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum WorkerTakes {
+    /// One sample at a time.
     One,
+    /// Lists of samples.
     Lists,
+    /// Windows of one sample each.
     Window(Window),
+    /// Windows of the many keys of a sample.
     Windows(Window),
 }
 
-impl Takes {
+impl WorkerTakes {
     /// Returns the method by which the program says so.
     fn method(self) -> &'static str {
         match self {
-            Takes::One => "stage",
-            Takes::Lists => "stage_all",
-            Takes::Window(_) => "stage_window",
-            Takes::Windows(_) => "stage_windows",
+            WorkerTakes::One => "stage",
+            WorkerTakes::Lists => "stage_all",
+            WorkerTakes::Window(_) => "stage_window",
+            WorkerTakes::Windows(_) => "stage_windows",
         }
     }
 }
@@ -205,7 +210,7 @@ impl Workers {
         S: Isolated<Input: Transfer, Output: Transfer>,
     {
         self.knows::<S, S::Input>(|takes, settings| match takes {
-            Takes::One => Some(body::<S, _>(settings, || one::<S::Input>)),
+            WorkerTakes::One => Some(body::<S, _>(settings, OneOf::new)),
             _ => None,
         })
     }
@@ -217,7 +222,7 @@ impl Workers {
         T: Transfer,
     {
         self.knows::<S, T>(|takes, settings| match takes {
-            Takes::Lists => Some(body::<S, _>(settings, || list::<T>)),
+            WorkerTakes::Lists => Some(body::<S, _>(settings, ListOf::<T>::new)),
             _ => None,
         })
     }
@@ -229,7 +234,7 @@ impl Workers {
         T: Transfer + Clone,
     {
         self.knows::<S, T>(|takes, settings| match takes {
-            Takes::Window(window) => Some(body::<S, _>(settings, move || last::<T>(window))),
+            WorkerTakes::Window(window) => Some(body::<S, _>(settings, move || OfKey::new(window, |_: &T| ()))),
             _ => None,
         })
     }
@@ -240,7 +245,7 @@ impl Workers {
         S: IsolatedWindows<Output: Transfer>,
     {
         self.knows::<S, S::Sample>(|takes, settings| match takes {
-            Takes::Windows(window) => Some(body::<S, _>(settings, move || last_by_key::<S>(window))),
+            WorkerTakes::Windows(window) => Some(body::<S, _>(settings, move || OfKeys::new(window, S::keys))),
             _ => None,
         })
     }
@@ -346,7 +351,7 @@ fn become_worker(pipeline: u32) -> io::Result<Bootstrap> {
 struct Front {
     name: String,
     types: Types,
-    takes: Takes,
+    takes: WorkerTakes,
     settings: Vec<u8>,
 }
 
@@ -358,7 +363,7 @@ pub(crate) struct IsolatedStage {
 }
 
 impl IsolatedStage {
-    pub(crate) fn new<S, T>(settings: &[u8], takes: Takes) -> Result<Self, WireError>
+    pub(crate) fn new<S, T>(settings: &[u8], takes: WorkerTakes) -> Result<Self, WireError>
     where
         S: Isolated<Output: Transfer>,
         T: Transfer,
@@ -382,16 +387,6 @@ where
         let make = move || S::make(wire::read(&settings)?);
         Box::new(StageBody::new(make, unpack()))
     })
-}
-
-/// Keeps one window for all samples.
-pub(crate) fn last<T: Clone + 'static>(window: Window) -> impl Unpack<Vec<T>> {
-    OfKey::new(window, |_: &T| ())
-}
-
-/// Keeps a window for each key.
-pub(crate) fn last_by_key<S: IsolatedWindows>(window: Window) -> impl Unpack<S::Input> {
-    OfKeys::new(window, S::keys)
 }
 
 /// Starts the processes of one stage, one after the other, and watches over them until the stage has ended.

@@ -24,17 +24,18 @@
 //! ```
 //!
 //! A stage with state implements [`Stage`]; a closure may return a `Result`, an `Option` or a [`Give`] and [mean
-//! it](Gives). Samples that are not `put` come from a [`Source`]. The same chain runs on a virtual clock with
-//! [`Builder::simulate`], for exact tests and for "what if".
+//! it](builder::Gives). Samples that are not `put` come from a [`Source`]. The same chain runs on a virtual clock with
+//! [`simulate`](builder::Builder::simulate), for exact tests and for "what if".
 //!
 //! | what for | with |
 //! |---|---|
-//! | a stage that is too slow: several workers, and their results in order | [`made_by`], [`Options::workers`] |
-//! | lists: of whatever is there, of the last samples, of the last samples of each key | [`Builder::stage_batch`], [`Builder::stage_window`], [`Builder::stage_windows`] |
-//! | nothing old on a live stream | [`Builder::max_age`] |
-//! | stages that work on the same sample at the same time | [`Builder::parallel`] |
-//! | the last stage's values, as an iterator | [`Builder::stream`] |
-//! | failures that pass | [`retry`] |
+//! | options of a stage, in any order | [`stage`](stage()) |
+//! | a stage that is too slow: several workers, and their results in order | [`made_by`], [`workers`](builder::Described::workers) |
+//! | the newest sample only; lists: of whatever is there, of the last samples, of the last samples of each key | [`Latest`], [`Batch`], [`Window`] |
+//! | nothing old on a live stream | [`max_age`](builder::Builder::max_age) |
+//! | stages that work on the same sample at the same time | [`parallel`](builder::Builder::parallel), [`chain`](chain()) |
+//! | the last stage's values, as an iterator | [`stream`](builder::Builder::stream) |
+//! | failures that pass | [`retry`](retry()) |
 //!
 //! # Features
 //!
@@ -42,21 +43,22 @@
 //! |---|---|---|
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 //! | `signals` | off | `Pipeline::on_stop_signals`: the first Ctrl-C, SIGTERM or SIGHUP drains, a second one aborts; on Unix |
-//! | `processes` | off | a stage in a process of its own (`Isolated`), on Linux |
+//! | `processes` | off | a stage in a process of its own ([`processes`]), on Linux |
 //! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
 
 mod activity;
 mod aside;
 mod buffer;
-mod builder;
+pub mod builder;
 mod clock;
+#[doc(hidden)]
 pub mod engine;
-mod error;
+pub mod error;
 mod executor;
 mod gives;
 mod graph;
 mod inlet;
-mod intake;
+pub mod intake;
 mod into_stage;
 #[cfg(processes)]
 mod isolated;
@@ -65,8 +67,9 @@ mod ledger;
 mod notices;
 mod parallel;
 mod phase;
-mod pipeline;
-mod report;
+pub mod pipeline;
+pub mod report;
+mod retry;
 mod sample;
 #[cfg(any(processes, signals))]
 mod signals;
@@ -83,39 +86,42 @@ mod typed;
 mod window;
 mod worker;
 
+pub use buffer::Overflow;
+pub use builder::{chain, made_by, stage};
+pub use error::{BoxError, StageError};
+pub use intake::{All, Batch, Latest, Window};
+pub use pipeline::{Pipeline, Put};
 #[cfg(processes)]
-pub use buffer::shared::SharedBytes;
-pub use buffer::{BufferCounts, Overflow, UnknownOverflow};
-pub use builder::{Builder, Options};
-pub use error::{
-    BoxError, Doing, Exit, GraphError, MemoryDamaged, NotJoined, PutError, RemoteError, RunError, SampleTooLarge,
-    StageError, StagePanic, StartError, WorkerDied,
-};
-pub use executor::simulated::{Event, Simulation, UnknownStage};
-pub use gives::{Ended, Flows, Gives, IsGive, IsOption, IsResult, IsValue, Last, Onward};
-pub use graph::{
-    BufferSize, DEFAULT_BUFFER_BYTES, DEFAULT_BUFFER_SIZE, DEFAULT_MAX_RESTARTS, DEFAULT_STACK_SIZE, Executor,
-    MAX_WORKERS, OnCrash, OnError, RESTART_WINDOW,
-};
-pub use intake::Intake;
-pub use into_stage::{
-    AsStage, ClosureStage, IntoStage, IsClosure, IsGiven, IsMade, IsRetry, IsStage, MadeBy, Maker, Retry, made_by,
-    retry,
-};
-#[cfg(processes)]
-pub use isolated::{Isolated, IsolatedWindows, Workers, worker};
-pub use join::JoinCounts;
-pub use ledger::StageCounts;
-#[cfg(feature = "ctrlc")]
-pub use pipeline::CtrlC;
-pub use pipeline::{GRACE, Pipeline, Sourced};
-pub use report::{JoinReport, Outcome, Report, SourceReport, Spread, StageReport};
-pub use sample::{SampleId, SampleInfo, current_sample, restarted};
+pub use processes::{Isolated, isolated, worker};
+pub use report::Report;
+pub use retry::{OnError, retry};
+pub use sample::{SampleInfo, current_sample};
 pub use stage::{Give, Source, Stage};
-#[cfg(signals)]
-pub use stop_signals::{StopSignal, StopSignals};
-pub use stream::Stream;
-pub use supervisor::SOURCE;
-#[cfg(processes)]
-pub use transfer::Transfer;
-pub use window::{DEFAULT_MAX_KEYS, Window, Windows};
+
+/// Stages in processes of their own; on Linux, with the feature `processes`.
+pub mod processes {
+    #[cfg(processes)]
+    pub use crate::buffer::shared::SharedBytes;
+    #[cfg(processes)]
+    pub use crate::builder::{InProcess, TakesIsolated, isolated};
+    pub use crate::graph::{DEFAULT_BUFFER_BYTES, DEFAULT_MAX_RESTARTS, OnCrash, RESTART_WINDOW};
+    #[cfg(processes)]
+    pub use crate::isolated::{Isolated, IsolatedWindows, Workers, worker};
+    pub use crate::sample::restarted;
+    #[cfg(processes)]
+    pub use crate::transfer::Transfer;
+}
+
+/// A pipeline on a virtual clock.
+pub mod simulate {
+    pub use crate::executor::simulated::{Event, Simulation, UnknownStage};
+}
+
+/// Types by which the compiler tells apart what a closure may be and return.
+#[doc(hidden)]
+pub mod marker {
+    pub use crate::gives::{IsGive, IsOption, IsResult, IsValue};
+    #[cfg(processes)]
+    pub use crate::into_stage::IsIsolated;
+    pub use crate::into_stage::{ClosureStage, IsChain, IsClosure, IsDescribed, IsGiven, IsMade, IsStage, Making};
+}

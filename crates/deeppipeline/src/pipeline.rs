@@ -2,7 +2,7 @@
 
 use crate::aside;
 use crate::buffer::Wait;
-use crate::builder::{Builder, factories};
+use crate::builder::{Builder, Plan};
 use crate::error::{PutError, StageError, StartError};
 use crate::executor::{BodyFactory, thread};
 use crate::report::Report;
@@ -26,6 +26,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+#[cfg(signals)]
+pub use crate::stop_signals::{StopSignal, StopSignals};
+pub use crate::stream::Stream;
+
 /// The interval at which a `setstop` without a time-out says what it waits for.
 const WAITING_NOTE_EVERY: Duration = Duration::from_secs(5);
 
@@ -38,6 +42,25 @@ pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(5);
 /// Stands for the samples of a pipeline with a source: no such value exists, so no caller can `put` one.
 #[derive(Debug)]
 pub enum Sourced {}
+
+/// The fate of a sample at the entrance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Put {
+    /// It is in the first buffer, or was.
+    Accepted {
+        /// The number by which reports and errors name it.
+        number: u64,
+    },
+    /// The first buffer was full, and the sample was dropped and counted (`drop_newest`).
+    Dropped,
+}
+
+impl Put {
+    /// Returns true if the sample was accepted.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Put::Accepted { .. })
+    }
+}
 
 /// A running pipeline. `I` is what [`put`](Pipeline::put) takes.
 ///
@@ -61,13 +84,12 @@ impl<I: Send + 'static> Pipeline<I> {
         Builder::new()
     }
 
-    /// Puts one sample into the first buffer. True when it was accepted, false when it was dropped on arrival
-    /// (`drop_newest`); under `block` it waits for room. Safe from many threads; samples are numbered in the order of
-    /// their acceptance.
+    /// Puts one sample into the first buffer, and says what became of it; under `block` it waits for room. Safe from
+    /// many threads; samples are numbered in the order of their acceptance.
     ///
     /// # Errors
     /// See [`PutError`]; the sample is handed back in each of them.
-    pub fn put(&self, x: I) -> Result<bool, PutError<I>> {
+    pub fn put(&self, x: I) -> Result<Put, PutError<I>> {
         self.put_boxed(Box::new(x), Wait::Forever)
     }
 
@@ -75,13 +97,13 @@ impl<I: Send + 'static> Pipeline<I> {
     ///
     /// # Errors
     /// As `put`, and [`PutError::Timeout`].
-    pub fn put_timeout(&self, x: I, timeout: Duration) -> Result<bool, PutError<I>> {
+    pub fn put_timeout(&self, x: I, timeout: Duration) -> Result<Put, PutError<I>> {
         self.put_boxed(Box::new(x), within(timeout))
     }
 
-    fn put_boxed(&self, x: Value, wait: Wait) -> Result<bool, PutError<I>> {
+    fn put_boxed(&self, x: Value, wait: Wait) -> Result<Put, PutError<I>> {
         match self.supervisor.put(x, wait) {
-            Ok(put) => Ok(put.number.is_some()),
+            Ok(put) => Ok(put.number.map_or(Put::Dropped, |number| Put::Accepted { number })),
             Err(error) => given_back(error),
         }
     }
@@ -89,7 +111,7 @@ impl<I: Send + 'static> Pipeline<I> {
 
 /// The error of a `put`, with the sample as it was given. A function of its own: as long as all goes well, no room for
 /// a sample is taken on the stack.
-fn given_back<I: 'static>(error: PutError<Value>) -> Result<bool, PutError<I>> {
+fn given_back<I: 'static>(error: PutError<Value>) -> Result<Put, PutError<I>> {
     Err(error.map(unbox))
 }
 
@@ -99,8 +121,8 @@ impl<I> Pipeline<I> {
         &self.supervisor
     }
 
-    pub(crate) fn spawn<T>(builder: Builder<I, T>) -> Result<Self, StartError> {
-        let (supervisor, mut jobs) = jobs(builder)?;
+    pub(crate) fn spawn(plan: Plan) -> Result<Self, StartError> {
+        let (supervisor, mut jobs) = jobs(plan)?;
         supervisor.release_aside();
         let pipeline = Pipeline { supervisor, threads: Mutex::default(), types: PhantomData };
         // From the end stage backwards, the source last.
@@ -152,9 +174,9 @@ impl<I> Pipeline<I> {
     ///
     /// # Errors
     /// As `setstop`.
-    pub fn setstop_timeout(&self, timeout: Duration) -> Result<Report, StageError> {
+    pub fn setstop_or_abort(&self, abort_after: Duration) -> Result<Report, StageError> {
         self.supervisor.close();
-        self.drained(Some(timeout))
+        self.drained(Some(abort_after))
     }
 
     /// Waits for the source to end and for everything to flow out, and returns the report. Without a source it does
@@ -213,21 +235,21 @@ impl<I> Pipeline<I> {
         Ok(ctrl_c)
     }
 
-    fn drained(&self, timeout: Option<Duration>) -> Result<Report, StageError> {
+    fn drained(&self, abort_after: Option<Duration>) -> Result<Report, StageError> {
         if self.supervisor.called_by_own_worker() {
             return Ok(self.report());
         }
-        match timeout {
+        match abort_after {
             None => {
                 while !self.supervisor.wait_ended(within(WAITING_NOTE_EVERY)) {
                     let busy = self.supervisor.still_busy();
                     aside::log(move || tracing::info!("waiting for {busy}"));
                 }
             }
-            Some(timeout) => {
-                if !self.supervisor.wait_ended(within(timeout)) {
+            Some(patience) => {
+                if !self.supervisor.wait_ended(within(patience)) {
                     let busy = self.supervisor.still_busy();
-                    aside::log(move || tracing::warn!("not drained after {timeout:?}, aborting; still busy: {busy}"));
+                    aside::log(move || tracing::warn!("not drained after {patience:?}, aborting; still busy: {busy}"));
                     self.abort();
                 }
             }
@@ -305,21 +327,19 @@ impl Job {
 }
 
 #[cfg(not(processes))]
-fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    let Builder { graph, bodies, joiners, source, closer, .. } = builder;
-    let factories = factories(&graph, bodies, source)?;
-    let (supervisor, workers) = Supervisor::new(graph)?;
-    supervisor.set_closer(closer);
-    supervisor.set_joiners(joiners);
-    Ok((
-        supervisor,
-        workers.into_iter().zip(factories).map(|(worker, factory)| Job::of_thread(worker, factory)).collect(),
-    ))
+fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
+    let factories = plan.factories();
+    let (supervisor, workers) = Supervisor::new(plan.graph)?;
+    supervisor.set_closer(plan.closer);
+    supervisor.set_joiners(plan.joiners);
+    let jobs = workers.into_iter().zip(factories).map(|(worker, factory)| Job::of_thread(worker, factory));
+    Ok((supervisor, jobs.collect()))
 }
 
 #[cfg(processes)]
-fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    let Builder { graph, bodies, joiners, source, closer, isolated, worker_arguments, .. } = builder;
+fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
+    let factories = plan.factories();
+    let Plan { graph, isolated, worker_arguments, .. } = plan;
     if isolated.iter().any(Option::is_some) {
         check_that_main_begins_with_worker()?;
     }
@@ -330,10 +350,9 @@ fn jobs<I, T>(builder: Builder<I, T>) -> Result<(Arc<Supervisor<Value>>, Vec<Job
         codec.or_else(|| before.map(|stage| &stage.output)).cloned()
     });
     let codecs = codecs.collect();
-    let factories = factories(&graph, bodies, source)?;
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
-    supervisor.set_closer(closer);
-    supervisor.set_joiners(joiners);
+    supervisor.set_closer(plan.closer);
+    supervisor.set_joiners(plan.joiners);
     let worker_arguments: Arc<[OsString]> = worker_arguments.into();
     let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match post {
         Driver::Process(mut station) => {

@@ -1,12 +1,16 @@
 //! The report: what the user is told.
 
-use crate::buffer::{BufferCounts, Overflow};
+use crate::buffer::Overflow;
 use crate::graph::Flow;
 use crate::intake::Intake;
-use crate::join::JoinCounts;
-use crate::ledger::StageCounts;
 use std::fmt;
 use std::time::Duration;
+
+pub use crate::buffer::BufferCounts;
+pub use crate::join::JoinCounts;
+pub use crate::ledger::StageCounts;
+pub use crate::sample::SampleId;
+pub use crate::supervisor::SOURCE;
 
 /// The state of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

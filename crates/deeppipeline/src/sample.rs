@@ -8,7 +8,7 @@ use std::time::Instant;
 /// The identity of a sample: the number of its `put`, from 1, and its part when a stage made many of one.
 ///
 /// ```
-/// use deeppipeline::SampleId;
+/// use deeppipeline::report::SampleId;
 /// assert_eq!(SampleId { number: 7, part: 0 }.to_string(), "7");
 /// assert_eq!(SampleId { number: 7, part: 2 }.to_string(), "7.2");
 /// ```
@@ -97,7 +97,8 @@ pub fn current_sample() -> Option<SampleInfo> {
 /// Always false on a thread.
 ///
 /// ```no_run
-/// use deeppipeline::{BoxError, restarted};
+/// use deeppipeline::BoxError;
+/// use deeppipeline::processes::restarted;
 /// use std::fs::{File, OpenOptions};
 ///
 /// fn setup() -> Result<File, BoxError> {

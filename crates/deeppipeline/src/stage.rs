@@ -62,9 +62,9 @@ pub trait Stage: 'static {
 
     /// Returns the name in reports, errors and of the worker's thread; by default the type's own name.
     ///
-    /// [`Options::name`](crate::Options::name) comes before it. A stage that its worker makes, by
+    /// [`name`](crate::builder::Described::name) comes before it. A stage that its worker makes, by
     /// [`made_by`](crate::made_by) or in a process, is asked once it has been set up: until everything is up, which is
-    /// when [`start`](crate::Builder::start) returns, it has its type's name, as its thread has for good.
+    /// when [`start`](crate::builder::Builder::start) returns, it has its type's name, as its thread has for good.
     fn name(&self) -> String {
         short_type_name::<Self>()
     }
@@ -184,7 +184,7 @@ pub trait Source: 'static {
 
     /// Returns true if samples come at their own pace, whether the pipeline keeps up or not: a camera, a network
     /// stream. Of a live source the oldest samples are dropped where a buffer is full; any other waits for room.
-    /// [`overflow`](crate::Builder::overflow) says otherwise.
+    /// [`overflow`](crate::builder::Builder::overflow) says otherwise.
     fn is_live(&self) -> bool {
         false
     }

@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 /// The name of the stage that hands values over to a [`Stream`].
 pub(crate) const STREAM: &str = "stream";
 
-/// The results that come out of a pipeline, in order; made by [`Builder::stream`](crate::Builder::stream).
+/// The results that come out of a pipeline, in order; made by [`Builder::stream`](crate::builder::Builder::stream).
 ///
 /// The source runs ahead only as far as the buffers let it. Dropping the stream ends the pipeline: what is inside is
 /// discarded, and every `teardown` runs.

@@ -23,7 +23,8 @@ use std::marker::PhantomData;
 /// bytes are then copied once, straight into the memory that both processes share, and read where they lie.
 ///
 /// ```
-/// use deeppipeline::{BoxError, SharedBytes, Transfer};
+/// use deeppipeline::BoxError;
+/// use deeppipeline::processes::{SharedBytes, Transfer};
 ///
 /// /// One channel of sound.
 /// struct Sound {

@@ -3,7 +3,7 @@
 use crate::error::BoxError;
 use crate::executor::Body;
 use crate::intake::Input;
-use crate::into_stage::Keep;
+use crate::retry::Copy;
 use crate::stage::{Give, Source, Stage};
 use crate::window::{Put, Window, WindowStore, Windows, account};
 use crate::worker::{Call, Done, Windowed};
@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 pub(crate) type Value = Box<dyn Any + Send>;
 
 /// A conversion of what was taken into what the stage gets.
-pub(crate) trait Unpack<T>: 'static {
+pub trait Unpack<T>: 'static {
     /// Returns what the stage gets, if it is its turn, and what becomes of samples that it kept before.
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Windowed);
 
@@ -25,7 +25,9 @@ pub(crate) trait Unpack<T>: 'static {
     }
 }
 
-pub(crate) enum Unpacked<T> {
+/// The result of a conversion.
+#[derive(Debug)]
+pub enum Unpacked<T> {
     /// `stage_run` gets this. Boxed, so that it is not copied from function to function: a large one would fill the
     /// stack.
     Run(Box<T>),
@@ -37,15 +39,41 @@ pub(crate) enum Unpacked<T> {
     Wrong,
 }
 
-/// One sample or one list as it was taken.
-impl<T, F: FnMut(Input<Value>) -> Option<Box<T>> + 'static> Unpack<T> for F {
+/// One sample as it was taken.
+#[derive(Debug)]
+pub struct OneOf<T>(PhantomData<fn() -> T>);
+
+/// One list as it was taken.
+#[derive(Debug)]
+pub struct ListOf<T>(PhantomData<fn() -> T>);
+
+impl<T> OneOf<T> {
+    pub(crate) fn new() -> Self {
+        OneOf(PhantomData)
+    }
+}
+
+impl<T> ListOf<T> {
+    pub(crate) fn new() -> Self {
+        ListOf(PhantomData)
+    }
+}
+
+impl<T: 'static> Unpack<T> for OneOf<T> {
     fn unpack(&mut self, input: Input<Value>) -> (Unpacked<T>, Windowed) {
-        (self(input).map_or(Unpacked::Wrong, Unpacked::Run), Windowed::default())
+        (one(input).map_or(Unpacked::Wrong, Unpacked::Run), Windowed::default())
+    }
+}
+
+impl<T: 'static> Unpack<Vec<T>> for ListOf<T> {
+    fn unpack(&mut self, input: Input<Value>) -> (Unpacked<Vec<T>>, Windowed) {
+        (list(input).map_or(Unpacked::Wrong, Unpacked::Run), Windowed::default())
     }
 }
 
 /// The last samples of each key.
-pub(crate) struct OfKey<F, K, T> {
+#[derive(Debug)]
+pub struct OfKey<F, K, T> {
     key: F,
     keeper: WindowStore<K, T>,
     /// True if the last sample is in its window: not if `key` panicked.
@@ -90,7 +118,8 @@ where
 }
 
 /// The last items of each of the keys in one sample.
-pub(crate) struct OfKeys<F, K, T> {
+#[derive(Debug)]
+pub struct OfKeys<F, K, T> {
     keys: F,
     keeper: WindowStore<K, T>,
     /// True if the items of the last sample are in their windows: not if `keys` panicked.
@@ -136,19 +165,19 @@ pub(crate) struct StageBody<S: Stage, U> {
     stage: Option<S>,
     unpack: U,
     kept: Windowed,
-    /// The retry copy: how what the stage gets is cloned for another try, and what it got last.
-    keep: Option<Keep<S::Input>>,
+    /// The retry copy: how it is made of what the stage gets, and the last one.
+    copy: Option<Copy<S::Input>>,
     last: Option<Box<S::Input>>,
 }
 
 impl<S: Stage, U> StageBody<S, U> {
     pub(crate) fn new(make: impl FnOnce() -> Result<S, BoxError> + 'static, unpack: U) -> Self {
-        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Windowed::default(), keep: None, last: None }
+        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Windowed::default(), copy: None, last: None }
     }
 
     /// Makes it possible to run the stage again on what it got.
-    pub(crate) fn keeping(self, keep: Option<Keep<S::Input>>) -> Self {
-        StageBody { keep, ..self }
+    pub(crate) fn copying(self, copy: Option<Copy<S::Input>>) -> Self {
+        StageBody { copy, ..self }
     }
 }
 
@@ -169,7 +198,7 @@ where
             Call::Setup => stage.setup().map(|()| Give::Skip),
             Call::Teardown => stage.teardown().map(|()| Give::Skip),
             Call::Finish => finish(stage),
-            Call::RunAgain(_) if let (Some(keep), Some(x)) = (self.keep, &self.last) => run(stage, copied(keep, x)),
+            Call::RunAgain(_) if let (Some(copy), Some(x)) = (self.copy, &self.last) => run(stage, copied(copy, x)),
             Call::StageRun(_) | Call::RunAgain(_) => {
                 let (unpacked, kept) = match call {
                     Call::StageRun(input) => self.unpack.unpack(input),
@@ -179,7 +208,7 @@ where
                 self.kept = kept;
                 match unpacked {
                     Unpacked::Run(x) => {
-                        self.last = self.keep.map(|keep| copied(keep, &x));
+                        self.last = self.copy.map(|copy| copied(copy, &x));
                         run(stage, x)
                     }
                     Unpacked::Keep => return Done::Windowed,
@@ -213,7 +242,7 @@ pub(crate) fn unbox<T: 'static>(value: Value) -> T {
 }
 
 /// The one sample of the intakes single and latest.
-pub(crate) fn one<T: 'static>(input: Input<Value>) -> Option<Box<T>> {
+fn one<T: 'static>(input: Input<Value>) -> Option<Box<T>> {
     match input {
         Input::One(sample) => sample.value.downcast().ok(),
         Input::List(_) => None,
@@ -222,7 +251,7 @@ pub(crate) fn one<T: 'static>(input: Input<Value>) -> Option<Box<T>> {
 
 /// The list of the list intakes.
 #[expect(clippy::box_collection, reason = "what a stage gets is boxed, whatever it is")]
-pub(crate) fn list<T: 'static>(input: Input<Value>) -> Option<Box<Vec<T>>> {
+fn list<T: 'static>(input: Input<Value>) -> Option<Box<Vec<T>>> {
     let Input::List(samples) = input else { return None };
     let list: Option<Vec<T>> = samples.into_iter().map(|sample| sample.value.downcast().ok().map(|x| *x)).collect();
     list.map(Box::new)
@@ -246,8 +275,8 @@ fn finish<S: Stage>(stage: &mut S) -> Result<Give<Value>, BoxError> {
     }
 }
 
-fn copied<T>(keep: Keep<T>, x: &T) -> Box<T> {
-    Box::new(keep(x))
+fn copied<T>(copy: Copy<T>, x: &T) -> Box<T> {
+    Box::new(copy(x))
 }
 
 fn box_values<T: Send + 'static>(give: Give<T>) -> Give<Value> {

@@ -1,8 +1,14 @@
 //! Windows: lists of the last samples, one for each key. The stage's own worker keeps them.
 
+use crate::error::GraphError;
+use crate::gives::Flows;
+use crate::intake::{Intake, Takes};
+use crate::typed::{OfKey, OfKeys};
 use crate::worker::Windowed;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 /// The number of keys for which a stage keeps windows, by default.
@@ -38,12 +44,13 @@ impl Window {
     /// Lets the first list come with the first sample: lists of what is there, until there are `size`.
     ///
     /// ```
-    /// use deeppipeline::{Pipeline, Window};
+    /// use deeppipeline::{Pipeline, Window, stage};
     ///
     /// // The mean of the last three, or of what is there.
+    /// let mean = |last: Vec<f64>| last.iter().sum::<f64>() / last.len() as f64;
     /// let means = Pipeline::builder()
     ///     .source([2.0, 4.0, 6.0, 8.0].into_iter())
-    ///     .stage_window(Window::new(3).partial(), |last: Vec<f64>| last.iter().sum::<f64>() / last.len() as f64)
+    ///     .stage(stage(mean).intake(Window::new(3).partial()))
     ///     .stream()?;
     /// assert_eq!(means.collect::<Result<Vec<f64>, _>>()?, [2.0, 3.0, 4.0, 6.0]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -66,10 +73,161 @@ impl Window {
     pub fn idle(self, idle: u64) -> Self {
         Window { idle: Some(idle), ..self }
     }
+
+    /// Keeps a window for each key: a list has the last samples of one key.
+    ///
+    /// ```
+    /// use deeppipeline::{Pipeline, Window, stage};
+    ///
+    /// // How much each place has changed since the sample before.
+    /// let changes = Pipeline::builder()
+    ///     .source([("hall", 1), ("yard", 7), ("yard", 9), ("hall", 2)].into_iter())
+    ///     .stage(
+    ///         stage(|last: Vec<(&'static str, i32)>| (last[1].0, last[1].1 - last[0].1))
+    ///             .intake(Window::new(2).by_key(|x: &(&'static str, i32)| x.0)),
+    ///     )
+    ///     .stream()?;
+    /// assert_eq!(changes.collect::<Result<Vec<_>, _>>()?, [("yard", 2), ("hall", 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn by_key<T, K, F>(self, key: F) -> ByKey<T, F>
+    where
+        F: Fn(&T) -> K,
+    {
+        ByKey { window: self, key, samples: PhantomData }
+    }
+
+    /// Keeps a window for each of many keys in one sample, as for the people in a picture: `keys` gives keys with an
+    /// item for each. The stage runs once for every sample, and gets it with the [`Windows`] that are due.
+    ///
+    /// ```
+    /// use deeppipeline::intake::Windows;
+    /// use deeppipeline::{Pipeline, Window, stage};
+    ///
+    /// // Where each person is in a picture.
+    /// type People = Vec<(u32, f64)>;
+    ///
+    /// let moved = |seen: Windows<People, u32, f64>| {
+    ///     seen.iter().map(|(person, last)| (*person, last[1] - last[0])).collect::<Vec<_>>()
+    /// };
+    /// let pipeline = Pipeline::builder()
+    ///     .stage(stage(moved).intake(Window::new(2).idle(30).by_keys(|people: &People| people.clone())))
+    ///     .end_stage(|moved: Vec<(u32, f64)>| println!("{moved:?}"))
+    ///     .start()?;
+    /// pipeline.put(vec![(1, 0.5), (2, 7.0)])?;
+    /// pipeline.put(vec![(2, 7.5)])?;
+    /// assert_eq!(pipeline.setstop()?.stages[1].counts.used, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn by_keys<T, L, F>(self, keys: F) -> ByKeys<T, F>
+    where
+        F: Fn(&T) -> L,
+    {
+        ByKeys { window: self, keys, samples: PhantomData }
+    }
+
+    /// Returns as much of it as the engine knows.
+    pub(crate) fn in_engine(self) -> Intake {
+        Intake::Window { size: self.size, stride: self.stride }
+    }
+
+    /// Returns what is wrong with it, if anything, that the engine does not see.
+    pub(crate) fn wrong(self) -> Option<GraphError> {
+        if self.max_keys == 0 {
+            return Some(GraphError::MaxKeysZero);
+        }
+        (self.idle == Some(0)).then_some(GraphError::IdleZero)
+    }
+}
+
+/// A [`Window`] for each key, where a sample has one; see [`Window::by_key`].
+pub struct ByKey<T, F> {
+    window: Window,
+    key: F,
+    samples: PhantomData<fn(&T)>,
+}
+
+/// A [`Window`] for each of the many keys of a sample; see [`Window::by_keys`].
+pub struct ByKeys<T, F> {
+    window: Window,
+    keys: F,
+    samples: PhantomData<fn(&T)>,
+}
+
+impl<T, F> fmt::Debug for ByKey<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByKey").field("window", &self.window).finish_non_exhaustive()
+    }
+}
+
+impl<T, F> fmt::Debug for ByKeys<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByKeys").field("window", &self.window).finish_non_exhaustive()
+    }
+}
+
+impl<T: Flows + Clone> Takes<T, Vec<T>> for Window {
+    type Unpack = OfKey<fn(&T), (), T>;
+
+    fn intake(&self) -> Intake {
+        self.in_engine()
+    }
+
+    fn problem(&self) -> Option<GraphError> {
+        self.wrong()
+    }
+
+    fn unpacker(&self) -> Self::Unpack {
+        OfKey::new(*self, |_| ())
+    }
+}
+
+impl<T, K, F> Takes<T, Vec<T>> for ByKey<T, F>
+where
+    T: Flows + Clone,
+    K: Hash + Eq + Clone + 'static,
+    F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+{
+    type Unpack = OfKey<F, K, T>;
+
+    fn intake(&self) -> Intake {
+        self.window.in_engine()
+    }
+
+    fn problem(&self) -> Option<GraphError> {
+        self.window.wrong()
+    }
+
+    fn unpacker(&self) -> Self::Unpack {
+        OfKey::new(self.window, self.key.clone())
+    }
+}
+
+impl<T, K, P, L, F> Takes<T, Windows<T, K, P>> for ByKeys<T, F>
+where
+    T: Flows,
+    K: Hash + Eq + Clone + 'static,
+    P: Clone + 'static,
+    L: IntoIterator<Item = (K, P)> + 'static,
+    F: Fn(&T) -> L + Clone + Send + Sync + 'static,
+{
+    type Unpack = OfKeys<F, K, P>;
+
+    fn intake(&self) -> Intake {
+        self.window.in_engine()
+    }
+
+    fn problem(&self) -> Option<GraphError> {
+        self.window.wrong()
+    }
+
+    fn unpacker(&self) -> Self::Unpack {
+        OfKeys::new(self.window, self.keys.clone())
+    }
 }
 
 /// One sample, and the windows that are due with it: what a stage gets that keeps a window for each of many keys in a
-/// sample. See [`Builder::stage_windows`](crate::Builder::stage_windows).
+/// sample. See [`Window::by_keys`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Windows<S, K, T> {
     /// The sample itself.
@@ -82,7 +240,7 @@ impl<S, K, T> Windows<S, K, T> {
     /// that is called without a pipeline, as in a test.
     ///
     /// ```
-    /// use deeppipeline::Windows;
+    /// use deeppipeline::intake::Windows;
     ///
     /// let seen = Windows::new("a picture", [("ann", vec![1.0, 2.0]), ("bob", vec![7.0, 7.5])]);
     /// assert_eq!((seen.sample, seen.get(&"bob")), ("a picture", Some(&[7.0, 7.5][..])));
@@ -228,8 +386,7 @@ impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
     }
 
     /// Puts the items of another sample, one for each of many keys, and gives the sample with the windows that are due.
-    /// This is what a stage of [`Builder::stage_windows`](crate::Builder::stage_windows) gets, for one that runs
-    /// without a pipeline.
+    /// This is what a stage with the intake [`Window::by_keys`] gets, for one that runs without a pipeline.
     pub fn windows<S>(&mut self, sample: S, items: impl IntoIterator<Item = (K, T)>) -> Windows<S, K, T>
     where
         T: Clone,

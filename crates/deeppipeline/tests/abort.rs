@@ -3,7 +3,8 @@
 mod support;
 
 use deeppipeline::engine::{Call, Done, Graph, Node, Startup, Supervisor, Wait, Worker};
-use deeppipeline::{BoxError, Give, Outcome, Overflow, Pipeline, Stage};
+use deeppipeline::report::Outcome;
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -1,9 +1,11 @@
 //! What makes a pipeline invalid is said before anything starts, with what was got and what is wanted.
 
+use deeppipeline::builder::{BufferSize, Builder, Last};
 use deeppipeline::engine::{Block, Graph, Node, Supervisor};
-use deeppipeline::{
-    Builder, GraphError, Intake, Last, OnCrash, OnError, Options, Overflow, Pipeline, StartError, Window, made_by,
-};
+use deeppipeline::error::{GraphError, StartError};
+use deeppipeline::intake::Intake;
+use deeppipeline::processes::OnCrash;
+use deeppipeline::{Batch, Latest, OnError, Overflow, Pipeline, Window, made_by, stage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,19 +37,36 @@ fn a_list_of_another_length_says_both_lengths() {
 fn a_buffer_of_size_zero_names_its_stage() {
     let all = Pipeline::builder().buffer_size(0).end_stage(|_: u32| {});
     assert_eq!(refusal(all), "buffer_size of stage \"closure\" is 0, but must be at least 1");
-    let one = Pipeline::builder()
-        .buffer_size(vec![1, 0])
-        .stage(|x: u32| x)
-        .end_stage(|_: u32| {})
-        .options(Options::new().name("show"));
+    let one = Pipeline::builder().buffer_size(vec![1, 0]).stage(|x: u32| x).end_stage(stage(|_: u32| {}).name("show"));
     assert_eq!(refusal(one), "buffer_size of stage \"show\" is 0, but must be at least 1");
+    let own = Pipeline::builder().buffer_size(vec![1, 1]).stage(stage(|x: u32| x).buffer_size(0).name("detect"));
+    assert_eq!(refusal(own.end_stage(|_: u32| {})), "buffer_size of stage \"detect\" is 0, but must be at least 1");
+}
+
+#[test]
+fn the_buffer_size_of_a_stage_comes_before_the_pipelines() {
+    for sizes in [BufferSize::from(1), BufferSize::from([1, 1, 1])] {
+        let mut simulation = Pipeline::builder()
+            .overflow(Overflow::DropNewest)
+            .buffer_size(sizes)
+            .stage(stage(|x: u32| x).name("detect").buffer_size(3))
+            .stage(|x: u32| x)
+            .end_stage(|_: u32| {})
+            .simulate()
+            .unwrap();
+        for x in 0..10 {
+            simulation.put_at(Duration::ZERO, x);
+        }
+        let report = simulation.takes("detect", Duration::from_secs(1)).unwrap().run().unwrap();
+        assert_eq!(report.stages.iter().map(|stage| stage.buffer_size).collect::<Vec<_>>(), [3, 1, 1]);
+        assert_eq!((report.stages[0].buffer.entered, report.stages[0].buffer.dropped()), (10, 6));
+    }
 }
 
 #[test]
 fn latest_with_an_explicit_policy_that_keeps_old_samples() {
     for (overflow, name) in [(Overflow::Block, "block"), (Overflow::DropNewest, "drop_newest")] {
-        let pipeline =
-            Pipeline::builder().stage_latest(|_: u32| {}).options(Options::new().name("detect").overflow(overflow));
+        let pipeline = Pipeline::builder().stage(stage(|_: u32| {}).intake(Latest).name("detect").overflow(overflow));
         assert_eq!(
             refusal(pipeline),
             format!(
@@ -60,27 +79,15 @@ fn latest_with_an_explicit_policy_that_keeps_old_samples() {
 
 #[test]
 fn latest_with_the_policy_it_implies_is_accepted() {
-    let pipeline = Pipeline::builder()
-        .stage_latest(|_: u32| {})
-        .options(Options::new().overflow(Overflow::DropOldest))
-        .start()
-        .unwrap();
+    let pipeline =
+        Pipeline::builder().stage(stage(|_: u32| {}).intake(Latest).overflow(Overflow::DropOldest)).start().unwrap();
     assert_eq!(pipeline.setstop().unwrap().stages[0].overflow, Overflow::DropOldest);
 }
 
 #[test]
-fn options_before_any_stage() {
-    let pipeline = Pipeline::builder().options(Options::new().name("early")).end_stage(|_: u32| {});
-    assert_eq!(
-        refusal(pipeline),
-        "options() was called before any stage was added: it configures the stage added just before it"
-    );
-}
-
-#[test]
-fn a_source_after_a_stage() {
-    let pipeline = Pipeline::<u32>::builder().stage(|x: u32| x).source(0..3_u32).end_stage(|_: u32| {});
-    assert_eq!(refusal(pipeline), "source() was called after a stage was added: name the source first");
+fn a_source_may_be_named_after_the_stages() {
+    let report = Pipeline::builder().end_stage(|_: u32| {}).source(0..3_u32).run().unwrap();
+    assert_eq!(report.stages[0].counts.used, 3);
 }
 
 #[test]
@@ -126,11 +133,9 @@ fn a_simulation_and_the_engine_refuse_the_same() {
 }
 
 #[test]
-fn later_options_add_to_earlier_ones() {
+fn options_of_a_stage_add_to_each_other() {
     let pipeline = Pipeline::builder()
-        .end_stage(|_: u32| {})
-        .options(Options::new().name("show").overflow(Overflow::Block))
-        .options(Options::new().on_error(OnError::Skip))
+        .end_stage(stage(|_: u32| {}).name("show").overflow(Overflow::Block).on_error(OnError::Skip))
         .start()
         .unwrap();
     let report = pipeline.setstop().unwrap();
@@ -145,54 +150,44 @@ fn a_simulation_told_about_an_unknown_stage_names_the_known_ones() {
 }
 
 #[test]
-fn several_workers_need_a_stage_each() {
-    let one = Pipeline::builder().stage(|x: u32| x).options(Options::new().name("detect").workers(2));
-    assert_eq!(
-        refusal(one),
-        "stage \"detect\" has 2 workers but is a single object: give it with made_by(|| ...), which makes one for each \
-         worker"
-    );
-    let none = Pipeline::builder().stage(made_by(|| Ok(|x: u32| x))).options(Options::new().name("detect").workers(0));
+fn a_stage_has_a_worker_at_least() {
+    let none = Pipeline::builder().stage(made_by(|| Ok(|x: u32| x)).name("detect").workers(0));
     assert_eq!(refusal(none), "workers of stage \"detect\" is 0, but must be 1 to 1024");
 }
 
 #[test]
 fn windows_and_batches_that_cannot_be() {
-    let zero = Pipeline::builder().stage_window(Window::new(3).stride(0), |_: Vec<u32>| {}).options(named("sum"));
+    let zero = Pipeline::builder().stage(stage(|_: Vec<u32>| {}).intake(Window::new(3).stride(0)).name("sum"));
     assert_eq!(refusal(zero), "the window of stage \"sum\" has size 3 and stride 0, but both must be at least 1");
-    let keys = Pipeline::builder().stage_window_by(Window::new(3).max_keys(0), |x: &u32| *x, |_: Vec<u32>| {});
+    let keys =
+        Pipeline::builder().stage(stage(|_: Vec<u32>| {}).intake(Window::new(3).max_keys(0).by_key(|x: &u32| *x)));
     assert_eq!(refusal(keys), "max_keys of a window is 0, but must be at least 1: for how many keys windows are kept");
-    let idle = Pipeline::builder().stage_window_by(Window::new(3).idle(0), |x: &u32| *x, |_: Vec<u32>| {});
+    let idle = Pipeline::builder().stage(stage(|_: Vec<u32>| {}).intake(Window::new(3).idle(0).by_key(|x: &u32| *x)));
     assert_eq!(
         refusal(idle),
         "idle of a window is 0, but must be at least 1: after how many samples without it a key is forgotten"
     );
-    let several = Pipeline::builder().stage_window(Window::new(3), made_by(|| Ok(|_: Vec<u32>| {})));
+    let several =
+        Pipeline::builder().stage(made_by(|| Ok(|_: Vec<u32>| {})).intake(Window::new(3)).name("sum").workers(2));
     assert_eq!(
-        refusal(several.options(named("sum").workers(2))),
+        refusal(several),
         "stage \"sum\" takes windows and has 2 workers, each of which would see some of the samples: leave workers out"
     );
-    let batch = Pipeline::builder().stage_batch(4, Duration::ZERO, |_: Vec<u32>| {}).options(named("sum"));
+    let batch = Pipeline::builder().stage(stage(|_: Vec<u32>| {}).intake(Batch::new(4)).name("sum"));
     assert_eq!(
         refusal(batch),
         "stage \"sum\" takes batches of up to 4, but its buffer_size is 2: give it a buffer_size of 4 or more"
     );
-    let batch = Pipeline::builder().stage_batch(0, Duration::ZERO, |_: Vec<u32>| {}).options(named("sum"));
+    let batch = Pipeline::builder().stage(stage(|_: Vec<u32>| {}).intake(Batch::new(0)).name("sum"));
     assert_eq!(refusal(batch), "max_size of the batch of stage \"sum\" is 0, but must be at least 1");
 }
 
 #[test]
-fn an_age_of_zero_and_a_retry_of_nothing_kept() {
-    let age = Pipeline::builder().max_age(Duration::ZERO).stage(|x: u32| x).options(named("detect"));
+fn an_age_of_zero_names_its_stage() {
+    let age = Pipeline::builder().max_age(Duration::ZERO).stage(stage(|x: u32| x).name("detect"));
     assert_eq!(
         refusal(age),
         "max_age of stage \"detect\" is 0, but must be more: how old a sample may be when the stage takes it"
-    );
-    let again = OnError::Retry { times: 2, skip: false };
-    let retry = Pipeline::builder().stage(|x: u32| x).options(named("detect").on_error(again));
-    assert_eq!(
-        refusal(retry),
-        "on_error of stage \"detect\" is retry, for which its samples must be kept: give the stage as retry(times, stage)"
     );
 }
 
@@ -203,19 +198,28 @@ fn buffer_bytes_are_refused_where_every_stage_is_on_a_thread() {
         "buffer_bytes is set, but every stage runs on a thread, where only buffer_size bounds what waits: leave it out, or run \
          a stage in a process"
     );
+    assert_eq!(
+        refusal(Pipeline::builder().end_stage(stage(|_: u32| {}).name("show").buffer_bytes(1 << 20))),
+        "buffer_bytes of stage \"show\" is set, but neither it nor the stage before it runs in a process, and between \
+         threads only buffer_size bounds what waits: leave it out, or run one of the two in a process"
+    );
+    assert_eq!(
+        refusal(Pipeline::builder().end_stage(stage(|_: u32| {}).name("show").buffer_bytes(0))),
+        "buffer_bytes of stage \"show\" is 0, but must be at least 1: how many bytes wait in front of it at most"
+    );
 }
 
 #[test]
 fn what_is_said_of_a_crash_is_refused_on_a_thread() {
     let said = [
-        ("on_crash", named("detect").on_crash(OnCrash::Skip)),
-        ("on_crash", named("detect").on_crash(OnCrash::Retry)),
-        ("max_restarts", named("detect").max_restarts(3)),
+        ("on_crash", Node { on_crash: Some(OnCrash::Skip), ..Node::new("detect") }),
+        ("on_crash", Node { on_crash: Some(OnCrash::Retry), ..Node::new("detect") }),
+        ("max_restarts", Node { max_restarts: Some(3), ..Node::new("detect") }),
     ];
-    for (option, options) in said {
-        let pipeline = Pipeline::builder().end_stage(|_: u32| {}).options(options);
+    for (option, node) in said {
+        let graph = Graph { stages: vec![node], ..Graph::default() };
         assert_eq!(
-            refusal(pipeline),
+            graph.check().unwrap_err().to_string(),
             format!(
                 "{option} of stage \"detect\" is set, but the stage runs on a thread, where a crash ends the whole program: \
                  leave it out, or run the stage in a process"
@@ -226,15 +230,11 @@ fn what_is_said_of_a_crash_is_refused_on_a_thread() {
 
 #[test]
 fn a_stack_of_no_size_names_its_stage() {
-    let pipeline = Pipeline::builder().end_stage(|_: u32| {}).options(named("detect").stack_size(0));
+    let pipeline = Pipeline::builder().end_stage(stage(|_: u32| {}).name("detect").stack_size(0));
     assert_eq!(
         refusal(pipeline),
         "stack_size of stage \"detect\" is 0, but must be more: bytes of stack for the thread of each worker"
     );
-}
-
-fn named(name: &str) -> Options {
-    Options::new().name(name)
 }
 
 /// A parallel block: its fork, its branches, and whether they are joined.

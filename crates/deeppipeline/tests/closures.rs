@@ -1,6 +1,7 @@
 //! What a closure returns is meant: an error is the stage's, nothing ends the sample, and no error goes unnoticed.
 
-use deeppipeline::{BoxError, Give, OnError, Options, Overflow, Pipeline, StageError, Stream, made_by, retry};
+use deeppipeline::pipeline::Stream;
+use deeppipeline::{All, BoxError, Give, OnError, Overflow, Pipeline, StageError, made_by, retry, stage};
 use std::num::ParseIntError;
 
 fn parse(text: &str) -> Result<u32, ParseIntError> {
@@ -15,7 +16,7 @@ fn stage_and_cause(error: &StageError) -> (&str, String) {
 #[test]
 fn an_error_of_the_end_stages_closure_stops_the_pipeline() {
     let save = |x: u32| -> Result<(), std::io::Error> { std::fs::write("/proc/nowhere/x", x.to_string()) };
-    let pipeline = Pipeline::builder().end_stage(save).options(Options::new().name("save")).start().unwrap();
+    let pipeline = Pipeline::builder().end_stage(stage(save).name("save")).start().unwrap();
     pipeline.put(1).unwrap();
     let error = pipeline.setstop().unwrap_err();
     assert_eq!(stage_and_cause(&error), ("save", "No such file or directory (os error 2)".to_owned()));
@@ -36,10 +37,10 @@ fn an_error_of_a_closure_is_one_of_its_stage_and_its_value_goes_on() {
 fn errors_of_closures_follow_on_error() {
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .stage(parse)
-        .options(Options::new().on_error(OnError::Skip))
-        .end_stage(|x: u32| if x == 4 { Err(format!("{x} is too much")) } else { Ok(()) })
-        .options(Options::new().on_error(OnError::Skip))
+        .stage(stage(parse).on_error(OnError::Skip))
+        .end_stage(
+            stage(|x: u32| if x == 4 { Err(format!("{x} is too much")) } else { Ok(()) }).on_error(OnError::Skip),
+        )
         .start()
         .unwrap();
     for text in ["1", "x", "4", ""] {
@@ -69,6 +70,7 @@ fn a_closure_that_returns_nothing_of_an_option_ends_the_sample() {
 
 #[test]
 fn a_closure_that_returns_a_give_means_it() {
+    let picky = |x: u64| if x == 21 { Err("not that one") } else { Ok(Give::One(x)) };
     let parts = Pipeline::builder()
         .source(0..4_u64)
         .stage(|x: u64| match x {
@@ -76,8 +78,8 @@ fn a_closure_that_returns_a_give_means_it() {
             1 => Give::One(1),
             x => Give::many((0..x).map(move |part| 10 * x + part)),
         })
-        .stage(|x: u64| if x == 21 { Err("not that one") } else { Ok(Give::One(x)) });
-    let values: Vec<_> = parts.options(Options::new().on_error(OnError::Skip)).stream().unwrap().collect();
+        .stage(stage(picky).on_error(OnError::Skip));
+    let values: Vec<_> = parts.stream().unwrap().collect();
     assert_eq!(values.into_iter().map(Result::<u64, _>::unwrap).collect::<Vec<_>>(), [1, 20, 30, 31, 32]);
 
     let end = Pipeline::builder().end_stage(|x: u64| if x == 0 { Give::Skip } else { Give::One(()) }).start().unwrap();
@@ -110,11 +112,9 @@ fn a_closure_that_is_made_or_repeated_or_takes_lists_means_its_result_too() {
     let sum = |list: Vec<u32>| if list.contains(&9) { Err("nine") } else { Ok(list.iter().sum::<u32>()) };
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .stage(made_by(|| Ok(parse)))
-        .options(Options::new().workers(2).on_error(OnError::Skip))
-        .stage(retry(1, flaky))
-        .stage_all(sum)
-        .options(Options::new().on_error(OnError::Skip))
+        .stage(made_by(|| Ok(parse)).workers(2).on_error(OnError::Skip))
+        .stage(stage(flaky).on_error(retry(1)))
+        .stage(stage(sum).intake(All).on_error(OnError::Skip))
         .end_stage(made_by(|| Ok(|x: u32| if x == 3 { Err("three") } else { Ok(()) })))
         .start()
         .unwrap();

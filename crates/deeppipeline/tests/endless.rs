@@ -2,7 +2,8 @@
 
 mod support;
 
-use deeppipeline::{BoxError, Give, Options, Outcome, Overflow, Pipeline, Stage, made_by};
+use deeppipeline::report::Outcome;
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, made_by};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -109,7 +110,7 @@ fn it_ends_with_a_time_out_in_stage_run_and_in_finish() {
         let pipeline = Pipeline::builder().stage(endless).end_stage(|_: usize| {}).start().unwrap();
         (0..samples).for_each(|x| drop(pipeline.put(x)));
         std::thread::scope(|scope| {
-            let stopping = scope.spawn(|| pipeline.setstop_timeout(Duration::from_millis(20)).unwrap());
+            let stopping = scope.spawn(|| pipeline.setstop_or_abort(Duration::from_millis(20)).unwrap());
             until(|| asked.load(Ordering::SeqCst) > 0);
             let report = stopping.join().unwrap();
             assert_eq!((report.outcome, report.left_behind.len()), (Outcome::Aborted, 0), "{report}");
@@ -128,7 +129,7 @@ fn it_ends_with_a_failure_behind_it() {
         .start()
         .unwrap();
     pipeline.put(0).unwrap();
-    let error = pipeline.setstop_timeout(LONG).unwrap_err();
+    let error = pipeline.setstop_or_abort(LONG).unwrap_err();
     assert!(error.report().balances(), "{:#?}", error.report());
     assert_eq!((error.report().outcome, error.report().left_behind.len()), (Outcome::Failed, 0));
     assert_eq!(Arc::strong_count(&asked), 1, "the iterator is freed");
@@ -140,8 +141,12 @@ fn one_that_others_have_given_up_waiting_for_is_asked_no_more() {
     let counted = Arc::clone(&asked);
     let mut simulation = Pipeline::builder()
         .overflow(Overflow::Block)
-        .stage(made_by(move || Ok(Twice(Arc::clone(&counted)))))
-        .options(Options::new().name("work").workers(2).time_limit(Duration::from_millis(60)))
+        .stage(
+            made_by(move || Ok(Twice(Arc::clone(&counted))))
+                .name("work")
+                .workers(2)
+                .time_limit(Duration::from_millis(60)),
+        )
         .end_stage(|_: usize| {})
         .simulate()
         .unwrap();

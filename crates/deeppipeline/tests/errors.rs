@@ -2,10 +2,9 @@
 
 mod support;
 
-use deeppipeline::{
-    BoxError, Doing, Give, Options, Outcome, Overflow, Pipeline, PutError, RunError, SampleId, Source, Stage,
-    StageError, StagePanic, StartError, made_by,
-};
+use deeppipeline::error::{Doing, PutError, RunError, StagePanic, StartError};
+use deeppipeline::report::{Outcome, SampleId};
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Source, Stage, StageError, made_by, stage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::until;
@@ -117,20 +116,17 @@ fn in_every_place_of_every_stage() {
                 }
                 let alive = Alive::default();
                 let faulty = |index| Faulty::new((index == at).then_some(place), panics, &alive);
-                let named = |index| Options::new().name(if index == at { "faulty" } else { "sound" });
+                let name = |index| if index == at { "faulty" } else { "sound" };
                 let pipeline = Pipeline::builder()
                     .overflow(Overflow::Block)
-                    .stage(faulty(0))
-                    .options(named(0))
-                    .stage(faulty(1))
-                    .options(named(1))
-                    .end_stage(faulty(2))
-                    .options(named(2))
+                    .stage(stage(faulty(0)).name(name(0)))
+                    .stage(stage(faulty(1)).name(name(1)))
+                    .end_stage(stage(faulty(2)).name(name(2)))
                     .start()
                     .unwrap();
                 for x in 0..5 {
                     match pipeline.put(x) {
-                        Ok(accepted) => assert!(accepted),
+                        Ok(put) => assert!(put.is_accepted()),
                         Err(PutError::Stage(back, error)) => assert_eq!((back, error.stage()), (x, "faulty")),
                         Err(other) => panic!("{other}"),
                     }
@@ -154,14 +150,11 @@ fn in_setup_comes_from_start() {
         for at in 0..3 {
             let alive = Alive::default();
             let faulty = |index| Faulty::new((index == at).then_some(Place::Setup), panics, &alive);
-            let named = |index| Options::new().name(if index == at { "faulty" } else { "sound" });
+            let name = |index| if index == at { "faulty" } else { "sound" };
             let started = Pipeline::builder()
-                .stage(faulty(0))
-                .options(named(0))
-                .stage(faulty(1))
-                .options(named(1))
-                .end_stage(faulty(2))
-                .options(named(2))
+                .stage(stage(faulty(0)).name(name(0)))
+                .stage(stage(faulty(1)).name(name(1)))
+                .end_stage(stage(faulty(2)).name(name(2)))
                 .start();
             let Err(StartError::Stage(error)) = started else { panic!("it started") };
             assert_told(&error, panics, Doing::Setup, None);
@@ -175,13 +168,15 @@ fn in_setup_comes_from_start() {
 fn in_making_a_stage_is_an_error_of_its_setup() {
     for panics in [false, true] {
         let started = Pipeline::<u32>::builder()
-            .stage(made_by(move || -> Result<Faulty, BoxError> {
-                match panics {
-                    true => panic!("out of order"),
-                    false => Err(Broken.into()),
-                }
-            }))
-            .options(Options::new().name("faulty"))
+            .stage(
+                made_by(move || -> Result<Faulty, BoxError> {
+                    match panics {
+                        true => panic!("out of order"),
+                        false => Err(Broken.into()),
+                    }
+                })
+                .name("faulty"),
+            )
             .end_stage(|_: u32| {})
             .start();
         let Err(StartError::Stage(error)) = started else { panic!("it started") };
@@ -228,8 +223,7 @@ fn in_the_source_after_what_came_before_has_flowed_out() {
 fn a_put_after_a_failure_hands_its_sample_back() {
     let alive = Alive::default();
     let pipeline = Pipeline::builder()
-        .end_stage(Faulty::new(Some(Place::StageRun), false, &alive))
-        .options(Options::new().name("faulty"))
+        .end_stage(stage(Faulty::new(Some(Place::StageRun), false, &alive)).name("faulty"))
         .start()
         .unwrap();
     pipeline.put(1).unwrap();
@@ -264,7 +258,7 @@ fn printed(error: impl Into<BoxError>) -> String {
 #[test]
 fn an_error_that_main_returns_is_one_readable_line_with_every_cause_once() {
     let load = |_: u32| Err::<(), _>(NoModel(std::io::Error::other("disk on fire")));
-    let pipeline = || Pipeline::builder().end_stage(load).options(Options::new().name("detect"));
+    let pipeline = || Pipeline::builder().end_stage(stage(load).name("detect"));
     let line = "stage \"detect\" failed in stage_run on sample 1: cannot load the model: disk on fire";
 
     let started = pipeline().start().unwrap();
@@ -273,12 +267,12 @@ fn an_error_that_main_returns_is_one_readable_line_with_every_cause_once() {
     assert!(failed.cause().is::<NoModel>());
     assert_eq!(printed(failed), line);
     assert_eq!(printed(started.put(2).unwrap_err()), line);
-    let run = Pipeline::builder().source([1].into_iter()).end_stage(load).options(Options::new().name("detect")).run();
+    let run = Pipeline::builder().source([1].into_iter()).end_stage(stage(load).name("detect")).run();
     assert_eq!(printed(run.unwrap_err()), line);
 
     let invalid = pipeline().buffer_size(0).start().err().unwrap();
     assert_eq!(printed(invalid), "buffer_size of stage \"detect\" is 0, but must be at least 1");
-    let refused = pipeline().options(Options::new().stack_size(1 << 60)).start().err().unwrap();
+    let refused = Pipeline::builder().end_stage(stage(load).name("detect").stack_size(1 << 60)).start().err().unwrap();
     let text = printed(refused);
     assert!(text.starts_with("cannot start a thread for stage \"detect\": "), "{text}");
     assert_eq!(text.matches("os error").count(), 1, "{text}");

@@ -1,6 +1,7 @@
 //! What `finish` gives: when it is called, and who its values are.
 
-use deeppipeline::{BoxError, Give, Pipeline, SampleId, Stage, current_sample};
+use deeppipeline::report::SampleId;
+use deeppipeline::{BoxError, Give, Pipeline, Stage, current_sample};
 use std::sync::{Arc, Mutex};
 
 /// Keeps what it gets and gives it out at the end, and a zero as the last.

@@ -1,6 +1,6 @@
 //! The name of a stage: what it says itself, what its options say, or its type's.
 
-use deeppipeline::{BoxError, Give, Options, Pipeline, Stage, made_by, retry};
+use deeppipeline::{BoxError, Give, Pipeline, Stage, made_by, retry, stage};
 
 struct Named;
 
@@ -25,10 +25,9 @@ fn a_stage_has_its_own_name_also_one_that_its_worker_makes() {
     let pipeline = Pipeline::builder()
         .stage(Named)
         .stage(boxed)
-        .stage(retry(1, Named))
+        .stage(stage(Named).on_error(retry(1)))
         .stage(made_by(|| Ok(Named)))
-        .stage(made_by(|| Ok(Named)))
-        .options(Options::new().name("said"))
+        .stage(made_by(|| Ok(Named)).name("said"))
         .stage(double)
         .stage(made_by(|| Ok(double)))
         .stage(made_by(|| Ok(|x: u32| x)))

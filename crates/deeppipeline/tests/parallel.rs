@@ -3,7 +3,8 @@
 mod support;
 
 use deeppipeline::engine::{Block, Body, Call, Done, Graph, Input, Joiner, Node, Supervisor, Wait, spawn};
-use deeppipeline::{BoxError, Give, GraphError, Options, Overflow, Pipeline, Report, Stage, StartError};
+use deeppipeline::error::{GraphError, StartError};
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Report, Stage, chain};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -27,15 +28,12 @@ fn blocks_nest_and_branches_are_chains() {
     let (tell, told) = told::<((u32, String), u32)>();
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .parallel(
-            |branch| {
-                branch.stage(|x: u32| x + 1).parallel(
-                    |inner| inner.stage(|x: u32| x * 2),
-                    |inner| inner.stage(|x: u32| x * 3).stage(|x: u32| x.to_string()),
-                )
-            },
-            |branch| branch.stage(|x: u32| x * 100),
-        )
+        .parallel((
+            chain()
+                .stage(|x: u32| x + 1)
+                .parallel((|x: u32| x * 2, chain().stage(|x: u32| x * 3).stage(|x: u32| x.to_string()))),
+            |x: u32| x * 100,
+        ))
         .end_stage(tell)
         .start()
         .unwrap();
@@ -63,10 +61,7 @@ fn a_sample_that_an_inner_branch_skips_is_unjoined_in_both_blocks() {
     let (tell, told) = told::<((u32, u32), u32)>();
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .parallel(
-            |branch| branch.parallel(|inner| inner.stage(Odd), |inner| inner.stage(|x: u32| x)),
-            |branch| branch.stage(|x: u32| x),
-        )
+        .parallel((chain().parallel((Odd, |x: u32| x)), |x: u32| x))
         .end_stage(tell)
         .start()
         .unwrap();
@@ -87,11 +82,7 @@ fn a_sample_that_an_inner_branch_skips_is_unjoined_in_both_blocks() {
 fn three_branches_and_a_source_and_a_stream() {
     let stream = Pipeline::builder()
         .source(1..=20_u64)
-        .parallel3(
-            |branch| branch.stage(|x: u64| x),
-            |branch| branch.stage(|x: u64| x * x),
-            |branch| branch.stage(|x: u64| x.to_string()),
-        )
+        .parallel((|x: u64| x, |x: u64| x * x, |x: u64| x.to_string()))
         .stage(|(x, square, text): (u64, u64, String)| format!("{x} {square} {text}"))
         .stream()
         .unwrap();
@@ -105,7 +96,7 @@ fn each_end_stage_sees_everything() {
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
         .stage(|x: u32| x + 1)
-        .end_parallel(|branch| branch.stage(show), |branch| branch.stage(|x: u32| x * 2).stage(save))
+        .end_parallel((show, chain().stage(|x: u32| x * 2).stage(save)))
         .start()
         .unwrap();
     for x in 0..30 {
@@ -122,13 +113,10 @@ fn branches_that_end_the_pipeline_nest() {
     let ((one, ones), (two, twos), (three, threes)) = (told::<u32>(), told::<u32>(), told::<u32>());
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .end_parallel(
-            |branch| branch.end_parallel(|inner| inner.stage(one), |inner| inner.stage(two)),
-            |branch| branch.stage(three),
-        )
+        .end_parallel((chain().end_parallel((one, two)), three))
         .start()
         .unwrap();
-    (0..9).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (0..9).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     balanced(&pipeline.setstop().unwrap());
     drop(pipeline);
     for told in [ones, twos, threes] {
@@ -142,16 +130,14 @@ fn an_abort_leaves_nothing_in_a_join() {
     let (release, stuck) = channel::<()>();
     let pipeline = Pipeline::builder()
         .buffer_size(4)
-        .parallel(
-            |branch| {
-                branch.stage(move |x: u32| {
-                    enter.send(()).expect("the test listens");
-                    let _ = stuck.recv();
-                    x
-                })
+        .parallel((
+            move |x: u32| {
+                enter.send(()).expect("the test listens");
+                let _ = stuck.recv();
+                x
             },
-            |branch| branch.stage(|x: u32| x),
-        )
+            |x: u32| x,
+        ))
         .end_stage(|_: (u32, u32)| {})
         .start()
         .unwrap();
@@ -179,11 +165,8 @@ fn a_report_changes_nothing_and_frees_nothing() {
             Ok(Give::Skip)
         }
     }
-    let pipeline = Pipeline::builder()
-        .parallel(|branch| branch.stage(|x: Arc<()>| x), |branch| branch.stage(Ends))
-        .end_stage(|_: (Arc<()>, ())| {})
-        .start()
-        .unwrap();
+    let pipeline =
+        Pipeline::builder().parallel((|x: Arc<()>| x, Ends)).end_stage(|_: (Arc<()>, ())| {}).start().unwrap();
     let value = Arc::new(());
     pipeline.put(Arc::clone(&value)).unwrap();
     // The first branch's result waits for one that will not come.
@@ -256,16 +239,8 @@ fn what_panics_while_it_joins_stops_the_pipeline() {
 }
 
 #[test]
-fn an_empty_branch_another_builder_and_options_of_a_block_are_refused() {
-    let empty = Pipeline::<u32>::builder().parallel(|branch| branch, |branch| branch.stage(|x: u32| x));
+fn an_empty_branch_is_refused() {
+    let empty = Pipeline::<u32>::builder().parallel((chain(), |x: u32| x));
     let refused = empty.end_stage(|_: (u32, u32)| {}).start();
     assert!(matches!(refused, Err(StartError::Graph(GraphError::EmptyBranch))));
-    let other = |_| Pipeline::<u32>::builder().stage(|x: u32| x);
-    let refused = Pipeline::<u32>::builder().parallel(other, other).end_stage(|_: (u32, u32)| {}).start();
-    assert!(matches!(refused, Err(StartError::Graph(GraphError::AnotherBuilder))));
-    let options = Pipeline::<u32>::builder()
-        .parallel(|branch| branch.stage(|x: u32| x), |branch| branch.stage(|x: u32| x))
-        .options(Options::new().name("both"));
-    let refused = options.end_stage(|_: (u32, u32)| {}).start();
-    assert!(matches!(refused, Err(StartError::Graph(GraphError::OptionsOfBlock))));
 }

@@ -2,7 +2,8 @@
 
 mod support;
 
-use deeppipeline::{BoxError, Give, Options, Overflow, Pipeline, PutError, Stage, current_sample};
+use deeppipeline::error::PutError;
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Put, Stage, current_sample, stage};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -42,7 +43,7 @@ fn with_a_time_out_hands_the_sample_back_when_the_buffer_stays_full() {
 fn with_the_longest_time_out_waits_as_long_as_it_takes() {
     let pipeline = Pipeline::builder().buffer_size(1).overflow(Overflow::Block).end_stage(|_: u32| {}).start().unwrap();
     for x in 0..100 {
-        assert!(pipeline.put_timeout(x, Duration::MAX).unwrap());
+        assert!(pipeline.put_timeout(x, Duration::MAX).unwrap().is_accepted());
     }
     assert_eq!(pipeline.setstop().unwrap().stages[0].counts.used, 100);
 }
@@ -52,10 +53,10 @@ fn tells_what_was_dropped_on_arrival() {
     let (permit, permits) = channel();
     let pipeline =
         Pipeline::builder().buffer_size(1).overflow(Overflow::DropNewest).end_stage(Gated(permits)).start().unwrap();
-    assert!(pipeline.put(1).unwrap());
+    assert_eq!(pipeline.put(1).unwrap(), Put::Accepted { number: 1 });
     until(|| pipeline.report().stages[0].counts.in_flight == 1);
-    assert!(pipeline.put(2).unwrap());
-    assert!(!pipeline.put(3).unwrap());
+    assert_eq!(pipeline.put(2).unwrap(), Put::Accepted { number: 2 });
+    assert_eq!(pipeline.put(3).unwrap(), Put::Dropped);
     permit.send(()).unwrap();
     permit.send(()).unwrap();
     assert_eq!(pipeline.setstop().unwrap().stages[0].buffer.dropped_newest, 1);
@@ -76,7 +77,7 @@ fn from_an_own_stage_is_refused_wherever_its_code_runs() {
     let (told, refused) = channel();
     struct Putting {
         pipeline: Arc<OnceLock<Pipeline<u32>>>,
-        told: std::sync::mpsc::Sender<Result<bool, PutError<u32>>>,
+        told: std::sync::mpsc::Sender<Result<Put, PutError<u32>>>,
     }
     impl Putting {
         fn put(&self) {
@@ -144,13 +145,12 @@ fn into_another_pipeline_from_a_stage_is_fine() {
 }
 
 /// Two samples are inside: one in hand and one waiting, and a third is being put by another thread.
-fn with_a_blocked_put(then: impl FnOnce(&Pipeline<u32>, std::sync::mpsc::Sender<()>)) -> Result<bool, PutError<u32>> {
+fn with_a_blocked_put(then: impl FnOnce(&Pipeline<u32>, std::sync::mpsc::Sender<()>)) -> Result<Put, PutError<u32>> {
     let (permit, permits) = channel();
     let pipeline = Pipeline::builder()
         .buffer_size(1)
         .overflow(Overflow::Block)
-        .end_stage(Gated(permits))
-        .options(Options::new().name("gated"))
+        .end_stage(stage(Gated(permits)).name("gated"))
         .start()
         .unwrap();
     pipeline.put(1).unwrap();
@@ -211,7 +211,7 @@ fn from_many_threads_numbers_samples_in_the_order_of_acceptance() {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let pipeline = &pipeline;
-            scope.spawn(move || (0..EACH).for_each(|i| assert!(pipeline.put((thread, i)).unwrap())));
+            scope.spawn(move || (0..EACH).for_each(|i| assert!(pipeline.put((thread, i)).unwrap().is_accepted())));
         }
     });
     let report = pipeline.setstop().unwrap();
@@ -232,12 +232,14 @@ fn a_sample_that_waits_for_room_keeps_the_birth_of_its_put() {
     let mut simulation = Pipeline::builder()
         .buffer_size(1)
         .overflow(Overflow::Block)
-        .end_stage(move |_: u32| {
-            let birth = current_sample().unwrap().birth();
-            let origin = *origin.lock().unwrap().get_or_insert(birth);
-            seen.lock().unwrap().push(birth - origin);
-        })
-        .options(Options::new().name("slow"))
+        .end_stage(
+            stage(move |_: u32| {
+                let birth = current_sample().unwrap().birth();
+                let origin = *origin.lock().unwrap().get_or_insert(birth);
+                seen.lock().unwrap().push(birth - origin);
+            })
+            .name("slow"),
+        )
         .simulate()
         .unwrap();
     for x in 0..4 {

@@ -1,6 +1,7 @@
 //! The documented example: ten samples, three stages of 0.5 s, a put every 0.3 s, buffers of two.
 
-use deeppipeline::{Options, Pipeline, SampleId};
+use deeppipeline::report::SampleId;
+use deeppipeline::{Pipeline, stage};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,12 +21,9 @@ fn prints_eight_samples_in_order_and_reports_the_two_that_were_dropped() {
     };
     let mut simulation = Pipeline::builder()
         .buffer_size(2)
-        .stage(append("stage one"))
-        .options(Options::new().name("one"))
-        .stage(append("stage two"))
-        .options(Options::new().name("two"))
-        .stage(append("stage three"))
-        .options(Options::new().name("three"))
+        .stage(stage(append("stage one")).name("one"))
+        .stage(stage(append("stage two")).name("two"))
+        .stage(stage(append("stage three")).name("three"))
         .end_stage(move |x: Vec<String>| print.lock().unwrap().push(x))
         .simulate()
         .unwrap();

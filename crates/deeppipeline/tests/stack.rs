@@ -1,6 +1,7 @@
 //! The stack of a worker: large samples by value, and deep recursion.
 
-use deeppipeline::{Options, Overflow, Pipeline, StartError, made_by, retry};
+use deeppipeline::error::StartError;
+use deeppipeline::{Overflow, Pipeline, made_by, retry, stage};
 use std::hint::black_box;
 
 const MEBIBYTE: usize = 1 << 20;
@@ -24,7 +25,7 @@ fn a_sample_of_a_mebibyte_by_value_fits_on_every_stack() {
             .overflow(Overflow::Block)
             .stage(brighten)
             .stage(made_by(move || Ok(brighten)))
-            .stage(retry(1, brighten))
+            .stage(stage(brighten).on_error(retry(1)))
             .stage(|image: Image| u32::from(image.0[0]))
             .end_stage(|x: u32| assert_eq!(x, 3))
             .start()
@@ -43,8 +44,7 @@ fn deep(depth: u32) -> u32 {
 #[test]
 fn a_stage_gets_the_stack_that_its_options_ask_for() {
     let pipeline = Pipeline::builder()
-        .stage(deep)
-        .options(Options::new().stack_size(128 * MEBIBYTE))
+        .stage(stage(deep).stack_size(128 * MEBIBYTE))
         .end_stage(|depth: u32| assert_eq!(depth, 8192))
         .start()
         .unwrap();
@@ -55,7 +55,6 @@ fn a_stage_gets_the_stack_that_its_options_ask_for() {
 
 #[test]
 fn a_stack_that_the_system_refuses_is_a_failed_start() {
-    let started =
-        Pipeline::builder().end_stage(|_: u32| {}).options(Options::new().name("show").stack_size(1 << 60)).start();
+    let started = Pipeline::builder().end_stage(stage(|_: u32| {}).name("show").stack_size(1 << 60)).start();
     assert!(matches!(started, Err(StartError::Thread { stage, .. }) if stage == "show"));
 }

@@ -2,7 +2,9 @@
 
 mod support;
 
-use deeppipeline::{BoxError, Doing, Give, Options, Outcome, Overflow, Pipeline, PutError, Source, Stage, StartError};
+use deeppipeline::error::{Doing, PutError, StartError};
+use deeppipeline::report::Outcome;
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Source, Stage, stage};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -84,8 +86,7 @@ fn start_with_a_time_out_names_the_stages_still_in_setup() {
     let log = Log::default();
     let (permits, stuck) = gated(&log);
     let started = Pipeline::builder()
-        .stage(stuck)
-        .options(Options::new().name("stuck"))
+        .stage(stage(stuck).name("stuck"))
         .end_stage(|_: u32| {})
         .start_timeout(Duration::from_millis(1));
     let Err(StartError::Timeout { stages, timeout }) = started else { panic!("it started") };
@@ -129,10 +130,8 @@ fn a_failed_start_discards_what_was_accepted_and_tears_down_what_was_set_up() {
     let (sound_permits, sound) = gated(&log);
     let (faulty_permits, faulty) = gated(&log);
     let pipeline = Pipeline::builder()
-        .stage(sound)
-        .options(Options::new().name("sound"))
-        .end_stage(faulty)
-        .options(Options::new().name("faulty"))
+        .stage(stage(sound).name("sound"))
+        .end_stage(stage(faulty).name("faulty"))
         .start_without_waiting()
         .unwrap();
     pipeline.put(1).unwrap();
@@ -189,13 +188,12 @@ fn setstop_with_a_time_out_aborts_and_names_the_stuck_stage() {
     let log = Log::default();
     let (permits, stuck) = gated(&log);
     permits.setup.send(()).unwrap();
-    let pipeline =
-        Pipeline::builder().stage(stuck).options(Options::new().name("stuck")).end_stage(|_: u32| {}).start().unwrap();
+    let pipeline = Pipeline::builder().stage(stage(stuck).name("stuck")).end_stage(|_: u32| {}).start().unwrap();
     for x in 0..3 {
         pipeline.put(x).unwrap();
         until(|| pipeline.report().stages[0].counts.in_flight == 1);
     }
-    let report = pipeline.setstop_timeout(Duration::from_millis(1)).unwrap();
+    let report = pipeline.setstop_or_abort(Duration::from_millis(1)).unwrap();
     assert_eq!((report.outcome, report.stages[0].buffer.discarded), (Outcome::Aborted, 2));
     assert!(report.left_behind.contains(&"stuck".to_owned()), "{:?}", report.left_behind);
     assert!(report.balances());
@@ -208,7 +206,7 @@ fn setstop_with_a_time_out_aborts_and_names_the_stuck_stage() {
 fn setstop_with_a_time_out_that_is_not_reached_drains() {
     let pipeline = Pipeline::builder().end_stage(|_: u32| {}).start().unwrap();
     pipeline.put(1).unwrap();
-    assert_eq!(pipeline.setstop_timeout(Duration::MAX).unwrap().outcome, Outcome::Finished);
+    assert_eq!(pipeline.setstop_or_abort(Duration::MAX).unwrap().outcome, Outcome::Finished);
 }
 
 #[test]
@@ -221,7 +219,7 @@ fn setstop_from_an_own_stage_only_requests() {
         .end_stage(move |x: u32| {
             if x == 1 {
                 let pipeline = own.wait();
-                let all = [pipeline.setstop(), pipeline.join(), pipeline.setstop_timeout(Duration::ZERO)];
+                let all = [pipeline.setstop(), pipeline.join(), pipeline.setstop_or_abort(Duration::ZERO)];
                 told.send(all.map(Result::unwrap)).unwrap();
             }
         })
@@ -300,13 +298,8 @@ fn every_worker_is_a_thread_named_after_its_stage() {
             Ok(Give::One(x))
         }
     }
-    let stage = || Named(Arc::clone(&names));
-    let pipeline = Pipeline::builder()
-        .stage(stage())
-        .stage(stage())
-        .options(Options::new().name("with a \0 in it"))
-        .start()
-        .unwrap();
+    let named = || Named(Arc::clone(&names));
+    let pipeline = Pipeline::builder().stage(named()).stage(stage(named()).name("with a \0 in it")).start().unwrap();
     pipeline.setstop().unwrap();
     let mut names = names.lock().unwrap().clone();
     names.sort();
@@ -343,8 +336,7 @@ fn a_waiting_source_is_woken_by_setstop_and_by_abort_and_by_a_failure() {
         let (frames, camera) = Camera::new();
         let pipeline = Pipeline::builder()
             .source(camera)
-            .stage(|x: u32| assert!(x != 2, "two is too much"))
-            .options(Options::new().name("odd"))
+            .stage(stage(|x: u32| assert!(x != 2, "two is too much")).name("odd"))
             .start()
             .unwrap();
         frames.send(Some(1)).unwrap();
@@ -386,7 +378,7 @@ fn stages_of_the_same_name_are_told_apart() {
 #[test]
 fn a_long_name_moves_only_its_own_row_of_the_report() {
     let name = "x".repeat(70_000);
-    let named = Pipeline::builder().stage(|x: u32| x).options(Options::new().name(name.clone()));
+    let named = Pipeline::builder().stage(stage(|x: u32| x).name(name.clone()));
     let table = named.end_stage(|_: u32| {}).start().unwrap().setstop().unwrap().to_string();
     let rows: Vec<&str> = table.lines().collect();
     assert!(rows[1].starts_with(&format!("{name}  ")));
@@ -421,7 +413,7 @@ fn whoever_stops_does_not_wait_for_a_closer_that_waits() {
     let source = Unclosable { asked, over: Arc::new(Mutex::new(over)) };
     let pipeline = Pipeline::builder().source(source).end_stage(|_: u32| {}).start().unwrap();
     was_asked.recv().unwrap();
-    let report = pipeline.setstop_timeout(Duration::ZERO).unwrap();
+    let report = pipeline.setstop_or_abort(Duration::ZERO).unwrap();
     assert_eq!(report.left_behind, ["source"]);
     assert_eq!(pipeline.report().left_behind, ["source"], "a later report says so too");
     drop(end);

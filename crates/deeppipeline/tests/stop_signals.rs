@@ -8,7 +8,10 @@ mod alone;
 mod support;
 
 use alone::{command, is_alone, is_here};
-use deeppipeline::{Outcome, Overflow, Pipeline, PutError, StopSignal};
+use deeppipeline::error::PutError;
+use deeppipeline::pipeline::StopSignal;
+use deeppipeline::report::Outcome;
+use deeppipeline::{Overflow, Pipeline};
 use signal_hook::low_level::raise;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -47,7 +50,7 @@ fn the_first_signal_drains_and_is_told() {
     for signal in [StopSignal::Interrupt, StopSignal::Terminate, StopSignal::HangUp] {
         let (pipeline, open) = gated();
         let stop = pipeline.on_stop_signals().unwrap();
-        (1..=3).for_each(|x| assert!(pipeline.put(x).unwrap()));
+        (1..=3).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
         assert_eq!(stop.received(), None);
         send(signal);
         until(|| stop.received().is_some());
@@ -65,7 +68,7 @@ fn a_second_signal_aborts_whichever_it_is() {
     }
     let (pipeline, _open) = gated();
     let stop = pipeline.on_stop_signals().unwrap();
-    (1..=3).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=3).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     until(|| pipeline.report().stages[0].counts.in_flight == 1);
     send(StopSignal::Terminate);
     until(|| stop.received().is_some());

@@ -2,7 +2,9 @@
 
 mod support;
 
-use deeppipeline::{BoxError, Doing, Give, Options, Overflow, Pipeline, Stage, Stream, made_by};
+use deeppipeline::error::Doing;
+use deeppipeline::pipeline::Stream;
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, made_by};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use support::until;
@@ -11,8 +13,7 @@ use support::until;
 fn every_value_comes_out_in_order() {
     let stream = Pipeline::builder()
         .source(0..100_u32)
-        .stage(made_by(|| Ok(|x: u32| x + 1)))
-        .options(Options::new().workers(3))
+        .stage(made_by(|| Ok(|x: u32| x + 1)).workers(3))
         .stage(|x: u32| 2 * x)
         .stream()
         .unwrap();

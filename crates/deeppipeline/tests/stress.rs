@@ -1,6 +1,7 @@
 //! Many threads, random stops: whatever happens, everything ends and every sample has one fate.
 
-use deeppipeline::{BoxError, Give, OnError, Options, Overflow, Pipeline, PutError, Stage};
+use deeppipeline::error::PutError;
+use deeppipeline::{All, BoxError, Give, Latest, OnError, Overflow, Pipeline, Stage, stage};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -63,20 +64,18 @@ fn run(seed: u64) {
     let up = Arc::new(AtomicUsize::new(0));
     let moody = |index: u64| Moody { seed: chance(seed * 8 + index), up: Arc::clone(&up) };
     let on_error = |index: u64| match chance(seed * 9 + index) % 2 {
-        0 => Options::new().on_error(OnError::Skip),
-        _ => Options::new(),
+        0 => OnError::Skip,
+        _ => OnError::Stop,
     };
+    let moody = |index: u64| stage(moody(index)).on_error(on_error(index));
     let builder = Pipeline::builder()
         .buffer_size(1 + (chance(seed) % 3) as usize)
         .overflow(Overflow::ALL[(seed % 3) as usize])
-        .stage(moody(0))
-        .options(on_error(0));
-    let builder = if seed.is_multiple_of(2) { builder.stage_latest(moody(1)) } else { builder.stage(moody(1)) };
+        .stage(moody(0));
+    let builder = if seed.is_multiple_of(2) { builder.stage(moody(1).intake(Latest)) } else { builder.stage(moody(1)) };
     let pipeline = builder
-        .options(on_error(1))
-        .stage_all(|list: Vec<u64>| list.len() as u64)
+        .stage(stage(|list: Vec<u64>| list.len() as u64).intake(All))
         .end_stage(moody(2))
-        .options(on_error(2))
         .start_without_waiting()
         .unwrap();
     let barrier = Barrier::new(PUTTERS as usize + 2);

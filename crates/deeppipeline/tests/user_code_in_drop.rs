@@ -4,7 +4,8 @@
 mod support;
 
 use deeppipeline::engine::{Graph, Node, Supervisor};
-use deeppipeline::{BoxError, Give, OnError, Options, Outcome, Overflow, Pipeline, Source, Stage};
+use deeppipeline::report::Outcome;
+use deeppipeline::{BoxError, Give, Latest, OnError, Overflow, Pipeline, Source, Stage, stage};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock, Weak};
@@ -98,10 +99,13 @@ fn samples_passed_over_by_latest() {
     let (permit, permits) = channel();
     let pipeline = Pipeline::builder()
         .buffer_size(4)
-        .stage_latest(move |x: Fragile| {
-            keep(x);
-            permits.recv().unwrap()
-        })
+        .stage(
+            stage(move |x: Fragile| {
+                keep(x);
+                permits.recv().unwrap()
+            })
+            .intake(Latest),
+        )
         .start()
         .unwrap();
     pipeline.put(Fragile).unwrap();
@@ -201,12 +205,8 @@ fn a_closer_that_panics() {
         }
     }
     let (more, source) = channel();
-    let pipeline = Pipeline::builder()
-        .source(Broken(source))
-        .stage(|x: u32| x)
-        .options(Options::new().on_error(OnError::Skip))
-        .start()
-        .unwrap();
+    let pipeline =
+        Pipeline::builder().source(Broken(source)).stage(stage(|x: u32| x).on_error(OnError::Skip)).start().unwrap();
     let stopping = std::thread::scope(|scope| {
         let stopping = scope.spawn(|| pipeline.setstop());
         drop(more);
@@ -317,11 +317,10 @@ fn clinging(fails: bool) -> (Pipeline<Option<Clings>>, Sender<()>, crossbeam_cha
         std::mem::forget(x);
         if fails { Err(BoxError::from("gives up")) } else { Ok(()) }
     };
-    let pipeline =
-        Pipeline::builder().buffer_size(3).end_stage(end).options(Options::new().name("end")).start().unwrap();
+    let pipeline = Pipeline::builder().buffer_size(3).end_stage(stage(end).name("end")).start().unwrap();
     pipeline.put(None).unwrap();
     until(|| pipeline.report().stages[0].counts.in_flight == 1);
-    (0..2).for_each(|_| assert!(pipeline.put(Some(Clings { let_go: clings.clone() })).unwrap()));
+    (0..2).for_each(|_| assert!(pipeline.put(Some(Clings { let_go: clings.clone() })).unwrap().is_accepted()));
     (pipeline, permit, let_go)
 }
 
@@ -348,7 +347,7 @@ fn discarded_values_that_cling_hold_up_no_stop_with_a_bound() {
     let (pipeline, permit, let_go) = clinging(true);
     drop(permit);
     until(|| pipeline.report().outcome == Outcome::Failed);
-    let error = returns(let_go, || pipeline.setstop_timeout(Duration::from_millis(20)).unwrap_err());
+    let error = returns(let_go, || pipeline.setstop_or_abort(Duration::from_millis(20)).unwrap_err());
     assert_eq!(error.report().left_behind, [DISCARDED]);
     assert_eq!(pipeline.setstop().unwrap_err().report().left_behind, [""; 0]);
 }
@@ -388,14 +387,14 @@ fn a_discarded_value_that_stops_its_pipeline_does_not_wait_for_itself() {
 fn a_stage_that_clings_holds_up_no_stop_with_a_bound_and_is_named() {
     for aborts in [true, false] {
         let (let_go, clings) = crossbeam_channel::unbounded();
-        let stage = Clings { let_go: clings };
+        let held = Clings { let_go: clings };
         let end = move |_: u32| {
-            let _ = &stage;
+            let _ = &held;
         };
-        let pipeline = Pipeline::builder().end_stage(end).options(Options::new().name("end")).start().unwrap();
+        let pipeline = Pipeline::builder().end_stage(stage(end).name("end")).start().unwrap();
         let report = returns(let_go, || match aborts {
             true => pipeline.abort(),
-            false => pipeline.setstop_timeout(Duration::from_millis(20)).unwrap(),
+            false => pipeline.setstop_or_abort(Duration::from_millis(20)).unwrap(),
         });
         assert_eq!(report.left_behind, ["end"]);
         assert_eq!(pipeline.setstop().unwrap().left_behind, [""; 0]);

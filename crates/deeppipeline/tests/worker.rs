@@ -1,7 +1,8 @@
 //! The two calls of a worker, for those who drive them themselves.
 
-use deeppipeline::engine::{Call, Done, Graph, Input, Node, SourceNode, Supervisor, Wait, Worker};
-use deeppipeline::{Give, OnError, Outcome, Overflow, SOURCE, current_sample};
+use deeppipeline::engine::{Call, Done, ErrorPolicy, Graph, Input, Node, SourceNode, Supervisor, Wait, Worker};
+use deeppipeline::report::{Outcome, SOURCE};
+use deeppipeline::{Give, Overflow, current_sample};
 use std::task::Poll;
 
 fn two_stages(overflow: Overflow) -> Graph {
@@ -97,7 +98,7 @@ fn a_dropped_source_ends_like_one_that_failed() {
 #[test]
 fn next_without_done_counts_as_a_failed_call() {
     let mut graph = two_stages(Overflow::Block);
-    graph.stages[0].on_error = OnError::Skip;
+    graph.stages[0].on_error = ErrorPolicy::Skip;
     let (supervisor, mut workers) = Supervisor::<u32>::new(graph).unwrap();
     bring_up(&mut workers);
     supervisor.put(1, Wait::No).unwrap_err();

@@ -7,7 +7,8 @@ mod still;
 use std::collections::HashMap;
 use std::path::Path;
 
-use deeppipeline::{BoxError, Give, Stage, Window, Windows};
+use deeppipeline::intake::Windows;
+use deeppipeline::{BoxError, Give, Stage, Window};
 
 use crate::model::{LazyModel, ModelError, Runtime};
 use crate::scene::{Behaviour, Scene};
@@ -28,7 +29,7 @@ pub use sight::Sight;
 /// It remembers no person: the pipeline keeps a window for each track, and one scene stays one sample.
 ///
 /// ```no_run
-/// use deeppipeline::Pipeline;
+/// use deeppipeline::{Pipeline, stage};
 /// use deeppipeline_vision::{Capture, ClassifyBehaviour, DetectPeople, EstimatePose, Record, Track};
 ///
 /// let classify = ClassifyBehaviour::load("models/pose_classifier_body18.onnx")?;
@@ -37,7 +38,7 @@ pub use sight::Sight;
 ///     .stage(DetectPeople::load("models/nanodet_416.onnx")?)
 ///     .stage(Track::new())
 ///     .stage(EstimatePose::load("models/movenet_lightning_192.onnx")?)
-///     .stage_windows(ClassifyBehaviour::window(), ClassifyBehaviour::sights, classify)
+///     .stage(stage(classify).intake(ClassifyBehaviour::window().by_keys(ClassifyBehaviour::sights)))
 ///     .end_stage(Record::create("people.jsonl")?)
 ///     .run()?;
 /// # Ok::<(), deeppipeline::BoxError>(())

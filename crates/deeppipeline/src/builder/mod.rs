@@ -1,32 +1,39 @@
 //! A typed chain under construction: what does not fit does not compile.
 
-mod blocks;
-mod options;
+mod chain;
+mod described;
+mod parts;
 #[cfg(processes)]
 mod processes;
 
-pub use options::Options;
+pub use chain::{Branches, Chain, chain};
+pub use described::{Described, MadeBy, MakesMany, One, made_by, stage};
+pub use parts::Parts;
+#[cfg(processes)]
+pub use processes::{InProcess, TakesIsolated, isolated};
+
+pub use crate::gives::{Ended, Flows, Gives, Last, Onward};
+pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_WORKERS};
+pub use crate::into_stage::{AsStage, IntoStage, Makes};
+pub use crate::retry::{Copies, Retry};
 
 use crate::buffer::Overflow;
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
-use crate::gives::{Ended, Flows, Last, Onward};
-use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, Executor, Graph, Node, OnError, SourceNode};
-use crate::intake::{Input, Intake};
-use crate::into_stage::{IntoStage, Maker, Making};
+use crate::graph::{Graph, SourceNode};
+use crate::into_stage::Making;
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
+use crate::retry::Copy;
 use crate::stage::{Source, Stage};
 use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
-use crate::typed::{OfKey, OfKeys, SourceBody, StageBody, Unpack, Value, list, one};
-use crate::window::{Window, Windows};
+use crate::typed::{SourceBody, StageBody, Unpack, Value};
 use std::fmt;
-use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +43,11 @@ use std::time::Duration;
 /// The last stage added is the end stage; [`end_stage`](Builder::end_stage) says so in words.
 ///
 /// ```
-/// use deeppipeline::{OnError, Options, Pipeline};
+/// use deeppipeline::{OnError, Pipeline, stage};
 ///
 /// let pipeline = Pipeline::builder()
 ///     .buffer_size(4)
-///     .stage(|x: u32| x + 1)
-///     .options(Options::new().name("increment").on_error(OnError::Skip))
+///     .stage(stage(|x: u32| x + 1).name("increment").on_error(OnError::Skip))
 ///     .end_stage(|x: u32| println!("{x}"))
 ///     .start()?;
 /// pipeline.put(41)?;
@@ -57,28 +63,49 @@ use std::time::Duration;
 /// ```
 #[must_use = "a builder does nothing until `start`, `run` or `simulate`"]
 pub struct Builder<I, T> {
+    parts: Parts,
+    /// What is said of the whole pipeline; its stages are in the parts.
+    graph: Graph,
+    source: Option<BodyFactory<Value>>,
+    closer: Option<Closer>,
+    #[cfg(processes)]
+    worker_arguments: Vec<std::ffi::OsString>,
+    types: PhantomData<fn(I) -> T>,
+}
+
+impl<I, T> fmt::Debug for Builder<I, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("parts", &self.parts).field("graph", &self.graph).finish_non_exhaustive()
+    }
+}
+
+/// A pipeline as it was described, ready for an executor.
+pub(crate) struct Plan {
     pub(crate) graph: Graph,
-    pub(crate) bodies: Vec<Bodies>,
+    bodies: Vec<Bodies>,
+    source: Option<BodyFactory<Value>>,
     /// One per parallel block.
     pub(crate) joiners: Vec<Joiner<Value>>,
-    pub(crate) source: Option<BodyFactory<Value>>,
     pub(crate) closer: Option<Closer>,
     /// One per stage: what its process is told, where it has one.
     #[cfg(processes)]
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
     #[cfg(processes)]
     pub(crate) worker_arguments: Vec<std::ffi::OsString>,
-    /// Parallel blocks to which branches are being added, the innermost last.
-    open_blocks: Vec<usize>,
-    problem: Option<GraphError>,
-    /// Tells builders apart.
-    identity: Arc<()>,
-    types: PhantomData<fn(I) -> T>,
 }
 
-impl<I, T> fmt::Debug for Builder<I, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("graph", &self.graph).field("problem", &self.problem).finish_non_exhaustive()
+impl Plan {
+    /// Makes what each worker of the pipeline runs, the source's last.
+    pub(crate) fn factories(&mut self) -> Vec<BodyFactory<Value>> {
+        let mut factories = Vec::new();
+        for (node, bodies) in self.graph.stages.iter().zip(std::mem::take(&mut self.bodies)) {
+            match bodies {
+                Bodies::One(body) => factories.push(body),
+                Bodies::Each(make) => factories.extend((0..node.workers).map(|_| make())),
+            }
+        }
+        factories.extend(self.source.take());
+        factories
     }
 }
 
@@ -90,57 +117,60 @@ pub(crate) enum Bodies {
     Each(Box<dyn Fn() -> BodyFactory<Value> + Send>),
 }
 
-/// Makes what each worker of a pipeline runs, the source's last.
-pub(crate) fn factories(
-    graph: &Graph,
-    bodies: Vec<Bodies>,
-    source: Option<BodyFactory<Value>>,
-) -> Result<Vec<BodyFactory<Value>>, GraphError> {
-    let mut factories = Vec::new();
-    for (node, bodies) in graph.stages.iter().zip(bodies) {
-        match bodies {
-            Bodies::One(body) if node.workers == 1 => factories.push(body),
-            Bodies::One(_) => {
-                let (stage, workers) = (node.name.clone(), node.workers);
-                return Err(GraphError::OneObjectForSeveralWorkers { stage, workers });
+impl Bodies {
+    /// The code around a stage on threads.
+    fn of_stage<S, U>(
+        making: Making<S>,
+        unpacker: impl Fn() -> U + Send + Sync + 'static,
+        copy: Option<Copy<S::Input>>,
+    ) -> Self
+    where
+        S: Stage,
+        U: Unpack<S::Input>,
+    {
+        match making {
+            Making::Given(stage) => {
+                Bodies::of_relay(move || StageBody::new(move || Ok(stage()), unpacker()).copying(copy))
             }
-            Bodies::Each(make) => factories.extend((0..node.workers).map(|_| make())),
+            Making::Made(make) => {
+                let unpacker = Arc::new(unpacker);
+                Bodies::Each(Box::new(move || {
+                    let (make, unpacker) = (Arc::clone(&make), Arc::clone(&unpacker));
+                    Box::new(move || Box::new(StageBody::new(move || make(), unpacker()).copying(copy)))
+                }))
+            }
         }
     }
-    factories.extend(source);
-    Ok(factories)
+
+    /// The code of one worker.
+    fn of_relay<B: Body<Value> + 'static>(body: impl FnOnce() -> B + Send + 'static) -> Self {
+        Bodies::One(Box::new(move || Box::new(body())))
+    }
 }
 
 impl<I: Send + 'static> Builder<I, I> {
     pub(crate) fn new() -> Self {
         Builder {
+            parts: Parts::default(),
             graph: Graph::default(),
-            bodies: Vec::new(),
-            joiners: Vec::new(),
             source: None,
             closer: None,
             #[cfg(processes)]
-            isolated: Vec::new(),
-            #[cfg(processes)]
             worker_arguments: Vec::new(),
-            open_blocks: Vec::new(),
-            problem: None,
-            identity: Arc::default(),
             types: PhantomData,
         }
     }
+}
 
+impl<I: Send + 'static, T> Builder<I, T> {
     /// Samples come from this source, on a worker of its own, instead of `put`. A source that is not
     /// [live](Source::is_live) waits for room, so that nothing is lost, unless an [`overflow`](Builder::overflow) says
     /// otherwise.
-    pub fn source<S>(self, source: S) -> Builder<Sourced, I>
+    pub fn source<S>(self, source: S) -> Builder<Sourced, T>
     where
         S: Source<Item = I> + Send,
     {
-        let mut builder: Builder<Sourced, I> = self.retyped();
-        if !builder.graph.stages.is_empty() {
-            builder.problem.get_or_insert(GraphError::SourceAfterStage);
-        }
+        let mut builder: Builder<Sourced, T> = self.retyped();
         builder.graph.source = Some(SourceNode { is_live: source.is_live() });
         builder.closer = source.closer();
         builder.source = Some(Box::new(move || Box::new(SourceBody(source))));
@@ -149,198 +179,62 @@ impl<I: Send + 'static> Builder<I, I> {
 }
 
 impl<I, T> Builder<I, T> {
-    /// Adds a stage that takes the oldest waiting sample.
+    /// Adds a stage: a [`Stage`], a closure, one with options ([`stage`](crate::stage()), [`made_by`],
+    /// [`isolated`](crate::isolated())), or a [`chain`](crate::chain()) of several.
     pub fn stage<S, M, O>(self, stage: S) -> Builder<I, O>
     where
-        S: IntoStage<M, Onward<O>, Input = T>,
+        S: IntoStage<T, M, Onward<O>>,
         T: Flows,
     {
-        self.add(stage.into_maker(), Intake::Single, one)
+        self.add(stage.into_parts())
     }
 
-    /// Adds a stage that takes the newest waiting sample; older ones are counted as superseded.
-    pub fn stage_latest<S, M, O>(self, stage: S) -> Builder<I, O>
-    where
-        S: IntoStage<M, Onward<O>, Input = T>,
-        T: Flows,
-    {
-        self.add(stage.into_maker(), Intake::Latest, one)
-    }
-
-    /// Adds a stage that takes a list of `buffer_size` samples as soon as its buffer is full.
-    pub fn stage_all<S, M, O>(self, stage: S) -> Builder<I, O>
-    where
-        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
-        T: Flows,
-    {
-        self.add(stage.into_maker(), Intake::All, list)
-    }
-
-    /// Adds a stage that takes a list of 1 to `max_size` samples: whatever is there once the first has waited
-    /// `max_wait`. The stage's `buffer_size` must be `max_size` at least.
-    pub fn stage_batch<S, M, O>(self, max_size: usize, max_wait: Duration, stage: S) -> Builder<I, O>
-    where
-        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
-        T: Flows,
-    {
-        self.add(stage.into_maker(), Intake::Batch { max_size, max_wait }, list)
-    }
-
-    /// Adds a stage that takes a list of the last samples with every sample, once there are enough: a [`Window`].
+    /// Adds branches, a tuple of 2 to 6, that get the same samples at the same time; the stage after them gets their
+    /// results as a tuple.
+    ///
+    /// A branch is a stage, or a [`chain`](crate::chain()) of stages, and blocks inside. A sample that one branch drops,
+    /// skips, fails on or loses is counted as unjoined, and holds up nothing.
     ///
     /// ```
-    /// use deeppipeline::{Pipeline, Window};
+    /// use deeppipeline::{Pipeline, chain};
     ///
     /// let pipeline = Pipeline::builder()
-    ///     .stage_window(Window::new(3), |last: Vec<f64>| last.iter().sum::<f64>() / 3.0)
-    ///     .end_stage(|mean: f64| println!("{mean}"))
+    ///     .parallel((|x: u32| x + 1, chain().stage(|x: u32| x * 10).stage(|x: u32| x.to_string())))
+    ///     .end_stage(|(sum, product): (u32, String)| println!("{sum} {product}"))
     ///     .start()?;
-    /// for x in 1..=5 {
-    ///     pipeline.put(f64::from(x))?;
-    /// }
-    /// assert_eq!(pipeline.setstop()?.stages[0].counts.in_flight, 0);
+    /// pipeline.put(4)?;
+    /// assert_eq!(pipeline.setstop()?.joins[0].counts.joined, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn stage_window<S, M, O>(self, window: Window, stage: S) -> Builder<I, O>
+    pub fn parallel<B, M, O>(self, branches: B) -> Builder<I, O>
     where
-        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
+        B: Branches<T, M, Onward<O>>,
         T: Flows + Clone,
     {
-        self.stage_window_by(window, |_: &T| (), stage)
-    }
-
-    /// Works like [`stage_window`](Builder::stage_window), with a window for each key: a list has the last samples of
-    /// one key.
-    pub fn stage_window_by<S, M, O, K>(
-        mut self,
-        window: Window,
-        key: impl Fn(&T) -> K + Clone + Send + Sync + 'static,
-        stage: S,
-    ) -> Builder<I, O>
-    where
-        S: IntoStage<M, Onward<O>, Input = Vec<T>>,
-        T: Flows + Clone,
-        K: Hash + Eq + Clone + 'static,
-    {
-        self.check_keys(window);
-        let Window { size, stride, .. } = window;
-        let unpack = move || OfKey::new(window, key.clone());
-        self.add_with(stage.into_maker(), Intake::Window { size, stride }, unpack)
-    }
-
-    /// Adds a stage that keeps a window for each of many keys in one sample, as for the people in a picture: `keys`
-    /// gives keys with an item for each. The stage runs once for every sample, and gets it with the [`Windows`] that
-    /// are due.
-    ///
-    /// ```
-    /// use deeppipeline::{Pipeline, Window, Windows};
-    ///
-    /// // Where each person is in a picture.
-    /// type People = Vec<(u32, f64)>;
-    ///
-    /// let pipeline = Pipeline::builder()
-    ///     .stage_windows(Window::new(2).idle(30), |people: &People| people.clone(), |seen: Windows<People, u32, f64>| {
-    ///         seen.iter().map(|(person, last)| (*person, last[1] - last[0])).collect::<Vec<_>>()
-    ///     })
-    ///     .end_stage(|moved: Vec<(u32, f64)>| println!("{moved:?}"))
-    ///     .start()?;
-    /// pipeline.put(vec![(1, 0.5), (2, 7.0)])?;
-    /// pipeline.put(vec![(2, 7.5)])?;
-    /// assert_eq!(pipeline.setstop()?.stages[1].counts.used, 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn stage_windows<S, M, O, K, P, L>(
-        mut self,
-        window: Window,
-        keys: impl Fn(&T) -> L + Clone + Send + Sync + 'static,
-        stage: S,
-    ) -> Builder<I, O>
-    where
-        S: IntoStage<M, Onward<O>, Input = Windows<T, K, P>>,
-        T: Flows,
-        K: Hash + Eq + Clone + 'static,
-        P: Clone + 'static,
-        L: IntoIterator<Item = (K, P)> + 'static,
-    {
-        self.check_keys(window);
-        let Window { size, stride, .. } = window;
-        let unpack = move || OfKeys::new(window, keys.clone());
-        self.add_with(stage.into_maker(), Intake::Window { size, stride }, unpack)
-    }
-
-    fn check_keys(&mut self, window: Window) {
-        if window.max_keys == 0 {
-            self.problem.get_or_insert(GraphError::MaxKeysZero);
-        }
-        if window.idle == Some(0) {
-            self.problem.get_or_insert(GraphError::IdleZero);
-        }
+        self.add(branches.into_block())
     }
 
     /// Adds the last stage; what it gives back is ignored.
     pub fn end_stage<S, M>(self, stage: S) -> Builder<I, Ended>
     where
-        S: IntoStage<M, Ended, Input = T>,
+        S: IntoStage<T, M, Ended>,
         T: Flows,
     {
-        self.add(stage.into_maker(), Intake::Single, one)
+        self.add(stage.into_parts())
     }
 
-    fn add<S, U, O>(self, maker: Maker<S>, intake: Intake, unpack: U) -> Builder<I, O>
+    /// Adds last stages, or chains that end in one, which get the same samples at the same time: to show and to save.
+    pub fn end_parallel<B, M>(self, branches: B) -> Builder<I, Ended>
     where
-        S: Stage,
-        U: FnMut(Input<Value>) -> Option<Box<S::Input>> + Copy + Send + Sync + 'static,
+        B: Branches<T, M, Ended>,
+        T: Flows + Clone,
     {
-        self.add_with(maker, intake, move || unpack)
+        self.add(branches.into_block())
     }
 
-    fn add_with<S, U, O>(
-        mut self,
-        maker: Maker<S>,
-        intake: Intake,
-        unpack: impl Fn() -> U + Send + Sync + 'static,
-    ) -> Builder<I, O>
-    where
-        S: Stage,
-        U: Unpack<S::Input>,
-    {
-        let Maker { making, name, again } = maker;
-        let keep = again.as_ref().map(|again| again.keep);
-        let is_made = matches!(making, Making::Made(_));
-        let bodies = match making {
-            Making::Given(stage) => {
-                let body = move || -> Box<dyn Body<Value>> {
-                    Box::new(StageBody::new(move || Ok(stage()), unpack()).keeping(keep))
-                };
-                Bodies::One(Box::new(body))
-            }
-            Making::Made(make) => {
-                let unpack = Arc::new(unpack);
-                let body = move || -> BodyFactory<Value> {
-                    let (make, unpack) = (Arc::clone(&make), Arc::clone(&unpack));
-                    Box::new(move || Box::new(StageBody::new(move || make(), unpack()).keeping(keep)))
-                };
-                Bodies::Each(Box::new(body))
-            }
-        };
-        let on_error = again.map_or(OnError::Stop, |again| again.on_error);
-        self.push(Node { intake, on_error, is_made, ..Node::new(name) }, bodies);
+    fn add<O>(mut self, parts: Parts) -> Builder<I, O> {
+        self.parts.append(parts);
         self.retyped()
-    }
-}
-
-impl<I, T> Builder<I, T> {
-    fn push(&mut self, node: Node, bodies: Bodies) {
-        self.graph.stages.push(node);
-        self.bodies.push(bodies);
-        #[cfg(processes)]
-        self.isolated.push(None);
-    }
-
-    /// Ends the block that was begun last, all of whose branches are there.
-    fn end_block(mut self) -> Self {
-        self.open_blocks.pop();
-        self
     }
 
     /// Sets the number of samples that each buffer holds: one number for all, or a list with one per stage, the end
@@ -370,37 +264,6 @@ impl<I, T> Builder<I, T> {
     /// older one is dropped instead.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.graph.max_age = Some(max_age);
-        self
-    }
-
-    /// Says more about the stage added just before.
-    pub fn options(mut self, options: Options) -> Self {
-        if self.graph.stages.last().is_some() && self.graph.is_relay(self.graph.stages.len() - 1) {
-            self.problem.get_or_insert(GraphError::OptionsOfBlock);
-            return self;
-        }
-        let Some(node) = self.graph.stages.last_mut() else {
-            self.problem.get_or_insert(GraphError::OptionsBeforeStage);
-            return self;
-        };
-        node.is_made &= options.name.is_none();
-        node.name = options.name.unwrap_or_else(|| std::mem::take(&mut node.name));
-        node.overflow = options.overflow.or(node.overflow);
-        match options.on_error {
-            // Nothing would be kept for another try.
-            Some(OnError::Retry { .. }) if node.on_error.retries() == 0 && node.executor == Executor::Thread => {
-                self.problem.get_or_insert(GraphError::RetryWithoutCopy { stage: node.name.clone() });
-            }
-            Some(on_error) => node.on_error = on_error,
-            None => {}
-        }
-        node.on_crash = options.on_crash.or(node.on_crash);
-        node.max_restarts = options.max_restarts.or(node.max_restarts);
-        node.time_limit = options.time_limit.or(node.time_limit);
-        node.workers = options.workers.unwrap_or(node.workers);
-        node.ordered = options.ordered.unwrap_or(node.ordered);
-        node.max_age = options.max_age.or(node.max_age);
-        node.stack_size = options.stack_size.or(node.stack_size);
         self
     }
 
@@ -435,44 +298,48 @@ impl<I, T> Builder<I, T> {
     ///
     /// # Errors
     /// The fault that makes the description invalid, or a thread that the system refuses.
-    pub fn start_without_waiting(mut self) -> Result<Pipeline<I>, StartError>
+    pub fn start_without_waiting(self) -> Result<Pipeline<I>, StartError>
     where
         T: Last,
     {
-        self.take_problem()?;
-        Pipeline::spawn(self)
+        Pipeline::spawn(self.plan()?)
     }
 
     /// Makes the same pipeline on a virtual clock.
     ///
     /// # Errors
     /// The fault that makes the description invalid.
-    pub fn simulate(mut self) -> Result<Simulation<I>, GraphError>
+    pub fn simulate(self) -> Result<Simulation<I>, GraphError>
     where
         T: Last,
     {
-        self.take_problem()?;
-        Simulation::new(self)
+        Simulation::new(self.plan()?)
     }
 
-    fn take_problem(&mut self) -> Result<(), GraphError> {
-        self.problem.take().map_or(Ok(()), Err)
+    fn plan(self) -> Result<Plan, GraphError> {
+        let Parts { stages, blocks, bodies, joiners, problem, .. } = self.parts;
+        problem.map_or(Ok(()), Err)?;
+        Ok(Plan {
+            graph: Graph { stages, blocks, ..self.graph },
+            bodies,
+            source: self.source,
+            joiners,
+            closer: self.closer,
+            #[cfg(processes)]
+            isolated: self.parts.isolated,
+            #[cfg(processes)]
+            worker_arguments: self.worker_arguments,
+        })
     }
 
     fn retyped<J, U>(self) -> Builder<J, U> {
         Builder {
+            parts: self.parts,
             graph: self.graph,
-            bodies: self.bodies,
-            joiners: self.joiners,
             source: self.source,
             closer: self.closer,
             #[cfg(processes)]
-            isolated: self.isolated,
-            #[cfg(processes)]
             worker_arguments: self.worker_arguments,
-            open_blocks: self.open_blocks,
-            problem: self.problem,
-            identity: self.identity,
             types: PhantomData,
         }
     }
@@ -504,8 +371,8 @@ impl<T> Builder<Sourced, T> {
         let (sender, values) = std::sync::mpsc::sync_channel(0);
         // Once no caller asks any more, the stream has been dropped and has ended the pipeline.
         let hand_over = move |x: T| drop(sender.send(x));
-        let options = Options::new().name(STREAM).overflow(Overflow::Block);
-        Ok(Stream::new(self.end_stage(hand_over).options(options).start()?, values))
+        let hand_over = stage(hand_over).name(STREAM).overflow(Overflow::Block);
+        Ok(Stream::new(self.end_stage(hand_over).start()?, values))
     }
 }
 

@@ -1,17 +1,17 @@
 //! Stages in processes of their own; on Linux, with the feature `processes`.
 
-use super::{Bodies, Builder};
+use super::{Bodies, Builder, Described, Ended, IntoStage, MakesMany, Onward, Parts};
 use crate::error::GraphError;
-use crate::gives::Ended;
-use crate::graph::{Executor, Node};
-use crate::intake::Intake;
-use crate::isolated::{Isolated, IsolatedStage, IsolatedWindows, Takes, body, last, last_by_key};
+use crate::graph::{ErrorPolicy, Executor, Node, OnCrash};
+use crate::intake::{All, Batch, Intake, Latest, Single, Takes, Window, Windows};
+use crate::into_stage::IsIsolated;
+use crate::isolated::{Isolated, IsolatedStage, IsolatedWindows, WorkerTakes, body};
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;
 use crate::transfer::wire::to_readable_bytes;
-use crate::typed::{Unpack, list, one};
-use crate::window::Window;
-use std::time::Duration;
+use crate::typed::{OfKeys, Unpack};
+use std::fmt;
+use std::sync::Arc;
 
 impl<I, T> Builder<I, T> {
     /// Sets what the command line of worker processes has behind the program's name; nothing otherwise. Of use where
@@ -23,118 +23,179 @@ impl<I, T> Builder<I, T> {
     }
 }
 
-/// Stages in processes of their own; on Linux, with the feature `processes`.
-impl<I, T: Send + 'static> Builder<I, T> {
-    /// Adds a stage in a process of its own, where it is made from these settings; it takes the oldest waiting sample.
-    /// See [`Isolated`].
-    pub fn stage_isolated<S>(self, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.add_isolated::<S, _>(&settings, Intake::Single, Takes::One, || one::<T>)
+/// Describes a stage in a process of its own, where it is made from these settings; its options are said in any order.
+/// See [`Isolated`].
+pub fn isolated<S: Isolated>(settings: S::Settings) -> Described<InProcess<S>> {
+    let described = Described::new(InProcess { settings });
+    Described { node: Node { executor: Executor::Process, ..described.node }, ..described }
+}
+
+/// A stage that each worker makes in a process of its own.
+pub struct InProcess<S: Isolated> {
+    settings: S::Settings,
+}
+
+impl<S: Isolated> fmt::Debug for InProcess<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").field("stage", &S::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<S: Isolated> MakesMany for InProcess<S> {}
+
+impl<S: Isolated, N, E> Described<InProcess<S>, N, E> {
+    /// Sets what happens to the sample in flight when the stage's process dies.
+    pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
+        self.node.on_crash = Some(on_crash);
+        self
     }
 
-    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes the newest waiting sample.
-    pub fn stage_isolated_latest<S>(self, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.add_isolated::<S, _>(&settings, Intake::Latest, Takes::One, || one::<T>)
+    /// Limits how often the stage's process is restarted within
+    /// [`RESTART_WINDOW`](crate::processes::RESTART_WINDOW); after one death more the pipeline stops.
+    pub fn max_restarts(mut self, max_restarts: u32) -> Self {
+        self.node.max_restarts = Some(max_restarts);
+        self
     }
+}
 
-    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of `buffer_size` samples.
-    pub fn stage_isolated_all<S>(self, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = Vec<T>, Output: Transfer>,
-        T: Transfer,
-    {
-        self.add_isolated::<S, _>(&settings, Intake::All, Takes::Lists, || list::<T>)
+impl<S, N, E, T, G> IntoStage<T, IsIsolated, Onward<S::Output>> for Described<InProcess<S>, N, E>
+where
+    S: Isolated<Input = G, Output: Transfer>,
+    N: TakesIsolated<S, T, G>,
+    E: Into<ErrorPolicy>,
+    T: Transfer,
+    G: Send + 'static,
+{
+    fn into_parts(self) -> Parts {
+        self.into_isolated()
     }
+}
 
-    /// Adds the last stage, in a process of its own; what it gives back is ignored.
-    pub fn end_stage_isolated<S>(self, settings: S::Settings) -> Builder<I, Ended>
-    where
-        S: Isolated<Input = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.stage_isolated::<S>(settings).retyped()
+impl<S, N, E, T, G> IntoStage<T, IsIsolated, Ended> for Described<InProcess<S>, N, E>
+where
+    S: Isolated<Input = G, Output: Transfer>,
+    N: TakesIsolated<S, T, G>,
+    E: Into<ErrorPolicy>,
+    T: Transfer,
+    G: Send + 'static,
+{
+    fn into_parts(self) -> Parts {
+        self.into_isolated()
     }
+}
 
-    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes batches, see
-    /// [`stage_batch`](Builder::stage_batch).
-    pub fn stage_isolated_batch<S>(
-        self,
-        max_size: usize,
-        max_wait: Duration,
-        settings: S::Settings,
-    ) -> Builder<I, S::Output>
+impl<S, N, E> Described<InProcess<S>, N, E>
+where
+    S: Isolated<Output: Transfer>,
+    E: Into<ErrorPolicy>,
+{
+    fn into_isolated<T: Transfer>(self) -> Parts
     where
-        S: Isolated<Input = Vec<T>, Output: Transfer>,
-        T: Transfer,
+        N: TakesIsolated<S, T, S::Input>,
     {
-        self.add_isolated::<S, _>(&settings, Intake::Batch { max_size, max_wait }, Takes::Lists, || list::<T>)
-    }
-
-    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that takes a list of the last samples, see
-    /// [`stage_window`](Builder::stage_window). Its process keeps the window, and starts with an empty one after a
-    /// crash.
-    pub fn stage_isolated_window<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: Isolated<Input = Vec<T>, Output: Transfer>,
-        T: Transfer + Clone,
-    {
-        self.check_keys(window);
-        let Window { size, stride, .. } = window;
-        let takes = Takes::Window(window);
-        self.add_isolated::<S, _>(&settings, Intake::Window { size, stride }, takes, move || last::<T>(window))
-    }
-
-    /// Works like [`stage_isolated`](Builder::stage_isolated), for a stage that keeps a window for each of many keys in
-    /// one sample, see [`stage_windows`](Builder::stage_windows) and [`IsolatedWindows`]. Its process keeps the
-    /// windows, and starts with empty ones after a crash.
-    pub fn stage_isolated_windows<S>(mut self, window: Window, settings: S::Settings) -> Builder<I, S::Output>
-    where
-        S: IsolatedWindows<Sample = T, Output: Transfer>,
-        T: Transfer,
-    {
-        self.check_keys(window);
-        let Window { size, stride, .. } = window;
-        let takes = Takes::Windows(window);
-        self.add_isolated::<S, _>(&settings, Intake::Window { size, stride }, takes, move || last_by_key::<S>(window))
-    }
-
-    fn add_isolated<S, U>(
-        mut self,
-        settings: &S::Settings,
-        intake: Intake,
-        takes: Takes,
-        unpack: impl Fn() -> U + Copy + Send + 'static,
-    ) -> Builder<I, S::Output>
-    where
-        S: Isolated<Output: Transfer>,
-        T: Transfer,
-        U: Unpack<S::Input>,
-    {
-        let name = short_type_name::<S>();
-        let settings = to_readable_bytes(settings);
-        let isolated = settings.and_then(|settings| {
-            let stage = IsolatedStage::new::<S, T>(&settings, takes)?;
+        let Described { origin, intake, on_error, name, node } = self;
+        let (is_made, problem) = (name.is_none(), intake.problem());
+        let name = name.unwrap_or_else(short_type_name::<S>);
+        let isolated = to_readable_bytes(&origin.settings).and_then(|settings| {
+            let stage = IsolatedStage::new::<S, T>(&settings, intake.of_worker())?;
             Ok((stage, settings))
         });
-        match isolated {
-            Ok((isolated, settings)) => {
-                // On a virtual clock it runs here.
-                self.bodies.push(Bodies::Each(Box::new(move || body::<S, U>(settings.clone(), unpack))));
-                self.isolated.push(Some(isolated));
-            }
+        let (stage, settings) = match isolated {
+            Ok(isolated) => isolated,
             Err(cause) => {
-                let problem = GraphError::Settings { stage: name.clone(), cause: cause.to_string() };
-                self.problem.get_or_insert(problem);
+                let problem = GraphError::Settings { stage: name, cause: cause.to_string() };
+                return Parts { problem: Some(problem), ..Parts::default() };
             }
-        }
-        self.graph.stages.push(Node { intake, executor: Executor::Process, is_made: true, ..Node::new(name) });
-        self.retyped()
+        };
+
+        let node = Node { name, is_made, intake: intake.intake(), on_error: on_error.into(), ..node };
+        // On a virtual clock it runs here.
+        let intake = Arc::new(intake);
+        let bodies = Bodies::Each(Box::new(move || {
+            let intake = Arc::clone(&intake);
+            body::<S, N::Unpack>(settings.clone(), move || intake.unpacker())
+        }));
+        Parts { isolated: vec![Some(stage)], ..Parts::one(node, problem, bodies) }
+    }
+}
+
+/// An intake of the isolated stage `S` that takes `T` samples and hands it a `G`; see [`Takes`].
+///
+/// A [`Window`] hands over a `Vec`, or [`Windows`] where the stage is [`IsolatedWindows`].
+#[diagnostic::on_unimplemented(
+    message = "behind `{T}` an isolated stage with this intake does not get `{G}`",
+    label = "the intake is `{Self}`",
+    note = "`Single` (the default) and `Latest` hand over one sample, `All`, `Batch` and `Window` a `Vec` (`Window` needs samples that are `Clone`), or `Window` a `Windows` where the stage is `IsolatedWindows`"
+)]
+pub trait TakesIsolated<S, T, G>: Send + Sync + 'static {
+    /// The conversion of what was taken into what the stage gets.
+    type Unpack: Unpack<G>;
+
+    /// Returns the same in the words of the engine.
+    fn intake(&self) -> Intake;
+
+    /// Returns what is wrong with it, if anything.
+    fn problem(&self) -> Option<GraphError>;
+
+    /// Returns what the worker is told of it.
+    fn of_worker(&self) -> WorkerTakes;
+
+    /// Returns the conversion for one worker.
+    fn unpacker(&self) -> Self::Unpack;
+}
+
+macro_rules! takes_as_on_a_thread {
+    ($($intake:ident $given:ty: $told:expr;)*) => {
+        $(impl<S, T> TakesIsolated<S, T, $given> for $intake
+        where
+            $intake: Takes<T, $given>,
+        {
+            type Unpack = <$intake as Takes<T, $given>>::Unpack;
+
+            fn intake(&self) -> Intake {
+                Takes::intake(self)
+            }
+
+            fn problem(&self) -> Option<GraphError> {
+                Takes::problem(self)
+            }
+
+            fn of_worker(&self) -> WorkerTakes {
+                let told: fn(&Self) -> WorkerTakes = $told;
+                told(self)
+            }
+
+            fn unpacker(&self) -> Self::Unpack {
+                Takes::unpacker(self)
+            }
+        })*
+    };
+}
+
+takes_as_on_a_thread! {
+    Single T: |_| WorkerTakes::One;
+    Latest T: |_| WorkerTakes::One;
+    All Vec<T>: |_| WorkerTakes::Lists;
+    Batch Vec<T>: |_| WorkerTakes::Lists;
+    Window Vec<T>: |window| WorkerTakes::Window(*window);
+}
+
+impl<S: IsolatedWindows> TakesIsolated<S, S::Sample, Windows<S::Sample, S::Key, S::Item>> for Window {
+    type Unpack = OfKeys<fn(&S::Sample) -> Vec<(S::Key, S::Item)>, S::Key, S::Item>;
+
+    fn intake(&self) -> Intake {
+        self.in_engine()
+    }
+
+    fn problem(&self) -> Option<GraphError> {
+        self.wrong()
+    }
+
+    fn of_worker(&self) -> WorkerTakes {
+        WorkerTakes::Windows(*self)
+    }
+
+    fn unpacker(&self) -> Self::Unpack {
+        OfKeys::new(*self, S::keys)
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Body, catch_panic, free, make_call};
 use crate::buffer::Wait;
-use crate::builder::{Builder, factories};
+use crate::builder::Plan;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::error::{GraphError, PutError, StageError};
 use crate::report::Report;
@@ -47,15 +47,14 @@ pub enum Event {
     Due,
 }
 
-/// A pipeline on a virtual clock. Built by [`Builder::simulate`](crate::Builder::simulate).
+/// A pipeline on a virtual clock. Built by [`Builder::simulate`](crate::builder::Builder::simulate).
 ///
 /// ```
-/// use deeppipeline::{Options, Pipeline};
+/// use deeppipeline::{Pipeline, stage};
 /// use std::time::Duration;
 ///
 /// let mut simulation = Pipeline::builder()
-///     .stage(|x: u32| x)
-///     .options(Options::new().name("detect"))
+///     .stage(stage(|x: u32| x).name("detect"))
 ///     .end_stage(|_: u32| {})
 ///     .simulate()?;
 /// // A camera at 100 frames a second before a detector that manages 50:
@@ -131,12 +130,11 @@ impl<I: Send + 'static> Simulation<I> {
 }
 
 impl<I> Simulation<I> {
-    pub(crate) fn new<T>(builder: Builder<I, T>) -> Result<Self, GraphError> {
+    pub(crate) fn new(mut plan: Plan) -> Result<Self, GraphError> {
         let clock = VirtualClock::new();
-        let Builder { graph, bodies, joiners, source, .. } = builder;
-        let factories = factories(&graph, bodies, source)?;
-        let (supervisor, workers) = Supervisor::on_clock(graph, Clock::Virtual(clock.clone()))?;
-        supervisor.set_joiners(joiners);
+        let factories = plan.factories();
+        let (supervisor, workers) = Supervisor::on_clock(plan.graph, Clock::Virtual(clock.clone()))?;
+        supervisor.set_joiners(plan.joiners);
         let actors = workers.into_iter().zip(factories).map(|(worker, factory)| Actor {
             worker,
             body: factory(),

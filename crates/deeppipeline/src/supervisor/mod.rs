@@ -468,7 +468,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.unfreed.wait(wait)
     }
 
-    /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::GRACE) after
+    /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::pipeline::GRACE) after
     /// an abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
         let in_process = |worker_id: &WorkerId| match worker_id {

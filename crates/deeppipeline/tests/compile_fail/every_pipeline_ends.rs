@@ -5,12 +5,12 @@ fn text(x: u32) -> String {
 }
 
 fn behind_a_join() {
-    let pipeline = Pipeline::builder().parallel(|branch| branch.stage(text), |branch| branch.stage(text));
+    let pipeline = Pipeline::builder().parallel((text, text));
     pipeline.start().unwrap();
 }
 
 fn in_each_branch() {
-    let _ = Pipeline::builder().end_parallel(|branch| branch.stage(text), |branch| branch.end_stage(|_: u32| {}));
+    let _ = Pipeline::builder().end_parallel((text, |_: u32| {}));
 }
 
 fn main() {}

@@ -9,7 +9,7 @@ fn a_stage() {
 }
 
 fn a_join() {
-    let _ = Pipeline::builder().parallel(|branch| branch.end_stage(show), |branch| branch.stage(|x: u32| x));
+    let _ = Pipeline::builder().parallel((show, |x: u32| x));
 }
 
 fn a_stream() {

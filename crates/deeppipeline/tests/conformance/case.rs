@@ -1,7 +1,9 @@
 //! What a case says.
 
-use deeppipeline::engine::SourceNode;
-use deeppipeline::{BufferSize, Intake, OnError, Overflow, Window};
+use deeppipeline::builder::BufferSize;
+use deeppipeline::engine::{ErrorPolicy, SourceNode};
+use deeppipeline::intake::Intake;
+use deeppipeline::{Overflow, Window};
 use std::time::Duration;
 
 /// A pipeline, its inputs, and when what happens.
@@ -36,7 +38,7 @@ pub(crate) struct StageSpec {
     pub(crate) takes: Duration,
     pub(crate) intake: Intake,
     pub(crate) overflow: Option<Overflow>,
-    pub(crate) on_error: OnError,
+    pub(crate) on_error: ErrorPolicy,
     pub(crate) workers: usize,
     pub(crate) ordered: bool,
     pub(crate) time_limit: Option<Duration>,
@@ -93,7 +95,7 @@ pub(crate) fn stage(name: &str, does: Does, takes: u64) -> StageSpec {
         takes: ms(takes),
         intake: Intake::Single,
         overflow: None,
-        on_error: OnError::Stop,
+        on_error: ErrorPolicy::Stop,
         workers: 1,
         ordered: true,
         time_limit: None,
@@ -168,15 +170,15 @@ impl StageSpec {
     }
 
     pub(crate) fn retry(self, times: u32) -> Self {
-        StageSpec { on_error: OnError::Retry { times, skip: false }, ..self }
+        StageSpec { on_error: ErrorPolicy::Retry { times, skip: false }, ..self }
     }
 
     pub(crate) fn retry_then_skip(self, times: u32) -> Self {
-        StageSpec { on_error: OnError::Retry { times, skip: true }, ..self }
+        StageSpec { on_error: ErrorPolicy::Retry { times, skip: true }, ..self }
     }
 
     pub(crate) fn skip_errors(self) -> Self {
-        StageSpec { on_error: OnError::Skip, ..self }
+        StageSpec { on_error: ErrorPolicy::Skip, ..self }
     }
 }
 

@@ -4,8 +4,8 @@ use crate::case::Does::Identity;
 use crate::case::{chain, ms, stage};
 use crate::cases::{check, simulate};
 use crate::simulated;
-use deeppipeline::Intake;
 use deeppipeline::Overflow::Block;
+use deeppipeline::intake::Intake;
 
 #[test]
 fn a_sample_that_is_too_old_is_not_taken() {

@@ -2,7 +2,8 @@
 
 use crate::stages::{Logic, Numbers, Witness};
 use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, WindowStore, Windowed, account};
-use deeppipeline::{BoxError, Give, SampleId, Window, current_sample};
+use deeppipeline::report::SampleId;
+use deeppipeline::{BoxError, Give, Window, current_sample};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// The test around one stage, wherever the stage runs.

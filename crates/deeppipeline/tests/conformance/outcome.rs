@@ -1,6 +1,7 @@
 //! What a case looks at, in words: the report, the failure, and the end stage's values.
 
-use deeppipeline::{JoinCounts, Report, SampleId, StageError};
+use deeppipeline::report::{JoinCounts, SampleId};
+use deeppipeline::{Report, StageError};
 use std::fmt::Write;
 
 /// How many dropped numbers every executor remembers.

@@ -6,7 +6,10 @@ use crate::case::{Case, Does, Input, StageSpec, chain, ms, stage};
 #[cfg(processes)]
 use crate::processes;
 use crate::{simulated, threads};
-use deeppipeline::{BufferSize, Intake, OnError, Overflow};
+use deeppipeline::Overflow;
+use deeppipeline::builder::BufferSize;
+use deeppipeline::engine::ErrorPolicy;
+use deeppipeline::intake::Intake;
 
 const SEEDS: std::ops::Range<u64> = 0..1200;
 
@@ -88,7 +91,7 @@ fn keeps_order(case: &Case) -> bool {
     (0..case.stages.len()).filter(|index| case.is_end(*index)).count() == 1
         && last.workers == 1
         // It sees a sample again that it tries again.
-        && !matches!(last.on_error, OnError::Retry { .. })
+        && !matches!(last.on_error, ErrorPolicy::Retry { .. })
         && case.stages.iter().all(is_alone)
         // What a worker gives at its end goes under the number of its last sample, which others may have passed.
         && !(case.stages.iter().any(gives_late) && case.stages.iter().any(|stage| stage.workers > 1))
@@ -212,10 +215,10 @@ impl Random {
         let overflow = (intake != Intake::Latest && self.one_in(3)).then(|| self.overflow());
         let on_error = match (self.below(4), intake) {
             (0, Intake::Single | Intake::All) => {
-                OnError::Retry { times: 1 + self.below(2) as u32, skip: intake == Intake::Single && self.one_in(2) }
+                ErrorPolicy::Retry { times: 1 + self.below(2) as u32, skip: intake == Intake::Single && self.one_in(2) }
             }
-            (1, _) => OnError::Stop,
-            _ => OnError::Skip,
+            (1, _) => ErrorPolicy::Stop,
+            _ => ErrorPolicy::Skip,
         };
         let (keys, idle) = (1 + self.below(3) as i64, self.one_in(2).then(|| 1 + self.below(4)));
         let workers = if self.one_in(3) { 2 + self.below(2) as usize } else { 1 };
@@ -294,7 +297,7 @@ impl Random {
             if let Some(behind) = behind.filter(|_| in_block(index)) {
                 let next = &mut stages[behind];
                 next.intake = if next.intake == Intake::Latest { Intake::Latest } else { Intake::Single };
-                next.on_error = if next.on_error == OnError::Skip { OnError::Skip } else { OnError::Stop };
+                next.on_error = if next.on_error == ErrorPolicy::Skip { ErrorPolicy::Skip } else { ErrorPolicy::Stop };
                 if bursts {
                     next.intake = Intake::Single;
                     next.overflow = Some(Overflow::Block);

@@ -3,9 +3,12 @@
 use crate::case::{Case, Input, StageSpec};
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
+use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry};
+use deeppipeline::engine::ErrorPolicy;
+use deeppipeline::intake::Intake;
+use deeppipeline::simulate::{Event, Simulation};
 use deeppipeline::{
-    BoxError, Builder, Event, Give, Intake, OnError, Options, Pipeline, Report, Simulation, Source, Stage, made_by,
-    retry,
+    All, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -48,24 +51,19 @@ fn build<I: 'static>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> S
         Some(overflow) => builder.overflow(overflow),
         None => builder,
     };
-    let add = |mut builder: Builder<I, i64>, stages: Range<usize>| {
-        for index in stages {
-            builder = add_stage(builder, case, index, log);
-        }
-        builder
-    };
+    let part = |stages: Range<usize>| stages.fold(chain(), |chain, index| add_stage(chain, case, index, log));
     let all = 0..case.stages.len();
     let mut simulation = match case.branches() {
-        None => add(builder, all).simulate(),
+        None => builder.stage(part(all)).simulate(),
         Some([first, second]) if case.is_joined() => {
-            let builder = add(builder, 0..first.start);
-            let joined = builder.parallel(|branch| add(branch, first), |branch| add(branch, second.clone()));
+            let (before, after) = (part(0..first.start), part(second.end + 1..all.end));
             // The next stage gets the sum, as it does with a list.
-            add_joined(joined, case, second.end, log, &add).simulate()
+            let joining = add_joining(case, second.end, log);
+            builder.stage(before).parallel((part(first), part(second))).stage(joining).stage(after).simulate()
         }
         Some([first, second]) => {
-            let builder = add(builder, 0..first.start);
-            builder.end_parallel(|branch| add(branch, first), |branch| add(branch, second)).simulate()
+            let before = part(0..first.start);
+            builder.stage(before).end_parallel((part(first), part(second))).simulate()
         }
     }
     .unwrap();
@@ -80,22 +78,15 @@ fn build<I: 'static>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> S
     simulation
 }
 
-/// The stage behind two branches, and all after it.
-fn add_joined<I: 'static>(
-    builder: Builder<I, (i64, i64)>,
-    case: &Case,
-    index: usize,
-    log: &Arc<Log>,
-    add: &impl Fn(Builder<I, i64>, Range<usize>) -> Builder<I, i64>,
-) -> Builder<I, i64> {
+/// The stage behind two branches.
+fn add_joining(case: &Case, index: usize, log: &Arc<Log>) -> Chain<(i64, i64), i64> {
     let spec = &case.stages[index];
     let logic = logic_of(case, index, log);
     let pair = made_by(move || Ok(Pair(logic())));
-    let builder = match spec.intake {
-        Intake::Latest => builder.stage_latest(pair),
-        _ => builder.stage(pair),
-    };
-    add(builder.options(options_of(spec)), index + 1..case.stages.len())
+    match spec.intake {
+        Intake::Latest => add(chain(), spec, pair.intake(Latest)),
+        _ => add(chain(), spec, pair),
+    }
 }
 
 fn logic_of(case: &Case, index: usize, log: &Arc<Log>) -> impl Fn() -> Logic + Send + Sync + 'static {
@@ -104,52 +95,48 @@ fn logic_of(case: &Case, index: usize, log: &Arc<Log>) -> impl Fn() -> Logic + S
     move || Logic::new(&name, does, is_end, log.clone())
 }
 
-fn options_of(spec: &StageSpec) -> Options {
-    let mut options = Options::new().name(&spec.name).workers(spec.workers).ordered(spec.ordered);
-    if !matches!(spec.on_error, OnError::Retry { .. }) {
-        options = options.on_error(spec.on_error);
-    }
+/// Adds a stage with its options.
+fn add<A, T, F, N, M>(chain: Chain<A, T>, spec: &StageSpec, stage: Described<MadeBy<F>, N>) -> Chain<A, i64>
+where
+    Described<MadeBy<F>, N, OnError>: IntoStage<T, M, Onward<i64>>,
+    Described<MadeBy<F>, N, Retry>: IntoStage<T, M, Onward<i64>>,
+    T: Send + 'static,
+{
+    let mut stage = stage.name(&spec.name).workers(spec.workers).ordered(spec.ordered);
     if let Some(time_limit) = spec.time_limit {
-        options = options.time_limit(time_limit);
+        stage = stage.time_limit(time_limit);
     }
     if let Some(max_age) = spec.max_age {
-        options = options.max_age(max_age);
+        stage = stage.max_age(max_age);
     }
     if let Some(overflow) = spec.overflow {
-        options = options.overflow(overflow);
+        stage = stage.overflow(overflow);
     }
-    options
+    match spec.on_error {
+        ErrorPolicy::Stop => chain.stage(stage),
+        ErrorPolicy::Skip => chain.stage(stage.on_error(OnError::Skip)),
+        ErrorPolicy::Retry { times, skip: false } => chain.stage(stage.on_error(retry(times))),
+        ErrorPolicy::Retry { times, skip: true } => chain.stage(stage.on_error(retry(times).then_skip())),
+        other => panic!("no stage has the policy {other:?} yet"),
+    }
 }
 
-fn add_stage<I: 'static>(builder: Builder<I, i64>, case: &Case, index: usize, log: &Arc<Log>) -> Builder<I, i64> {
+fn add_stage(chain: Chain<i64, i64>, case: &Case, index: usize, log: &Arc<Log>) -> Chain<i64, i64> {
     let spec = &case.stages[index];
-    let logic = logic_of(case, index, log);
-    let (times, skip) = match spec.on_error {
-        OnError::Retry { times, skip } => (times, skip),
-        _ => (0, false),
-    };
-    let builder = match spec.intake {
-        Intake::Single if skip => builder.stage(retry(times, made_by(move || Ok(One(logic())))).then_skip()),
-        Intake::Single if times > 0 => builder.stage(retry(times, made_by(move || Ok(One(logic()))))),
-        Intake::Single => builder.stage(made_by(move || Ok(One(logic())))),
-        Intake::All if times > 0 => builder.stage_all(retry(times, made_by(move || Ok(List(logic()))))),
-        Intake::Latest => builder.stage_latest(made_by(move || Ok(One(logic())))),
-        Intake::All => builder.stage_all(made_by(move || Ok(List(logic())))),
-        Intake::Batch { max_size, max_wait } => {
-            builder.stage_batch(max_size, max_wait, made_by(move || Ok(List(logic()))))
-        }
-        Intake::Window { .. } => {
-            let (window, keys) = spec.windows().unwrap();
-            let list = made_by(move || Ok(List(logic())));
-            match keys {
-                1 if times > 0 => builder.stage_window(window, retry(times, list)),
-                1 => builder.stage_window(window, list),
-                keys => builder.stage_window_by(window, move |x: &i64| x % keys, list),
-            }
-        }
+    let (logic, logic_of_lists) = (logic_of(case, index, log), logic_of(case, index, log));
+    let one = made_by(move || Ok(One(logic())));
+    let list = made_by(move || Ok(List(logic_of_lists())));
+    match spec.intake {
+        Intake::Single => add(chain, spec, one),
+        Intake::Latest => add(chain, spec, one.intake(Latest)),
+        Intake::All => add(chain, spec, list.intake(All)),
+        Intake::Batch { max_size, max_wait } => add(chain, spec, list.intake(Batch::new(max_size).max_wait(max_wait))),
+        Intake::Window { .. } => match spec.windows().unwrap() {
+            (window, 1) => add(chain, spec, list.intake(window)),
+            (window, keys) => add(chain, spec, list.intake(window.by_key(move |x: &i64| x % keys))),
+        },
         other => panic!("no stage takes {other} yet"),
-    };
-    builder.options(options_of(spec))
+    }
 }
 
 fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Arc<Log>) -> Run {

@@ -1,7 +1,8 @@
 //! The named stages, the same code for every executor, and what they leave behind for the case to look at.
 
 use crate::case::Does;
-use deeppipeline::{BoxError, Give, SampleId, current_sample};
+use deeppipeline::report::SampleId;
+use deeppipeline::{BoxError, Give, current_sample};
 use std::sync::{Arc, Mutex};
 
 /// Something that a stage did, for the case to look at.

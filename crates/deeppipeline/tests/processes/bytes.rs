@@ -3,7 +3,9 @@
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{ARGUMENTS, assert_clear, end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::{BoxError, Give, Isolated, OnError, Options, Overflow, Pipeline, PutError, SharedBytes, Stage};
+use deeppipeline::error::PutError;
+use deeppipeline::processes::SharedBytes;
+use deeppipeline::{All, BoxError, Give, Isolated, OnError, Overflow, Pipeline, Stage, isolated, stage};
 use std::time::Duration;
 
 /// Gives so many bytes for a number.
@@ -77,7 +79,7 @@ fn weight(bytes: usize) -> SharedBytes {
 fn put_refuses_a_sample_that_can_never_fit_and_hands_it_back() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline =
-        pipeline().buffer_bytes(1000).stage_isolated::<Weigh>(player.strings()).end_stage(end).start().unwrap();
+        pipeline().buffer_bytes(1000).stage(isolated::<Weigh>(player.strings())).end_stage(end).start().unwrap();
     let mut hand = player.next();
     let error = pipeline.put(weight(1001)).unwrap_err();
     assert_eq!(
@@ -97,7 +99,7 @@ fn put_refuses_a_sample_that_can_never_fit_and_hands_it_back() {
 #[test]
 fn a_result_that_can_never_fit_is_an_error_of_its_stage() {
     let pipeline =
-        pipeline().buffer_bytes(1000).stage_isolated::<Blow>(()).end_stage(|_: SharedBytes| {}).start().unwrap();
+        pipeline().buffer_bytes(1000).stage(isolated::<Blow>(())).end_stage(|_: SharedBytes| {}).start().unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(1001).unwrap();
     let error = pipeline.setstop().unwrap_err();
@@ -115,9 +117,8 @@ fn a_thread_in_front_of_a_process_fails_in_the_same_way_and_may_skip_it() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .buffer_bytes(1000)
-        .stage(|x: i64| weight(x as usize))
-        .options(Options::new().on_error(OnError::Skip))
-        .stage_isolated::<Weigh>(player.strings())
+        .stage(stage(|x: i64| weight(x as usize)).on_error(OnError::Skip))
+        .stage(isolated::<Weigh>(player.strings()))
         .end_stage(end)
         .start()
         .unwrap();
@@ -141,7 +142,7 @@ fn a_source_in_front_of_a_process_fails_with_both_sizes() {
             .worker_arguments(ARGUMENTS)
             .source([10, 2000].map(weight).into_iter())
             .buffer_bytes(1000)
-            .stage_isolated::<Weigh>(strings)
+            .stage(isolated::<Weigh>(strings))
             .end_stage(|_: i64| {})
             .run()
     });
@@ -160,7 +161,7 @@ fn block_lets_put_wait_for_room_for_its_bytes() {
     let pipeline = pipeline()
         .buffer_size(10)
         .buffer_bytes(1000)
-        .stage_isolated::<Weigh>(player.strings())
+        .stage(isolated::<Weigh>(player.strings()))
         .end_stage(end)
         .start()
         .unwrap();
@@ -173,7 +174,7 @@ fn block_lets_put_wait_for_room_for_its_bytes() {
     let back = pipeline.put_timeout(weight(1), Duration::from_millis(10)).unwrap_err();
     assert!(matches!(back, PutError::Timeout(ref bytes) if bytes.len() == 1), "{back}");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| pipeline.put(weight(300)).unwrap());
+        let waiting = scope.spawn(|| pipeline.put(weight(300)).unwrap().is_accepted());
         hand.tell(Do::Go);
         hand.lets(At::Run(500));
         assert!(waiting.join().unwrap());
@@ -192,7 +193,7 @@ fn full(overflow: Overflow, player: &Player) -> (Pipeline<SharedBytes>, crate::p
         .worker_arguments(ARGUMENTS)
         .buffer_size(10)
         .buffer_bytes(1000)
-        .stage_isolated::<Weigh>(player.strings())
+        .stage(isolated::<Weigh>(player.strings()))
         .end_stage(|_: i64| {})
         .start()
         .unwrap();
@@ -208,9 +209,9 @@ fn full(overflow: Overflow, player: &Player) -> (Pipeline<SharedBytes>, crate::p
 fn drop_oldest_drops_as_many_as_make_room_for_the_bytes() {
     let player = Player::new();
     let (pipeline, mut hand) = full(Overflow::DropOldest, &player);
-    assert!(pipeline.put(weight(300)).unwrap());
+    assert!(pipeline.put(weight(300)).unwrap().is_accepted());
     assert_eq!(pipeline.report().stages[0].buffer.dropped_oldest, 1);
-    assert!(pipeline.put(weight(999)).unwrap());
+    assert!(pipeline.put(weight(999)).unwrap().is_accepted());
     assert_eq!(pipeline.report().stages[0].buffer.dropped_oldest, 3);
     hand.tell(Do::Go);
     hand.lets(At::Run(999));
@@ -223,8 +224,8 @@ fn drop_oldest_drops_as_many_as_make_room_for_the_bytes() {
 fn drop_newest_drops_what_has_no_room_for_its_bytes() {
     let player = Player::new();
     let (pipeline, mut hand) = full(Overflow::DropNewest, &player);
-    assert!(!pipeline.put(weight(101)).unwrap());
-    assert!(pipeline.put(weight(100)).unwrap());
+    assert!(!pipeline.put(weight(101)).unwrap().is_accepted());
+    assert!(pipeline.put(weight(100)).unwrap().is_accepted());
     hand.tell(Do::Go);
     for bytes in [400, 500, 100] {
         hand.lets(At::Run(bytes));
@@ -242,15 +243,15 @@ fn all_hands_over_a_shorter_list_when_it_is_full_by_bytes() {
             .worker_arguments(ARGUMENTS)
             .buffer_size([4, 4])
             .buffer_bytes(1000)
-            .stage_isolated_all::<WeighAll>(player.strings())
+            .stage(isolated::<WeighAll>(player.strings()).intake(All))
             .end_stage(end)
             .start()
             .unwrap();
         let mut hand = player.next();
-        assert!(pipeline.put(weight(400)).unwrap());
-        assert!(pipeline.put(weight(500)).unwrap());
+        assert!(pipeline.put(weight(400)).unwrap().is_accepted());
+        assert!(pipeline.put(weight(500)).unwrap().is_accepted());
         // No room for these bytes: they wait, or are dropped, and what is inside is handed over.
-        assert_eq!(pipeline.put(weight(200)).unwrap(), overflow == Overflow::Block);
+        assert_eq!(pipeline.put(weight(200)).unwrap().is_accepted(), overflow == Overflow::Block);
         hand.lets(At::Run(900));
         until(|| pipeline.report().stages[0].counts.used == 1);
         // From here on it is full by count again.

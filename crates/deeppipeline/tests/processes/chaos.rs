@@ -7,9 +7,14 @@ use crate::alone::{children, descriptors, is_alone, mappings, parent_of};
 use crate::line::{Desk, Line, WATCHDOG};
 use crate::stages::{ARGUMENTS, assert_clear, end};
 use crate::support::until;
+use deeppipeline::builder::{Builder, Described, MakesMany};
+use deeppipeline::engine::ErrorPolicy;
+use deeppipeline::error::{PutError, WorkerDied};
+use deeppipeline::processes::{InProcess, OnCrash, SharedBytes, Transfer};
+use deeppipeline::report::SampleId;
 use deeppipeline::{
-    BoxError, Builder, Give, Isolated, OnCrash, OnError, Options, Overflow, Pipeline, PutError, Report, SampleId,
-    SharedBytes, Stage, Transfer, WorkerDied, current_sample, made_by,
+    All, Batch, BoxError, Give, Isolated, Latest, OnError, Overflow, Pipeline, Report, Stage, current_sample, isolated,
+    made_by,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -269,6 +274,32 @@ impl Isolated for RecklessList {
     }
 }
 
+/// What a stage has for options, wherever it runs and however it takes.
+struct Options {
+    name: String,
+    overflow: Option<Overflow>,
+    max_age: Option<Duration>,
+    workers: usize,
+}
+
+impl Options {
+    fn of<O: MakesMany, N, E>(&self, stage: Described<O, N, E>) -> Described<O, N, E> {
+        let stage = stage.name(&self.name).workers(self.workers);
+        let stage = match self.overflow {
+            Some(overflow) => stage.overflow(overflow),
+            None => stage,
+        };
+        match self.max_age {
+            Some(max_age) => stage.max_age(max_age),
+            None => stage,
+        }
+    }
+}
+
+fn restarted<S: Isolated>(stage: Described<InProcess<S>>, on_crash: OnCrash) -> Described<InProcess<S>> {
+    stage.on_crash(on_crash).max_restarts(u32::MAX)
+}
+
 /// A pipeline that follows from its seed; when things happen in it follows from the machine's mood.
 fn pipeline(random: &mut Random, desk: &Desk) -> Builder<Ware, Ware> {
     let stages = 1 + random.below(4);
@@ -286,37 +317,32 @@ fn pipeline(random: &mut Random, desk: &Desk) -> Builder<Ware, Ware> {
         let settings = Recklessness { seed, danger: random.pick(&[1000, 3000, 10_000]), desk: desk.address() };
         let intake = random.below(5);
         let (max_size, max_wait) = (sizes[stage as usize], Duration::from_micros(random.pick(&[0, 100, 5000])));
-        builder = match (intake, in_process) {
-            (0, true) => builder.stage_isolated_latest::<Reckless>(settings),
-            (0, false) => builder.stage_latest(made_by(move || Ok(Reckless::on_a_thread(seed)))),
-            (1, true) => builder.stage_isolated_all::<RecklessList>(settings),
-            (1, false) => builder.stage_all(made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed))))),
-            (2, true) => builder.stage_isolated_batch::<RecklessList>(max_size, max_wait, settings),
-            (2, false) => {
-                let stage = made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed))));
-                builder.stage_batch(max_size, max_wait, stage)
-            }
-            (_, true) => builder.stage_isolated::<Reckless>(settings),
-            (_, false) => builder.stage(made_by(move || Ok(Reckless::on_a_thread(seed)))),
-        };
         let on_crash = random.pick(&[OnCrash::Skip, OnCrash::Retry, OnCrash::Stop][..if may_stop { 3 } else { 2 }]);
-        let mut options = Options::new().name(format!("stage {stage}")).on_error(OnError::Skip);
-        if in_process {
-            options = options.on_crash(on_crash).max_restarts(u32::MAX);
-        }
-        if intake != 0 && random.one_in(3) {
-            options = options.overflow(random.pick(&Overflow::ALL));
-        }
-        if random.one_in(6) {
-            options = options.max_age(Duration::from_millis(random.pick(&[1, 20])));
-        }
-        if random.one_in(3) {
-            options = options.workers(2 + random.below(2) as usize);
-        }
-        if in_process && random.one_in(3) {
-            options = options.on_error(OnError::Retry { times: 1, skip: true });
-        }
-        builder = builder.options(options);
+        let options = Options {
+            name: format!("stage {stage}"),
+            overflow: (intake != 0 && random.one_in(3)).then(|| random.pick(&Overflow::ALL)),
+            max_age: random.one_in(6).then(|| Duration::from_millis(random.pick(&[1, 20]))),
+            workers: if random.one_in(3) { 2 + random.below(2) as usize } else { 1 },
+        };
+        let on_error = match in_process && random.one_in(3) {
+            true => ErrorPolicy::Retry { times: 1, skip: true },
+            false => ErrorPolicy::Skip,
+        };
+        let batch = Batch::new(max_size).max_wait(max_wait);
+        let one = || made_by(move || Ok(Reckless::on_a_thread(seed))).on_error(OnError::Skip);
+        let list = || made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed)))).on_error(OnError::Skip);
+        let isolated_one = || restarted(isolated::<Reckless>(settings.clone()), on_crash).on_error(on_error);
+        let isolated_list = || restarted(isolated::<RecklessList>(settings.clone()), on_crash).on_error(on_error);
+        builder = match (intake, in_process) {
+            (0, true) => builder.stage(options.of(isolated_one().intake(Latest))),
+            (0, false) => builder.stage(options.of(one().intake(Latest))),
+            (1, true) => builder.stage(options.of(isolated_list().intake(All))),
+            (1, false) => builder.stage(options.of(list().intake(All))),
+            (2, true) => builder.stage(options.of(isolated_list().intake(batch))),
+            (2, false) => builder.stage(options.of(list().intake(batch))),
+            (_, true) => builder.stage(options.of(isolated_one())),
+            (_, false) => builder.stage(options.of(one())),
+        };
     }
     builder
 }
@@ -354,7 +380,7 @@ fn run(seed: u64) -> u64 {
         }
         match stop {
             Stop::Setstop => drop(pipeline.setstop()),
-            Stop::Timeout => drop(pipeline.setstop_timeout(Duration::from_millis(50))),
+            Stop::Timeout => drop(pipeline.setstop_or_abort(Duration::from_millis(50))),
             Stop::Abort => drop(pipeline.abort()),
         }
         is_over.store(true, Ordering::SeqCst);

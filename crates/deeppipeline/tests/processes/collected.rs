@@ -3,7 +3,8 @@
 use crate::alone::{command, is_alone, is_here};
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{Double, end, ended, pipeline};
-use deeppipeline::{Options, Report, StageError, WorkerDied};
+use deeppipeline::error::WorkerDied;
+use deeppipeline::{Report, StageError, isolated};
 use rustix::process::{WaitOptions, wait};
 use std::process::Command;
 
@@ -12,18 +13,13 @@ const IGNORED: &str = "collected::where_sigchld_is_ignored_workers_end_and_crash
 /// A worker that does its work and ends, and one that dies of its second sample: nothing is taken for what it is not.
 fn runs_and_crashes() -> (Report, StageError) {
     let (end_of, values) = end();
-    let healthy = pipeline().stage_isolated::<Double>(()).end_stage(end_of).start().unwrap();
+    let healthy = pipeline().stage(isolated::<Double>(())).end_stage(end_of).start().unwrap();
     healthy.put(1).unwrap();
     let report = ended(healthy);
     assert_eq!(values.rest(), [2]);
     let (player, (end, values)) = (Player::new(), end());
-    let dies = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().max_restarts(1))
-        .end_stage(end)
-        .start()
-        .unwrap();
-    (1..=3).for_each(|x| assert!(dies.put(x).unwrap()));
+    let dies = pipeline().stage(isolated::<Puppet>(player.strings()).max_restarts(1)).end_stage(end).start().unwrap();
+    (1..=3).for_each(|x| assert!(dies.put(x).unwrap().is_accepted()));
     player.next().at_tell(At::Run(1), Do::Abort);
     let mut next = player.next();
     next.lets(At::Run(2));

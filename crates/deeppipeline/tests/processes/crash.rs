@@ -2,17 +2,16 @@
 
 use crate::puppet::{At, Do, Hand, Player, Puppet, Puppets};
 use crate::stages::{end, ended, pipeline};
-use deeppipeline::{Exit, OnCrash, OnError, Options, Outcome, StageError, WorkerDied};
+use deeppipeline::error::{Exit, WorkerDied};
+use deeppipeline::processes::OnCrash;
+use deeppipeline::report::Outcome;
+use deeppipeline::{All, OnError, StageError, isolated};
 use rustix::process::Signal;
-
-fn on_crash(on_crash: OnCrash) -> Options {
-    Options::new().on_crash(on_crash)
-}
 
 #[test]
 fn skip_loses_the_sample_in_hand_and_goes_on_with_the_next() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     let mut first = player.next();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
@@ -32,12 +31,8 @@ fn skip_loses_the_sample_in_hand_and_goes_on_with_the_next() {
 #[test]
 fn retry_tries_the_sample_again_before_the_others() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(on_crash(OnCrash::Retry))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(player.strings()).on_crash(OnCrash::Retry)).end_stage(end).start().unwrap();
     let mut first = player.next();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
@@ -56,12 +51,8 @@ fn retry_tries_the_sample_again_before_the_others() {
 #[test]
 fn a_sample_that_killed_its_worker_twice_is_lost_even_with_retry() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(on_crash(OnCrash::Retry))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(player.strings()).on_crash(OnCrash::Retry)).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
     player.next().at_tell(At::Run(1), Do::Abort);
@@ -77,8 +68,7 @@ fn a_sample_that_killed_its_worker_twice_is_lost_even_with_retry() {
 fn stopped_by(way: Do) -> StageError {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(on_crash(OnCrash::Stop).name("fragile"))
+        .stage(isolated::<Puppet>(player.strings()).on_crash(OnCrash::Stop).name("fragile"))
         .end_stage(end)
         .start()
         .unwrap();
@@ -116,12 +106,8 @@ fn stop_names_the_stage_the_sample_and_how_the_worker_died() {
 #[test]
 fn a_panic_is_an_error_of_the_stage_and_no_crash() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().on_error(OnError::Skip))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(player.strings()).on_error(OnError::Skip)).end_stage(end).start().unwrap();
     let mut hand = player.next();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
@@ -138,7 +124,7 @@ fn a_panic_is_an_error_of_the_stage_and_no_crash() {
 #[test]
 fn a_panic_that_stops_the_pipeline_says_what_it_said() {
     let (player, (end, _values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     player.next().at_tell(At::Run(1), Do::Panic("what now".to_owned()));
     let error = pipeline.setstop().unwrap_err();
@@ -149,7 +135,7 @@ fn a_panic_that_stops_the_pipeline_says_what_it_said() {
 #[test]
 fn what_a_terminal_or_a_manager_sends_to_every_process_does_not_end_a_worker() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     let mut hand = player.next();
     let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
     for (x, signal) in (1..).zip(signals) {
@@ -166,7 +152,7 @@ fn what_a_terminal_or_a_manager_sends_to_every_process_does_not_end_a_worker() {
 #[test]
 fn a_program_that_a_stage_starts_ends_by_sigterm_all_the_same() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     player.next().at_tell(At::Run(1), Do::LeaveBehind(player.strings(), Box::new(Do::Go)));
     let mut started = player.next();
@@ -179,7 +165,7 @@ fn a_program_that_a_stage_starts_ends_by_sigterm_all_the_same() {
 #[test]
 fn a_worker_that_is_started_again_is_told_from_a_first_start() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
     }
@@ -194,7 +180,7 @@ fn a_worker_that_is_started_again_is_told_from_a_first_start() {
 #[test]
 fn a_worker_that_dies_idle_loses_nothing() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     let mut first = player.next();
     pipeline.put(1).unwrap();
     first.lets(At::Run(1));
@@ -213,13 +199,14 @@ fn a_worker_that_dies_idle_loses_nothing() {
 #[test]
 fn a_put_that_waits_for_room_goes_on_after_the_death_of_the_worker() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().buffer_size(1).stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline =
+        pipeline().buffer_size(1).stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     let mut first = player.next();
     pipeline.put(1).unwrap();
     assert_eq!(first.at(), At::Run(1));
     pipeline.put(2).unwrap();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| pipeline.put(3).unwrap());
+        let waiting = scope.spawn(|| pipeline.put(3).unwrap().is_accepted());
         first.kill();
         let mut second = player.next();
         second.lets(At::Run(2));
@@ -236,8 +223,8 @@ fn a_worker_that_waits_for_room_behind_it_may_die_too() {
     let (player, next, (end, values)) = (Player::new(), Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(1)
-        .stage_isolated::<Puppet>(player.strings())
-        .stage_isolated::<Puppet>(next.strings())
+        .stage(isolated::<Puppet>(player.strings()))
+        .stage(isolated::<Puppet>(next.strings()))
         .end_stage(end)
         .start()
         .unwrap();
@@ -264,8 +251,7 @@ fn a_list_in_hand_is_lost_or_tried_again_as_a_whole() {
         let (player, (end, values)) = (Player::new(), end());
         let pipeline = pipeline()
             .buffer_size(2)
-            .stage_isolated_all::<Puppets>(player.strings())
-            .options(on_crash(policy))
+            .stage(isolated::<Puppets>(player.strings()).intake(All).on_crash(policy))
             .end_stage(end)
             .start()
             .unwrap();
@@ -287,7 +273,7 @@ fn a_list_in_hand_is_lost_or_tried_again_as_a_whole() {
 fn a_death_in_finish_lets_the_next_process_finish() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline =
-        pipeline().stage_isolated::<Puppet>(player.strings().asking_at_the_end()).end_stage(end).start().unwrap();
+        pipeline().stage(isolated::<Puppet>(player.strings().asking_at_the_end())).end_stage(end).start().unwrap();
     let mut first = player.next();
     pipeline.put(1).unwrap();
     first.lets(At::Run(1));
@@ -309,7 +295,7 @@ fn a_death_in_finish_lets_the_next_process_finish() {
 fn a_death_in_teardown_is_a_failure_of_teardown() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline =
-        pipeline().stage_isolated::<Puppet>(player.strings().asking_at_the_end()).end_stage(end).start().unwrap();
+        pipeline().stage(isolated::<Puppet>(player.strings().asking_at_the_end())).end_stage(end).start().unwrap();
     let mut hand = player.next();
     pipeline.put(1).unwrap();
     hand.lets(At::Run(1));
@@ -331,9 +317,9 @@ fn neighbours_die_at_the_same_time() {
     let (end, values) = end();
     let pipeline = pipeline()
         .buffer_size(1)
-        .stage_isolated::<Puppet>(players[0].strings())
-        .stage_isolated::<Puppet>(players[1].strings())
-        .stage_isolated::<Puppet>(players[2].strings())
+        .stage(isolated::<Puppet>(players[0].strings()))
+        .stage(isolated::<Puppet>(players[1].strings()))
+        .stage(isolated::<Puppet>(players[2].strings()))
         .end_stage(end)
         .start()
         .unwrap();

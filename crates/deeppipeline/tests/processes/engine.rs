@@ -5,8 +5,11 @@ use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::ARGUMENTS;
 use crate::stop::Clinging;
 use crate::support::until;
-use deeppipeline::engine::{Codec, Driver, Graph, Moment, Node, Reads, Supervisor, Then, Wait, Watched, WorkerProcess};
-use deeppipeline::{BoxError, Executor, Isolated, SharedBytes, StageError};
+use deeppipeline::engine::{
+    Codec, Driver, Executor, Graph, Moment, Node, Reads, Supervisor, Then, Wait, Watched, WorkerProcess,
+};
+use deeppipeline::processes::SharedBytes;
+use deeppipeline::{BoxError, Isolated, StageError};
 use std::any::{TypeId, type_name};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::{Command, Stdio};

@@ -2,17 +2,17 @@
 
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{ARGUMENTS, Double, Sum, assert_clear, end, ended, pipeline};
-use deeppipeline::{Options, Overflow, Pipeline, current_sample};
+use deeppipeline::{All, Latest, Overflow, Pipeline, current_sample, isolated};
 use std::time::Duration;
 
 #[test]
 fn samples_flow_through_processes_and_threads_in_order() {
     let (end, values) = end();
     let pipeline = pipeline()
-        .stage_isolated::<Double>(())
+        .stage(isolated::<Double>(()))
         .stage(|x: i64| x + 1)
-        .stage_isolated::<Double>(())
-        .stage_isolated::<Double>(())
+        .stage(isolated::<Double>(()))
+        .stage(isolated::<Double>(()))
         .end_stage(end)
         .start()
         .unwrap();
@@ -30,7 +30,7 @@ fn a_source_feeds_a_process() {
     let report = Pipeline::<i64>::builder()
         .overflow(Overflow::Block)
         .source(1..=100_i64)
-        .stage_isolated::<Double>(())
+        .stage(isolated::<Double>(()))
         .end_stage(end)
         .worker_arguments(ARGUMENTS)
         .run()
@@ -42,7 +42,7 @@ fn a_source_feeds_a_process() {
 #[test]
 fn a_simulation_runs_such_a_stage_where_it_is() {
     let (end, values) = end();
-    let mut simulation = pipeline().stage_isolated::<Double>(()).end_stage(end).simulate().unwrap();
+    let mut simulation = pipeline().stage(isolated::<Double>(())).end_stage(end).simulate().unwrap();
     simulation.put_at(Duration::ZERO, 21);
     assert_clear(&simulation.run().unwrap());
     assert_eq!(values.next(), 42);
@@ -51,7 +51,7 @@ fn a_simulation_runs_such_a_stage_where_it_is() {
 #[test]
 fn a_process_takes_lists_and_the_rest_as_a_shorter_one() {
     let (end, values) = end();
-    let pipeline = pipeline().buffer_size(3).stage_isolated_all::<Sum>(()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().buffer_size(3).stage(isolated::<Sum>(()).intake(All)).end_stage(end).start().unwrap();
     for x in 1..=7 {
         pipeline.put(x).unwrap();
     }
@@ -66,7 +66,7 @@ fn a_process_takes_the_latest() {
     let pipeline = Pipeline::builder()
         .worker_arguments(ARGUMENTS)
         .buffer_size(3)
-        .stage_isolated_latest::<Puppet>(player.strings())
+        .stage(isolated::<Puppet>(player.strings()).intake(Latest))
         .end_stage(end)
         .start()
         .unwrap();
@@ -87,7 +87,7 @@ fn a_process_takes_the_latest() {
 #[test]
 fn an_end_stage_in_a_process_works_on_every_sample() {
     let player = Player::new();
-    let pipeline = pipeline().end_stage_isolated::<Puppet>(player.strings()).start().unwrap();
+    let pipeline = pipeline().end_stage(isolated::<Puppet>(player.strings())).start().unwrap();
     let mut hand = player.next();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
@@ -100,9 +100,8 @@ fn an_end_stage_in_a_process_works_on_every_sample() {
 fn samples_keep_their_numbers_and_parts_across_processes() {
     let (player, (mut tell, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .stage_isolated::<Double>(())
-        .options(Options::new().name("double"))
+        .stage(isolated::<Puppet>(player.strings()))
+        .stage(isolated::<Double>(()).name("double"))
         .end_stage(move |x: i64| tell((current_sample().unwrap().id.to_string(), x)))
         .start()
         .unwrap();

@@ -6,7 +6,9 @@
 use crate::alone::is_alone;
 use crate::chaos::{Random, number, until_so_many_died, watchdog};
 use crate::stages::{ARGUMENTS, assert_clear, end};
-use deeppipeline::{BoxError, Builder, Give, Isolated, OnCrash, Options, Overflow, Pipeline, Report, Stage};
+use deeppipeline::builder::Builder;
+use deeppipeline::processes::OnCrash;
+use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Report, Stage, isolated};
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
@@ -101,11 +103,10 @@ impl Plan {
             .overflow(if self.blocks { Overflow::Block } else { Overflow::DropOldest })
             .buffer_bytes(64 << 10)
             .buffer_size(self.buffer_size);
-        let options = Options::new().on_crash(self.on_crash).max_restarts(u32::MAX);
         for stage in 0..self.stages {
             // What is put waits in any case.
-            let options = if stage == 0 { options.clone().overflow(Overflow::Block) } else { options.clone() };
-            builder = builder.stage_isolated::<Hasty>(self.seed << 8 | stage).options(options);
+            let hasty = isolated::<Hasty>(self.seed << 8 | stage).on_crash(self.on_crash).max_restarts(u32::MAX);
+            builder = builder.stage(if stage == 0 { hasty.overflow(Overflow::Block) } else { hasty });
         }
         builder
     }
@@ -116,7 +117,7 @@ impl Plan {
         let pipeline = Arc::new(self.builder().end_stage(end).start().unwrap());
         let watchdog = watchdog(self.seed, &pipeline);
         for x in 1..=SAMPLES {
-            assert!(pipeline.put(x).unwrap());
+            assert!(pipeline.put(x).unwrap().is_accepted());
         }
         let report = pipeline.setstop().unwrap_or_else(|error| panic!("{self:?}: {error}"));
         assert_clear(&report);

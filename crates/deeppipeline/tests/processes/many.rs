@@ -5,7 +5,8 @@ use crate::line::Line;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::{BoxError, Give, Isolated, OnCrash, Options, Overflow, SharedBytes, Stage, Transfer};
+use deeppipeline::processes::{OnCrash, SharedBytes, Transfer};
+use deeppipeline::{BoxError, Give, Isolated, Overflow, Stage, isolated, stage};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +15,7 @@ fn retry_leaves_out_the_parts_that_went_on() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().on_crash(OnCrash::Retry))
+        .stage(isolated::<Puppet>(player.strings()).on_crash(OnCrash::Retry))
         .end_stage(end)
         .start()
         .unwrap();
@@ -42,8 +42,7 @@ fn a_second_death_further_on_leaves_what_went_on_by_then() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().on_crash(OnCrash::Retry))
+        .stage(isolated::<Puppet>(player.strings()).on_crash(OnCrash::Retry))
         .end_stage(end)
         .start()
         .unwrap();
@@ -65,7 +64,8 @@ fn a_second_death_further_on_leaves_what_went_on_by_then() {
 #[test]
 fn skip_counts_a_sample_as_used_once_a_part_of_it_went_on() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().buffer_size(8).stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline =
+        pipeline().buffer_size(8).stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut first = player.next();
     first.at_tell(At::Run(1), Do::Many(3));
@@ -161,8 +161,7 @@ fn run(on_crash: OnCrash, lives: &[&[(i64, &[Fuse])]]) -> (Vec<i64>, u64, u64) {
     let (mut tell, values) = end();
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated::<Armed>(desk.address())
-        .options(Options::new().on_crash(on_crash))
+        .stage(isolated::<Armed>(desk.address()).on_crash(on_crash))
         .end_stage(move |charge: Charge| tell(charge.x))
         .start()
         .unwrap();
@@ -199,13 +198,14 @@ fn a_result_that_was_dropped_on_arrival_had_gone_on_too() {
         let (mut tell, values) = end();
         let pipeline = pipeline()
             .buffer_size([3, 1])
-            .stage_isolated::<Armed>(desk.address())
-            .options(Options::new().on_crash(policy))
-            .end_stage(move |charge: Charge| {
-                let _ = held.recv();
-                tell(charge.x);
-            })
-            .options(Options::new().overflow(Overflow::DropNewest))
+            .stage(isolated::<Armed>(desk.address()).on_crash(policy))
+            .end_stage(
+                stage(move |charge: Charge| {
+                    let _ = held.recv();
+                    tell(charge.x);
+                })
+                .overflow(Overflow::DropNewest),
+            )
             .start()
             .unwrap();
         let mut line = desk.next().unwrap();

@@ -3,7 +3,7 @@
 use crate::puppet::{At, Do, Player, Puppet, Strings};
 use crate::stages::{Values, end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage};
+use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, isolated};
 
 /// Lets a puppet in a process of its own do the work.
 pub(crate) struct Nested {
@@ -17,7 +17,7 @@ impl Stage for Nested {
 
     fn setup(&mut self) -> Result<(), BoxError> {
         let (end, values) = end();
-        let inner = pipeline().stage_isolated::<Puppet>(self.strings.clone()).end_stage(end).start()?;
+        let inner = pipeline().stage(isolated::<Puppet>(self.strings.clone())).end_stage(end).start()?;
         self.inner = Some((inner, values));
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Isolated for Nested {
 #[test]
 fn samples_flow_through_a_pipeline_in_a_worker() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Nested>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Nested>(player.strings())).end_stage(end).start().unwrap();
     let mut hand = player.next();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
@@ -59,7 +59,7 @@ fn samples_flow_through_a_pipeline_in_a_worker() {
 #[test]
 fn the_workers_of_a_worker_end_with_it() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
-    let pipeline = pipeline().stage_isolated::<Nested>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Nested>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     hand.at_tell(At::Run(1), Do::Hang);

@@ -5,13 +5,16 @@ use crate::line::WATCHDOG;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{Double, end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::{BoxError, Give, Isolated, OnCrash, Options, Outcome, Stage};
+use deeppipeline::processes::OnCrash;
+use deeppipeline::report::Outcome;
+use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
 use rustix::process::{Resource, Rlimit, Uid, getrlimit, getuid, setrlimit};
 use rustix::thread::set_thread_res_uid;
 
 fn runs_once() {
     let (end, values) = end();
-    let pipeline = pipeline().stage_isolated::<Double>(()).stage_isolated::<Double>(()).end_stage(end).start().unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Double>(())).stage(isolated::<Double>(())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     ended(pipeline);
     assert_eq!(values.rest(), [4]);
@@ -19,7 +22,7 @@ fn runs_once() {
 
 fn crashes_once() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
     player.next().at_tell(At::Run(1), Do::Abort);
@@ -31,12 +34,11 @@ fn crashes_once() {
 fn loses_one_of_several() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().workers(2).on_crash(OnCrash::Retry))
+        .stage(isolated::<Puppet>(player.strings()).workers(2).on_crash(OnCrash::Retry))
         .end_stage(end)
         .start()
         .unwrap();
-    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     let mut hands = [player.next(), player.next()];
     hands.iter_mut().for_each(|hand| assert!(matches!(hand.at(), At::Run(_))));
     let [dies, mut lives] = hands;
@@ -51,34 +53,31 @@ fn loses_one_of_several() {
 
 fn dies_for_good() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().max_restarts(0))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(player.strings()).max_restarts(0)).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     player.next().at_tell(At::Run(1), Do::Abort);
     ended(pipeline);
 }
 
 fn dies_once() {
-    let pipeline = pipeline().stage_isolated::<DiesOnce>(()).end_stage(|_: i64| {}).start().unwrap();
-    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    let pipeline = pipeline().stage(isolated::<DiesOnce>(())).end_stage(|_: i64| {}).start().unwrap();
+    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     ended(pipeline);
 }
 
 fn never_comes_up() {
     let player = Player::new();
     let strings = player.strings().asking_in_setup();
-    let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(|_: i64| {}).start_without_waiting().unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(strings)).end_stage(|_: i64| {}).start_without_waiting().unwrap();
     player.next().at_tell(At::Setup, Do::Abort);
     ended(pipeline);
 }
 
 fn is_aborted() {
     let player = Player::new();
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(|_: i64| {}).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(|_: i64| {}).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     hand.at_tell(At::Run(1), Do::Hang);
@@ -88,7 +87,7 @@ fn is_aborted() {
 
 fn is_dropped() {
     let player = Player::new();
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(|_: i64| {}).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(|_: i64| {}).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     assert_eq!(hand.at(), At::Run(1));
@@ -133,8 +132,7 @@ fn refused_until_there_is_enough(of: Resource, has: u64) -> Vec<String> {
     let all = getrlimit(of);
     let start_with = |few: u64| {
         setrlimit(of, Rlimit { current: Some(few), ..all }).unwrap();
-        let options = || Options::new().workers(2);
-        let stages = pipeline().stage_isolated::<Double>(()).options(options()).stage_isolated::<Double>(());
+        let stages = pipeline().stage(isolated::<Double>(()).workers(2)).stage(isolated::<Double>(()));
         let started = stages.end_stage(|_: i64| {}).start_timeout(WATCHDOG);
         setrlimit(of, all).unwrap();
         started.map(ended).map_err(|error| error.to_string())
@@ -185,12 +183,12 @@ fn a_restart_that_gets_one_descriptor_too_few_at_any_step_fails_and_leaves_nothi
     let enough = getrlimit(Resource::Nofile);
     let dies_while_there_are = |few: u64| {
         let (end, values) = end();
-        let pipeline = pipeline().stage_isolated::<DiesOnce>(()).end_stage(end).start().unwrap();
+        let pipeline = pipeline().stage(isolated::<DiesOnce>(())).end_stage(end).start().unwrap();
         setrlimit(Resource::Nofile, Rlimit { current: Some(few), ..enough }).unwrap();
-        (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
+        (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
         until(|| pipeline.report().outcome == Outcome::Failed || pipeline.report().stages[1].counts.used == 1);
         setrlimit(Resource::Nofile, enough).unwrap();
-        let stopped = pipeline.setstop_timeout(WATCHDOG);
+        let stopped = pipeline.setstop_or_abort(WATCHDOG);
         stopped.map(|_| assert_eq!(values.rest(), [2])).map_err(|error| error.to_string())
     };
     let before = left_by_a_first();

@@ -4,6 +4,7 @@ use crate::alone::{command, is_here};
 use crate::puppet::{At, Do, Hand, Player, Puppet, Strings};
 use crate::stages::{ARGUMENTS, pipeline};
 use crate::support::until;
+use deeppipeline::isolated;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -38,9 +39,9 @@ fn a_parent_at_work() {
     let strings = strings();
     let pipeline = pipeline()
         .buffer_size(1)
-        .stage_isolated::<Puppet>(strings[0].clone())
-        .stage_isolated::<Puppet>(strings[1].clone())
-        .stage_isolated::<Puppet>(strings[2].clone())
+        .stage(isolated::<Puppet>(strings[0].clone()))
+        .stage(isolated::<Puppet>(strings[1].clone()))
+        .stage(isolated::<Puppet>(strings[2].clone()))
         .end_stage(|_: i64| {})
         .start()
         .unwrap();
@@ -74,8 +75,8 @@ fn a_parent_that_starts() {
     }
     let strings = strings();
     let _pipeline = pipeline()
-        .stage_isolated::<Puppet>(strings[0].clone())
-        .stage_isolated::<Puppet>(strings[1].clone().asking_in_setup())
+        .stage(isolated::<Puppet>(strings[0].clone()))
+        .stage(isolated::<Puppet>(strings[1].clone().asking_in_setup()))
         .end_stage(|_: i64| {})
         .start_without_waiting()
         .unwrap();

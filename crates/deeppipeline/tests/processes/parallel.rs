@@ -2,7 +2,8 @@
 
 use crate::puppet::{At, Player, Puppet};
 use crate::stages::{Double, Values, end, ended, pipeline};
-use deeppipeline::{OnCrash, Options, Pipeline};
+use deeppipeline::processes::OnCrash;
+use deeppipeline::{Pipeline, isolated};
 
 /// A block of a puppet and of a stage that doubles, each in a process.
 fn block(on_crash: OnCrash) -> (Player, Pipeline<i64>, Values<(i64, i64)>) {
@@ -10,10 +11,7 @@ fn block(on_crash: OnCrash) -> (Player, Pipeline<i64>, Values<(i64, i64)>) {
     let settings = player.strings();
     let pipeline = pipeline()
         .buffer_size(4)
-        .parallel(
-            |branch| branch.stage_isolated::<Puppet>(settings).options(Options::new().on_crash(on_crash)),
-            |branch| branch.stage_isolated::<Double>(()),
-        )
+        .parallel((isolated::<Puppet>(settings).on_crash(on_crash), isolated::<Double>(())))
         .end_stage(end)
         .start()
         .unwrap();
@@ -23,7 +21,7 @@ fn block(on_crash: OnCrash) -> (Player, Pipeline<i64>, Values<(i64, i64)>) {
 #[test]
 fn a_sample_that_a_branch_loses_is_unjoined_and_the_others_go_on() {
     let (player, pipeline, values) = block(OnCrash::Skip);
-    (1..=4).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=4).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     let mut first = player.next();
     first.lets(At::Run(1));
     first.kills(At::Run(2));
@@ -39,7 +37,7 @@ fn a_sample_that_a_branch_loses_is_unjoined_and_the_others_go_on() {
 #[test]
 fn a_sample_that_is_tried_again_is_joined_in_its_place() {
     let (player, pipeline, values) = block(OnCrash::Retry);
-    (1..=4).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=4).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     let mut first = player.next();
     first.lets(At::Run(1));
     first.kills(At::Run(2));

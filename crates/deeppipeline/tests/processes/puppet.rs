@@ -3,7 +3,8 @@
 use crate::alone;
 use crate::line::{Desk, Line};
 use crate::support::until;
-use deeppipeline::{BoxError, Give, Isolated, Stage, restarted};
+use deeppipeline::processes::restarted;
+use deeppipeline::{BoxError, Give, Isolated, Stage};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -2,7 +2,8 @@
 
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{end, ended, pipeline};
-use deeppipeline::{Exit, Options, PutError, WorkerDied};
+use deeppipeline::error::{Exit, PutError, WorkerDied};
+use deeppipeline::isolated;
 
 fn wrote(lines: impl IntoIterator<Item = u32>, then: Do) -> Do {
     let text: String = lines.into_iter().map(|line| format!("line {line}\n")).collect();
@@ -14,8 +15,7 @@ fn one_death_too_many_stops_with_the_exit_and_the_last_lines_of_stderr() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(4)
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().max_restarts(1))
+        .stage(isolated::<Puppet>(player.strings()).max_restarts(1))
         .end_stage(end)
         .start()
         .unwrap();
@@ -45,12 +45,8 @@ fn one_death_too_many_stops_with_the_exit_and_the_last_lines_of_stderr() {
 #[test]
 fn without_restarts_the_first_death_stops() {
     let (player, (end, _values)) = (Player::new(), end());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().max_restarts(0))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(player.strings()).max_restarts(0)).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     player.next().at_tell(At::Run(1), Do::Exit(1));
     let error = pipeline.setstop().unwrap_err();
@@ -66,8 +62,7 @@ fn a_put_that_waits_for_room_gets_its_sample_back_when_the_worker_dies_for_good(
     let (player, (end, _values)) = (Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(1)
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().max_restarts(0))
+        .stage(isolated::<Puppet>(player.strings()).max_restarts(0))
         .end_stage(end)
         .start()
         .unwrap();
@@ -88,7 +83,7 @@ fn a_put_that_waits_for_room_gets_its_sample_back_when_the_worker_dies_for_good(
 fn a_death_in_the_setup_of_a_restart_is_one_more_death() {
     let (player, (end, values)) = (Player::new(), end());
     let strings = player.strings().asking_in_setup();
-    let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(end).start_without_waiting().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(strings)).end_stage(end).start_without_waiting().unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
     let mut first = player.next();
@@ -107,7 +102,7 @@ fn a_death_in_the_setup_of_a_restart_is_one_more_death() {
 fn an_error_in_the_setup_of_a_restart_stops() {
     let (player, (end, _values)) = (Player::new(), end());
     let strings = player.strings().asking_in_setup();
-    let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(end).start_without_waiting().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(strings)).end_stage(end).start_without_waiting().unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
     let mut first = player.next();
@@ -125,9 +120,8 @@ fn an_error_in_the_setup_of_a_restart_stops() {
 fn what_is_past_a_stage_that_dies_for_good_still_flows_out() {
     let (player, slow, (end, values)) = (Player::new(), Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().max_restarts(0))
-        .stage_isolated::<Puppet>(slow.strings())
+        .stage(isolated::<Puppet>(player.strings()).max_restarts(0))
+        .stage(isolated::<Puppet>(slow.strings()))
         .end_stage(end)
         .start()
         .unwrap();
@@ -151,8 +145,8 @@ fn what_is_past_a_stage_that_dies_for_good_still_flows_out() {
 fn a_worker_past_the_failure_is_still_started_again() {
     let (player, slow, (end, values)) = (Player::new(), Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .stage_isolated::<Puppet>(slow.strings())
+        .stage(isolated::<Puppet>(player.strings()))
+        .stage(isolated::<Puppet>(slow.strings()))
         .end_stage(end)
         .start()
         .unwrap();

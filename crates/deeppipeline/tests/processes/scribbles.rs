@@ -7,8 +7,10 @@
 use crate::chaos::{Random, number};
 use crate::line::WATCHDOG;
 use crate::stages::{end, pipeline};
+use deeppipeline::error::MemoryDamaged;
+use deeppipeline::intake::Intake;
 use deeppipeline::{
-    BoxError, Give, Intake, Isolated, MemoryDamaged, Options, Overflow, Report, Stage, StageError, current_sample,
+    All, Batch, BoxError, Give, Isolated, Latest, Overflow, Report, Stage, StageError, current_sample, isolated,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, read_dir, read_link};
@@ -208,21 +210,22 @@ fn run(plan: Plan) -> (Result<Report, StageError>, Vec<(u64, u64)>) {
         let (mut end, values) = end();
         let (builder, settings) = (pipeline().overflow(plan.overflow), (plan.what, plan.behind));
         let builder = builder.buffer_size(plan.buffer_size);
+        let scribbler = || isolated::<Scribbler>(settings).max_restarts(2).workers(plan.workers);
+        let of_lists = || isolated::<ScribblerOfLists>(settings).max_restarts(2).workers(plan.workers);
         let builder = match plan.intake {
-            Intake::Latest => builder.stage_isolated_latest::<Scribbler>(settings),
-            Intake::All => builder.stage_isolated_all::<ScribblerOfLists>(settings),
+            Intake::Latest => builder.stage(scribbler().intake(Latest)),
+            Intake::All => builder.stage(of_lists().intake(All)),
             Intake::Batch { max_size, max_wait } => {
-                builder.stage_isolated_batch::<ScribblerOfLists>(max_size, max_wait, settings)
+                builder.stage(of_lists().intake(Batch::new(max_size).max_wait(max_wait)))
             }
-            _ => builder.stage_isolated::<Scribbler>(settings),
+            _ => builder.stage(scribbler()),
         };
         let pipeline = builder
-            .options(Options::new().max_restarts(2).workers(plan.workers))
             .end_stage(move |x: u64| end((current_sample().map_or(0, |sample| sample.id.number), x)))
             .start()
             .unwrap();
         let fed = (1..=SAMPLES).try_for_each(|x| pipeline.put_timeout(x, WATCHDOG).map(drop));
-        let ends = if fed.is_ok() { pipeline.setstop() } else { pipeline.setstop_timeout(WATCHDOG) };
+        let ends = if fed.is_ok() { pipeline.setstop() } else { pipeline.setstop_or_abort(WATCHDOG) };
         drop(pipeline);
         let _ = ended.send((ends, values.rest()));
     });

@@ -5,7 +5,10 @@
 
 use crate::chaos::{Random, number, watchdog};
 use crate::stages::{assert_clear, end, pipeline};
-use deeppipeline::{BoxError, Builder, Give, Isolated, OnCrash, Options, SampleId, Stage, current_sample, made_by};
+use deeppipeline::builder::Chain;
+use deeppipeline::processes::OnCrash;
+use deeppipeline::report::SampleId;
+use deeppipeline::{BoxError, Give, Isolated, Stage, chain, current_sample, isolated, made_by};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -67,10 +70,10 @@ enum Element {
 }
 
 /// A chain of so many elements at most. Inside a block nothing is split, and not at the end either.
-fn chain(random: &mut Random, at_most: u64, in_block: bool, in_processes: bool) -> Vec<Element> {
+fn elements(random: &mut Random, at_most: u64, in_block: bool, in_processes: bool) -> Vec<Element> {
     let elements = (0..1 + random.below(at_most)).map(|_| match random.below(4) {
         0 if at_most > 1 => {
-            let mut branch = || chain(random, at_most / 2, true, in_processes);
+            let mut branch = || elements(random, at_most / 2, true, in_processes);
             Element::Block(branch(), branch())
         }
         _ => Element::Stage(spec(random, in_block, in_processes)),
@@ -195,41 +198,40 @@ impl Isolated for Mixer {
     }
 }
 
-fn grown(mut builder: Builder<u64, u64>, chain: &[Element]) -> Builder<u64, u64> {
-    for element in chain {
-        builder = match element {
+fn grown(elements: &[Element]) -> Chain<u64, u64> {
+    let mut grown = chain();
+    for element in elements {
+        grown = match element {
             Element::Stage(spec) => {
                 let (settings, seen) = (spec.clone(), Seen::default());
                 let make = move || Ok(Mixer { spec: settings.clone(), taken: 0, seen: seen.clone() });
-                let builder = match spec.in_process {
-                    true => builder.stage_isolated::<Mixer>(spec.clone()),
-                    false => builder.stage(made_by(make)),
-                };
-                let options = Options::new().workers(spec.workers).ordered(spec.ordered);
-                builder.options(match spec.in_process {
-                    true => options.on_crash(OnCrash::Retry).max_restarts(u32::MAX),
-                    false => options,
-                })
+                match spec.in_process {
+                    true => {
+                        let stage = isolated::<Mixer>(spec.clone()).workers(spec.workers).ordered(spec.ordered);
+                        grown.stage(stage.on_crash(OnCrash::Retry).max_restarts(u32::MAX))
+                    }
+                    false => grown.stage(made_by(make).workers(spec.workers).ordered(spec.ordered)),
+                }
             }
-            Element::Block(one, other) => builder
-                .parallel(|branch| grown(branch, one), |branch| grown(branch, other))
-                .stage(|(a, b): (u64, u64)| mixed(a, b)),
+            Element::Block(one, other) => {
+                grown.parallel((self::grown(one), self::grown(other))).stage(|(a, b): (u64, u64)| mixed(a, b))
+            }
         };
     }
-    builder
+    grown
 }
 
 /// One run; how many workers died in it.
 fn run(seed: u64, in_processes: bool) -> u64 {
     let random = &mut Random(seed);
-    let chain = chain(random, 4, false, in_processes);
+    let elements = elements(random, 4, false, in_processes);
     let sizes = 1 + random.below(4) as usize;
-    let told = format!("CONFORMANCE_SEED={seed} repeats this: {chain:#?}");
+    let told = format!("CONFORMANCE_SEED={seed} repeats this: {elements:#?}");
     let mut joined = Vec::new();
-    let mut expected = serial(&chain, (0..SAMPLES).collect(), &mut joined);
+    let mut expected = serial(&elements, (0..SAMPLES).collect(), &mut joined);
 
     let (mut tell, values) = end();
-    let builder = grown(pipeline().buffer_size(sizes), &chain);
+    let builder = pipeline().buffer_size(sizes).stage(grown(&elements));
     let pipeline = Arc::new(
         builder.end_stage(move |x: u64| tell((current_sample().expect("it is in hand").id, x))).start().expect(&told),
     );
@@ -245,7 +247,7 @@ fn run(seed: u64, in_processes: bool) -> u64 {
 
     let (ids, mut got): (Vec<SampleId>, Vec<u64>) = values.rest().into_iter().unzip();
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "{ids:?} has one twice\n{told}\n{report}");
-    if !keeps_order(&chain) {
+    if !keeps_order(&elements) {
         got.sort_unstable();
         expected.sort_unstable();
     }

@@ -1,7 +1,7 @@
 //! The stack of a worker in a process.
 
 use crate::stages::{end, pipeline};
-use deeppipeline::{BoxError, Give, Isolated, Options, Stage};
+use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
 use std::hint::black_box;
 
 /// Goes so many calls deep, each with 4 KiB on the stack at least.
@@ -30,8 +30,7 @@ impl Isolated for Deep {
 #[test]
 fn a_stage_in_a_process_gets_the_stack_that_its_options_ask_for() {
     let (end, values) = end();
-    let options = Options::new().stack_size(128 << 20);
-    let pipeline = pipeline().stage_isolated::<Deep>(()).options(options).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Deep>(()).stack_size(128 << 20)).end_stage(end).start().unwrap();
     // Twice what there is by default.
     pipeline.put(8192).unwrap();
     pipeline.setstop().unwrap();

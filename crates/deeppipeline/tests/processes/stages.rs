@@ -2,7 +2,10 @@
 
 use crate::line::WATCHDOG;
 use crate::puppet::{Puppet, Puppets};
-use deeppipeline::{BoxError, Builder, Give, Isolated, Overflow, Pipeline, Report, Stage, StageReport, Workers};
+use deeppipeline::builder::Builder;
+use deeppipeline::processes::Workers;
+use deeppipeline::report::StageReport;
+use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Report, Stage};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What makes a worker of the test program.

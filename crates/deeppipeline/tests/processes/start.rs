@@ -3,7 +3,8 @@
 use crate::alone::is_alone;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{ARGUMENTS, Double, end, ended, pipeline};
-use deeppipeline::{BoxError, Give, GraphError, Isolated, Options, Pipeline, Stage, StartError, worker};
+use deeppipeline::error::{GraphError, StartError};
+use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, isolated, worker};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ fn a_worker_that_dies_before_it_is_ready_is_a_failed_start() {
     let strings = player.strings().asking_in_setup();
     let other = Player::new();
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(other.strings().asking_at_the_end())
-        .stage_isolated::<Puppet>(strings)
+        .stage(isolated::<Puppet>(other.strings().asking_at_the_end()))
+        .stage(isolated::<Puppet>(strings))
         .end_stage(end)
         .start_without_waiting()
         .unwrap();
@@ -62,7 +63,7 @@ impl Isolated for Unknown {
 
 #[test]
 fn a_stage_that_main_does_not_know_is_named_with_those_it_knows() {
-    let started = pipeline().stage_isolated::<Unknown>(()).end_stage(|_: i64| {}).start();
+    let started = pipeline().stage(isolated::<Unknown>(())).end_stage(|_: i64| {}).start();
     let text = failure(started);
     assert!(text.starts_with("stage \"Unknown\" failed in setup: its worker ended with exit code 1"), "{text}");
     assert!(
@@ -93,14 +94,14 @@ impl Isolated for NeverMade {
 
 #[test]
 fn a_stage_that_cannot_be_made_is_a_failed_setup() {
-    let started = pipeline().stage_isolated::<NeverMade>("no model".to_owned()).end_stage(|_: i64| {}).start();
+    let started = pipeline().stage(isolated::<NeverMade>("no model".to_owned())).end_stage(|_: i64| {}).start();
     assert_eq!(failure(started), "stage \"NeverMade\" failed in setup: no model");
 }
 
 #[test]
 fn settings_and_errors_may_be_large() {
     let why = "x".repeat(3 << 20);
-    let started = pipeline().stage_isolated::<NeverMade>(why.clone()).end_stage(|_: i64| {}).start();
+    let started = pipeline().stage(isolated::<NeverMade>(why.clone())).end_stage(|_: i64| {}).start();
     assert!(failure(started) == format!("stage \"NeverMade\" failed in setup: {why}"), "the error is another");
 }
 
@@ -108,7 +109,7 @@ fn settings_and_errors_may_be_large() {
 fn a_setup_that_takes_too_long_is_aborted_and_its_process_killed() {
     let player = Player::new();
     let strings = player.strings().asking_in_setup();
-    let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(|_: i64| {});
+    let pipeline = pipeline().stage(isolated::<Puppet>(strings)).end_stage(|_: i64| {});
     let starting = std::thread::spawn(move || failure(pipeline.start_timeout(Duration::from_millis(500))));
     let mut hand = player.next();
     assert_eq!(hand.at(), At::Setup);
@@ -141,11 +142,9 @@ impl Isolated for OwnName {
 #[test]
 fn a_stage_that_its_process_makes_has_its_own_name() {
     let pipeline = pipeline()
-        .stage_isolated::<OwnName>(())
-        .options(Options::new().name("said"))
-        .stage_isolated::<OwnName>(())
-        .options(Options::new().workers(2))
-        .stage_isolated::<OwnName>(())
+        .stage(isolated::<OwnName>(()).name("said"))
+        .stage(isolated::<OwnName>(()).workers(2))
+        .stage(isolated::<OwnName>(()))
         .end_stage(|_: i64| {})
         .start()
         .unwrap();
@@ -161,7 +160,7 @@ fn a_stage_that_its_process_makes_has_its_own_name() {
 }
 
 fn one_of_own_name() -> Pipeline<i64> {
-    pipeline().stage_isolated::<OwnName>(()).end_stage(|_: i64| {}).start().unwrap()
+    pipeline().stage(isolated::<OwnName>(())).end_stage(|_: i64| {}).start().unwrap()
 }
 
 /// Learns from its bytes what it is, if they tell.
@@ -192,7 +191,7 @@ impl Isolated for Same {
 
 #[test]
 fn samples_that_could_not_be_read_are_refused_before_there_is_one() {
-    let before = pipeline().stage_isolated::<Same>(()).end_stage(|_: Shape| {}).start();
+    let before = pipeline().stage(isolated::<Same>(())).end_stage(|_: Shape| {}).start();
     let text = failure(before);
     assert!(
         text.starts_with("the samples in front of stage \"Same\" cannot cross from one process to another: ")
@@ -234,7 +233,7 @@ impl Isolated for Wallflower {
 
 #[test]
 fn settings_that_cannot_be_sent_are_refused() {
-    let started = pipeline().stage_isolated::<Wallflower>(Shy).end_stage(|_: i64| {}).start();
+    let started = pipeline().stage(isolated::<Wallflower>(Shy)).end_stage(|_: i64| {}).start();
     let text = failure(started);
     assert!(text.starts_with("the settings of stage \"Wallflower\" cannot be sent to its process: "), "{text}");
 }
@@ -243,7 +242,7 @@ fn settings_that_cannot_be_sent_are_refused() {
 fn a_main_that_does_not_begin_with_worker_fails_in_the_worker_and_in_the_pipeline() {
     let started = Pipeline::builder()
         .worker_arguments(["--exact", "start::a_main_of_its_own", "--nocapture", "--quiet"])
-        .stage_isolated::<Double>(())
+        .stage(isolated::<Double>(()))
         .end_stage(|_: i64| {})
         .start();
     let text = failure(started);
@@ -255,7 +254,7 @@ fn a_main_that_does_not_begin_with_worker_fails_in_the_worker_and_in_the_pipelin
 #[test]
 fn a_main_of_its_own() {
     let started =
-        Pipeline::builder().worker_arguments(ARGUMENTS).stage_isolated::<Double>(()).end_stage(|_: i64| {}).start();
+        Pipeline::builder().worker_arguments(ARGUMENTS).stage(isolated::<Double>(())).end_stage(|_: i64| {}).start();
     match started {
         Ok(pipeline) => drop(ended(pipeline)),
         Err(error @ StartError::StartedInsideWorker) => {
@@ -291,7 +290,7 @@ fn two_isolated_stages_of_one_name_are_refused() {
         return;
     }
     worker().stage::<Times<2>>().stage::<Times<2>>().stage::<Times<3>>().run();
-    let started = pipeline().stage_isolated::<Times<3>>(()).end_stage(|_: i64| {}).start();
+    let started = pipeline().stage(isolated::<Times<3>>(())).end_stage(|_: i64| {}).start();
     let Err(StartError::Graph(GraphError::SameIsolatedName { name, first, second })) = started else {
         panic!("it came up, or failed otherwise")
     };
@@ -320,7 +319,7 @@ impl Isolated for FalseDouble {
 
 #[test]
 fn a_worker_that_knows_another_stage_by_that_name_refuses_it() {
-    let started = pipeline().stage_isolated::<FalseDouble>(()).end_stage(|_: u64| {}).start();
+    let started = pipeline().stage(isolated::<FalseDouble>(())).end_stage(|_: u64| {}).start();
     let text = failure(started);
     assert!(text.contains("\"double\" is another stage for the pipeline than for the worker"), "{text}");
     assert!(text.contains("start::FalseDouble, which takes i64, gives u64 and is made from ()"), "{text}");

@@ -5,7 +5,9 @@ use crate::alone::{self, command, is_alone, is_here};
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{end, ended, pipeline};
 use crate::support::until;
-use deeppipeline::{OnCrash, Options, WorkerDied};
+use deeppipeline::error::WorkerDied;
+use deeppipeline::isolated;
+use deeppipeline::processes::OnCrash;
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,12 +21,8 @@ fn writes() {
         return;
     }
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().name("chatty"))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(player.strings()).name("chatty")).end_stage(end).start().unwrap();
     let mut hand = player.next();
     for (x, text) in [(1, "one\ntwo\n"), (2, "half"), (3, " a line\n"), (4, "not UTF-8 it is not\n"), (5, "no end")] {
         pipeline.put(x).unwrap();
@@ -68,8 +66,7 @@ fn a_reader_that_has_stopped_keeps_no_worker_from_being_killed_and_no_program_fr
     }
     let (player, (end, _values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().time_limit(Duration::from_secs(2)).on_crash(OnCrash::Stop))
+        .stage(isolated::<Puppet>(player.strings()).time_limit(Duration::from_secs(2)).on_crash(OnCrash::Stop))
         .end_stage(end)
         .start()
         .unwrap();
@@ -100,8 +97,7 @@ fn a_progress_bar_moves_while_it_is_drawn() {
         return;
     }
     let (player, (end, values)) = (Player::new(), end());
-    let named = Options::new().name("bar");
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).options(named).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings()).name("bar")).end_stage(end).start().unwrap();
     let mut hand = player.next();
     for (x, text) in [(1, "\r 10%"), (2, "\r 20%")] {
         pipeline.put(x).unwrap();
@@ -119,7 +115,7 @@ fn a_line_without_an_end_fills_no_memory_and_no_pipe() {
         return;
     }
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let text = "no end in sight, ".repeat(100_000);
     player.next().at_tell(At::Run(1), Do::Write(text, Box::new(Do::Go)));

@@ -3,7 +3,8 @@
 use crate::puppet::{At, Do, Hand, Player, Puppet};
 use crate::stages::{assert_clear, end, pipeline};
 use crate::support::until;
-use deeppipeline::{BoxError, Give, Isolated, Outcome, Pipeline, Report, Stage};
+use deeppipeline::report::Outcome;
+use deeppipeline::{BoxError, Give, Isolated, Pipeline, Report, Stage, isolated};
 use std::time::Duration;
 
 /// Long enough for nothing: it only has to be over.
@@ -11,7 +12,7 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// Stops it by a time-out while somebody hangs.
 fn stopped(pipeline: &Pipeline<i64>, hangs: &Hand) -> Report {
-    let report = pipeline.setstop_timeout(SOON).unwrap();
+    let report = pipeline.setstop_or_abort(SOON).unwrap();
     assert!(hangs.is_gone());
     assert_clear(&report);
     assert_eq!(report.outcome, Outcome::Aborted);
@@ -21,7 +22,7 @@ fn stopped(pipeline: &Pipeline<i64>, hangs: &Hand) -> Report {
 #[test]
 fn a_worker_that_hangs_in_stage_run_is_killed_when_time_is_over() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
     }
@@ -38,7 +39,7 @@ fn a_worker_that_hangs_in_stage_run_is_killed_when_time_is_over() {
 #[test]
 fn a_worker_that_a_signal_has_stopped_is_killed_when_time_is_over() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     assert_eq!(hand.at(), At::Run(1));
@@ -51,7 +52,7 @@ fn a_worker_that_a_signal_has_stopped_is_killed_when_time_is_over() {
 fn a_worker_that_hangs_in_setup_is_killed_when_time_is_over() {
     let (player, (end, _values)) = (Player::new(), end());
     let strings = player.strings().asking_in_setup();
-    let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(end).start_without_waiting().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(strings)).end_stage(end).start_without_waiting().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     hand.at_tell(At::Setup, Do::Hang);
@@ -64,7 +65,7 @@ fn a_worker_that_hangs_in_finish_or_teardown_is_killed_when_time_is_over() {
     for at in [At::Finish, At::Teardown] {
         let (player, (end, values)) = (Player::new(), end());
         let strings = player.strings().asking_at_the_end();
-        let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(end).start().unwrap();
+        let pipeline = pipeline().stage(isolated::<Puppet>(strings)).end_stage(end).start().unwrap();
         pipeline.put(1).unwrap();
         let mut hand = player.next();
         hand.lets(At::Run(1));
@@ -87,7 +88,7 @@ fn a_worker_that_hangs_in_finish_or_teardown_is_killed_when_time_is_over() {
 fn abort_discards_what_waits_and_lets_the_call_in_hand_end() {
     let (player, (end, values)) = (Player::new(), end());
     let strings = player.strings().asking_at_the_end();
-    let pipeline = pipeline().stage_isolated::<Puppet>(strings).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(strings)).end_stage(end).start().unwrap();
     for x in 1..=3 {
         pipeline.put(x).unwrap();
     }
@@ -111,7 +112,7 @@ fn abort_discards_what_waits_and_lets_the_call_in_hand_end() {
 #[test]
 fn a_worker_that_died_is_not_started_again_after_an_abort() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
     let mut hand = player.next();
@@ -132,8 +133,7 @@ fn an_abort_ends_the_pause_before_a_restart() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated::<Puppet>(player.strings())
-        .options(deeppipeline::Options::new().max_restarts(100))
+        .stage(isolated::<Puppet>(player.strings()).max_restarts(100))
         .end_stage(end)
         .start()
         .unwrap();
@@ -154,8 +154,8 @@ fn an_abort_ends_the_pause_before_a_restart() {
 fn a_pipeline_dropped_without_setstop_leaves_no_process() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .stage_isolated::<Puppet>(player.strings())
+        .stage(isolated::<Puppet>(player.strings()))
+        .stage(isolated::<Puppet>(player.strings()))
         .end_stage(end)
         .start()
         .unwrap();
@@ -168,7 +168,7 @@ fn a_pipeline_dropped_without_setstop_leaves_no_process() {
 #[test]
 fn a_pipeline_dropped_while_a_worker_hangs_leaves_no_process() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     hand.at_tell(At::Run(1), Do::Hang);
@@ -179,7 +179,7 @@ fn a_pipeline_dropped_while_a_worker_hangs_leaves_no_process() {
 #[test]
 fn setstop_from_two_threads_and_once_more_says_the_same() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     std::thread::scope(|scope| {
@@ -227,7 +227,7 @@ impl Isolated for Clinging {
 #[test]
 fn a_process_that_hangs_on_its_way_out_is_killed_and_nothing_has_failed() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Clinging>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Clinging>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     hand.lets(At::Run(1));
@@ -245,7 +245,7 @@ fn a_process_that_hangs_on_its_way_out_is_killed_and_nothing_has_failed() {
 #[test]
 fn a_process_that_does_not_end_after_its_work_is_killed_without_an_abort() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Clinging>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Clinging>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     hand.lets(At::Run(1));
@@ -264,7 +264,7 @@ fn a_process_that_does_not_end_after_its_work_is_killed_without_an_abort() {
 #[test]
 fn what_a_worker_leaves_behind_with_its_stderr_holds_up_nothing() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     let mut hand = player.next();
     // Its own child outlives it, until nobody is left at the other end of its stdin.

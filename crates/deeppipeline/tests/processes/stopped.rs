@@ -3,7 +3,7 @@
 use crate::alone::is_alone;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{end, ended, pipeline};
-use deeppipeline::{BoxError, Give, Isolated, Options, Stage};
+use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
 use rustix::process::{Signal, getpid, kill_process};
 use std::fmt;
 use std::fs::{OpenOptions, read_dir, read_link};
@@ -53,12 +53,7 @@ fn a_stopped_worker_is_told_of_waited_for_and_goes_on() {
     tracing::subscriber::set_global_default(Log(Mutex::new(log))).unwrap();
     let wait_for = |text: &str| logged.iter().find(|line| line.contains(text)).unwrap();
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().name("held"))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings()).name("held")).end_stage(end).start().unwrap();
     let mut hand = player.next();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
@@ -118,12 +113,12 @@ impl Isolated for StopsWithLock {
 fn a_worker_stopped_with_the_lock_of_a_buffer_between_two_workers_is_started_again() {
     let (end, values) = end();
     let pipeline = pipeline()
-        .stage_isolated::<StopsWithLock>(())
-        .stage_isolated::<crate::stages::Double>(())
+        .stage(isolated::<StopsWithLock>(()))
+        .stage(isolated::<crate::stages::Double>(()))
         .end_stage(end)
         .start()
         .unwrap();
-    (1..=5).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=5).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     // Without a time-out.
     let report = ended(pipeline);
     assert_eq!(values.rest(), [2, 4, 8, 10]);
@@ -135,8 +130,7 @@ fn a_worker_stopped_with_the_lock_of_a_buffer_between_two_workers_is_started_aga
 fn a_time_out_ends_the_wait_for_a_stopped_worker() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().time_limit(std::time::Duration::from_secs(1)))
+        .stage(isolated::<Puppet>(player.strings()).time_limit(std::time::Duration::from_secs(1)))
         .end_stage(end)
         .start()
         .unwrap();
@@ -153,7 +147,7 @@ fn a_time_out_ends_the_wait_for_a_stopped_worker() {
 #[test]
 fn abort_ends_a_stopped_worker() {
     let (player, (end, values)) = (Player::new(), end::<i64>());
-    let pipeline = pipeline().stage_isolated::<Puppet>(player.strings()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     let mut hand = player.next();
     pipeline.put(1).unwrap();
     assert_eq!(hand.at(), At::Run(1));

@@ -2,7 +2,9 @@
 
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{assert_clear, end, ended, pipeline};
-use deeppipeline::{Exit, OnCrash, Options, WorkerDied};
+use deeppipeline::error::{Exit, WorkerDied};
+use deeppipeline::isolated;
+use deeppipeline::processes::OnCrash;
 use std::time::Duration;
 
 /// Much more than any call here takes that is not told to hang.
@@ -11,12 +13,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 #[test]
 fn a_stage_that_hangs_is_killed_and_the_next_sample_flows() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().time_limit(TIMEOUT))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Puppet>(player.strings()).time_limit(TIMEOUT)).end_stage(end).start().unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
     let mut first = player.next();
@@ -32,8 +30,7 @@ fn a_stage_that_hangs_is_killed_and_the_next_sample_flows() {
 fn a_part_of_many_that_hangs_is_killed_too() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().time_limit(TIMEOUT).on_crash(OnCrash::Retry))
+        .stage(isolated::<Puppet>(player.strings()).time_limit(TIMEOUT).on_crash(OnCrash::Retry))
         .end_stage(end)
         .start()
         .unwrap();
@@ -55,8 +52,7 @@ fn a_part_of_many_that_hangs_is_killed_too() {
 fn the_error_says_that_it_was_killed_for_it() {
     let (player, (end, _values)) = (Player::new(), end::<i64>());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().time_limit(TIMEOUT).on_crash(OnCrash::Stop))
+        .stage(isolated::<Puppet>(player.strings()).time_limit(TIMEOUT).on_crash(OnCrash::Stop))
         .end_stage(end)
         .start()
         .unwrap();
@@ -77,10 +73,8 @@ fn waiting_for_room_behind_the_stage_is_not_its_time() {
     let (player, slow, (end, values)) = (Player::new(), Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(1)
-        .stage_isolated::<Puppet>(player.strings())
-        .options(Options::new().time_limit(TIMEOUT))
-        .stage_isolated::<Puppet>(slow.strings())
-        .options(Options::new().time_limit(3 * TIMEOUT))
+        .stage(isolated::<Puppet>(player.strings()).time_limit(TIMEOUT))
+        .stage(isolated::<Puppet>(slow.strings()).time_limit(3 * TIMEOUT))
         .end_stage(end)
         .start()
         .unwrap();

@@ -2,7 +2,8 @@
 
 use crate::line::{Desk, Line};
 use crate::stages::{assert_clear, end, ended, pipeline};
-use deeppipeline::{BoxError, Give, Isolated, OnCrash, Options, SharedBytes, Stage};
+use deeppipeline::processes::{OnCrash, SharedBytes};
+use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
 use rustix::process::{Signal, getpid, kill_process};
 
 const SAMPLES: u8 = 100;
@@ -73,12 +74,7 @@ fn what_may_be_tried_again_cannot_be_written() {
 
 fn keep_everything(on_crash: OnCrash, writable: bool) {
     let (end, values) = end();
-    let pipeline = pipeline()
-        .stage_isolated::<Album>(None)
-        .options(Options::new().on_crash(on_crash))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline = pipeline().stage(isolated::<Album>(None).on_crash(on_crash)).end_stage(end).start().unwrap();
     for number in 1..=SAMPLES {
         pipeline.put(page(number)).unwrap();
     }
@@ -98,7 +94,7 @@ fn a_stage_on_a_thread_keeps_what_a_process_gave() {
     let mut pages = Vec::new();
     let (mut tell, values) = end();
     let pipeline = pipeline()
-        .stage_isolated::<Mirror>(())
+        .stage(isolated::<Mirror>(()))
         .end_stage(move |bytes: SharedBytes| {
             pages.push(bytes);
             tell(pages.iter().zip(1..).all(|(bytes, number)| is_page(bytes, number) && bytes[0] == number));
@@ -135,8 +131,8 @@ impl Isolated for Mirror {
 fn bytes_flow_from_buffer_to_buffer_as_they_are() {
     let (mut tell, values) = end();
     let pipeline = pipeline()
-        .stage_isolated::<Mirror>(())
-        .stage_isolated::<Mirror>(())
+        .stage(isolated::<Mirror>(()))
+        .stage(isolated::<Mirror>(()))
         .end_stage(move |bytes: SharedBytes| tell((bytes[0], is_page(&bytes, bytes[0]))))
         .start()
         .unwrap();
@@ -151,7 +147,7 @@ fn bytes_flow_from_buffer_to_buffer_as_they_are() {
 fn views_dropped_late_and_out_of_turn_give_their_slots_back() {
     let desk = Desk::open();
     let (end, values) = end();
-    let pipeline = pipeline().stage_isolated::<Album>(Some(desk.address())).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Album>(Some(desk.address()))).end_stage(end).start().unwrap();
     let mut line = desk.next().unwrap();
     for number in 1..=SAMPLES {
         pipeline.put(page(number)).unwrap();
@@ -167,12 +163,8 @@ fn views_dropped_late_and_out_of_turn_give_their_slots_back() {
 fn a_worker_that_dies_with_views_leaves_no_slot_behind() {
     let desk = Desk::open();
     let (end, values) = end();
-    let pipeline = pipeline()
-        .stage_isolated::<Album>(Some(desk.address()))
-        .options(Options::new().max_restarts(100))
-        .end_stage(end)
-        .start()
-        .unwrap();
+    let pipeline =
+        pipeline().stage(isolated::<Album>(Some(desk.address())).max_restarts(100)).end_stage(end).start().unwrap();
     // More pages than the buffer has slots, over four lives.
     const PAGES: u8 = 6;
     for life in 0..4 {

@@ -2,7 +2,9 @@
 
 use crate::puppet::{At, Do, Player, Puppet, Puppets, Strings};
 use crate::stages::{Sum, assert_clear, end, ended, pipeline};
-use deeppipeline::{BoxError, Give, Isolated, IsolatedWindows, OnCrash, OnError, Options, Stage, Window, Windows};
+use deeppipeline::intake::Windows;
+use deeppipeline::processes::{IsolatedWindows, OnCrash};
+use deeppipeline::{BoxError, Give, Isolated, Stage, Window, isolated, retry};
 use std::time::Duration;
 
 /// Keys with a number for each.
@@ -83,7 +85,7 @@ fn a_process_gets_the_last_samples() {
         (Window::new(2).stride(3), &[3, 9], 2, 2),
     ] {
         let (end, values) = end();
-        let pipeline = pipeline().stage_isolated_window::<Sum>(window, ()).end_stage(end).start().unwrap();
+        let pipeline = pipeline().stage(isolated::<Sum>(()).intake(window)).end_stage(end).start().unwrap();
         for x in 1..=6 {
             pipeline.put(x).unwrap();
         }
@@ -98,7 +100,7 @@ fn a_process_gets_the_last_samples() {
 fn a_process_gets_each_sample_with_the_windows_of_its_keys() {
     let (end, values) = end();
     let window = Window::new(2).idle(2);
-    let pipeline = pipeline().stage_isolated_windows::<Sums>(window, ()).end_stage(end).start().unwrap();
+    let pipeline = pipeline().stage(isolated::<Sums>(()).intake(window)).end_stage(end).start().unwrap();
     let names = ["ab", "b", "", "ab", "ca"];
     for (x, names) in (1..).zip(names) {
         pipeline.put(named(names, x)).unwrap();
@@ -114,7 +116,7 @@ fn a_process_gets_each_sample_with_the_windows_of_its_keys() {
 #[test]
 fn a_simulation_keeps_the_windows_where_it_is() {
     let (end, values) = end();
-    let builder = pipeline().buffer_size(8).stage_isolated_windows::<Sums>(Window::new(2).partial(), ());
+    let builder = pipeline().buffer_size(8).stage(isolated::<Sums>(()).intake(Window::new(2).partial()));
     let mut simulation = builder.end_stage(end).simulate().unwrap();
     simulation.put_at(Duration::ZERO, named("a", 1));
     simulation.put_at(Duration::from_secs(1), named("ab", 2));
@@ -128,8 +130,7 @@ fn a_process_that_is_started_again_has_empty_windows() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated_window::<Puppets>(Window::new(2), player.strings())
-        .options(Options::new().on_crash(OnCrash::Skip))
+        .stage(isolated::<Puppets>(player.strings()).intake(Window::new(2)).on_crash(OnCrash::Skip))
         .end_stage(end)
         .start()
         .unwrap();
@@ -147,13 +148,13 @@ fn a_process_that_is_started_again_has_empty_windows() {
 
 #[test]
 fn a_second_try_gets_the_same_windows() {
-    let retry = || Options::new().on_error(OnError::Retry { times: 2, skip: false });
     let no = || Do::Fail("not now".to_owned());
 
     let (player, (end_one, values)) = (Player::new(), end());
-    let builder =
-        pipeline().buffer_size(8).stage_isolated_window::<Puppets>(Window::new(3).partial(), player.strings());
-    let pipeline_of_one = builder.options(retry()).end_stage(end_one).start().unwrap();
+    let builder = pipeline()
+        .buffer_size(8)
+        .stage(isolated::<Puppets>(player.strings()).intake(Window::new(3).partial()).on_error(retry(2)));
+    let pipeline_of_one = builder.end_stage(end_one).start().unwrap();
     let mut hand = player.next();
     for x in 1..=3 {
         pipeline_of_one.put(x).unwrap();
@@ -167,9 +168,10 @@ fn a_second_try_gets_the_same_windows() {
     assert_eq!(values.rest(), [1, 3, 6]);
 
     let (player, (end_each, values)) = (Player::new(), end());
-    let builder =
-        pipeline().buffer_size(8).stage_isolated_windows::<Parted>(Window::new(2).partial(), player.strings());
-    let pipeline_of_each = builder.options(retry()).end_stage(end_each).start().unwrap();
+    let builder = pipeline()
+        .buffer_size(8)
+        .stage(isolated::<Parted>(player.strings()).intake(Window::new(2).partial()).on_error(retry(2)));
+    let pipeline_of_each = builder.end_stage(end_each).start().unwrap();
     let mut hand = player.next();
     for x in 1..=5 {
         pipeline_of_each.put(x).unwrap();

@@ -3,13 +3,21 @@
 use crate::puppet::{At, Do, Hand, Player, Puppet, Puppets};
 use crate::stages::{Double, Values, assert_clear, end, ended, pipeline};
 use crate::support::until;
+use deeppipeline::builder::Described;
+use deeppipeline::engine::ErrorPolicy;
+use deeppipeline::error::WorkerDied;
+use deeppipeline::intake::Single;
+use deeppipeline::processes::{InProcess, OnCrash, SharedBytes, Transfer};
+use deeppipeline::report::Outcome;
 use deeppipeline::{
-    BoxError, Give, Isolated, OnCrash, OnError, Options, Outcome, Pipeline, Report, SharedBytes, Stage, Transfer,
-    Window, WorkerDied, made_by,
+    Batch, BoxError, Give, Isolated, OnError, Pipeline, Report, Stage, Window, isolated, made_by, retry, stage,
 };
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// A puppet with its options.
+type Of<E> = Described<InProcess<Puppet>, Single, E>;
 
 /// A stage of so many puppets.
 struct Crew {
@@ -19,12 +27,11 @@ struct Crew {
 }
 
 impl Crew {
-    fn new(options: Options) -> Self {
+    fn new<E: Into<ErrorPolicy>>(options: impl FnOnce(Described<InProcess<Puppet>>) -> Of<E>) -> Self {
         let (player, (end, values)) = (Player::new(), end());
         let pipeline = pipeline()
             .buffer_size(8)
-            .stage_isolated::<Puppet>(player.strings())
-            .options(options)
+            .stage(options(isolated::<Puppet>(player.strings())))
             .end_stage(end)
             .start()
             .unwrap();
@@ -33,7 +40,7 @@ impl Crew {
 
     /// Puts a sample for each of so many puppets, and waits until they have them: in the order of these.
     fn at_work<const N: usize>(&self) -> [Hand; N] {
-        (1..=N as i64).for_each(|x| assert!(self.pipeline.put(x).unwrap()));
+        (1..=N as i64).for_each(|x| assert!(self.pipeline.put(x).unwrap().is_accepted()));
         let mut hands: Vec<_> = (0..N).map(|_| self.player.next()).map(|mut hand| (hand.at(), hand)).collect();
         hands.sort_by_key(|(at, _)| match at {
             At::Run(x) => *x,
@@ -54,13 +61,9 @@ impl Crew {
     }
 }
 
-fn workers(workers: usize) -> Options {
-    Options::new().workers(workers)
-}
-
 #[test]
 fn what_comes_early_waits_for_a_slow_sample_before_it() {
-    let crew = Crew::new(workers(3));
+    let crew = Crew::new(|stage| stage.workers(3));
     let [mut slow, mut second, mut third] = crew.at_work();
     crew.pipeline.put(4).unwrap();
     third.tell(Do::Go);
@@ -77,7 +80,7 @@ fn what_comes_early_waits_for_a_slow_sample_before_it() {
 
 #[test]
 fn unordered_it_is_overtaken() {
-    let crew = Crew::new(workers(2).ordered(false));
+    let crew = Crew::new(|stage| stage.workers(2).ordered(false));
     let [mut slow, mut fast] = crew.at_work();
     fast.tell(Do::Go);
     assert_eq!(crew.values.next(), 2);
@@ -88,9 +91,9 @@ fn unordered_it_is_overtaken() {
 
 #[test]
 fn a_killed_worker_loses_its_sample_and_the_rest_comes_out_in_order() {
-    let crew = Crew::new(workers(2));
+    let crew = Crew::new(|stage| stage.workers(2));
     let [killed, mut other] = crew.at_work();
-    (3..=5).for_each(|x| assert!(crew.pipeline.put(x).unwrap()));
+    (3..=5).for_each(|x| assert!(crew.pipeline.put(x).unwrap().is_accepted()));
     other.tell(Do::Go);
     other.lets(At::Run(3));
     assert_eq!(other.at(), At::Run(4));
@@ -108,7 +111,7 @@ fn a_killed_worker_loses_its_sample_and_the_rest_comes_out_in_order() {
 
 #[test]
 fn with_retry_everything_comes_out_exactly_once_and_in_order() {
-    let crew = Crew::new(workers(2).on_crash(OnCrash::Retry));
+    let crew = Crew::new(|stage| stage.workers(2).on_crash(OnCrash::Retry));
     let [mut killed, mut other] = crew.at_work();
     crew.pipeline.put(3).unwrap();
     other.tell(Do::Go);
@@ -128,9 +131,9 @@ fn with_retry_everything_comes_out_exactly_once_and_in_order() {
 
 #[test]
 fn what_is_tried_again_is_not_kept_waiting_by_those_who_are_as_far_ahead_as_they_may_be() {
-    let crew = Crew::new(workers(2).on_crash(OnCrash::Retry));
+    let crew = Crew::new(|stage| stage.workers(2).on_crash(OnCrash::Retry));
     let [killed, mut other] = crew.at_work();
-    (3..=7).for_each(|x| assert!(crew.pipeline.put(x).unwrap()));
+    (3..=7).for_each(|x| assert!(crew.pipeline.put(x).unwrap().is_accepted()));
     other.tell(Do::Go);
     (3..=5).for_each(|x| other.lets(At::Run(x)));
     until(|| crew.pipeline.report().stages[0].counts.used == 4);
@@ -144,7 +147,7 @@ fn what_is_tried_again_is_not_kept_waiting_by_those_who_are_as_far_ahead_as_they
 #[test]
 fn all_workers_die_at_the_same_time() {
     for (on_crash, wanted) in [(OnCrash::Skip, vec![4]), (OnCrash::Retry, vec![1, 2, 3, 4])] {
-        let crew = Crew::new(workers(3).on_crash(on_crash));
+        let crew = Crew::new(|stage| stage.workers(3).on_crash(on_crash));
         let hands: [Hand; 3] = crew.at_work();
         crew.pipeline.put(4).unwrap();
         hands.iter().for_each(Hand::kill);
@@ -156,7 +159,7 @@ fn all_workers_die_at_the_same_time() {
 }
 
 /// Two workers, of which the first dies in a way that stops the pipeline, while the other is ahead of it.
-fn stopped(options: Options, way: Do) -> (Vec<i64>, Report) {
+fn stopped(options: impl FnOnce(Of<OnError>) -> Of<OnError>, way: Do) -> (Vec<i64>, Report) {
     let crew = Crew::new(options);
     let [mut dies, mut other] = crew.at_work();
     crew.pipeline.put(3).unwrap();
@@ -178,7 +181,9 @@ fn stopped(options: Options, way: Do) -> (Vec<i64>, Report) {
 
 #[test]
 fn a_death_that_stops_the_pipeline_lets_nothing_out_that_was_taken_later() {
-    for options in [workers(2).on_crash(OnCrash::Stop), workers(2).max_restarts(0)] {
+    let ways: [fn(Of<OnError>) -> Of<OnError>; 2] =
+        [|stage| stage.workers(2).on_crash(OnCrash::Stop), |stage| stage.workers(2).max_restarts(0)];
+    for options in ways {
         let (values, report) = stopped(options, Do::Abort);
         assert_eq!(values, [0_i64; 0]);
         assert_eq!((report.stages[0].counts.lost, report.stages[0].counts.used), (1, 2));
@@ -187,21 +192,21 @@ fn a_death_that_stops_the_pipeline_lets_nothing_out_that_was_taken_later() {
 
 #[test]
 fn nobody_waits_for_the_turn_of_what_will_not_be_tried_again() {
-    let (values, report) = stopped(workers(2).on_crash(OnCrash::Retry).max_restarts(0), Do::Abort);
+    let (values, report) = stopped(|stage| stage.workers(2).on_crash(OnCrash::Retry).max_restarts(0), Do::Abort);
     assert_eq!(values, [0_i64; 0]);
     assert_eq!(report.stages[0].counts.used, 2);
 }
 
 #[test]
 fn a_stage_that_fails_for_good_and_dies_before_it_says_so_does_not_go_on() {
-    let (values, report) = stopped(workers(2), Do::FailAndAbort);
+    let (values, report) = stopped(|stage| stage.workers(2), Do::FailAndAbort);
     assert_eq!(values, [0_i64; 0]);
     assert_eq!((report.stages[0].counts.failed, report.stages[0].restarts), (1, 0));
 }
 
 #[test]
 fn an_error_lets_out_exactly_what_was_taken_before_it() {
-    let crew = Crew::new(workers(3));
+    let crew = Crew::new(|stage| stage.workers(3));
     let [mut first, mut second, mut third] = crew.at_work();
     third.tell(Do::Go);
     second.tell(Do::Fail("not this one".to_owned()));
@@ -220,12 +225,11 @@ fn what_was_given_up_while_it_waited_for_another_try_keeps_nobody_waiting() {
     let strings = player.strings().asking_in_setup();
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated::<Puppet>(strings)
-        .options(workers(3).on_crash(OnCrash::Retry))
+        .stage(isolated::<Puppet>(strings).workers(3).on_crash(OnCrash::Retry))
         .end_stage(end)
         .start_without_waiting()
         .unwrap();
-    (1..=3).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=3).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     let mut hands = [(); 3].map(|()| player.next());
     hands.iter_mut().for_each(|hand| hand.lets(At::Setup));
     let mut hands = hands.map(|mut hand| (hand.at(), hand));
@@ -254,14 +258,12 @@ fn several_workers_behind_several() {
         let (players, (end, values)) = ([Player::new(), Player::new()], end());
         let pipeline = pipeline()
             .buffer_size(8)
-            .stage_isolated::<Puppet>(players[0].strings())
-            .options(workers(2).on_crash(OnCrash::Retry))
-            .stage_isolated::<Puppet>(players[1].strings())
-            .options(workers(3).on_crash(OnCrash::Retry))
+            .stage(isolated::<Puppet>(players[0].strings()).workers(2).on_crash(OnCrash::Retry))
+            .stage(isolated::<Puppet>(players[1].strings()).workers(3).on_crash(OnCrash::Retry))
             .end_stage(end)
             .start()
             .unwrap();
-        (1..=8).for_each(|x| assert!(pipeline.put(x).unwrap()));
+        (1..=8).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
         let mut goes_on = Vec::new();
         for (stage, player) in players.iter().enumerate() {
             let mut hands: Vec<_> = (0..2 + stage).map(|_| player.next()).collect();
@@ -285,8 +287,7 @@ fn several_workers_behind_several() {
 fn a_death_in_finish_lets_the_others_and_the_next_finish() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings().asking_at_the_end())
-        .options(workers(2))
+        .stage(isolated::<Puppet>(player.strings().asking_at_the_end()).workers(2))
         .end_stage(end)
         .start()
         .unwrap();
@@ -322,14 +323,17 @@ fn batches_cross_between_processes() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated::<Double>(())
-        .options(workers(2))
-        .stage_isolated_batch::<Puppets>(2, Duration::from_secs(3600), player.strings())
-        .options(workers(2).on_crash(OnCrash::Retry))
+        .stage(isolated::<Double>(()).workers(2))
+        .stage(
+            isolated::<Puppets>(player.strings())
+                .intake(Batch::new(2).max_wait(Duration::from_secs(3600)))
+                .workers(2)
+                .on_crash(OnCrash::Retry),
+        )
         .end_stage(end)
         .start()
         .unwrap();
-    (1..=5).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=5).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     let mut hands = [(); 2].map(|()| player.next()).map(|mut hand| (hand.at(), hand));
     hands.sort_by_key(|(at, _)| if let At::Run(x) = at { *x } else { 0 });
     let [(one, dies), (other, mut lives)] = hands;
@@ -351,7 +355,7 @@ fn batches_cross_between_processes() {
 fn a_batch_that_is_not_complete_comes_when_it_is_due() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated_batch::<Puppets>(2, Duration::from_millis(1), player.strings())
+        .stage(isolated::<Puppets>(player.strings()).intake(Batch::new(2).max_wait(Duration::from_millis(1))))
         .end_stage(end)
         .start()
         .unwrap();
@@ -366,13 +370,13 @@ fn a_batch_that_is_not_complete_comes_when_it_is_due() {
 fn a_window_on_a_thread_gets_its_samples_from_a_process() {
     let (end, values) = end();
     let pipeline = pipeline()
-        .stage_isolated::<Double>(())
-        .stage_window(Window::new(3), |last: Vec<i64>| last.iter().sum::<i64>())
-        .stage_isolated::<Double>(())
+        .stage(isolated::<Double>(()))
+        .stage(stage(|last: Vec<i64>| last.iter().sum::<i64>()).intake(Window::new(3)))
+        .stage(isolated::<Double>(()))
         .end_stage(end)
         .start()
         .unwrap();
-    (1..=4).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=4).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     let report = ended(pipeline);
     assert_eq!(values.rest(), [24, 36]);
     assert_eq!((report.stages[1].counts.used, report.stages[1].counts.absorbed), (2, 2));
@@ -381,12 +385,12 @@ fn a_window_on_a_thread_gets_its_samples_from_a_process() {
 #[test]
 fn what_a_window_on_a_thread_keeps_at_the_end_is_skipped() {
     let pipeline = pipeline()
-        .stage_isolated::<Double>(())
-        .stage_window(Window::new(3), |last: Vec<i64>| last.len())
+        .stage(isolated::<Double>(()))
+        .stage(stage(|last: Vec<i64>| last.len()).intake(Window::new(3)))
         .end_stage(|_: usize| {})
         .start()
         .unwrap();
-    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap()));
+    (1..=2).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
     assert_eq!(ended(pipeline).stages[1].counts.skipped, 2);
 }
 
@@ -430,15 +434,11 @@ impl Isolated for Reads {
 
 #[test]
 fn nobody_waits_for_the_turn_of_what_cannot_be_read() {
-    for on_error in [OnError::Skip, OnError::Retry { times: 1, skip: true }] {
+    for on_error in [ErrorPolicy::Skip, ErrorPolicy::Retry { times: 1, skip: true }] {
         let (end, values) = end();
-        let pipeline = pipeline()
-            .stage_isolated::<Reads>(())
-            .options(workers(2).on_error(on_error))
-            .end_stage(end)
-            .start()
-            .unwrap();
-        (1..=20).for_each(|x| assert!(pipeline.put(Even(x)).unwrap()));
+        let pipeline =
+            pipeline().stage(isolated::<Reads>(()).workers(2).on_error(on_error)).end_stage(end).start().unwrap();
+        (1..=20).for_each(|x| assert!(pipeline.put(Even(x)).unwrap().is_accepted()));
         let report = ended(pipeline);
         assert_eq!(values.rest(), (1..=10).map(|x| 2 * x).collect::<Vec<_>>());
         assert_eq!((report.stages[0].counts.used, report.stages[0].counts.failed), (10, 10));
@@ -465,15 +465,14 @@ fn several_threads_between_processes_keep_the_order() {
     let waits = Arc::new(Mutex::new(waits));
     let pipeline = pipeline()
         .buffer_size(8)
-        .stage_isolated::<Double>(())
-        .stage(made_by(move || Ok(Filter(Arc::clone(&waits)))))
-        .options(workers(2))
-        .stage_isolated::<Double>(())
+        .stage(isolated::<Double>(()))
+        .stage(made_by(move || Ok(Filter(Arc::clone(&waits)))).workers(2))
+        .stage(isolated::<Double>(()))
         .end_stage(end)
         .start()
         .unwrap();
     std::thread::scope(|scope| {
-        let puts = scope.spawn(|| (1..=40).for_each(|x| assert!(pipeline.put(x).unwrap())));
+        let puts = scope.spawn(|| (1..=40).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted())));
         // 4 ends and 6 comes early, while 2 is still in hand.
         until(|| pipeline.report().stages[2].buffer.reordering > 0);
         lets.send(()).unwrap();
@@ -484,15 +483,14 @@ fn several_threads_between_processes_keep_the_order() {
     assert_eq!((report.stages[1].counts.used, report.stages[1].counts.skipped), (20, 20));
 }
 
-fn retry(times: u32, skip: bool) -> Options {
-    Options::new().on_error(OnError::Retry { times, skip })
-}
-
 #[test]
 fn a_stage_in_a_process_is_run_again_on_a_sample_on_which_it_fails() {
     let (player, (end, values)) = (Player::new(), end());
-    let pipeline =
-        pipeline().stage_isolated::<Puppet>(player.strings()).options(retry(2, true)).end_stage(end).start().unwrap();
+    let pipeline = pipeline()
+        .stage(isolated::<Puppet>(player.strings()).on_error(retry(2).then_skip()))
+        .end_stage(end)
+        .start()
+        .unwrap();
     pipeline.put(1).unwrap();
     pipeline.put(2).unwrap();
     let mut hand = player.next();
@@ -513,8 +511,7 @@ fn a_stage_in_a_process_is_run_again_on_a_sample_on_which_it_fails() {
 fn a_death_does_not_give_a_sample_more_tries() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage_isolated::<Puppet>(player.strings())
-        .options(retry(2, true).on_crash(OnCrash::Retry))
+        .stage(isolated::<Puppet>(player.strings()).on_error(retry(2).then_skip()).on_crash(OnCrash::Retry))
         .end_stage(end)
         .start()
         .unwrap();
@@ -535,7 +532,7 @@ fn a_death_does_not_give_a_sample_more_tries() {
 
 #[test]
 fn after_the_last_try_the_pipeline_stops_unless_it_is_to_skip() {
-    let crew = Crew::new(retry(1, false).workers(2));
+    let crew = Crew::new(|stage| stage.on_error(retry(1)).workers(2));
     let [mut fails, mut other] = crew.at_work();
     other.tell(Do::Go);
     fails.tell(Do::Fail("once".to_owned()));

@@ -1,0 +1,143 @@
+//! Chains that are no pipelines yet, and the branches of a parallel block.
+
+use super::Parts;
+use crate::gives::{Ended, Flows, Last, Onward};
+use crate::into_stage::{IntoStage, IsChain};
+use crate::join::Joiner;
+use crate::typed::{Value, unbox};
+use std::marker::PhantomData;
+
+/// Begins a chain of stages: a branch of a [parallel](super::Builder::parallel) block, or a part of a pipeline that is
+/// used in several.
+///
+/// ```
+/// use deeppipeline::{Pipeline, chain};
+///
+/// let count = || chain().stage(|text: String| text.len()).stage(|letters: usize| letters as u64);
+/// let pipeline = Pipeline::builder()
+///     .stage(|x: u64| x.to_string())
+///     .stage(count())
+///     .end_stage(|digits: u64| println!("{digits}"))
+///     .start()?;
+/// pipeline.put(1234)?;
+/// pipeline.setstop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn chain<A>() -> Chain<A, A> {
+    Chain { parts: Parts::default(), types: PhantomData }
+}
+
+/// A chain of stages: `A` is what the first takes, `T` what the last so far gives.
+#[derive(Debug)]
+#[must_use = "a chain does nothing until a builder gets it"]
+pub struct Chain<A, T> {
+    parts: Parts,
+    types: PhantomData<fn(A) -> T>,
+}
+
+impl<A, T> Chain<A, T> {
+    /// Adds a stage; see [`Builder::stage`](super::Builder::stage).
+    pub fn stage<S, M, O>(self, stage: S) -> Chain<A, O>
+    where
+        S: IntoStage<T, M, Onward<O>>,
+        T: Flows,
+    {
+        self.add(stage.into_parts())
+    }
+
+    /// Adds branches that are joined again; see [`Builder::parallel`](super::Builder::parallel).
+    pub fn parallel<B, M, O>(self, branches: B) -> Chain<A, O>
+    where
+        B: Branches<T, M, Onward<O>>,
+        T: Flows + Clone,
+    {
+        self.add(branches.into_block())
+    }
+
+    /// Adds the last stage; what it gives back is ignored.
+    pub fn end_stage<S, M>(self, stage: S) -> Chain<A, Ended>
+    where
+        S: IntoStage<T, M, Ended>,
+        T: Flows,
+    {
+        self.add(stage.into_parts())
+    }
+
+    /// Adds branches that each end in a last stage.
+    pub fn end_parallel<B, M>(self, branches: B) -> Chain<A, Ended>
+    where
+        B: Branches<T, M, Ended>,
+        T: Flows + Clone,
+    {
+        self.add(branches.into_block())
+    }
+
+    fn add<O>(mut self, parts: Parts) -> Chain<A, O> {
+        self.parts.append(parts);
+        Chain { parts: self.parts, types: PhantomData }
+    }
+}
+
+impl<A, T: Flows> IntoStage<A, IsChain, Onward<T>> for Chain<A, T> {
+    fn into_parts(self) -> Parts {
+        self.parts
+    }
+}
+
+impl<A, T: Last> IntoStage<A, IsChain, Ended> for Chain<A, T> {
+    fn into_parts(self) -> Parts {
+        self.parts
+    }
+}
+
+/// The branches of a parallel block behind a `T`, a tuple of 2 to 6: each is a stage or a [`chain`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are no branches for what comes before them, `{T}`",
+    label = "must be a tuple of 2 to 6 stages or chains",
+    note = "each branch takes what comes before the block: a stage or a closure, or `chain().stage(..).stage(..)`"
+)]
+pub trait Branches<T, Marker, To> {
+    /// Returns what they add to a pipeline.
+    fn into_block(self) -> Parts;
+}
+
+fn block<T: Flows + Clone>(branches: Vec<Parts>, joiner: Option<Joiner<Value>>) -> Parts {
+    let mut parts = Parts::default();
+    parts.fork::<T>(branches, joiner);
+    parts
+}
+
+macro_rules! branches {
+    ($($branch:ident $marker:ident $output:ident $place:tt),*) => {
+        impl<T, $($branch, $marker, $output),*> Branches<T, ($($marker,)*), Onward<($($output,)*)>> for ($($branch,)*)
+        where
+            T: Flows + Clone,
+            $($branch: IntoStage<T, $marker, Onward<$output>>, $output: Flows),*
+        {
+            fn into_block(self) -> Parts {
+                let joiner: Joiner<Value> = Box::new(|values| {
+                    let mut values = values.into_iter();
+                    let mut next = || values.next().unwrap_or_else(|| unreachable!("a join has a value of each branch"));
+                    Box::new(($(unbox::<$output>(next()),)*))
+                });
+                block::<T>(vec![$(self.$place.into_parts()),*], Some(joiner))
+            }
+        }
+
+        impl<T, $($branch, $marker),*> Branches<T, ($($marker,)*), Ended> for ($($branch,)*)
+        where
+            T: Flows + Clone,
+            $($branch: IntoStage<T, $marker, Ended>),*
+        {
+            fn into_block(self) -> Parts {
+                block::<T>(vec![$(self.$place.into_parts()),*], None)
+            }
+        }
+    };
+}
+
+branches!(A MA OA 0, B MB OB 1);
+branches!(A MA OA 0, B MB OB 1, C MC OC 2);
+branches!(A MA OA 0, B MB OB 1, C MC OC 2, D MD OD 3);
+branches!(A MA OA 0, B MB OB 1, C MC OC 2, D MD OD 3, E ME OE 4);
+branches!(A MA OA 0, B MB OB 1, C MC OC 2, D MD OD 3, E ME OE 4, F MF OF 5);

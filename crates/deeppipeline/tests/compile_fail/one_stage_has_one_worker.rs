@@ -1,0 +1,5 @@
+use deeppipeline::{Pipeline, stage};
+
+fn main() {
+    let _ = Pipeline::builder().stage(stage(|x: u32| x).workers(2));
+}
