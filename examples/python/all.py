@@ -17,4 +17,4 @@ pipeline = Pipeline(stages=[Gather().options(intake=All()), Show()], buffer_size
 for x in range(1, 8):
     pipeline.put(x)
 gather = pipeline.setstop().stages[0]
-print(f"{gather.used} results from {gather.used + gather.absorbed} samples")
+print(f"{gather.counts.used} results from {gather.counts.used + gather.counts.absorbed} samples")

@@ -29,4 +29,4 @@ for x in range(2, 6):
     pipeline.put(x)
 go_on.set()
 detect = pipeline.setstop().stages[0]
-print(f"{detect.used} results from {detect.used + detect.absorbed} samples")
+print(f"{detect.counts.used} results from {detect.counts.used + detect.counts.absorbed} samples")

@@ -27,4 +27,4 @@ time.sleep(1.1)  # the second grows old in the stage, and the third behind it
 pipeline.put(4)
 go_on.set()
 for stage in pipeline.setstop().stages:
-    print(f"expired in front of {stage.name}: {stage.expired}")
+    print(f"expired in front of {stage.name}: {stage.buffer.expired}")

@@ -27,4 +27,4 @@ for x in range(2, 6):
     pipeline.put(x)
 go_on.set()
 report = pipeline.setstop()
-print(f"superseded: {report.stages[0].superseded}")
+print(f"superseded: {report.stages[0].buffer.superseded}")

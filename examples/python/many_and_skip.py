@@ -17,4 +17,4 @@ class Show(Stage):
 pipeline = Pipeline(stages=[Words(), Show()], overflow="block").start()
 for line in ["one line", "", "and another"]:
     pipeline.put(line)
-print(f"skipped: {pipeline.setstop().stages[0].skipped}")
+print(f"skipped: {pipeline.setstop().stages[0].counts.skipped}")

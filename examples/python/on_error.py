@@ -24,6 +24,6 @@ for on_error in ("skip", "stop"):
     stages = [Invert().options(on_error=on_error), Show()]
     try:
         report = Pipeline(source=[2, 0, 5], stages=stages).run()
-        print(f"{report.outcome}, failed: {report.stages[0].failed}")
+        print(f"{report.outcome}, failed: {report.stages[0].counts.failed}")
     except StageError as error:
         print(f"{error.stage} failed on sample {error.sample}: {error.__cause__}")

@@ -27,4 +27,4 @@ class Show(Stage):
 squares_and_odds = Parallel([Square(), [Odd(), Negate()]])
 report = Pipeline(source=range(1, 6), stages=[squares_and_odds, Show()]).run()
 join = report.joins[0]
-print(f"joined: {join.joined}, unjoined: {join.unjoined}")
+print(f"joined: {join.counts.joined}, unjoined: {join.counts.unjoined}")

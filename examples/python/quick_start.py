@@ -18,4 +18,4 @@ pipeline.start()
 for frame in range(1, 6):
     pipeline.put(frame)
 report = pipeline.setstop()
-print(f"{report.stages[0].entered} in, {report.stages[1].used} out")
+print(f"{report.stages[0].buffer.entered} in, {report.stages[1].counts.used} out")

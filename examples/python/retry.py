@@ -26,4 +26,4 @@ class Show(Stage):
 
 stages = [Fetch().options(on_error=retry(2, then="skip")), Show()]
 report = Pipeline(source=[1, 2, 3, 4], stages=stages).run()
-print(f"used: {report.stages[0].used}, failed: {report.stages[0].failed}")
+print(f"used: {report.stages[0].counts.used}, failed: {report.stages[0].counts.failed}")

@@ -14,4 +14,4 @@ class Show(Stage):
 
 
 report = Pipeline(source=range(1, 6), stages=[TenTimes(), Show()]).run()
-print(f"{report.outcome}: {report.stages[0].entered} samples")
+print(f"{report.outcome}: {report.stages[0].buffer.entered} samples")

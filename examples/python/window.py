@@ -16,4 +16,4 @@ class Show(Stage):
 stages = [Mean().options(intake=Window(4, stride=2)), Show()]
 mean = Pipeline(source=range(1, 10), stages=stages).run().stages[0]
 # Each sample is used once, by the first list that it is in; the ninth was in none.
-print(f"{mean.used} lists used {mean.used + mean.absorbed} samples, {mean.skipped} skipped")
+print(f"{mean.counts.used} lists used {mean.counts.used + mean.counts.absorbed} samples, {mean.counts.skipped} skipped")

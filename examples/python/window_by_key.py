@@ -23,4 +23,4 @@ class Show(Stage):
 frames: list[Frame] = [{"ann": 0, "bob": 9}, {"ann": 1}, {"ann": 4, "bob": 8}, {"bob": 7}]
 stages = [Speed().options(intake=Window(2, key=tracks, idle=30)), Show()]
 speed = Pipeline(source=frames, stages=stages).run().stages[0]
-print(f"{speed.used} frames in, {speed.gave} out")
+print(f"{speed.counts.used} frames in, {speed.counts.gave} out")

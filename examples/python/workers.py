@@ -26,4 +26,4 @@ pipeline = Pipeline(stages=[Detect().options(workers=2), Show()], overflow="bloc
 for x in range(1, 6):
     pipeline.put(x)
 detect = pipeline.setstop().stages[0]
-print(f"{detect.workers} workers used {detect.used} samples")
+print(f"{detect.workers} workers used {detect.counts.used} samples")

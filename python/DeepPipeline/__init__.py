@@ -15,7 +15,18 @@
 4
 """
 
-from DeepPipeline._engine import JoinReport, Report, SampleId, SourceReport, Spread, StageReport, Ticket
+from DeepPipeline._engine import (
+    BufferCounts,
+    JoinCounts,
+    JoinReport,
+    Report,
+    SampleId,
+    SourceReport,
+    Spread,
+    StageCounts,
+    StageReport,
+    Ticket,
+)
 from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
@@ -43,7 +54,9 @@ __all__ = [
     "SKIP",
     "All",
     "Batch",
+    "BufferCounts",
     "GraphError",
+    "JoinCounts",
     "JoinReport",
     "Latest",
     "Many",
@@ -63,6 +76,7 @@ __all__ = [
     "SourceReport",
     "Spread",
     "Stage",
+    "StageCounts",
     "StageError",
     "StageReport",
     "StartError",

@@ -39,7 +39,6 @@ class Ticket:
 class Spread:
     """The spread of a number of durations, in seconds."""
 
-    def __new__(cls, p50: float, p99: float, max: float) -> Spread: ...
     @property
     def p50(self) -> float:
         """Half of them are no longer than this."""
@@ -49,42 +48,28 @@ class Spread:
     @property
     def max(self) -> float:
         """The longest."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
 
 @final
-class StageReport:
-    """One stage and the buffer in front of it.
+class BufferCounts:
+    """The counts of one buffer. At any quiet moment `entered = taken + dropped + discarded + waiting`."""
 
-    At any quiet moment `entered = taken + dropped + discarded + waiting` and
-    `taken = used + absorbed + skipped + failed + lost + in_flight`.
-    """
-
-    @property
-    def name(self) -> str:
-        """The stage's name."""
-    @property
-    def intake(self) -> Literal["single", "latest", "all", "batch", "window"]:
-        """The intake."""
-    @property
-    def overflow(self) -> Literal["drop_oldest", "drop_newest", "block"]:
-        """The overflow policy: what its buffer does when full."""
-    @property
-    def buffer_size(self) -> int:
-        """The number of samples that its buffer holds at most."""
     @property
     def reordering(self) -> int:
         """Results of several workers of the stage before that wait for one before them, and have not arrived yet."""
     @property
     def entered(self) -> int:
-        """Samples that arrived in the buffer."""
+        """Samples that arrived."""
     @property
     def taken(self) -> int:
         """Samples that the stage took."""
     @property
     def dropped_oldest(self) -> int:
-        """Waiting samples dropped to make room."""
+        """Waiting samples dropped to make room ("drop_oldest")."""
     @property
     def dropped_newest(self) -> int:
-        """Arriving samples dropped for want of room."""
+        """Arriving samples dropped for want of room ("drop_newest")."""
     @property
     def superseded(self) -> int:
         """Samples passed over by the intake "latest"."""
@@ -99,10 +84,18 @@ class StageReport:
         """Samples given up because the pipeline stopped."""
     @property
     def waiting(self) -> int:
-        """Samples in the buffer now."""
+        """Samples inside now."""
     @property
     def last_dropped(self) -> list[SampleId]:
-        """The last samples dropped, superseded or expired, oldest first, 16 at most."""
+        """The last samples dropped, superseded or expired, oldest first: 16 at most, all of them in a simulation."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class StageCounts:
+    """The counts of one stage. At any quiet moment
+    `taken = used + absorbed + skipped + failed + lost + in_flight`."""
+
     @property
     def used(self) -> int:
         """Samples whose result went on (or, in the end stage, that were worked on)."""
@@ -119,20 +112,45 @@ class StageReport:
     def lost(self) -> int:
         """Samples that were in flight in a worker process when it died."""
     @property
-    def workers(self) -> int:
-        """The number of workers of the stage."""
-    @property
-    def age(self) -> Spread:
-        """The age of samples when the stage took them."""
-    @property
-    def restarts(self) -> int:
-        """The number of times a worker process was started again."""
-    @property
     def in_flight(self) -> int:
-        """Samples that stage_run is working on now."""
+        """Samples that stage_run is working on now, and those that a window has not used yet."""
     @property
     def gave(self) -> int:
         """Values that the stage gave to the next buffer."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class StageReport:
+    """One stage and the buffer in front of it."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+    @property
+    def intake(self) -> Literal["single", "latest", "all", "batch", "window"]:
+        """The intake."""
+    @property
+    def overflow(self) -> Literal["drop_oldest", "drop_newest", "block"]:
+        """The overflow policy: what its buffer does when full."""
+    @property
+    def buffer_size(self) -> int:
+        """The number of samples that its buffer holds at most."""
+    @property
+    def buffer(self) -> BufferCounts:
+        """The counts of the buffer in front of it."""
+    @property
+    def counts(self) -> StageCounts:
+        """The counts of the stage."""
+    @property
+    def workers(self) -> int:
+        """The number of its workers."""
+    @property
+    def restarts(self) -> int:
+        """The number of times that a worker process of it was started again after a death."""
+    @property
+    def age(self) -> Spread:
+        """The ages of samples when it took them."""
     @property
     def busy(self) -> float:
         """Seconds spent in stage_run, all samples together."""
@@ -142,6 +160,8 @@ class StageReport:
     @property
     def p99(self) -> float:
         """99 of 100 calls of stage_run took no longer than this many seconds."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names; durations are in seconds."""
 
 @final
 class SourceReport:
@@ -153,17 +173,13 @@ class SourceReport:
     @property
     def longest_wait(self) -> float:
         """The most seconds for which it was asked for one sample, the present wait included."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
 
 @final
-class JoinReport:
-    """One parallel block. At any quiet moment `entered = joined + unjoined + waiting`."""
+class JoinCounts:
+    """The counts of one parallel block. At any quiet moment `entered = joined + unjoined + waiting`."""
 
-    @property
-    def name(self) -> str:
-        """The block's name."""
-    @property
-    def branches(self) -> int:
-        """The number of branches."""
     @property
     def entered(self) -> int:
         """Samples that were given to all branches."""
@@ -176,10 +192,29 @@ class JoinReport:
     @property
     def waiting(self) -> int:
         """Samples that are still inside."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class JoinReport:
+    """One parallel block."""
+
+    @property
+    def name(self) -> str:
+        """The block's name."""
+    @property
+    def branches(self) -> int:
+        """The number of its branches."""
+    @property
+    def counts(self) -> JoinCounts:
+        """The counts of its samples."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
 
 @final
 class Report:
-    """The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage."""
+    """The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage, and
+    so does a notebook."""
 
     @property
     def outcome(self) -> Literal["running", "finished", "failed", "aborted"]:
@@ -195,7 +230,7 @@ class Report:
         """One entry per stage, in order."""
     @property
     def age(self) -> Spread:
-        """The age of samples when the end stage was done with them (for a list, its newest)."""
+        """The ages of samples when the end stage was done with them (for a list, its newest)."""
     @property
     def joins(self) -> list[JoinReport]:
         """One entry per parallel block whose branches are joined."""
@@ -210,6 +245,10 @@ class Report:
         """Returns true if every sample has exactly one fate: always true at a quiet moment."""
     def stage(self, name: str) -> StageReport:
         """The stage of that name. Raises `KeyError`, which names those that there are."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names, as for JSON; durations are in seconds."""
+    def _repr_html_(self) -> str:
+        """The table for a notebook."""
 
 @final
 class Worker:

@@ -17,7 +17,7 @@ from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._aside import logger
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._discarded import Discarded
-from DeepPipeline._engine import Report, Ticket
+from DeepPipeline._engine import Report, StageCounts, Ticket
 from DeepPipeline._function import StageLike
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
@@ -517,12 +517,12 @@ class Pipeline:
         drained = True
         try:
             self._close(engine)
-            progress: list[tuple[int, ...]] | None = None
+            progress: list[tuple[int, StageCounts]] | None = None
             while not engine.wait_ended(0):
                 if self._aborted:
                     return True  # what is still busy was left behind before
                 before = progress
-                progress = [(s.taken, s.used, s.skipped, s.failed, s.gave) for s in engine.report().stages]
+                progress = [(stage.buffer.taken, stage.counts) for stage in engine.report().stages]
                 if progress == before:
                     stuck = engine.still_busy()
                     logger.error("the interpreter exits and does not wait any longer; still busy: %s", stuck)

@@ -50,6 +50,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::StageReport>()?;
     module.add_class::<report::SourceReport>()?;
     module.add_class::<report::JoinReport>()?;
+    module.add_class::<report::BufferCounts>()?;
+    module.add_class::<report::StageCounts>()?;
+    module.add_class::<report::JoinCounts>()?;
     module.add_class::<report::SampleId>()?;
     module.add_class::<ticket::Ticket>()?;
     module.add_class::<report::Spread>()?;

@@ -9,13 +9,69 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
+/// A class of the report: what it wraps, its attributes, and what its `repr` shows.
+macro_rules! reported {
+    (
+        $(#[$about:meta])*
+        $class:ident {
+            $($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*
+            @repr $repr:expr;
+            $($method:tt)*
+        }
+    ) => {
+        $(#[$about])*
+        #[pyclass(frozen, eq, module = "DeepPipeline")]
+        #[derive(Clone, PartialEq)]
+        pub(crate) struct $class(pub(crate) report::$class);
+
+        #[pymethods]
+        impl $class {
+            $($(#[$doc])* #[getter] fn $name(&self) -> $type {
+                let read: fn(&report::$class) -> $type = $value;
+                read(&self.0)
+            })*
+
+            #[classmethod]
+            fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
+                from_json(json).map($class)
+            }
+
+            fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
+                reduce::<Self>(py, &self.0)
+            }
+
+            /// The same as plain data, with the same names; durations are in seconds.
+            fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                to_dict(py, &self.0)
+            }
+
+            fn __repr__(&self) -> String {
+                let shown: fn(&report::$class) -> String = $repr;
+                shown(&self.0)
+            }
+
+            $($method)*
+        }
+    };
+}
+
 /// The recipe by which pickle makes a report again: a class method, and the JSON that it takes. Its fields have names,
 /// so that another version of the package says which of them it misses.
 type Remade<'py> = (Bound<'py, PyAny>, (String,));
 
 fn reduce<'py, T: PyTypeInfo>(py: Python<'py>, value: &impl Serialize) -> PyResult<Remade<'py>> {
-    let json = serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    Ok((py.get_type::<T>().getattr("_from_json")?, (json,)))
+    Ok((py.get_type::<T>().getattr("_from_json")?, (to_json(value)?,)))
+}
+
+fn to_json(value: &impl Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+fn to_dict<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+    let data = py.import("json")?.call_method1("loads", (to_json(value)?,))?;
+    // Nodes of the engine's own, which only `balances` counts.
+    data.call_method1("pop", ("hidden", py.None()))?;
+    Ok(data)
 }
 
 fn from_json<T: DeserializeOwned>(json: &str) -> PyResult<T> {
@@ -66,301 +122,204 @@ impl SampleId {
     }
 }
 
-/// The spread of a number of durations, in seconds.
-#[pyclass(frozen, eq, module = "DeepPipeline")]
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) struct Spread {
-    #[pyo3(get)]
-    p50: f64,
-    #[pyo3(get)]
-    p99: f64,
-    #[pyo3(get)]
-    max: f64,
-}
-
-impl From<report::Spread> for Spread {
-    fn from(spread: report::Spread) -> Self {
-        let report::Spread { p50, p99, max, .. } = spread;
-        Spread { p50: p50.as_secs_f64(), p99: p99.as_secs_f64(), max: max.as_secs_f64() }
+reported! {
+    /// The spread of a number of durations, in seconds.
+    Spread {
+        /// Half of them are no longer than this.
+        p50: f64 = |s| s.p50.as_secs_f64();
+        /// 99 of 100 are no longer than this.
+        p99: f64 = |s| s.p99.as_secs_f64();
+        /// The longest.
+        max: f64 = |s| s.max.as_secs_f64();
+        @repr |s| format!(
+            "Spread(p50={:?}, p99={:?}, max={:?})", s.p50.as_secs_f64(), s.p99.as_secs_f64(), s.max.as_secs_f64()
+        );
     }
 }
 
-#[pymethods]
-impl Spread {
-    #[new]
-    fn new(p50: f64, p99: f64, max: f64) -> Self {
-        Spread { p50, p99, max }
-    }
-
-    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, (f64, f64, f64)) {
-        (py.get_type::<Self>(), (self.p50, self.p99, self.max))
-    }
-
-    fn __repr__(&self) -> String {
-        format!("Spread(p50={:?}, p99={:?}, max={:?})", self.p50, self.p99, self.max)
-    }
-}
-
-/// The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage.
-#[pyclass(frozen, module = "DeepPipeline")]
-pub(crate) struct Report(pub(crate) deeppipeline::Report);
-
-#[pymethods]
-impl Report {
-    /// "running", "finished", "failed" or "aborted".
-    #[getter]
-    fn outcome(&self) -> String {
-        self.0.outcome.to_string()
-    }
-
-    /// Seconds from the moment every stage was up until the last worker ended (or now).
-    #[getter]
-    fn elapsed(&self) -> f64 {
-        self.0.elapsed.as_secs_f64()
-    }
-
-    /// The source, where samples come from one and not by `put`.
-    #[getter]
-    fn source(&self) -> Option<SourceReport> {
-        self.0.source.map(SourceReport)
-    }
-
-    /// One entry per stage, in order.
-    #[getter]
-    fn stages(&self) -> Vec<StageReport> {
-        self.0.stages.iter().cloned().map(StageReport).collect()
-    }
-
-    /// The age of samples when the end stage was done with them (for a list, its newest).
-    #[getter]
-    fn age(&self) -> Spread {
-        self.0.age.into()
-    }
-
-    /// One entry per parallel block whose branches are joined.
-    #[getter]
-    fn joins(&self) -> Vec<JoinReport> {
-        self.0.joins.iter().cloned().map(JoinReport).collect()
-    }
-
-    /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded
-    /// and is still in its `__del__`.
-    #[getter]
-    fn left_behind(&self) -> Vec<String> {
-        self.0.left_behind.clone()
-    }
-
-    /// All samples dropped in front of any stage.
-    #[getter]
-    fn dropped(&self) -> u64 {
-        self.0.dropped()
-    }
-
-    /// Returns true if every sample has exactly one fate.
-    fn balances(&self) -> bool {
-        self.0.balances()
-    }
-
-    /// The stage of that name. Raises `KeyError`, which names those that there are.
-    fn stage(&self, name: &Bound<'_, PyString>) -> PyResult<StageReport> {
-        let name = name.to_string_lossy();
-        self.0.stage(&name).cloned().map(StageReport).ok_or_else(|| {
-            let known: Vec<String> = self.0.stages.iter().map(|stage| format!("{:?}", stage.name)).collect();
-            PyKeyError::new_err(format!("no stage is called {name:?}: there are {}", known.join(", ")))
-        })
-    }
-
-    #[classmethod]
-    fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
-        from_json(json).map(Report)
-    }
-
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
-        reduce::<Self>(py, &self.0)
-    }
-
-    fn __str__(&self) -> String {
-        self.0.to_string()
-    }
-
-    fn __repr__(&self) -> String {
-        let stages: Vec<&str> = self.0.stages.iter().map(|stage| stage.name.as_str()).collect();
-        format!("<Report {} stages={stages:?} dropped={}>", self.0.outcome, self.0.dropped())
+reported! {
+    /// The counts of one buffer. At any quiet moment `entered = taken + dropped + discarded + waiting`.
+    BufferCounts {
+        /// Results of several workers of the stage before that wait for one before them, and have not arrived yet.
+        reordering: u64 = |b| b.reordering;
+        /// Samples that arrived.
+        entered: u64 = |b| b.entered;
+        /// Samples that the stage took.
+        taken: u64 = |b| b.taken;
+        /// Waiting samples dropped to make room ("drop_oldest").
+        dropped_oldest: u64 = |b| b.dropped_oldest;
+        /// Arriving samples dropped for want of room ("drop_newest").
+        dropped_newest: u64 = |b| b.dropped_newest;
+        /// Samples passed over by the intake "latest".
+        superseded: u64 = |b| b.superseded;
+        /// Samples that were older than `max_age` when they were to be taken.
+        expired: u64 = |b| b.expired;
+        /// All samples dropped: oldest, newest, superseded and expired.
+        dropped: u64 = |b| b.dropped();
+        /// Samples given up because the pipeline stopped.
+        discarded: u64 = |b| b.discarded;
+        /// Samples inside now.
+        waiting: u64 = |b| b.waiting;
+        /// The last samples dropped, superseded or expired, oldest first: 16 at most, all of them in a simulation.
+        last_dropped: Vec<SampleId> = |b| b.last_dropped.iter().copied().map(SampleId::from).collect();
+        @repr |b| format!(
+            "<BufferCounts entered={} taken={} dropped={} discarded={} waiting={}>",
+            b.entered, b.taken, b.dropped(), b.discarded, b.waiting
+        );
     }
 }
 
-/// The time for which the source lets the pipeline wait. Its own wait for room does not count.
-#[pyclass(frozen, module = "DeepPipeline")]
-pub(crate) struct SourceReport(report::SourceReport);
-
-#[pymethods]
-impl SourceReport {
-    /// Seconds for which it has been asked for its next sample by now; `None` when it is not being asked.
-    #[getter]
-    fn wait(&self) -> Option<f64> {
-        self.0.wait.map(|wait| wait.as_secs_f64())
-    }
-
-    /// The most seconds for which it was asked for one sample, the present wait included.
-    #[getter]
-    fn longest_wait(&self) -> f64 {
-        self.0.longest_wait.as_secs_f64()
-    }
-
-    #[classmethod]
-    fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
-        from_json(json).map(SourceReport)
-    }
-
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
-        reduce::<Self>(py, &self.0)
-    }
-
-    fn __repr__(&self) -> String {
-        let wait = self.wait().map_or_else(|| "None".to_owned(), |wait| format!("{wait:?}"));
-        format!("<SourceReport wait={wait} longest_wait={:?}>", self.longest_wait())
+reported! {
+    /// The counts of one stage. At any quiet moment
+    /// `taken = used + absorbed + skipped + failed + lost + in_flight`.
+    StageCounts {
+        /// Samples whose result went on (or, in the end stage, that were worked on).
+        used: u64 = |c| c.used;
+        /// Samples used by a list whose result went on under its newest sample's number.
+        absorbed: u64 = |c| c.absorbed;
+        /// Samples that the stage ended with SKIP.
+        skipped: u64 = |c| c.skipped;
+        /// Samples on which the stage failed.
+        failed: u64 = |c| c.failed;
+        /// Samples that were in flight in a worker process when it died.
+        lost: u64 = |c| c.lost;
+        /// Samples that stage_run is working on now, and those that a window has not used yet.
+        in_flight: u64 = |c| c.in_flight;
+        /// Values that the stage gave to the next buffer.
+        gave: u64 = |c| c.gave;
+        @repr |c| format!(
+            "<StageCounts used={} absorbed={} skipped={} failed={} lost={} in_flight={} gave={}>",
+            c.used, c.absorbed, c.skipped, c.failed, c.lost, c.in_flight, c.gave
+        );
     }
 }
 
-/// One parallel block.
-#[pyclass(frozen, module = "DeepPipeline")]
-pub(crate) struct JoinReport(report::JoinReport);
-
-#[pymethods]
-impl JoinReport {
-    /// The block's name.
-    #[getter]
-    fn name(&self) -> String {
-        self.0.name.clone()
-    }
-
-    /// The number of branches.
-    #[getter]
-    fn branches(&self) -> usize {
-        self.0.branches
-    }
-
-    /// Samples that were given to all branches.
-    #[getter]
-    fn entered(&self) -> u64 {
-        self.0.counts.entered
-    }
-
-    /// Samples of which every branch had a result: the next stage got these.
-    #[getter]
-    fn joined(&self) -> u64 {
-        self.0.counts.joined
-    }
-
-    /// Samples that some branch has ended without a result, or whose results were given up.
-    #[getter]
-    fn unjoined(&self) -> u64 {
-        self.0.counts.unjoined
-    }
-
-    /// Samples that are still inside.
-    #[getter]
-    fn waiting(&self) -> u64 {
-        self.0.counts.waiting
-    }
-
-    #[classmethod]
-    fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
-        from_json(json).map(JoinReport)
-    }
-
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
-        reduce::<Self>(py, &self.0)
-    }
-
-    fn __repr__(&self) -> String {
-        let report::JoinCounts { entered, joined, unjoined, .. } = self.0.counts;
-        format!("<JoinReport {:?} entered={entered} joined={joined} unjoined={unjoined}>", self.0.name)
+reported! {
+    /// One stage and the buffer in front of it.
+    StageReport {
+        /// The stage's name.
+        name: String = |s| s.name.clone();
+        /// The intake: "single", "latest", "all", "batch" or "window".
+        intake: String = |s| s.intake.to_string();
+        /// The overflow policy: what its buffer does when full.
+        overflow: &'static str = |s| s.overflow.name();
+        /// The number of samples that its buffer holds at most.
+        buffer_size: usize = |s| s.buffer_size;
+        /// The counts of the buffer in front of it.
+        buffer: BufferCounts = |s| BufferCounts(s.buffer.clone());
+        /// The counts of the stage.
+        counts: StageCounts = |s| StageCounts(s.counts.clone());
+        /// The number of its workers.
+        workers: usize = |s| s.workers;
+        /// The number of times that a worker process of it was started again after a death.
+        restarts: u64 = |s| s.restarts;
+        /// The ages of samples when it took them.
+        age: Spread = |s| Spread(s.age);
+        /// Seconds spent in stage_run, all samples together.
+        busy: f64 = |s| s.busy.as_secs_f64();
+        /// Half of the calls of stage_run took no longer than this many seconds.
+        p50: f64 = |s| s.p50.as_secs_f64();
+        /// 99 of 100 calls of stage_run took no longer than this many seconds.
+        p99: f64 = |s| s.p99.as_secs_f64();
+        @repr |s| format!(
+            "<StageReport {:?} taken={} used={} dropped={}>", s.name, s.buffer.taken, s.counts.used, s.buffer.dropped()
+        );
     }
 }
 
-/// One stage and the buffer in front of it.
-#[pyclass(frozen, module = "DeepPipeline")]
-pub(crate) struct StageReport(report::StageReport);
+reported! {
+    /// The time for which the source lets the pipeline wait. Its own wait for room does not count.
+    SourceReport {
+        /// Seconds for which it has been asked for its next sample by now; `None` when it is not being asked.
+        wait: Option<f64> = |s| s.wait.map(|wait| wait.as_secs_f64());
+        /// The most seconds for which it was asked for one sample, the present wait included.
+        longest_wait: f64 = |s| s.longest_wait.as_secs_f64();
+        @repr |s| {
+            let wait = s.wait.map_or_else(|| "None".to_owned(), |wait| format!("{:?}", wait.as_secs_f64()));
+            format!("<SourceReport wait={wait} longest_wait={:?}>", s.longest_wait.as_secs_f64())
+        };
+    }
+}
 
-macro_rules! getters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
-        #[pymethods]
-        impl StageReport {
-            $($(#[$doc])* #[getter] fn $name(&self) -> $type { let read: fn(&report::StageReport) -> $type = $value; read(&self.0) })*
+reported! {
+    /// The counts of one parallel block. At any quiet moment `entered = joined + unjoined + waiting`.
+    JoinCounts {
+        /// Samples that were given to all branches.
+        entered: u64 = |c| c.entered;
+        /// Samples of which every branch had a result: the next stage got these.
+        joined: u64 = |c| c.joined;
+        /// Samples that some branch has ended without a result, or whose results were given up.
+        unjoined: u64 = |c| c.unjoined;
+        /// Samples that are still inside.
+        waiting: u64 = |c| c.waiting;
+        @repr |c| format!(
+            "<JoinCounts entered={} joined={} unjoined={} waiting={}>", c.entered, c.joined, c.unjoined, c.waiting
+        );
+    }
+}
 
-            #[classmethod]
-            fn _from_json(_class: &Bound<'_, PyType>, json: &str) -> PyResult<Self> {
-                from_json(json).map(StageReport)
-            }
+reported! {
+    /// One parallel block.
+    JoinReport {
+        /// The block's name.
+        name: String = |j| j.name.clone();
+        /// The number of its branches.
+        branches: usize = |j| j.branches;
+        /// The counts of its samples.
+        counts: JoinCounts = |j| JoinCounts(j.counts.clone());
+        @repr |j| {
+            let report::JoinCounts { entered, joined, unjoined, .. } = j.counts;
+            format!("<JoinReport {:?} entered={entered} joined={joined} unjoined={unjoined}>", j.name)
+        };
+    }
+}
 
-            fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Remade<'py>> {
-                reduce::<Self>(py, &self.0)
-            }
+reported! {
+    /// The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage, and so does a
+    /// notebook.
+    Report {
+        /// "running", "finished", "failed" or "aborted".
+        outcome: String = |r| r.outcome.to_string();
+        /// Seconds from the moment every stage was up until the last worker ended (or now).
+        elapsed: f64 = |r| r.elapsed.as_secs_f64();
+        /// The source, where samples come from one and not by `put`.
+        source: Option<SourceReport> = |r| r.source.map(SourceReport);
+        /// One entry per stage, in order.
+        stages: Vec<StageReport> = |r| r.stages.iter().cloned().map(StageReport).collect();
+        /// The ages of samples when the end stage was done with them (for a list, its newest).
+        age: Spread = |r| Spread(r.age);
+        /// One entry per parallel block whose branches are joined.
+        joins: Vec<JoinReport> = |r| r.joins.iter().cloned().map(JoinReport).collect();
+        /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was
+        /// discarded and is still in its `__del__`.
+        left_behind: Vec<String> = |r| r.left_behind.clone();
+        /// All samples dropped in front of any stage.
+        dropped: u64 = |r| r.dropped();
+        @repr |r| {
+            let stages: Vec<&str> = r.stages.iter().map(|stage| stage.name.as_str()).collect();
+            format!("<Report {} stages={stages:?} dropped={}>", r.outcome, r.dropped())
+        };
 
-            fn __repr__(&self) -> String {
-                let dropped = self.0.buffer.dropped();
-                format!("<StageReport {:?} taken={} used={} dropped={dropped}>", self.0.name, self.0.buffer.taken, self.0.counts.used)
-            }
+        /// Returns true if every sample has exactly one fate.
+        fn balances(&self) -> bool {
+            self.0.balances()
         }
-    };
-}
 
-getters! {
-    /// The stage's name.
-    name: String = |s| s.name.clone();
-    /// The intake: "single", "latest", "all", "batch" or "window".
-    intake: String = |s| s.intake.to_string();
-    /// The overflow policy: what its buffer does when full.
-    overflow: &'static str = |s| s.overflow.name();
-    /// The number of samples that its buffer holds at most.
-    buffer_size: usize = |s| s.buffer_size;
-    /// Results of several workers of the stage before that wait for one before them, and have not arrived yet.
-    reordering: u64 = |s| s.buffer.reordering;
-    /// Samples that arrived in the buffer.
-    entered: u64 = |s| s.buffer.entered;
-    /// Samples that the stage took.
-    taken: u64 = |s| s.buffer.taken;
-    /// Waiting samples dropped to make room.
-    dropped_oldest: u64 = |s| s.buffer.dropped_oldest;
-    /// Arriving samples dropped for want of room.
-    dropped_newest: u64 = |s| s.buffer.dropped_newest;
-    /// Samples passed over by the intake "latest".
-    superseded: u64 = |s| s.buffer.superseded;
-    /// Samples that were older than `max_age` when they were to be taken.
-    expired: u64 = |s| s.buffer.expired;
-    /// All samples dropped: oldest, newest, superseded and expired.
-    dropped: u64 = |s| s.buffer.dropped();
-    /// Samples given up because the pipeline stopped.
-    discarded: u64 = |s| s.buffer.discarded;
-    /// Samples in the buffer now.
-    waiting: u64 = |s| s.buffer.waiting;
-    /// The last samples dropped, superseded or expired, oldest first, 16 at most.
-    last_dropped: Vec<SampleId> = |s| s.buffer.last_dropped.iter().copied().map(SampleId::from).collect();
-    /// Samples whose result went on (or, in the end stage, that were worked on).
-    used: u64 = |s| s.counts.used;
-    /// Samples used by a list whose result went on under its newest sample's number.
-    absorbed: u64 = |s| s.counts.absorbed;
-    /// Samples that the stage ended with SKIP.
-    skipped: u64 = |s| s.counts.skipped;
-    /// Samples on which the stage failed.
-    failed: u64 = |s| s.counts.failed;
-    /// Samples that were in flight in a worker process when it died.
-    lost: u64 = |s| s.counts.lost;
-    /// The number of workers of the stage.
-    workers: usize = |s| s.workers;
-    /// The age of samples when the stage took them.
-    age: Spread = |s| s.age.into();
-    /// The number of times a worker process was started again.
-    restarts: u64 = |s| s.restarts;
-    /// Samples that stage_run is working on now.
-    in_flight: u64 = |s| s.counts.in_flight;
-    /// Values that the stage gave to the next buffer.
-    gave: u64 = |s| s.counts.gave;
-    /// Seconds spent in stage_run, all samples together.
-    busy: f64 = |s| s.busy.as_secs_f64();
-    /// Half of the calls of stage_run took no longer than this many seconds.
-    p50: f64 = |s| s.p50.as_secs_f64();
-    /// 99 of 100 calls of stage_run took no longer than this many seconds.
-    p99: f64 = |s| s.p99.as_secs_f64();
+        /// The stage of that name. Raises `KeyError`, which names those that there are.
+        fn stage(&self, name: &Bound<'_, PyString>) -> PyResult<StageReport> {
+            let name = name.to_string_lossy();
+            self.0.stage(&name).cloned().map(StageReport).ok_or_else(|| {
+                let known: Vec<String> = self.0.stages.iter().map(|stage| format!("{:?}", stage.name)).collect();
+                PyKeyError::new_err(format!("no stage is called {name:?}: there are {}", known.join(", ")))
+            })
+        }
+
+        fn _repr_html_(&self) -> String {
+            self.0.to_html()
+        }
+
+        fn __str__(&self) -> String {
+            self.0.to_string()
+        }
+    }
 }

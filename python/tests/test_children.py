@@ -64,7 +64,7 @@ def test_a_lost_exit_status_is_no_failure(tmp_path: Path, meddling: str) -> None
         {MEDDLING[meddling]}
         p = Pipeline([DiesOf(None), DiesOf(2)], multiprocess=True, overflow="block")
         report = p.run([1, 2, 3])
-        counts = [(stage.used, stage.lost, stage.restarts) for stage in report.stages]
+        counts = [(stage.counts.used, stage.counts.lost, stage.restarts) for stage in report.stages]
         print(counts, report.balances(), report.left_behind, flush=True)
     """
     result = finish(program(tmp_path, code))
@@ -133,7 +133,7 @@ def test_a_worker_that_dies_right_after_its_fork_is_started_again(monkeypatch: p
     assert said.get()[0] == 2
     told.put("go on")
     [stage] = p.setstop().stages
-    assert (stage.used, stage.lost, stage.restarts, len(launches)) == (1, 1, 2, 3)
+    assert (stage.counts.used, stage.counts.lost, stage.restarts, len(launches)) == (1, 1, 2, 3)
 
 
 HANDLING = ("_abort", "_request_abort", "_wake_source", "_give_up_start", "__del__")
@@ -365,7 +365,7 @@ def test_a_forked_child_that_comes_back_from_a_stage_is_no_worker(executor: Any,
     codes = {"exit": 7, "return": 1, "raise": 1}
     report = Pipeline([ForksAndComesBack(how).options(executor=executor), end], overflow="block").run([1, 2])
     assert end.got == [codes[how], codes[how]]
-    assert (report.stages[0].used, report.stages[0].failed, report.balances()) == (2, 0, True)
+    assert (report.stages[0].counts.used, report.stages[0].counts.failed, report.balances()) == (2, 0, True)
 
 
 def test_the_first_worker_is_started_with_ctrl_c_blocked(tmp_path: Path) -> None:

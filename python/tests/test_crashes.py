@@ -61,7 +61,7 @@ def test_a_worker_that_dies_is_started_again_and_loses_the_sample_in_hand_alone(
         assert bench.next(x) == second
         bench.told.put("go on")
     stage = bench.stop()
-    assert (stage.lost, stage.restarts, stage.used) == (1, 1, 2)
+    assert (stage.counts.lost, stage.restarts, stage.counts.used) == (1, 1, 2)
     assert bench.end.got == [2, 3]
 
 
@@ -78,7 +78,7 @@ def test_a_sample_may_be_tried_again_once() -> None:
     kill(bench.next(2))
     bench.next("setup")
     stage = bench.stop()
-    assert (stage.lost, stage.restarts, stage.used, stage.taken) == (1, 3, 1, 2)
+    assert (stage.counts.lost, stage.restarts, stage.counts.used, stage.buffer.taken) == (1, 3, 1, 2)
     assert bench.end.got == [1]
 
 
@@ -95,7 +95,7 @@ def test_a_crash_may_stop_the_pipeline() -> None:
     assert isinstance(died, WorkerDied)
     assert (died.exitcode, died.stderr) == (3, ["about to exit"])
     assert caught.value.report.balances()
-    assert caught.value.report.stages[0].lost == 1
+    assert caught.value.report.stages[0].counts.lost == 1
 
 
 def test_when_it_gives_up_it_tells_the_signal_and_the_last_words() -> None:
@@ -126,8 +126,8 @@ def test_a_worker_that_hangs_is_killed_after_its_timeout() -> None:
     bench.next(2)
     bench.told.put("go on")
     stage = bench.stop()
-    assert stage.lost >= 1  # on a busy machine the second may be over its time, too
-    assert stage.lost + stage.used == 2
+    assert stage.counts.lost >= 1  # on a busy machine the second may be over its time, too
+    assert stage.counts.lost + stage.counts.used == 2
 
 
 def test_a_thread_that_takes_too_long_is_only_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -136,7 +136,7 @@ def test_a_thread_that_takes_too_long_is_only_reported(caplog: pytest.LogCapture
             threading.Event().wait(x)
 
     report = Pipeline([Slow().options(time_limit=0.001)], overflow="block").run([0.0, 0.01])
-    assert report.stages[0].used == 2
+    assert report.stages[0].counts.used == 2
     assert "stage 'Slow' took longer than its time_limit on a sample" in caplog.messages
 
 
@@ -172,7 +172,7 @@ def test_a_worker_that_hangs_is_killed_by_abort() -> None:
     report = bench.p.abort()
     assert report.left_behind == []
     assert report.balances()
-    assert report.stages[0].lost == 1
+    assert report.stages[0].counts.lost == 1
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -218,7 +218,7 @@ def test_ctrl_c_drains_once_and_workers_print_no_tracebacks(tmp_path: Path) -> N
                         p.put(x)
             except KeyboardInterrupt:
                 report = p.report()
-                print("outcome", report.outcome, report.balances(), report.stages[0].lost, flush=True)
+                print("outcome", report.outcome, report.balances(), report.stages[0].counts.lost, flush=True)
         """,
     )
     lines_until(process, "shown 3")
@@ -250,7 +250,7 @@ def test_a_second_ctrl_c_aborts(tmp_path: Path) -> None:
                     signal.pause()
             except KeyboardInterrupt:
                 report = p.report()
-                say("outcome", report.outcome, report.balances(), report.stages[0].lost)
+                say("outcome", report.outcome, report.balances(), report.stages[0].counts.lost)
         """,
     )
     lines_until(process, "stuck")

@@ -77,7 +77,7 @@ def test_what_a_block_has_joined_holds_up_no_abort() -> None:
     p.put(2)
     p.put(3)
     # When the third is there, nobody has the second in hand any longer.
-    while p.report().stages[-1].entered < 3:
+    while p.report().stages[-1].buffer.entered < 3:
         time.sleep(0.001)
     left = p.abort().left_behind
     gate.let_go()

@@ -85,7 +85,7 @@ def test_setup_when_nobody_waited(call: str) -> None:
     error = failure(p, p.setstop if call == "put" else getattr(p, call))
     assert error.doing == "setup"
     first = error.report.stages[0]
-    assert first.discarded == first.entered >= 1
+    assert first.buffer.discarded == first.buffer.entered >= 1
     assert end.calls in (["setup", "teardown"], [])
 
 
@@ -182,7 +182,7 @@ def test_a_blocked_put_learns_of_the_failure() -> None:
     threading.Timer(0, go.set).start()
     assert failure(p, lambda: p.put(3)).stage == "Slow"
     report = failure(p, p.setstop).report
-    assert report.stages[0].discarded == 1
+    assert report.stages[0].buffer.discarded == 1
 
 
 def test_with() -> None:
@@ -209,7 +209,7 @@ def test_skip(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "DeepPipeline"):
         report = Pipeline([Inverse().options(on_error="skip", name="inverse"), end], overflow="block").run([1, 0, 2])
     assert end.got == [1.0, 0.5]
-    assert (report.outcome, report.stages[0].failed) == ("finished", 1)
+    assert (report.outcome, report.stages[0].counts.failed) == ("finished", 1)
     [record] = caplog.records
     assert "inverse" in record.getMessage()
     assert record.exc_info is not None
@@ -276,7 +276,7 @@ def test_odd_exceptions(where: str, error: BaseException, text: str) -> None:
 @pytest.mark.parametrize(("error", "text"), ODD, ids=[type(error).__name__ for error, _ in ODD])
 def test_odd_exceptions_are_skipped(error: BaseException, text: str) -> None:
     report = Pipeline([Fails("stage_run", error).options(on_error="skip"), Pass()], overflow="block").run([1, 2])
-    assert report.stages[0].failed == 2
+    assert report.stages[0].counts.failed == 2
 
 
 def test_endless_recursion() -> None:
@@ -319,7 +319,7 @@ def test_many_that_raises_after_two() -> None:
     p = Pipeline([Split().options(on_error="skip"), end], buffer_size=8, overflow="block")
     report = p.run([0])
     assert end.got == [1, 2]
-    assert (report.stages[0].failed, report.stages[0].gave) == (1, 2)
+    assert (report.stages[0].counts.failed, report.stages[0].counts.gave) == (1, 2)
 
 
 def test_the_first_failure_counts() -> None:
@@ -425,7 +425,7 @@ def test_what_an_error_tells() -> None:
     assert isinstance(error.sample, SampleId)
     assert (repr(error.sample), hash(error.sample)) == ("SampleId(number=1, part=0)", hash(error.sample))
     assert "Fails" in str(error.report)
-    assert error.report.stages[0].failed == 1
+    assert error.report.stages[0].counts.failed == 1
 
 
 def test_a_failure_after_the_first_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -366,7 +366,7 @@ def test_with_a_source_that_waits() -> None:
     camera = Camera()
     camera.frames.put(1)
     p = Pipeline(source=camera, stages=[Show()], overflow='block').start()
-    while not p.report().stages[0].used: pass
+    while not p.report().stages[0].counts.used: pass
     """
     assert ended(code, 1) == ""
 
@@ -379,7 +379,7 @@ def test_with_a_source_that_cannot_be_woken() -> None:
         yield 1
         time.sleep(1e6)
     p = Pipeline(source=frames(), stages=[Show()], overflow='block').start()
-    while not p.report().stages[0].used: pass
+    while not p.report().stages[0].counts.used: pass
     """
     assert "still busy: source" in ended(code, 1, exit_code=LOST)
 
@@ -390,7 +390,7 @@ def test_with_a_source_that_reads_from_stdin(source: str) -> None:
     import DeepPipeline._exit
     DeepPipeline._exit.PATIENCE = 0.2
     p = Pipeline(source={source}, stages=[Show()]).start()
-    while not p.report().stages[0].used: pass
+    while not p.report().stages[0].counts.used: pass
     """)
     assert process.stdin is not None
     process.stdin.write("line\n")

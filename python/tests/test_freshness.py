@@ -26,8 +26,8 @@ def test_what_is_too_old_is_dropped_when_it_is_to_be_taken(multiprocess: bool, t
     report = p.setstop()
     assert end.got == []
     first = report.stages[0]
-    assert (first.entered, first.expired, first.dropped, first.taken) == (3, 3, 3, 0)
-    assert [sample.number for sample in first.last_dropped] == [1, 2, 3]
+    assert (first.buffer.entered, first.buffer.expired, first.buffer.dropped, first.buffer.taken) == (3, 3, 3, 0)
+    assert [sample.number for sample in first.buffer.last_dropped] == [1, 2, 3]
     assert report.dropped == 3
     assert report.balances()
 
@@ -50,7 +50,7 @@ def test_age_counts_from_birth_through_all_stages() -> None:
     gate.let_go()
     report = p.setstop()
     assert end.got == []
-    assert (report.stages[0].used, report.stages[1].expired) == (1, 1)
+    assert (report.stages[0].counts.used, report.stages[1].buffer.expired) == (1, 1)
 
 
 @pytest.mark.parametrize("of_stage", [3600, math.inf, 10**400])
@@ -63,4 +63,4 @@ def test_a_stage_may_say_otherwise_than_the_pipeline(of_stage: Any) -> None:
     gate.let_go()
     report = p.setstop()
     assert end.got == []
-    assert [stage.expired for stage in report.stages] == [0, 1]
+    assert [stage.buffer.expired for stage in report.stages] == [0, 1]

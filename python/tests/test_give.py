@@ -53,7 +53,7 @@ def test_values_of_all_kinds_go_on() -> None:
 def test_skip() -> None:
     got, report = run(1, SKIP, 2)
     assert got == [1, 2]
-    assert (report.stages[0].skipped, report.stages[0].used) == (1, 2)
+    assert (report.stages[0].counts.skipped, report.stages[0].counts.used) == (1, 2)
 
 
 def test_skip_stays_itself() -> None:
@@ -64,7 +64,7 @@ def test_skip_stays_itself() -> None:
 def test_many() -> None:
     got, report = run(Many([1, None, [2]]), Many(()), Many(x * x for x in range(3)), Many("ab"))
     assert got == [1, None, [2], 0, 1, 4, "a", "b"]
-    assert (report.stages[0].used, report.stages[0].skipped, report.stages[0].gave) == (3, 1, 8)
+    assert (report.stages[0].counts.used, report.stages[0].counts.skipped, report.stages[0].counts.gave) == (3, 1, 8)
     assert repr(Many([1])) == "Many([1])"
 
 
@@ -99,7 +99,7 @@ def test_a_many_without_an_end_ends_with_an_abort(multiprocess: bool) -> None:
     report = p.abort()
     assert said.get() == "closed"
     assert (report.outcome, report.left_behind) == ("aborted", [])
-    assert (report.stages[0].used, report.stages[0].lost) == (1, 0), "it has ended by itself"
+    assert (report.stages[0].counts.used, report.stages[0].counts.lost) == (1, 0), "it has ended by itself"
 
 
 @pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
@@ -108,7 +108,7 @@ def test_a_many_without_an_end_ends_with_its_stream(multiprocess: bool) -> None:
     with Pipeline([Endless(said)], multiprocess=multiprocess).stream([7]) as stream:
         assert [next(stream) for _ in range(20)] == [*range(7, 27)]
     assert [said.get(), said.get()] == ["goes on", "closed"]
-    assert stream.report().stages[0].lost == 0
+    assert stream.report().stages[0].counts.lost == 0
 
 
 def test_many_from_the_end_stage_is_ignored() -> None:
@@ -116,7 +116,7 @@ def test_many_from_the_end_stage_is_ignored() -> None:
     for x in (Many([1, 2]), SKIP, 3):
         p.put(x)
     report = p.setstop()
-    assert (report.stages[0].used, report.stages[0].skipped, report.stages[0].gave) == (2, 1, 0)
+    assert (report.stages[0].counts.used, report.stages[0].counts.skipped, report.stages[0].counts.gave) == (2, 1, 0)
 
 
 async def coroutine() -> int:

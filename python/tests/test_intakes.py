@@ -35,8 +35,13 @@ def test_latest() -> None:
     report = p.setstop()
     assert end.got == [1, 4]
     first = report.stages[0]
-    assert (first.intake, first.overflow, first.superseded, first.dropped) == ("latest", "drop_oldest", 2, 2)
-    assert [str(sample) for sample in first.last_dropped] == ["2", "3"]
+    assert (first.intake, first.overflow, first.buffer.superseded, first.buffer.dropped) == (
+        "latest",
+        "drop_oldest",
+        2,
+        2,
+    )
+    assert [str(sample) for sample in first.buffer.last_dropped] == ["2", "3"]
 
 
 def test_all() -> None:
@@ -51,7 +56,7 @@ def test_all() -> None:
     report = p.setstop()
     assert end.got == [[1, 2, 3], [4, 5]], "what is left comes as a shorter list"
     first = report.stages[0]
-    assert (first.used, first.absorbed, first.taken, first.gave) == (2, 3, 5, 2)
+    assert (first.counts.used, first.counts.absorbed, first.buffer.taken, first.counts.gave) == (2, 3, 5, 2)
 
 
 def test_all_gives_a_list_of_its_own() -> None:
@@ -77,7 +82,8 @@ def test_a_batch_is_handed_over_once_it_is_complete() -> None:
     report = p.setstop()
     assert end.got == [[1, 2, 3], [4, 5, 6], [7]], "what is left comes as a shorter list"
     first = report.stages[0]
-    assert (first.intake, first.used, first.absorbed, first.taken, first.gave) == ("batch", 3, 4, 7, 3)
+    counts = first.counts
+    assert (first.intake, counts.used, counts.absorbed, first.buffer.taken, counts.gave) == ("batch", 3, 4, 7, 3)
 
 
 @pytest.mark.parametrize("timeout", [0, 0.01])
@@ -118,7 +124,7 @@ def test_drop_oldest() -> None:
     report = p.setstop()
     assert end.got == [1, 3, 4]
     first = report.stages[0]
-    assert (first.overflow, first.dropped_oldest) == ("drop_oldest", 1)
+    assert (first.overflow, first.buffer.dropped_oldest) == ("drop_oldest", 1)
     assert report.dropped == 1
 
 
@@ -131,7 +137,7 @@ def test_drop_newest() -> None:
     gate.let_go(3)
     report = p.setstop()
     assert end.got == [1, 2, 3]
-    assert report.stages[0].dropped_newest == 1
+    assert report.stages[0].buffer.dropped_newest == 1
 
 
 @pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
@@ -239,7 +245,7 @@ def test_latest_never_runs_dry() -> None:
     first = report.stages[0]
     assert end.got[-1] == 999
     assert end.got == sorted(set(end.got))
-    assert first.entered == first.taken + first.dropped
+    assert first.buffer.entered == first.buffer.taken + first.buffer.dropped
 
 
 def test_a_stage_that_sees_lists_of_lists() -> None:

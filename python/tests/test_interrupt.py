@@ -164,7 +164,7 @@ def test_without_a_pipeline_in_the_way() -> None:
     process = program("""
     p = Pipeline([Show()], overflow='block').start()
     p.put(1)
-    while not p.report().stages[0].used: pass
+    while not p.report().stages[0].counts.used: pass
     print('ready', flush=True)
     signal.pause()
     """)
@@ -186,7 +186,7 @@ with drain_on_signals() as stop:
             p.put(3)
     finally:
         report = p.report()
-        print('received', stop.received.name, 'outcome', report.outcome, report.stages[-1].used, flush=True)
+        print('received', stop.received.name, 'outcome', report.outcome, report.stages[-1].counts.used, flush=True)
 """
 
 

@@ -1,31 +1,53 @@
 """Every sample has exactly one fate."""
 
+import json
 import random
 import time
 from typing import Any, Literal
+from xml.etree import ElementTree
 
 import pytest
 from support import Collect, Gate, Pass, let_clock_pass
 
-from DeepPipeline import SKIP, JoinReport, Many, Pipeline, Report, SourceReport, Spread, Stage, StageReport
-
-STAGE_FIELDS = (
-    "name intake overflow buffer_size reordering entered taken dropped_oldest dropped_newest superseded expired "
-    "dropped discarded waiting last_dropped used absorbed skipped failed lost workers age restarts in_flight gave "
-    "busy p50 p99"
+from DeepPipeline import (
+    SKIP,
+    BufferCounts,
+    JoinCounts,
+    JoinReport,
+    Many,
+    Parallel,
+    Pipeline,
+    Report,
+    SampleId,
+    SourceReport,
+    Spread,
+    Stage,
+    StageCounts,
+    StageReport,
 )
+
+FIELDS: dict[type, str] = {
+    Report: "outcome elapsed source stages age joins left_behind dropped balances stage",
+    StageReport: "name intake overflow buffer_size buffer counts workers restarts age busy p50 p99",
+    BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded waiting "
+    "last_dropped",
+    StageCounts: "used absorbed skipped failed lost in_flight gave",
+    SourceReport: "wait longest_wait",
+    JoinReport: "name branches counts",
+    JoinCounts: "entered joined unjoined waiting",
+    Spread: "p50 p99 max",
+}
 
 
 def balanced(report: Report) -> bool:
-    for buffer in report.stages:
+    for stage in report.stages:
+        buffer, counts = stage.buffer, stage.counts
         assert buffer.dropped == buffer.dropped_oldest + buffer.dropped_newest + buffer.superseded + buffer.expired
         assert buffer.entered == buffer.taken + buffer.dropped + buffer.discarded + buffer.waiting
-        assert (
-            buffer.taken
-            == buffer.used + buffer.absorbed + buffer.skipped + buffer.failed + buffer.lost + buffer.in_flight
-        )
+        settled = counts.used + counts.absorbed + counts.skipped + counts.failed + counts.lost
+        assert buffer.taken == settled + counts.in_flight
     for before, after in zip(report.stages, report.stages[1:], strict=False):
-        assert before.gave == after.entered
+        assert before.counts.gave == after.buffer.entered
     return report.balances()
 
 
@@ -59,9 +81,11 @@ def test_after_every_kind_of_fate(
     accepted = sum(bool(p.put(x)) for x in range(500))
     report = p.setstop()
     assert balanced(report)
-    assert all((stage.waiting, stage.in_flight, stage.discarded) == (0, 0, 0) for stage in report.stages)
-    assert report.stages[-1].used == len(end.got)
-    assert accepted == 500 - report.stages[0].dropped_newest
+    assert all(
+        (stage.buffer.waiting, stage.counts.in_flight, stage.buffer.discarded) == (0, 0, 0) for stage in report.stages
+    )
+    assert report.stages[-1].counts.used == len(end.got)
+    assert accepted == 500 - report.stages[0].buffer.dropped_newest
 
 
 def test_while_it_runs() -> None:
@@ -73,7 +97,8 @@ def test_while_it_runs() -> None:
             gate.in_flight()
     report = p.report()
     [stage] = report.stages
-    assert (report.outcome, stage.in_flight, stage.waiting, stage.dropped_oldest) == ("running", 1, 2, 2)
+    counts = stage.counts
+    assert (report.outcome, counts.in_flight, stage.buffer.waiting, stage.buffer.dropped_oldest) == ("running", 1, 2, 2)
     assert balanced(report)
     gate.let_go(3)
     assert balanced(p.setstop())
@@ -91,11 +116,11 @@ def test_after_an_abort() -> None:
     assert report.left_behind == [f"{type(gate).__name__}"]
     assert balanced(report)
     gate.let_go()
-    while p.report().stages[1].in_flight:
+    while p.report().stages[1].counts.in_flight:
         pass
     report = p.setstop()
     assert balanced(report)
-    assert (report.left_behind, report.stages[1].used) == ([], 1)
+    assert (report.left_behind, report.stages[1].counts.used) == ([], 1)
 
 
 def test_a_report_does_not_change() -> None:
@@ -103,7 +128,7 @@ def test_a_report_does_not_change() -> None:
     before = p.report()
     p.put(1)
     p.setstop()
-    assert (before.outcome, before.stages[0].entered) == ("running", 0)
+    assert (before.outcome, before.stages[0].buffer.entered) == ("running", 0)
 
 
 def test_last_dropped_remembers_sixteen() -> None:
@@ -114,8 +139,8 @@ def test_last_dropped_remembers_sixteen() -> None:
     for x in range(1, 40):
         p.put(x)
     [stage] = p.report().stages
-    assert [sample.number for sample in stage.last_dropped] == list(range(24, 40))
-    assert stage.last_dropped[0] < stage.last_dropped[1] > stage.last_dropped[0]
+    assert [sample.number for sample in stage.buffer.last_dropped] == list(range(24, 40))
+    assert stage.buffer.last_dropped[0] < stage.buffer.last_dropped[1] > stage.buffer.last_dropped[0]
     gate.let_go(2)
     p.setstop()
 
@@ -139,14 +164,12 @@ def test_what_a_report_shows() -> None:
     assert isinstance(report, Report)
     for stage in report.stages:
         assert isinstance(stage, StageReport)
-        for field in STAGE_FIELDS.split():
-            getattr(stage, field)
         assert 0 <= stage.p50 <= stage.p99 <= report.elapsed
         assert 0 <= stage.busy <= report.elapsed
         assert stage.workers == 1
         assert 0 <= stage.age.p50 <= stage.age.p99 <= stage.age.max
     first = report.stage("first")
-    assert first.used == 2
+    assert first.counts.used == 2
     table = str(report)
     assert "first" in table
     assert "Collect" in table
@@ -156,18 +179,51 @@ def test_what_a_report_shows() -> None:
 
 def test_stubs_tell_the_truth() -> None:
     """Every name that the stubs promise exists, and nothing else is public."""
-    report_fields = "outcome elapsed source stages age joins left_behind dropped balances stage"
-    join_fields = "name branches entered joined unjoined waiting"
-    kinds = (
-        (StageReport, STAGE_FIELDS),
-        (Report, report_fields),
-        (SourceReport, "wait longest_wait"),
-        (Spread, "p50 p99 max"),
-        (JoinReport, join_fields),
-    )
-    for kind, fields in kinds:
+    for kind, fields in FIELDS.items():
         public = {name for name in vars(kind) if not name.startswith("_")}
-        assert public == set(fields.split())
+        assert public == {*fields.split(), "to_dict"}
+
+
+def a_report_of_everything() -> Report:
+    """With a source, a join, drops, and a batch that waits as long as it takes."""
+    stages: list[Stage | Parallel] = [
+        Parallel([Pass(), Pass().set_get_latest()]),
+        Pass().set_get_batch(2, float("inf")),
+    ]
+    return Pipeline(stages, Collect(), buffer_size=3).run(range(9))
+
+
+def test_a_report_is_plain_data_with_the_same_names() -> None:
+    def check(found: Any, part: Any) -> None:
+        if isinstance(part, list):
+            for each, of in zip(found, part, strict=True):
+                check(each, of)
+        elif type(part) in FIELDS:
+            for name, value in found.items():
+                check(value, getattr(part, name))
+        elif not isinstance(part, SampleId) and not isinstance(found, dict):
+            assert found == part
+
+    report = a_report_of_everything()
+    data = report.to_dict()
+    check(data, report)
+    assert {"outcome", "elapsed", "source", "stages", "age", "joins", "left_behind"} <= {*data}
+    batch = data["stages"][-2]
+    assert (batch["overflow"], batch["intake"]["batch"]["max_size"]) == ("block", 2)
+    assert batch["counts"] == report.stages[-2].counts.to_dict()
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_a_notebook_shows_a_report_as_a_table() -> None:
+    report = Pipeline([Pass().options(name="<b>&")], Collect(), overflow="block").run([1, 2])
+    html: str = report._repr_html_()
+    table = ElementTree.fromstring(f"<div>{html}</div>")
+    rows = [[cell.text for cell in row] for row in table.iter("tr")]
+    assert [row[0] for row in rows] == ["stage", "<b>&", "Collect"]
+    assert [row[1] for row in rows] == ["samples", "2", "2"]
+    shown = [line.split() for line in str(report).splitlines()]
+    assert rows[1] == shown[1]
+    assert table[-1].text == str(report).splitlines()[-1]
 
 
 def test_ages_are_from_birth_to_take_and_from_birth_to_the_end() -> None:

@@ -158,7 +158,7 @@ def test_the_collector_frees_nothing_of_a_failed_pipeline(caplog: pytest.LogCapt
     assert one.in_flight() == other.in_flight() == 1
     p.put("bad")
     # The other branch has ended the thing, of which this one has a result in the join.
-    while p.report().outcome != "failed" or p.report().joins[0].unjoined < 1:
+    while p.report().outcome != "failed" or p.report().joins[0].counts.unjoined < 1:
         time.sleep(0.001)
     gc.collect()
     assert not freed.is_set()

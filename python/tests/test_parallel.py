@@ -29,7 +29,7 @@ def test_the_next_stage_gets_a_tuple_in_the_order_of_the_branches(multiprocess: 
     assert all(type(x) is tuple for x in got)
     (join,) = report.joins
     assert (join.name, join.branches) == ("parallel", 2)
-    assert (join.entered, join.joined, join.unjoined, join.waiting) == (20, 20, 0, 0)
+    assert (join.counts.entered, join.counts.joined, join.counts.unjoined, join.counts.waiting) == (20, 20, 0, 0)
     assert report.outcome == "finished" and report.balances()
 
 
@@ -79,7 +79,7 @@ def test_blocks_nest_and_follow_each_other(multiprocess: bool) -> None:
         return ("a", x), ("d", (("b", x), ("c", x))), (("e", x), x)
 
     assert got == [(first(x), ("f", first(x))) for x in (1, 2)]
-    assert [join.joined for join in report.joins] == [2] * 4
+    assert [join.counts.joined for join in report.joins] == [2] * 4
     assert report.balances()
 
 
@@ -93,7 +93,7 @@ def test_what_a_branch_ends_is_unjoined_and_holds_up_nothing(multiprocess: bool)
     got, report = run(stages, range(100), multiprocess=multiprocess)
     assert got == [(x, x, x) for x in range(0, 100, 2) if x != 4]
     (join,) = report.joins
-    assert (join.entered, join.joined, join.unjoined, join.waiting) == (100, 49, 51, 0)
+    assert (join.counts.entered, join.counts.joined, join.counts.unjoined, join.counts.waiting) == (100, 49, 51, 0)
     assert report.balances()
 
 
@@ -105,11 +105,11 @@ def test_what_a_branch_drops_is_unjoined() -> None:
         assert gate.in_flight() == 1
         for x in (2, 3, 4):
             p.put(x)
-        while p.report().stages[2].entered < 4:
+        while p.report().stages[2].buffer.entered < 4:
             threading.Event().wait(0.001)
         gate.let_go(2)
     assert end.got == [(1, 1), (4, 4)]
-    assert p.report().joins[0].unjoined == 2 and p.report().balances()
+    assert p.report().joins[0].counts.unjoined == 2 and p.report().balances()
 
 
 @everywhere
@@ -143,7 +143,7 @@ def test_end_stages_stand_in_parallel(multiprocess: bool) -> None:
     assert [one.get(), one.get()] == [1, 4]
     assert [other.get(), other.get()] == [third.get(), third.get()] == [("b", 1), ("b", 4)]
     assert report.outcome == "finished" and report.balances()
-    assert [stage.used for stage in report.stages] == [2] * len(report.stages)
+    assert [stage.counts.used for stage in report.stages] == [2] * len(report.stages)
 
 
 @everywhere
@@ -185,7 +185,7 @@ def test_a_slow_stage_behind_a_block_holds_up_the_source() -> None:
     assert last < 25
     gate.let_go(100)
     report = p.join()
-    assert report.joins[0].joined == 100 and report.balances()
+    assert report.joins[0].counts.joined == 100 and report.balances()
 
 
 @everywhere
@@ -236,7 +236,7 @@ def test_parts_that_several_workers_give_are_told_apart_and_joined_with_themselv
     identities = {identity for (identity, _), _ in got}
     assert len(identities) == len(got) == 20
     assert all(left == right for (_, left), right in got)
-    assert report.joins[0].joined == 20
+    assert report.joins[0].counts.joined == 20
 
 
 def test_buffer_sizes_are_in_reading_order() -> None:

@@ -133,7 +133,7 @@ def test_a_sample_that_is_too_large_is_refused_with_both_sizes() -> None:
         assert caught.value.value is array
         p.put(array[:100])
     [stage] = p.report().stages
-    assert (stage.entered, stage.used) == (1, 1)
+    assert (stage.buffer.entered, stage.counts.used) == (1, 1)
 
 
 def test_a_result_that_is_too_large_is_a_stage_error() -> None:
@@ -209,7 +209,7 @@ def test_errors_may_be_skipped() -> None:
     end = Collect().options(executor="thread")
     stage = Fail(ValueError("mine")).options(on_error="skip")
     report = Pipeline([stage, end], multiprocess=True, overflow="block").run([1, 2, 3])
-    assert (report.stages[0].failed, report.stages[1].entered) == (3, 0)
+    assert (report.stages[0].counts.failed, report.stages[1].buffer.entered) == (3, 0)
 
 
 def test_stderr_and_log_records_carry_the_stages_name(

@@ -39,7 +39,7 @@ def test_a_stage_is_run_again_on_what_it_got(multiprocess: bool) -> None:
     got, report = run(FailFirst(said, 2).options(on_error=retry(2)), ["a", "b"], multiprocess=multiprocess)
     assert got == ["a", "b"]
     assert [said.get() for _ in range(6)] == ["a"] * 3 + ["b"] * 3
-    assert (report.stages[0].used, report.stages[0].failed) == (2, 0)
+    assert (report.stages[0].counts.used, report.stages[0].counts.failed) == (2, 0)
     assert report.outcome == "finished" and report.balances()
 
 
@@ -50,14 +50,14 @@ def test_after_the_last_try_the_pipeline_stops(multiprocess: bool) -> None:
         run(stage, ["a", "b"], multiprocess=multiprocess)
     assert caught.value.stage == "FailFirst"
     assert caught.value.sample is not None and caught.value.sample.number == 1
-    assert caught.value.report.stages[0].failed == 1 and caught.value.report.balances()
+    assert caught.value.report.stages[0].counts.failed == 1 and caught.value.report.balances()
 
 
 @everywhere
 def test_after_the_last_try_the_sample_is_skipped_if_so_wished(multiprocess: bool) -> None:
     got, report = run(FailAt(2).options(on_error=retry(3, then="skip")), [1, 2, 3], multiprocess=multiprocess)
     assert got == [1, 3]
-    assert (report.stages[0].used, report.stages[0].failed) == (2, 1)
+    assert (report.stages[0].counts.used, report.stages[0].counts.failed) == (2, 1)
     assert report.balances()
 
 
@@ -115,7 +115,7 @@ def test_lists_come_again(multiprocess: bool) -> None:
     got, report = run(stage, [1, 2, 3, 4], multiprocess=multiprocess)
     assert got == [[1, 2], [3, 4]]
     assert [said.get() for _ in range(4)] == [[1, 2], [1, 2], [3, 4], [3, 4]]
-    assert (report.stages[0].used, report.stages[0].absorbed) == (2, 2) and report.balances()
+    assert (report.stages[0].counts.used, report.stages[0].counts.absorbed) == (2, 2) and report.balances()
 
 
 @everywhere
@@ -142,7 +142,7 @@ def test_windows_of_many_keys_are_tried_again_as_they_were(multiprocess: bool) -
     stage = TellItems(said, 1).set_get_window(2, key=by_track).options(on_error=retry(1))
     got, report = run(stage, [{"x": 1}, {"x": 2, "y": 5}, {"y": 6}], multiprocess=multiprocess)
     assert got == [[], [("x", [1, 2])], [("y", [5, 6])]]
-    assert report.stages[0].used == 3 and report.balances()
+    assert report.stages[0].counts.used == 3 and report.balances()
 
 
 def test_a_key_that_fails_is_asked_again() -> None:

@@ -44,7 +44,7 @@ for i in range(1, 11):
     time.sleep(0.3)
 {last_line}
 """
-REPORT = "report = P.setstop()\nprint(report.dropped, report.balances(), [s.discarded for s in report.stages])"
+REPORT = "report = P.setstop()\nprint(report.dropped, report.balances(), [s.buffer.discarded for s in report.stages])"
 USUAL = "stages=[one, two, three, end], buffer_size=2, multiprocess=False"
 
 VARIANTS = {

@@ -42,7 +42,7 @@ def test_run() -> None:
         end = Collect()
         report = Pipeline([Pass(), end]).run(source)
         assert end.got == [1, 2, 3]
-        assert (report.outcome, report.stages[0].entered) == ("finished", 3)
+        assert (report.outcome, report.stages[0].buffer.entered) == ("finished", 3)
 
 
 def test_source_given_to_the_pipeline() -> None:
@@ -86,7 +86,7 @@ def test_a_stream_waits_also_for_a_live_source() -> None:
 
 
 def test_an_empty_source() -> None:
-    assert Pipeline(source=[], stages=[Pass()]).run().stages[0].entered == 0
+    assert Pipeline(source=[], stages=[Pass()]).run().stages[0].buffer.entered == 0
 
 
 def test_none_is_a_sample_and_skip_is_not() -> None:
@@ -300,7 +300,7 @@ def test_a_generator_is_closed_on_its_own_thread() -> None:
             closed_on.append(threading.current_thread())
 
     p = Pipeline(source=frames(), stages=[Pass()]).start()
-    while p.report().stages[0].entered == 0:
+    while p.report().stages[0].buffer.entered == 0:
         pass
     p.setstop()
     assert closed_on == started_on
@@ -330,8 +330,8 @@ def test_nothing_is_asked_for_after_setstop() -> None:
     gate.let_go(100)
     report = p.setstop()
     assert len(asked) <= 100
-    assert report.stages[0].entered == len(asked)
-    assert report.stages[0].used == len(asked), "block loses nothing"
+    assert report.stages[0].buffer.entered == len(asked)
+    assert report.stages[0].counts.used == len(asked), "block loses nothing"
 
 
 def test_put_is_refused_also_after_run() -> None:

@@ -57,7 +57,7 @@ def test_put_from_many_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert p.setstop().stages[0].entered == 1600
+    assert p.setstop().stages[0].buffer.entered == 1600
     assert len(end.got) == 1600
     for name in range(8):
         assert [x for who, x in end.got if who == name] == list(range(200)), "each in its own order"
@@ -125,7 +125,7 @@ def test_the_interpreter_is_free_while_a_stage_waits_for_room() -> None:
         p.put(x)
     gate.in_flight()
     gate.let_go(3)
-    assert p.setstop().stages[1].used == 3
+    assert p.setstop().stages[1].counts.used == 3
 
 
 def test_garbage_collection_in_a_worker() -> None:

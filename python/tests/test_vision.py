@@ -121,7 +121,7 @@ def test_a_python_stage_between_native_ones_sees_and_changes_scenes(tmp_path: Pa
     stages = [DetectPeople(NANODET), Call(mark), Record(lines), Call(look)]
     report = Pipeline(source=Capture(CLIP, limit=2), stages=stages, overflow="block").run()
     assert report.balances()
-    assert [stage.used for stage in report.stages] == [2, 2, 2, 2]
+    assert [stage.counts.used for stage in report.stages] == [2, 2, 2, 2]
     assert sorted(addresses) == sorted(addresses[::2] * 2), "the picture was copied on its way"
     written = lines.read_text().splitlines()
     assert len(written) == 2
@@ -228,7 +228,7 @@ def test_setstop_ends_a_capture_that_would_go_on() -> None:
     pipeline = Pipeline(source=Capture(CLIP, realtime=True), stages=[Call(seen.append)]).start()
     report = pipeline.setstop()
     assert report.outcome == "finished"
-    assert len(seen) == report.stages[0].used
+    assert len(seen) == report.stages[0].counts.used
 
 
 def test_a_waiting_source_is_woken_when_a_native_stage_fails(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_what_has_any_attribute_is_no_table() -> None:
 def test_a_data_set_that_is_longer_than_its_items_is_not_cut_in_silence() -> None:
     with pytest.raises(StageError, match="the source failed to give its next sample: IndexError: 2") as caught:
         run(DataSet(3, items=2))
-    assert caught.value.report.stages[0].used == 2
+    assert caught.value.report.stages[0].counts.used == 2
 
 
 def test_an_endless_data_set_ends_with_its_length() -> None:

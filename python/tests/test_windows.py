@@ -39,7 +39,7 @@ def words(text: str, *, size: int = 2, stride: int = 1, **options: Any) -> tuple
 def test_partial_lists_begin_with_the_first_sample(multiprocess: bool) -> None:
     got, report = through(Plain().set_get_window(3, partial=True), range(1, 6), multiprocess)
     assert got == [[1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]]
-    assert report.stages[0].used == 5
+    assert report.stages[0].counts.used == 5
 
 
 @everywhere
@@ -47,11 +47,14 @@ def test_a_list_of_the_last_samples_that_moves_by_its_stride(multiprocess: bool)
     got, report = through(Plain().set_get_window(3), range(1, 6), multiprocess)
     assert got == [[1, 2, 3], [2, 3, 4], [3, 4, 5]]
     first = report.stages[0]
-    assert (first.intake, first.used, first.absorbed, first.skipped, first.gave) == ("window", 3, 2, 0, 3)
+    counts = first.counts
+    assert (first.intake, counts.used, counts.absorbed, counts.skipped, counts.gave) == ("window", 3, 2, 0, 3)
     got, report = through(Plain().set_get_window(3, 2), range(1, 9), multiprocess)
     assert got == [[1, 2, 3], [3, 4, 5], [5, 6, 7]]
     first = report.stages[0]
-    assert (first.used, first.absorbed, first.skipped) == (3, 4, 1), "what no list has used at the end is skipped"
+    assert (first.counts.used, first.counts.absorbed, first.counts.skipped) == (3, 4, 1), (
+        "what no list has used at the end is skipped"
+    )
 
 
 @everywhere
@@ -59,7 +62,7 @@ def test_what_is_between_two_lists_is_skipped(multiprocess: bool) -> None:
     got, report = through(Plain().set_get_window(2, stride=3), range(1, 9), multiprocess)
     assert got == [[1, 2], [4, 5], [7, 8]]
     first = report.stages[0]
-    assert (first.used, first.absorbed, first.skipped) == (3, 3, 2)
+    assert (first.counts.used, first.counts.absorbed, first.counts.skipped) == (3, 3, 2)
 
 
 def test_a_list_is_the_stages_own() -> None:
@@ -91,7 +94,7 @@ def test_what_the_stage_gives_is_as_free_as_ever() -> None:
     got, report = through(Moody().set_get_window(2), [1, 2, 3, 4])
     assert got == [2, 3, "end"]
     first = report.stages[0]
-    assert (first.used, first.skipped, first.absorbed) == (1, 3, 0)
+    assert (first.counts.used, first.counts.skipped, first.counts.absorbed) == (1, 3, 0)
 
 
 @everywhere
@@ -100,7 +103,7 @@ def test_each_key_has_a_window_of_its_own(multiprocess: bool) -> None:
     got, report = through(Plain().set_get_window(2, key=itemgetter(0)), samples, multiprocess)
     assert [[number for _, number in window] for window in got] == [[1, 3], [3, 4], [2, 5]]
     first = report.stages[0]
-    assert (first.used, first.absorbed, first.skipped) == (3, 2, 0)
+    assert (first.counts.used, first.counts.absorbed, first.counts.skipped) == (3, 2, 0)
 
 
 @everywhere
@@ -116,7 +119,8 @@ def test_keys_are_the_same_where_python_says_so() -> None:
 def test_a_key_that_was_silent_too_long_starts_again() -> None:
     got, report = words("a1 b1 b2 b3 a2", idle=3)
     assert got == ["b1 b2", "b2 b3"]
-    assert (report.stages[0].used, report.stages[0].absorbed, report.stages[0].skipped) == (2, 1, 2)
+    counts = report.stages[0].counts
+    assert (counts.used, counts.absorbed, counts.skipped) == (2, 1, 2)
     assert words("a1 b1 b2 b3 a2", idle=4)[0] == ["b1 b2", "b2 b3", "a1 a2"]
 
 
@@ -124,7 +128,7 @@ def test_with_too_many_keys_the_one_silent_longest_is_forgotten() -> None:
     assert words("a1 b1 a2 c1 a3 b2", max_keys=2)[0] == ["a1 a2", "a2 a3"]
     got, report = words("a1 b1 c1 a2 b2", max_keys=2)
     assert got == []
-    assert report.stages[0].skipped == 5
+    assert report.stages[0].counts.skipped == 5
 
 
 def test_a_key_that_was_forgotten_frees_its_samples() -> None:
@@ -166,7 +170,7 @@ def test_with_a_dict_the_stage_gets_every_sample_and_the_windows_that_are_due(mu
     ]
     assert [*got[3][1]] == ["bob", "ann"], "in the order in which they were named"
     first = report.stages[0]
-    assert (first.used, first.absorbed, first.skipped) == (4, 0, 0)
+    assert (first.counts.used, first.counts.absorbed, first.counts.skipped) == (4, 0, 0)
 
 
 def test_a_track_that_was_gone_too_long_starts_again() -> None:
@@ -189,7 +193,7 @@ def test_a_key_may_give_a_dict_for_one_sample_and_not_for_another() -> None:
     got, report = through(Pass().set_get_window(2, key=lambda x: x), [{"a": 1}, "a", {"a": 2}, "a", {"b": 3}])
     assert got == [{}, {"a": [1, 2]}, ["a", "a"], {}]
     first = report.stages[0]
-    assert (first.used, first.absorbed, first.skipped) == (4, 1, 0)
+    assert (first.counts.used, first.counts.absorbed, first.counts.skipped) == (4, 1, 0)
 
 
 class OddHash:
@@ -236,7 +240,7 @@ def test_a_key_that_fails_may_be_skipped(caplog: pytest.LogCaptureFixture) -> No
     got, report = through(stage, [1, 2, 3, 4, 5, 5])
     assert got == [[1, 3], [3, 4]]
     first = report.stages[0]
-    assert (first.failed, first.used, first.absorbed, first.skipped) == (2, 2, 1, 1)
+    assert (first.counts.failed, first.counts.used, first.counts.absorbed, first.counts.skipped) == (2, 2, 1, 1)
 
 
 @everywhere
@@ -247,7 +251,7 @@ def test_a_failure_on_a_list_is_one_of_all_its_new_samples(
     got, report = through(Sums().set_get_window(2).options(on_error="skip"), [1, None, 3, 4], multiprocess)
     assert got == [7]
     first = report.stages[0]
-    assert (first.failed, first.used) == (3, 1)
+    assert (first.counts.failed, first.counts.used) == (3, 1)
 
 
 class Sums(Stage):
@@ -296,7 +300,7 @@ def test_windows_start_empty_after_a_crash() -> None:
     report = p.setstop(abort_after=WATCHDOG)
     assert end.got == [[3, 4]]
     first = report.stages[0]
-    assert (first.taken, first.lost, first.used, first.absorbed) == (4, 2, 1, 1)
+    assert (first.buffer.taken, first.counts.lost, first.counts.used, first.counts.absorbed) == (4, 2, 1, 1)
     assert report.balances()
 
 
@@ -316,8 +320,8 @@ def test_an_abort_counts_what_was_kept() -> None:
     with Pipeline([Pass().set_get_window(5)], overflow="block") as p:
         for x in range(3):
             p.put(x)
-        while p.report().stages[0].taken < 3:
+        while p.report().stages[0].buffer.taken < 3:
             pass
         report = p.abort()
-    assert report.stages[0].skipped == 3
+    assert report.stages[0].counts.skipped == 3
     assert report.balances()

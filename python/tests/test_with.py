@@ -74,7 +74,7 @@ def test_a_timeout_turns_setstop_into_abort(caplog: pytest.LogCaptureFixture) ->
     gate.in_flight()
     p.put(2)
     report = p.setstop(abort_after=0.01)
-    assert (report.outcome, report.left_behind, report.stages[0].discarded) == ("aborted", ["slow"], 1)
+    assert (report.outcome, report.left_behind, report.stages[0].buffer.discarded) == ("aborted", ["slow"], 1)
     assert "still busy: slow" in caplog.text
     gate.let_go()
 

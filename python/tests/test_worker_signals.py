@@ -29,8 +29,8 @@ def run(method):
     while len(asked) < {len(SENT)}:
         p.put(x := x + 1)
     report = p.setstop()
-    lost, restarts = (sum(getattr(s, what) for s in report.stages) for what in ("lost", "restarts"))
-    say("outcome", report.outcome, report.stages[-1].used == x, lost, restarts)
+    lost, restarts = sum(s.counts.lost for s in report.stages), sum(s.restarts for s in report.stages)
+    say("outcome", report.outcome, report.stages[-1].counts.used == x, lost, restarts)
 """
 
 

@@ -54,7 +54,7 @@ def test_order_is_kept_though_one_sample_is_slow(multiprocess: bool, tmp_path: P
     bench.gates.open(1)
     assert [bench.results.get() for _ in range(3)] == [1, 2, 3]
     report = bench.p.setstop()
-    assert (report.stages[0].workers, report.stages[0].used) == (2, 3)
+    assert (report.stages[0].workers, report.stages[0].counts.used) == (2, 3)
     assert report.balances()
 
 
@@ -77,7 +77,7 @@ def test_so_many_samples_are_in_hand_at_the_same_time(multiprocess: bool, tmp_pa
     for x in (1, 2, 3):
         bench.p.put(x)
     bench.next(1, 2, 3)
-    assert bench.p.report().stages[0].in_flight == 3
+    assert bench.p.report().stages[0].counts.in_flight == 3
     for x in (3, 2, 1):
         bench.gates.open(x)
     assert [bench.results.get() for _ in range(3)] == [1, 2, 3]
@@ -152,7 +152,7 @@ def test_what_is_skipped_split_or_failed_leaves_no_gap(multiprocess: bool, caplo
     wanted = [y for x in range(0, 80, 4) for y in (x + 2, -x - 2, x + 3)]
     assert end.got == wanted
     first = report.stages[0]
-    assert (first.failed, first.skipped, first.used, first.gave) == (20, 20, 40, 60)
+    assert (first.counts.failed, first.counts.skipped, first.counts.used, first.counts.gave) == (20, 20, 40, 60)
     assert report.balances()
 
 
@@ -178,9 +178,9 @@ def test_a_result_that_waits_for_room_stays_in_its_place_however_much_is_skipped
     end.let_go(4)
     assert {first} | {said.get()[0] for _ in range(7, 46)} == {*range(6, 46)}
     report = p.setstop(abort_after=WATCHDOG)
-    assert [stage.used for stage in report.stages] == [4, 4]
+    assert [stage.counts.used for stage in report.stages] == [4, 4]
     assert [end.in_flight() for _ in range(3)] == [2, 3, 4]
-    assert report.stages[0].skipped == 41
+    assert report.stages[0].counts.skipped == 41
     assert report.balances()
 
 
@@ -205,7 +205,7 @@ def test_the_end_stage_may_have_several_workers(multiprocess: bool, tmp_path: Pa
     assert {said.get()[0] for _ in range(2)} == {1, 2}
     end.gates.open(1)
     report = p.setstop()
-    assert report.stages[1].used == 2
+    assert report.stages[1].counts.used == 2
     assert report.balances()
 
 
@@ -223,7 +223,7 @@ def test_a_worker_that_is_killed_loses_one_sample_and_order_holds(tmp_path: Path
     assert [bench.results.get() for _ in range(3)] == [4, 5, 6]
     report = bench.p.setstop(abort_after=WATCHDOG)
     first = report.stages[0]
-    assert (first.lost, first.restarts, first.used) == (1, 1, 5)
+    assert (first.counts.lost, first.restarts, first.counts.used) == (1, 1, 5)
     assert report.balances()
 
 
@@ -237,7 +237,7 @@ def test_a_sample_of_a_killed_worker_may_be_tried_again_in_its_place(tmp_path: P
     bench.gates.open(1)
     assert [bench.results.get() for _ in range(3)] == [1, 2, 3]
     report = bench.p.setstop(abort_after=WATCHDOG)
-    assert (report.stages[0].lost, report.stages[0].used) == (0, 3)
+    assert (report.stages[0].counts.lost, report.stages[0].counts.used) == (0, 3)
     assert report.balances()
 
 

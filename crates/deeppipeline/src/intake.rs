@@ -126,7 +126,7 @@ impl<T: Flows> Takes<T, Vec<T>> for Batch {
 
 /// The ways in which a stage takes from its buffer, in the words of errors and of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Intake {
     /// The oldest waiting sample.
@@ -148,6 +148,7 @@ pub enum Intake {
         /// The number of samples in a list at most.
         max_size: usize,
         /// The time that the first of them waits for others.
+        #[cfg_attr(feature = "serde", serde(with = "crate::report::seconds"))]
         max_wait: Duration,
     },
 }

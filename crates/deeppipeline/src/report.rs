@@ -1,5 +1,9 @@
 //! The report: what the user is told.
 
+#[cfg(feature = "serde")]
+pub(crate) mod seconds;
+mod table;
+
 use crate::buffer::Overflow;
 use crate::graph::Flow;
 use crate::intake::Intake;
@@ -14,7 +18,7 @@ pub use crate::supervisor::SOURCE;
 
 /// The state of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Outcome {
     /// The pipeline runs: not every worker has ended.
@@ -44,10 +48,13 @@ impl fmt::Display for Outcome {
 #[non_exhaustive]
 pub struct Spread {
     /// The median: half of them are no longer than this.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub p50: Duration,
     /// The 99th percentile: 99 of 100 are no longer than this.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub p99: Duration,
     /// The longest.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub max: Duration,
 }
 
@@ -59,6 +66,7 @@ pub struct Report {
     /// The state of the pipeline when the report was made.
     pub outcome: Outcome,
     /// The time from the moment every stage was up until the last worker ended (or now).
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub elapsed: Duration,
     /// The source, where samples come from one and not by `put`.
     pub source: Option<SourceReport>,
@@ -72,6 +80,7 @@ pub struct Report {
     /// and is still in its `Drop`.
     pub left_behind: Vec<String>,
     /// Nodes of the engine's own that bring the results of branches to their join.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     hidden: Vec<StageReport>,
 }
 
@@ -81,8 +90,10 @@ pub struct Report {
 #[non_exhaustive]
 pub struct SourceReport {
     /// The time for which it has been asked for its next sample by now; `None` when it is not being asked.
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
     pub wait: Option<Duration>,
     /// The longest that it was asked for one sample, the present wait included.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub longest_wait: Duration,
 }
 
@@ -123,10 +134,13 @@ pub struct StageReport {
     /// The ages of samples when it took them.
     pub age: Spread,
     /// Time spent in `stage_run`, all samples together.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub busy: Duration,
     /// The median: half of the calls of `stage_run` took no longer than this.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub p50: Duration,
     /// The 99th percentile: 99 of 100 calls of `stage_run` took no longer than this.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub p99: Duration,
 }
 
@@ -173,59 +187,5 @@ impl StageReport {
             true => 0.0,
             false => self.busy.as_secs_f64() / elapsed.as_secs_f64() / self.workers as f64,
         }
-    }
-}
-
-/// A source that gives nothing for so long is worth a word.
-const SILENCE: Duration = Duration::from_secs(1);
-
-/// The number of letters of a stage's name for which the table has room.
-const WIDEST_NAME: usize = 60;
-
-/// `once`, or `3 times`.
-fn times(count: u64) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let longest = self.stages.iter().map(|s| s.name.chars().count()).max();
-        // A longer name moves its own row only. (And the formatter panics at widths of more than 16 bits.)
-        let width = longest.unwrap_or(0).clamp("stage".len(), WIDEST_NAME);
-        write!(
-            f,
-            "{:width$}  {:>8} {:>5} {:>9} {:>9} {:>9}",
-            "stage", "samples", "busy", "p50 ms", "p99 ms", "age ms"
-        )?;
-        writeln!(f, " {:>8} {:>8} {:>7} {:>6} {:>10}", "dropped", "skipped", "failed", "lost", "discarded")?;
-        for stage in &self.stages {
-            let busy = 100.0 * stage.busy_share(self.elapsed);
-            let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-            write!(f, "{:width$}  {:>8} {busy:>4.0}%", stage.name, stage.buffer.taken)?;
-            write!(f, " {:>9.3} {:>9.3}", milliseconds(stage.p50), milliseconds(stage.p99))?;
-            write!(f, " {:>9.3}", milliseconds(stage.age.p50))?;
-            write!(f, " {:>8} {:>8}", stage.buffer.dropped(), stage.counts.skipped)?;
-            writeln!(f, " {:>7} {:>6} {:>10}", stage.counts.failed, stage.counts.lost, stage.buffer.discarded)?;
-        }
-        write!(f, "{} after {:.2} s", self.outcome, self.elapsed.as_secs_f64())?;
-        match self.source {
-            Some(SourceReport { wait: Some(wait), .. }) if wait >= SILENCE => {
-                write!(f, "; the source has given nothing for {:.2} s", wait.as_secs_f64())?;
-            }
-            Some(SourceReport { longest_wait, .. }) if longest_wait >= SILENCE => {
-                write!(f, "; the source once gave nothing for {:.2} s", longest_wait.as_secs_f64())?;
-            }
-            Some(_) | None => {}
-        }
-        for join in self.joins.iter().filter(|join| join.counts.unjoined > 0) {
-            write!(f, "; {}: {} joined, {} unjoined", join.name, join.counts.joined, join.counts.unjoined)?;
-        }
-        for stage in self.stages.iter().filter(|stage| stage.restarts > 0) {
-            write!(f, "; {} restarted {}", stage.name, times(stage.restarts))?;
-        }
-        if !self.left_behind.is_empty() {
-            write!(f, "; still in user code and left behind: {}", self.left_behind.join(", "))?;
-        }
-        Ok(())
     }
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// The policy when a buffer is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Overflow {
     /// The oldest waiting sample is dropped and counted: for live streams.

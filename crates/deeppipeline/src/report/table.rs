@@ -1,0 +1,123 @@
+//! The report as a table: as text, and as HTML.
+
+use super::{Report, SourceReport, StageReport};
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// A source that gives nothing for so long is worth a word.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The number of letters of a stage's name for which the table has room.
+const WIDEST_NAME: usize = 60;
+
+/// The columns behind the name: their titles, and how wide they are.
+const COLUMNS: [(&str, usize); 10] = [
+    ("samples", 8),
+    ("busy", 5),
+    ("p50 ms", 9),
+    ("p99 ms", 9),
+    ("age ms", 9),
+    ("dropped", 8),
+    ("skipped", 8),
+    ("failed", 7),
+    ("lost", 6),
+    ("discarded", 10),
+];
+
+impl Report {
+    /// Returns the report as HTML: a table with a row per stage, and what is said below it; for a notebook or a page.
+    pub fn to_html(&self) -> String {
+        let titles = COLUMNS.map(|(title, _)| format!("<th>{title}</th>")).concat();
+        let rows = self.stages.iter().map(|stage| {
+            let cells = self.cells(stage).map(|cell| format!("<td>{cell}</td>")).concat();
+            format!("<tr><th style=\"text-align: left\">{}</th>{cells}</tr>", escaped(&stage.name))
+        });
+        format!(
+            "<table><thead><tr><th style=\"text-align: left\">stage</th>{titles}</tr></thead><tbody>{}</tbody></table><p>{}</p>",
+            rows.collect::<String>(),
+            escaped(&self.summary())
+        )
+    }
+
+    /// What the row of a stage says behind its name.
+    fn cells(&self, stage: &StageReport) -> [String; COLUMNS.len()] {
+        let milliseconds = |time: Duration| format!("{:.3}", time.as_secs_f64() * 1000.0);
+        [
+            stage.buffer.taken.to_string(),
+            format!("{:.0}%", 100.0 * stage.busy_share(self.elapsed)),
+            milliseconds(stage.p50),
+            milliseconds(stage.p99),
+            milliseconds(stage.age.p50),
+            stage.buffer.dropped().to_string(),
+            stage.counts.skipped.to_string(),
+            stage.counts.failed.to_string(),
+            stage.counts.lost.to_string(),
+            stage.buffer.discarded.to_string(),
+        ]
+    }
+
+    /// What is said below the table.
+    fn summary(&self) -> String {
+        let mut said = vec![format!("{} after {:.2} s", self.outcome, self.elapsed.as_secs_f64())];
+        match self.source {
+            Some(SourceReport { wait: Some(wait), .. }) if wait >= SILENCE => {
+                said.push(format!("the source has given nothing for {:.2} s", wait.as_secs_f64()));
+            }
+            Some(SourceReport { longest_wait, .. }) if longest_wait >= SILENCE => {
+                said.push(format!("the source once gave nothing for {:.2} s", longest_wait.as_secs_f64()));
+            }
+            Some(_) | None => {}
+        }
+        for join in self.joins.iter().filter(|join| join.counts.unjoined > 0) {
+            said.push(format!("{}: {} joined, {} unjoined", join.name, join.counts.joined, join.counts.unjoined));
+        }
+        for stage in self.stages.iter().filter(|stage| stage.restarts > 0) {
+            said.push(format!("{} restarted {}", stage.name, times(stage.restarts)));
+        }
+        if !self.left_behind.is_empty() {
+            said.push(format!("still in user code and left behind: {}", self.left_behind.join(", ")));
+        }
+        said.join("; ")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = self.stages.iter().map(|s| s.name.chars().count()).max();
+        // A longer name moves its own row only. (And the formatter panics at widths of more than 16 bits.)
+        let width = longest.unwrap_or(0).clamp("stage".len(), WIDEST_NAME);
+        let mut row = |name: &str, cells: [&str; COLUMNS.len()]| {
+            write!(f, "{name:width$} ")?;
+            for (cell, (_, width)) in cells.into_iter().zip(COLUMNS) {
+                write!(f, " {cell:>width$}")?;
+            }
+            f.write_char('\n')
+        };
+        row("stage", COLUMNS.map(|(title, _)| title))?;
+        for stage in &self.stages {
+            row(&stage.name, self.cells(stage).each_ref().map(String::as_str))?;
+        }
+        f.write_str(&self.summary())
+    }
+}
+
+/// `once`, or `3 times`.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+/// Returns text for HTML, where a name may look like a tag.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            other => html.push(other),
+        }
+    }
+    html
+}
