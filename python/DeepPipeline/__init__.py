@@ -30,6 +30,7 @@ from DeepPipeline._engine import (
 from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
+from DeepPipeline._simulate import every
 from DeepPipeline._stage import Retry, Sample, Stage, retry
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
@@ -88,6 +89,7 @@ __all__ = [
     "Windows",
     "WorkerDied",
     "drain_on_signals",
+    "every",
     "retry",
     "stage",
 ]

@@ -1,10 +1,9 @@
 """The compiled engine: what the Python package is built on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, SupportsIndex, final
 
-from DeepPipeline._stage import Options
-from DeepPipeline._worker import SourceStage
+from DeepPipeline._description import PipelineDescription
 
 @final
 class SampleId:
@@ -291,30 +290,19 @@ class Discarded:
     def take(self) -> list[Any]: ...
     def freed(self) -> None: ...
 
+def simulate(
+    description: PipelineDescription,
+    durations: Sequence[tuple[str, float | Callable[[int], float]]],
+    arrivals: Sequence[float],
+) -> Report: ...
+
 @final
 class Engine:
     """One pipeline."""
 
-    def __new__(
-        cls,
-        stages: Sequence[Options],
-        blocks: Sequence[tuple[int, Sequence[tuple[int, int]], bool]],
-        buffer_size: int | Sequence[int],
-        buffer_bytes: int | None,
-        overflow: str | None,
-        source: SourceStage | None,
-        max_age: float | None,
-    ) -> Engine: ...
+    def __new__(cls, description: PipelineDescription) -> Engine: ...
     @staticmethod
-    def check(
-        stages: Sequence[Options],
-        blocks: Sequence[tuple[int, Sequence[tuple[int, int]], bool]],
-        buffer_size: int | Sequence[int],
-        buffer_bytes: int | None,
-        overflow: str | None,
-        source: SourceStage | None,
-        max_age: float | None,
-    ) -> None: ...
+    def check(description: PipelineDescription) -> None: ...
     def drivers(self, natives: Sequence[NativeStage | NativeCapture | None]) -> list[Worker | WorkerProcess | None]: ...
     def drop_drivers(self) -> None: ...
     def start_native(self) -> None: ...

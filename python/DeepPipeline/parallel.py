@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from DeepPipeline._checks import what
+from DeepPipeline._description import Blocks
 from DeepPipeline._function import FunctionStage, StageLike, as_stage, function_of, may_be_shared
 from DeepPipeline._give import Many
 from DeepPipeline._stage import CALLED, Stage
@@ -139,10 +140,6 @@ class BringToJoin(Relay):
 
     def stage_run(self, x: Any) -> Any:
         return x
-
-
-Blocks = list[tuple[int, list[tuple[int, int]], bool]]
-"""The blocks: of each its fork, the first and the last node of each branch, and whether they are joined."""
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any, Self, SupportsIndex, TypeVar
 from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._aside import logger
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
+from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
 from DeepPipeline._engine import Report, StageCounts, Ticket
 from DeepPipeline._function import StageLike
@@ -24,8 +25,9 @@ from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
+from DeepPipeline._simulate import Durations, simulate
 from DeepPipeline._sources import Source, check_source
-from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
+from DeepPipeline._stage import OVERFLOWS, Executor, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
@@ -39,7 +41,7 @@ from DeepPipeline.errors import (
     StartError,
     StartTimeout,
 )
-from DeepPipeline.parallel import Blocks, Branches, Chain, Parallel, Row, checked_chain, laid_out
+from DeepPipeline.parallel import Branches, Chain, Parallel, Row, checked_chain, laid_out
 from DeepPipeline.stream import HandOver, Stream
 
 T = TypeVar("T")
@@ -125,7 +127,7 @@ class Pipeline:
         self._check_processes()
         bodies = self._bodies()
         try:
-            engine = self._engine = self._build()
+            engine = self._engine = self._described(_engine.Engine)
             _exit.watch(self)
             self._start_workers(engine, bodies)
             came_up = engine.wait_up(timeout) if wait else "up"
@@ -218,6 +220,18 @@ class Pipeline:
         self.start()
         return Stream(self, hand_over)
 
+    def simulate(self, durations: Durations, arrivals: Iterable[float]) -> Report:
+        """Returns the report of what would become of samples that arrive at these times: drops, order, ages, exactly.
+
+        No stage runs, and no time passes: a virtual clock does. `durations` says of stages, by name, how many seconds
+        each sample takes there: a number, or a function from the sample's number to one; otherwise none. Every stage
+        gives one result for what it takes; a window by key counts as one of all samples. `arrivals` are times in
+        seconds: `every(0.04, 100)` is a camera's. Where the pipeline has a source, these are its samples, and a full
+        buffer does what it does behind that source. The report names all samples that were dropped. The pipeline may
+        still be started, or may have been.
+        """
+        return self._described(lambda description: simulate(description, durations, arrivals))
+
     def abort(self) -> Report:
         """Discards what is inside and returns the report.
 
@@ -282,37 +296,19 @@ class Pipeline:
             raise StartError(f"{what} before start: call start() first, or use `with Pipeline(...) as p:`")
         return self._engine
 
-    def _build(self) -> _engine.Engine:
-        """The engine for what is described."""
-        try:
-            return self._described(_engine.Engine)
-        except OSError as error:
-            raise StartError(str(error)) from None
-
-    def _described(
-        self,
-        make: Callable[
-            [list[Options], Blocks, int | list[int], int | None, Overflow | None, SourceStage | None, float | None], T
-        ],
-    ) -> T:
+    def _described(self, make: Callable[[PipelineDescription], T]) -> T:
         """Hands the description to the engine, which refuses what cannot work."""
         _check_native(self._source, self._chain)
-        described = [
+        stages = [
             replace(options_of(stage), name=name_of(stage), executor=executor)
             for stage, executor in zip(self._row.nodes, self._executors, strict=True)
         ]
-        try:
-            return make(
-                described,
-                self._row.blocks,
-                self._buffer_size,
-                self._buffer_bytes,
-                self._overflow or (None if self._hand_over is None else "block"),
-                self._source,
-                self._max_age,
+        overflow = self._overflow or (None if self._hand_over is None else "block")
+        return make(
+            PipelineDescription(
+                stages, self._row.blocks, self._buffer_size, self._buffer_bytes, overflow, self._source, self._max_age
             )
-        except ValueError as error:
-            raise GraphError(str(error)) from None
+        )
 
     def _check_processes(self) -> None:
         in_process = [

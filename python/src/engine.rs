@@ -16,7 +16,7 @@ use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, Worker
 use deeppipeline::intake::Intake;
 use deeppipeline::processes::OnCrash;
 use deeppipeline::{Overflow, StageError};
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,6 +30,18 @@ use {
 
 /// The time for which a waiting call leaves the interpreter's signals unseen.
 const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);
+
+/// A pipeline as the Python package describes it.
+#[derive(FromPyObject)]
+pub(crate) struct PipelineDescription {
+    stages: Vec<Description>,
+    blocks: Vec<Branches>,
+    buffer_size: Sizes,
+    buffer_bytes: Option<usize>,
+    overflow: Option<String>,
+    source: Option<SourceDescription>,
+    max_age: Option<f64>,
+}
 
 /// One stage as the Python package describes it.
 #[derive(FromPyObject)]
@@ -167,20 +179,12 @@ pub(crate) struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(
-        stages: Vec<Description>,
-        blocks: Vec<Branches>,
-        buffer_size: Sizes,
-        buffer_bytes: Option<usize>,
-        overflow: Option<&str>,
-        source: Option<SourceDescription>,
-        max_age: Option<f64>,
-    ) -> PyResult<Self> {
-        let graph = graph(stages, blocks, buffer_size, buffer_bytes, overflow, source, max_age)?;
+    fn new(description: PipelineDescription) -> PyResult<Self> {
+        let graph = description.graph()?;
         let blocks = graph.blocks.clone();
         let (supervisor, seated) = assemble(graph).map_err(|error| match error {
-            StartError::Graph(error) => value_error(error),
-            other => PyOSError::new_err(other.to_string()),
+            StartError::Graph(error) => graph_error(error),
+            other => Python::attach(|py| raise(py, "StartError", &other.to_string())),
         })?;
         // Under a lock of the engine's, so nothing here may touch the interpreter.
         let join = |_: &Block| Box::new(|parts| Payload::Tuple(Tuple::new(parts))) as Joiner<Payload>;
@@ -199,16 +203,8 @@ impl Engine {
 
     /// Refuses what cannot work, before anything is made for it.
     #[staticmethod]
-    fn check(
-        stages: Vec<Description>,
-        blocks: Vec<Branches>,
-        buffer_size: Sizes,
-        buffer_bytes: Option<usize>,
-        overflow: Option<&str>,
-        source: Option<SourceDescription>,
-        max_age: Option<f64>,
-    ) -> PyResult<()> {
-        graph(stages, blocks, buffer_size, buffer_bytes, overflow, source, max_age)?.check().map_err(value_error)
+    fn check(description: PipelineDescription) -> PyResult<()> {
+        description.graph()?.check().map_err(graph_error)
     }
 
     /// Hands out the drivers, once: one entry per worker, those of each stage in order, and the source's last.
@@ -468,27 +464,22 @@ fn worker_died(py: Python<'_>, died: &WorkerDied) -> Py<PyAny> {
     error
 }
 
-fn graph(
-    stages: Vec<Description>,
-    blocks: Vec<Branches>,
-    buffer_size: Sizes,
-    buffer_bytes: Option<usize>,
-    overflow: Option<&str>,
-    source: Option<SourceDescription>,
-    max_age: Option<f64>,
-) -> PyResult<Graph> {
-    Ok(Graph {
-        source: source.map(|source| SourceNode { is_live: source.is_live }),
-        stages: stages.into_iter().map(node).collect::<PyResult<_>>()?,
-        blocks: blocks.into_iter().map(|(fork, branches, joined)| Block { fork, branches, joined }).collect(),
-        buffer_size: match buffer_size {
-            Sizes::Each(size) => BufferSize::Each(size),
-            Sizes::List(sizes) => BufferSize::List(sizes),
-        },
-        buffer_bytes,
-        overflow: overflow.map(policy).transpose()?,
-        max_age: max_age.map(seconds),
-    })
+impl PipelineDescription {
+    /// The same for the engine.
+    pub(crate) fn graph(self) -> PyResult<Graph> {
+        Ok(Graph {
+            source: self.source.map(|source| SourceNode { is_live: source.is_live }),
+            stages: self.stages.into_iter().map(node).collect::<PyResult<_>>()?,
+            blocks: self.blocks.into_iter().map(|(fork, branches, joined)| Block { fork, branches, joined }).collect(),
+            buffer_size: match self.buffer_size {
+                Sizes::Each(size) => BufferSize::Each(size),
+                Sizes::List(sizes) => BufferSize::List(sizes),
+            },
+            buffer_bytes: self.buffer_bytes,
+            overflow: self.overflow.as_deref().map(policy).transpose()?,
+            max_age: self.max_age.map(seconds),
+        })
+    }
 }
 
 fn node(description: Description) -> PyResult<Node> {
@@ -541,11 +532,12 @@ fn after_an_error(word: &str) -> PyResult<ErrorPolicy> {
 }
 
 fn policy(name: &str) -> PyResult<Overflow> {
-    name.parse().map_err(value_error)
+    name.parse().map_err(graph_error)
 }
 
-fn value_error(error: impl std::error::Error) -> PyErr {
-    PyValueError::new_err(error.to_string())
+/// The package's `GraphError`.
+pub(crate) fn graph_error(error: impl std::error::Error) -> PyErr {
+    Python::attach(|py| raise(py, "GraphError", &error.to_string()))
 }
 
 /// A number of seconds that the package has checked; one beyond what the clock can tell is as long as there is.

@@ -8,6 +8,7 @@ mod native;
 mod payload;
 mod report;
 mod scene;
+mod simulate;
 #[cfg(processes)]
 mod slot;
 mod ticket;
@@ -29,6 +30,7 @@ fn keep_for_ever(object: Py<PyAny>) {
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keep_for_ever, module)?)?;
     module.add_class::<engine::Engine>()?;
+    module.add_function(wrap_pyfunction!(simulate::simulate, module)?)?;
     module.add_class::<discarded::Discarded>()?;
     module.add_class::<worker::Worker>()?;
     #[cfg(processes)]

@@ -325,7 +325,7 @@ impl Graph {
 
     /// The policy of stages that do not say: the pipeline's, else what suits the producer of the samples. A source that
     /// is not live can wait, and nothing of it has to be lost.
-    fn default_overflow(&self) -> Overflow {
+    pub(crate) fn default_overflow(&self) -> Overflow {
         self.overflow.unwrap_or(match self.source {
             Some(SourceNode { is_live: false }) => Overflow::Block,
             Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,

@@ -3,11 +3,15 @@
 //! One thread drives every worker's two calls in the order of virtual time. At one instant completions run first, from
 //! the end stage backwards, then puts.
 
-use super::{Body, catch_panic, free, make_call};
+mod described;
+
+use super::{Body, BodyFactory, catch_panic, free, make_call};
 use crate::buffer::Wait;
 use crate::builder::Plan;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::error::{GraphError, PutError, StageError};
+use crate::graph::Graph;
+use crate::join::Joiner;
 use crate::report::Report;
 use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
@@ -131,10 +135,20 @@ impl<I: Send + 'static> Simulation<I> {
 
 impl<I> Simulation<I> {
     pub(crate) fn new(mut plan: Plan) -> Result<Self, GraphError> {
-        let clock = VirtualClock::new();
         let factories = plan.factories();
-        let (supervisor, workers) = Supervisor::on_clock(plan.graph, Clock::Virtual(clock.clone()))?;
-        supervisor.set_joiners(plan.joiners);
+        Simulation::assembled(plan.graph, plan.joiners, |_| factories)
+    }
+
+    /// Makes a simulation of what there is, with what each worker runs.
+    fn assembled(
+        graph: Graph,
+        joiners: Vec<Joiner<Value>>,
+        bodies: impl FnOnce(&[Worker<Value>]) -> Vec<BodyFactory<Value>>,
+    ) -> Result<Self, GraphError> {
+        let clock = VirtualClock::new();
+        let (supervisor, workers) = Supervisor::on_clock(graph, Clock::Virtual(clock.clone()))?;
+        supervisor.set_joiners(joiners);
+        let factories = bodies(&workers);
         let actors = workers.into_iter().zip(factories).map(|(worker, factory)| Actor {
             worker,
             body: factory(),
@@ -190,7 +204,8 @@ impl<I> Simulation<I> {
             known = true;
         }
         if !known {
-            let mut known: Vec<_> = self.actors.iter().rev().map(|actor| actor.worker.name().to_owned()).collect();
+            let stages = self.actors.iter().rev().filter(|actor| !actor.worker.is_relay());
+            let mut known: Vec<_> = stages.map(|actor| actor.worker.name().to_owned()).collect();
             known.dedup();
             return Err(UnknownStage { got: stage.to_owned(), known });
         }

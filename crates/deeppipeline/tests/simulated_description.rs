@@ -1,0 +1,65 @@
+//! A simulation needs no more than a description: it tells the same as one in which the stages run.
+
+use deeppipeline::engine::{Block, BufferSize, Graph, Node, SourceNode};
+use deeppipeline::intake::Intake;
+use deeppipeline::simulate::Simulation;
+use deeppipeline::{Batch, Overflow, Pipeline, Report, Window, stage};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Runs a simulation of a camera that gives a frame every 10 ms.
+fn filmed<I: Send + 'static>(mut simulation: Simulation<I>, frame: fn() -> I, takes: &[(&str, Duration)]) -> Report {
+    for number in 0..100 {
+        simulation.put_at(10 * number * MS, frame());
+    }
+    for (stage, duration) in takes {
+        simulation.takes(stage, *duration).unwrap();
+    }
+    simulation.run().unwrap()
+}
+
+#[test]
+fn it_tells_the_same_as_one_in_which_the_stages_run() {
+    let takes = [("detect", 14 * MS), ("track", 25 * MS), ("show", 3 * MS)];
+    let built = Pipeline::builder()
+        .stage(stage(|_: ()| ()).name("detect"))
+        .stage(stage(|_: Vec<()>| ()).name("track").intake(Batch::new(2).max_wait(20 * MS)))
+        .end_stage(stage(|_: Vec<()>| {}).name("show").intake(Window::new(3).stride(2)));
+    let mut graph = Graph {
+        stages: ["detect", "track", "show"].map(Node::new).into(),
+        buffer_size: BufferSize::Each(2),
+        ..Graph::default()
+    };
+    graph.stages[1].intake = Intake::Batch { max_size: 2, max_wait: 20 * MS };
+    graph.stages[2].intake = Intake::Window { size: 3, stride: 2 };
+    let described = filmed(Simulation::of(graph).unwrap(), || (), &takes);
+    assert!(described.balances() && described.dropped() > 0);
+    assert_eq!(described, filmed(built.simulate().unwrap(), || (), &takes));
+}
+
+#[test]
+fn what_one_branch_drops_is_not_joined() {
+    let mut graph = Graph {
+        stages: ["fork", "fast", "", "slow", "", "end"].map(Node::new).into(),
+        blocks: vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }],
+        overflow: Some(Overflow::Block),
+        ..Graph::default()
+    };
+    graph.stages[3].overflow = Some(Overflow::DropNewest);
+    let report = filmed(Simulation::of(graph).unwrap(), || (), &[("slow", 20 * MS)]);
+    let slow = report.stage("slow").unwrap();
+    assert!(report.balances() && slow.buffer.dropped_newest > 0);
+    assert_eq!(report.joins[0].counts.unjoined, slow.buffer.dropped_newest);
+    assert_eq!(report.stage("end").unwrap().counts.used, slow.counts.used);
+}
+
+#[test]
+fn samples_of_a_source_come_when_they_arrive_and_a_full_buffer_does_what_it_does_behind_it() {
+    for (is_live, dropped) in [(false, 0), (true, 48)] {
+        let stages = vec![Node::new("detect")];
+        let graph = Graph { stages, source: Some(SourceNode { is_live }), ..Graph::default() };
+        let report = filmed(Simulation::of(graph).unwrap(), || (), &[("detect", 20 * MS)]);
+        assert_eq!(report.dropped(), dropped);
+    }
+}

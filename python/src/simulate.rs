@@ -1,0 +1,60 @@
+//! A pipeline on a virtual clock: what its buffers would do with samples that come and take their time as told.
+
+use crate::engine::{PipelineDescription, graph_error};
+use crate::report::Report;
+use deeppipeline::simulate::Simulation;
+use pyo3::prelude::*;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The time that samples take in a stage.
+#[derive(FromPyObject)]
+pub(crate) enum Takes {
+    Seconds(f64),
+    /// A function from the number of a sample to seconds.
+    Of(Py<PyAny>),
+}
+
+/// Simulates what is described: `durations` by the names of stages, and samples that arrive at these times.
+#[pyfunction]
+pub(crate) fn simulate(
+    py: Python<'_>,
+    description: PipelineDescription,
+    durations: Vec<(String, Takes)>,
+    arrivals: Vec<f64>,
+) -> PyResult<Report> {
+    let mut simulation = Simulation::of(description.graph()?).map_err(graph_error)?;
+    let raised = Rc::new(RefCell::new(None));
+    for (stage, takes) in durations {
+        let told = match takes {
+            Takes::Seconds(seconds) => simulation.takes(&stage, duration(seconds)),
+            Takes::Of(function) => {
+                let raised = Rc::clone(&raised);
+                simulation.takes_by(&stage, move |sample| {
+                    let seconds = Python::attach(|py| function.call1(py, (sample.number,))?.extract::<f64>(py));
+                    seconds.map(duration).unwrap_or_else(|error| {
+                        raised.borrow_mut().get_or_insert(error);
+                        Duration::ZERO
+                    })
+                })
+            }
+        };
+        told.map_err(graph_error)?;
+    }
+    for arrival in arrivals {
+        simulation.put_at(duration(arrival), ());
+    }
+    while simulation.step().is_some() {
+        if let Some(error) = raised.borrow_mut().take() {
+            return Err(error);
+        }
+        py.check_signals()?;
+    }
+    Ok(Report(simulation.report()))
+}
+
+/// A number of seconds that the package has checked. The virtual clock ends where no sum of durations may be too long.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
