@@ -74,9 +74,12 @@ impl Worker {
     /// call's next one is wanted.
     fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<bool> {
         let py = value.py();
-        let next = match &self.next {
-            Next::Branches(first) => first.get(self.given.fetch_add(1, Ordering::Relaxed)).unwrap_or(&Next::Here),
-            next => next,
+        let (next, part) = match &self.next {
+            Next::Branches(first) => {
+                let branch = self.given.fetch_add(1, Ordering::Relaxed);
+                (first.get(branch).unwrap_or(&Next::Here), Part::ForBranch(branch))
+            }
+            next => (next, part),
         };
         let value = Payload::from_object(value, next)?;
         // What a branch has completed goes on from here, and its worker waits until there is room for it.
@@ -96,8 +99,6 @@ impl Worker {
             Ok(Given { wants_more, .. }) => Ok(wants_more),
             // `Forever` never comes back with what is full.
             Err(GiveError::Full(_)) => Ok(true),
-            // The branch before takes nothing more, so it was offered what was meant for the next one.
-            Err(GiveError::Refused(Payload::Object(_), _)) if matches!(self.next, Next::Branches(_)) => Ok(true),
             Err(GiveError::Refused(_, cause)) if cause.is::<NotJoined>() => {
                 Err(PyTypeError::new_err(cause.to_string()))
             }

@@ -46,7 +46,7 @@ impl<V> Blocks<V> {
         Some(&self.inlets[*first])
     }
 
-    /// Hands a copy of a sample to one branch. The first copy enters the sample into the table, where results are
+    /// Hands a copy of a sample to one branch; one branch comes after the other. The first copy enters the sample into the table, where results are
     /// joined, and all have its `ticket` there.
     pub(crate) fn hand_to_branch(
         &self,

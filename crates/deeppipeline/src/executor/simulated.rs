@@ -115,7 +115,10 @@ struct Giving {
     next: Option<Value>,
     /// The results that come after it.
     more: Box<dyn Iterator<Item = Value>>,
-    part: Part,
+    /// True if the next is one of many.
+    is_many: bool,
+    /// The number of values that were handed over.
+    given: usize,
 }
 
 impl<I> fmt::Debug for Simulation<I> {
@@ -390,16 +393,16 @@ impl Actor {
         let done = make_call(&self.worker, &mut *self.body, call);
         self.worker.account(self.body.kept());
         let ends_here = self.worker.is_end_stage();
-        let (more, part, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {
-            Done::Failed(cause) => (Box::new(empty()), Part::Whole, Ending::Failed(cause)),
-            Done::Exhausted => (Box::new(empty()), Part::Whole, Ending::Exhausted),
-            Done::Windowed => (Box::new(empty()), Part::Whole, Ending::Windowed),
-            Done::Gave(Give::Skip) => (Box::new(empty()), Part::Whole, Ending::Skipped),
-            Done::Gave(Give::One(value)) => (Box::new(once(value)), Part::Whole, Ending::Returned),
-            Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), Part::OfMany, Ending::Returned),
-            Done::Gave(Give::Many(values)) => (values, Part::OfMany, Ending::Skipped),
+        let (more, is_many, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {
+            Done::Failed(cause) => (Box::new(empty()), false, Ending::Failed(cause)),
+            Done::Exhausted => (Box::new(empty()), false, Ending::Exhausted),
+            Done::Windowed => (Box::new(empty()), false, Ending::Windowed),
+            Done::Gave(Give::Skip) => (Box::new(empty()), false, Ending::Skipped),
+            Done::Gave(Give::One(value)) => (Box::new(once(value)), false, Ending::Returned),
+            Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), true, Ending::Returned),
+            Done::Gave(Give::Many(values)) => (values, true, Ending::Skipped),
         };
-        self.state = State::Giving(Giving { next: None, more, part }, ending);
+        self.state = State::Giving(Giving { next: None, more, is_many, given: 0 }, ending);
     }
 }
 
@@ -420,8 +423,10 @@ impl Giving {
                 }
             }
         };
-        match worker.give(value, self.part, Wait::No) {
+        let part = if self.is_many { worker.part_of_many(self.given) } else { Part::Whole };
+        match worker.give(value, part, Wait::No) {
             Ok(Given { to_free, wants_more }) => {
+                self.given += 1;
                 free(to_free);
                 match wants_more {
                     true => *ending = Ending::Returned,

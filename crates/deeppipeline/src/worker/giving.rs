@@ -38,16 +38,25 @@ impl<V> Worker<V> {
     /// Asks for one value after the other until there are no more, or no other is wanted.
     fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
         let mut ending = Ending::Skipped;
-        loop {
+        for index in 0.. {
             match catch_panic(|| Ok(values.next())) {
-                Ok(Some(value)) => match self.give_and_free(value, Part::OfMany) {
+                Ok(Some(value)) => match self.give_and_free(value, self.part_of_many(index)) {
                     Ok(true) => ending = Ending::Returned,
                     Ok(false) => return Ending::Returned,
                     Err(cause) => return Ending::Failed(cause),
                 },
-                Ok(None) => return ending,
+                Ok(None) => break,
                 Err(cause) => return Ending::Failed(cause),
             }
+        }
+        ending
+    }
+
+    /// Returns which share of its sample the value at that index is, from 0, of the many that a call gives.
+    pub(crate) fn part_of_many(&self, index: usize) -> Part {
+        match self.context.output {
+            Output::Fork { .. } => Part::ForBranch(index),
+            Output::End | Output::Next(_) | Output::Join { .. } => Part::OfMany,
         }
     }
 
@@ -73,17 +82,17 @@ impl<V> Worker<V> {
         let origin = Origin { turn: self.turn, receipt };
         let fork = self.hand().map_or_else(ForkTicket::default, |hand| hand.fork);
         let (id, birth, arrival) = self.identity(part);
-        if let (Some(next), Wait::Forever | Wait::Until(_)) = (self.next_inlet(), wait) {
+        if let (Some(next), Wait::Forever | Wait::Until(_)) = (self.next_inlet(part), wait) {
             self.context.activity.set(Activity::WaitsForRoom(next.index));
         }
-        let pushed = self.hand_on(Sample { id, birth, fork, value }, arrival, origin, wait);
+        let pushed = self.hand_on(Sample { id, birth, fork, value }, part, arrival, origin, wait);
         self.context.activity.set(Activity::Calls);
-        if part == Part::OfMany {
+        if part != Part::Whole {
             self.resume();
         }
 
         // A branch that has given up what it has leaves the others their copies.
-        let is_fork = matches!(self.context.output, Output::Fork { .. });
+        let is_fork = matches!(part, Part::ForBranch(_));
         match pushed {
             Push::Full(value) => {
                 self.waiting_since = Some(birth);
@@ -96,7 +105,8 @@ impl<V> Worker<V> {
                 Ok(Given { to_free: Some(value), wants_more: is_fork })
             }
             Push::Done { accepted, dropped, more, .. } => {
-                if let Some(next) = self.next_inlet().filter(|_| !accepted || dropped.is_some() || !more.is_empty()) {
+                if let Some(next) = self.next_inlet(part).filter(|_| !accepted || dropped.is_some() || !more.is_empty())
+                {
                     next.note_drop();
                 }
                 more.into_iter().for_each(free);
@@ -107,15 +117,12 @@ impl<V> Worker<V> {
     }
 
     /// The inlet of the stage that gets the next value.
-    fn next_inlet(&self) -> Option<&Inlet<V>> {
-        match &self.context.output {
-            Output::End => None,
-            Output::Next(next) => Some(next),
-            Output::Fork { blocks, block } => {
-                let branch = if let Step::Running(hand) = &self.step { hand.parts as usize } else { 0 };
-                blocks.branch(*block, branch)
-            }
-            Output::Join { blocks, block, .. } => blocks.behind(*block),
+    fn next_inlet(&self, part: Part) -> Option<&Inlet<V>> {
+        match (&self.context.output, part) {
+            (Output::Next(next), _) => Some(next),
+            (Output::Fork { blocks, block }, Part::ForBranch(branch)) => blocks.branch(*block, branch),
+            (Output::Join { blocks, block, .. }, _) => blocks.behind(*block),
+            (Output::End | Output::Fork { .. }, _) => None,
         }
     }
 
@@ -129,30 +136,28 @@ impl<V> Worker<V> {
     }
 
     /// Hands a value to the next consumer.
-    fn hand_on(&mut self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
-        match &self.context.output {
-            Output::End => Push::Shut(sample.value),
-            Output::Next(next) => self.push_in_turn(&next.buffer, sample, arrival, origin, wait),
-            Output::Join { blocks, block, branch } => {
+    fn hand_on(&mut self, sample: Sample<V>, part: Part, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
+        match (&self.context.output, part, &mut self.step) {
+            (Output::Next(next), ..) => self.push_in_turn(&next.buffer, sample, arrival, origin, wait),
+            (Output::Join { blocks, block, branch }, ..) => {
                 blocks.arrive(*block, *branch, sample, wait, &*self.context.control)
             }
-            // The first value is for the first branch, the second for the second, and so on.
-            Output::Fork { blocks, block } => match &mut self.step {
-                Step::Running(hand) => {
-                    blocks.hand_to_branch(*block, hand.parts as usize, &mut hand.forked, sample, wait)
-                }
-                _ => Push::Shut(sample.value),
-            },
+            (Output::Fork { blocks, block }, Part::ForBranch(branch), Step::Running(hand)) => {
+                blocks.hand_to_branch(*block, branch, &mut hand.forked, sample, wait)
+            }
+            (Output::End | Output::Fork { .. }, ..) => Push::Shut(sample.value),
         }
     }
 
     /// Returns why a value cannot be joined, if it cannot: what is given beside the one result of a sample has nothing
     /// to be joined with.
     fn why_not_joined(&self, part: Part) -> Option<&'static str> {
-        if !self.context.joined || matches!(self.context.output, Output::Fork { .. }) {
+        if !self.context.joined {
             return None;
         }
         match (&self.step, part) {
+            // Every branch of a block inside gets a copy.
+            (_, Part::ForBranch(_)) => None,
             (Step::Finishing, _) => {
                 Some("finish gave a value inside a parallel block, where there is nothing to join it with")
             }
@@ -210,8 +215,7 @@ impl<V> Worker<V> {
         };
         let is_part = part == Part::OfMany || matches!(self.step, Step::Finishing);
         match id.part {
-            // Every branch gets a copy of the same sample.
-            _ if !is_part || matches!(self.context.output, Output::Fork { .. }) => (id, birth, Arrival::Stage),
+            _ if !is_part => (id, birth, Arrival::Stage),
             0 => (SampleId { part: self.parts + 1, ..id }, birth, Arrival::PartOfWhole),
             _ => (id, birth, Arrival::PartOfPart),
         }

@@ -584,6 +584,9 @@ pub enum Part {
     Whole,
     /// One of many.
     OfMany,
+    /// A copy of its sample, for the branch of a block at that index: given by the worker in front of a block, to one
+    /// branch after the other.
+    ForBranch(usize),
 }
 
 impl<V> Drop for Worker<V> {
