@@ -320,28 +320,29 @@ class Pipeline:
             check_not_in_a_worker_that_starts()
             check_stages(in_process, self._start_method)
 
-    def _bodies(self) -> list[Stage | SourceStage]:
-        """Returns what each worker runs: one entry per worker, in the engine's order."""
-        bodies: list[Stage | SourceStage] = []
+    def _bodies(self) -> list[list[Stage | SourceStage]]:
+        """Returns what the workers of each node run, one entry per worker; the source's last."""
+        bodies: list[list[Stage | SourceStage]] = []
         for stage, executor in zip(self._row.nodes, self._executors, strict=True):
             workers = options_of(stage).workers
             if workers == 1 or executor == "process":  # each process makes its own of it
-                bodies.extend([stage] * workers)
+                bodies.append([stage] * workers)
                 continue
             try:
-                bodies.extend(copy.copy(stage) for _ in range(workers))
+                bodies.append([copy.copy(stage) for _ in range(workers)])
             except Exception as error:
                 raise StartError(
                     f"stage {name_of(stage)!r} cannot be copied for its {workers} workers: {error}. "
                     "Make what cannot be copied in setup(), which runs on each worker"
                 ) from error
         if self._source is not None:
-            bodies.append(self._source)
+            bodies.append([self._source])
         return bodies
 
-    def _start_workers(self, engine: _engine.Engine, bodies: list[Stage | SourceStage]) -> None:
+    def _start_workers(self, engine: _engine.Engine, of_nodes: list[list[Stage | SourceStage]]) -> None:
         natives = [stage._deeppipeline_native for stage in self._row.nodes]
         drivers = engine.drivers(natives if self._source is None else [*natives, self._source._deeppipeline_native])
+        bodies = [body for node, workers in enumerate(of_nodes) if engine.has_workers(node) for body in workers]
         notices = self._notices = Notices(engine)
         for worker, (driver, body) in reversed(list(enumerate(zip(drivers, bodies, strict=True)))):
             if isinstance(driver, _engine.Worker):

@@ -207,23 +207,24 @@ impl Engine {
         description.graph()?.check().map_err(graph_error)
     }
 
+    /// Returns true unless a node of the package's own has nothing to do.
+    fn has_workers(&self, node: usize) -> bool {
+        self.supervisor.has_workers(node)
+    }
+
     /// Hands out the drivers, once: one entry per worker, those of each stage in order, and the source's last.
     /// `natives` has one entry per stage, and one for the source. Native stages are kept for `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
         let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         // The workers of a stage are alike in everything that matters to those who give to it.
-        let mut stages: Vec<_> = seated.iter().filter(|worker_id| worker_id.stage().is_some()).collect();
-        stages.dedup_by_key(|worker_id| worker_id.stage());
-        let names: Vec<String> = stages.iter().map(|worker_id| worker_id.name().to_owned()).collect();
-        #[cfg(processes)]
-        let in_process: Vec<bool> = stages.iter().map(|worker_id| worker_id.is_in_process()).collect();
+        let worker_of = |node: usize| seated.iter().find(|worker| worker.stage() == Some(node));
         // What a stage in a process gives crosses to the next, wherever that is.
-        let at = |node: usize| match node {
-            next if next >= names.len() => Next::Nobody,
-            next if natives.get(next).is_some_and(Option::is_some) => Next::Native(names[next].clone()),
+        let at = |node: usize| match worker_of(node) {
+            None => Next::Nobody,
+            Some(next) if natives.get(node).is_some_and(Option::is_some) => Next::Native(next.name().to_owned()),
             #[cfg(processes)]
-            next if in_process[next] => Next::Elsewhere(Some(names[next].clone())),
-            _ => Next::Here,
+            Some(next) if next.is_in_process() => Next::Elsewhere(Some(next.name().to_owned())),
+            Some(_) => Next::Here,
         };
         let next_after = |stage: Option<usize>| {
             let Some(index) = stage else { return at(0) };
@@ -231,21 +232,26 @@ impl Engine {
                 if *fork == index {
                     return Next::Branches(branches.iter().map(|(first, _)| at(*first)).collect());
                 }
-                if branches.iter().any(|(_, last)| *last == index) {
+                // A stage may be the last of a branch, or have only a node without workers behind it.
+                let end = if self.supervisor.has_workers(index + 1) { index } else { index + 1 };
+                if branches.iter().any(|(_, last)| *last == end) {
                     return if *joined { Next::Join } else { Next::Nobody };
                 }
             }
             at(index + 1)
         };
         let _ = self.entrance.set(next_after(None));
+        // Of all, before any is handed out.
+        let nexts: Vec<Next> = seated.iter().map(|worker| next_after(worker.stage())).collect();
         let mut drivers = Vec::new();
-        for worker_id in seated {
-            let stage = worker_id.stage();
-            let native = natives.get(stage.unwrap_or(names.len())).and_then(Option::as_ref);
-            drivers.push(match (worker_id, native) {
+        for (worker, next) in seated.into_iter().zip(nexts) {
+            let stage = worker.stage();
+            // The source's is the last.
+            let native = stage.map_or(natives.last(), |stage| natives.get(stage)).and_then(Option::as_ref);
+            drivers.push(match (worker, native) {
                 #[cfg(processes)]
                 (Seated::Process(station), _) => Driver::Process(WorkerProcess::new(station)),
-                (Seated::Thread(worker), None) => Driver::Thread(Worker::new(worker, next_after(stage))),
+                (Seated::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
                 (Seated::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
                     if stage.is_none() {

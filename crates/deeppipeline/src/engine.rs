@@ -31,6 +31,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::builder::Builder;
+use crate::error::GraphError;
+use crate::executor::simulated::Simulation;
+use crate::gives::Last;
+
 pub use crate::buffer::Wait;
 #[cfg(processes)]
 pub use crate::buffer::shared::Codec;
@@ -51,3 +56,15 @@ pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
 pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor};
 pub use crate::window::{Put, WindowStore, account};
 pub use crate::worker::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Windowed, Worker, WorkerId};
+
+/// Works like [`simulate`](Builder::simulate), for a chain that is described otherwise than it was built: with stages in
+/// processes, say, which are run here all the same.
+///
+/// # Errors
+/// The fault that makes the description invalid.
+pub fn simulate<I, T: Last>(
+    builder: Builder<I, T>,
+    change: impl FnOnce(&mut Graph),
+) -> Result<Simulation<I>, GraphError> {
+    builder.simulate_as(change)
+}

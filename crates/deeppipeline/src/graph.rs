@@ -226,7 +226,8 @@ pub struct Block {
     /// A node of the engine's own that hands each sample to every branch.
     pub fork: usize,
     /// The first and the last node of each branch. Where they are joined, the last is a node of the engine's own that
-    /// hands results to the join; the first node after the last branch gets what is joined.
+    /// brings results to the join; it has no worker where the stage in front of it does that itself. The first node
+    /// after the last branch gets what is joined.
     pub branches: Vec<(usize, usize)>,
     /// True if the results are joined; otherwise each branch ends in an end stage.
     pub joined: bool,
@@ -445,11 +446,10 @@ impl Graph {
     /// Tells stages of the same name apart, so that a report or an error names one: the second `Detect` becomes
     /// `Detect 2`.
     fn number_repeated_names(&mut self) {
-        let flows: Vec<Flow> = (0..self.stages.len()).map(|index| self.flow(index)).collect();
         // A node that brings results to a join is not named by the user.
-        for (node, flow) in self.stages.iter_mut().zip(&flows) {
-            if let Flow::Join { branch, .. } = flow {
-                node.name = format!("join of branch {}", branch + 1);
+        for block in self.blocks.iter().filter(|block| block.joined) {
+            for (branch, (_, last)) in block.branches.iter().enumerate() {
+                self.stages[*last].name = format!("join of branch {}", branch + 1);
             }
         }
         for index in 1..self.stages.len() {
@@ -491,16 +491,31 @@ impl Graph {
 
     /// Returns true if a node is of the engine's own.
     pub(crate) fn is_relay(&self, index: usize) -> bool {
-        matches!(self.flow(index), Flow::Fork(_) | Flow::Join { .. })
+        self.blocks.iter().any(|block| block.fork == index) || self.brings_to_join(index)
+    }
+
+    /// Returns true if a node is of the engine's own, at the end of a branch whose results are joined.
+    pub(crate) fn brings_to_join(&self, index: usize) -> bool {
+        self.blocks.iter().any(|block| block.joined && block.branches.iter().any(|(_, last)| *last == index))
+    }
+
+    /// Returns true if a node has no worker, since the stage in front of it brings its results to the join itself: as
+    /// one worker on a thread. A process cannot reach the table, results of several workers come one at a time only out
+    /// of a buffer, and so does what a block inside has joined.
+    pub(crate) fn is_passed_over(&self, index: usize) -> bool {
+        let Some(before) = index.checked_sub(1).filter(|_| self.brings_to_join(index)) else { return false };
+        let stage = &self.stages[before];
+        !self.is_relay(before) && stage.executor == Executor::Thread && stage.workers == 1
     }
 
     /// Returns where what a node gives goes.
     pub(crate) fn flow(&self, index: usize) -> Flow {
+        let end = if self.is_passed_over(index + 1) { index + 1 } else { index };
         for (number, block) in self.blocks.iter().enumerate() {
             if block.fork == index {
                 return Flow::Fork(number);
             }
-            if let Some(branch) = block.branches.iter().position(|(_, last)| *last == index) {
+            if let Some(branch) = block.branches.iter().position(|(_, last)| *last == end) {
                 return if block.joined { Flow::Join { block: number, branch } } else { Flow::End };
             }
         }

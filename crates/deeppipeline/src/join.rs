@@ -55,6 +55,8 @@ struct State<V> {
     /// it one.
     on_its_way: Option<ForkTicket>,
     counts: JoinCounts,
+    /// The number of results of each branch.
+    arrived: Vec<u64>,
     branches_ended: usize,
     /// The number of entries at which it is time to look for those that no worker works on any more.
     crowd: usize,
@@ -118,6 +120,7 @@ impl<V> Join<V> {
             completed_by: 0,
             on_its_way: None,
             counts: JoinCounts::default(),
+            arrived: vec![0; branches],
             branches_ended: 0,
             crowd: SMALL_CROWD,
         };
@@ -147,6 +150,7 @@ impl<V> Join<V> {
     /// Takes the result of one branch. Hands it back where nothing is to be joined any more.
     pub(crate) fn arrive(&self, branch: usize, ticket: ForkTicket, value: V) -> Option<V> {
         let mut state = self.state.lock();
+        state.arrived[branch] += 1;
         let Some(entry) = state.entries.get_mut(&ticket) else { return Some(value) };
         let before = entry.values[branch].replace(value);
         if entry.values.iter().all(Option::is_some)
@@ -157,6 +161,11 @@ impl<V> Join<V> {
             state.ready.push_back(Ready { id, birth, outer, results });
         }
         before
+    }
+
+    /// Returns the number of results of a branch that have arrived.
+    pub(crate) fn arrived(&self, branch: usize) -> u64 {
+        self.state.lock().arrived[branch]
     }
 
     /// Returns what is to be put into the next buffer now; `None` while another thread does that.

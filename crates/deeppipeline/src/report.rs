@@ -5,7 +5,6 @@ pub(crate) mod seconds;
 mod table;
 
 use crate::buffer::Overflow;
-use crate::graph::Flow;
 use crate::intake::Intake;
 use std::fmt;
 use std::time::Duration;
@@ -145,18 +144,16 @@ pub struct StageReport {
 }
 
 impl Report {
-    /// Makes a report from what is known of every node, and from where what it gives goes.
+    /// Makes a report from what is known of every node, and of whether it is hidden.
     pub(crate) fn new(
         outcome: Outcome,
         elapsed: Duration,
-        nodes: Vec<StageReport>,
-        flows: &[Flow],
+        nodes: Vec<(StageReport, bool)>,
         joins: Vec<JoinReport>,
         age: Spread,
     ) -> Self {
-        let is_hidden = |flow: &Flow| matches!(flow, Flow::Join { .. });
-        let (hidden, stages): (Vec<_>, Vec<_>) = nodes.into_iter().zip(flows).partition(|(_, flow)| is_hidden(flow));
-        let reports = |nodes: Vec<(StageReport, &Flow)>| nodes.into_iter().map(|(node, _)| node).collect();
+        let (hidden, stages): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(_, is_hidden)| *is_hidden);
+        let reports = |nodes: Vec<(StageReport, bool)>| nodes.into_iter().map(|(node, _)| node).collect();
         let (hidden, stages) = (reports(hidden), reports(stages));
         Report { outcome, elapsed, source: None, stages, joins, age, left_behind: Vec::new(), hidden }
     }

@@ -98,7 +98,8 @@ impl Plan {
     /// Makes what each worker of the pipeline runs, the source's last.
     pub(crate) fn factories(&mut self) -> Vec<BodyFactory<Value>> {
         let mut factories = Vec::new();
-        for (node, bodies) in self.graph.stages.iter().zip(std::mem::take(&mut self.bodies)) {
+        let nodes = self.graph.stages.iter().zip(std::mem::take(&mut self.bodies)).enumerate();
+        for (_, (node, bodies)) in nodes.filter(|(index, _)| !self.graph.is_passed_over(*index)) {
             match bodies {
                 Bodies::One(body) => factories.push(body),
                 Bodies::Each(make) => factories.extend((0..node.workers).map(|_| make())),
@@ -313,7 +314,16 @@ impl<I, T> Builder<I, T> {
     where
         T: Last,
     {
-        Simulation::new(self.plan()?)
+        self.simulate_as(|_| ())
+    }
+
+    pub(crate) fn simulate_as(self, change: impl FnOnce(&mut Graph)) -> Result<Simulation<I>, GraphError>
+    where
+        T: Last,
+    {
+        let mut plan = self.plan()?;
+        change(&mut plan.graph);
+        Simulation::new(plan)
     }
 
     fn plan(self) -> Result<Plan, GraphError> {

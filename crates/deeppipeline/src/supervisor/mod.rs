@@ -195,13 +195,12 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn assembled(graph: Graph, clock: Clock, buffers: Vec<Buffer<V>>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let stages = graph.stages.iter().enumerate();
-        let of_stages =
-            stages.flat_map(|(index, node)| (0..node.workers).map(move |worker| WorkerId::Stage { index, worker }));
+        let workers_of = |index: usize| if graph.is_passed_over(index) { 0 } else { graph.stages[index].workers };
+        let of_stages = (0..graph.stages.len())
+            .flat_map(|index| (0..workers_of(index)).map(move |worker| WorkerId::Stage { index, worker }));
         let worker_ids: Vec<WorkerId> = of_stages.chain(graph.source.map(|_| WorkerId::Source)).collect();
         let workers = worker_ids.len();
-        let before = |index: usize| graph.stages[..index].iter().map(|node| node.workers).sum();
-        let first_workers = (0..graph.stages.len()).map(before).collect();
+        let first_workers = (0..graph.stages.len()).map(|index| (0..index).map(workers_of).sum()).collect();
 
         let notices = Arc::<Notices>::default();
         let names: Vec<_> = graph.stages.iter().map(|node| Arc::new(StageName::new(&node.name))).collect();
@@ -273,6 +272,7 @@ impl<V: Send + 'static> Supervisor<V> {
             output: self.output_of(worker_id),
             reorders: stage.is_some_and(|index| self.graph.reorders(index)),
             joined: stage.is_some_and(|index| self.graph.is_joined(index)),
+            is_relay: stage.is_some_and(|index| self.graph.is_relay(index)),
             activity: Arc::clone(&self.activities[place]),
             timer: self.timekeeper.as_ref().filter(|_| has_timer).map(|keeper| keeper.timer(place)),
             source_waits: stage.is_none().then(|| Arc::clone(&self.source_waits)),
@@ -375,6 +375,12 @@ impl<V: Send + 'static> Supervisor<V> {
                 (None, _) => patient = self.wait_for_change(&mut state, wait),
             }
         }
+    }
+
+    /// Returns true unless a node is the engine's own and has nothing to do: the end of a branch whose last stage brings
+    /// its results to the join itself.
+    pub fn has_workers(&self, index: usize) -> bool {
+        !self.graph.is_passed_over(index)
     }
 
     /// Sets how each block makes one value of its branches' results; called before anything is put.
@@ -555,10 +561,11 @@ impl<V: Send + 'static> Supervisor<V> {
         let given_up = buffers.iter().map(|index| (name_of(*index), self.inlets[*index].buffer.discard()));
         let given_up: Vec<_> = given_up.collect();
         let joins = buffers.iter().filter_map(|index| match self.flows[*index] {
-            Flow::Join { block, .. } => {
+            // A stage that brings its results itself has failed in front of the join: what is there is past it.
+            Flow::Join { block, .. } if self.graph.brings_to_join(*index) => {
                 Some((name_of(self.graph.blocks[block].fork), self.blocks.join(block).discard().into_iter().collect()))
             }
-            Flow::End | Flow::Next(_) | Flow::Fork(_) => None,
+            Flow::End | Flow::Next(_) | Flow::Fork(_) | Flow::Join { .. } => None,
         });
         let unjoined: Vec<_> = joins.collect();
         buffers.iter().for_each(|index| self.inlets[*index].buffer.wake());

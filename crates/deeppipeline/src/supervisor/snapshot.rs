@@ -67,14 +67,14 @@ impl<V: Send + 'static> Supervisor<V> {
         };
         let ended = self.blocks.ended_in_branches(0);
         let mut age = Spread::default();
-        let nodes: Vec<StageReport> = (0..self.graph.stages.len())
+        let nodes: Vec<(StageReport, bool)> = (0..self.graph.stages.len())
             .map(|index| {
                 let node = &self.graph.stages[index];
                 let limits = self.inlets[index].buffer.limits();
                 let (counts, reading) = self.read(index);
                 // The last stage's stays.
                 age = reading.ages_after;
-                StageReport {
+                let stage = StageReport {
                     name: self.stage_name(index).to_owned(),
                     intake: node.intake,
                     overflow: limits.overflow,
@@ -87,7 +87,8 @@ impl<V: Send + 'static> Supervisor<V> {
                     busy: reading.busy,
                     p50: reading.times.p50,
                     p99: reading.times.p99,
-                }
+                };
+                (stage, self.graph.brings_to_join(index))
             })
             .collect();
         let joins = self.graph.blocks.iter().zip(ended).enumerate().map(|(index, (block, ended))| JoinReport {
@@ -95,7 +96,7 @@ impl<V: Send + 'static> Supervisor<V> {
             branches: block.branches.len(),
             counts: self.blocks.join(index).counts(&ended),
         });
-        let mut report = Report::new(outcome, elapsed, nodes, &self.flows, joins.collect(), age);
+        let mut report = Report::new(outcome, elapsed, nodes, joins.collect(), age);
         report.source = self.graph.source.map(|_| {
             let (wait, longest_wait) = self.source_waits.read(self.clock.now());
             SourceReport { wait, longest_wait }
@@ -114,7 +115,8 @@ impl<V: Send + 'static> Supervisor<V> {
                 let branches = &self.graph.blocks[block].branches;
                 branches.iter().map(|(first, _)| self.inlets[*first].buffer.counts().entered).sum()
             }
-            Flow::End | Flow::Join { .. } => 0,
+            Flow::Join { block, branch } => self.blocks.join(block).arrived(branch),
+            Flow::End => 0,
         };
         let (counts, mut reading) = self.inlets[index].buffer.read();
         // What a worker gave before it died is known only to the buffer that received it.

@@ -34,6 +34,8 @@ pub(crate) struct WorkerContext<V> {
     pub(crate) reorders: bool,
     /// True if what it gives is joined with what others give.
     pub(crate) joined: bool,
+    /// True if its node is the engine's own: in front of a block, or at the end of a branch.
+    pub(crate) is_relay: bool,
     /// Shows what it does, for a caller that asks why the pipeline does not end.
     pub(crate) activity: Arc<Shown>,
     /// The timer of its calls, where they have a time limit and nothing kills it.

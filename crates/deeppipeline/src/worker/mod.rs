@@ -214,7 +214,7 @@ impl<V> Worker<V> {
     /// Returns true if its node is the engine's own: it hands samples to the branches of a block, or their results to
     /// the join.
     pub fn is_relay(&self) -> bool {
-        matches!(self.context.output, Output::Fork { .. } | Output::Join { .. })
+        self.context.is_relay
     }
 
     /// Returns true if what it gave last waits for room behind the block that it is a branch of: in a simulation, where

@@ -22,7 +22,9 @@ pub(crate) fn check(case: Case, expected: &[&str]) {
     assert_eq!(threads::follow(&case, &simulated), simulated.outcome, "{case:#?}");
     #[cfg(processes)]
     for (name, in_process) in processes::ALL_AND_MIXES {
-        assert_eq!(processes::follow(&case, &simulated, in_process), simulated.outcome, "{name}: {case:#?}");
+        let placed = simulated::run_in(&case, &in_process);
+        assert_eq!(placed.outcome, simulated.outcome, "{name}: {case:#?}");
+        assert_eq!(processes::follow(&case, &placed, in_process), simulated.outcome, "{name}: {case:#?}");
     }
 }
 

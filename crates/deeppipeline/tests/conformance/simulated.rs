@@ -1,10 +1,11 @@
 //! The simulated executor: decides the order of events.
 
 use crate::case::{Case, Input, StageSpec};
+use crate::follow::graph;
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry};
-use deeppipeline::engine::ErrorPolicy;
+use deeppipeline::engine::{ErrorPolicy, Executor, Graph, simulate};
 use deeppipeline::intake::Intake;
 use deeppipeline::simulate::{Event, Simulation};
 use deeppipeline::{
@@ -27,10 +28,16 @@ pub(crate) struct Run {
 }
 
 pub(crate) fn run(case: &Case) -> Run {
+    run_in(case, &|_| false)
+}
+
+/// The same as it is where some stages, by their index, are in processes: there a block has nodes of the engine's own
+/// that it does not have where a thread brings its results to the join itself.
+pub(crate) fn run_in(case: &Case, in_process: &dyn Fn(usize) -> bool) -> Run {
     let log = Arc::<Log>::default();
     match &case.input {
         Input::Puts(times) => {
-            let mut simulation = build(case, &log, Pipeline::builder());
+            let mut simulation = build(case, &log, in_process, Pipeline::builder());
             for (at, x) in times.iter().zip(1..) {
                 simulation.put_at(*at, x);
             }
@@ -38,14 +45,25 @@ pub(crate) fn run(case: &Case) -> Run {
         }
         Input::Source { samples, each, fails, is_live } => {
             let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
-            let mut simulation = build(case, &log, Pipeline::builder().source(numbers));
+            let mut simulation = build(case, &log, in_process, Pipeline::builder().source(numbers));
             simulation.takes("source", *each).unwrap();
             run_through(simulation, case, &log)
         }
     }
 }
 
-fn build<I: 'static>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> Simulation<I> {
+fn build<I: 'static>(
+    case: &Case,
+    log: &Arc<Log>,
+    in_process: &dyn Fn(usize) -> bool,
+    builder: Builder<I, i64>,
+) -> Simulation<I> {
+    let (_, nodes) = graph(case);
+    let place = |graph: &mut Graph| {
+        for (stage, node) in nodes.iter().zip(&mut graph.stages) {
+            node.executor = if stage.is_some_and(in_process) { Executor::Process } else { Executor::Thread };
+        }
+    };
     let builder = builder.buffer_size(case.buffer_size.clone());
     let builder = match case.overflow {
         Some(overflow) => builder.overflow(overflow),
@@ -54,16 +72,17 @@ fn build<I: 'static>(case: &Case, log: &Arc<Log>, builder: Builder<I, i64>) -> S
     let part = |stages: Range<usize>| stages.fold(chain(), |chain, index| add_stage(chain, case, index, log));
     let all = 0..case.stages.len();
     let mut simulation = match case.branches() {
-        None => builder.stage(part(all)).simulate(),
+        None => simulate(builder.stage(part(all)), place),
         Some([first, second]) if case.is_joined() => {
             let (before, after) = (part(0..first.start), part(second.end + 1..all.end));
             // The next stage gets the sum, as it does with a list.
             let joining = add_joining(case, second.end, log);
-            builder.stage(before).parallel((part(first), part(second))).stage(joining).stage(after).simulate()
+            let joined = builder.stage(before).parallel((part(first), part(second))).stage(joining);
+            simulate(joined.stage(after), place)
         }
         Some([first, second]) => {
             let before = part(0..first.start);
-            builder.stage(before).end_parallel((part(first), part(second))).simulate()
+            simulate(builder.stage(before).end_parallel((part(first), part(second))), place)
         }
     }
     .unwrap();

@@ -132,6 +132,7 @@ impl Bootstrap {
             output,
             reorders: limits.consumers.reorders(),
             joined,
+            is_relay: false,
             activity: Arc::new(Shown::new()),
             timer: None,
             source_waits: None,
