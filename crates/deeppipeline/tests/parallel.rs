@@ -186,6 +186,18 @@ fn two_branches() -> Graph {
     Graph { stages: names.map(Node::new).into(), blocks, ..Graph::default() }
 }
 
+#[test]
+fn the_one_thread_at_the_end_of_a_branch_brings_its_results_to_the_join_itself() {
+    let names_of = |graph| {
+        let (_, workers) = Supervisor::<i32>::new(graph).unwrap();
+        workers.iter().map(|worker| worker.name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names_of(two_branches()), ["fork", "one", "other", "end"]);
+    let mut several = two_branches();
+    several.stages[3].workers = 2;
+    assert_eq!(names_of(several), ["fork", "one", "other", "other", "join of branch 2", "end"]);
+}
+
 /// Runs two branches whose results are joined like that.
 fn joined_by(joiner: impl FnOnce(Weak<Supervisor<i32>>) -> Joiner<i32>) -> (Arc<Supervisor<i32>>, Vec<i32>) {
     struct Relay(Sender<i32>, bool);
