@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A value that the builder accepts as a stage behind a `T` that gives `To`, [`Onward<O>`](Onward) or [`Ended`]: a
 /// [`Stage`], a closure of one argument that returns what [`Gives`] says, what [`stage`](crate::stage()),
-/// [`made_by`](crate::made_by) or [`isolated`](crate::isolated) describes, or a [`chain`](crate::chain()) of such.
+/// [`made_by`](crate::made_by) or `isolated` describes, or a [`chain`](crate::chain()) of such.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stage for what comes before it, `{T}`",
     label = "must be a `Stage` that is `Send`, or a closure of one argument",

@@ -58,7 +58,7 @@ where
     Described::new(MadeBy(make))
 }
 
-/// A stage with its options, from [`stage`](crate::stage()), [`made_by`] or [`isolated`](crate::isolated). Every option
+/// A stage with its options, from [`stage`](crate::stage()), [`made_by`] or `isolated`. Every option
 /// has a default.
 ///
 /// `O` is where the stages of its workers come from, `N` how it takes from its buffer, `E` what follows when it fails.
@@ -188,7 +188,7 @@ impl<F> fmt::Debug for MadeBy<F> {
     }
 }
 
-/// An origin from which a stage for each of several workers comes: what [`made_by`] or [`isolated`](crate::isolated)
+/// An origin from which a stage for each of several workers comes: what [`made_by`] or `isolated`
 /// describes.
 #[diagnostic::on_unimplemented(
     message = "a single stage has one worker",

@@ -181,7 +181,7 @@ impl<I: Send + 'static, T> Builder<I, T> {
 
 impl<I, T> Builder<I, T> {
     /// Adds a stage: a [`Stage`], a closure, one with options ([`stage`](crate::stage()), [`made_by`],
-    /// [`isolated`](crate::isolated())), or a [`chain`](crate::chain()) of several.
+    /// `isolated`), or a [`chain`](crate::chain()) of several.
     pub fn stage<S, M, O>(self, stage: S) -> Builder<I, O>
     where
         S: IntoStage<T, M, Onward<O>>,
