@@ -1,7 +1,11 @@
 //! The ways in which a stage takes from its buffer: the values of [`Described::intake`](crate::builder::Described).
 
+#[cfg(processes)]
+use crate::error::BoxError;
 use crate::error::GraphError;
 use crate::gives::Flows;
+#[cfg(processes)]
+use crate::isolated::IsolatedStage;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
 use crate::typed::{ListOf, OneOf, Unpack};
 use std::fmt;
@@ -56,8 +60,8 @@ impl Batch {
 
 /// An intake that takes `T` samples and hands a stage a `G`: `T` itself, or a list.
 #[diagnostic::on_unimplemented(
-    message = "behind `{T}` a stage with this intake does not get `{G}`",
-    label = "the intake is `{Self}`",
+    message = "a stage that gets `{G}` does not fit behind what gives `{T}`",
+    label = "its intake is `{Self}`",
     note = "`Single` (the default) and `Latest` hand over one sample, `All`, `Batch` and `Window` a `Vec` (`Window` needs samples that are `Clone`), `Window::by_keys` a `Windows`"
 )]
 pub trait Takes<T, G>: Send + Sync + 'static {
@@ -70,6 +74,13 @@ pub trait Takes<T, G>: Send + Sync + 'static {
     /// Returns what is wrong with it, if anything.
     fn problem(&self) -> Option<GraphError> {
         None
+    }
+
+    /// Returns what the process of an isolated stage is told, which is made from these settings; nothing on a thread.
+    #[cfg(processes)]
+    #[doc(hidden)]
+    fn isolated(&self, _settings: &[u8]) -> Result<Option<IsolatedStage>, BoxError> {
+        Ok(None)
     }
 
     /// Returns the conversion for one worker.

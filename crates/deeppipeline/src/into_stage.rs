@@ -3,24 +3,53 @@
 use crate::builder::Parts;
 use crate::error::BoxError;
 use crate::gives::{Ended, Flows, Gives, Onward};
+use crate::intake::Takes;
+use crate::retry::Copies;
 use crate::stage::{Give, Stage, short_type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A value that the builder accepts as a stage behind a `T` that gives `To`, [`Onward<O>`](Onward) or [`Ended`]: a
-/// [`Stage`], a closure of one argument that returns what [`Gives`] says, what [`stage`](crate::stage()),
-/// [`made_by`](crate::made_by) or `isolated` describes, or a [`chain`](crate::chain()) of such.
+/// [`Part`] whose intake takes a `T`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a stage for what comes before it, `{T}`",
+    message = "`{Self}` is not a stage",
     label = "must be a `Stage` that is `Send`, or a closure of one argument",
-    note = "a stage's `Input` is what the stage before it gives; with the intakes `All`, `Batch` and `Window` a `Vec` of it (for a `Window` it must be `Clone`), with `by_keys` a `Windows`",
-    note = "what a stage gets that is to `retry` must be `Clone`; what an isolated one gets and gives must be `Transfer`; a stage that must not move between threads is given with `made_by`",
+    note = "a stage that must not move between threads is given with `made_by`; what an isolated stage gives must be `Transfer`",
     note = "at the end a closure returns nothing, or a `Result`, `Option` or `Give` of nothing: end its last line with `;`"
 )]
 pub trait IntoStage<T, Marker, To> {
     /// Returns what it adds to a pipeline.
     fn into_parts(self) -> Parts;
+}
+
+impl<P, T, M, To> IntoStage<T, M, To> for P
+where
+    P: Part<M, To>,
+    P::Intake: Takes<T, P::Input>,
+    P::OnError: Copies<P::Input>,
+{
+    fn into_parts(self) -> Parts {
+        Part::into_parts_behind(self)
+    }
+}
+
+/// A value that a pipeline is built of: a [`Stage`], a closure of one argument that returns what [`Gives`] says, what
+/// [`stage`](crate::stage()), [`made_by`](crate::made_by) or `isolated` describes, or a [`chain`](crate::chain()) of
+/// such.
+pub trait Part<Marker, To>: Sized {
+    /// The value that the first stage in it gets.
+    type Input;
+    /// The way that stage takes from its buffer.
+    type Intake;
+    /// The policy when that stage fails on a sample.
+    type OnError;
+
+    /// Returns what it adds to a pipeline behind a stage that gives a `T`.
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Self::Intake: Takes<T, Self::Input>,
+        Self::OnError: Copies<Self::Input>;
 }
 
 /// The origin of the stages of one or several workers on threads.

@@ -356,10 +356,16 @@ struct Front {
 }
 
 /// The part of a stage that is to run in a process which the builder keeps.
-pub(crate) struct IsolatedStage {
+pub struct IsolatedStage {
     pub(crate) front: Vec<u8>,
     pub(crate) input: Arc<dyn Codec<Value>>,
     pub(crate) output: Arc<dyn Codec<Value>>,
+}
+
+impl fmt::Debug for IsolatedStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IsolatedStage").finish_non_exhaustive()
+    }
 }
 
 impl IsolatedStage {

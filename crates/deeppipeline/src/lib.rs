@@ -103,7 +103,7 @@ pub mod processes {
     #[cfg(processes)]
     pub use crate::buffer::shared::SharedBytes;
     #[cfg(processes)]
-    pub use crate::builder::{InProcess, TakesIsolated, isolated};
+    pub use crate::builder::{Crossing, InProcess, TakesIsolated, isolated};
     pub use crate::graph::{DEFAULT_BUFFER_BYTES, DEFAULT_MAX_RESTARTS, OnCrash, RESTART_WINDOW};
     #[cfg(processes)]
     pub use crate::isolated::{Isolated, IsolatedWindows, Workers, worker};

@@ -2,8 +2,10 @@
 
 use super::Parts;
 use crate::gives::{Ended, Flows, Last, Onward};
-use crate::into_stage::{IntoStage, IsChain};
+use crate::intake::Single;
+use crate::into_stage::{IntoStage, IsChain, Part};
 use crate::join::Joiner;
+use crate::retry::OnError;
 use crate::typed::{Value, unbox};
 use std::marker::PhantomData;
 
@@ -78,14 +80,22 @@ impl<A, T> Chain<A, T> {
     }
 }
 
-impl<A, T: Flows> IntoStage<A, IsChain, Onward<T>> for Chain<A, T> {
-    fn into_parts(self) -> Parts {
+impl<A, T: Flows> Part<IsChain, Onward<T>> for Chain<A, T> {
+    type Input = A;
+    type Intake = Single;
+    type OnError = OnError;
+
+    fn into_parts_behind<B>(self) -> Parts {
         self.parts
     }
 }
 
-impl<A, T: Last> IntoStage<A, IsChain, Ended> for Chain<A, T> {
-    fn into_parts(self) -> Parts {
+impl<A, T: Last> Part<IsChain, Ended> for Chain<A, T> {
+    type Input = A;
+    type Intake = Single;
+    type OnError = OnError;
+
+    fn into_parts_behind<B>(self) -> Parts {
         self.parts
     }
 }

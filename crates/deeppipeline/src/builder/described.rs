@@ -5,7 +5,7 @@ use crate::buffer::Overflow;
 use crate::error::BoxError;
 use crate::graph::Node;
 use crate::intake::{Single, Takes};
-use crate::into_stage::{AsStage, IntoStage, IsDescribed, IsGiven, IsMade, Makes, Making};
+use crate::into_stage::{AsStage, IsDescribed, IsGiven, IsMade, Makes, Making, Part};
 use crate::retry::{Copies, OnError};
 use crate::stage::Stage;
 use std::fmt;
@@ -228,24 +228,36 @@ where
     }
 }
 
-impl<S, T, M, To> IntoStage<T, IsGiven<M>, To> for S
+impl<S, M, To> Part<IsGiven<M>, To> for S
 where
-    S: AsStage<M, To, Input = T>,
+    S: AsStage<M, To>,
     S::Stage: Send,
-    T: Send + 'static,
 {
-    fn into_parts(self) -> Parts {
-        IntoStage::<T, IsDescribed<IsGiven<M>>, To>::into_parts(stage(self))
+    type Input = S::Input;
+    type Intake = Single;
+    type OnError = OnError;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Single: Takes<T, S::Input>,
+    {
+        Part::<IsDescribed<IsGiven<M>>, To>::into_parts_behind(stage(self))
     }
 }
 
-impl<O, N, E, T, M, To> IntoStage<T, IsDescribed<M>, To> for Described<O, N, E>
+impl<O, N, E, M, To> Part<IsDescribed<M>, To> for Described<O, N, E>
 where
     O: Makes<M, To>,
-    N: Takes<T, O::Input>,
-    E: Copies<O::Input>,
 {
-    fn into_parts(self) -> Parts {
+    type Input = O::Input;
+    type Intake = N;
+    type OnError = E;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        N: Takes<T, O::Input>,
+        E: Copies<O::Input>,
+    {
         let Described { origin, intake, on_error, name, node } = self;
         let (making, own_name) = origin.into_making();
         let is_made = matches!(making, Making::Made(_)) && name.is_none();

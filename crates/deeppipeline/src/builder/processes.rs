@@ -1,16 +1,18 @@
 //! Stages in processes of their own; on Linux, with the feature `processes`.
 
-use super::{Bodies, Builder, Described, Ended, IntoStage, MakesMany, Onward, Parts};
-use crate::error::GraphError;
+use super::{Bodies, Builder, Described, Ended, MakesMany, Onward, Parts};
+use crate::error::{BoxError, GraphError};
 use crate::graph::{ErrorPolicy, Executor, Node, OnCrash};
 use crate::intake::{All, Batch, Intake, Latest, Single, Takes, Window, Windows};
-use crate::into_stage::IsIsolated;
+use crate::into_stage::{IsIsolated, Part};
 use crate::isolated::{Isolated, IsolatedStage, IsolatedWindows, WorkerTakes, body};
+use crate::retry::OnError;
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;
 use crate::transfer::wire::to_readable_bytes;
 use crate::typed::{OfKeys, Unpack};
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 impl<I, T> Builder<I, T> {
@@ -58,28 +60,36 @@ impl<S: Isolated, N, E> Described<InProcess<S>, N, E> {
     }
 }
 
-impl<S, N, E, T, G> IntoStage<T, IsIsolated, Onward<S::Output>> for Described<InProcess<S>, N, E>
+impl<S, N, E> Part<IsIsolated, Onward<S::Output>> for Described<InProcess<S>, N, E>
 where
-    S: Isolated<Input = G, Output: Transfer>,
-    N: TakesIsolated<S, T, G>,
+    S: Isolated<Output: Transfer>,
     E: Into<ErrorPolicy>,
-    T: Transfer,
-    G: Send + 'static,
 {
-    fn into_parts(self) -> Parts {
+    type Input = S::Input;
+    type Intake = Crossing<S, N>;
+    type OnError = OnError;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Crossing<S, N>: Takes<T, S::Input>,
+    {
         self.into_isolated()
     }
 }
 
-impl<S, N, E, T, G> IntoStage<T, IsIsolated, Ended> for Described<InProcess<S>, N, E>
+impl<S, N, E> Part<IsIsolated, Ended> for Described<InProcess<S>, N, E>
 where
-    S: Isolated<Input = G, Output: Transfer>,
-    N: TakesIsolated<S, T, G>,
+    S: Isolated<Output: Transfer>,
     E: Into<ErrorPolicy>,
-    T: Transfer,
-    G: Send + 'static,
 {
-    fn into_parts(self) -> Parts {
+    type Input = S::Input;
+    type Intake = Crossing<S, N>;
+    type OnError = OnError;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Crossing<S, N>: Takes<T, S::Input>,
+    {
         self.into_isolated()
     }
 }
@@ -89,18 +99,19 @@ where
     S: Isolated<Output: Transfer>,
     E: Into<ErrorPolicy>,
 {
-    fn into_isolated<T: Transfer>(self) -> Parts
+    fn into_isolated<T>(self) -> Parts
     where
-        N: TakesIsolated<S, T, S::Input>,
+        Crossing<S, N>: Takes<T, S::Input>,
     {
         let Described { origin, intake, on_error, name, node } = self;
+        let intake = Crossing { intake, stage: PhantomData };
         let (is_made, problem) = (name.is_none(), intake.problem());
         let name = name.unwrap_or_else(short_type_name::<S>);
-        let isolated = to_readable_bytes(&origin.settings).and_then(|settings| {
-            let stage = IsolatedStage::new::<S, T>(&settings, intake.of_worker())?;
-            Ok((stage, settings))
-        });
-        let (stage, settings) = match isolated {
+        let isolated = || -> Result<_, BoxError> {
+            let settings = to_readable_bytes(&origin.settings)?;
+            Ok((intake.isolated(&settings)?, settings))
+        };
+        let (stage, settings) = match isolated() {
             Ok(isolated) => isolated,
             Err(cause) => {
                 let problem = GraphError::Settings { stage: name, cause: cause.to_string() };
@@ -113,9 +124,46 @@ where
         let intake = Arc::new(intake);
         let bodies = Bodies::Each(Box::new(move || {
             let intake = Arc::clone(&intake);
-            body::<S, N::Unpack>(settings.clone(), move || intake.unpacker())
+            body::<S, _>(settings.clone(), move || intake.unpacker())
         }));
-        Parts { isolated: vec![Some(stage)], ..Parts::one(node, problem, bodies) }
+        Parts { isolated: vec![stage], ..Parts::one(node, problem, bodies) }
+    }
+}
+
+/// The intake of the isolated stage `S`, to which samples cross from another process.
+pub struct Crossing<S, N> {
+    intake: N,
+    stage: PhantomData<fn() -> S>,
+}
+
+impl<S, N> fmt::Debug for Crossing<S, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crossing").finish_non_exhaustive()
+    }
+}
+
+impl<S, N, T, G> Takes<T, G> for Crossing<S, N>
+where
+    S: Isolated<Input = G, Output: Transfer>,
+    N: TakesIsolated<S, T, G>,
+    T: Transfer,
+{
+    type Unpack = N::Unpack;
+
+    fn intake(&self) -> Intake {
+        self.intake.intake()
+    }
+
+    fn problem(&self) -> Option<GraphError> {
+        self.intake.problem()
+    }
+
+    fn isolated(&self, settings: &[u8]) -> Result<Option<IsolatedStage>, BoxError> {
+        Ok(Some(IsolatedStage::new::<S, T>(settings, self.intake.of_worker())?))
+    }
+
+    fn unpacker(&self) -> N::Unpack {
+        self.intake.unpacker()
     }
 }
 
@@ -123,8 +171,8 @@ where
 ///
 /// A [`Window`] hands over a `Vec`, or [`Windows`] where the stage is [`IsolatedWindows`].
 #[diagnostic::on_unimplemented(
-    message = "behind `{T}` an isolated stage with this intake does not get `{G}`",
-    label = "the intake is `{Self}`",
+    message = "an isolated stage that gets `{G}` does not fit behind what gives `{T}`",
+    label = "its intake is `{Self}`",
     note = "`Single` (the default) and `Latest` hand over one sample, `All`, `Batch` and `Window` a `Vec` (`Window` needs samples that are `Clone`), or `Window` a `Windows` where the stage is `IsolatedWindows`"
 )]
 pub trait TakesIsolated<S, T, G>: Send + Sync + 'static {
