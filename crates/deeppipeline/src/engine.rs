@@ -46,10 +46,11 @@ pub use crate::executor::process::{
 };
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory};
-pub use crate::graph::{Block, BufferSize, ErrorPolicy, Executor, Graph, Node, OnCrash, SourceNode};
+pub use crate::graph::{Block, BufferSize, Graph, Node, SourceNode};
 pub use crate::intake::{Input, Intake};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;
+pub use crate::policies::{ErrorPolicy, Executor, OnCrash};
 pub use crate::sample::Sample;
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};

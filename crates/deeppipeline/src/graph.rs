@@ -2,16 +2,10 @@
 
 mod blocks;
 
-#[cfg(processes)]
-use crate::buffer::shared::{self, Codec};
-use crate::buffer::{Buffer, Limits, Overflow, Workers};
-use crate::clock::Clock;
+use crate::buffer::Overflow;
 use crate::error::GraphError;
-#[cfg(processes)]
-use crate::error::StartError;
 use crate::intake::Intake;
-#[cfg(processes)]
-use std::sync::Arc;
+use crate::policies::{ErrorPolicy, Executor, OnCrash};
 use std::time::Duration;
 
 /// The number of samples that a buffer holds by default.
@@ -33,68 +27,6 @@ pub const MAX_WORKERS: usize = 1024;
 
 /// The time in which the restarts of a worker process are counted.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
-
-/// The place where a stage runs: a thread or a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum Executor {
-    /// A thread of the pipeline's own process.
-    #[default]
-    Thread,
-    /// A process of its own.
-    Process,
-}
-
-/// The policy for the sample in flight when a worker process dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum OnCrash {
-    /// It is counted as lost, and the restarted worker goes on with the next.
-    #[default]
-    Skip,
-    /// The restarted worker tries it again; if it dies of it too, the sample is lost.
-    Retry,
-    /// It is lost, and the pipeline stops.
-    Stop,
-}
-
-/// The policy of the pipeline when a stage fails on a sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum ErrorPolicy {
-    /// The pipeline stops: what is past the stage flows out, the rest is discarded.
-    #[default]
-    Stop,
-    /// The sample is counted as failed and the stage goes on.
-    Skip,
-    /// The stage is run on the sample again, `times` times at most. Parts of a `Many` that went on before it failed are
-    /// left out.
-    Retry {
-        /// The number of times that it is run again.
-        times: u32,
-        /// True if a sample that fails every time is counted as failed, and the stage goes on; otherwise the pipeline
-        /// stops.
-        skip: bool,
-    },
-}
-
-impl ErrorPolicy {
-    /// Returns true if the pipeline stops when a stage has failed on a sample for the last time.
-    pub(crate) fn stops(self) -> bool {
-        matches!(self, ErrorPolicy::Stop | ErrorPolicy::Retry { skip: false, .. })
-    }
-
-    /// Returns the number of times that a stage is run again on a sample on which it fails.
-    pub(crate) fn retries(self) -> u32 {
-        match self {
-            ErrorPolicy::Retry { times, .. } => times,
-            ErrorPolicy::Stop | ErrorPolicy::Skip => 0,
-        }
-    }
-}
 
 /// The number of samples that the buffers hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -389,58 +321,9 @@ impl Graph {
         Ok(self)
     }
 
-    /// The buffer in front of a stage, for values of its own process.
-    pub(crate) fn buffer_in_memory<V>(&self, index: usize, drops_to_remember: usize, clock: &Clock) -> Buffer<V> {
-        Buffer::in_memory(self.limits_of(index), drops_to_remember, clock.clone())
-    }
-
-    fn limits_of(&self, index: usize) -> Limits {
-        let node = &self.stages[index];
-        let producer = self.producer(index).map_or(Workers::ONE, |before| self.workers_of(before));
-        Limits {
-            capacity: self.size_of(index),
-            bytes: self.bytes_of(index) as u64,
-            overflow: node.overflow_in(self),
-            intake: node.intake,
-            max_age: node.max_age.or(self.max_age).filter(|_| !self.is_relay(index)),
-            producers: producer,
-            consumers: self.workers_of(index),
-            is_last: self.flow(index) == Flow::End,
-            is_looked_for: self.is_joined(index),
-        }
-    }
-
-    /// The workers of a stage. Nothing leaves an end stage, so there is nothing to be put in order.
-    fn workers_of(&self, index: usize) -> Workers {
-        let node = &self.stages[index];
-        let time_limit = node.time_limit.filter(|_| node.executor == Executor::Thread);
-        Workers { workers: node.workers, ordered: node.ordered && self.flow(index) != Flow::End, time_limit }
-    }
-
     /// Returns true if a stage on a thread has a time limit.
     pub(crate) fn has_time_limits_on_threads(&self) -> bool {
         self.stages.iter().any(|node| node.executor == Executor::Thread && node.time_limit.is_some())
-    }
-
-    /// Returns true if the results of a stage have to be put in order.
-    pub(crate) fn reorders(&self, index: usize) -> bool {
-        self.workers_of(index).reorders()
-    }
-
-    /// The buffer in front of a stage, for values that cross from one process to another.
-    #[cfg(processes)]
-    pub(crate) fn buffer_in_shared_memory<V>(
-        &self,
-        index: usize,
-        codec: Arc<dyn Codec<V>>,
-    ) -> Result<shared::Buffer<V>, StartError> {
-        let (node, limits) = (&self.stages[index], self.limits_of(index));
-        codec.check().map_err(|cause| GraphError::Samples { stage: node.name.clone(), cause: cause.to_string() })?;
-        let may_retry = node.may_see_again();
-        shared::Buffer::create(limits, codec, may_retry).map_err(|cause| {
-            let bytes = shared::addresses(limits);
-            StartError::Memory { stage: node.name.clone(), bytes, cause }
-        })
     }
 
     /// Tells stages of the same name apart, so that a report or an error names one: the second `Detect` becomes
@@ -480,7 +363,7 @@ impl Graph {
     }
 
     /// Returns the number of bytes that the samples in the buffer in front of a stage have together at most.
-    fn bytes_of(&self, index: usize) -> usize {
+    pub(crate) fn bytes_of(&self, index: usize) -> usize {
         self.stages[index].buffer_bytes.or(self.buffer_bytes).unwrap_or(DEFAULT_BUFFER_BYTES)
     }
 

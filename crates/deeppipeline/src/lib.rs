@@ -68,6 +68,7 @@ mod notices;
 mod parallel;
 mod phase;
 pub mod pipeline;
+mod policies;
 pub mod report;
 mod retry;
 mod sample;
@@ -83,6 +84,7 @@ mod time_limits;
 #[cfg(processes)]
 mod transfer;
 mod typed;
+mod unwind;
 mod window;
 mod worker;
 
@@ -104,9 +106,10 @@ pub mod processes {
     pub use crate::buffer::shared::SharedBytes;
     #[cfg(processes)]
     pub use crate::builder::{Crossing, InProcess, TakesIsolated, isolated};
-    pub use crate::graph::{DEFAULT_BUFFER_BYTES, DEFAULT_MAX_RESTARTS, OnCrash, RESTART_WINDOW};
+    pub use crate::graph::{DEFAULT_BUFFER_BYTES, DEFAULT_MAX_RESTARTS, RESTART_WINDOW};
     #[cfg(processes)]
     pub use crate::isolated::{Isolated, IsolatedWindows, Workers, worker};
+    pub use crate::policies::OnCrash;
     pub use crate::sample::restarted;
     #[cfg(processes)]
     pub use crate::transfer::Transfer;

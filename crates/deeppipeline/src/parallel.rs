@@ -3,11 +3,11 @@
 
 use crate::buffer::{Arrival, Origin, Push, Wait};
 use crate::error::{BoxError, Doing, Failure};
-use crate::executor::{catch_panic, free};
 use crate::graph::{Block, after};
 use crate::inlet::Inlet;
 use crate::join::{Join, Joiner};
 use crate::sample::{ForkTicket, Sample, SampleId};
+use crate::unwind::{catch_panic, release};
 use crate::worker::{Control, WorkerId};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -107,7 +107,7 @@ impl<V> Blocks<V> {
     pub(crate) fn tidy(&self, block: usize) {
         let ended = self.ended_in_branches(block);
         for (join, ended) in self.joins.iter().zip(ended) {
-            join.give_up(&ended).into_iter().for_each(free);
+            join.give_up(&ended).into_iter().for_each(release);
         }
     }
 
@@ -177,18 +177,18 @@ impl<V> Blocks<V> {
                     if !accepted || dropped.is_some() || !more.is_empty() {
                         next.note_drop();
                     }
-                    free(dropped);
-                    more.into_iter().for_each(free);
+                    release(dropped);
+                    more.into_iter().for_each(release);
                     join.has_gone_on();
                 }
                 Push::Refused(value, cause) => {
                     join.has_gone_on();
-                    free(value);
+                    release(value);
                     self.fail_behind(block, next, id, cause, control);
                 }
                 Push::Discarded(value) | Push::Shut(value) | Push::Late(value) => {
                     join.has_gone_on();
-                    free(value);
+                    release(value);
                 }
             }
         }

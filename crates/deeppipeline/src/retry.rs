@@ -1,6 +1,6 @@
 //! What follows when a stage fails on a sample, as a user says it.
 
-use crate::graph::ErrorPolicy;
+use crate::policies::ErrorPolicy;
 
 /// The policy of the pipeline when a stage fails on a sample; [`retry`] is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

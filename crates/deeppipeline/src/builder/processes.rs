@@ -2,10 +2,11 @@
 
 use super::{Bodies, Builder, Described, Ended, MakesMany, Onward, Parts};
 use crate::error::{BoxError, GraphError};
-use crate::graph::{ErrorPolicy, Executor, Node, OnCrash};
+use crate::graph::Node;
 use crate::intake::{All, Batch, Intake, Latest, Single, Takes, Window, Windows};
 use crate::into_stage::{IsIsolated, Part};
 use crate::isolated::{Isolated, IsolatedStage, IsolatedWindows, WorkerTakes, body};
+use crate::policies::{ErrorPolicy, Executor, OnCrash};
 use crate::retry::OnError;
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;

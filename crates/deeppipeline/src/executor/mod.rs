@@ -5,10 +5,8 @@ pub(crate) mod process;
 pub(crate) mod simulated;
 pub(crate) mod thread;
 
-use crate::aside;
-use crate::error::{BoxError, StagePanic};
+use crate::unwind::{catch_panic, release};
 use crate::worker::{Call, Done, Windowed, Worker};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The user's side of one worker: whatever the engine asks for, it calls.
 pub trait Body<V> {
@@ -44,7 +42,7 @@ pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
         worker.account(body.kept());
         worker.done(done);
     }
-    free(body);
+    release(body);
 }
 
 /// Makes one call; a panic in the user's code is an error like any other.
@@ -64,27 +62,4 @@ pub(crate) fn make_call<V>(worker: &Worker<V>, body: &mut dyn Body<V>, call: Cal
         Ok(done) => done,
         Err(cause) => Done::Failed(cause),
     }
-}
-
-/// Frees a user's value. A `Drop` that panics is logged and goes no further: it says nothing about a sample, and
-/// must not keep a worker from ending.
-pub(crate) fn free<T>(value: T) {
-    if let Err(panic) = catch_panic(|| {
-        drop(value);
-        Ok(())
-    }) {
-        let panic = panic.to_string();
-        aside::log(move || tracing::error!("freeing a value: {panic}"));
-    }
-}
-
-/// Runs the user's code; a panic becomes a [`StagePanic`].
-pub(crate) fn catch_panic<T>(user_code: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
-    // After a panic the stage is only torn down or, under `on_error` skip, called again: what it sees of itself is
-    // its own affair, as with any error half-way through.
-    catch_unwind(AssertUnwindSafe(user_code)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Err(Box::new(StagePanic(text.unwrap_or_else(|| "a value that is not text".to_owned()))))
-    })
 }

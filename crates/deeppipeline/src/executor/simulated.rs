@@ -5,7 +5,7 @@
 
 mod described;
 
-use super::{Body, BodyFactory, catch_panic, free, make_call};
+use super::{Body, BodyFactory, make_call};
 use crate::buffer::Wait;
 use crate::builder::Plan;
 use crate::clock::{Clock, Moment, VirtualClock};
@@ -17,6 +17,7 @@ use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
+use crate::unwind::{catch_panic, release};
 use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Worker, WorkerId};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -427,7 +428,7 @@ impl Giving {
         match worker.give(value, part, Wait::No) {
             Ok(Given { to_free, wants_more }) => {
                 self.given += 1;
-                free(to_free);
+                release(to_free);
                 match wants_more {
                     true => *ending = Ending::Returned,
                     false => self.end_with(ending, Ending::Returned),
@@ -441,7 +442,7 @@ impl Giving {
             // What a branch gives beside its one result. (Only a border between processes refuses a value, and here is
             // none.)
             Err(GiveError::Refused(value, cause)) => {
-                free(value);
+                release(value);
                 self.end_with(ending, Ending::Failed(cause));
                 Some(true)
             }
@@ -450,7 +451,7 @@ impl Giving {
 
     /// Ends the giving: nothing more is asked for.
     fn end_with(&mut self, ending: &mut Ending, with: Ending) {
-        free(std::mem::replace(&mut self.more, Box::new(empty())));
+        release(std::mem::replace(&mut self.more, Box::new(empty())));
         *ending = with;
     }
 }

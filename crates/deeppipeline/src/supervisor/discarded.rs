@@ -5,8 +5,8 @@ use super::Supervisor;
 use crate::aside;
 use crate::buffer::Wait;
 use crate::clock::Clock;
-use crate::executor::free;
 use crate::sample::{enter_job, leave_job};
+use crate::unwind::release;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
@@ -53,7 +53,7 @@ impl<V> Discarded<V> {
 
 impl<V> Drop for Discarded<V> {
     fn drop(&mut self) {
-        self.take().into_iter().for_each(free);
+        self.take().into_iter().for_each(release);
         self.unfreed.is_freed(&self.stage);
     }
 }
@@ -184,7 +184,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let freer = self.freer.get().filter(|_| !matches!(self.clock, Clock::Virtual(_)));
         let Some(freer) = freer else {
-            discarded.into_iter().flat_map(|(_, values)| values).for_each(free);
+            discarded.into_iter().flat_map(|(_, values)| values).for_each(release);
             return;
         };
         self.unfreed.stages.lock().extend(discarded.iter().map(|(stage, _)| stage.clone()));

@@ -1,48 +1,43 @@
-//! The supervisor, which starts, watches, drains and stops: which worker is in which phase, and what every change of
-//! phase sets off.
+//! The supervisor, which starts, watches, drains and stops, as the handle of a pipeline and the watchers of processes
+//! ask for it; what its workers say is in `control.rs`.
 //!
-//! What may follow what stands in the tables of `phase.rs`. The file is long because whatever the handle, the workers
-//! and the watchers of processes ask for meets here, under one lock.
+//! What may follow what stands in the tables of `phase.rs`.
 
+mod assembly;
+mod control;
 mod discarded;
 mod snapshot;
 mod warnings;
 
 use crate::activity::{Shown, SourceWaits};
 use crate::aside;
-use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
+use crate::buffer::{Arrival, Origin, Push, Wait};
 use crate::clock::{Clock, Moment};
-use crate::error::{Doing, Failure, GraphError, PutError};
-use crate::executor::{catch_panic, free};
-use crate::graph::{Executor, Flow, Graph, Node};
+#[cfg(processes)]
+use crate::error::{Doing, MemoryDamaged};
+use crate::error::{Failure, PutError};
+use crate::graph::{Flow, Graph};
 use crate::inlet::Inlet;
 use crate::join::Joiner;
-use crate::notices::{Notice, Notices};
+use crate::notices::Notices;
 use crate::parallel::Blocks;
-use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
+use crate::phase::{Event, Phase, WorkerPhase};
+use crate::policies::Executor;
 use crate::sample::{ForkTicket, Sample, SampleId, works_for};
-use crate::stage_name::{StageName, name_made_stages};
 use crate::time_limits::Timekeeper;
-use crate::worker::{Control, Output, Worker, WorkerContext, WorkerId};
+use crate::unwind::{catch_panic, release};
 #[cfg(processes)]
-use crate::{
-    buffer::shared::Codec,
-    error::{MemoryDamaged, StartError},
-    executor::process::{Driver, Waker, WorkerProcess},
-};
+use crate::worker::Control;
+use crate::worker::WorkerId;
 pub use discarded::Discarded;
 use discarded::{ForFrontDoor, Freer, Unfreed};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The name under which the source stands in reports and errors.
 pub const SOURCE: &str = "source";
-
-/// The number of dropped samples that a buffer remembers by number.
-const DROPS_TO_REMEMBER: usize = 16;
 
 /// The outcome of starting: the workers came up, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,174 +119,6 @@ struct State {
 }
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// Makes a pipeline as described, and its workers: those of each stage in order, and the source's last where there
-    /// is one. Every stage is on a thread here, whatever its `executor` says.
-    ///
-    /// # Errors
-    /// The fault that makes the description invalid.
-    pub fn new(graph: Graph) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
-        Self::on_clock(graph, Clock::Monotonic)
-    }
-
-    pub(crate) fn on_clock(graph: Graph, clock: Clock) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
-        let drops = match clock {
-            Clock::Monotonic => DROPS_TO_REMEMBER,
-            Clock::Virtual(_) => usize::MAX,
-        };
-        let graph = graph.checked()?;
-        let buffers = (0..graph.stages.len()).map(|index| graph.buffer_in_memory(index, drops, &clock)).collect();
-        let supervisor = Arc::new(Self::assembled(graph, clock, buffers));
-        let worker_ids = supervisor.worker_ids.iter();
-        let workers = worker_ids.map(|worker_id| Worker::new(supervisor.context_of(*worker_id))).collect();
-        Ok((supervisor, workers))
-    }
-
-    /// Makes a pipeline as described, of threads and processes, and what is to drive each of its workers: those of each
-    /// stage in order, and the source's last where there is one. `codecs` has one entry per buffer, and one for each at
-    /// which processes meet.
-    ///
-    /// # Errors
-    /// The fault that makes the description invalid, or what the system refuses.
-    #[cfg(processes)]
-    pub fn with_processes(
-        graph: Graph,
-        codecs: Vec<Option<Arc<dyn Codec<V>>>>,
-    ) -> Result<(Arc<Self>, Vec<Driver<V>>), StartError> {
-        let graph = graph.checked()?;
-        let mut codecs = codecs.into_iter();
-        let mut buffers = Vec::new();
-        for index in 0..graph.stages.len() {
-            let codec = codecs.next().flatten();
-            buffers.push(match codec.filter(|_| graph.is_shared(index)) {
-                Some(codec) => Buffer::Shared(graph.buffer_in_shared_memory(index, codec)?),
-                None if graph.is_shared(index) => {
-                    return Err(GraphError::NoCodec { stage: graph.stages[index].name.clone() }.into());
-                }
-                None => graph.buffer_in_memory(index, DROPS_TO_REMEMBER, &Clock::Monotonic),
-            });
-        }
-        let mut supervisor = Self::assembled(graph, Clock::Monotonic, buffers);
-        let mut wakers = Vec::new();
-        for worker_id in &supervisor.worker_ids {
-            let WorkerId::Stage { index, .. } = *worker_id else { continue };
-            let node = &supervisor.graph.stages[index];
-            let wanted = node.executor == Executor::Process;
-            let waker = wanted.then(Waker::new).transpose();
-            wakers.push(waker.map_err(|cause| StartError::Process { stage: node.name.clone(), cause })?);
-        }
-        supervisor.watchers = wakers.iter().flatten().cloned().collect();
-        let supervisor = Arc::new(supervisor);
-        let wakers = wakers.into_iter().chain(std::iter::repeat(None));
-        let drivers = supervisor.worker_ids.iter().zip(wakers).map(|(worker_id, waker)| {
-            let context = supervisor.context_of(*worker_id);
-            match waker {
-                Some(waker) => Driver::Process(WorkerProcess::new(Arc::clone(&supervisor), context, waker)),
-                None => Driver::Thread(Worker::new(context)),
-            }
-        });
-        let drivers = drivers.collect();
-        Ok((supervisor, drivers))
-    }
-
-    fn assembled(graph: Graph, clock: Clock, buffers: Vec<Buffer<V>>) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let workers_of = |index: usize| if graph.is_passed_over(index) { 0 } else { graph.stages[index].workers };
-        let of_stages = (0..graph.stages.len())
-            .flat_map(|index| (0..workers_of(index)).map(move |worker| WorkerId::Stage { index, worker }));
-        let worker_ids: Vec<WorkerId> = of_stages.chain(graph.source.map(|_| WorkerId::Source)).collect();
-        let workers = worker_ids.len();
-        let first_workers = (0..graph.stages.len()).map(|index| (0..index).map(workers_of).sum()).collect();
-
-        let notices = Arc::<Notices>::default();
-        let names: Vec<_> = graph.stages.iter().map(|node| Arc::new(StageName::new(&node.name))).collect();
-        let inlets = names.iter().zip(buffers).enumerate().map(|(index, (name, buffer))| {
-            Arc::new(Inlet::new(index, Arc::clone(name), buffer, Arc::clone(&notices), clock.clone()))
-        });
-        let inlets: Vec<_> = inlets.collect();
-        let is_watched = graph.has_time_limits_on_threads() && matches!(clock, Clock::Monotonic);
-        let timekeeper = is_watched.then(|| {
-            let timed = worker_ids.iter().map(|worker_id| match worker_id {
-                WorkerId::Stage { index, .. } => {
-                    (Arc::clone(&names[*index]), graph.stages[*index].time_limit.unwrap_or_default())
-                }
-                WorkerId::Source => (Arc::new(StageName::new(SOURCE)), Duration::ZERO),
-            });
-            Timekeeper::new(timed.collect(), Arc::clone(&notices))
-        });
-        Supervisor {
-            worker_ids,
-            first_workers,
-            flows: (0..graph.stages.len()).map(|index| graph.flow(index)).collect(),
-            blocks: Arc::new(Blocks::new(graph.blocks.clone(), inlets.clone())),
-            inlets,
-            notices,
-            activities: (0..workers).map(|_| Arc::new(Shown::new())).collect(),
-            source_waits: Arc::default(),
-            timekeeper,
-            // Only uniqueness matters.
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            clock,
-            state: Mutex::new(State {
-                phase: Phase::Starting,
-                names: vec![None; graph.stages.len()],
-                workers: vec![WorkerPhase::Starting; workers],
-                restarts: vec![0; workers],
-                aborted_at: None,
-                left_behind: false,
-                close_source: None,
-                up_since: None,
-                ended_at: None,
-            }),
-            failure: OnceLock::new(),
-            unfreed: Arc::default(),
-            for_front_door: ForFrontDoor::default(),
-            freer: OnceLock::new(),
-            changed: Condvar::new(),
-            #[cfg(processes)]
-            watchers: Vec::new(),
-            graph,
-        }
-    }
-
-    /// Returns what a worker is given to work with.
-    fn context_of(self: &Arc<Self>, worker_id: WorkerId) -> WorkerContext<V> {
-        let place = self.index_of(worker_id);
-        let stage = match worker_id {
-            WorkerId::Stage { index, .. } => Some(index),
-            WorkerId::Source => None,
-        };
-        let options = stage.map_or_else(|| Node::new(SOURCE), |index| self.graph.stages[index].clone());
-        let input = stage.map(|index| Arc::clone(&self.inlets[index]));
-        let has_timer = options.time_limit.is_some() && options.executor == Executor::Thread;
-        WorkerContext {
-            pipeline: self.id,
-            worker_id,
-            name: input.as_ref().map_or_else(|| Arc::new(StageName::new(SOURCE)), |inlet| Arc::clone(&inlet.name)),
-            restarted: false,
-            clock: self.clock.clone(),
-            output: self.output_of(worker_id),
-            reorders: stage.is_some_and(|index| self.graph.reorders(index)),
-            joined: stage.is_some_and(|index| self.graph.is_joined(index)),
-            is_relay: stage.is_some_and(|index| self.graph.is_relay(index)),
-            activity: Arc::clone(&self.activities[place]),
-            timer: self.timekeeper.as_ref().filter(|_| has_timer).map(|keeper| keeper.timer(place)),
-            source_waits: stage.is_none().then(|| Arc::clone(&self.source_waits)),
-            control: Arc::clone(self) as _,
-            input,
-            options,
-        }
-    }
-
-    fn output_of(&self, worker_id: WorkerId) -> Output<V> {
-        let blocks = || Arc::clone(&self.blocks);
-        match self.flow_of(worker_id) {
-            Flow::End => Output::End,
-            Flow::Next(next) => Output::Next(Arc::clone(&self.inlets[next])),
-            Flow::Fork(block) => Output::Fork { blocks: blocks(), block },
-            Flow::Join { block, branch } => Output::Join { blocks: blocks(), block, branch },
-        }
-    }
-
     /// Puts one sample into the first buffer.
     ///
     /// # Errors
@@ -390,7 +217,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// The buffer in front of a stage.
     #[cfg(all(test, processes))]
-    pub(crate) fn buffer(&self, index: usize) -> &Buffer<V> {
+    pub(crate) fn buffer(&self, index: usize) -> &crate::buffer::Buffer<V> {
         &self.inlets[index].buffer
     }
 
@@ -645,105 +472,7 @@ impl<V: Send + 'static> Supervisor<V> {
     pub fn set_closer(&self, closer: Option<Closer>) {
         let before = std::mem::replace(&mut self.state.lock().close_source, closer.map(Arc::new));
         // What it has captured is the user's.
-        free(before);
-    }
-}
-
-impl<V: Send + 'static> Control for Supervisor<V> {
-    fn wants_samples(&self) -> bool {
-        self.state.lock().phase.wants_samples()
-    }
-
-    fn tell_name(&self, worker_id: WorkerId, name: String) {
-        if let WorkerId::Stage { index, .. } = worker_id {
-            self.state.lock().names[index] = Some(name);
-        }
-    }
-
-    fn wait_for_all_up(&self, wait: Wait) -> Option<bool> {
-        let mut state = self.state.lock();
-        loop {
-            // Once everything was up, the buffers say how it goes on: what is past a failed stage still flows out.
-            if state.up_since.is_some() {
-                return Some(true);
-            }
-            if state.phase == Phase::Halting || state.phase == Phase::Stopped {
-                return Some(false);
-            }
-            if !self.wait_for_change(&mut state, wait) {
-                return None;
-            }
-        }
-    }
-
-    fn advance(&self, worker_id: WorkerId, event: WorkerEvent) {
-        let mut state = self.state.lock();
-        let index = self.index_of(worker_id);
-        let before = state.workers[index];
-        let now = before.after(event);
-        state.workers[index] = now;
-        // What was aborted while it started never comes up, even if the last `setup` still succeeds.
-        if state.up_since.is_none()
-            && state.phase != Phase::Halting
-            && state.workers.iter().all(|w| *w == WorkerPhase::Ready)
-        {
-            state.phase = state.phase.after(Event::AllUp);
-            state.up_since = Some(self.clock.now());
-            name_made_stages(self.inlets.iter().map(|inlet| &*inlet.name), &mut state.names);
-        }
-        if state.up_since.is_some() {
-            state.workers.iter_mut().for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));
-        }
-        state.restarts[index] += u64::from(event == WorkerEvent::StartedAgain);
-        let have_ended = now != before && state.workers.iter().all(|w| *w == WorkerPhase::Stopped);
-        if have_ended {
-            state.ended_at = Some(self.clock.now());
-        }
-        let gives_no_more = |phase: WorkerPhase| matches!(phase, WorkerPhase::TearingDown | WorkerPhase::Stopped);
-        let colleagues = self.colleagues_of(worker_id).map(|index| state.workers[index]);
-        let was_the_last = now != before && !gives_no_more(before) && colleagues.into_iter().all(gives_no_more);
-        drop(state);
-        if was_the_last {
-            self.close_after(worker_id);
-        }
-        if have_ended {
-            #[cfg(processes)]
-            self.look_for_the_last();
-            let mut state = self.state.lock();
-            state.phase = state.phase.after(Event::AllEnded);
-            drop(state);
-            self.tell_the_last();
-        }
-        self.tell_all();
-    }
-
-    /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome
-    /// stays.
-    fn fail(&self, worker_id: WorkerId, failure: Failure) -> bool {
-        // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
-        let discarded = match (failure.doing, worker_id) {
-            (Doing::Setup, _) => (0..self.inlets.len()).collect(),
-            (_, WorkerId::Stage { index, .. }) => self.graph.up_to(index),
-            (_, WorkerId::Source) => Vec::new(),
-        };
-        let (stage, doing, cause) = (failure.stage.clone(), failure.doing, aside::shown(&failure.cause));
-        aside::log(move || tracing::error!(stage, %doing, "{cause}"));
-        let failure = Arc::new(failure);
-        let (first, wake_source) = {
-            let mut state = self.state.lock();
-            state.phase = state.phase.after(Event::Halt);
-            let first = state.phase != Phase::Stopped && self.failure.set(Arc::clone(&failure)).is_ok();
-            (first, state.close_source.clone())
-        };
-        if first {
-            self.notices.tell(Notice::Failed);
-        }
-        // A later failure is freed here, outside of the lock: its error is the user's.
-        free(failure);
-        self.discard(&discarded);
-        call(wake_source);
-        self.tell_all();
-        first
+        release(before);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::Supervisor;
 use crate::activity::Activity;
-use crate::graph::Executor;
 use crate::notices::Notice;
 use crate::phase::WorkerPhase;
+use crate::policies::Executor;
 use crate::worker::WorkerId;
 
 impl<V: Send + 'static> Supervisor<V> {

@@ -5,25 +5,25 @@ use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Moment;
 use crate::error::{BoxError, NotJoined};
-use crate::executor::{catch_panic, free};
 use crate::inlet::Inlet;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
+use crate::unwind::{catch_panic, release};
 
 impl<V> Worker<V> {
     /// Hands one value on; whether the call's next one is wanted.
     pub(super) fn give_and_free(&mut self, value: V, part: Part) -> Result<bool, BoxError> {
         match self.give(value, part, Wait::Forever) {
             Ok(Given { to_free, wants_more }) => {
-                free(to_free);
+                release(to_free);
                 Ok(wants_more)
             }
             // `Forever` never comes back with this.
             Err(GiveError::Full(value)) => {
-                free(value);
+                release(value);
                 Ok(true)
             }
             Err(GiveError::Refused(value, cause)) => {
-                free(value);
+                release(value);
                 Err(cause)
             }
         }
@@ -31,7 +31,7 @@ impl<V> Worker<V> {
 
     pub(super) fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
         let ending = if self.is_end_stage() { Ending::Returned } else { self.give_each(&mut *values) };
-        free(values);
+        release(values);
         ending
     }
 
@@ -109,7 +109,7 @@ impl<V> Worker<V> {
                 {
                     next.note_drop();
                 }
-                more.into_iter().for_each(free);
+                more.into_iter().for_each(release);
                 self.count_given(arrival);
                 Ok(Given { to_free: dropped, wants_more: true })
             }

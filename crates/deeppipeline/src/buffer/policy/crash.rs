@@ -4,8 +4,8 @@ use super::lists::Queue;
 use super::state::{SlotState, WHOLE};
 use super::{Change, Slot, Storage, lower};
 use crate::buffer::Gate;
-use crate::graph::OnCrash;
 use crate::ledger::Fate;
+use crate::policies::OnCrash;
 use crate::sample::SampleId;
 use std::ops::Range;
 

@@ -6,8 +6,8 @@ use super::super::words::{Futex, SharedWords};
 use super::limits;
 use super::memory::Plain;
 use crate::buffer::{Arrival, Limits, Origin, Overflow, Wait, Workers};
-use crate::graph::OnCrash;
 use crate::intake::Intake;
+use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
 use std::cell::Cell;
 

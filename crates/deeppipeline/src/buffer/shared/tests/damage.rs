@@ -12,9 +12,9 @@ use super::{Random, Told, limits, policies};
 use crate::buffer::damage::Damage;
 use crate::buffer::policy::{Head, SlotState};
 use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow, Workers};
-use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
+use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
 use std::mem::offset_of;
 

@@ -5,9 +5,9 @@ use super::fates::random_limits;
 use super::world::{Act, Happened, Who, World};
 use super::{Random, Told, limits, policies};
 use crate::buffer::{Arrival, Gate, Limits, Overflow};
-use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
+use crate::policies::OnCrash;
 
 const ON_CRASH: [OnCrash; 3] = [OnCrash::Skip, OnCrash::Retry, OnCrash::Stop];
 

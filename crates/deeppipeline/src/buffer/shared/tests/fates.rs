@@ -7,9 +7,9 @@ use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
 use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Take, Unsettled, Wait, local};
 use crate::clock::{Clock, Moment};
-use crate::graph::OnCrash;
 use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
+use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, Sample, SampleId};
 
 const SEEDS: u64 = 20;

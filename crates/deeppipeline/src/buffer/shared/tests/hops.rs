@@ -7,9 +7,9 @@ use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
 use super::{Told, limits};
 use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow};
-use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
+use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 

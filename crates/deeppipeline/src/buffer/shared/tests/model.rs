@@ -6,9 +6,9 @@ use super::super::words::SharedWords;
 use super::memory::Looked;
 use crate::buffer::policy::{Slot, SlotState, WHOLE};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
-use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
+use crate::policies::OnCrash;
 use crate::sample::SampleId;
 use std::collections::VecDeque;
 

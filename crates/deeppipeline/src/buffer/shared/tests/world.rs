@@ -10,9 +10,9 @@ use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
-use crate::graph::OnCrash;
 use crate::intake::Intake;
 use crate::ledger::Fate;
+use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 

@@ -1,0 +1,28 @@
+//! Panics in the user's code: what is called, and what is released, may panic, and the engine goes on.
+
+use crate::aside;
+use crate::error::{BoxError, StagePanic};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Releases a user's value, outside of every lock. A `Drop` that panics is logged and goes no further: it says nothing about a sample, and
+/// must not keep a worker from ending.
+pub(crate) fn release<T>(value: T) {
+    if let Err(panic) = catch_panic(|| {
+        drop(value);
+        Ok(())
+    }) {
+        let panic = panic.to_string();
+        aside::log(move || tracing::error!("freeing a value: {panic}"));
+    }
+}
+
+/// Runs the user's code; a panic becomes a [`StagePanic`].
+pub(crate) fn catch_panic<T>(user_code: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
+    // After a panic the stage is only torn down or, under `on_error` skip, called again: what it sees of itself is
+    // its own affair, as with any error half-way through.
+    catch_unwind(AssertUnwindSafe(user_code)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(Box::new(StagePanic(text.unwrap_or_else(|| "a value that is not text".to_owned()))))
+    })
+}

@@ -1,0 +1,120 @@
+//! The words between a worker and its driver: what it asks for, and what came of it.
+
+use crate::error::BoxError;
+use crate::intake::Input;
+use crate::stage::Give;
+
+/// The outcome for a value that was handed on.
+#[derive(Debug)]
+pub struct Given<V> {
+    /// The value that was dropped for it, or the value itself where it went nowhere or was copied: to be released by
+    /// the caller.
+    pub to_free: Option<V>,
+    /// True if the call's next value is wanted. Not once what comes of it is discarded: a caller that makes many stops
+    /// there.
+    pub wants_more: bool,
+}
+
+/// The reason why a value was not handed on.
+#[derive(Debug)]
+pub enum GiveError<V> {
+    /// The buffer is full under `block`, and the caller would not wait any longer.
+    Full(V),
+    /// It cannot cross to the process of the next stage.
+    Refused(V, BoxError),
+}
+
+/// The identity of a worker in its pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkerId {
+    /// Feeds the first buffer.
+    Source,
+    /// Runs the stage at this index.
+    Stage {
+        /// The index of the stage, from 0.
+        index: usize,
+        /// The index among the stage's workers, from 0.
+        worker: usize,
+    },
+}
+
+/// A call: what a worker is asked to do next.
+#[derive(Debug)]
+pub enum Call<V> {
+    /// The call of `setup`.
+    Setup,
+    /// The call of `stage_run` with this.
+    StageRun(Input<V>),
+    /// Another call of `stage_run` with what it got last, of which this is a copy where one can be made.
+    RunAgain(Option<Input<V>>),
+    /// The call that asks the source for its next sample.
+    SourceNext,
+    /// The call of `finish`.
+    Finish,
+    /// The call of `teardown`.
+    Teardown,
+}
+
+/// The outcome of a call.
+#[derive(Debug)]
+pub enum Done<V> {
+    /// The call returned this. After `setup` and `teardown` it is ignored.
+    Gave(Give<V>),
+    /// The source has no more samples.
+    Exhausted,
+    /// The stage keeps the sample: a later list will use it.
+    Windowed,
+    /// The call failed.
+    Failed(BoxError),
+}
+
+/// The ending of a call, once everything it gave has been handed over with [`Worker::give`].
+#[derive(Debug)]
+pub enum Ending {
+    /// It returned.
+    Returned,
+    /// It returned SKIP, or a Many without values.
+    Skipped,
+    /// The stage keeps the sample: a later list will use it.
+    Windowed,
+    /// The source has no more samples.
+    Exhausted,
+    /// It failed.
+    Failed(BoxError),
+}
+
+/// The fates of samples that a stage has kept for a later list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Windowed {
+    /// The number of them that are in the list that the present call got.
+    pub used: u64,
+    /// The number of them that will be in no list.
+    pub skipped: u64,
+}
+
+/// The remainder that a call that ended leaves to be told, beyond what the pipeline's callers will be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogEvent {
+    /// No remainder: it did not fail, or its failure is the reason why the pipeline now stops.
+    Nothing,
+    /// The stage failed on a sample and skips it.
+    SkippedFailure,
+    /// The stage failed on a sample and is run on it again.
+    RetriedFailure,
+    /// Another failure stopped the pipeline before, and is the one that callers are told of.
+    LaterFailure,
+    /// The stage took longer on a sample than its time limit.
+    OverTimeout,
+}
+
+/// The share of its sample that a value is: all of it, or a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The one result of its sample.
+    Whole,
+    /// One of many.
+    OfMany,
+    /// A copy of its sample, for the branch of a block at that index: given by the worker in front of a block, to one
+    /// branch after the other.
+    ForBranch(usize),
+}
