@@ -6,18 +6,16 @@ use std::sync::mpsc::channel;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (busy, is_busy) = channel();
     let (go_on, may_go_on) = channel::<()>();
+    let detect = move |x: u32| {
+        if x == 1 {
+            busy.send(()).expect("the main thread waits for this");
+            let _ = may_go_on.recv();
+        }
+        x
+    };
     let pipeline = Pipeline::builder()
         .buffer_size(4)
-        .stage(
-            stage(move |x: u32| {
-                if x == 1 {
-                    busy.send(()).expect("the main thread waits for this");
-                    let _ = may_go_on.recv();
-                }
-                x
-            })
-            .intake(Latest),
-        )
+        .stage(stage(detect).intake(Latest))
         .end_stage(|x: u32| println!("{x}"))
         .start()?;
     pipeline.put(1)?;

@@ -1,6 +1,6 @@
 //! Two workers for one stage: while one is busy with a slow sample the other goes on, and order is kept all the same.
 
-use deeppipeline::{Overflow, Pipeline, made_by, stage};
+use deeppipeline::{Overflow, Pipeline, made_by};
 use std::sync::{Arc, Barrier};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // With `ordered(false)` the slow sample would be the last.
     let pipeline = Pipeline::builder()
         .overflow(Overflow::Block)
-        .stage(stage(detect).workers(2))
+        .stage(detect.workers(2))
         .end_stage(|x: u32| println!("{x}"))
         .start()?;
     for x in 1..=5 {

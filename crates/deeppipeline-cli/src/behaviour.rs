@@ -266,6 +266,10 @@ fn start(
         return Err("--multiprocess needs Linux: leave it out, and each stage runs on a thread".into());
     }
     let Stages { capture, detect, track, pose, classify, record, draw, write } = opened.stages(output)?;
+    let progress = move |scene: Scene| {
+        seen.count(scene.people.len());
+        scene
+    };
     let pipeline = builder
         .source(capture)
         .stage(detect)
@@ -273,13 +277,7 @@ fn start(
         .stage(pose)
         .stage(stage(classify).intake(ClassifyBehaviour::window().by_keys(ClassifyBehaviour::sights)))
         .stage(record)
-        .stage(
-            stage(move |scene: Scene| {
-                seen.count(scene.people.len());
-                scene
-            })
-            .name("Progress"),
-        )
+        .stage(stage(progress).name("Progress"))
         .stage(draw)
         .end_stage(write)
         .start()?;

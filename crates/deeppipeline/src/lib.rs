@@ -105,7 +105,7 @@ pub mod processes {
     #[cfg(processes)]
     pub use crate::buffer::shared::SharedBytes;
     #[cfg(processes)]
-    pub use crate::builder::{Crossing, InProcess, TakesIsolated, isolated};
+    pub use crate::builder::{InProcess, TakesIsolated, isolated};
     pub use crate::graph::{DEFAULT_BUFFER_BYTES, DEFAULT_MAX_RESTARTS, RESTART_WINDOW};
     #[cfg(processes)]
     pub use crate::isolated::{Isolated, IsolatedWindows, Workers, worker};
@@ -120,11 +120,16 @@ pub mod simulate {
     pub use crate::executor::simulated::{Event, Simulation, UnknownStage};
 }
 
-/// Types by which the compiler tells apart what a closure may be and return.
+/// Types by which the compiler tells apart what a closure may be and return, and what else stands in signatures only.
 #[doc(hidden)]
 pub mod marker {
+    #[cfg(processes)]
+    pub use crate::builder::Crossing;
+    pub use crate::builder::Parts;
     pub use crate::gives::{IsGive, IsOption, IsResult, IsValue};
     #[cfg(processes)]
     pub use crate::into_stage::IsIsolated;
-    pub use crate::into_stage::{ClosureStage, IsChain, IsClosure, IsDescribed, IsGiven, IsMade, IsStage, Making};
+    pub use crate::into_stage::{
+        AsStage, ClosureStage, IsChain, IsClosure, IsDescribed, IsGiven, IsMade, IsStage, Makes, Making,
+    };
 }

@@ -4,6 +4,7 @@ use crate::policies::ErrorPolicy;
 
 /// The policy of the pipeline when a stage fails on a sample; [`retry`] is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnError {
     /// The pipeline stops: what is past the stage flows out, the rest is discarded.
     #[default]

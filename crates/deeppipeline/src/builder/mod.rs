@@ -10,11 +10,13 @@ pub use chain::{Branches, Chain, chain};
 pub use described::{Described, MadeBy, MakesMany, One, made_by, stage};
 pub use parts::Parts;
 #[cfg(processes)]
-pub use processes::{Crossing, InProcess, TakesIsolated, isolated};
+pub use processes::Crossing;
+#[cfg(processes)]
+pub use processes::{InProcess, TakesIsolated, isolated};
 
 pub use crate::gives::{Ended, Flows, Gives, Last, Onward};
 pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_WORKERS};
-pub use crate::into_stage::{AsStage, IntoStage, Makes, Part};
+pub use crate::into_stage::{IntoStage, Part};
 pub use crate::retry::{Copies, Retry};
 
 use crate::buffer::Overflow;

@@ -76,6 +76,20 @@ fn weight(bytes: usize) -> SharedBytes {
 }
 
 #[test]
+fn the_buffer_bytes_of_a_stage_come_before_the_pipelines() {
+    for of_pipeline in [10, 1 << 20] {
+        let (player, (end, _)) = (Player::new(), end());
+        let weigh = isolated::<Weigh>(player.strings()).buffer_bytes(1000);
+        let pipeline = pipeline().buffer_bytes(of_pipeline).stage(weigh).end_stage(end).start().unwrap();
+        let error = pipeline.put(weight(1001)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the sample takes 1001 bytes, but buffer_bytes is 1000: raise buffer_bytes, or send less"
+        );
+    }
+}
+
+#[test]
 fn put_refuses_a_sample_that_can_never_fit_and_hands_it_back() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline =
