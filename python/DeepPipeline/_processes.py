@@ -98,8 +98,7 @@ class Watch:
             elif news[0] == "told":
                 logger.warning("stage %r: %s", self.name, news[1])
             elif news[0] == "failure":
-                text = "failed too, after the failure that stopped the pipeline"
-                logger.warning("stage %r %s", self.name, text, exc_info=news[1])
+                logger.warning("stage %r %s", self.name, str(_engine.FailureEvent.Later), exc_info=news[1])
 
     def _exit_code(self) -> int | None:
         """The exit code that the fork server tells; the station learns it from the system otherwise."""

@@ -180,19 +180,19 @@ class Stage:
 
     def set_get_single(self) -> Self:
         """Takes the oldest waiting sample (the default): `options(intake=Single())`."""
-        return Stage.options(self, intake=Single())
+        return _with(self, intake=Single())
 
     def set_get_latest(self) -> Self:
         """Takes the newest waiting sample, as `options(intake=Latest())`."""
-        return Stage.options(self, intake=Latest())
+        return _with(self, intake=Latest())
 
     def set_get_all(self) -> Self:
         """Takes a list of `buffer_size` samples as soon as the buffer is full, as `options(intake=All())`."""
-        return Stage.options(self, intake=All())
+        return _with(self, intake=All())
 
     def set_get_batch(self, max_size: SupportsIndex, timeout: float) -> Self:
         """Takes a list of 1 to `max_size` samples, as `options(intake=Batch(max_size, max_wait=timeout))`."""
-        return Stage.options(self, intake=Batch(max_size, max_wait=checked_seconds("timeout", timeout, zero=True)))
+        return _with(self, intake=Batch(max_size, max_wait=checked_seconds("timeout", timeout, zero=True)))
 
     def set_get_window(
         self,
@@ -206,7 +206,7 @@ class Stage:
     ) -> Self:
         """Takes a list of the last `size` samples, as `options(intake=Window(size, stride, ...))`."""
         window = Window(size, stride, key=key, max_keys=max_keys, idle=idle, partial=partial)
-        return Stage.options(self, intake=window)
+        return _with(self, intake=window)
 
     def options(
         self,
@@ -283,5 +283,12 @@ class Stage:
             changes["max_restarts"] = checked_number("max_restarts", max_restarts, 0, (1 << 32) - 1, "at least 0")
         if time_limit is not None:
             changes["time_limit"] = checked_seconds("time_limit", time_limit)
-        vars(self)["_deeppipeline_options"] = replace(options_of(self), **changes)
-        return self
+        return _with(self, **changes)
+
+
+S = TypeVar("S", bound=Stage)
+
+
+def _with(stage: S, **changes: Any) -> S:
+    vars(stage)["_deeppipeline_options"] = replace(options_of(stage), **changes)
+    return stage

@@ -72,16 +72,16 @@ class WindowStage:
         self._worker.account(0, self._samples.begin())
         self._items.begin()
         if isinstance(key, dict):
-            put = [(name, *self._items.put(name, item)) for name, item in key.items()]
-            due = {name: last for name, became, last, *_ in put if became == "due"}
+            put = [(name, self._items.put(name, item)[0]) for name, item in key.items()]
+            due = {name: last for name, last in put if last is not None}
             self._due = _Due([*due], of_items=True)
             return method_of(self._stage, "stage_run")(Windows(due, x))
-        became, last, used, left_out = self._samples.put(key, x)
+        last, is_kept, used, left_out = self._samples.put(key, x)
         self._worker.account(used, left_out)
-        if became == "due":
+        if last is not None:
             self._due = _Due([key], of_items=False)
             return method_of(self._stage, "stage_run")(last)
-        return KEPT if became == "kept" else SKIP
+        return KEPT if is_kept else SKIP
 
     def _deeppipeline_run_again(self, x: Any) -> Any:
         """The stage has failed on this sample, which is in its windows already, unless its key could not be made."""

@@ -36,9 +36,6 @@ def _count_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
-TRIED_AGAIN = "tried again after an error"
-"""The engine's words for a failure after which it asks for another try."""
-
 
 def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_arguments: bool = False) -> None:
     """Makes the calls that the engine asks for. The engine decides; the user's code runs here, in Python.
@@ -84,14 +81,14 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if _forks != forks:
                 _end_fork(worker.name, error)
-            untold = worker.fail(error)
-            if untold is not None:
+            event = worker.fail(error)
+            if event is not None:
                 # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
                 with contextlib.suppress(Exception):
-                    logger.warning("stage %r %s", worker.name, untold, exc_info=error)
+                    logger.warning("stage %r %s", worker.name, str(event), exc_info=error)
             elif source is not None:
                 source.wake()
-            if untold != TRIED_AGAIN:
+            if event != _engine.FailureEvent.Retried:
                 kept = ()
         else:
             kept = ()

@@ -18,7 +18,7 @@ from DeepPipeline._aside import logger
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
-from DeepPipeline._engine import Report, StageCounts, Ticket
+from DeepPipeline._engine import Report, StageCounts, Startup, Ticket
 from DeepPipeline._function import StageLike
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
@@ -35,8 +35,6 @@ from DeepPipeline.errors import (
     GraphError,
     PutAfterFailure,
     PutError,
-    PutTimeout,
-    SendError,
     StageError,
     StartError,
     StartTimeout,
@@ -48,15 +46,6 @@ T = TypeVar("T")
 
 DEFAULT_BUFFER_SIZE = 2
 """The number of samples that a buffer holds unless another is set."""
-
-GRACE = 0.5
-"""Seconds that workers get, after a time-out or an abort, to end and to run their `teardown`."""
-
-KILLED_WITHIN = 5.0
-"""Seconds that the system may take to end a process that was killed."""
-
-NOTE_EVERY = 5.0
-"""Seconds between two log messages in which a `setstop` without a time-out says what it waits for."""
 
 
 class Pipeline:
@@ -130,17 +119,17 @@ class Pipeline:
             engine = self._engine = self._described(_engine.Engine)
             _exit.watch(self)
             self._start_workers(engine, bodies)
-            came_up = engine.wait_up(timeout) if wait else "up"
+            came_up = engine.wait_up(timeout) if wait else Startup.Up
         except BaseException as error:
             if self._engine is not None:
                 self._give_up_start(self._engine, error)
             raise
-        if came_up == "failed" or self._aborted:
-            engine.wait_ended(GRACE)
+        if came_up == Startup.Failed or self._aborted:
+            engine.wait_ended(_engine.GRACE)
             self._check_processes_started()
             self._outcome(engine)
             raise StartError("the pipeline was aborted while it was starting")
-        if came_up == "timeout":
+        if came_up == Startup.TimedOut:
             late = ", ".join(engine.not_up())
             self._abort(engine)
             raise StartTimeout(f"start timed out after {timeout} s: still in setup: {late}; the pipeline was aborted")
@@ -159,20 +148,9 @@ class Pipeline:
             raise PutError("put before start: call start() first, or use `with Pipeline(...) as p:`", x)
         if self._source is not None:
             raise PutError("put on a pipeline with a source: its samples come from the source alone", x)
-        try:
-            outcome = engine.put(x, None if timeout is None else _checked_wait("timeout", timeout))
-        except SendError as error:
-            raise PutError(str(error), x) from error.__cause__
-        if isinstance(outcome, Ticket):
-            return outcome
-        if outcome == "timeout":
-            raise PutTimeout(f"put timed out after {timeout} s: the buffer of the first stage stayed full", x)
-        if outcome == "own stage":
-            raise PutError(
-                "put from one of the pipeline's own stages: return the value from stage_run (Many for several)", x
-            )
-        if outcome == "closed":
-            raise PutError("put after setstop: the pipeline takes no more samples", x)
+        ticket = engine.put(x, None if timeout is None else _checked_wait("timeout", timeout))
+        if ticket is not None:
+            return ticket
         failure = self._failure(engine, engine.report())
         if failure is None:
             raise PutError("put after the pipeline failed", x)
@@ -425,20 +403,19 @@ class Pipeline:
 
     def _flow_out(self, engine: _engine.Engine, deadline: float) -> None:
         """Waits until every worker has ended; aborts after the deadline."""
-        next_note = time.monotonic() + NOTE_EVERY
-        while not engine.wait_ended(min(GRACE, max(0.0, deadline - time.monotonic()))):
-            if self._aborted:
-                return  # what is still busy is left behind
+
+        def look() -> None:
             self._wake_source(engine)  # a native stage that failed cannot do it
-            if time.monotonic() < min(next_note, deadline):
-                continue
-            next_note += NOTE_EVERY
-            waiting_for = engine.still_busy()
-            if time.monotonic() >= deadline:
-                logger.warning("not drained in time, aborting; still busy: %s", waiting_for)
-                self._abort(engine)
-                return
+
+        def note(waiting_for: str) -> None:
+            look()
             logger.info("waiting for %s", waiting_for)
+
+        def no_longer(waited_for: str) -> None:
+            logger.warning("not drained in time, aborting; still busy: %s", waited_for)
+            self._request_abort()
+
+        engine.drain(None if deadline == math.inf else max(0.0, deadline - time.monotonic()), look, note, no_longer)
 
     def _wake_source(self, engine: _engine.Engine) -> None:
         if self._source is not None and engine.source_should_end():
@@ -448,9 +425,7 @@ class Pipeline:
         self._request_abort()
         if engine.called_by_own_worker():
             return engine.report()
-        engine.wait_ended(GRACE)
-        # A process that is still there is being killed now.
-        engine.wait_processes_ended(KILLED_WITHIN)
+        engine.wait_aborted()
         return self._final_report(engine)
 
     def _request_abort(self) -> None:
@@ -492,10 +467,10 @@ class Pipeline:
             self._threads.clear()
             engine.join_native()
             if self._notices is not None:
-                self._notices.wait(GRACE)
+                self._notices.wait(_engine.GRACE)
             if self._discarded is not None:
                 self._discarded.wait()
-            if not self._joined and self._source is not None and self._source.still_closes(GRACE):
+            if not self._joined and self._source is not None and self._source.still_closes(_engine.GRACE):
                 logger.warning("close() of the source has not returned: it is left behind")
             self._joined = True
 

@@ -9,7 +9,7 @@ use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, ErrorPolicy, Executor, Graph, Joiner, Moment, Node, Notice, SourceNode, Startup, Supervisor, Wait,
+    Block, ErrorPolicy, Executor, Graph, Joiner, Moment, Node, Notice, SourceNode, Startup, Supervisor, Wait, Waiting,
     Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, WorkerDied};
@@ -156,11 +156,16 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     Ok((supervisor, workers.into_iter().map(Seated::Thread).collect()))
 }
 
-/// The outcome of a `put`.
-#[derive(IntoPyObject)]
-enum Put {
-    Done(Ticket),
-    Refused(&'static str),
+/// What came of the start.
+#[pyclass(frozen, eq, module = "DeepPipeline._engine", name = "Startup")]
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Started {
+    /// Every stage is up.
+    Up,
+    /// A stage has failed, or the pipeline was aborted.
+    Failed,
+    /// The time-out is over.
+    TimedOut,
 }
 
 /// One pipeline.
@@ -294,46 +299,67 @@ impl Engine {
         });
     }
 
-    /// Puts one sample: its ticket, or "timeout", "closed", "failed" or "own stage".
-    fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Put> {
+    /// Puts one sample, and returns its ticket; none where the pipeline has failed. What else refuses it is a `PutError`.
+    fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Option<Ticket>> {
         let py = x.py();
         let birth = Moment::now();
-        let x = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here))?;
-        let first = match is_copied(&x) {
-            true => py.detach(|| self.supervisor.put_born(x, birth, Wait::No)),
-            false => self.supervisor.put_born(x, birth, Wait::No),
+        let payload = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here));
+        let payload = payload.map_err(|error| match is_send_error(py, &error) {
+            true => put_error(x, "PutError", &error.value(py).to_string(), error.cause(py)),
+            false => error,
+        })?;
+        // Where there is room, the interpreter is not let go of.
+        let first = match is_copied(&payload) {
+            true => py.detach(|| self.supervisor.put_born(payload, birth, Wait::No)),
+            false => self.supervisor.put_born(payload, birth, Wait::No),
         };
         let mut refused = match first {
-            Ok(put) => return Ok(Put::Done(Ticket::new(put.number))),
+            Ok(put) => return Ok(Some(Ticket::new(put.number))),
             Err(refused) => refused,
         };
+
         let deadline = deadline(timeout);
         loop {
-            let x = match refused {
-                PutError::Timeout(x) if deadline.is_none_or(|deadline| Instant::now() < deadline) => x,
-                PutError::Timeout(_) => return Ok(Put::Refused("timeout")),
-                PutError::Closed(_) => return Ok(Put::Refused("closed")),
-                PutError::OwnStage(_) => return Ok(Put::Refused("own stage")),
-                PutError::Refused(_, cause) => return Err(raise(py, "SendError", &cause.to_string())),
-                _ => return Ok(Put::Refused("failed")),
+            let payload = match refused {
+                PutError::Timeout(payload) if deadline.is_none_or(|deadline| Instant::now() < deadline) => payload,
+                PutError::Timeout(_) => {
+                    let waited = timeout.unwrap_or_default();
+                    let text = format!("put timed out after {waited} s: the buffer of the first stage stayed full");
+                    return Err(put_error(x, "PutTimeout", &text, None));
+                }
+                PutError::Closed(_) => {
+                    return Err(put_error(
+                        x,
+                        "PutError",
+                        "put after setstop: the pipeline takes no more samples",
+                        None,
+                    ));
+                }
+                PutError::OwnStage(_) => {
+                    let text =
+                        "put from one of the pipeline's own stages: return the value from stage_run (Many for several)";
+                    return Err(put_error(x, "PutError", text, None));
+                }
+                PutError::Refused(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
+                _ => return Ok(None),
             };
             py.check_signals()?;
-            match py.detach(|| self.supervisor.put_born(x, birth, slice(deadline))) {
-                Ok(put) => return Ok(Put::Done(Ticket::new(put.number))),
+            match py.detach(|| self.supervisor.put_born(payload, birth, slice(deadline))) {
+                Ok(put) => return Ok(Some(Ticket::new(put.number))),
                 Err(again) => refused = again,
             }
         }
     }
 
-    /// Waits until every stage is up: "up", "failed" or "timeout".
-    fn wait_up(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<&'static str> {
+    /// Waits until every stage is up.
+    fn wait_up(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Started> {
         let deadline = deadline(timeout);
         loop {
             match py.detach(|| self.supervisor.wait_up(slice(deadline))) {
-                Startup::Up => return Ok("up"),
-                Startup::Failed => return Ok("failed"),
+                Startup::Up => return Ok(Started::Up),
+                Startup::Failed => return Ok(Started::Failed),
                 Startup::TimedOut if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
-                    return Ok("timeout");
+                    return Ok(Started::TimedOut);
                 }
                 Startup::TimedOut => py.check_signals()?,
             }
@@ -354,11 +380,35 @@ impl Engine {
         }
     }
 
-    /// Waits until every worker process has ended, as those do that are killed after an abort; false after the
-    /// time-out.
-    fn wait_processes_ended(&self, py: Python<'_>, timeout: f64) -> bool {
-        let wait = deadline(Some(timeout)).map_or(Wait::Forever, Wait::Until);
-        py.detach(|| self.supervisor.wait_processes_ended(wait))
+    /// Waits until everything has flowed out; aborts what has not after a time. Meanwhile it looks for signals and
+    /// calls `look`, now and then; `note`, every five seconds, with the stages that it waits for; and `no_longer`, with
+    /// those that are still busy, before it aborts. What they raise ends the wait.
+    fn drain(
+        &self,
+        py: Python<'_>,
+        abort_after: Option<f64>,
+        look: Py<PyAny>,
+        note: Py<PyAny>,
+        no_longer: Py<PyAny>,
+    ) -> PyResult<()> {
+        let abort_after = abort_after.map(seconds);
+        let meanwhile = |waiting: Waiting| {
+            Python::attach(|py| {
+                py.check_signals()?;
+                let told = match waiting {
+                    Waiting::On => look.call0(py),
+                    Waiting::For(busy) => note.call1(py, (busy,)),
+                    Waiting::NoLonger(busy) => no_longer.call1(py, (busy,)),
+                };
+                told.map(drop)
+            })
+        };
+        py.detach(|| self.supervisor.drain(abort_after, meanwhile))
+    }
+
+    /// Waits as long as an abort may take, and looks for signals meanwhile.
+    fn wait_aborted(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.supervisor.wait_aborted(|_| Python::attach(|py| py.check_signals())))
     }
 
     /// Shows the garbage collector the way from the pipeline to the exception that stopped it, whose traceback may lead
@@ -453,6 +503,21 @@ impl Engine {
         };
         Some((message, failure.stage().to_owned(), failure.doing().to_string(), sample, cause))
     }
+}
+
+/// One of the package's errors of `put`, which hand the sample back.
+fn put_error(x: &Bound<'_, PyAny>, class: &str, text: &str, cause: Option<PyErr>) -> PyErr {
+    let py = x.py();
+    let made = py.import("DeepPipeline.errors").and_then(|errors| errors.getattr(class)?.call1((text, x)));
+    let error = made.map_or_else(|broken| broken, PyErr::from_value);
+    error.set_cause(py, cause);
+    error
+}
+
+/// Returns true if the error says that a sample cannot be sent to the process of a stage.
+fn is_send_error(py: Python<'_>, error: &PyErr) -> bool {
+    let class = py.import("DeepPipeline.errors").and_then(|errors| errors.getattr("SendError"));
+    class.is_ok_and(|class| error.matches(py, class).unwrap_or(false))
 }
 
 /// The package's `WorkerDied`.

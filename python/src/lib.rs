@@ -29,10 +29,13 @@ fn keep_for_ever(object: Py<PyAny>) {
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keep_for_ever, module)?)?;
+    module.add("GRACE", deeppipeline::pipeline::GRACE.as_secs_f64())?;
     module.add_class::<engine::Engine>()?;
     module.add_function(wrap_pyfunction!(simulate::simulate, module)?)?;
     module.add_class::<discarded::Discarded>()?;
+    module.add_class::<engine::Started>()?;
     module.add_class::<worker::Worker>()?;
+    module.add_class::<worker::FailureEvent>()?;
     #[cfg(processes)]
     {
         module.add_class::<worker_process::WorkerProcess>()?;

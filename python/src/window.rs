@@ -88,14 +88,14 @@ impl WindowStore {
         PyList::new(py, self.0.list(&Key::new(key)?).collect::<Vec<_>>())
     }
 
-    /// Puts an item of the present sample into the window of its key: "due" and the list, or "kept" or "skipped" and no
-    /// list; then how many of the items in the list were kept for it, and how many of a key that was forgotten will be
+    /// Puts an item of the present sample into the window of its key. Returns the list where one is due, none otherwise;
+    /// whether a later list will have the item; then how many of the items in the list were kept for it, and how many of a key that was forgotten will be
     /// in none.
     fn put<'py>(
         &mut self,
         key: Bound<'py, PyAny>,
         item: Py<PyAny>,
-    ) -> PyResult<(&'static str, Bound<'py, PyList>, u64, u64)> {
+    ) -> PyResult<(Option<Bound<'py, PyList>>, bool, u64, u64)> {
         let py = key.py();
         let key = Key::new(key)?;
         // Where keys cannot be compared, that is known before anything has been put.
@@ -105,11 +105,10 @@ impl WindowStore {
         }
         let (put, forgotten) = self.0.put(key.clone(), item);
         let Windowed { used, skipped } = account(put, forgotten);
-        let (what, list) = match put {
-            Put::Due { .. } => ("due", PyList::new(py, self.0.list(&key).collect::<Vec<_>>())?),
-            Put::Windowed => ("kept", PyList::empty(py)),
-            Put::Skipped => ("skipped", PyList::empty(py)),
+        let list = match put {
+            Put::Due { .. } => Some(PyList::new(py, self.0.list(&key).collect::<Vec<_>>())?),
+            Put::Windowed | Put::Skipped => None,
         };
-        Ok((what, list, used, skipped))
+        Ok((list, put == Put::Windowed, used, skipped))
     }
 }

@@ -219,14 +219,36 @@ impl Worker {
 
     /// Settles a call that raised. Returns what is to be logged about it where no caller will learn of it: the stage
     /// skips the sample and goes on, or the pipeline had failed before.
-    fn fail(&self, exception: &Bound<'_, PyAny>) -> Option<&'static str> {
+    fn fail(&self, exception: &Bound<'_, PyAny>) -> Option<FailureEvent> {
         let cause = Box::new(Raised::new(exception));
         match self.settle(Ending::Failed(cause)) {
-            LogEvent::Nothing => None,
-            LogEvent::SkippedFailure => Some("skipped a sample after an error"),
-            LogEvent::RetriedFailure => Some("tried again after an error"),
-            LogEvent::LaterFailure => Some("failed too, after the failure that stopped the pipeline"),
-            LogEvent::OverTimeout => None,
+            LogEvent::Nothing | LogEvent::OverTimeout => None,
+            LogEvent::SkippedFailure => Some(FailureEvent::Skipped),
+            LogEvent::RetriedFailure => Some(FailureEvent::Retried),
+            LogEvent::LaterFailure => Some(FailureEvent::Later),
+        }
+    }
+}
+
+/// What is to be logged about a failure that no caller will learn of.
+#[pyclass(frozen, eq, module = "DeepPipeline._engine")]
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum FailureEvent {
+    /// The sample is skipped, and the stage goes on.
+    Skipped,
+    /// The stage is to be run on the sample again.
+    Retried,
+    /// The pipeline had failed before.
+    Later,
+}
+
+#[pymethods]
+impl FailureEvent {
+    fn __str__(&self) -> &'static str {
+        match self {
+            FailureEvent::Skipped => "skipped a sample after an error",
+            FailureEvent::Retried => "tried again after an error",
+            FailureEvent::Later => "failed too, after the failure that stopped the pipeline",
         }
     }
 }

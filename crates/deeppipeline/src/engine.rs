@@ -54,7 +54,7 @@ pub use crate::policies::{ErrorPolicy, Executor, OnCrash};
 pub use crate::sample::Sample;
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
-pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor};
+pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor, Waiting};
 pub use crate::window::{Put, WindowStore, account};
 pub use crate::worker::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Windowed, Worker, WorkerId};
 

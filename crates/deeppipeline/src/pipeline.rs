@@ -6,7 +6,7 @@ use crate::builder::{Builder, Plan};
 use crate::error::{PutError, StageError, StartError};
 use crate::executor::{BodyFactory, thread};
 use crate::report::Report;
-use crate::supervisor::{Startup, Supervisor};
+use crate::supervisor::{Startup, Supervisor, Waiting};
 use crate::typed::{Value, unbox};
 use crate::worker::{Worker, WorkerId};
 #[cfg(processes)]
@@ -15,6 +15,7 @@ use crate::{
     isolated::{check_that_main_begins_with_worker, drive},
 };
 use parking_lot::Mutex;
+use std::convert::Infallible;
 #[cfg(processes)]
 use std::ffi::OsString;
 use std::fmt;
@@ -29,15 +30,7 @@ use std::time::{Duration, Instant};
 #[cfg(signals)]
 pub use crate::stop_signals::{StopSignal, StopSignals};
 pub use crate::stream::Stream;
-
-/// The interval at which a `setstop` without a time-out says what it waits for.
-const WAITING_NOTE_EVERY: Duration = Duration::from_secs(5);
-
-/// The time that workers get, after a time-out or an abort, to end and to run their `teardown`.
-pub const GRACE: Duration = Duration::from_millis(500);
-
-/// The time that the system may take to end a process that was killed.
-pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(5);
+pub use crate::supervisor::GRACE;
 
 /// Stands for the samples of a pipeline with a source: no such value exists, so no caller can `put` one.
 #[derive(Debug)]
@@ -199,9 +192,7 @@ impl<I> Pipeline<I> {
         if self.supervisor.called_by_own_worker() {
             return self.report();
         }
-        self.supervisor.wait_ended(within(GRACE));
-        // A process that is still there is being killed now.
-        self.supervisor.wait_processes_ended(within(KILLED_WITHIN));
+        let Ok(()) = self.supervisor.wait_aborted(|_| Ok::<_, Infallible>(()));
         self.final_report()
     }
 
@@ -239,21 +230,16 @@ impl<I> Pipeline<I> {
         if self.supervisor.called_by_own_worker() {
             return Ok(self.report());
         }
-        match abort_after {
-            None => {
-                while !self.supervisor.wait_ended(within(WAITING_NOTE_EVERY)) {
-                    let busy = self.supervisor.still_busy();
-                    aside::log(move || tracing::info!("waiting for {busy}"));
+        let Ok(()) = self.supervisor.drain(abort_after, |waiting| {
+            match waiting {
+                Waiting::On => {}
+                Waiting::For(busy) => aside::log(move || tracing::info!("waiting for {busy}")),
+                Waiting::NoLonger(busy) => {
+                    aside::log(move || tracing::warn!("not drained in time, aborting; still busy: {busy}"));
                 }
             }
-            Some(patience) => {
-                if !self.supervisor.wait_ended(within(patience)) {
-                    let busy = self.supervisor.still_busy();
-                    aside::log(move || tracing::warn!("not drained after {patience:?}, aborting; still busy: {busy}"));
-                    self.abort();
-                }
-            }
-        }
+            Ok::<_, Infallible>(())
+        });
         self.outcome()
     }
 

@@ -7,6 +7,7 @@ mod assembly;
 mod control;
 mod discarded;
 mod snapshot;
+mod stopping;
 mod warnings;
 
 use crate::activity::{Shown, SourceWaits};
@@ -35,6 +36,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+pub(crate) use stopping::KILLED_WITHIN;
+pub use stopping::{GRACE, Waiting};
 
 /// The name under which the source stands in reports and errors.
 pub const SOURCE: &str = "source";
@@ -301,7 +304,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.unfreed.wait(wait)
     }
 
-    /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`](crate::pipeline::GRACE) after
+    /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`] after
     /// an abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
         let in_process = |worker_id: &WorkerId| match worker_id {

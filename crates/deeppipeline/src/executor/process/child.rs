@@ -7,7 +7,7 @@ use super::waker::Waker;
 use super::worker_process::{Reads, Watched};
 use crate::buffer::shared::Verdict;
 use crate::error::Exit;
-use crate::pipeline::KILLED_WITHIN;
+use crate::supervisor::KILLED_WITHIN;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};

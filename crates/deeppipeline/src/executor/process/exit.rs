@@ -5,7 +5,7 @@
 //! and what it had done from what it said before.
 
 use crate::error::Exit;
-use crate::pipeline::KILLED_WITHIN;
+use crate::supervisor::KILLED_WITHIN;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, waitid};
 use std::os::fd::BorrowedFd;
