@@ -309,6 +309,26 @@ class Discarded:
     def take(self) -> list[Any]: ...
     def freed(self) -> None: ...
 
+class Notice:
+    """Something that is to be logged when it happens."""
+
+    @final
+    class Dropped(Notice):
+        """Samples were dropped in front of a stage."""
+
+        text: str
+
+    @final
+    class Failed(Notice):
+        """The pipeline has failed."""
+
+    @final
+    class Hangs(Notice):
+        """A stage on a thread hangs: the worker, by its place among all."""
+
+        text: str
+        worker: int
+
 def simulate(
     description: PipelineDescription,
     durations: Sequence[tuple[str, float | Callable[[int], float]]],
@@ -343,7 +363,7 @@ class Engine:
     def called_by_own_worker(self) -> bool: ...
     def source_should_end(self) -> bool: ...
     def not_ended(self) -> list[str]: ...
-    def next_notice(self) -> tuple[Literal["dropped", "failed", "hangs"], str, int | None] | None: ...
+    def next_notice(self) -> Notice.Dropped | Notice.Failed | Notice.Hangs | None: ...
     def next_discarded(self) -> Discarded | None: ...
     def still_busy(self) -> str: ...
     def not_up(self) -> list[str]: ...
@@ -357,6 +377,39 @@ class Console:
 
     def shows(self, pid: int, stage: str, text: str, redraws: bool, ends: bool) -> str: ...
 
+class News:
+    """What a caller that watches over a process is to do something about."""
+
+    @final
+    class Wrote(News):
+        """The process wrote this to stderr."""
+
+        text: str
+        redraws: bool
+        ends: bool
+
+    @final
+    class Note(News):
+        """The process sent this: a log record."""
+
+        note: bytes
+
+    @final
+    class Told(News):
+        """Something happened that is to be logged."""
+
+        text: str
+
+    @final
+    class LaterFailure(News):
+        """The stage failed, after the failure that stopped the pipeline."""
+
+        exception: BaseException
+
+    @final
+    class Nothing(News):
+        """Nothing that is to be read for now: to be asked again."""
+
 @final
 class WorkerProcess:
     """A stage in a process, for the thread that watches over it."""
@@ -368,14 +421,7 @@ class WorkerProcess:
     def started(self, pid: int) -> None: ...
     def watch(
         self, stderr: bool, words: bool
-    ) -> (
-        tuple[Literal["wrote"], tuple[str, bool, bool]]
-        | tuple[Literal["note"], bytes]
-        | tuple[Literal["told"], str]
-        | tuple[Literal["failure"], BaseException]
-        | tuple[Literal["nothing"], None]
-        | None
-    ): ...
+    ) -> News.Wrote | News.Note | News.Told | News.LaterFailure | News.Nothing | None: ...
     def wait_for(self, forker: int) -> bool: ...
     def ended(self, code: int | None) -> tuple[float | None, str | None]: ...
     def rest(self, pause: float) -> bool: ...

@@ -9,6 +9,7 @@ import threading
 import traceback
 
 from DeepPipeline import _engine
+from DeepPipeline._engine import Notice
 
 logger = logging.getLogger("DeepPipeline")
 
@@ -37,21 +38,21 @@ def _log_all(engine: _engine.Engine, threads: dict[int, threading.Thread]) -> No
     while (notice := engine.next_notice()) is not None:
         # A handler that fails, or an exception that cannot be shown, must not silence the rest.
         with contextlib.suppress(Exception):
-            _log(engine, threads, *notice)
+            _log(engine, threads, notice)
 
 
 def _log(
-    engine: _engine.Engine, threads: dict[int, threading.Thread], kind: str, text: str, worker: int | None
+    engine: _engine.Engine, threads: dict[int, threading.Thread], notice: Notice.Dropped | Notice.Failed | Notice.Hangs
 ) -> None:
-    if kind == "failed":
+    if isinstance(notice, Notice.Failed):
         found = engine.failure()
         if found is not None:
             message, _, _, _, cause = found
             logger.error("%s; the pipeline stops", message, exc_info=cause)
-    elif kind == "hangs":
-        logger.warning("%s%s", text, _stack(threads.get(-1 if worker is None else worker)))
+    elif isinstance(notice, Notice.Hangs):
+        logger.warning("%s%s", notice.text, _stack(threads.get(notice.worker)))
     else:
-        logger.warning("%s", text)
+        logger.warning("%s", notice.text)
 
 
 def _stack(thread: threading.Thread | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from DeepPipeline import _aside, _engine, _launch
 from DeepPipeline._aside import logger
+from DeepPipeline._engine import FailureEvent
 from DeepPipeline._reachable import StartMethod
 from DeepPipeline._remote import Job
 from DeepPipeline._stage import Stage
@@ -90,15 +91,15 @@ class Watch:
     def _listen(self) -> None:
         # A worker that writes or logs faster than that is taken waits, but not for a reader that has stopped.
         while (news := self._station.watch(_aside.lines.has_room(), _aside.records.has_room())) is not None:
-            if news[0] == "wrote":
+            if isinstance(news, _engine.News.Wrote):
                 assert self._launched is not None
-                _aside.wrote(self._launched.pid, self.name, *news[1])
-            elif news[0] == "note":
-                _aside.records.put(len(news[1]), log_from, self.name, news[1])
-            elif news[0] == "told":
-                logger.warning("stage %r: %s", self.name, news[1])
-            elif news[0] == "failure":
-                logger.warning("stage %r %s", self.name, str(_engine.FailureEvent.Later), exc_info=news[1])
+                _aside.wrote(self._launched.pid, self.name, news.text, news.redraws, news.ends)
+            elif isinstance(news, _engine.News.Note):
+                _aside.records.put(len(news.note), log_from, self.name, news.note)
+            elif isinstance(news, _engine.News.Told):
+                logger.warning("stage %r: %s", self.name, news.text)
+            elif isinstance(news, _engine.News.LaterFailure):
+                logger.warning("stage %r %s", self.name, str(FailureEvent.Later), exc_info=news.exception)
 
     def _exit_code(self) -> int | None:
         """The exit code that the fork server tells; the station learns it from the system otherwise."""

@@ -9,8 +9,8 @@ use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, ErrorPolicy, Executor, Graph, Joiner, Moment, Node, Notice, SourceNode, Startup, Supervisor, Wait, Waiting,
-    Worker as EngineWorker, WorkerId, spawn,
+    Block, ErrorPolicy, Executor, Graph, Joiner, Moment, Node, Notice as EngineNotice, SourceNode, Startup, Supervisor,
+    Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, WorkerDied};
 use deeppipeline::intake::Intake;
@@ -154,6 +154,17 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let (supervisor, workers) = Supervisor::new(graph)?;
     Ok((supervisor, workers.into_iter().map(Seated::Thread).collect()))
+}
+
+/// Something that is to be logged when it happens.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) enum Notice {
+    /// Samples were dropped in front of a stage.
+    Dropped { text: String },
+    /// The pipeline has failed.
+    Failed {},
+    /// A stage on a thread hangs: the worker, by its place among all.
+    Hangs { text: String, worker: usize },
 }
 
 /// What came of the start.
@@ -439,15 +450,14 @@ impl Engine {
         self.supervisor.source_should_end()
     }
 
-    /// Waits for something that is to be logged: its kind, "dropped", "failed" or "hangs", in words, and for the last
-    /// kind the worker. None once everything has ended.
-    fn next_notice(&self, py: Python<'_>) -> Option<(&'static str, String, Option<usize>)> {
+    /// Waits for something that is to be logged; None once everything has ended.
+    fn next_notice(&self, py: Python<'_>) -> Option<Notice> {
         let notice = py.detach(|| self.supervisor.next_notice())?;
         let text = notice.to_string();
         Some(match notice {
-            Notice::Hangs { worker, .. } => ("hangs", text, Some(worker)),
-            Notice::Failed => ("failed", text, None),
-            _ => ("dropped", text, None),
+            EngineNotice::Hangs { worker, .. } => Notice::Hangs { text, worker },
+            EngineNotice::Failed => Notice::Failed {},
+            _ => Notice::Dropped { text },
         })
     }
 

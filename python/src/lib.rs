@@ -34,11 +34,13 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(simulate::simulate, module)?)?;
     module.add_class::<discarded::Discarded>()?;
     module.add_class::<engine::Started>()?;
+    module.add_class::<engine::Notice>()?;
     module.add_class::<worker::Worker>()?;
     module.add_class::<worker::FailureEvent>()?;
     #[cfg(processes)]
     {
         module.add_class::<worker_process::WorkerProcess>()?;
+        module.add_class::<worker_process::News>()?;
         module.add_class::<worker_process::Console>()?;
         module.add_class::<slot::SlotView>()?;
         module.add_class::<worker_process::Lifeline>()?;

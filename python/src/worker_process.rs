@@ -69,6 +69,21 @@ impl Console {
     }
 }
 
+/// What a caller that watches over a process is to do something about.
+#[pyclass(frozen, module = "DeepPipeline._engine")]
+pub(crate) enum News {
+    /// The process wrote this to stderr.
+    Wrote { text: String, redraws: bool, ends: bool },
+    /// The process sent this: a log record.
+    Note { note: Py<PyBytes> },
+    /// Something happened that is to be logged.
+    Told { text: String },
+    /// The stage failed, after the failure that stopped the pipeline.
+    LaterFailure { exception: Py<PyAny> },
+    /// Nothing that is to be read for now: to be asked again.
+    Nothing {},
+}
+
 /// A stage in a process.
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct WorkerProcess {
@@ -134,18 +149,14 @@ impl WorkerProcess {
         Ok(py.detach(|| self.with(|station| station.wait_for(forker)))??)
     }
 
-    /// Watches over the process until there is something to be done about it: ("wrote", (text, redraws, ends)),
-    /// ("note", bytes), ("told", str), ("failure", exception), or None when it has ended. Where its stderr or its words
-    /// are not to be read for now, also ("nothing", None), to be asked again.
-    fn watch(&self, py: Python<'_>, stderr: bool, words: bool) -> PyResult<Option<(&'static str, Py<PyAny>)>> {
+    /// Watches over the process until there is something to be done about it; None when it has ended.
+    fn watch(&self, py: Python<'_>, stderr: bool, words: bool) -> PyResult<Option<News>> {
         Ok(match py.detach(|| self.with(|station| station.watch(Reads { stderr, words })))?? {
-            Watched::Wrote(Written { text, redraws, ends }) => {
-                Some(("wrote", (text, redraws, ends).into_pyobject(py)?.into_any().unbind()))
-            }
-            Watched::Nothing => Some(("nothing", py.None())),
-            Watched::Note(note) => Some(("note", PyBytes::new(py, &note).into_any().unbind())),
-            Watched::Told(what) => Some(("told", what.into_pyobject(py)?.into_any().unbind())),
-            Watched::LaterFailure(cause) => Some(("failure", exception_of(py, &cause))),
+            Watched::Wrote(Written { text, redraws, ends }) => Some(News::Wrote { text, redraws, ends }),
+            Watched::Nothing => Some(News::Nothing {}),
+            Watched::Note(note) => Some(News::Note { note: PyBytes::new(py, &note).unbind() }),
+            Watched::Told(text) => Some(News::Told { text }),
+            Watched::LaterFailure(cause) => Some(News::LaterFailure { exception: exception_of(py, &cause) }),
             Watched::Exited => None,
         })
     }

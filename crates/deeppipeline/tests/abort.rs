@@ -37,6 +37,26 @@ fn a_pipeline_aborted_while_it_starts_never_comes_up() {
 }
 
 #[test]
+fn a_setstop_that_waits_returns_when_another_caller_aborts_though_a_stage_is_stuck() {
+    let (permit, permits) = channel::<()>();
+    let pipeline = Pipeline::builder()
+        .end_stage(move |_: u32| {
+            let _ = permits.recv();
+        })
+        .start()
+        .unwrap();
+    pipeline.put(1).unwrap();
+    until(|| pipeline.report().stages[0].counts.in_flight == 1);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pipeline.setstop().unwrap());
+        pipeline.abort();
+        assert_eq!(waiting.join().unwrap().left_behind.len(), 1);
+    });
+    drop(permit);
+    assert_eq!(pipeline.setstop().unwrap().left_behind, Vec::<String>::new());
+}
+
+#[test]
 fn what_is_inside_is_discarded_and_what_is_in_flight_is_finished() {
     let (permit, permits) = channel::<()>();
     let pipeline = Pipeline::builder()
