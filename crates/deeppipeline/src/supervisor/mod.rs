@@ -36,6 +36,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+#[cfg(processes)]
 pub(crate) use stopping::KILLED_WITHIN;
 pub use stopping::{GRACE, Waiting};
 
@@ -231,7 +232,6 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Returns the time when the pipeline was aborted.
-    #[cfg(processes)]
     pub(crate) fn aborted_at(&self) -> Option<Instant> {
         self.state.lock().aborted_at
     }
