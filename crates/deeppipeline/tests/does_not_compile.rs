@@ -5,5 +5,9 @@
 
 #[test]
 fn what_does_not_fit() {
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("tests/compile_fail/*.rs");
+    if cfg!(all(feature = "processes", target_os = "linux")) {
+        cases.compile_fail("tests/compile_fail/processes/*.rs");
+    }
 }
