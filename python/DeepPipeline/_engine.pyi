@@ -123,6 +123,20 @@ class StageCounts:
         """The same as plain data, with the same names."""
 
 @final
+class Recent:
+    """A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two
+    seconds, so up to twelve."""
+
+    @property
+    def age(self) -> Spread:
+        """The ages of samples when the stage took them."""
+    @property
+    def run(self) -> Spread:
+        """The durations of stage_run."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
 class StageReport:
     """One stage and the buffer in front of it."""
 
@@ -162,6 +176,9 @@ class StageReport:
     @property
     def p99(self) -> float:
         """99 of 100 calls of stage_run took no longer than this many seconds."""
+    @property
+    def recent(self) -> Recent:
+        """The last ten seconds."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names; durations are in seconds."""
 
@@ -233,6 +250,9 @@ class Report:
     @property
     def age(self) -> Spread:
         """The ages of samples when the end stage was done with them (for a list, its newest)."""
+    @property
+    def recent_age(self) -> Spread:
+        """The same of the last ten seconds."""
     @property
     def joins(self) -> list[JoinReport]:
         """One entry per parallel block whose branches are joined."""

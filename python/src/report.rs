@@ -195,6 +195,18 @@ reported! {
 }
 
 reported! {
+    /// A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two
+    /// seconds, so up to twelve.
+    Recent {
+        /// The ages of samples when the stage took them.
+        age: Spread = |r| Spread(r.age);
+        /// The durations of stage_run.
+        run: Spread = |r| Spread(r.run);
+        @repr |r| format!("<Recent age.p50={:?} run.p50={:?}>", r.age.p50.as_secs_f64(), r.run.p50.as_secs_f64());
+    }
+}
+
+reported! {
     /// One stage and the buffer in front of it.
     StageReport {
         /// The stage's name.
@@ -221,6 +233,8 @@ reported! {
         p50: f64 = |s| s.p50.as_secs_f64();
         /// 99 of 100 calls of stage_run took no longer than this many seconds.
         p99: f64 = |s| s.p99.as_secs_f64();
+        /// The last ten seconds.
+        recent: Recent = |s| Recent(s.recent);
         @repr |s| format!(
             "<StageReport {:?} taken={} used={} dropped={}>", s.name, s.buffer.taken, s.counts.used, s.buffer.dropped()
         );
@@ -288,6 +302,8 @@ reported! {
         stages: Vec<StageReport> = |r| r.stages.iter().cloned().map(StageReport).collect();
         /// The ages of samples when the end stage was done with them (for a list, its newest).
         age: Spread = |r| Spread(r.age);
+        /// The same of the last ten seconds.
+        recent_age: Spread = |r| Spread(r.recent_age);
         /// One entry per parallel block whose branches are joined.
         joins: Vec<JoinReport> = |r| r.joins.iter().cloned().map(JoinReport).collect();
         /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was

@@ -17,6 +17,7 @@ from DeepPipeline import (
     Many,
     Parallel,
     Pipeline,
+    Recent,
     Report,
     SampleId,
     SourceReport,
@@ -27,8 +28,9 @@ from DeepPipeline import (
 )
 
 FIELDS: dict[type, str] = {
-    Report: "outcome elapsed source stages age joins left_behind dropped balances stage",
-    StageReport: "name intake overflow buffer_size buffer counts workers restarts age busy p50 p99",
+    Report: "outcome elapsed source stages age recent_age joins left_behind dropped balances stage",
+    StageReport: "name intake overflow buffer_size buffer counts workers restarts age busy p50 p99 recent",
+    Recent: "age run",
     BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded waiting "
     "last_dropped",
     StageCounts: "used absorbed skipped failed lost in_flight gave",

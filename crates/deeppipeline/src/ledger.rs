@@ -46,7 +46,8 @@ pub(crate) enum Fate {
 pub(crate) struct Reading {
     pub(crate) counts: StageCounts,
     pub(crate) busy: Duration,
-    pub(crate) times: Spread,
-    pub(crate) ages: Spread,
-    pub(crate) ages_after: Spread,
+    /// Durations of the whole run, and of the last ten seconds.
+    pub(crate) times: (Spread, Spread),
+    pub(crate) ages: (Spread, Spread),
+    pub(crate) ages_after: (Spread, Spread),
 }

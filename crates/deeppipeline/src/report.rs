@@ -73,6 +73,8 @@ pub struct Report {
     pub stages: Vec<StageReport>,
     /// The ages of samples when the end stage was done with them (for a list, its newest).
     pub age: Spread,
+    /// The same of the last ten seconds.
+    pub recent_age: Spread,
     /// One entry per parallel block whose branches are joined.
     pub joins: Vec<JoinReport>,
     /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded
@@ -141,6 +143,20 @@ pub struct StageReport {
     /// The 99th percentile: 99 of 100 calls of `stage_run` took no longer than this.
     #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub p99: Duration,
+    /// The last ten seconds.
+    pub recent: Recent,
+}
+
+/// A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two
+/// seconds, so up to twelve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Recent {
+    /// The ages of samples when the stage took them.
+    pub age: Spread,
+    /// The durations of `stage_run`.
+    pub run: Spread,
 }
 
 impl Report {
@@ -150,12 +166,12 @@ impl Report {
         elapsed: Duration,
         nodes: Vec<(StageReport, bool)>,
         joins: Vec<JoinReport>,
-        age: Spread,
+        (age, recent_age): (Spread, Spread),
     ) -> Self {
         let (hidden, stages): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(_, is_hidden)| *is_hidden);
         let reports = |nodes: Vec<(StageReport, bool)>| nodes.into_iter().map(|(node, _)| node).collect();
         let (hidden, stages) = (reports(hidden), reports(stages));
-        Report { outcome, elapsed, source: None, stages, joins, age, left_behind: Vec::new(), hidden }
+        Report { outcome, elapsed, source: None, stages, joins, age, recent_age, left_behind: Vec::new(), hidden }
     }
 
     /// Returns true if every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on

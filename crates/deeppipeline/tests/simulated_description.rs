@@ -63,3 +63,20 @@ fn samples_of_a_source_come_when_they_arrive_and_a_full_buffer_does_what_it_does
         assert_eq!(report.dropped(), dropped);
     }
 }
+
+#[test]
+fn the_last_ten_seconds_tell_that_a_stage_has_become_slow() {
+    let graph =
+        Graph { stages: ["detect", "show"].map(Node::new).into(), overflow: Some(Overflow::Block), ..Graph::default() };
+    let mut simulation = Simulation::<()>::of(graph).unwrap();
+    for number in 0..100 {
+        simulation.put_at(1000 * number * MS, ());
+    }
+    simulation.takes_by("detect", |sample| if sample.number > 90 { 300 * MS } else { 20 * MS }).unwrap();
+    let report = simulation.run().unwrap();
+    let (detect, show) = (&report.stages[0], &report.stages[1]);
+    let is_near = |found: Duration, wanted: Duration| found >= wanted && found <= wanted + wanted / 50;
+    assert!(is_near(detect.p50, 20 * MS) && is_near(detect.recent.run.p50, 300 * MS), "{detect:#?}");
+    assert_eq!((show.age.max, show.recent.age.max), (300 * MS, 300 * MS));
+    assert!(is_near(report.age.p50, 20 * MS) && is_near(report.recent_age.p50, 300 * MS), "{report:#?}");
+}

@@ -1,6 +1,7 @@
 //! Counted durations, and their quantiles.
 
 use crate::report::Spread;
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::time::Duration;
 
 /// Steps of an octave: a step is 1.6 % wide at most.
@@ -34,25 +35,110 @@ pub(super) enum Durations {
     AgesAfter,
 }
 
-/// Durations, each counted in its step.
-#[derive(Debug, Clone)]
-pub(super) struct Histogram {
-    counts: Vec<u64>,
-    longest: u64,
+/// The time that one window of the last durations is long, and how many there are: together they are the last ten
+/// seconds, and what has begun of the next two.
+const WINDOW: u64 = 2_000_000_000;
+pub(super) const WINDOWS: usize = 6;
+
+/// Returns the number of the window that is open at that time, from 1: 0 is none.
+pub(super) fn period(now: u64) -> u64 {
+    1 + now / WINDOW
 }
 
-impl Histogram {
+/// The place where a duration is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The window that is open.
+    Open,
+    /// The same, once what an earlier window has left there is added to the durations before.
+    Emptied,
+    /// The durations before: its window is over.
+    Before,
+}
+
+/// Returns where a duration of that period goes, if the place of its window was used last in that one.
+pub(super) fn place_of(period: u64, used_last: u64) -> Place {
+    match used_last.cmp(&period) {
+        Less => Place::Emptied,
+        Equal => Place::Open,
+        Greater => Place::Before,
+    }
+}
+
+/// Returns true if a window of that period belongs to the last ten seconds in another.
+pub(super) fn is_recent(period: u64, now: u64) -> bool {
+    period > 0 && period <= now && now - period < WINDOWS as u64
+}
+
+/// Durations, each counted in its step.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    pub(super) counts: Vec<u64>,
+    pub(super) longest: u64,
+}
+
+impl Counted {
     pub(super) fn new() -> Self {
-        Histogram { counts: vec![0; TIMES], longest: 0 }
+        Counted { counts: vec![0; TIMES], longest: 0 }
     }
 
-    pub(super) fn record(&mut self, nanoseconds: u64) {
+    fn record(&mut self, nanoseconds: u64) {
         self.counts[time_step(nanoseconds)] += 1;
         self.longest = self.longest.max(nanoseconds);
     }
 
+    /// Adds other durations.
+    pub(super) fn add(&mut self, counts: impl Iterator<Item = u64>, longest: u64) {
+        self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+        self.longest = self.longest.max(longest);
+    }
+
     pub(super) fn spread(&self) -> Spread {
         spread(&self.counts, self.longest)
+    }
+}
+
+/// The durations of the whole run, those of the last ten seconds apart: so a duration is counted once, and only the
+/// first of each window costs more.
+#[derive(Debug)]
+pub(super) struct Histogram {
+    before: Counted,
+    /// Each with the period in which it was used last, once it was.
+    windows: [Option<(u64, Counted)>; WINDOWS],
+}
+
+impl Histogram {
+    pub(super) fn new() -> Self {
+        Histogram { before: Counted::new(), windows: std::array::from_fn(|_| None) }
+    }
+
+    /// Counts a duration that ended at that time.
+    pub(super) fn record(&mut self, nanoseconds: u64, now: u64) {
+        let period = period(now);
+        let window = &mut self.windows[(period % WINDOWS as u64) as usize];
+        let (used_last, window) = window.get_or_insert_with(|| (period, Counted::new()));
+        match place_of(period, *used_last) {
+            Place::Open => window.record(nanoseconds),
+            Place::Before => self.before.record(nanoseconds),
+            Place::Emptied => {
+                let old = std::mem::replace(window, Counted::new());
+                self.before.add(old.counts.into_iter(), old.longest);
+                window.record(nanoseconds);
+                *used_last = period;
+            }
+        }
+    }
+
+    /// Returns the durations of the whole run, and those of the last ten seconds at that time.
+    pub(super) fn read(&self, now: u64) -> (Spread, Spread) {
+        let (mut all, mut recent) = (self.before.clone(), Counted::new());
+        for (used_last, window) in self.windows.iter().flatten() {
+            all.add(window.counts.iter().copied(), window.longest);
+            if is_recent(*used_last, period(now)) {
+                recent.add(window.counts.iter().copied(), window.longest);
+            }
+        }
+        (all.spread(), recent.spread())
     }
 }
 
@@ -81,8 +167,8 @@ mod tests {
 
     fn spread_of(nanoseconds: &[u64]) -> Spread {
         let mut histogram = Histogram::new();
-        nanoseconds.iter().for_each(|duration| histogram.record(*duration));
-        histogram.spread()
+        nanoseconds.iter().for_each(|duration| histogram.record(*duration, 0));
+        histogram.read(0).0
     }
 
     #[test]
@@ -94,6 +180,24 @@ mod tests {
             assert!(p50 >= nanoseconds && p50 - nanoseconds <= nanoseconds / 64, "{p50} is far from {nanoseconds}");
             assert_eq!(spread_of(&[nanoseconds]).p99, Duration::from_nanos(nanoseconds), "it is the longest");
         }
+    }
+
+    #[test]
+    fn the_last_ten_seconds_are_told_apart_and_nothing_is_forgotten() {
+        const SECOND: u64 = 1_000_000_000;
+        let mut histogram = Histogram::new();
+        for second in 0..100 {
+            histogram.record(1000 * (second + 1), second * SECOND);
+        }
+        // A duration that is told late belongs to no window any more.
+        histogram.record(1, 0);
+        let (all, recent) = histogram.read(99 * SECOND);
+        assert_eq!((all.max, recent.max), (Duration::from_micros(100), Duration::from_micros(100)));
+        let is_near = |found: Duration, wanted: u64| found.as_micros().abs_diff(wanted.into()) <= 1;
+        assert!(is_near(all.p50, 50) && is_near(recent.p50, 94), "{all:?} {recent:?}");
+
+        let (later, nothing) = histogram.read(111 * SECOND);
+        assert_eq!((later, nothing), (all, Spread::default()), "ten seconds in which nothing came");
     }
 
     #[test]

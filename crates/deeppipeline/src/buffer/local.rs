@@ -131,13 +131,13 @@ impl<V> Storage for State<V> {
         &mut self.ended[(ticket % turns) as usize]
     }
 
-    fn record(&mut self, durations: Durations, nanoseconds: u64) {
+    fn record(&mut self, durations: Durations, nanoseconds: u64, now: u64) {
         let histogram = match durations {
             Durations::Busy => &mut self.busy,
             Durations::Ages => &mut self.ages,
             Durations::AgesAfter => &mut self.ages_after,
         };
-        histogram.record(nanoseconds);
+        histogram.record(nanoseconds, now);
     }
 
     fn remember_drop(&mut self, id: SampleId) {
@@ -430,11 +430,13 @@ impl<V> Buffer<V> {
 
     /// Returns what happened in the buffer, and in the stage behind it.
     pub(crate) fn read(&self) -> (BufferCounts, Reading) {
+        let now = self.clock.moment().0;
         let mut locked = self.lock();
         let (buffer, counts) = locked.change(|change| change.counts());
         let State { head, busy, ages, ages_after, .. } = &*locked.state;
-        let (busy, times) = (Duration::from_nanos(head.busy), busy.spread());
-        (buffer, Reading { counts, busy, times, ages: ages.spread(), ages_after: ages_after.spread() })
+        let busy_for = Duration::from_nanos(head.busy);
+        let [times, ages, ages_after] = [busy, ages, ages_after].map(|durations| durations.read(now));
+        (buffer, Reading { counts, busy: busy_for, times, ages, ages_after })
     }
 
     pub(crate) fn counts(&self) -> BufferCounts {

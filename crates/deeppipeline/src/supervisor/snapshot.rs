@@ -6,7 +6,7 @@ use crate::error::StageError;
 use crate::graph::Flow;
 use crate::ledger::Reading;
 use crate::phase::Phase;
-use crate::report::{JoinReport, Outcome, Report, SourceReport, Spread, StageReport};
+use crate::report::{JoinReport, Outcome, Recent, Report, SourceReport, Spread, StageReport};
 use crate::worker::WorkerId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 .sum()
         };
         let ended = self.blocks.ended_in_branches(0);
-        let mut age = Spread::default();
+        let mut age = <(Spread, Spread)>::default();
         let nodes: Vec<(StageReport, bool)> = (0..self.graph.stages.len())
             .map(|index| {
                 let node = &self.graph.stages[index];
@@ -83,10 +83,11 @@ impl<V: Send + 'static> Supervisor<V> {
                     counts: reading.counts,
                     workers: node.workers,
                     restarts: restarts_of(index),
-                    age: reading.ages,
+                    age: reading.ages.0,
                     busy: reading.busy,
-                    p50: reading.times.p50,
-                    p99: reading.times.p99,
+                    p50: reading.times.0.p50,
+                    p99: reading.times.0.p99,
+                    recent: Recent { age: reading.ages.1, run: reading.times.1 },
                 };
                 (stage, self.graph.brings_to_join(index))
             })

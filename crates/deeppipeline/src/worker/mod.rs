@@ -415,7 +415,7 @@ impl<V> Worker<V> {
     /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
     fn count(&mut self, hand: InFlight, fate: Fate) {
         let age = hand.paused_at.since(hand.newest.birth);
-        let settlement = Settlement { fate, windowed: hand.kept, took: hand.busy, age };
+        let settlement = Settlement { fate, windowed: hand.kept, took: hand.busy, age, ended_at: hand.paused_at.0 };
         self.unsettled = Some(Unsettled { ticket: hand.ticket, hold: hand.hold, settlement });
     }
 

@@ -34,7 +34,7 @@ fn durations(workers: u64, behind: bool) -> Range<u64> {
     let places = 1 + 2 * workers;
     let turns = 2 + 4 * if behind { workers } else { 1 };
     let begin = (56 + 8 * places + 32 + turns + 1).next_multiple_of(8);
-    begin..(begin + 3 * 2561).next_multiple_of(8)
+    begin..(begin + 3 * 7 * 2562).next_multiple_of(8)
 }
 
 /// What is written over.

@@ -56,7 +56,8 @@ pub(super) trait Storage {
     fn ended(&mut self, ticket: u64) -> &mut u64;
     /// Producers that wait for room are woken when no more samples than that wait.
     fn refill_at(&self) -> u64;
-    fn record(&mut self, durations: Durations, nanoseconds: u64);
+    /// Counts a duration that ended at that time.
+    fn record(&mut self, durations: Durations, nanoseconds: u64, now: u64);
     fn remember_drop(&mut self, id: SampleId);
     fn last_dropped(&mut self) -> VecDeque<SampleId>;
     /// Gives what is in that slot to the caller that changes the buffer, to release after the change: no consumer will

@@ -14,6 +14,8 @@ pub(crate) struct Settlement {
     /// Nanoseconds in `stage_run`, and of the newest sample's age.
     pub(crate) took: u64,
     pub(crate) age: u64,
+    /// The time when `stage_run` ended.
+    pub(crate) ended_at: u64,
 }
 
 /// The samples in flight from one take.
@@ -33,19 +35,19 @@ impl<S: Storage> Change<'_, S> {
         if samples == 0 {
             return;
         }
-        let Settlement { fate, windowed, took, age } = settlement;
+        let Settlement { fate, windowed, took, age, ended_at } = settlement;
         self.use_windowed(place, windowed);
         self.count_settled(samples.saturating_add(windowed), fate);
-        self.count_call(took);
+        self.count_call(took, ended_at);
         if self.limits.is_last {
-            self.storage.record(Durations::AgesAfter, age);
+            self.storage.record(Durations::AgesAfter, age, ended_at);
         }
     }
 
-    pub(super) fn count_call(&mut self, took: u64) {
+    pub(super) fn count_call(&mut self, took: u64, now: u64) {
         let head = self.head();
         head.busy = head.busy.wrapping_add(took);
-        self.storage.record(Durations::Busy, took);
+        self.storage.record(Durations::Busy, took, now);
     }
 
     /// Keeps what is in flight for a later window of the stage.

@@ -93,7 +93,7 @@ impl<S: Storage> Change<'_, S> {
             let taken = self.storage.slot(slot);
             (taken.state, taken.owner, taken.ticket) = (SlotState::InFlight as u64, place as u64, ticket);
             let age = now.saturating_sub(taken.birth);
-            self.storage.record(Durations::Ages, age);
+            self.storage.record(Durations::Ages, age, now);
             self.link(slot, None);
             if let Some(last) = last.replace(slot) {
                 self.link(last, Some(slot));
@@ -246,7 +246,7 @@ impl<S: Storage> Change<'_, S> {
         // The turn of what `finish` gives has no sample.
         if samples > 0 {
             self.count_settled(samples, Fate::Lost);
-            self.count_call(after);
+            self.count_call(after, now);
         }
         Some(Overdue { ticket, after: Duration::from_nanos(after) })
     }

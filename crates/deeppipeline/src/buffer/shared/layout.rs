@@ -1,7 +1,7 @@
 //! The layout of a shared buffer: where each word is.
 
 use super::lock::Owner;
-use crate::buffer::histogram::{Durations, TIMES};
+use crate::buffer::histogram::{Durations, TIMES, WINDOWS};
 use crate::buffer::policy::{Head, Place, Slot, Totals};
 
 /// The largest number of slots: more cannot be numbered.
@@ -19,8 +19,10 @@ pub(super) const SLOT: usize = size_of::<Slot>() / 8;
 /// Words in a cache line.
 const CACHE_LINE: usize = 8;
 const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
-/// A histogram, and the longest.
-const HISTOGRAM: usize = TIMES + 1;
+/// The counts of a window, the longest, and the period in which it was used last.
+const COUNTED: usize = TIMES + 2;
+/// The windows of a histogram, and what was before them.
+const HISTOGRAM: usize = (WINDOWS + 1) * COUNTED;
 /// Words that are changed at any time by one who need not have the lock, at the beginning of each process's own.
 const OWN: usize = 2;
 
@@ -112,13 +114,24 @@ impl Layout {
         2 * DROPS + (ticket % self.turns as u64) as usize
     }
 
-    pub(super) fn time(self, durations: Durations, step: usize) -> usize {
-        self.time_at + durations as usize * HISTOGRAM + step
+    /// The counts of the durations of a kind before all windows.
+    pub(super) fn counts_before(self, durations: Durations) -> usize {
+        self.time_at + durations as usize * HISTOGRAM
     }
 
-    /// The longest duration of a kind, in nanoseconds.
-    pub(super) fn longest(self, durations: Durations) -> usize {
-        self.time(durations, TIMES)
+    /// The counts in the place of the window of that period.
+    pub(super) fn counts_in(self, durations: Durations, period: u64) -> usize {
+        self.counts_before(durations) + (1 + (period % WINDOWS as u64) as usize) * COUNTED
+    }
+
+    /// The longest duration of those that are counted there, in nanoseconds.
+    pub(super) fn longest(self, counts: usize) -> usize {
+        counts + TIMES
+    }
+
+    /// The period in which that place was used last.
+    pub(super) fn used_last(self, counts: usize) -> usize {
+        counts + TIMES + 1
     }
 
     pub(super) fn slot(self, slot: usize) -> usize {

@@ -325,8 +325,9 @@ impl<V> Buffer<V> {
     /// Returns what happened in the buffer, and in the stage behind it.
     pub(crate) fn read(&self) -> (BufferCounts, Reading) {
         let (buffer, counts) = self.table.counts();
+        let now = Moment::now().0;
         let [times, ages, ages_after] =
-            [Durations::Busy, Durations::Ages, Durations::AgesAfter].map(|of| self.table.spread(of));
+            [Durations::Busy, Durations::Ages, Durations::AgesAfter].map(|of| self.table.spread(of, now));
         (buffer, Reading { counts, busy: self.table.busy(), times, ages, ages_after })
     }
 

@@ -7,7 +7,7 @@ use super::layout::{DROPS, HEAD, Layout, PLACE, SLOT, TOTALS};
 use super::words::SharedWords;
 use crate::buffer::Limits;
 use crate::buffer::damage::{Damage, damaged};
-use crate::buffer::histogram::{Durations, time_step};
+use crate::buffer::histogram::{self, Durations, TIMES, period, place_of, time_step};
 use crate::buffer::policy::{Head, Place, Slot, Storage, Totals};
 use crate::sample::SampleId;
 use std::collections::VecDeque;
@@ -119,6 +119,21 @@ impl<W: SharedWords> State<'_, W> {
             times.len() - 1
         });
         &mut times[place].is
+    }
+
+    /// Adds what was counted in a window to what was before. It is too much to be written down, and a death in the middle
+    /// costs no more than a count of a duration.
+    fn empty_window(&self, window: usize, before: usize) {
+        for step in 0..TIMES {
+            let count = self.words.get(window + step);
+            if count > 0 {
+                self.words.set(before + step, self.words.get(before + step).wrapping_add(count));
+                self.words.set(window + step, 0);
+            }
+        }
+        let [longest, so_far] = [window, before].map(|counts| self.layout.longest(counts));
+        self.words.set(so_far, self.words.get(so_far).max(self.words.get(longest)));
+        self.words.set(longest, 0);
     }
 
     fn rings(&mut self) -> &mut [u64] {
@@ -248,10 +263,23 @@ impl<W: SharedWords> Storage for State<'_, W> {
         self.limits.refill_at()
     }
 
-    fn record(&mut self, durations: Durations, nanoseconds: u64) {
-        let count = self.time(self.layout.time(durations, time_step(nanoseconds)));
+    fn record(&mut self, durations: Durations, nanoseconds: u64, now: u64) {
+        let (period, before) = (period(now), self.layout.counts_before(durations));
+        let window = self.layout.counts_in(durations, period);
+        let counts = match place_of(period, self.words.get(self.layout.used_last(window))) {
+            histogram::Place::Open => window,
+            histogram::Place::Before => before,
+            histogram::Place::Emptied => {
+                if self.words.get(self.layout.used_last(window)) > 0 {
+                    self.empty_window(window, before);
+                }
+                self.words.set(self.layout.used_last(window), period);
+                window
+            }
+        };
+        let count = self.time(counts + time_step(nanoseconds));
         *count = count.wrapping_add(1);
-        let longest = self.time(self.layout.longest(durations));
+        let longest = self.time(self.layout.longest(counts));
         *longest = nanoseconds.max(*longest);
     }
 

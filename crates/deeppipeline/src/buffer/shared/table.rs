@@ -9,7 +9,7 @@ use super::lock::{LockGuard, Owner};
 use super::state::{Scratch, State, write_empty};
 use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
-use crate::buffer::histogram::{self, Durations, TIMES};
+use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
 use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
 use crate::intake::Intake;
@@ -584,11 +584,26 @@ impl<W: SharedWords> SlotTable<W> {
         forks
     }
 
-    /// Returns how durations are spread.
-    pub(crate) fn spread(&self, durations: Durations) -> Spread {
+    /// Returns how the durations of the whole run are spread, and those of the last ten seconds at that time.
+    pub(crate) fn spread(&self, durations: Durations, now: u64) -> (Spread, Spread) {
         // Each word alone is right at some moment, and that is all a histogram needs.
-        let counts: Vec<u64> = (0..TIMES).map(|step| self.words.get(self.layout.time(durations, step))).collect();
-        histogram::spread(&counts, self.words.get(self.layout.longest(durations)))
+        let add = |counted: &mut Counted, counts: usize| {
+            let longest = self.words.get(self.layout.longest(counts));
+            counted.add((0..TIMES).map(|step| self.words.get(counts + step)), longest);
+        };
+        let (mut all, mut recent) = (Counted::new(), Counted::new());
+        add(&mut all, self.layout.counts_before(durations));
+        for window in (0..WINDOWS as u64).map(|window| self.layout.counts_in(durations, window)) {
+            let used_last = self.words.get(self.layout.used_last(window));
+            if used_last == 0 {
+                continue;
+            }
+            add(&mut all, window);
+            if is_recent(used_last, period(now)) {
+                add(&mut recent, window);
+            }
+        }
+        (all.spread(), recent.spread())
     }
 
     /// Returns the time that all calls of `stage_run` took together.

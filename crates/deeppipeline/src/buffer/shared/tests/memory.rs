@@ -18,13 +18,34 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const BELLS: [Futex; 3] = [Futex::Lock, Futex::NotEmpty, Futex::NotFull];
 
+/// Words of which most are 0: many memories are made, and little of each is used.
+#[derive(Debug)]
+struct Sparse(Vec<Option<Box<[u64; Sparse::CHUNK]>>>);
+
+impl Sparse {
+    const CHUNK: usize = 64;
+
+    fn new(words: usize) -> Self {
+        Sparse(vec![None; words.div_ceil(Sparse::CHUNK)])
+    }
+
+    fn get(&self, at: usize) -> u64 {
+        self.0[at / Sparse::CHUNK].as_ref().map_or(0, |chunk| chunk[at % Sparse::CHUNK])
+    }
+
+    fn set(&mut self, at: usize, value: u64) {
+        let chunk = self.0[at / Sparse::CHUNK].get_or_insert_with(|| Box::new([0; Sparse::CHUNK]));
+        chunk[at % Sparse::CHUNK] = value;
+    }
+}
+
 /// Words that all processes of a test see, one after the other.
 #[derive(Debug, Clone)]
 pub(super) struct Plain(Rc<Shown>);
 
 #[derive(Debug)]
 struct Shown {
-    words: RefCell<Vec<u64>>,
+    words: RefCell<Sparse>,
     futexes: [Cell<u32>; BELLS.len()],
     /// Bells that show something new and have not been rung since, so that whoever slept before still sleeps.
     unrung: [Cell<bool>; BELLS.len()],
@@ -32,7 +53,7 @@ struct Shown {
 
 impl Plain {
     pub(super) fn new(limits: Limits) -> Self {
-        let words = RefCell::new(vec![0; limits.layout().words()]);
+        let words = RefCell::new(Sparse::new(limits.layout().words()));
         Plain(Rc::new(Shown { words, futexes: Default::default(), unrung: Default::default() }))
     }
 
@@ -54,11 +75,11 @@ impl Plain {
 
 impl SharedWords for Plain {
     fn get(&self, at: usize) -> u64 {
-        self.0.words.borrow()[at]
+        self.0.words.borrow().get(at)
     }
 
     fn set(&self, at: usize, value: u64) {
-        self.0.words.borrow_mut()[at] = value;
+        self.0.words.borrow_mut().set(at, value);
     }
 
     fn futex(&self, futex: Futex) -> u32 {
@@ -260,7 +281,7 @@ impl SharedWords for Mortal<Plain> {
 /// Words under loom. Those that the lock protects are in one cell, which loom watches: whoever touched them without the
 /// lock would be found.
 pub(super) struct Loomed {
-    words: UnsafeCell<Vec<u64>>,
+    words: UnsafeCell<Sparse>,
     layout: Layout,
     /// Written without the lock, by one process each.
     running_since: AtomicU64,
@@ -290,7 +311,7 @@ unsafe impl Send for Loomed {}
 impl Loomed {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Loomed {
-            words: UnsafeCell::new(vec![0; limits.layout().words()]),
+            words: UnsafeCell::new(Sparse::new(limits.layout().words())),
             layout: limits.layout(),
             running_since: AtomicU64::new(0),
             futexes: Default::default(),
@@ -339,7 +360,7 @@ impl SharedWords for Seen {
         match at {
             at if self.memory.is_running_since(at) => self.memory.running_since.load(Ordering::Relaxed),
             // SAFETY: loom checks that nobody writes at the same time.
-            at => self.memory.words.with(|words| unsafe { (&*words)[at] }),
+            at => self.memory.words.with(|words| unsafe { (&*words).get(at) }),
         }
     }
 
@@ -349,7 +370,7 @@ impl SharedWords for Seen {
         match at {
             at if self.memory.is_running_since(at) => self.memory.running_since.store(value, Ordering::Relaxed),
             // SAFETY: loom checks that nobody else uses it at the same time.
-            at => self.memory.words.with_mut(|words| unsafe { (&mut *words)[at] = value }),
+            at => self.memory.words.with_mut(|words| unsafe { (&mut *words).set(at, value) }),
         }
     }
 

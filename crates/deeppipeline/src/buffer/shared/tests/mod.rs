@@ -25,7 +25,7 @@ const INTAKES: [Intake; 3] = [Intake::Single, Intake::Latest, Intake::All];
 
 /// What came of a call that took so many nanoseconds.
 fn came_of(fate: Fate, windowed: u64, took: u64) -> Settlement {
-    Settlement { fate, windowed, took, age: 0 }
+    Settlement { fate, windowed, took, age: 0, ended_at: 0 }
 }
 
 fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {
