@@ -5,6 +5,12 @@ from typing import Any, ClassVar, Literal, SupportsIndex, final
 
 from DeepPipeline._description import PipelineDescription
 
+DEFAULT_BUFFER_SIZE: int
+"""The number of samples that a buffer holds unless another is said."""
+
+MAX_WORKERS: int
+"""The number of workers that a stage may have at most."""
+
 GRACE: float
 """Seconds that workers get, after an abort, to end and to run their `teardown`."""
 

@@ -31,9 +31,6 @@ EXECUTORS: tuple[Executor, ...] = ("thread", "process")
 
 MAX_RETRIES = (1 << 32) - 1
 
-MAX_WORKERS = 1024
-"""The number of workers that a stage may have at most."""
-
 
 AfterAnError = Literal["stop", "skip"]
 AFTER_AN_ERROR: tuple[AfterAnError, ...] = ("stop", "skip")
@@ -266,7 +263,9 @@ class Stage:
         if max_age is not None:
             changes["max_age"] = checked_seconds("max_age", max_age)
         if workers is not None:
-            changes["workers"] = checked_number("workers", workers, 1, MAX_WORKERS, f"1 to {MAX_WORKERS}")
+            changes["workers"] = checked_number(
+                "workers", workers, 1, _engine.MAX_WORKERS, f"1 to {_engine.MAX_WORKERS}"
+            )
         if ordered is not None:
             changes["ordered"] = checked_flag("ordered", ordered)
         if executor is not None:

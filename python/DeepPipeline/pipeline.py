@@ -44,9 +44,6 @@ from DeepPipeline.stream import HandOver, Stream
 
 T = TypeVar("T")
 
-DEFAULT_BUFFER_SIZE = 2
-"""The number of samples that a buffer holds unless another is set."""
-
 
 class Pipeline:
     """Runs a chain of stages with every stage busy at the same time on a different sample.
@@ -74,7 +71,7 @@ class Pipeline:
         self,
         stages: Iterable[StageLike | Parallel],
         end_stage: StageLike | Parallel | None = None,
-        buffer_size: SupportsIndex | Iterable[SupportsIndex] = DEFAULT_BUFFER_SIZE,
+        buffer_size: SupportsIndex | Iterable[SupportsIndex] = _engine.DEFAULT_BUFFER_SIZE,
         multiprocess: bool = False,
         *,
         source: Source | None = None,
@@ -267,7 +264,7 @@ class Pipeline:
         self._chain.append(stage)
         self._lay_out()
         if isinstance(self._buffer_size, list):
-            self._buffer_size.append(DEFAULT_BUFFER_SIZE)
+            self._buffer_size.append(_engine.DEFAULT_BUFFER_SIZE)
 
     def _started(self, what: str) -> _engine.Engine:
         if self._engine is None:

@@ -9,8 +9,8 @@ use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, ErrorPolicy, Executor, Graph, Joiner, Moment, Node, Notice as EngineNotice, SourceNode, Startup, Supervisor,
-    Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Block, ErrorPolicy, Executor, Flow, Graph, Joiner, Moment, Node, Notice as EngineNotice, SourceNode, Startup,
+    Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, WorkerDied};
 use deeppipeline::intake::Intake;
@@ -244,17 +244,14 @@ impl Engine {
         };
         let next_after = |stage: Option<usize>| {
             let Some(index) = stage else { return at(0) };
-            for Block { fork, branches, joined } in &self.blocks {
-                if *fork == index {
-                    return Next::Branches(branches.iter().map(|(first, _)| at(*first)).collect());
+            match self.supervisor.flow(index) {
+                Flow::End => Next::Nobody,
+                Flow::Next(node) => at(node),
+                Flow::Fork(block) => {
+                    Next::Branches(self.blocks[block].branches.iter().map(|(first, _)| at(*first)).collect())
                 }
-                // A stage may be the last of a branch, or have only a node without workers behind it.
-                let end = if self.supervisor.has_workers(index + 1) { index } else { index + 1 };
-                if branches.iter().any(|(_, last)| *last == end) {
-                    return if *joined { Next::Join } else { Next::Nobody };
-                }
+                Flow::Join { .. } => Next::Join,
             }
-            at(index + 1)
         };
         let _ = self.entrance.set(next_after(None));
         // Of all, before any is handed out.

@@ -29,6 +29,8 @@ fn keep_for_ever(object: Py<PyAny>) {
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keep_for_ever, module)?)?;
+    module.add("DEFAULT_BUFFER_SIZE", deeppipeline::builder::DEFAULT_BUFFER_SIZE)?;
+    module.add("MAX_WORKERS", deeppipeline::builder::MAX_WORKERS)?;
     module.add("GRACE", deeppipeline::pipeline::GRACE.as_secs_f64())?;
     module.add_class::<engine::Engine>()?;
     module.add_function(wrap_pyfunction!(simulate::simulate, module)?)?;

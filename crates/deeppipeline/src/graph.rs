@@ -167,7 +167,7 @@ pub struct Block {
 
 /// The place where what a node gives goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub enum Flow {
     /// No place: it is an end stage.
     End,
     /// The buffer in front of that node.
@@ -175,7 +175,12 @@ pub(crate) enum Flow {
     /// Every branch of that block.
     Fork(usize),
     /// The join of a block, as the result of a branch.
-    Join { block: usize, branch: usize },
+    Join {
+        /// The block.
+        block: usize,
+        /// The branch of it.
+        branch: usize,
+    },
 }
 
 /// The source in the description of a pipeline.

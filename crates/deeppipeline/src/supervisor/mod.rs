@@ -214,6 +214,11 @@ impl<V: Send + 'static> Supervisor<V> {
         !self.graph.is_passed_over(index)
     }
 
+    /// Returns where what a node gives goes.
+    pub fn flow(&self, node: usize) -> Flow {
+        self.flows[node]
+    }
+
     /// Sets how each block makes one value of its branches' results; called before anything is put.
     pub fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
         self.blocks.set_joiners(joiners);
