@@ -59,9 +59,9 @@ impl Worker {
 
     /// The worker of a process that was started for it.
     #[cfg(processes)]
-    pub(crate) fn of_apprentice(apprentice: Bootstrap) -> std::io::Result<Self> {
+    pub(crate) fn of_bootstrap(bootstrap: Bootstrap) -> std::io::Result<Self> {
         let carrier = Arc::new(Carrier::default());
-        let (inner, notes) = apprentice.begin(Arc::clone(&carrier) as _, carrier, detail)?;
+        let (inner, notes) = bootstrap.begin(Arc::clone(&carrier) as _, carrier, detail)?;
         let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere(None) };
         Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
     }

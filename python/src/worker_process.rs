@@ -33,7 +33,7 @@ impl Lifeline {
     fn become_worker(&self, py: Python<'_>) -> PyResult<Worker> {
         let lifeline = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let lifeline = lifeline.ok_or_else(|| PyRuntimeError::new_err("this process is a worker already"))?;
-        Ok(py.detach(|| Worker::of_apprentice(lifeline.listen()?))?)
+        Ok(py.detach(|| Worker::of_bootstrap(lifeline.listen()?))?)
     }
 }
 

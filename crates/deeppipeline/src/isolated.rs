@@ -274,9 +274,8 @@ impl Workers {
         }
         let Some(pipeline) = pipeline_of_this_worker() else { return };
         WORKING.store(true, Ordering::Relaxed);
-        let agreed =
-            |apprentice| PROBLEM.get().map_or(Ok(apprentice), |problem| Err(io::Error::other(problem.clone())));
-        let worked = become_worker(pipeline).and_then(agreed).and_then(|apprentice| self.work(apprentice));
+        let agreed = |bootstrap| PROBLEM.get().map_or(Ok(bootstrap), |problem| Err(io::Error::other(problem.clone())));
+        let worked = become_worker(pipeline).and_then(agreed).and_then(|bootstrap| self.work(bootstrap));
         std::process::exit(match worked {
             Ok(()) => 0,
             Err(problem) => {
@@ -286,9 +285,9 @@ impl Workers {
         });
     }
 
-    fn work(self, apprentice: Bootstrap) -> io::Result<()> {
+    fn work(self, bootstrap: Bootstrap) -> io::Result<()> {
         let Front { name, types, takes, settings } =
-            postcard::from_bytes(apprentice.front()).map_err(io::Error::other)?;
+            postcard::from_bytes(bootstrap.init_payload()).map_err(io::Error::other)?;
         let make = |known: &Known| {
             Some((Arc::clone(&known.input), Arc::clone(&known.output), (known.body)(takes, settings.clone())?))
         };
@@ -308,7 +307,7 @@ impl Workers {
                 takes.method()
             )));
         };
-        let (worker, _) = apprentice.begin(input, output, |_| Vec::new())?;
+        let (worker, _) = bootstrap.begin(input, output, |_| Vec::new())?;
         // On a thread, since the stack of this one is of a size that can no longer be chosen.
         let worked =
             thread::spawn_in_process(worker, body)?.join().map_err(|_| io::Error::other("its thread panicked"));
@@ -357,7 +356,7 @@ struct Front {
 
 /// The part of a stage that is to run in a process which the builder keeps.
 pub struct IsolatedStage {
-    pub(crate) front: Vec<u8>,
+    pub(crate) init_payload: Vec<u8>,
     pub(crate) input: Arc<dyn Codec<Value>>,
     pub(crate) output: Arc<dyn Codec<Value>>,
 }
@@ -376,7 +375,7 @@ impl IsolatedStage {
     {
         let front = Front { name: S::NAME.to_owned(), types: Types::of::<S>(), takes, settings: settings.to_vec() };
         Ok(IsolatedStage {
-            front: to_readable_bytes(&front)?,
+            init_payload: to_readable_bytes(&front)?,
             input: Arc::new(Typed::<T>::new()),
             output: Arc::new(Typed::<S::Output>::new()),
         })

@@ -343,7 +343,7 @@ fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError
     let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match post {
         Driver::Process(mut station) => {
             let stage = isolated.get(station.index()).and_then(Option::as_ref);
-            station.set_front(stage.map(|stage| stage.front.clone()).unwrap_or_default());
+            station.set_init_payload(stage.map(|stage| stage.init_payload.clone()).unwrap_or_default());
             let (worker_id, name) = (station.worker_id(), station.name().to_owned());
             let arguments = Arc::clone(&worker_arguments);
             let thread = std::thread::Builder::new().name(name.replace('\0', ""));

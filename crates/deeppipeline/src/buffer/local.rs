@@ -476,7 +476,7 @@ impl<V> Locked<'_, V> {
         let (first, mut dropped) = self.leave();
         dropped.extend(first);
         let Some(input) = input else { return Take::Expired(dropped) };
-        let taken = super::Taken { ticket, at, fork: input.newest_fork(), hold: None, given: 0, failures: 0 };
+        let taken = super::Taken { ticket, at, fork: input.newest_fork(), lease: None, given: 0, failures: 0 };
         Take::Ready { input, dropped, taken }
     }
 

@@ -174,7 +174,7 @@ pub(crate) struct Taken {
     /// The ticket of its newest sample.
     pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.
-    pub(crate) hold: Option<Lease>,
+    pub(crate) lease: Option<Lease>,
     /// The number of its parts that a worker that died had given.
     pub(crate) given: u64,
     /// The number of times that the stage had failed on it before its worker died.
@@ -186,7 +186,7 @@ pub(crate) struct Unsettled {
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
     #[cfg_attr(not(processes), expect(dead_code, reason = "without processes, there are none"))]
-    pub(crate) hold: Option<Lease>,
+    pub(crate) lease: Option<Lease>,
     pub(crate) settlement: Settlement,
 }
 
@@ -461,12 +461,12 @@ impl<V> Buffer<V> {
     /// Returns what a worker has in flight once more, as it was taken, where the buffer still has it.
     pub(crate) fn read_again(
         &self,
-        #[cfg_attr(not(processes), expect(unused_variables))] hold: Option<&Lease>,
+        #[cfg_attr(not(processes), expect(unused_variables))] lease: Option<&Lease>,
     ) -> Result<Option<Input<V>>, BoxError> {
         match self {
             Buffer::Local(_) => Ok(None),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => hold.map(|hold| buffer.read_again(hold)).transpose(),
+            Buffer::Shared(buffer) => lease.map(|lease| buffer.read_again(lease)).transpose(),
         }
     }
 

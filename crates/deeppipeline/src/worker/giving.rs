@@ -78,9 +78,9 @@ impl<V> Worker<V> {
             return Err(GiveError::Refused(value, Box::new(NotJoined(cause))));
         }
 
-        let receipt = self.hand().and_then(|hand| hand.receipt(part));
+        let receipt = self.running().and_then(|in_flight| in_flight.receipt(part));
         let origin = Origin { turn: self.turn, receipt };
-        let fork = self.hand().map_or_else(ForkTicket::default, |hand| hand.fork);
+        let fork = self.running().map_or_else(ForkTicket::default, |in_flight| in_flight.fork);
         let (id, birth, arrival) = self.identity(part);
         if let (Some(next), Wait::Forever | Wait::Until(_)) = (self.next_inlet(part), wait) {
             self.context.activity.set(Activity::WaitsForRoom(next.index));
@@ -129,8 +129,8 @@ impl<V> Worker<V> {
     /// Counts one more value, which the next buffer has counted.
     fn count_given(&mut self, arrival: Arrival) {
         self.waiting_since = None;
-        if let Step::Running(hand) = &mut self.step {
-            hand.parts += 1;
+        if let Step::Running(in_flight) = &mut self.step {
+            in_flight.parts += 1;
         }
         self.parts += u64::from(arrival == Arrival::PartOfWhole);
     }
@@ -142,8 +142,8 @@ impl<V> Worker<V> {
             (Output::Join { blocks, block, branch }, ..) => {
                 blocks.arrive(*block, *branch, sample, wait, &*self.context.control)
             }
-            (Output::Fork { blocks, block }, Part::ForBranch(branch), Step::Running(hand)) => {
-                blocks.hand_to_branch(*block, branch, &mut hand.forked, sample, wait)
+            (Output::Fork { blocks, block }, Part::ForBranch(branch), Step::Running(in_flight)) => {
+                blocks.hand_to_branch(*block, branch, &mut in_flight.forked, sample, wait)
             }
             (Output::End | Output::Fork { .. }, ..) => Push::Shut(sample.value),
         }
@@ -195,8 +195,8 @@ impl<V> Worker<V> {
     /// Returns true if the next part has gone on already, given by a worker that died.
     fn is_left_out(&mut self) -> bool {
         match &mut self.step {
-            Step::Running(hand) if hand.leave_out > 0 => {
-                hand.leave_out -= 1;
+            Step::Running(in_flight) if in_flight.leave_out > 0 => {
+                in_flight.leave_out -= 1;
                 true
             }
             _ => false,

@@ -24,7 +24,7 @@ pub(crate) struct InFlight {
     /// The ticket of the take.
     pub(crate) ticket: u64,
     /// Its slots, where the samples came from another process.
-    pub(crate) hold: Option<Lease>,
+    pub(crate) lease: Option<Lease>,
     /// Parts given so far, those included that a worker before this one gave.
     pub(crate) parts: u64,
     /// Parts still to come that were given before: by a worker before this one, or in a try before this one.
@@ -37,8 +37,8 @@ impl InFlight {
     /// Makes the record of what has just been taken.
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
         let (busy, running_since, paused_at) = (0, None, taken.at);
-        let Taken { ticket, at, fork, hold, given, failures } = taken;
-        let mut hand = InFlight {
+        let Taken { ticket, at, fork, lease, given, failures } = taken;
+        let mut in_flight = InFlight {
             samples,
             kept: 0,
             newest,
@@ -48,13 +48,13 @@ impl InFlight {
             running_since,
             paused_at,
             ticket,
-            hold,
+            lease,
             parts: given,
             leave_out: given,
             failures,
         };
-        hand.run(at);
-        hand
+        in_flight.run(at);
+        in_flight
     }
 
     /// Notes that the user's code is not running now. Reads the clock only if it was: at small samples that is what a
@@ -74,14 +74,14 @@ impl InFlight {
 
     /// Lets the supervisor see from outside of a process how long the user's code has been running.
     fn show_running(&self, since: Option<Moment>) {
-        if let Some(hold) = &self.hold {
-            hold.set_running_since(since.map(|since| since.0));
+        if let Some(lease) = &self.lease {
+            lease.set_running_since(since.map(|since| since.0));
         }
     }
 
     /// Returns what the next buffer is to remember of a value given now.
     pub(crate) fn receipt(&self, part: Part) -> Option<Receipt> {
         let parts = (part == Part::OfMany).then_some(self.parts + 1);
-        self.hold.as_ref().map(|hold| hold.receipt(self.ticket, parts))
+        self.lease.as_ref().map(|lease| lease.receipt(self.ticket, parts))
     }
 }

@@ -242,12 +242,12 @@ impl<V> Worker<V> {
 
     /// Returns the sample on which the stage is run: for a list, the newest.
     pub(crate) fn in_flight(&self) -> Option<SampleInfo> {
-        self.hand().map(|hand| hand.newest)
+        self.running().map(|in_flight| in_flight.newest)
     }
 
-    fn hand(&self) -> Option<&InFlight> {
+    fn running(&self) -> Option<&InFlight> {
         match &self.step {
-            Step::Running(hand) => Some(hand),
+            Step::Running(in_flight) => Some(in_flight),
             _ => None,
         }
     }
@@ -300,7 +300,7 @@ impl<V> Worker<V> {
                     self.advance(WorkerEvent::SetUp);
                 }
             },
-            Step::Running(hand) => return self.settle_run(hand, ending),
+            Step::Running(in_flight) => return self.settle_run(in_flight, ending),
             Step::Pulling => {
                 self.context.show_source_asked(false);
                 match ending {
@@ -339,21 +339,21 @@ impl<V> Worker<V> {
         untold
     }
 
-    fn settle_run(&mut self, mut hand: InFlight, ending: Ending) -> LogEvent {
+    fn settle_run(&mut self, mut in_flight: InFlight, ending: Ending) -> LogEvent {
         self.context.show_running(None);
-        hand.pause(&self.context.clock);
+        in_flight.pause(&self.context.clock);
         let on_error = self.context.options.on_error;
         if let Ending::Failed(cause) = &ending
-            && hand.failures < on_error.retries()
+            && in_flight.failures < on_error.retries()
         {
-            let (stage, sample, cause) = (self.name().to_owned(), hand.newest.id, aside::shown(cause));
+            let (stage, sample, cause) = (self.name().to_owned(), in_flight.newest.id, aside::shown(cause));
             aside::log(move || tracing::warn!(stage, %sample, "tried again after an error: {cause}"));
-            hand.failures += 1;
-            hand.leave_out = hand.parts;
-            if let Some(hold) = &hand.hold {
-                hold.note_failures(hand.failures);
+            in_flight.failures += 1;
+            in_flight.leave_out = in_flight.parts;
+            if let Some(lease) = &in_flight.lease {
+                lease.note_failures(in_flight.failures);
             }
-            self.step = Step::Trying(hand);
+            self.step = Step::Trying(in_flight);
             return LogEvent::RetriedFailure;
         }
         let fate = match ending {
@@ -362,14 +362,14 @@ impl<V> Worker<V> {
             Ending::Windowed => None,
             Ending::Failed(_) => Some(Fate::Failed),
         };
-        let (newest, took) = (hand.newest, Duration::from_nanos(hand.busy));
+        let (newest, took) = (in_flight.newest, Duration::from_nanos(in_flight.busy));
         if matches!(ending, Ending::Failed(_)) && on_error.stops() {
             self.fail_turn();
         }
         self.finish_turn();
         match fate {
-            Some(fate) => self.count(hand, fate),
-            None => self.keep(hand),
+            Some(fate) => self.count(in_flight, fate),
+            None => self.keep(in_flight),
         }
         self.step = Step::Idle;
         let Ending::Failed(cause) = ending else {
@@ -413,10 +413,11 @@ impl<V> Worker<V> {
     }
 
     /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
-    fn count(&mut self, hand: InFlight, fate: Fate) {
-        let age = hand.paused_at.since(hand.newest.birth);
-        let settlement = Settlement { fate, windowed: hand.kept, took: hand.busy, age, ended_at: hand.paused_at.0 };
-        self.unsettled = Some(Unsettled { ticket: hand.ticket, hold: hand.hold, settlement });
+    fn count(&mut self, in_flight: InFlight, fate: Fate) {
+        let age = in_flight.paused_at.since(in_flight.newest.birth);
+        let settlement =
+            Settlement { fate, windowed: in_flight.kept, took: in_flight.busy, age, ended_at: in_flight.paused_at.0 };
+        self.unsettled = Some(Unsettled { ticket: in_flight.ticket, lease: in_flight.lease, settlement });
     }
 
     /// Settles what is not settled yet.
@@ -427,11 +428,11 @@ impl<V> Worker<V> {
     }
 
     /// Keeps the sample in flight for a later list of the stage.
-    fn keep(&mut self, hand: InFlight) {
-        self.kept += hand.samples;
-        match (hand.hold, self.context.input()) {
-            (Some(hold), _) => hold.keep(),
-            (None, Some(buffer)) => buffer.keep_for_window(self.context.worker(), hand.ticket),
+    fn keep(&mut self, in_flight: InFlight) {
+        self.kept += in_flight.samples;
+        match (in_flight.lease, self.context.input()) {
+            (Some(lease), _) => lease.keep(),
+            (None, Some(buffer)) => buffer.keep_for_window(self.context.worker(), in_flight.ticket),
             (None, None) => {}
         }
     }
@@ -454,9 +455,9 @@ impl<V> Worker<V> {
 
     fn pause(&mut self) {
         match &mut self.step {
-            Step::Running(hand) => {
+            Step::Running(in_flight) => {
                 self.context.show_running(None);
-                hand.pause(&self.context.clock);
+                in_flight.pause(&self.context.clock);
             }
             Step::Pulling => self.context.show_source_asked(false),
             _ => {}
@@ -465,9 +466,9 @@ impl<V> Worker<V> {
 
     fn resume(&mut self) {
         match &mut self.step {
-            Step::Running(hand) => {
-                self.context.show_running(Some((hand.newest.id, Duration::from_nanos(hand.busy))));
-                hand.run(self.context.clock.moment());
+            Step::Running(in_flight) => {
+                self.context.show_running(Some((in_flight.newest.id, Duration::from_nanos(in_flight.busy))));
+                in_flight.run(self.context.clock.moment());
             }
             Step::Pulling => self.context.show_source_asked(true),
             _ => {}
@@ -486,9 +487,9 @@ impl<V> Drop for Worker<V> {
                 self.context.show_source_asked(false);
                 (Doing::SourceNext, None)
             }
-            (Step::Running(hand) | Step::Trying(hand), WorkerId::Stage { .. }) => {
-                let sample = hand.newest.id;
-                self.count(hand, Fate::Failed);
+            (Step::Running(in_flight) | Step::Trying(in_flight), WorkerId::Stage { .. }) => {
+                let sample = in_flight.newest.id;
+                self.count(in_flight, Fate::Failed);
                 (Doing::StageRun, Some(sample))
             }
             (_, WorkerId::Stage { .. }) => (Doing::StageRun, None),

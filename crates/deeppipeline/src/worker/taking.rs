@@ -66,21 +66,21 @@ impl<V> Worker<V> {
 
     /// Runs the stage once more on what it has in flight, unless that was given up meanwhile.
     pub(super) fn run_again(&mut self) -> Option<Poll<Option<Call<V>>>> {
-        let Step::Trying(mut hand) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
+        let Step::Trying(mut in_flight) = std::mem::replace(&mut self.step, Step::Idle) else { return None };
         let buffer = self.context.input()?;
         if buffer.is_discarding() {
             if self.context.options.on_error.stops() {
                 self.fail_turn();
             }
             self.finish_turn();
-            self.count(hand, Fate::Failed);
+            self.count(in_flight, Fate::Failed);
             return None;
         }
-        let again = buffer.read_again(hand.hold.as_ref());
+        let again = buffer.read_again(in_flight.lease.as_ref());
         self.context.activity.set(Activity::Calls);
-        self.context.show_running(Some((hand.newest.id, Duration::from_nanos(hand.busy))));
-        hand.run(self.context.clock.moment());
-        self.step = Step::Running(hand);
+        self.context.show_running(Some((in_flight.newest.id, Duration::from_nanos(in_flight.busy))));
+        in_flight.run(self.context.clock.moment());
+        self.step = Step::Running(in_flight);
         match again {
             Ok(input) => {
                 self.enter();
@@ -97,8 +97,8 @@ impl<V> Worker<V> {
     pub fn account(&mut self, kept: Windowed) {
         self.kept = self.kept.saturating_sub(kept.used + kept.skipped);
         self.skip_kept(kept.skipped);
-        if let Step::Running(hand) = &mut self.step {
-            hand.kept += kept.used;
+        if let Step::Running(in_flight) = &mut self.step {
+            in_flight.kept += kept.used;
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) ->
             let (name, is_end) = (spec.name.clone(), case.is_end(index));
             let (keys, idle) = (spec.keys, spec.idle);
             let part = Part { name, does: spec.does, is_end, intake: spec.intake, keys, idle };
-            station.set_front(postcard::to_stdvec(&part).unwrap());
+            station.set_init_payload(postcard::to_stdvec(&part).unwrap());
             let around = follower.around(index);
             std::thread::spawn(move || drive(station, around))
         }
@@ -104,11 +104,11 @@ fn drive(mut station: WorkerProcess<i64>, around: Arc<dyn Around>) {
 fn become_a_worker() {
     let Ok(address) = std::env::var(VARIABLE) else { return };
     let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
-    let apprentice = Lifeline::hold(socket, parent_id()).unwrap().listen().unwrap();
-    let Part { name, does, is_end, intake, keys, idle } = postcard::from_bytes(apprentice.front()).unwrap();
+    let bootstrap = Lifeline::hold(socket, parent_id()).unwrap().listen().unwrap();
+    let Part { name, does, is_end, intake, keys, idle } = postcard::from_bytes(bootstrap.init_payload()).unwrap();
     let around: Arc<dyn Around> = Arc::new(AroundElsewhere(Mutex::new(Line::to(&address).unwrap())));
     let codec = Arc::new(EightBytes);
-    let (worker, _) = apprentice.begin(codec.clone(), codec, |_| Vec::new()).unwrap();
+    let (worker, _) = bootstrap.begin(codec.clone(), codec, |_| Vec::new()).unwrap();
     let windows = StageSpec { intake, keys, idle, ..stage(&name, does, 0) }.windows();
     let stage = GatedStage::new(Logic::new(&name, does, is_end, around.clone()), windows, around);
     spawn(worker, stage.factory()).unwrap().join().unwrap();

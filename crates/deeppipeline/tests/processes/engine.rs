@@ -47,7 +47,7 @@ fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
     let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {
         Driver::Process(mut station) => {
-            set_front::<Puppet>(&mut station, strings);
+            set_init_payload::<Puppet>(&mut station, strings);
             station
         }
         Driver::Thread(_) => panic!("all are in processes"),
@@ -56,10 +56,10 @@ fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<
 }
 
 /// Says which stage its worker is to make.
-fn set_front<S: Isolated>(station: &mut WorkerProcess<i64>, strings: &Strings) {
+fn set_init_payload<S: Isolated>(station: &mut WorkerProcess<i64>, strings: &Strings) {
     // As the typed front door's worker reads it: name, types, whether it takes lists, settings.
     let front = (S::NAME, types_of::<S>(), false, postcard::to_stdvec(strings).unwrap());
-    station.set_front(postcard::to_stdvec(&front).unwrap());
+    station.set_init_payload(postcard::to_stdvec(&front).unwrap());
 }
 
 /// The types that the worker compares with those of the stage that it knows: their names, and a fingerprint.
@@ -206,7 +206,7 @@ fn an_abort_that_kills_a_worker_on_its_way_out_blames_nothing_that_the_stage_lef
     let player = Player::new();
     let (supervisor, mut stations) = stations(&[player.strings()]);
     let mut station = stations.remove(0);
-    set_front::<Clinging>(&mut station, &player.strings());
+    set_init_payload::<Clinging>(&mut station, &player.strings());
     open(&mut station);
     supervisor.close();
     let then = std::thread::scope(|scope| {
@@ -236,7 +236,7 @@ fn a_process_that_reads_nothing_holds_up_nobody() {
     let (supervisor, mut stations) = stations(&[player.strings()]);
     let mut station = stations.remove(0);
     // Far more than a socket holds.
-    station.set_front(vec![0; 8 << 20]);
+    station.set_init_payload(vec![0; 8 << 20]);
     let ends = station.open().unwrap();
     let child = Command::new("sleep").arg("1000").stdin(Stdio::from(ends.socket)).spawn().unwrap();
     let (pid, (sender, started)) = (child.id(), std::sync::mpsc::channel());

@@ -110,7 +110,7 @@ pub(crate) struct Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hold({:?})", self.slots)
+        write!(f, "Lease({:?})", self.slots)
     }
 }
 

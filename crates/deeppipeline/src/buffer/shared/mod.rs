@@ -244,12 +244,12 @@ impl<V> Buffer<V> {
 
     /// Takes what the intake says, waiting for it if need be.
     pub(crate) fn take(&self, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
-        let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.hold?, unsettled.settlement)));
+        let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.lease?, unsettled.settlement)));
         let (slots, ticket, copy, at) = loop {
             let at = Moment::now();
             let taken = match unsettled.take() {
-                Some((hold, settlement)) => {
-                    hold.leave(|slots| self.table.settle_and_take(slots, settlement, up_to, at.0))
+                Some((lease, settlement)) => {
+                    lease.leave(|slots| self.table.settle_and_take(slots, settlement, up_to, at.0))
                 }
                 None => self.table.take_up_to(up_to, at.0),
             };
@@ -265,7 +265,7 @@ impl<V> Buffer<V> {
                 }
             }
         };
-        let mut hold = Lease::new(&self.table, self.process);
+        let mut lease = Lease::new(&self.table, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
         let (mut newest, mut fork, mut given, mut failures) = (None, ForkTicket::default(), 0, 0);
@@ -273,14 +273,14 @@ impl<V> Buffer<V> {
             let (id, birth) = (taken.id, Moment(taken.birth));
             let info = SampleInfo { id, birth };
             (newest, fork, given, failures) = (Some(info), taken.fork, taken.given, taken.failures as u32);
-            let bytes = hold.look_at(taken.slot, info, copy, !self.may_retry);
+            let bytes = lease.look_at(taken.slot, info, copy, !self.may_retry);
             match bytes.and_then(|bytes| catch_panic(|| self.codec.read(bytes))) {
                 Ok(value) => samples.push(Sample { id, birth, fork, value }),
                 Err(cause) => problem = Some(cause),
             }
         }
-        let count = hold.count();
-        let taken = Taken { ticket, at, fork, hold: Some(hold), given, failures };
+        let count = lease.count();
+        let taken = Taken { ticket, at, fork, lease: Some(lease), given, failures };
         match (problem, newest) {
             (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
             _ => match self.input_of(samples) {
@@ -298,14 +298,14 @@ impl<V> Buffer<V> {
     }
 
     /// Returns what a worker has in flight once more, read from copies.
-    pub(crate) fn read_again(&self, hold: &Lease) -> Result<Input<V>, BoxError> {
+    pub(crate) fn read_again(&self, lease: &Lease) -> Result<Input<V>, BoxError> {
         // The worker has its ticket.
         let fork = ForkTicket::default();
         let read = |(SampleInfo { id, birth }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
             let bytes = bytes?;
             Ok(Sample { id, birth, fork, value: catch_panic(|| self.codec.read(bytes))? })
         };
-        let samples = hold.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
+        let samples = lease.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
         self.input_of(samples).ok_or_else(|| "there is nothing in hand".into())
     }
 
@@ -393,8 +393,8 @@ impl<V> Buffer<V> {
 
 /// Settles what a worker had in flight.
 pub(crate) fn settle(unsettled: Unsettled) {
-    if let Some(hold) = unsettled.hold {
-        hold.settle(unsettled.settlement);
+    if let Some(lease) = unsettled.lease {
+        lease.settle(unsettled.settlement);
     }
 }
 

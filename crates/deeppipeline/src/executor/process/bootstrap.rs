@@ -83,8 +83,8 @@ pub struct Bootstrap {
 
 impl Bootstrap {
     /// Returns what the binding in the pipeline's process has left for the one here.
-    pub fn front(&self) -> &[u8] {
-        &self.begin.front
+    pub fn init_payload(&self) -> &[u8] {
+        &self.begin.init_payload
     }
 
     /// The name of the stage.

@@ -70,7 +70,7 @@ impl ChildProcess {
         let (link, socket) = Link::pair()?;
         let (ours, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let incarnation = ChildProcess {
+        let child = ChildProcess {
             link,
             link_open: true,
             stderr: ours,
@@ -85,7 +85,7 @@ impl ChildProcess {
             verdict: None,
             news: VecDeque::new(),
         };
-        Ok((incarnation, ChildEnds { socket, stderr }))
+        Ok((child, ChildEnds { socket, stderr }))
     }
 
     /// Takes note of a process that has been started; returns none if it is gone already. Where this fails it is ended.

@@ -37,7 +37,7 @@ pub(crate) struct Begin {
     /// True if an earlier process of this worker had been set up.
     pub(crate) restarted: bool,
     /// The addition of the binding.
-    pub(crate) front: Vec<u8>,
+    pub(crate) init_payload: Vec<u8>,
 }
 
 /// The message that a worker process gets later: everything is up, or (false) will never be.

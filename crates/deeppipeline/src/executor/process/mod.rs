@@ -12,15 +12,17 @@ mod bootstrap;
 mod child;
 mod exit;
 mod link;
+mod restart;
 mod stderr;
 mod waker;
 mod worker_process;
 
 pub use bootstrap::{Bootstrap, Detail, Lifeline, Notes};
 pub use child::ChildEnds;
+pub use restart::Then;
 pub use stderr::{Console, Written};
 pub(crate) use waker::Waker;
-pub use worker_process::{Reads, Then, Watched, WorkerProcess};
+pub use worker_process::{Reads, Watched, WorkerProcess};
 
 use crate::worker::Worker;
 

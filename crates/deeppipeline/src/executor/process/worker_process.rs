@@ -1,32 +1,26 @@
-//! The pipeline's side of a stage in a process: it watches the process, and decides what its death means.
+//! The pipeline's side of a stage in a process: it watches the process. What its end means is in `restart.rs`.
 
 use super::child::{ChildEnds, ChildProcess, Killed};
 use super::link::{Begin, Said};
+use super::restart::Deaths;
 use super::stderr::Written;
 use super::waker::Waker;
-use crate::aside;
 use crate::buffer::Wait;
-use crate::buffer::shared::{self, Owner, Verdict, is_stopped};
-use crate::error::{Doing, Exit, Failure, RemoteError, WorkerDied};
-use crate::graph::RESTART_WINDOW;
+use crate::buffer::shared::{self, Owner, is_stopped};
+use crate::error::{Doing, Failure, RemoteError};
 use crate::phase::{WorkerEvent, WorkerPhase};
-use crate::policies::OnCrash;
 use crate::sample::SampleId;
 use crate::supervisor::GRACE;
 use crate::supervisor::Supervisor;
 use crate::worker::{Control, WorkerContext, WorkerId};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The pause before the second restart in a row; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time that a worker has to end once its work is done: what a stage has left running may keep it.
 const ENDS_WITHIN: Duration = Duration::from_secs(4);
 /// The interval at which memory that nothing uses is looked for.
@@ -75,37 +69,20 @@ impl Reads {
     }
 }
 
-/// The step that is to follow the end of a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Then {
-    /// The start of another, after this pause; the reason is for a log.
-    Restart {
-        /// The pause, see [`WorkerProcess::rest`].
-        pause: Duration,
-        /// A description of what happened, for a log.
-        why: String,
-    },
-    /// The stage has ended.
-    Over {
-        /// A warning for a log.
-        warning: Option<String>,
-    },
-}
-
 /// A stage that runs in a process, as the pipeline's process sees it. Dropping it counts as a failure of its stage.
 pub struct WorkerProcess<V: Send + 'static> {
-    supervisor: Arc<Supervisor<V>>,
+    pub(super) supervisor: Arc<Supervisor<V>>,
     /// What its worker is given to work with, as far as it can be told to another process.
-    context: WorkerContext<V>,
-    waker: Waker,
+    pub(super) context: WorkerContext<V>,
+    pub(super) waker: Waker,
     /// The message that the binding gives every new process.
-    front: Vec<u8>,
-    may_restart: bool,
-    present: Option<ChildProcess>,
-    was_ready: bool,
-    deaths: VecDeque<Instant>,
+    init_payload: Vec<u8>,
+    pub(super) may_restart: bool,
+    pub(super) present: Option<ChildProcess>,
+    pub(super) was_ready: bool,
+    pub(super) deaths: Deaths,
     /// The take that waits for another try, since its worker died with it in flight.
-    tried_again: Option<u64>,
+    pub(super) tried_again: Option<u64>,
     swept: Instant,
     looked: Instant,
     /// The process that is watched, and how often in a row it was seen stopped.
@@ -128,11 +105,11 @@ impl<V: Send + 'static> WorkerProcess<V> {
             supervisor,
             context,
             waker,
-            front: Vec::new(),
+            init_payload: Vec::new(),
             may_restart: true,
             present: None,
             was_ready: false,
-            deaths: VecDeque::new(),
+            deaths: Deaths::default(),
             tried_again: None,
             swept: Instant::now(),
             looked: Instant::now(),
@@ -153,7 +130,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         self.context.index()
     }
 
-    fn owner(&self) -> Owner {
+    pub(super) fn owner(&self) -> Owner {
         Owner::of_worker(self.index(), self.context.worker())
     }
 
@@ -163,8 +140,8 @@ impl<V: Send + 'static> WorkerProcess<V> {
     }
 
     /// Sets what the binding leaves for the one in the worker process.
-    pub fn set_front(&mut self, front: Vec<u8>) {
-        self.front = front;
+    pub fn set_init_payload(&mut self, init_payload: Vec<u8>) {
+        self.init_payload = init_payload;
     }
 
     /// Its first process is its last.
@@ -177,8 +154,8 @@ impl<V: Send + 'static> WorkerProcess<V> {
     /// # Errors
     /// The error of the operating system.
     pub fn open(&mut self) -> io::Result<ChildEnds> {
-        let (incarnation, ends) = ChildProcess::open()?;
-        self.present = Some(incarnation);
+        let (present, ends) = ChildProcess::open()?;
+        self.present = Some(present);
         Ok(ends)
     }
 
@@ -212,17 +189,17 @@ impl<V: Send + 'static> WorkerProcess<V> {
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
             restarted: self.was_ready,
-            front: self.front.clone(),
+            init_payload: self.init_payload.clone(),
             node,
         })
     }
 
-    fn input(&self) -> io::Result<&shared::Buffer<V>> {
+    pub(super) fn input(&self) -> io::Result<&shared::Buffer<V>> {
         let buffer = self.context.input().and_then(|buffer| buffer.shared());
         buffer.ok_or_else(|| io::Error::other("the buffer in front of a stage in a process is not shared"))
     }
 
-    fn output(&self) -> Option<&shared::Buffer<V>> {
+    pub(super) fn output(&self) -> Option<&shared::Buffer<V>> {
         self.context.output()?.shared()
     }
 
@@ -310,7 +287,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
     }
 
     /// Returns true if one of the buffers beside the worker is damaged; then the pipeline has failed.
-    fn is_damaged(&self) -> bool {
+    pub(super) fn is_damaged(&self) -> bool {
         let behind = self.context.next().map(|next| next.index);
         // Both are looked at, so that both are told.
         let damaged =
@@ -319,7 +296,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
     }
 
     /// Returns true if the worker was killed because it stood still in the middle of a transaction at a buffer.
-    fn stood_still(&self) -> bool {
+    pub(super) fn stood_still(&self) -> bool {
         self.input().into_iter().chain(self.output()).any(|buffer| buffer.has_killed(self.owner()))
     }
 
@@ -384,7 +361,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let ended = present.wait(&self.waker, Some(deadline))?;
         let is_news = ended && present.verdict.is_none();
         // At once: it may hold the lock of a buffer, and a process that waits for that may hold what `ended` needs.
-        let verdict = is_news.then(|| self.settle_hand());
+        let verdict = is_news.then(|| self.settle_in_flight());
         let Some(present) = &mut self.present else { return Ok(true) };
         present.verdict = present.verdict.or(verdict);
         present.reads = if ended { Reads::ALL } else { reads };
@@ -428,147 +405,6 @@ impl<V: Send + 'static> WorkerProcess<V> {
         }
     }
 
-    /// Learns how the process has ended, unless the process that forked it for the caller has told; gives what it had
-    /// in flight its fate, and says what follows. What it said counts for more than its exit status, which may be lost.
-    pub fn ended(&mut self, told: Option<Exit>) -> Then {
-        let present = self.present.take();
-        // It is collected here in any case, but only its parent learns something by it.
-        let exit = present.as_ref().map_or(Exit::Unknown, ChildProcess::exit);
-        let exit = told.unwrap_or(exit);
-        let verdict = present.as_ref().and_then(|present| present.verdict);
-        let verdict = verdict.unwrap_or_else(|| self.settle_hand());
-        let phase = self.supervisor.phase_of(self.worker_id());
-        // The last that it wrote may not have been looked at.
-        std::iter::once(self.input().ok()).chain([self.output()]).flatten().for_each(|buffer| {
-            buffer.look_for_damage();
-        });
-        if self.is_damaged() {
-            self.over();
-            return Then::Over { warning: None };
-        }
-        if let Some(present) = present.as_ref().filter(|present| present.torn_down.is_some()) {
-            let warning = match (present.killed, exit) {
-                (Some(Killed::Overstayed), _) => Some(
-                    "its worker did not end after its teardown, and was killed: something that the stage left running \
-                     kept it"
-                        .to_owned(),
-                ),
-                // An abort takes what it finds, and says so itself.
-                (Some(_), _) | (None, Exit::Code(0) | Exit::Unknown) => None,
-                (None, exit) => Some(format!("its worker {exit}, after its work was done")),
-            };
-            if let Some(warning) = warning.clone() {
-                let stage = self.name().to_owned();
-                aside::log(move || tracing::warn!(stage, "{warning}"));
-            }
-            self.over();
-            return Then::Over { warning };
-        }
-        let sample = match verdict {
-            Verdict::Nothing => None,
-            Verdict::Used(id) | Verdict::Lost(id) | Verdict::Retried(id) => Some(id),
-        };
-        let aborted = self.supervisor.aborted_at().is_some();
-        if aborted || (phase != WorkerPhase::TearingDown && self.is_given_up()) {
-            self.over();
-            return Then::Over { warning: None };
-        }
-        let died = WorkerDied {
-            exit,
-            time_limit: present.as_ref().and_then(|present| match present.killed? {
-                Killed::TimeLimit(limit) => Some(limit),
-                Killed::Overstayed | Killed::Unwanted => None,
-            }),
-            restarts: self.deaths.len(),
-            while_starting: matches!(phase, WorkerPhase::Starting | WorkerPhase::Restarting),
-            stood_still: self.stood_still(),
-            stderr: present.map_or(Vec::new(), |present| present.last_lines().into()),
-        };
-        // A stage that had failed for good, and died before it could say so, does not go on either.
-        let has_failed = self.output().is_some_and(shared::Buffer::has_failed_turn);
-        if !self.may_restart(phase) || has_failed {
-            self.give_up(phase, sample, died);
-            return Then::Over { warning: None };
-        }
-        let why = describe(&died, verdict);
-        let (stage, what) = (self.name().to_owned(), why.clone());
-        aside::log(move || tracing::warn!(stage, "{what}; starting it again"));
-        self.deaths.push_back(Instant::now());
-        self.supervisor.advance(self.worker_id(), WorkerEvent::Died);
-        let pause = match self.deaths.len() as u32 {
-            0 | 1 => Duration::ZERO,
-            again => FIRST_PAUSE.saturating_mul(1 << (again - 2).min(16)).min(LONGEST_PAUSE),
-        };
-        Then::Restart { pause, why }
-    }
-
-    /// Returns true if another process follows the one that has died.
-    fn may_restart(&self, phase: WorkerPhase) -> bool {
-        let node = &self.context.options;
-        self.was_ready
-            && self.may_restart
-            && phase != WorkerPhase::TearingDown
-            && node.after_a_crash() != OnCrash::Stop
-            && self.deaths.len() < node.restarts_allowed()
-    }
-
-    /// Gives what a dead worker had in flight its fate. What the next buffer last received tells whether it had been
-    /// used.
-    fn settle_hand(&mut self) -> Verdict {
-        let now = Instant::now();
-        self.deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
-        let dead = self.owner();
-        let on_crash = self.context.options.after_a_crash();
-        let received = self.output().and_then(|output| output.producer_died(dead));
-        let Ok(input) = self.input() else { return Verdict::Nothing };
-        let (verdict, take) = input.consumer_died(dead, on_crash, received);
-        let Some(ticket) = take.filter(|_| self.context.reorders) else { return verdict };
-        let is_given_up = on_crash == OnCrash::Retry && input.is_discarding();
-        let Some(output) = self.output() else { return verdict };
-        match verdict {
-            // If this stops the pipeline, or it had to be tried again and will not be, what was taken later does not go
-            // on.
-            _ if is_given_up || !self.may_restart(self.supervisor.phase_of(self.worker_id())) => {
-                output.fail_turn(ticket)
-            }
-            Verdict::Retried(_) => self.tried_again = Some(ticket),
-            Verdict::Nothing | Verdict::Used(_) | Verdict::Lost(_) => output.end_turn(ticket),
-        }
-        verdict
-    }
-
-    /// Lets go of the turn of what was to be tried again where it was discarded with all that waited: the other workers
-    /// of the stage must not wait for its turn then.
-    fn let_go_of_turn(&mut self) {
-        let Some(ticket) = self.tried_again.take() else { return };
-        if let (Ok(input), Some(output)) = (self.input(), self.output())
-            && input.is_discarding()
-            && !input.is_in_flight(ticket)
-        {
-            output.fail_turn_unless_ended(ticket);
-        }
-    }
-
-    /// Waits out the pause before a restart; false when there is no need for one any longer.
-    ///
-    /// # Errors
-    /// The error of the operating system.
-    pub fn rest(&mut self, pause: Duration) -> io::Result<bool> {
-        let until = Instant::now() + pause;
-        loop {
-            if self.supervisor.aborted_at().is_some() || self.is_given_up() {
-                self.over();
-                return Ok(false);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                self.supervisor.advance(self.worker_id(), WorkerEvent::StartedAgain);
-                return Ok(true);
-            }
-            self.doze(&mut [PollFd::new(&self.waker, PollFlags::IN)], Some(left))?;
-        }
-    }
-
     /// Waits until there is something to read from the process that forks for the caller; false when there is no need
     /// for it any longer, and the stage has ended.
     ///
@@ -589,7 +425,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         }
     }
 
-    fn doze(&self, ready: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn doze(&self, ready: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(ready, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => self.waker.calm(),
@@ -602,7 +438,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
     /// A start that fails like this waits for no `setup`.
     pub fn cannot_start(&mut self, cause: io::Error) {
         self.end_process();
-        self.settle_hand();
+        self.settle_in_flight();
         if self.was_ready {
             self.fail(Doing::StageRun, None, Box::new(cause));
         } else {
@@ -617,28 +453,13 @@ impl<V: Send + 'static> WorkerProcess<V> {
         }
     }
 
-    /// Returns true if what is in front of the stage was discarded, so that there is nothing to be started for.
-    fn is_given_up(&self) -> bool {
-        self.input().map_or(true, shared::Buffer::is_discarding)
-    }
-
-    fn over(&mut self) {
+    pub(super) fn over(&mut self) {
         self.is_over = true;
         self.let_go_of_turn();
         self.supervisor.advance(self.worker_id(), WorkerEvent::TornDown);
     }
 
-    fn give_up(&mut self, phase: WorkerPhase, sample: Option<SampleId>, died: WorkerDied) {
-        let doing = match phase {
-            _ if !self.was_ready => Doing::Setup,
-            WorkerPhase::Draining if sample.is_none() => Doing::Finish,
-            WorkerPhase::TearingDown => Doing::Teardown,
-            _ => Doing::StageRun,
-        };
-        self.fail(doing, sample, Box::new(died));
-    }
-
-    fn fail(&mut self, doing: Doing, sample: Option<SampleId>, cause: crate::error::BoxError) {
+    pub(super) fn fail(&mut self, doing: Doing, sample: Option<SampleId>, cause: crate::error::BoxError) {
         let stage = self.name().to_owned();
         self.supervisor.fail(self.worker_id(), Failure { stage, doing, sample, cause });
         self.over();
@@ -652,18 +473,8 @@ impl<V: Send + 'static> Drop for WorkerProcess<V> {
         }
         // Its driver has gone. The process goes first, so that what it has in flight can be counted.
         self.end_process();
-        self.settle_hand();
+        self.settle_in_flight();
         let doing = if self.was_ready { Doing::StageRun } else { Doing::Setup };
         self.fail(doing, None, "nobody watches over its worker any longer".into());
     }
-}
-
-fn describe(died: &WorkerDied, verdict: Verdict) -> String {
-    let (what, id) = match verdict {
-        Verdict::Nothing => return died.to_string(),
-        Verdict::Used(id) => ("had been used", id),
-        Verdict::Lost(id) => ("is lost", id),
-        Verdict::Retried(id) => ("is tried again", id),
-    };
-    format!("{died}; sample {id}, which it had in hand, {what}")
 }

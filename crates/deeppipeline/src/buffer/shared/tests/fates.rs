@@ -108,7 +108,7 @@ impl Both {
         let taken = match self.local.take(0, None, u64::MAX, Wait::No) {
             Take::Ready { input, taken, .. } => {
                 let settlement = came_of(Fate::Used, 0, 0);
-                self.local.settle(0, Unsettled { ticket: taken.ticket, hold: None, settlement });
+                self.local.settle(0, Unsettled { ticket: taken.ticket, lease: None, settlement });
                 Ok(match input {
                     Input::One(sample) => ids(vec![sample]),
                     Input::List(list) => ids(list),

@@ -48,10 +48,10 @@ fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
         ));
     }
     for _ in sizes {
-        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(None, u64::MAX, Wait::No) else {
+        let Take::Ready { taken: Taken { lease: Some(lease), .. }, .. } = buffer.take(None, u64::MAX, Wait::No) else {
             panic!("nothing to take")
         };
-        hold.settle(came_of(Fate::Used, 0, 0));
+        lease.settle(came_of(Fate::Used, 0, 0));
     }
 }
 

@@ -39,10 +39,11 @@ impl Played {
     fn uses_one(&self) {
         self.supervisor.put(vec![1], Wait::No).unwrap();
         let buffer = self.supervisor.buffer(0);
-        let Take::Ready { taken: Taken { hold: Some(hold), .. }, .. } = buffer.take(0, None, u64::MAX, Wait::No) else {
+        let Take::Ready { taken: Taken { lease: Some(lease), .. }, .. } = buffer.take(0, None, u64::MAX, Wait::No)
+        else {
             panic!("nothing to take")
         };
-        hold.settle(came_of(Fate::Used, 0, 0));
+        lease.settle(came_of(Fate::Used, 0, 0));
     }
 
     fn writes_over(&self, word: fn(Layout) -> usize) {
