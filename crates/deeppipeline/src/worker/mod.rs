@@ -1,23 +1,23 @@
 //! One worker's two calls: `next` says what to do, `done` takes what came of it.
 //!
 //! The loop over the two is the executor's: a Rust thread, a Python thread and a simulation drive the same two calls.
-//! The only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own. The file is
-//! long because it holds the whole life of a worker; `taking.rs` and `giving.rs` are what it does with samples.
+//! The only user code called from here is the iterator of a Rust stage's `Many`; Python iterates its own. What it
+//! does with samples is in `taking.rs`, `giving.rs` and `settling.rs`.
 
 mod calls;
 mod context;
 mod giving;
 mod in_flight;
+mod settling;
 mod taking;
 
 use crate::activity::Activity;
-use crate::aside;
-use crate::buffer::{Settlement, Take, Unsettled, Wait};
+use crate::buffer::{Take, Unsettled, Wait};
 use crate::clock::Moment;
-use crate::error::{BoxError, Doing, Failure};
+use crate::error::Doing;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
-use crate::sample::{SampleId, SampleInfo, enter_job, leave_job, works_for};
+use crate::sample::{SampleInfo, enter_job, leave_job, works_for};
 use crate::stage::Give;
 use crate::unwind::release;
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Windowed, WorkerId};
@@ -284,173 +284,6 @@ impl<V> Worker<V> {
             Done::Gave(Give::Many(values)) => self.give_many(values),
         };
         self.settle(ending)
-    }
-
-    /// Ends the call after everything it gave has been handed over.
-    pub fn settle(&mut self, ending: Ending) -> LogEvent {
-        let mut untold = LogEvent::Nothing;
-        match std::mem::replace(&mut self.step, Step::Ended) {
-            Step::SettingUp => match ending {
-                Ending::Failed(cause) => {
-                    untold = self.fail(Doing::Setup, None, cause);
-                    self.end();
-                }
-                _ => {
-                    self.step = Step::WaitingForOthers;
-                    self.advance(WorkerEvent::SetUp);
-                }
-            },
-            Step::Running(in_flight) => return self.settle_run(in_flight, ending),
-            Step::Pulling => {
-                self.context.show_source_asked(false);
-                match ending {
-                    Ending::Returned | Ending::Skipped | Ending::Windowed => self.step = Step::Idle,
-                    Ending::Exhausted => self.give_up(),
-                    Ending::Failed(cause) => {
-                        untold = self.fail(Doing::SourceNext, None, cause);
-                        self.give_up();
-                    }
-                }
-            }
-            Step::Finishing => {
-                if let Ending::Failed(cause) = ending {
-                    self.fail_turn();
-                    untold = self.fail(Doing::Finish, None, cause);
-                }
-                self.finish_turn();
-                if let Some(buffer) = self.context.input() {
-                    buffer.end_finish(self.context.worker());
-                }
-                self.give_up();
-            }
-            Step::TearingDown => {
-                if let Ending::Failed(cause) = ending {
-                    untold = self.fail(Doing::Teardown, None, cause);
-                }
-                self.end();
-            }
-            idle @ (Step::Fresh
-            | Step::WaitingForOthers
-            | Step::Idle
-            | Step::Trying(_)
-            | Step::GivingUp
-            | Step::Ended) => self.step = idle,
-        }
-        untold
-    }
-
-    fn settle_run(&mut self, mut in_flight: InFlight, ending: Ending) -> LogEvent {
-        self.context.show_running(None);
-        in_flight.pause(&self.context.clock);
-        let on_error = self.context.options.on_error;
-        if let Ending::Failed(cause) = &ending
-            && in_flight.failures < on_error.retries()
-        {
-            let (stage, sample, cause) = (self.name().to_owned(), in_flight.newest.id, aside::shown(cause));
-            aside::log(move || tracing::warn!(stage, %sample, "tried again after an error: {cause}"));
-            in_flight.failures += 1;
-            in_flight.leave_out = in_flight.parts;
-            if let Some(lease) = &in_flight.lease {
-                lease.note_failures(in_flight.failures);
-            }
-            self.step = Step::Trying(in_flight);
-            return LogEvent::RetriedFailure;
-        }
-        let fate = match ending {
-            Ending::Returned | Ending::Exhausted => Some(Fate::Used),
-            Ending::Skipped => Some(Fate::Skipped),
-            Ending::Windowed => None,
-            Ending::Failed(_) => Some(Fate::Failed),
-        };
-        let (newest, took) = (in_flight.newest, Duration::from_nanos(in_flight.busy));
-        if matches!(ending, Ending::Failed(_)) && on_error.stops() {
-            self.fail_turn();
-        }
-        self.finish_turn();
-        match fate {
-            Some(fate) => self.count(in_flight, fate),
-            None => self.keep(in_flight),
-        }
-        self.step = Step::Idle;
-        let Ending::Failed(cause) = ending else {
-            return match self.context.options.time_limit {
-                Some(limit) if took > limit => {
-                    let (stage, sample) = (self.name().to_owned(), newest.id);
-                    aside::log(
-                        move || tracing::warn!(stage, %sample, "took {took:?}, over its time_limit of {limit:?}"),
-                    );
-                    LogEvent::OverTimeout
-                }
-                _ => LogEvent::Nothing,
-            };
-        };
-        if on_error.stops() {
-            self.flush();
-            let untold = self.fail(Doing::StageRun, Some(newest.id), cause);
-            self.give_up();
-            return untold;
-        }
-        let (stage, sample, cause) = (self.name().to_owned(), newest.id, aside::shown(&cause));
-        aside::log(move || tracing::warn!(stage, %sample, "skipped after an error: {cause}"));
-        LogEvent::SkippedFailure
-    }
-
-    /// Ends the turn of what was taken last: nothing more comes of it.
-    fn finish_turn(&mut self) {
-        if let Some(ticket) = self.turn.take() {
-            self.end_turn(ticket);
-        }
-    }
-
-    /// Notes that the stage has failed for good on what was taken last; what its other workers took later does not go
-    /// on.
-    fn fail_turn(&mut self) {
-        if let Some(ticket) = self.turn.take()
-            && let Some(buffer) = self.context.output()
-        {
-            buffer.fail_turn(ticket).into_iter().for_each(release);
-        }
-    }
-
-    /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
-    fn count(&mut self, in_flight: InFlight, fate: Fate) {
-        let age = in_flight.paused_at.since(in_flight.newest.birth);
-        let settlement =
-            Settlement { fate, windowed: in_flight.kept, took: in_flight.busy, age, ended_at: in_flight.paused_at.0 };
-        self.unsettled = Some(Unsettled { ticket: in_flight.ticket, lease: in_flight.lease, settlement });
-    }
-
-    /// Settles what is not settled yet.
-    fn flush(&mut self) {
-        if let (Some(unsettled), Some(buffer)) = (self.unsettled.take(), self.context.input()) {
-            buffer.settle(self.context.worker(), unsettled);
-        }
-    }
-
-    /// Keeps the sample in flight for a later list of the stage.
-    fn keep(&mut self, in_flight: InFlight) {
-        self.kept += in_flight.samples;
-        match (in_flight.lease, self.context.input()) {
-            (Some(lease), _) => lease.keep(),
-            (None, Some(buffer)) => buffer.keep_for_window(self.context.worker(), in_flight.ticket),
-            (None, None) => {}
-        }
-    }
-
-    fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> LogEvent {
-        let stage = self.name().to_owned();
-        match self.context.control.fail(self.context.worker_id, Failure { stage, doing, sample, cause }) {
-            true => LogEvent::Nothing,
-            false => LogEvent::LaterFailure,
-        }
-    }
-
-    /// Gives nothing more: what is left is `teardown`.
-    fn give_up(&mut self) {
-        self.flush();
-        self.let_go_of_kept();
-        self.step = Step::GivingUp;
-        self.advance(WorkerEvent::Done);
     }
 
     fn pause(&mut self) {
