@@ -68,7 +68,7 @@ pub enum Done<V> {
     Failed(BoxError),
 }
 
-/// The ending of a call, once everything it gave has been handed over with [`Worker::give`].
+/// The ending of a call, once everything it gave has been handed over with [`Worker::give`](crate::engine::Worker::give).
 #[derive(Debug)]
 pub enum Ending {
     /// It returned.
