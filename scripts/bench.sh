@@ -23,8 +23,8 @@ printf '==> engine: hops, wake-ups, drops, overlap, idle\n'
 { machine; cargo bench --locked --quiet -p deeppipeline; } 2>&1 | tee "$raw/engine.txt"
 printf '==> several workers, order, joins, ages, overload\n'
 { machine; cargo bench --locked --quiet -p deeppipeline --features processes --bench contract; } 2>&1 | tee "$raw/contract.txt"
-printf '==> a Python hop against queue.Queue\n'
-{ machine; .venv/bin/python benchmarks/python_hop.py; } 2>&1 | tee "$raw/python.txt"
+printf '==> four Python stages against queues\n'
+{ machine; .venv/bin/python benchmarks/python_chain.py; } 2>&1 | tee "$raw/python.txt"
 printf '==> hops between processes, in Python and in Rust, against rivals\n'
 .venv/bin/python -m pip install --quiet --disable-pip-version-check PyParallelPipe==1.0.2
 process_hop=$(find target/release/deps -name 'process_hop-*' -executable -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
