@@ -170,6 +170,15 @@ impl Intake {
         matches!(self, Intake::All | Intake::Batch { .. })
     }
 
+    /// Returns the number of samples that one take takes at most from a buffer of that size.
+    pub(crate) fn most(self, buffer_size: usize) -> usize {
+        match self {
+            Intake::Single | Intake::Latest | Intake::Window { .. } => 1,
+            Intake::All => buffer_size,
+            Intake::Batch { max_size, .. } => max_size,
+        }
+    }
+
     /// Returns true if a sample in front may have to wait, for a time, for others behind it.
     pub(crate) fn waits_for_more(self) -> bool {
         matches!(self, Intake::Batch { .. })

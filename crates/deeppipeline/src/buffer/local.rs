@@ -5,7 +5,7 @@ use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, Wake};
 use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
 use crate::clock::{Clock, Moment, from_nanoseconds};
-use crate::intake::{Input, Intake};
+use crate::intake::Input;
 use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -461,8 +461,8 @@ impl<V> Buffer<V> {
 impl<V> Locked<'_, V> {
     /// Hands what a worker has just taken over to it.
     fn hand_over(mut self, ticket: u64, first: usize, samples: u64, at: Moment) -> Take<V> {
-        let input = match self.buffer.limits.intake {
-            Intake::All | Intake::Batch { .. } => {
+        let input = match self.buffer.limits.intake.takes_lists() {
+            true => {
                 let mut list = Vec::with_capacity(samples as usize);
                 let mut next = Some(first);
                 while let Some(slot) = next {
@@ -471,7 +471,7 @@ impl<V> Locked<'_, V> {
                 }
                 Some(Input::List(list))
             }
-            Intake::Single | Intake::Latest | Intake::Window { .. } => self.take_out(first).map(Input::One),
+            false => self.take_out(first).map(Input::One),
         };
         let (first, mut dropped) = self.leave();
         dropped.extend(first);

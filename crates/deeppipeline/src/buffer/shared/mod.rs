@@ -26,7 +26,7 @@ use crate::aside;
 use crate::buffer::histogram::Durations;
 use crate::clock::{Moment, from_nanoseconds};
 use crate::error::{BoxError, MemoryDamaged, NoAddresses, SampleTooLarge};
-use crate::intake::{Input, Intake};
+use crate::intake::Input;
 use crate::ledger::Reading;
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
@@ -185,10 +185,7 @@ impl<V> Buffer<V> {
 
     /// The time in nanoseconds, if the buffer is interested in when samples arrive.
     fn arrival_time(&self) -> u64 {
-        match self.limits().intake {
-            Intake::Batch { .. } => Moment::now().0,
-            _ => 0,
-        }
+        if self.limits().intake.waits_for_more() { Moment::now().0 } else { 0 }
     }
 
     /// Ends the turn of that take by one of several workers: nothing more comes of it.

@@ -12,7 +12,6 @@ use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
 use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake};
 use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Origin};
-use crate::intake::Intake;
 use crate::ledger::StageCounts;
 use crate::policies::OnCrash;
 use crate::report::Spread;
@@ -54,11 +53,11 @@ impl Limits {
     /// every place that comes free would cost a large buffer two switches of process a sample; a small one has no time
     /// to lose.
     pub(super) fn refill_at(self) -> u64 {
-        let free = match self.intake {
+        let free = match self.rings_late() {
             // A list that is tried again leaves others inside, and they may wait for more before they are a list.
-            Intake::All | Intake::Batch { .. } => 0,
-            _ if !self.rings_late() => 1,
-            _ => self.capacity / 2,
+            false if self.intake.takes_lists() => 0,
+            false => 1,
+            true => self.capacity / 2,
         };
         (self.capacity - free) as u64
     }
@@ -70,11 +69,7 @@ impl Limits {
 
     /// Samples that one take may take.
     pub(super) fn at_once(self) -> usize {
-        match self.intake {
-            Intake::All => self.capacity,
-            Intake::Batch { max_size, .. } => max_size,
-            Intake::Single | Intake::Latest | Intake::Window { .. } => 1,
-        }
+        self.intake.most(self.capacity)
     }
 
     /// Slots that views may hold after their samples have got their fate.
