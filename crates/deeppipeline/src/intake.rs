@@ -171,6 +171,7 @@ impl Intake {
     }
 
     /// Returns the number of samples that one take takes at most from a buffer of that size.
+    #[cfg(processes)]
     pub(crate) fn most(self, buffer_size: usize) -> usize {
         match self {
             Intake::Single | Intake::Latest | Intake::Window { .. } => 1,

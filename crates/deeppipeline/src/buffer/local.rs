@@ -6,7 +6,7 @@ use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, 
 use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::intake::Input;
-use crate::ledger::Reading;
+use crate::ledger::{Reading, StageCounts};
 use crate::sample::{ForkTicket, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};
@@ -440,7 +440,12 @@ impl<V> Buffer<V> {
     }
 
     pub(crate) fn counts(&self) -> BufferCounts {
-        self.change(|change| change.counts()).0.0
+        self.all_counts().0
+    }
+
+    /// Returns the counts of the buffer and of the stage behind it, without any durations.
+    pub(in crate::buffer) fn all_counts(&self) -> (BufferCounts, StageCounts) {
+        self.change(|change| change.counts()).0
     }
 
     /// Adds the samples that are inside, in flight, or out of order.

@@ -148,8 +148,7 @@ impl Both {
             ..35 if !is_shut || self.shared.gate() == Gate::Discarding => self.push(),
             _ => self.take(),
         }
-        let (counts, reading) = self.local.read();
-        assert_eq!(self.shared.counts(), (counts, reading.counts));
+        assert_eq!(self.shared.counts(), self.local.all_counts());
     }
 }
 
