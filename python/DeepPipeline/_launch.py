@@ -2,7 +2,7 @@
 
 It may hang before it has read a word: in its interpreter's start, or since the fork server is busy. And
 `multiprocessing` does not know it: it collects every child that it knows, which would take the exit status away from
-the station, and waits for all of them when the program ends.
+the worker, and waits for all of them when the program ends.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ class Watch:
     A process that is forked from this one is started by `start` before there are threads.
     """
 
-    def __init__(self, station: _engine.WorkerProcess, stage: Stage, start_method: StartMethod) -> None:
-        self.name = station.name
-        self._station = station
+    def __init__(self, worker: _engine.WorkerProcess, stage: Stage, start_method: StartMethod) -> None:
+        self.name = worker.name
+        self._worker = worker
         self._stage = stage
         self._context: Any = multiprocessing.get_context(start_method)
         self._start_method: StartMethod = start_method
@@ -34,11 +34,11 @@ class Watch:
         """The reason why no process could be started or watched."""
         if start_method == "fork":
             # By the time of a restart there are threads, and a fork beside threads may hang.
-            station.never_restart()
+            worker.never_restart()
 
     def start(self) -> bool:
         """Starts the process; false when there is no need for one any longer."""
-        socket, stderr = self._station.open()
+        socket, stderr = self._worker.open()
         with contextlib.closing(Job(socket, stderr, self._stage, LogSettings.now())) as job:
             return self._start(job)
 
@@ -46,19 +46,19 @@ class Watch:
         _start_helpers(self._start_method)
         process = self._context.Process(target=job.serve, name=f"DeepPipeline {self.name}", daemon=False)
         if self._start_method == "fork":
-            with held_back():  # what could come before the station knows of the process
+            with held_back():  # what could come before the worker knows of the process
                 self._launched = _launch.forked(process)
-                self._station.started(self._launched.pid)
+                self._worker.started(self._launched.pid)
             return True
         if self._start_method == "spawn":
             self._launched = _launch.spawned(process, job)
         else:
             asked = _launch.asked_of_server(process, job)
-            if not self._station.wait_for(asked.status):
+            if not self._worker.wait_for(asked.status):
                 asked.close()
                 return False
             self._launched = asked.launched()
-        self._station.started(self._launched.pid)
+        self._worker.started(self._launched.pid)
         return True
 
     def run(self) -> None:
@@ -72,13 +72,13 @@ class Watch:
                 return
             while True:
                 self._listen()
-                pause, why = self._station.ended(self._exit_code())
+                pause, why = self._worker.ended(self._exit_code())
                 if pause is None:
                     if why is not None:
                         logger.warning("stage %r: %s", self.name, why)
                     return
                 logger.warning("stage %r: %s; starting it again", self.name, why)
-                if not self._station.rest(pause) or not self.start():
+                if not self._worker.rest(pause) or not self.start():
                     return
         except BaseException as error:  # whatever it is, nobody else would tell the pipeline
             self.give_up(error)
@@ -86,11 +86,11 @@ class Watch:
     def give_up(self, error: BaseException) -> None:
         """The process could not be started or watched: the pipeline stops."""
         self.failure = error
-        self._station.cannot_start(f"its process could not be started or watched: {type(error).__name__}: {error}")
+        self._worker.cannot_start(f"its process could not be started or watched: {type(error).__name__}: {error}")
 
     def _listen(self) -> None:
         # A worker that writes or logs faster than that is taken waits, but not for a reader that has stopped.
-        while (news := self._station.watch(_aside.lines.has_room(), _aside.records.has_room())) is not None:
+        while (news := self._worker.watch(_aside.lines.has_room(), _aside.records.has_room())) is not None:
             if isinstance(news, _engine.News.Wrote):
                 assert self._launched is not None
                 _aside.wrote(self._launched.pid, self.name, news.text, news.redraws, news.ends)
@@ -102,7 +102,7 @@ class Watch:
                 logger.warning("stage %r %s", self.name, str(FailureEvent.Later), exc_info=news.exception)
 
     def _exit_code(self) -> int | None:
-        """The exit code that the fork server tells; the station learns it from the system otherwise."""
+        """The exit code that the fork server tells; the worker learns it from the system otherwise."""
         launched, self._launched = self._launched, None
         assert launched is not None
         code = launched.exit_code()

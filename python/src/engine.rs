@@ -102,27 +102,27 @@ enum Driver {
 }
 
 /// A worker that is to be given a driver.
-enum Seated {
+enum Undriven {
     Thread(EngineWorker<Payload>),
     #[cfg(processes)]
     Process(EngineWorkerProcess<Payload>),
 }
 
-impl Seated {
+impl Undriven {
     fn name(&self) -> &str {
         match self {
-            Seated::Thread(worker) => worker.name(),
+            Undriven::Thread(worker) => worker.name(),
             #[cfg(processes)]
-            Seated::Process(station) => station.name(),
+            Undriven::Process(process) => process.name(),
         }
     }
 
     /// The index of the stage that it is a worker of; none for the source's.
     fn stage(&self) -> Option<usize> {
         let worker_id = match self {
-            Seated::Thread(worker) => worker.worker_id(),
+            Undriven::Thread(worker) => worker.worker_id(),
             #[cfg(processes)]
-            Seated::Process(station) => station.worker_id(),
+            Undriven::Process(process) => process.worker_id(),
         };
         match worker_id {
             WorkerId::Source => None,
@@ -132,28 +132,28 @@ impl Seated {
 
     #[cfg(processes)]
     fn is_in_process(&self) -> bool {
-        !matches!(self, Seated::Thread(_))
+        !matches!(self, Undriven::Thread(_))
     }
 }
 
-type Assembled = (Arc<Supervisor<Payload>>, Vec<Seated>);
+type Assembled = (Arc<Supervisor<Payload>>, Vec<Undriven>);
 
 #[cfg(processes)]
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let codecs = graph.stages.iter();
     let codecs = codecs.map(|node| Some(Arc::new(Carrier::to(&node.name)) as Arc<dyn Codec<Payload>>)).collect();
     let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
-    let seated = posts.into_iter().map(|post| match post {
-        EngineDriver::Thread(worker) => Seated::Thread(worker),
-        EngineDriver::Process(station) => Seated::Process(station),
+    let undriven = posts.into_iter().map(|post| match post {
+        EngineDriver::Thread(worker) => Undriven::Thread(worker),
+        EngineDriver::Process(process) => Undriven::Process(process),
     });
-    Ok((supervisor, seated.collect()))
+    Ok((supervisor, undriven.collect()))
 }
 
 #[cfg(not(processes))]
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let (supervisor, workers) = Supervisor::new(graph)?;
-    Ok((supervisor, workers.into_iter().map(Seated::Thread).collect()))
+    Ok((supervisor, workers.into_iter().map(Undriven::Thread).collect()))
 }
 
 /// Something that is to be logged when it happens.
@@ -184,7 +184,7 @@ pub(crate) enum Started {
 pub(crate) struct Engine {
     supervisor: Arc<Supervisor<Payload>>,
     blocks: Vec<Block>,
-    seated: Mutex<Vec<Seated>>,
+    undriven: Mutex<Vec<Undriven>>,
     /// Native stages that have no thread yet.
     natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
@@ -198,7 +198,7 @@ impl Engine {
     fn new(description: PipelineDescription) -> PyResult<Self> {
         let graph = description.graph()?;
         let blocks = graph.blocks.clone();
-        let (supervisor, seated) = assemble(graph).map_err(|error| match error {
+        let (supervisor, undriven) = assemble(graph).map_err(|error| match error {
             StartError::Graph(error) => graph_error(error),
             other => Python::attach(|py| raise(py, "StartError", &other.to_string())),
         })?;
@@ -210,7 +210,7 @@ impl Engine {
         Ok(Engine {
             supervisor,
             blocks,
-            seated: Mutex::new(seated),
+            undriven: Mutex::new(undriven),
             natives: Mutex::default(),
             native_threads: Mutex::default(),
             entrance: OnceLock::new(),
@@ -231,9 +231,9 @@ impl Engine {
     /// Hands out the drivers, once: one entry per worker, those of each stage in order, and the source's last.
     /// `natives` has one entry per stage, and one for the source. Native stages are kept for `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
-        let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         // The workers of a stage are alike in everything that matters to those who give to it.
-        let worker_of = |node: usize| seated.iter().find(|worker| worker.stage() == Some(node));
+        let worker_of = |node: usize| undriven.iter().find(|worker| worker.stage() == Some(node));
         // What a stage in a process gives crosses to the next, wherever that is.
         let at = |node: usize| match worker_of(node) {
             None => Next::Nobody,
@@ -255,17 +255,17 @@ impl Engine {
         };
         let _ = self.entrance.set(next_after(None));
         // Of all, before any is handed out.
-        let nexts: Vec<Next> = seated.iter().map(|worker| next_after(worker.stage())).collect();
+        let nexts: Vec<Next> = undriven.iter().map(|worker| next_after(worker.stage())).collect();
         let mut drivers = Vec::new();
-        for (worker, next) in seated.into_iter().zip(nexts) {
+        for (worker, next) in undriven.into_iter().zip(nexts) {
             let stage = worker.stage();
             // The source's is the last.
             let native = stage.map_or(natives.last(), |stage| natives.get(stage)).and_then(Option::as_ref);
             drivers.push(match (worker, native) {
                 #[cfg(processes)]
-                (Seated::Process(station), _) => Driver::Process(WorkerProcess::new(station)),
-                (Seated::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
-                (Seated::Thread(worker), Some(native)) => {
+                (Undriven::Process(process), _) => Driver::Process(WorkerProcess::new(process)),
+                (Undriven::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
+                (Undriven::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
                     if stage.is_none() {
                         self.supervisor.set_closer(closer);
@@ -281,9 +281,9 @@ impl Engine {
     /// Drops every worker that has not been handed out, or not been started here: it will have no driver, and its stage
     /// fails.
     fn drop_drivers(&self) {
-        let seated: Vec<_> = self.seated.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let natives: Vec<_> = self.natives.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
-        drop((seated, natives));
+        drop((undriven, natives));
     }
 
     /// Starts the workers of native stages, on threads of the engine.

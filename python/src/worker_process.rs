@@ -106,7 +106,7 @@ impl WorkerProcess {
 
     fn with<T>(&self, call: impl FnOnce(&mut EngineWorkerProcess<Payload>) -> T) -> PyResult<T> {
         match self.lock().as_mut() {
-            Some(station) => Ok(call(station)),
+            Some(process) => Ok(call(process)),
             None => Err(PyRuntimeError::new_err("the stage has ended")),
         }
     }
@@ -137,7 +137,7 @@ impl WorkerProcess {
     /// The process has been started.
     fn started(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
         drop(self.ends.lock().unwrap_or_else(PoisonError::into_inner).take());
-        py.detach(|| self.with(|station| station.started(pid)))??;
+        py.detach(|| self.with(|process| process.started(pid)))??;
         Ok(())
     }
 
@@ -146,12 +146,12 @@ impl WorkerProcess {
     fn wait_for(&self, py: Python<'_>, forker: i32) -> PyResult<bool> {
         // SAFETY: the package keeps the descriptor open until this returns.
         let forker = unsafe { BorrowedFd::borrow_raw(forker) };
-        Ok(py.detach(|| self.with(|station| station.wait_for(forker)))??)
+        Ok(py.detach(|| self.with(|process| process.wait_for(forker)))??)
     }
 
     /// Watches over the process until there is something to be done about it; None when it has ended.
     fn watch(&self, py: Python<'_>, stderr: bool, words: bool) -> PyResult<Option<News>> {
-        Ok(match py.detach(|| self.with(|station| station.watch(Reads { stderr, words })))?? {
+        Ok(match py.detach(|| self.with(|process| process.watch(Reads { stderr, words })))?? {
             Watched::Wrote(Written { text, redraws, ends }) => Some(News::Wrote { text, redraws, ends }),
             Watched::Nothing => Some(News::Nothing {}),
             Watched::Note(note) => Some(News::Note { note: PyBytes::new(py, &note).unbind() }),
@@ -166,7 +166,7 @@ impl WorkerProcess {
     /// logged of it.
     fn ended(&self, py: Python<'_>, code: Option<i32>) -> PyResult<(Option<f64>, Option<String>)> {
         let told = code.map(|code| if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) });
-        match py.detach(|| self.with(|station| station.ended(told)))? {
+        match py.detach(|| self.with(|process| process.ended(told)))? {
             Then::Restart { pause, why } => Ok((Some(pause.as_secs_f64()), Some(why))),
             Then::Over { warning } => {
                 drop(self.lock().take());
@@ -178,16 +178,16 @@ impl WorkerProcess {
     /// Waits out the pause before a restart; false when there is no need for one any longer.
     fn rest(&self, py: Python<'_>, pause: f64) -> PyResult<bool> {
         let pause = Duration::try_from_secs_f64(pause).unwrap_or_default();
-        Ok(py.detach(|| self.with(|station| station.rest(pause)))??)
+        Ok(py.detach(|| self.with(|process| process.rest(pause)))??)
     }
 
     /// Stops the pipeline, since another process could not be started, or not be watched.
     fn cannot_start(&self, py: Python<'_>, why: String) {
         drop(self.ends.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let station = self.lock().take();
+        let process = self.lock().take();
         py.detach(|| {
-            if let Some(mut station) = station {
-                station.cannot_start(io::Error::other(why));
+            if let Some(mut process) = process {
+                process.cannot_start(io::Error::other(why));
             }
         });
     }
