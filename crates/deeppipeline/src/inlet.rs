@@ -1,7 +1,7 @@
 //! The inlet of a stage: the buffer in front of it, and the log of what was dropped there.
 
 use crate::buffer::Buffer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::notices::{DropLog, Notice, Notices};
 use crate::stage_name::StageName;
 use std::sync::Arc;
@@ -27,17 +27,18 @@ impl<V> Inlet<V> {
         Inlet { index, name, buffer, drops: DropLog::default(), notices, clock }
     }
 
-    /// Notes that a sample may have been dropped here.
-    pub(crate) fn note_drop(&self) {
+    /// Notes that a sample may have been dropped here at that time.
+    pub(crate) fn note_drop(&self, now: Moment) {
         // A buffer that processes share hands every value back.
-        if matches!(self.buffer, Buffer::Local(_)) {
-            self.look_for_drops();
+        if matches!(self.buffer, Buffer::Local(_)) && self.drops.is_due(now) {
+            self.tell_drops();
         }
     }
 
-    /// Tells what was dropped, if that may be told again.
+    /// Tells what processes have dropped, if that may be told again.
+    #[cfg(processes)]
     pub(crate) fn look_for_drops(&self) {
-        if self.drops.is_due(self.clock.now()) {
+        if self.drops.is_due(self.clock.moment()) {
             self.tell_drops();
         }
     }
@@ -50,7 +51,7 @@ impl<V> Inlet<V> {
         }
         let counts = self.buffer.counts();
         let dropped = counts.dropped_oldest + counts.dropped_newest;
-        if let Some((samples, first)) = self.drops.untold(dropped, self.clock.now()) {
+        if let Some((samples, first)) = self.drops.untold(dropped, self.clock.moment()) {
             let (stage, overflow) = (self.name.get().to_owned(), self.buffer.limits().overflow);
             self.notices.tell(Notice::Dropped { stage, samples, first, overflow });
         }

@@ -2,11 +2,13 @@
 
 use crate::aside;
 use crate::buffer::Overflow;
+use crate::clock::{Moment, in_nanoseconds};
 use crate::sample::SampleId;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The shortest time between two notices about the drops of one buffer.
 const DROPS_EVERY: Duration = Duration::from_secs(60);
@@ -128,21 +130,24 @@ impl Notices {
 /// A log of which drops of one buffer have been told.
 #[derive(Default)]
 pub(crate) struct DropLog {
-    told: Mutex<(u64, Option<Instant>)>,
+    told: Mutex<u64>,
+    /// The moment from which drops may be told again. Every dropped sample asks, so no lock is taken for it.
+    due: AtomicU64,
 }
 
 impl DropLog {
     /// Returns true if drops may be told again.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.told.lock().1.is_none_or(|last| now.saturating_duration_since(last) >= DROPS_EVERY)
+    pub(crate) fn is_due(&self, now: Moment) -> bool {
+        now.0 >= self.due.load(Ordering::Relaxed)
     }
 
     /// Returns how many of `dropped` drops are to be told now, and whether they are the first.
-    pub(crate) fn untold(&self, dropped: u64, now: Instant) -> Option<(u64, bool)> {
-        let (told, last) = &mut *self.told.lock();
+    pub(crate) fn untold(&self, dropped: u64, now: Moment) -> Option<(u64, bool)> {
+        let mut told = self.told.lock();
         let samples = dropped.checked_sub(*told).filter(|samples| *samples > 0)?;
         let first = *told == 0;
-        (*told, *last) = (dropped, Some(now));
+        *told = dropped;
+        self.due.store(now.0.saturating_add(in_nanoseconds(DROPS_EVERY)), Ordering::Relaxed);
         Some((samples, first))
     }
 }
@@ -150,17 +155,18 @@ impl DropLog {
 #[cfg(test)]
 mod tests {
     use super::{DROPS_EVERY, DropLog};
-    use std::time::Instant;
+    use crate::clock::{Moment, in_nanoseconds};
 
     #[test]
     fn the_first_drop_is_told_at_once_and_later_ones_are_summed_up() {
-        let (log, start) = (DropLog::default(), Instant::now());
+        let (log, start) = (DropLog::default(), Moment::now());
+        let later = Moment(start.0 + in_nanoseconds(DROPS_EVERY));
         assert_eq!(log.untold(0, start), None);
         assert!(log.is_due(start));
         assert_eq!(log.untold(1, start), Some((1, true)));
         assert!(!log.is_due(start));
-        assert!(log.is_due(start + DROPS_EVERY));
-        assert_eq!(log.untold(8, start + DROPS_EVERY), Some((7, false)));
-        assert_eq!(log.untold(8, start + DROPS_EVERY), None);
+        assert!(log.is_due(later));
+        assert_eq!(log.untold(8, later), Some((7, false)));
+        assert_eq!(log.untold(8, later), None);
     }
 }

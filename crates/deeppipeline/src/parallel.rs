@@ -2,6 +2,7 @@
 //! joined goes on.
 
 use crate::buffer::{Arrival, Origin, Push, Wait};
+use crate::clock::Moment;
 use crate::error::{BoxError, Doing, Failure};
 use crate::graph::{Block, after};
 use crate::inlet::Inlet;
@@ -175,7 +176,7 @@ impl<V> Blocks<V> {
                 }
                 Push::Done { accepted, dropped, more, .. } => {
                     if !accepted || dropped.is_some() || !more.is_empty() {
-                        next.note_drop();
+                        next.note_drop(Moment::now());
                     }
                     release(dropped);
                     more.into_iter().for_each(release);

@@ -145,7 +145,7 @@ impl<V: Send + 'static> Supervisor<V> {
         match self.inlets[0].buffer.push(sample, Arrival::Outside, Origin::default(), wait) {
             Push::Done { accepted, number, dropped, .. } => {
                 if !accepted || dropped.is_some() {
-                    self.inlets[0].note_drop();
+                    self.inlets[0].note_drop(birth);
                 }
                 Ok(Accepted { number: accepted.then_some(number), dropped })
             }

@@ -107,7 +107,7 @@ impl<V> Worker<V> {
             Push::Done { accepted, dropped, more, .. } => {
                 if let Some(next) = self.next_inlet(part).filter(|_| !accepted || dropped.is_some() || !more.is_empty())
                 {
-                    next.note_drop();
+                    next.note_drop(self.context.clock.moment());
                 }
                 more.into_iter().for_each(release);
                 self.count_given(arrival);
