@@ -20,8 +20,16 @@ use crate::buffer::{Limits, Overflow, Workers};
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use std::fmt::Debug;
+use std::time::Duration;
 
-const INTAKES: [Intake; 3] = [Intake::Single, Intake::Latest, Intake::All];
+const INTAKES: [Intake; 5] = [
+    Intake::Single,
+    Intake::Latest,
+    Intake::All,
+    // A batch is due at once, so that no test has to wait.
+    Intake::Batch { max_size: 2, max_wait: Duration::ZERO },
+    Intake::Window { size: 3, stride: 1 },
+];
 
 /// What came of a call that took so many nanoseconds.
 fn came_of(fate: Fate, windowed: u64, took: u64) -> Settlement {

@@ -111,7 +111,7 @@ impl Model {
     }
 
     fn at_once(&self) -> usize {
-        if self.limits.intake == Intake::All { self.limits.capacity } else { 1 }
+        self.limits.intake.most(self.limits.capacity)
     }
 
     /// `trimming`: slots that are out of use for a moment.
@@ -127,7 +127,7 @@ impl Model {
         let inside = self.waiting.len() + self.writing.len();
         let room = inside < self.limits.capacity && self.fits(inside, length);
         self.full_by_bytes |=
-            self.limits.intake == Intake::All && inside < self.limits.capacity && !self.fits(inside, length);
+            self.limits.intake.takes_lists() && inside < self.limits.capacity && !self.fits(inside, length);
         match self.limits.overflow {
             Overflow::DropNewest if !room => Answer::Gone { accepted: false },
             Overflow::Block if !room && self.gate == Gate::Open => Answer::Full,
@@ -186,7 +186,7 @@ impl Model {
             && (self.waiting.len() >= self.limits.capacity || !self.fits(self.waiting.len(), length))
             && let Some(oldest) = self.waiting.pop_front()
         {
-            self.full_by_bytes |= self.limits.intake == Intake::All && self.waiting.len() + 1 < self.limits.capacity;
+            self.full_by_bytes |= self.limits.intake.takes_lists() && self.waiting.len() + 1 < self.limits.capacity;
             self.buffer.dropped_oldest += 1;
             self.remember(oldest.id);
         }
@@ -196,7 +196,7 @@ impl Model {
 
     /// How many samples in front belong to a list that is to be tried again.
     fn to_retry(&self) -> usize {
-        let list = self.limits.intake == Intake::All;
+        let list = self.limits.intake.takes_lists();
         self.waiting.iter().take_while(|sample| list && sample.deaths > 0).count()
     }
 
@@ -227,8 +227,8 @@ impl Model {
                 }
                 1
             }
-            Intake::All if self.to_retry() > 0 => self.to_retry(),
-            Intake::All | Intake::Batch { .. } => self.waiting.len().min(self.limits.capacity),
+            Intake::All | Intake::Batch { .. } if self.to_retry() > 0 => self.to_retry(),
+            Intake::All | Intake::Batch { .. } => self.waiting.len().min(self.at_once()),
         };
         assert!(self.hand.is_empty(), "there is one worker");
         self.hand = self.waiting.drain(..count).collect();

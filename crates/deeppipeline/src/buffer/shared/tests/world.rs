@@ -10,7 +10,6 @@ use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
-use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
@@ -426,7 +425,7 @@ impl World {
 
     /// How many samples a list may have.
     pub(super) fn at_once(&self) -> usize {
-        if self.limits().intake == Intake::All { self.limits().capacity } else { 1 }
+        self.limits().intake.most(self.limits().capacity)
     }
 
     pub(super) fn is_writing(&self) -> usize {
