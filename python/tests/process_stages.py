@@ -86,7 +86,7 @@ class Tell(Stage):
 
 
 class Gated(Stage):
-    """Says which process has what in hand, and gives it on, or dies of it, when it is told to."""
+    """Says which process has what in flight, and gives it on, or dies of it, when it is told to."""
 
     def __init__(self, said: Wire, told: Wire) -> None:
         self.said, self.told = said, told
@@ -130,7 +130,7 @@ class Gates:
 
 
 class AtGate(Stage):
-    """Says what it has in hand and where, and gives it on; at the gates "setup" and of each sample it waits."""
+    """Says what it has in flight and where, and gives it on; at the gates "setup" and of each sample it waits."""
 
     def __init__(self, said: Wire, gates: Gates) -> None:
         self.said, self.gates = said, gates

@@ -34,7 +34,7 @@ class Collect(Stage):
 
 
 class Gate(Stage):
-    """Says what it has in hand, and gives it on when it is told to."""
+    """Says what it has in flight, and gives it on when it is told to."""
 
     def __init__(self) -> None:
         self._in_hand: queue.SimpleQueue[Any] = queue.SimpleQueue()

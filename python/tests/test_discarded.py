@@ -49,7 +49,7 @@ class Fails(Gate):
 
 
 def clinging(gate: Gate, let_go: threading.Event) -> Pipeline:
-    """A pipeline whose stage has a first sample in hand while others, that cling, wait in front of it."""
+    """A pipeline whose stage has a first sample in flight while others, that cling, wait in front of it."""
     p = Pipeline([gate.options(name="end")], buffer_size=3).start()
     p.put(None)
     gate.in_flight()
@@ -76,7 +76,7 @@ def test_what_a_block_has_joined_holds_up_no_abort() -> None:
     gate.in_flight()
     p.put(2)
     p.put(3)
-    # When the third is there, nobody has the second in hand any longer.
+    # When the third is there, nobody has the second in flight any longer.
     while p.report().stages[-1].buffer.entered < 3:
         time.sleep(0.001)
     left = p.abort().left_behind

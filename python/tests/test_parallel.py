@@ -213,7 +213,7 @@ def test_workers_in_a_branch(multiprocess: bool) -> None:
 
 
 class SplitTogether(Stage):
-    """Gives two parts of a sample when each of two workers has one in hand."""
+    """Gives two parts of a sample when each of two workers has one in flight."""
 
     def __init__(self) -> None:
         self._both = threading.Barrier(2)

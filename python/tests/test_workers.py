@@ -27,7 +27,7 @@ class Bench:
         self.setups = [self.said.get() for _ in range(workers)]
 
     def next(self, *wanted: Any) -> dict[Any, int]:
-        """Waits until these samples are in hand, in whatever order, and tells in which process each is."""
+        """Waits until these samples are in flight, in whatever order, and tells in which process each is."""
         found = [self.said.get() for _ in wanted]
         assert {x for x, *_ in found} == {*wanted}
         return {x: pid for x, pid, _ in found}

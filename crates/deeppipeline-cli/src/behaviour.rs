@@ -60,8 +60,8 @@ pub(crate) struct Arguments {
     format: Option<String>,
 
     /// Run each stage in a process of its own (Linux). One that dies is started again, without what it remembered (the
-    /// tracker begins at number 1 again), and the frame that it had in hand is counted as lost; one that was writing a
-    /// file ends the run
+    /// tracker begins at number 1 again), and the frame that it had in flight is counted as lost; one that was writing
+    /// a file ends the run
     #[arg(long)]
     multiprocess: bool,
 

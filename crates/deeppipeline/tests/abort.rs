@@ -143,8 +143,8 @@ fn put(supervisor: &Supervisor<WhenFreed>, value: WhenFreed) {
     std::thread::scope(|scope| scope.spawn(|| supervisor.put(value, Wait::No).unwrap()).join().unwrap());
 }
 
-/// While what waits before the first stage is being freed, that stage ends and closes the buffer of the second, which is
-/// asked what it has to do then: this says what it was. `give_up` is given a third stage with a sample in hand.
+/// While what waits before the first stage is being freed, that stage ends and closes the buffer of the second, which
+/// is asked what it has to do then: this says what it was. `give_up` is given a third stage with a sample in flight.
 fn asked_while_all_is_given_up(give_up: impl FnOnce(&Supervisor<WhenFreed>, Worker<WhenFreed>)) -> String {
     let nodes = ["first", "second", "third"].map(Node::new);
     let graph = Graph { stages: nodes.into(), ..Graph::default() };

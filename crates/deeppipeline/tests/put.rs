@@ -144,7 +144,7 @@ fn into_another_pipeline_from_a_stage_is_fine() {
     assert_eq!(*seen.lock().unwrap(), [4]);
 }
 
-/// Two samples are inside: one in hand and one waiting, and a third is being put by another thread.
+/// Two samples are inside: one in flight and one waiting, and a third is being put by another thread.
 fn with_a_blocked_put(then: impl FnOnce(&Pipeline<u32>, std::sync::mpsc::Sender<()>)) -> Result<Put, PutError<u32>> {
     let (permit, permits) = channel();
     let pipeline = Pipeline::builder()

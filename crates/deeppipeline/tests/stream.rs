@@ -63,7 +63,7 @@ fn an_overflow_that_was_asked_for_stays_in_force() {
         .overflow(Overflow::DropOldest)
         .source(source)
         .stage(move |x: usize| {
-            // The first is in hand until all others have come.
+            // The first is in flight until all others have come.
             until(|| asked.load(SeqCst) == 50);
             seen.fetch_add(1, SeqCst);
             x

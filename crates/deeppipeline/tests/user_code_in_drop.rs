@@ -1,5 +1,5 @@
-//! User code in `Drop`, wherever the engine frees a value: when it panics, waits or looks at the pipeline, nothing hangs
-//! and every stage is torn down.
+//! User code in `Drop`, wherever the engine frees a value: when it panics, waits or looks at the pipeline, nothing
+//! hangs and every stage is torn down.
 
 mod support;
 
@@ -127,7 +127,7 @@ fn samples_discarded_by_a_failure() {
     second.fails = true;
     let pipeline =
         Pipeline::builder().buffer_size(3).overflow(Overflow::Block).stage(first).end_stage(second).start().unwrap();
-    // The failing stage has one in hand and two waiting, the stage before it one in hand and three waiting.
+    // The failing stage has one in flight and two waiting, the stage before it one in flight and three waiting.
     for _ in 0..3 {
         pipeline.put(Fragile).unwrap();
         first_permit.send(()).unwrap();

@@ -348,7 +348,7 @@ impl<V> Buffer<V> {
         match self {
             Buffer::Local(buffer) => buffer.end_finish(worker),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.put_down(),
+            Buffer::Shared(buffer) => buffer.end_finish(),
         }
     }
 

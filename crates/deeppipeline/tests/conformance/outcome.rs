@@ -37,7 +37,7 @@ pub(crate) fn ledger(report: &Report) -> String {
             ("skipped", counts.skipped),
             ("failed", counts.failed),
             ("lost", counts.lost),
-            ("in hand", counts.in_flight),
+            ("in flight", counts.in_flight),
             ("gave", counts.gave),
         ];
         let counters = counters.iter().filter(|(_, count)| *count > 0);

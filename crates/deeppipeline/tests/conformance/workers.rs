@@ -94,7 +94,7 @@ fn what_ends_in_a_stage_keeps_nobody_waiting() {
 
 #[test]
 fn a_stop_lets_out_exactly_what_was_before_the_failure() {
-    // 3 fails while 2 is still in hand; 4, 5 and 6, though done, do not go on, and 7 comes too late.
+    // 3 fails while 2 is still in flight; 4, 5 and 6, though done, do not go on, and 7 comes too late.
     check(
         chain([stage("work", FailOn(3), 10).but(2, 30).but(3, 20).workers(4), stage("end", Identity, 0)])
             .overflow(Block)

@@ -182,7 +182,7 @@ fn block_lets_put_wait_for_room_for_its_bytes() {
     let mut hand = player.next();
     pipeline.put(weight(900)).unwrap();
     assert_eq!(hand.at(), At::Run(900));
-    // What is in hand is no longer in the buffer.
+    // What is in flight is no longer in the buffer.
     pipeline.put(weight(500)).unwrap();
     pipeline.put(weight(500)).unwrap();
     let back = pipeline.put_timeout(weight(1), Duration::from_millis(10)).unwrap_err();
@@ -200,7 +200,7 @@ fn block_lets_put_wait_for_room_for_its_bytes() {
     assert_eq!(report.stages[0].buffer.entered, 4);
 }
 
-/// A pipeline with a full buffer, of 400 and 500 bytes, behind a worker that has one more in hand.
+/// A pipeline with a full buffer, of 400 and 500 bytes, behind a worker that has one more in flight.
 fn full(overflow: Overflow, player: &Player) -> (Pipeline<SharedBytes>, crate::puppet::Hand) {
     let pipeline = Pipeline::builder()
         .overflow(overflow)

@@ -1,4 +1,4 @@
-//! What becomes of the sample that a worker has in hand when it dies.
+//! What becomes of the sample that a worker has in flight when it dies.
 
 use crate::puppet::{At, Do, Hand, Player, Puppet, Puppets};
 use crate::stages::{end, ended, pipeline};
@@ -64,7 +64,7 @@ fn a_sample_that_killed_its_worker_twice_is_lost_even_with_retry() {
     assert_eq!((stage.counts.lost, stage.counts.used, stage.restarts), (1, 1, 2));
 }
 
-/// The error of a pipeline that stops as soon as its one stage dies like this, with sample 1 in hand.
+/// The error of a pipeline that stops as soon as its one stage dies like this, with sample 1 in flight.
 fn stopped_by(way: Do) -> StageError {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()

@@ -213,7 +213,7 @@ fn a_result_that_was_dropped_on_arrival_had_gone_on_too() {
             pipeline.put(x).unwrap();
             assert_eq!(line.hear::<i64>().unwrap(), x);
             line.say(&[fuse].to_vec()).unwrap();
-            // The end stage has the first in hand, and the second waits.
+            // The end stage has the first in flight, and the second waits.
             until(|| pipeline.report().stages[1].buffer.entered == x as u64);
             until(|| x != 1 || pipeline.report().stages[1].counts.in_flight == 1);
         }

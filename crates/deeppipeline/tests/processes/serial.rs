@@ -39,7 +39,8 @@ pub(crate) struct Spec {
     workers: usize,
     ordered: bool,
     in_process: bool,
-    /// Its processes die of some samples, but of none that they take first: so each goes through when it is tried again.
+    /// Its processes die of some samples, but of none that they take first: so each goes through when it is tried
+    /// again.
     dies: bool,
 }
 
@@ -233,7 +234,7 @@ fn run(seed: u64, in_processes: bool) -> u64 {
     let (mut tell, values) = end();
     let builder = pipeline().buffer_size(sizes).stage(grown(&elements));
     let pipeline = Arc::new(
-        builder.end_stage(move |x: u64| tell((current_sample().expect("it is in hand").id, x))).start().expect(&told),
+        builder.end_stage(move |x: u64| tell((current_sample().expect("it is in flight").id, x))).start().expect(&told),
     );
     let watchdog = watchdog(seed, &pipeline);
     for x in 0..SAMPLES {

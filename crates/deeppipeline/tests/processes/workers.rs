@@ -98,7 +98,7 @@ fn a_killed_worker_loses_its_sample_and_the_rest_comes_out_in_order() {
     other.lets(At::Run(3));
     assert_eq!(other.at(), At::Run(4));
     killed.kill();
-    // Its successor takes what is next, while 4 is still in hand.
+    // Its successor takes what is next, while 4 is still in flight.
     let mut next = crew.player.next();
     next.lets(At::Run(5));
     until(|| crew.pipeline.report().stages[1].buffer.entered == 2);
@@ -473,7 +473,7 @@ fn several_threads_between_processes_keep_the_order() {
         .unwrap();
     std::thread::scope(|scope| {
         let puts = scope.spawn(|| (1..=40).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted())));
-        // 4 ends and 6 comes early, while 2 is still in hand.
+        // 4 ends and 6 comes early, while 2 is still in flight.
         until(|| pipeline.report().stages[2].buffer.reordering > 0);
         lets.send(()).unwrap();
         puts.join().unwrap();

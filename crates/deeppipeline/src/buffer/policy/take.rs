@@ -44,7 +44,7 @@ impl<S: Storage> Change<'_, S> {
         }
         if self.waiting() == 0 && gate == Gate::Closed {
             if self.limits.consumers.workers > 1 {
-                self.pick_up(place, next, now);
+                self.begin_flight(place, next, now);
             }
             return Taken::Drained { ticket: next };
         }
@@ -86,7 +86,7 @@ impl<S: Storage> Change<'_, S> {
             Intake::All => self.waiting(),
             Intake::Batch { max_size, .. } => self.waiting().min(max_size as u64),
         };
-        self.pick_up(place, ticket, now);
+        self.begin_flight(place, ticket, now);
         let (mut first, mut last) = (None, None);
         for _ in 0..samples {
             let Some(slot) = self.pop_waiting() else { damaged(Damage::Queue) };
@@ -132,7 +132,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Gives that ticket to a worker.
-    fn pick_up(&mut self, place: usize, ticket: u64, now: u64) {
+    fn begin_flight(&mut self, place: usize, ticket: u64, now: u64) {
         let head = self.head();
         if ticket == head.next_ticket {
             head.next_ticket += 1;

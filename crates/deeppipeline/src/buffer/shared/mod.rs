@@ -230,8 +230,8 @@ impl<V> Buffer<V> {
     }
 
     /// This worker is done with what `finish` has given.
-    pub(crate) fn put_down(&self) {
-        self.table.put_down();
+    pub(crate) fn end_finish(&self) {
+        self.table.end_finish();
     }
 
     /// Counts that many samples that the stage kept as being in no list.
@@ -303,7 +303,7 @@ impl<V> Buffer<V> {
             Ok(Sample { id, birth, fork, value: catch_panic(|| self.codec.read(bytes))? })
         };
         let samples = lease.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
-        self.input_of(samples).ok_or_else(|| "there is nothing in hand".into())
+        self.input_of(samples).ok_or_else(|| "there is nothing in flight".into())
     }
 
     /// Wakes all that wait, so that they look again.

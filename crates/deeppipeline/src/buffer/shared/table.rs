@@ -473,7 +473,7 @@ impl<W: SharedWords> SlotTable<W> {
     }
 
     /// This worker is done with what `finish` has given.
-    pub(crate) fn put_down(&self) {
+    pub(crate) fn end_finish(&self) {
         self.at_once((), |change, _| change.end_finish(self.place()));
     }
 

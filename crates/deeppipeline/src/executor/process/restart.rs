@@ -241,5 +241,5 @@ fn describe(died: &WorkerDied, verdict: Verdict) -> String {
         Verdict::Lost(id) => ("is lost", id),
         Verdict::Retried(id) => ("is tried again", id),
     };
-    format!("{died}; sample {id}, which it had in hand, {what}")
+    format!("{died}; sample {id}, which it had in flight, {what}")
 }

@@ -1,4 +1,5 @@
-//! What is left when a process dies: whatever it was about has happened wholly or not at all, and its successor goes on.
+//! What is left when a process dies: whatever it was about has happened wholly or not at all, and its successor goes
+//! on.
 
 use super::super::table::Receipt;
 use super::fates::random_limits;
@@ -39,17 +40,17 @@ fn situations() -> Vec<(&'static str, Vec<Act>)> {
         ("one inside", BRING.to_vec()),
         ("full, and the giver waits", [&full[..], &[Act::Reserve(20)]].concat()),
         ("full by bytes", [Act::Reserve(60), Act::Publish, Act::Reserve(60)].to_vec()),
-        ("in hand", in_flight.clone()),
-        ("in hand, and full", [&in_flight[..], &full].concat()),
-        ("in hand, and being written", writing.clone()),
-        ("looked at and in hand", held.clone()),
+        ("in flight", in_flight.clone()),
+        ("in flight, and full", [&in_flight[..], &full].concat()),
+        ("in flight, and being written", writing.clone()),
+        ("looked at and in flight", held.clone()),
         ("closed", [&in_flight[..], &BRING, &[Act::Gate(Gate::Closed)]].concat()),
         ("discarding", [&writing[..], &[Act::Gate(Gate::Discarding)]].concat()),
     ]
 }
 
-/// Has a process die over an operation, at each of its steps in turn. What comes of it has to hang together at once, and
-/// after some deaths its successor goes on until everything has been used.
+/// Has a process die over an operation, at each of its steps in turn. What comes of it has to hang together at once,
+/// and after some deaths its successor goes on until everything has been used.
 fn at_every_step(operation: Act, make: impl Fn() -> World) {
     let Some(who) = operation.of() else { return };
     let mut has_happened = false;

@@ -1,5 +1,5 @@
-//! Several workers between two buffers, one of which dies at any step of its work: what they give leaves in the order of
-//! what they took, every sample has one fate, and nobody waits for the dead.
+//! Several workers between two buffers, one of which dies at any step of its work: what they give leaves in the order
+//! of what they took, every sample has one fate, and nobody waits for the dead.
 
 use super::super::lock::Owner;
 use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, TakenSlot, Verdict};
@@ -55,7 +55,7 @@ enum Until {
     Took,
     /// The first result, if there is one, has gone on.
     GaveFirst,
-    /// Its turn is over, but what it had in hand has no fate yet.
+    /// Its turn is over, but what it had in flight has no fate yet.
     Ended,
     Settled,
 }
@@ -63,7 +63,8 @@ enum Until {
 /// Who comes how far, one after the other.
 type Script = &'static [(usize, Until)];
 
-/// The victim has its turn, or is ahead of it; the others have a later one, or an earlier one, in hand or behind them.
+/// The victim has its turn, or is ahead of it; the others have a later one, or an earlier one, in flight or behind
+/// them.
 const SCRIPTS: [Script; 8] = [
     &[(0, Until::Took), (1, Until::Took), (0, Until::Settled)],
     &[(0, Until::Took), (1, Until::Settled), (1, Until::GaveFirst), (0, Until::Settled)],
@@ -164,7 +165,7 @@ impl Worker {
                 true
             }
             Does::PuttingDown => {
-                self.input.put_down();
+                self.input.end_finish();
                 true
             }
             Does::Gone => false,
@@ -217,7 +218,7 @@ impl Worker {
         }
     }
 
-    /// Goes on until it has come so far with what it has in hand or takes next, or has to wait.
+    /// Goes on until it has come so far with what it has in flight or takes next, or has to wait.
     fn comes(&mut self, until: Until) {
         while self.acts() && !self.has_come(until) {}
     }
@@ -231,7 +232,7 @@ struct Stage {
     workers: Vec<Worker>,
     brought: u64,
     received: Vec<SampleId>,
-    /// What became of what each of the dead had in hand, and whether the turn of the last was over.
+    /// What became of what each of the dead had in flight, and whether the turn of the last was over.
     verdicts: Vec<Verdict>,
     had_its_turn: bool,
 }
@@ -400,8 +401,8 @@ impl Stage {
         }
     }
 
-    /// What came out is what was taken before the one that the dead had in hand, and nothing behind it unless that had been
-    /// done with.
+    /// What came out is what was taken before the one that the dead had in flight, and nothing behind it unless that
+    /// had been done with.
     fn checks_that_all_before_it_went_on(&self) {
         let step = if self.setting.intake == Intake::All { 2 } else { 1 };
         let (Verdict::Lost(id) | Verdict::Used(id)) = *self.verdicts.last().unwrap_or(&Verdict::Nothing) else {
@@ -687,13 +688,13 @@ fn how_often_a_stage_has_failed_is_known_to_the_next_worker() {
     assert_eq!(slots[0].failures, 0, "that was not its fault");
 }
 
-/// What a worker does with the slots it has in hand.
+/// What a worker does with the slots it has in flight.
 type Ends = fn(&SlotTable<Mortal<Plain>>, &[(usize, bool)]);
 
 #[test]
 fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
     for on_crash in ON_CRASH {
-        // The third take is in hand when it dies: about to keep it too, to use all in a list, or to leave two out.
+        // The third take is in flight when it dies: about to keep it too, to use all in a list, or to leave two out.
         let ends: [Ends; 3] = [
             |worker, slots| worker.keep(slots),
             |worker, slots| worker.settle(slots, came_of(Fate::Used, 2, 0)),

@@ -34,7 +34,7 @@ pub(super) enum Act {
     /// Gives up what was written last.
     Cancel,
     Take,
-    /// Ends what is in hand, of which so many samples are still looked at.
+    /// Ends what is in flight, of which so many samples are still looked at.
     Settle(usize, Fate),
     /// Looks no longer at the one held first.
     Release,
@@ -392,7 +392,7 @@ impl World {
         model
     }
 
-    /// Only what a dead worker had in hand may come on top.
+    /// Only what a dead worker had in flight may come on top.
     fn assert_within_bounds(&self) {
         let fresh: Vec<_> = self.model.waiting.iter().filter(|sample| !sample.is_retried()).collect();
         let (limits, bytes) = (self.limits(), fresh.iter().map(|sample| sample.length).sum::<u64>());
