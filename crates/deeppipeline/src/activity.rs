@@ -24,6 +24,7 @@ impl Shown {
     }
 
     /// Sets the activity. Only a message is made of it, so no order is needed.
+    #[inline]
     pub(crate) fn set(&self, activity: Activity) {
         let number = match activity {
             Activity::WaitsForSamples => 0,

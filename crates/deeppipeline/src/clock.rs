@@ -15,6 +15,7 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
+    #[inline]
     pub(crate) fn now(&self) -> Instant {
         match self {
             Clock::Monotonic => Instant::now(),
@@ -22,6 +23,7 @@ impl Clock {
         }
     }
 
+    #[inline]
     pub(crate) fn moment(&self) -> Moment {
         match self {
             Clock::Monotonic => Moment::now(),
@@ -37,6 +39,7 @@ pub struct Moment(pub(crate) u64);
 
 impl Moment {
     /// Reads the machine's clock.
+    #[inline]
     pub fn now() -> Self {
         #[cfg(processes)]
         return Moment(monotonic_now());
@@ -45,6 +48,7 @@ impl Moment {
     }
 
     /// Returns a moment of the machine's monotonic clock.
+    #[inline]
     pub fn of(moment: Instant) -> Self {
         Moment(to_nanoseconds(moment))
     }
@@ -54,6 +58,7 @@ impl Moment {
     }
 
     /// Returns the nanoseconds since an earlier moment.
+    #[inline]
     pub(crate) fn since(self, earlier: Moment) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -76,6 +81,7 @@ impl VirtualClock {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.origin + self.elapsed()
     }
@@ -109,6 +115,7 @@ pub(crate) fn from_nanoseconds(moment: u64) -> Instant {
 }
 
 /// Returns a duration in nanoseconds: 584 years and more are as many.
+#[inline]
 pub(crate) fn in_nanoseconds(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(1_000_000_000);
     whole.saturating_add(u64::from(duration.subsec_nanos()))
@@ -121,6 +128,7 @@ fn anchor() -> (Instant, u64) {
 }
 
 #[cfg(processes)]
+#[inline]
 fn monotonic_now() -> u64 {
     use rustix::time::{ClockId, clock_gettime};
     let now = clock_gettime(ClockId::Monotonic);
@@ -130,6 +138,7 @@ fn monotonic_now() -> u64 {
 /// Returns the time of this process's own clock, since without processes no other reads it: far enough from 0 that
 /// there is a time before.
 #[cfg(not(processes))]
+#[inline]
 fn monotonic_now() -> u64 {
     1 << 62
 }

@@ -166,6 +166,7 @@ pub enum Intake {
 
 impl Intake {
     /// Returns true if one take may take several samples.
+    #[inline]
     pub(crate) fn takes_lists(self) -> bool {
         matches!(self, Intake::All | Intake::Batch { .. })
     }
@@ -181,6 +182,7 @@ impl Intake {
     }
 
     /// Returns true if a sample in front may have to wait, for a time, for others behind it.
+    #[inline]
     pub(crate) fn waits_for_more(self) -> bool {
         matches!(self, Intake::Batch { .. })
     }

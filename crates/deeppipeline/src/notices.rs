@@ -137,6 +137,7 @@ pub(crate) struct DropLog {
 
 impl DropLog {
     /// Returns true if drops may be told again.
+    #[inline]
     pub(crate) fn is_due(&self, now: Moment) -> bool {
         now.0 >= self.due.load(Ordering::Relaxed)
     }

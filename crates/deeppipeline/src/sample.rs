@@ -112,6 +112,7 @@ pub fn restarted() -> bool {
 }
 
 /// Notes what the calling thread works on from now on.
+#[inline]
 pub(crate) fn enter_job(pipeline: u64, restarted: bool, sample: Option<SampleInfo>) {
     JOB.set(Some(Job { pipeline, restarted, sample }));
 }
@@ -132,6 +133,7 @@ pub(crate) fn leave_job() {
 }
 
 /// Returns true if the calling thread is one of this pipeline's workers.
+#[inline]
 pub(crate) fn works_for(pipeline: u64) -> bool {
     JOB.get().is_some_and(|job| job.pipeline == pipeline)
 }

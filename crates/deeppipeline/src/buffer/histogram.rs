@@ -10,6 +10,7 @@ const STEPS: usize = 64;
 pub(super) const TIMES: usize = STEPS * 40;
 
 /// Returns the step of a duration.
+#[inline]
 pub(super) fn time_step(nanoseconds: u64) -> usize {
     let nanoseconds = nanoseconds.max(STEPS as u64);
     let octave = nanoseconds.ilog2() - STEPS.ilog2();
@@ -41,6 +42,7 @@ const WINDOW: u64 = 2_000_000_000;
 pub(super) const WINDOWS: usize = 6;
 
 /// Returns the number of the window that is open at that time, from 1: 0 is none.
+#[inline]
 pub(super) fn period(now: u64) -> u64 {
     1 + now / WINDOW
 }
@@ -57,6 +59,7 @@ pub(super) enum Place {
 }
 
 /// Returns where a duration of that period goes, if the place of its window was used last in that one.
+#[inline]
 pub(super) fn place_of(period: u64, used_last: u64) -> Place {
     match used_last.cmp(&period) {
         Less => Place::Emptied,
@@ -82,6 +85,7 @@ impl Counted {
         Counted { counts: vec![0; TIMES], longest: 0 }
     }
 
+    #[inline]
     fn record(&mut self, nanoseconds: u64) {
         self.counts[time_step(nanoseconds)] += 1;
         self.longest = self.longest.max(nanoseconds);
@@ -113,6 +117,7 @@ impl Histogram {
     }
 
     /// Counts a duration that ended at that time.
+    #[inline]
     pub(super) fn record(&mut self, nanoseconds: u64, now: u64) {
         let period = period(now);
         let window = &mut self.windows[(period % WINDOWS as u64) as usize];

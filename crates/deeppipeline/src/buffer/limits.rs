@@ -19,12 +19,14 @@ impl Workers {
     pub(crate) const ONE: Workers = Workers { workers: 1, ordered: true, time_limit: None };
 
     /// Returns true if results have to be put in order: those of one worker are.
+    #[inline]
     pub(crate) fn reorders(self) -> bool {
         self.workers > 1 && self.ordered
     }
 
     /// Returns the number of results that may wait for their turn, and of samples that may be taken after one that is
     /// still in flight.
+    #[inline]
     pub(crate) fn ahead(self) -> usize {
         2 * self.workers
     }

@@ -83,6 +83,7 @@ pub enum Wait {
 
 impl Wait {
     /// The same, but no longer than until that moment, if there is one.
+    #[inline]
     pub(crate) fn no_later_than(self, moment: Option<Instant>) -> Wait {
         match (self, moment) {
             (Wait::Forever, Some(moment)) => Wait::Until(moment),
@@ -92,6 +93,7 @@ impl Wait {
     }
 
     /// Returns true if a caller would not wait any longer at that time.
+    #[inline]
     pub(crate) fn is_over(self, now: Instant) -> bool {
         match self {
             Wait::No => true,

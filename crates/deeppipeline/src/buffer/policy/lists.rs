@@ -12,10 +12,12 @@ pub(super) enum Queue {
     OutOfOrder,
 }
 
+#[inline]
 fn slot_of(link: u64) -> Option<usize> {
     link.checked_sub(1).map(|slot| slot as usize)
 }
 
+#[inline]
 fn link_to(slot: usize) -> u64 {
     slot as u64 + 1
 }

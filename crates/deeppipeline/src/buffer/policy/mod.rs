@@ -188,6 +188,7 @@ impl<'a, S: Storage> Change<'a, S> {
 }
 
 /// Counts down what was counted up before.
+#[inline]
 fn lower(count: &mut u64, by: u64) {
     *count = count.checked_sub(by).unwrap_or_else(|| damaged(Damage::Count));
 }

@@ -151,19 +151,23 @@ impl Totals {
 }
 
 impl Slot {
+    #[inline]
     pub(in crate::buffer) fn id(&self) -> SampleId {
         SampleId { number: self.number, part: self.part }
     }
 
+    #[inline]
     pub(in crate::buffer) fn fork(&self) -> ForkTicket {
         ForkTicket(self.fork)
     }
 
+    #[inline]
     pub(in crate::buffer) fn is_in(&self, state: SlotState) -> bool {
         self.state == state as u64
     }
 
     /// Returns true if a worker died with it in flight, so that it is tried again.
+    #[inline]
     pub(super) fn is_tried_again(&self) -> bool {
         self.deaths > 0
     }
