@@ -393,8 +393,10 @@ impl<V: Send + 'static> Supervisor<V> {
     /// that its own was drained.
     fn discard(&self, buffers: &[usize]) {
         let name_of = |index: usize| self.stage_name(index).to_owned();
-        let given_up = buffers.iter().map(|index| (name_of(*index), self.inlets[*index].buffer.discard()));
-        let given_up: Vec<_> = given_up.collect();
+        // The last one first: once something is given up, nothing that a stage still gives comes any further.
+        let given_up = buffers.iter().rev().map(|index| (name_of(*index), self.inlets[*index].buffer.discard()));
+        let mut given_up: Vec<_> = given_up.collect();
+        given_up.reverse();
         let joins = buffers.iter().filter_map(|index| match self.flows[*index] {
             // A stage that brings its results itself has failed in front of the join: what is there is past it.
             Flow::Join { block, .. } if self.graph.brings_to_join(*index) => {
