@@ -107,7 +107,7 @@ def test_cells_run_and_the_kernel_shuts_down(tmp_path: Path) -> None:
         "".join(o.get("text", "") or o["data"]["text/plain"] for o in cell["outputs"]) for cell in notebook["cells"]
     ]
     assert outputs[1] == "[0, 2, 4]"
-    assert outputs[2] == "True"
+    assert outputs[2] == "Ticket(number=1)"
     assert "ValueError: mine" in outputs[3]
     assert "interrupted" in outputs[4]
     assert "'finished'" in outputs[4]
