@@ -37,17 +37,17 @@ class Gate(Stage):
     """Says what it has in flight, and gives it on when it is told to."""
 
     def __init__(self) -> None:
-        self._in_hand: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._in_flight: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._let_go: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def stage_run(self, x: Any) -> Any:
-        self._in_hand.put(x)
+        self._in_flight.put(x)
         self._let_go.get()
         return x
 
     def in_flight(self) -> Any:
         """Waits until the stage has taken a sample (or a list), and tells which."""
-        return self._in_hand.get(timeout=WATCHDOG)
+        return self._in_flight.get(timeout=WATCHDOG)
 
     def let_go(self, times: int = 1) -> None:
         for _ in range(times):

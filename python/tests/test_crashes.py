@@ -46,7 +46,7 @@ def kill(pid: int) -> None:
 
 
 @pytest.mark.parametrize("death", ["kill", "exit", "abort", "segfault"])
-def test_a_worker_that_dies_is_started_again_and_loses_the_sample_in_hand_alone(death: str) -> None:
+def test_a_worker_that_dies_is_started_again_and_loses_the_sample_in_flight_alone(death: str) -> None:
     bench = Bench()
     for x in (1, 2, 3):
         bench.p.put(x)

@@ -72,7 +72,7 @@ def test_a_slow_sample_is_overtaken_where_order_does_not_matter(multiprocess: bo
 
 
 @everywhere
-def test_so_many_samples_are_in_hand_at_the_same_time(multiprocess: bool, tmp_path: Path) -> None:
+def test_so_many_samples_are_in_flight_at_the_same_time(multiprocess: bool, tmp_path: Path) -> None:
     bench = Bench(tmp_path, 1, 2, 3, multiprocess=multiprocess, workers=3)
     for x in (1, 2, 3):
         bench.p.put(x)

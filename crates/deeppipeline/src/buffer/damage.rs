@@ -30,13 +30,12 @@ pub(crate) enum Damage {
     Length,
     Queue,
     Free,
-    Early,
     /// A slot that this process has.
     Twice,
 }
 
 impl Damage {
-    const ALL: [Damage; 15] = [
+    const ALL: [Damage; 14] = [
         Damage::Lock,
         Damage::Holder,
         Damage::Word,
@@ -50,7 +49,6 @@ impl Damage {
         Damage::Length,
         Damage::Queue,
         Damage::Free,
-        Damage::Early,
         Damage::Twice,
     ];
 
@@ -79,7 +77,6 @@ impl Damage {
             Damage::Length => "a sample in it is larger than the buffer",
             Damage::Queue => "its queue is longer or shorter than it can be",
             Damage::Free => "more or fewer slots are free than can be",
-            Damage::Early => "its early results are more or others than can be",
             Damage::Twice => "it gives out a slot twice",
         }
     }

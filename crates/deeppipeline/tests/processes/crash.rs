@@ -9,7 +9,7 @@ use deeppipeline::{All, OnError, StageError, isolated};
 use rustix::process::Signal;
 
 #[test]
-fn skip_loses_the_sample_in_hand_and_goes_on_with_the_next() {
+fn skip_loses_the_sample_in_flight_and_goes_on_with_the_next() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline().stage(isolated::<Puppet>(player.strings())).end_stage(end).start().unwrap();
     let mut first = player.next();
@@ -246,7 +246,7 @@ fn a_worker_that_waits_for_room_behind_it_may_die_too() {
 }
 
 #[test]
-fn a_list_in_hand_is_lost_or_tried_again_as_a_whole() {
+fn a_list_in_flight_is_lost_or_tried_again_as_a_whole() {
     for (policy, wanted) in [(OnCrash::Skip, vec![7]), (OnCrash::Retry, vec![3, 7])] {
         let (player, (end, values)) = (Player::new(), end());
         let pipeline = pipeline()

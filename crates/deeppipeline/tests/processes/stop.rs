@@ -85,7 +85,7 @@ fn a_worker_that_hangs_in_finish_or_teardown_is_killed_when_time_is_over() {
 }
 
 #[test]
-fn abort_discards_what_waits_and_lets_the_call_in_hand_end() {
+fn abort_discards_what_waits_and_lets_the_call_in_flight_end() {
     let (player, (end, values)) = (Player::new(), end());
     let strings = player.strings().asking_at_the_end();
     let pipeline = pipeline().stage(isolated::<Puppet>(strings)).end_stage(end).start().unwrap();
