@@ -24,9 +24,9 @@ pub enum Outcome {
     Running,
     /// Everything that was inside has flowed out.
     Finished,
-    /// A stage or the source failed.
+    /// A stage or the source failed; what was discarded for it is counted.
     Failed,
-    /// The pipeline ended early: what was inside was discarded on request or after a time-out.
+    /// The pipeline ended early: what was inside was discarded on request or after a time-out, and is counted.
     Aborted,
 }
 

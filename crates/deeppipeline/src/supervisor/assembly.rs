@@ -144,6 +144,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 workers: vec![WorkerPhase::Starting; workers],
                 restarts: vec![0; workers],
                 aborted_at: None,
+                has_discarded: false,
                 left_behind: false,
                 close_source: None,
                 up_since: None,

@@ -115,6 +115,8 @@ struct State {
     /// The number of times that each was started again.
     restarts: Vec<u64>,
     aborted_at: Option<Instant>,
+    /// True once all that the first failure or an abort gave up is counted as discarded.
+    has_discarded: bool,
     /// True if no caller waits any longer for workers that have not ended.
     left_behind: bool,
     close_source: Option<Arc<Closer>>,
@@ -406,6 +408,7 @@ impl<V: Send + 'static> Supervisor<V> {
         });
         let unjoined: Vec<_> = joins.collect();
         buffers.iter().for_each(|index| self.inlets[*index].buffer.wake());
+        self.state.lock().has_discarded = true;
         self.release_discarded(given_up);
         self.release_discarded(unjoined);
     }

@@ -49,6 +49,8 @@ impl<V: Send + 'static> Supervisor<V> {
         let (outcome, elapsed) = {
             let state = self.state.lock();
             let outcome = match (state.phase, self.failure.get()) {
+                // A report that tells of a failure or an abort counts what was discarded for it.
+                (phase, _) if phase != Phase::Stopped && !state.has_discarded => Outcome::Running,
                 (_, Some(_)) => Outcome::Failed,
                 _ if state.aborted_at.is_some() => Outcome::Aborted,
                 (Phase::Stopped, None) => Outcome::Finished,
