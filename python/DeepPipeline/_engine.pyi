@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, SupportsIndex, final
 
 from DeepPipeline._description import PipelineDescription
+from DeepPipeline._intake import Kind
+from DeepPipeline._stage import Overflow
 
 DEFAULT_BUFFER_SIZE: int
 """The number of samples that a buffer holds unless another is said."""
@@ -150,10 +152,10 @@ class StageReport:
     def name(self) -> str:
         """The stage's name."""
     @property
-    def intake(self) -> Literal["single", "latest", "all", "batch", "window"]:
+    def intake(self) -> Kind:
         """The intake."""
     @property
-    def overflow(self) -> Literal["drop_oldest", "drop_newest", "block"]:
+    def overflow(self) -> Overflow:
         """The overflow policy: what its buffer does when full."""
     @property
     def buffer_size(self) -> int:

@@ -10,25 +10,29 @@ from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, w
 from DeepPipeline.errors import GraphError
 
 
+Kind = Literal["single", "latest", "all", "batch", "window"]
+"""The name of an intake in a report."""
+
+
 @dataclass(frozen=True)
 class Single:
     """Takes the oldest waiting sample (the default)."""
 
-    kind: ClassVar[Literal["single"]] = "single"
+    kind: ClassVar[Kind] = "single"
 
 
 @dataclass(frozen=True)
 class Latest:
     """Takes the newest waiting sample; the older ones are counted as superseded."""
 
-    kind: ClassVar[Literal["latest"]] = "latest"
+    kind: ClassVar[Kind] = "latest"
 
 
 @dataclass(frozen=True)
 class All:
     """Takes a list of `buffer_size` samples as soon as the buffer is full; each sample is used once."""
 
-    kind: ClassVar[Literal["all"]] = "all"
+    kind: ClassVar[Kind] = "all"
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Batch:
     The stage's `buffer_size` must be `max_size` at least. Each sample is used once.
     """
 
-    kind: ClassVar[Literal["batch"]] = "batch"
+    kind: ClassVar[Kind] = "batch"
     max_size: SupportsIndex
     _: KW_ONLY
     max_wait: float = 0.0
@@ -68,7 +72,7 @@ class Window:
     is used once, by the first list that it is in; one between two lists counts as skipped.
     """
 
-    kind: ClassVar[Literal["window"]] = "window"
+    kind: ClassVar[Kind] = "window"
     size: SupportsIndex
     stride: SupportsIndex = 1
     _: KW_ONLY
@@ -101,9 +105,9 @@ def _set(intake: Intake, **checked: Any) -> None:
 
 def checked_intake(got: object) -> Intake:
     """The intake, if it is one."""
-    if isinstance(got, (Single, Latest, All, Batch, Window)):
+    if isinstance(got, Intake):
         return got
-    if isinstance(got, type) and issubclass(got, (Single, Latest, All, Batch, Window)):
+    if isinstance(got, type) and issubclass(got, Intake):
         arguments = "..." if fields(got) else ""
         raise GraphError(
             f"intake is the class {got.__name__}, but must be an instance: write {got.__name__}({arguments})"

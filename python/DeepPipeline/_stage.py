@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, NamedTuple, Self, SupportsIndex, TypeVar, overload
+from typing import Any, Generic, Literal, NamedTuple, Self, SupportsIndex, TypeVar, get_args, overload
 
 from DeepPipeline import _engine
 from DeepPipeline._checks import (
@@ -25,15 +25,14 @@ Overflow = Literal["drop_oldest", "drop_newest", "block"]
 OnCrash = Literal["skip", "retry", "stop"]
 Executor = Literal["thread", "process"]
 
-OVERFLOWS: tuple[Overflow, ...] = ("drop_oldest", "drop_newest", "block")
-ON_CRASHES: tuple[OnCrash, ...] = ("skip", "retry", "stop")
-EXECUTORS: tuple[Executor, ...] = ("thread", "process")
+AfterAnError = Literal["stop", "skip"]
+
+OVERFLOWS: tuple[Overflow, ...] = get_args(Overflow)
+ON_CRASHES: tuple[OnCrash, ...] = get_args(OnCrash)
+EXECUTORS: tuple[Executor, ...] = get_args(Executor)
+AFTER_AN_ERROR: tuple[AfterAnError, ...] = get_args(AfterAnError)
 
 MAX_RETRIES = (1 << 32) - 1
-
-
-AfterAnError = Literal["stop", "skip"]
-AFTER_AN_ERROR: tuple[AfterAnError, ...] = ("stop", "skip")
 
 
 @dataclass(frozen=True)

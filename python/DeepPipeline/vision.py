@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 from pathlib import Path as FilePath
-from typing import Any, Literal, Self, SupportsIndex
+from typing import Any, Literal, Self, SupportsIndex, get_args
 
 from DeepPipeline import _engine
 from DeepPipeline._checks import checked_flag, checked_number, checked_seconds, one_of
@@ -41,7 +41,7 @@ __all__ = [
 
 Path = str | os.PathLike[str]
 Runtime = Literal["auto", "onnxruntime", "pure_rust"]
-RUNTIMES: tuple[Runtime, ...] = ("auto", "onnxruntime", "pure_rust")
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 
 def _find_what_is_not_linked() -> None:

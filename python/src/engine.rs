@@ -7,18 +7,18 @@ use crate::report::{Report, SampleId};
 use crate::ticket::Ticket;
 use crate::tuple::Tuple;
 use crate::worker::Worker;
+use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, ErrorPolicy, Executor, Flow, Graph, Joiner, Moment, Node, Notice as EngineNotice, SourceNode, Startup,
-    Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Block, ErrorPolicy, Flow, Graph, Joiner, Moment, Node, Notice as EngineNotice, SourceNode, Startup, Supervisor,
+    Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
-use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, WorkerDied};
+use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, UnknownPolicy, WorkerDied};
 use deeppipeline::intake::Intake;
-use deeppipeline::processes::OnCrash;
-use deeppipeline::{Overflow, StageError};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -570,26 +570,14 @@ fn node(description: Description) -> PyResult<Node> {
     node.workers = description.workers;
     node.ordered = description.ordered;
     node.max_age = description.max_age.map(seconds);
-    node.executor = match description.executor.as_str() {
-        "process" => Executor::Process,
-        _ => Executor::Thread,
-    };
-    node.on_crash = match description.on_crash.as_deref() {
-        None => None,
-        Some("skip") => Some(OnCrash::Skip),
-        Some("retry") => Some(OnCrash::Retry),
-        Some("stop") => Some(OnCrash::Stop),
-        Some(other) => return Err(PyValueError::new_err(format!("on_crash is {other:?}"))),
-    };
+    node.executor = policy(&description.executor)?;
+    node.on_crash = description.on_crash.as_deref().map(policy).transpose()?;
     node.intake = match description.intake {
         Takes::Batch { max_size, max_wait } => Intake::Batch { max_size, max_wait: seconds(max_wait) },
         Takes::Window { size, stride } => Intake::Window { size, stride },
-        Takes::Plain { kind } => match kind.as_str() {
-            "single" => Intake::Single,
-            "latest" => Intake::Latest,
-            "all" => Intake::All,
-            other => return Err(PyValueError::new_err(format!("intake is {other:?}"))),
-        },
+        Takes::Plain { kind } => {
+            Intake::plain(&kind).ok_or_else(|| PyValueError::new_err(format!("intake is {kind:?}")))?
+        }
     };
     node.overflow = description.overflow.as_deref().map(policy).transpose()?;
     node.on_error = match description.on_error {
@@ -609,7 +597,7 @@ fn after_an_error(word: &str) -> PyResult<ErrorPolicy> {
     }
 }
 
-fn policy(name: &str) -> PyResult<Overflow> {
+fn policy<P: FromStr<Err = UnknownPolicy>>(name: &str) -> PyResult<P> {
     name.parse().map_err(graph_error)
 }
 

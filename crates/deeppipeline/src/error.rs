@@ -2,16 +2,16 @@
 
 mod readable;
 
-use crate::buffer::Overflow;
 use crate::graph::MAX_WORKERS;
 use crate::intake::Intake;
+use crate::policies::Overflow;
 use crate::report::Report;
 use crate::sample::SampleId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::buffer::UnknownOverflow;
+pub use crate::policies::UnknownPolicy;
 
 /// Any error a user's stage or source may return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

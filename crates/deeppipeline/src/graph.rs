@@ -2,9 +2,9 @@
 
 mod blocks;
 
-use crate::buffer::Overflow;
 use crate::error::GraphError;
 use crate::intake::Intake;
+use crate::policies::Overflow;
 use crate::policies::{ErrorPolicy, Executor, OnCrash};
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ impl Node {
     /// Returns true if the stage may get a sample from another process more than once, so that it must not write it.
     #[cfg(processes)]
     pub(crate) fn may_see_again(&self) -> bool {
-        let after_a_crash = self.executor == Executor::Process && self.after_a_crash() == OnCrash::Retry;
+        let after_a_crash = self.executor.is_process() && self.after_a_crash() == OnCrash::Retry;
         after_a_crash || self.on_error.retries() > 0
     }
 
@@ -146,7 +146,7 @@ impl Node {
     pub(crate) fn overflow_in(&self, graph: &Graph) -> Overflow {
         match (self.overflow, self.intake) {
             (Some(own), _) => own,
-            (None, Intake::Latest) => Overflow::DropOldest,
+            (None, intake) if intake.supersedes() => Overflow::DropOldest,
             (None, _) => graph.default_overflow(),
         }
     }
@@ -228,11 +228,11 @@ impl Graph {
         {
             return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.own_stages(self.stages.len()) });
         }
-        if self.buffer_bytes.is_some() && self.stages.iter().all(|node| node.executor == Executor::Thread) {
+        if self.buffer_bytes.is_some() && self.stages.iter().all(|node| !node.executor.is_process()) {
             return Err(GraphError::BufferBytesOnThreads);
         }
         for (index, node) in self.stages.iter().enumerate() {
-            if node.executor == Executor::Process && !cfg!(processes) {
+            if node.executor.is_process() && !cfg!(processes) {
                 return Err(GraphError::NoProcesses { stage: node.name.clone() });
             }
             if node.time_limit == Some(Duration::ZERO) {
@@ -248,7 +248,8 @@ impl Graph {
             if node.max_age.or(self.max_age) == Some(Duration::ZERO) {
                 return Err(GraphError::MaxAgeZero { stage: node.name.clone() });
             }
-            if let (Intake::Latest, Some(overflow)) = (node.intake, node.overflow)
+            if let Some(overflow) = node.overflow
+                && node.intake.supersedes()
                 && overflow != Overflow::DropOldest
             {
                 return Err(GraphError::OverflowAgainstIntake {
@@ -273,7 +274,7 @@ impl Graph {
     /// Refuses what would be said in vain of a stage on a thread, which takes the program with it when it crashes.
     fn check_thread(node: &Node) -> Result<(), GraphError> {
         let in_vain = [("on_crash", node.on_crash.is_some()), ("max_restarts", node.max_restarts.is_some())];
-        match in_vain.into_iter().find(|(_, is_said)| *is_said && node.executor == Executor::Thread) {
+        match in_vain.into_iter().find(|(_, is_said)| *is_said && !node.executor.is_process()) {
             Some((option, _)) => Err(GraphError::OnlyInProcesses { stage: node.name.clone(), option }),
             None => Ok(()),
         }
@@ -328,7 +329,7 @@ impl Graph {
 
     /// Returns true if a stage on a thread has a time limit.
     pub(crate) fn has_time_limits_on_threads(&self) -> bool {
-        self.stages.iter().any(|node| node.executor == Executor::Thread && node.time_limit.is_some())
+        self.stages.iter().any(|node| !node.executor.is_process() && node.time_limit.is_some())
     }
 
     /// Tells stages of the same name apart, so that a report or an error names one: the second `Detect` becomes
@@ -353,7 +354,7 @@ impl Graph {
 
     /// Returns true if samples cross from one process to another in front of a stage.
     pub(crate) fn is_shared(&self, index: usize) -> bool {
-        let in_process = |index: usize| self.stages[index].executor == Executor::Process;
+        let in_process = |index: usize| self.stages[index].executor.is_process();
         in_process(index) || self.producer(index).is_some_and(in_process)
     }
 
@@ -393,7 +394,7 @@ impl Graph {
     pub(crate) fn is_passed_over(&self, index: usize) -> bool {
         let Some(before) = index.checked_sub(1).filter(|_| self.brings_to_join(index)) else { return false };
         let stage = &self.stages[before];
-        !self.is_relay(before) && stage.executor == Executor::Thread && stage.workers == 1
+        !self.is_relay(before) && !stage.executor.is_process() && stage.workers == 1
     }
 
     /// Returns where what a node gives goes.

@@ -5,7 +5,7 @@ use crate::error::BoxError;
 use crate::error::GraphError;
 use crate::gives::Flows;
 #[cfg(processes)]
-use crate::isolated::IsolatedStage;
+use crate::isolated::{IsolatedStage, WorkerTakes};
 use crate::sample::{ForkTicket, Sample, SampleInfo};
 use crate::typed::{ListOf, OneOf, Unpack};
 use std::fmt;
@@ -135,6 +135,72 @@ impl<T: Flows> Takes<T, Vec<T>> for Batch {
     }
 }
 
+/// An intake of the isolated stage `S` that takes `T` samples and hands it a `G`; see [`Takes`].
+///
+/// A [`Window`] hands over a `Vec`, or [`Windows`] where the stage is [`IsolatedWindows`].
+#[diagnostic::on_unimplemented(
+    message = "an isolated stage that gets `{G}` does not fit behind what gives `{T}`",
+    label = "its intake is `{Self}`",
+    note = "`Single` (the default) and `Latest` hand over one sample, `All`, `Batch` and `Window` a `Vec` (`Window` needs samples that are `Clone`), or `Window` a `Windows` where the stage is `IsolatedWindows`"
+)]
+#[cfg(processes)]
+pub trait TakesIsolated<S, T, G>: Send + Sync + 'static {
+    /// The conversion of what was taken into what the stage gets.
+    type Unpack: Unpack<G>;
+
+    /// Returns the same in the words of the engine.
+    fn intake(&self) -> Intake;
+
+    /// Returns what is wrong with it, if anything.
+    fn problem(&self) -> Option<GraphError>;
+
+    /// Returns what the worker is told of it.
+    fn of_worker(&self) -> WorkerTakes;
+
+    /// Returns the conversion for one worker.
+    fn unpacker(&self) -> Self::Unpack;
+}
+
+/// Says what the process of a stage is told of an intake that hands over the same as on a thread.
+#[cfg(processes)]
+macro_rules! takes_as_on_a_thread {
+    ($($intake:ident $given:ty: $told:expr;)*) => {
+        $(impl<S, T> $crate::intake::TakesIsolated<S, T, $given> for $intake
+        where
+            $intake: Takes<T, $given>,
+        {
+            type Unpack = <$intake as Takes<T, $given>>::Unpack;
+
+            fn intake(&self) -> Intake {
+                Takes::intake(self)
+            }
+
+            fn problem(&self) -> Option<GraphError> {
+                Takes::problem(self)
+            }
+
+            fn of_worker(&self) -> WorkerTakes {
+                let told: fn(&Self) -> WorkerTakes = $told;
+                told(self)
+            }
+
+            fn unpacker(&self) -> Self::Unpack {
+                Takes::unpacker(self)
+            }
+        })*
+    };
+}
+#[cfg(processes)]
+pub(crate) use takes_as_on_a_thread;
+
+#[cfg(processes)]
+takes_as_on_a_thread! {
+    Single T: |_| WorkerTakes::One;
+    Latest T: |_| WorkerTakes::One;
+    All Vec<T>: |_| WorkerTakes::Lists;
+    Batch Vec<T>: |_| WorkerTakes::Lists;
+}
+
 /// The ways in which a stage takes from its buffer, in the words of errors and of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -165,6 +231,17 @@ pub enum Intake {
 }
 
 impl Intake {
+    /// Returns the intake of that name, if it is one about which nothing more is to be said.
+    #[doc(hidden)]
+    pub fn plain(name: &str) -> Option<Self> {
+        [Intake::Single, Intake::Latest, Intake::All].into_iter().find(|intake| intake.to_string() == name)
+    }
+
+    /// Returns true if it passes over older samples, so that no overflow policy but `drop_oldest` goes with it.
+    pub(crate) fn supersedes(self) -> bool {
+        matches!(self, Intake::Latest)
+    }
+
     /// Returns true if one take may take several samples.
     #[inline]
     pub(crate) fn takes_lists(self) -> bool {

@@ -88,11 +88,11 @@ mod unwind;
 mod window;
 mod worker;
 
-pub use buffer::Overflow;
 pub use builder::{chain, made_by, stage};
 pub use error::{BoxError, StageError};
 pub use intake::{All, Batch, Latest, Window};
 pub use pipeline::{Pipeline, Put};
+pub use policies::Overflow;
 #[cfg(processes)]
 pub use processes::{Isolated, isolated, worker};
 pub use report::Report;
@@ -105,7 +105,7 @@ pub mod processes {
     #[cfg(processes)]
     pub use crate::buffer::shared::SharedBytes;
     #[cfg(processes)]
-    pub use crate::builder::{InProcess, TakesIsolated, isolated};
+    pub use crate::builder::{InProcess, isolated};
     pub use crate::graph::{DEFAULT_BUFFER_BYTES, DEFAULT_MAX_RESTARTS, RESTART_WINDOW};
     #[cfg(processes)]
     pub use crate::isolated::{Isolated, IsolatedWindows, Workers, worker};

@@ -1,8 +1,8 @@
 //! The notices that are given unasked: samples that are dropped, a stage that fails, a stage that hangs.
 
 use crate::aside;
-use crate::buffer::Overflow;
 use crate::clock::{Moment, in_nanoseconds};
+use crate::policies::Overflow;
 use crate::sample::SampleId;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;

@@ -4,8 +4,8 @@
 pub(crate) mod seconds;
 mod table;
 
-use crate::buffer::Overflow;
 use crate::intake::Intake;
+use crate::policies::Overflow;
 use std::fmt;
 use std::time::Duration;
 

@@ -5,6 +5,11 @@ use crate::gives::Flows;
 use crate::intake::{Intake, Takes};
 use crate::typed::{OfKey, OfKeys};
 use crate::worker::Windowed;
+#[cfg(processes)]
+use crate::{
+    intake::{TakesIsolated, takes_as_on_a_thread},
+    isolated::{IsolatedWindows, WorkerTakes},
+};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
@@ -179,6 +184,32 @@ impl<T: Flows + Clone> Takes<T, Vec<T>> for Window {
 
     fn unpacker(&self) -> Self::Unpack {
         OfKey::new(*self, |_| ())
+    }
+}
+
+#[cfg(processes)]
+takes_as_on_a_thread! {
+    Window Vec<T>: |window| WorkerTakes::Window(*window);
+}
+
+#[cfg(processes)]
+impl<S: IsolatedWindows> TakesIsolated<S, S::Sample, Windows<S::Sample, S::Key, S::Item>> for Window {
+    type Unpack = OfKeys<fn(&S::Sample) -> Vec<(S::Key, S::Item)>, S::Key, S::Item>;
+
+    fn intake(&self) -> Intake {
+        self.in_engine()
+    }
+
+    fn problem(&self) -> Option<GraphError> {
+        self.wrong()
+    }
+
+    fn of_worker(&self) -> WorkerTakes {
+        WorkerTakes::Windows(*self)
+    }
+
+    fn unpacker(&self) -> Self::Unpack {
+        OfKeys::new(*self, S::keys)
     }
 }
 

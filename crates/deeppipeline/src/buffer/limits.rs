@@ -1,7 +1,7 @@
 //! The limits of a buffer, which never change.
 
-use super::Overflow;
 use crate::intake::Intake;
+use crate::policies::Overflow;
 use std::time::Duration;
 
 /// The workers of the stage on one side of a buffer; the callers of `put`, and a source, count as one.

@@ -20,55 +20,7 @@ use crate::intake::Input;
 use crate::ledger::Reading;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
 use std::collections::{HashSet, VecDeque};
-use std::fmt;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
-
-/// The policy when a buffer is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The oldest waiting sample is dropped and counted: for live streams.
-    DropOldest,
-    /// The arriving sample is dropped and counted: what was promised first is kept.
-    DropNewest,
-    /// The producer waits: for files and data sets, where nothing may be lost.
-    Block,
-}
-
-impl Overflow {
-    /// All policies, in the order of their documentation.
-    pub const ALL: [Overflow; 3] = [Overflow::DropOldest, Overflow::DropNewest, Overflow::Block];
-
-    /// Returns the policy's name in Python and in configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Overflow::DropOldest => "drop_oldest",
-            Overflow::DropNewest => "drop_newest",
-            Overflow::Block => "block",
-        }
-    }
-}
-
-impl fmt::Display for Overflow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Overflow {
-    type Err = UnknownOverflow;
-
-    fn from_str(name: &str) -> Result<Self, UnknownOverflow> {
-        Overflow::ALL.into_iter().find(|policy| policy.name() == name).ok_or_else(|| UnknownOverflow(name.to_owned()))
-    }
-}
-
-/// The name of an overflow policy that does not exist.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("overflow is {0:?}, but must be one of \"drop_oldest\", \"drop_newest\", \"block\"")]
-pub struct UnknownOverflow(String);
 
 /// The time that a caller is ready to wait.
 #[derive(Debug, Clone, Copy)]

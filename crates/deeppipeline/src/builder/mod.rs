@@ -12,14 +12,13 @@ pub use parts::Parts;
 #[cfg(processes)]
 pub use processes::Crossing;
 #[cfg(processes)]
-pub use processes::{InProcess, TakesIsolated, isolated};
+pub use processes::{InProcess, isolated};
 
 pub use crate::gives::{Ended, Flows, Gives, Last, Onward};
 pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_WORKERS};
 pub use crate::into_stage::{IntoStage, Part};
 pub use crate::retry::{Copies, Retry};
 
-use crate::buffer::Overflow;
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{Body, BodyFactory};
@@ -29,6 +28,7 @@ use crate::into_stage::Making;
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
 use crate::pipeline::{Pipeline, Sourced};
+use crate::policies::Overflow;
 use crate::report::Report;
 use crate::retry::Copy;
 use crate::stage::{Source, Stage};

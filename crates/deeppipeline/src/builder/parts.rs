@@ -1,12 +1,12 @@
 //! Stages and blocks as the builder collects them, whose types were checked when they were added.
 
 use super::Bodies;
-use crate::buffer::Overflow;
 use crate::error::GraphError;
 use crate::graph::{Block, Node};
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
+use crate::policies::Overflow;
 use crate::typed::{BringToJoin, Fork, OneOf, StageBody, Value};
 use std::fmt;
 use std::marker::PhantomData;

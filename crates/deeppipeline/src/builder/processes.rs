@@ -3,15 +3,14 @@
 use super::{Bodies, Builder, Described, Ended, MakesMany, Onward, Parts};
 use crate::error::{BoxError, GraphError};
 use crate::graph::Node;
-use crate::intake::{All, Batch, Intake, Latest, Single, Takes, Window, Windows};
+use crate::intake::{Intake, Takes, TakesIsolated};
 use crate::into_stage::{IsIsolated, Part};
-use crate::isolated::{Isolated, IsolatedStage, IsolatedWindows, WorkerTakes, body};
+use crate::isolated::{Isolated, IsolatedStage, body};
 use crate::policies::{ErrorPolicy, Executor, OnCrash};
 use crate::retry::OnError;
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;
 use crate::transfer::wire::to_readable_bytes;
-use crate::typed::{OfKeys, Unpack};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -165,86 +164,5 @@ where
 
     fn unpacker(&self) -> N::Unpack {
         self.intake.unpacker()
-    }
-}
-
-/// An intake of the isolated stage `S` that takes `T` samples and hands it a `G`; see [`Takes`].
-///
-/// A [`Window`] hands over a `Vec`, or [`Windows`] where the stage is [`IsolatedWindows`].
-#[diagnostic::on_unimplemented(
-    message = "an isolated stage that gets `{G}` does not fit behind what gives `{T}`",
-    label = "its intake is `{Self}`",
-    note = "`Single` (the default) and `Latest` hand over one sample, `All`, `Batch` and `Window` a `Vec` (`Window` needs samples that are `Clone`), or `Window` a `Windows` where the stage is `IsolatedWindows`"
-)]
-pub trait TakesIsolated<S, T, G>: Send + Sync + 'static {
-    /// The conversion of what was taken into what the stage gets.
-    type Unpack: Unpack<G>;
-
-    /// Returns the same in the words of the engine.
-    fn intake(&self) -> Intake;
-
-    /// Returns what is wrong with it, if anything.
-    fn problem(&self) -> Option<GraphError>;
-
-    /// Returns what the worker is told of it.
-    fn of_worker(&self) -> WorkerTakes;
-
-    /// Returns the conversion for one worker.
-    fn unpacker(&self) -> Self::Unpack;
-}
-
-macro_rules! takes_as_on_a_thread {
-    ($($intake:ident $given:ty: $told:expr;)*) => {
-        $(impl<S, T> TakesIsolated<S, T, $given> for $intake
-        where
-            $intake: Takes<T, $given>,
-        {
-            type Unpack = <$intake as Takes<T, $given>>::Unpack;
-
-            fn intake(&self) -> Intake {
-                Takes::intake(self)
-            }
-
-            fn problem(&self) -> Option<GraphError> {
-                Takes::problem(self)
-            }
-
-            fn of_worker(&self) -> WorkerTakes {
-                let told: fn(&Self) -> WorkerTakes = $told;
-                told(self)
-            }
-
-            fn unpacker(&self) -> Self::Unpack {
-                Takes::unpacker(self)
-            }
-        })*
-    };
-}
-
-takes_as_on_a_thread! {
-    Single T: |_| WorkerTakes::One;
-    Latest T: |_| WorkerTakes::One;
-    All Vec<T>: |_| WorkerTakes::Lists;
-    Batch Vec<T>: |_| WorkerTakes::Lists;
-    Window Vec<T>: |window| WorkerTakes::Window(*window);
-}
-
-impl<S: IsolatedWindows> TakesIsolated<S, S::Sample, Windows<S::Sample, S::Key, S::Item>> for Window {
-    type Unpack = OfKeys<fn(&S::Sample) -> Vec<(S::Key, S::Item)>, S::Key, S::Item>;
-
-    fn intake(&self) -> Intake {
-        self.in_engine()
-    }
-
-    fn problem(&self) -> Option<GraphError> {
-        self.wrong()
-    }
-
-    fn of_worker(&self) -> WorkerTakes {
-        WorkerTakes::Windows(*self)
-    }
-
-    fn unpacker(&self) -> Self::Unpack {
-        OfKeys::new(*self, S::keys)
     }
 }

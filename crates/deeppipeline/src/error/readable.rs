@@ -4,8 +4,8 @@ use super::{
     GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic, StartError,
     WorkerDied,
 };
-use crate::buffer::UnknownOverflow;
 use crate::executor::simulated::UnknownStage;
+use crate::policies::UnknownPolicy;
 use std::error::Error;
 use std::fmt;
 
@@ -27,7 +27,7 @@ macro_rules! readable {
 }
 
 readable!(
-    GraphError NotJoined RemoteError RunError SampleTooLarge StageError StagePanic StartError UnknownOverflow UnknownStage
+    GraphError NotJoined RemoteError RunError SampleTooLarge StageError StagePanic StartError UnknownPolicy UnknownStage
     WorkerDied
 );
 

@@ -10,7 +10,6 @@ use crate::inlet::Inlet;
 use crate::notices::Notices;
 use crate::parallel::Blocks;
 use crate::phase::{Phase, WorkerPhase};
-use crate::policies::Executor;
 use crate::stage_name::StageName;
 use crate::time_limits::Timekeeper;
 use crate::worker::{Output, Worker, WorkerContext, WorkerId};
@@ -82,7 +81,7 @@ impl<V: Send + 'static> Supervisor<V> {
         for worker_id in &supervisor.worker_ids {
             let WorkerId::Stage { index, .. } = *worker_id else { continue };
             let node = &supervisor.graph.stages[index];
-            let wanted = node.executor == Executor::Process;
+            let wanted = node.executor.is_process();
             let waker = wanted.then(Waker::new).transpose();
             wakers.push(waker.map_err(|cause| StartError::Process { stage: node.name.clone(), cause })?);
         }
@@ -170,7 +169,7 @@ impl<V: Send + 'static> Supervisor<V> {
         };
         let options = stage.map_or_else(|| Node::new(SOURCE), |index| self.graph.stages[index].clone());
         let input = stage.map(|index| Arc::clone(&self.inlets[index]));
-        let has_timer = options.time_limit.is_some() && options.executor == Executor::Thread;
+        let has_timer = options.time_limit.is_some() && !options.executor.is_process();
         WorkerContext {
             pipeline: self.id,
             worker_id,
@@ -220,7 +219,7 @@ fn limits_of(graph: &Graph, index: usize) -> Limits {
 /// The workers of a stage. Nothing leaves an end stage, so there is nothing to be put in order.
 fn workers_of(graph: &Graph, index: usize) -> Workers {
     let node = &graph.stages[index];
-    let time_limit = node.time_limit.filter(|_| node.executor == Executor::Thread);
+    let time_limit = node.time_limit.filter(|_| !node.executor.is_process());
     Workers { workers: node.workers, ordered: node.ordered && graph.flow(index) != Flow::End, time_limit }
 }
 

@@ -23,7 +23,6 @@ use crate::join::Joiner;
 use crate::notices::Notices;
 use crate::parallel::Blocks;
 use crate::phase::{Event, Phase, WorkerPhase};
-use crate::policies::Executor;
 use crate::sample::{ForkTicket, Sample, SampleId, works_for};
 use crate::time_limits::Timekeeper;
 use crate::unwind::{catch_panic, release};
@@ -235,7 +234,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns true if the workers of a stage are processes.
     #[cfg(processes)]
     pub(crate) fn is_in_process(&self, index: usize) -> bool {
-        self.graph.stages[index].executor == Executor::Process
+        self.graph.stages[index].executor.is_process()
     }
 
     /// Returns the time when the pipeline was aborted.
@@ -315,7 +314,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// an abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
         let in_process = |worker_id: &WorkerId| match worker_id {
-            WorkerId::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor == Executor::Process,
+            WorkerId::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor.is_process(),
             WorkerId::Source => false,
         };
         let mut state = self.state.lock();

@@ -4,7 +4,6 @@ use super::Supervisor;
 use crate::activity::Activity;
 use crate::notices::Notice;
 use crate::phase::WorkerPhase;
-use crate::policies::Executor;
 use crate::worker::WorkerId;
 
 impl<V: Send + 'static> Supervisor<V> {
@@ -48,7 +47,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn is_on_a_thread(&self, worker_id: WorkerId) -> bool {
         match worker_id {
-            WorkerId::Stage { index, .. } => self.graph.stages[index].executor == Executor::Thread,
+            WorkerId::Stage { index, .. } => !self.graph.stages[index].executor.is_process(),
             WorkerId::Source => true,
         }
     }

@@ -4,7 +4,8 @@ use super::lists::Queue;
 use super::state::SlotState;
 use super::{Change, Storage, Totals, Wake, lower};
 use crate::buffer::parts::Parts;
-use crate::buffer::{Arrival, Gate, Overflow};
+use crate::buffer::{Arrival, Gate};
+use crate::policies::Overflow;
 use crate::sample::{ForkTicket, SampleId};
 
 /// The label of a sample that arrives: what is to be known about it.

@@ -5,7 +5,8 @@ use super::arrive::Way;
 use super::lists::Queue;
 use super::state::SlotState;
 use super::{Change, Label, Refusal, Storage, Wake};
-use crate::buffer::{Arrival, Gate, Overflow};
+use crate::buffer::{Arrival, Gate};
+use crate::policies::Overflow;
 
 /// Returns how a result that is out of order arrived, as its slot has it.
 fn to_word(arrival: Arrival) -> u64 {

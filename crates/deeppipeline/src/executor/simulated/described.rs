@@ -44,10 +44,9 @@ impl Passing {
         let mut passing = Passing::default();
         if let WorkerId::Stage { index, .. } = worker {
             passing.branches = graph.blocks.iter().find(|block| block.fork == index).map(|block| block.branches.len());
-            passing.window = match graph.stages[index].intake {
-                Intake::Window { size, stride } => Some(WindowStore::new(Window::new(size).stride(stride))),
-                Intake::Single | Intake::Latest | Intake::All | Intake::Batch { .. } => None,
-            };
+            if let Intake::Window { size, stride } = graph.stages[index].intake {
+                passing.window = Some(WindowStore::new(Window::new(size).stride(stride)));
+            }
         }
         Box::new(move || Box::new(passing))
     }

@@ -5,9 +5,10 @@ use super::super::table::{Label, Reserved, SlotTable, Taken, Trim};
 use super::super::words::{Futex, SharedWords};
 use super::limits;
 use super::memory::Plain;
-use crate::buffer::{Arrival, Limits, Origin, Overflow, Wait, Workers};
+use crate::buffer::{Arrival, Limits, Origin, Wait, Workers};
 use crate::intake::Intake;
 use crate::policies::OnCrash;
+use crate::policies::Overflow;
 use crate::sample::{ForkTicket, SampleId};
 use std::cell::Cell;
 

@@ -11,10 +11,11 @@ use super::memory::{Looked, Plain};
 use super::{Random, Told, limits, policies};
 use crate::buffer::damage::Damage;
 use crate::buffer::policy::{Head, SlotState};
-use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow, Workers};
+use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
+use crate::policies::Overflow;
 use crate::sample::{ForkTicket, SampleId};
 use std::mem::offset_of;
 

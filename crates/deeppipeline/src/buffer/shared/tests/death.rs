@@ -5,10 +5,11 @@ use super::super::table::Receipt;
 use super::fates::random_limits;
 use super::world::{Act, Happened, Who, World};
 use super::{Random, Told, limits, policies};
-use crate::buffer::{Arrival, Gate, Limits, Overflow};
+use crate::buffer::{Arrival, Gate, Limits};
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
+use crate::policies::Overflow;
 
 const ON_CRASH: [OnCrash; 3] = [OnCrash::Skip, OnCrash::Retry, OnCrash::Stop];
 

@@ -5,11 +5,12 @@ use super::came_of;
 use super::memory::Plain;
 use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
-use crate::buffer::{Arrival, Gate, Limits, Overflow, Push, Take, Unsettled, Wait, local};
+use crate::buffer::{Arrival, Gate, Limits, Push, Take, Unsettled, Wait, local};
 use crate::clock::{Clock, Moment};
 use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
+use crate::policies::Overflow;
 use crate::sample::{ForkTicket, Sample, SampleId};
 
 const SEEDS: u64 = 20;

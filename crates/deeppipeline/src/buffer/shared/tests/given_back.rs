@@ -2,11 +2,12 @@
 
 use super::came_of;
 use crate::buffer::shared::{Buffer, Codec, SharedBytes};
-use crate::buffer::{Arrival, Origin, Overflow, Push, Take, Taken, Wait};
+use crate::buffer::{Arrival, Origin, Push, Take, Taken, Wait};
 use crate::clock::Moment;
 use crate::error::BoxError;
 use crate::intake::Intake;
 use crate::ledger::Fate;
+use crate::policies::Overflow;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use std::sync::Arc;
 

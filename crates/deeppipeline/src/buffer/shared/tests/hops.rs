@@ -6,10 +6,11 @@ use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
 use super::{Told, limits};
-use crate::buffer::{Arrival, Gate, Limits, Origin, Overflow};
+use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
+use crate::policies::Overflow;
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 

@@ -16,9 +16,10 @@ mod unmet;
 mod world;
 
 use crate::buffer::Settlement;
-use crate::buffer::{Limits, Overflow, Workers};
+use crate::buffer::{Limits, Workers};
 use crate::intake::Intake;
 use crate::ledger::Fate;
+use crate::policies::Overflow;
 use std::fmt::Debug;
 use std::time::Duration;
 

@@ -5,10 +5,11 @@ use super::super::table::{Label, Receipt, SlotTable, Verdict};
 use super::super::words::SharedWords;
 use super::memory::Looked;
 use crate::buffer::policy::{Slot, SlotState, WHOLE};
-use crate::buffer::{Arrival, BufferCounts, Gate, Limits, Overflow};
+use crate::buffer::{Arrival, BufferCounts, Gate, Limits};
 use crate::intake::Intake;
 use crate::ledger::{Fate, StageCounts};
 use crate::policies::OnCrash;
+use crate::policies::Overflow;
 use crate::sample::SampleId;
 use std::collections::VecDeque;
 
