@@ -137,62 +137,45 @@ reported! {
     }
 }
 
-reported! {
-    /// The counts of one buffer. At any quiet moment `entered = taken + dropped + discarded + waiting`.
-    BufferCounts {
-        /// Results of several workers of the stage before that wait for one before them, and have not arrived yet.
-        reordering: u64 = |b| b.reordering;
-        /// Samples that arrived.
-        entered: u64 = |b| b.entered;
-        /// Samples that the stage took.
-        taken: u64 = |b| b.taken;
-        /// Waiting samples dropped to make room ("drop_oldest").
-        dropped_oldest: u64 = |b| b.dropped_oldest;
-        /// Arriving samples dropped for want of room ("drop_newest").
-        dropped_newest: u64 = |b| b.dropped_newest;
-        /// Samples passed over by the intake "latest".
-        superseded: u64 = |b| b.superseded;
-        /// Samples that were older than `max_age` when they were to be taken.
-        expired: u64 = |b| b.expired;
-        /// All samples dropped: oldest, newest, superseded and expired.
-        dropped: u64 = |b| b.dropped();
-        /// Samples given up because the pipeline stopped.
-        discarded: u64 = |b| b.discarded;
-        /// Samples inside now.
-        waiting: u64 = |b| b.waiting;
-        /// The last samples dropped, superseded or expired, oldest first: 16 at most, all of them in a simulation.
-        last_dropped: Vec<SampleId> = |b| b.last_dropped.iter().copied().map(SampleId::from).collect();
-        @repr |b| format!(
-            "<BufferCounts entered={} taken={} dropped={} discarded={} waiting={}>",
-            b.entered, b.taken, b.dropped(), b.discarded, b.waiting
-        );
-    }
+macro_rules! buffer_counts {
+    ($($(#[$doc:meta])* $count:ident,)* ; $($(#[$total_doc:meta])* $total:ident,)*) => {
+        reported! {
+            /// The counts of one buffer. At any quiet moment `entered = taken + dropped + discarded + waiting`.
+            BufferCounts {
+                $($(#[$doc])* $count: u64 = |b| b.$count;)*
+                $($(#[$total_doc])* $total: u64 = |b| b.$total;)*
+                /// All samples dropped: oldest, newest, superseded and expired.
+                dropped: u64 = |b| b.dropped();
+                /// The last samples dropped, superseded or expired, oldest first: 16 at most, all of them in a
+                /// simulation.
+                last_dropped: Vec<SampleId> = |b| b.last_dropped.iter().copied().map(SampleId::from).collect();
+                @repr |b| format!(
+                    "<BufferCounts entered={} taken={} dropped={} discarded={} waiting={}>",
+                    b.entered, b.taken, b.dropped(), b.discarded, b.waiting
+                );
+            }
+        }
+    };
 }
+deeppipeline::buffer_counters!(buffer_counts);
 
-reported! {
-    /// The counts of one stage. At any quiet moment
-    /// `taken = used + absorbed + skipped + failed + lost + in_flight`.
-    StageCounts {
-        /// Samples whose result went on (or, in the end stage, that were worked on).
-        used: u64 = |c| c.used;
-        /// Samples used by a list whose result went on under its newest sample's number.
-        absorbed: u64 = |c| c.absorbed;
-        /// Samples that the stage ended with SKIP.
-        skipped: u64 = |c| c.skipped;
-        /// Samples on which the stage failed.
-        failed: u64 = |c| c.failed;
-        /// Samples that were in flight in a worker process when it died.
-        lost: u64 = |c| c.lost;
-        /// Samples that stage_run is working on now, and those that a window has not used yet.
-        in_flight: u64 = |c| c.in_flight;
-        /// Values that the stage gave to the next buffer.
-        gave: u64 = |c| c.gave;
-        @repr |c| format!(
-            "<StageCounts used={} absorbed={} skipped={} failed={} lost={} in_flight={} gave={}>",
-            c.used, c.absorbed, c.skipped, c.failed, c.lost, c.in_flight, c.gave
-        );
-    }
+macro_rules! stage_counts {
+    ($($(#[$doc:meta])* $count:ident,)* ; $($(#[$total_doc:meta])* $total:ident,)*) => {
+        reported! {
+            /// The counts of one stage. At any quiet moment
+            /// `taken = used + absorbed + skipped + failed + lost + in_flight`.
+            StageCounts {
+                $($(#[$doc])* $count: u64 = |c| c.$count;)*
+                $($(#[$total_doc])* $total: u64 = |c| c.$total;)*
+                @repr |c| format!(
+                    "<StageCounts used={} absorbed={} skipped={} failed={} lost={} in_flight={} gave={}>",
+                    c.used, c.absorbed, c.skipped, c.failed, c.lost, c.in_flight, c.gave
+                );
+            }
+        }
+    };
 }
+deeppipeline::stage_counters!(stage_counts);
 
 reported! {
     /// A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two

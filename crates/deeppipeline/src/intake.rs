@@ -137,7 +137,8 @@ impl<T: Flows> Takes<T, Vec<T>> for Batch {
 
 /// An intake of the isolated stage `S` that takes `T` samples and hands it a `G`; see [`Takes`].
 ///
-/// A [`Window`] hands over a `Vec`, or [`Windows`] where the stage is [`IsolatedWindows`].
+/// A [`Window`] hands over a `Vec`, or [`Windows`] where the stage is
+/// [`IsolatedWindows`](crate::processes::IsolatedWindows).
 #[diagnostic::on_unimplemented(
     message = "an isolated stage that gets `{G}` does not fit behind what gives `{T}`",
     label = "its intake is `{Self}`",

@@ -9,8 +9,8 @@ use crate::policies::Overflow;
 use std::fmt;
 use std::time::Duration;
 
-pub use crate::buffer::BufferCounts;
 pub use crate::join::JoinCounts;
+pub use crate::ledger::BufferCounts;
 pub use crate::ledger::StageCounts;
 pub use crate::sample::SampleId;
 pub use crate::supervisor::SOURCE;

@@ -3,10 +3,10 @@
 
 use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, Wake};
-use super::{Arrival, BufferCounts, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
+use super::{Arrival, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::intake::Input;
-use crate::ledger::{Reading, StageCounts};
+use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::sample::{ForkTicket, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};

@@ -17,9 +17,9 @@ pub(crate) use policy::Settlement;
 use crate::clock::{Clock, Moment};
 use crate::error::BoxError;
 use crate::intake::Input;
-use crate::ledger::Reading;
-use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
-use std::collections::{HashSet, VecDeque};
+use crate::ledger::{BufferCounts, Reading};
+use crate::sample::{ForkTicket, Sample, SampleInfo};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// The time that a caller is ready to wait.
@@ -440,44 +440,4 @@ pub(crate) struct Overdue {
     pub(crate) ticket: u64,
     /// The time that it was in flight.
     pub(crate) after: Duration,
-}
-
-/// The counters of one buffer. At any quiet moment
-/// `entered = taken + oldest + newest + superseded + expired + discarded + waiting`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct BufferCounts {
-    /// Results of several workers that wait for one before them, and have not arrived yet.
-    pub reordering: u64,
-    /// Samples that arrived.
-    pub entered: u64,
-    /// Samples that the stage took.
-    pub taken: u64,
-    /// Waiting samples dropped to make room (`drop_oldest`).
-    pub dropped_oldest: u64,
-    /// Arriving samples dropped for want of room (`drop_newest`).
-    pub dropped_newest: u64,
-    /// Samples passed over by the intake `latest`.
-    pub superseded: u64,
-    /// Samples that were too old when they were to be taken (`max_age`).
-    pub expired: u64,
-    /// Samples given up because the pipeline stopped.
-    pub discarded: u64,
-    /// Samples inside now.
-    pub waiting: u64,
-    /// The last samples dropped, superseded or expired, oldest first: 16 at most, all of them in a simulation.
-    pub last_dropped: VecDeque<SampleId>,
-}
-
-impl BufferCounts {
-    /// Returns the number of all samples dropped: oldest, newest, superseded and expired.
-    pub fn dropped(&self) -> u64 {
-        self.dropped_oldest + self.dropped_newest + self.superseded + self.expired
-    }
-
-    /// Returns true if every sample that entered has exactly one fate.
-    pub fn balances(&self) -> bool {
-        self.entered == self.taken + self.dropped() + self.discarded + self.waiting
-    }
 }

@@ -1,9 +1,9 @@
 //! The account that the supervisor gives: the report, and the failure that stopped the pipeline.
 
 use super::Supervisor;
-use crate::buffer::BufferCounts;
 use crate::error::StageError;
 use crate::graph::Flow;
+use crate::ledger::BufferCounts;
 use crate::ledger::Reading;
 use crate::phase::Phase;
 use crate::report::{JoinReport, Outcome, Recent, Report, SourceReport, Spread, StageReport};

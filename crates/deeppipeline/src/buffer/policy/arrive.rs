@@ -88,7 +88,7 @@ impl<S: Storage> Change<'_, S> {
         let room = self.has_room_for(label.length);
         if !room && self.limits.overflow == Overflow::DropNewest {
             let id = self.count_arrival(label);
-            self.totals().dropped_newest += 1;
+            self.totals().buffer.dropped_newest += 1;
             self.storage.remember_drop(id);
             return Err(Refusal::Dropped);
         }
@@ -148,7 +148,7 @@ impl<S: Storage> Change<'_, S> {
     /// Counts samples that enter only to be given up.
     pub(super) fn count_discarded(&mut self, samples: u64) {
         self.head().entered += samples;
-        self.totals().discarded += samples;
+        self.totals().buffer.discarded += samples;
     }
 
     pub(super) fn fill(&mut self, slot: usize, label: &Label) {
@@ -193,7 +193,7 @@ impl<S: Storage> Change<'_, S> {
             if room_for_one {
                 self.note_full_by_bytes();
             }
-            self.drop_waiting(slot, |totals| &mut totals.dropped_oldest);
+            self.drop_waiting(slot, |totals| &mut totals.buffer.dropped_oldest);
         }
     }
 

@@ -34,8 +34,8 @@ pub(super) use write::{Published, Trim};
 
 use super::damage::{Damage, damaged};
 use super::histogram::Durations;
-use super::{BufferCounts, Gate, Limits};
-use crate::ledger::StageCounts;
+use super::{Gate, Limits};
+use crate::ledger::{BufferCounts, StageCounts};
 use crate::sample::{ForkTicket, SampleId};
 use lists::Queue;
 use std::collections::VecDeque;
@@ -129,7 +129,7 @@ impl<'a, S: Storage> Change<'a, S> {
         self.give_up_out_of_order(first_given_up);
         if lowered == Gate::Discarding {
             while let Some(slot) = self.pop_waiting() {
-                self.totals().discarded += 1;
+                self.totals().buffer.discarded += 1;
                 self.storage.give_up(slot);
                 self.free(slot);
             }
@@ -144,23 +144,11 @@ impl<'a, S: Storage> Change<'a, S> {
             reordering: totals.out_of_order.len + totals.writing_out_of_order,
             entered: head.entered,
             taken: head.taken,
-            dropped_oldest: totals.dropped_oldest,
-            dropped_newest: totals.dropped_newest,
-            superseded: totals.superseded,
-            expired: totals.expired,
-            discarded: totals.discarded,
             waiting: head.waiting.len,
             last_dropped,
+            ..totals.buffer.into()
         };
-        let stage = StageCounts {
-            used: head.used,
-            absorbed: totals.absorbed,
-            skipped: totals.skipped,
-            failed: totals.failed,
-            lost: totals.lost,
-            in_flight: head.in_flight,
-            gave: 0,
-        };
+        let stage = StageCounts { used: head.used, in_flight: head.in_flight, ..totals.stage.into() };
         (buffer, stage)
     }
 

@@ -132,7 +132,7 @@ impl<S: Storage> Change<'_, S> {
                     self.remove(Queue::OutOfOrder, slot);
                     self.enter_out_of_order(slot);
                     if !room && self.limits.overflow == Overflow::DropNewest {
-                        self.totals().dropped_newest += 1;
+                        self.totals().buffer.dropped_newest += 1;
                         self.drop_slot(slot);
                     } else {
                         self.line_up(slot, now);

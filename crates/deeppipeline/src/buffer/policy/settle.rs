@@ -136,12 +136,12 @@ impl<S: Storage> Change<'_, S> {
             Fate::Used => {
                 head.used += 1;
                 if samples > 1 {
-                    self.totals().absorbed += samples - 1;
+                    self.totals().stage.absorbed += samples - 1;
                 }
             }
-            Fate::Skipped => self.totals().skipped += samples,
-            Fate::Failed => self.totals().failed += samples,
-            Fate::Lost => self.totals().lost += samples,
+            Fate::Skipped => self.totals().stage.skipped += samples,
+            Fate::Failed => self.totals().stage.failed += samples,
+            Fate::Lost => self.totals().stage.lost += samples,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The state of a buffer as plain numbers, which a storage keeps: on the heap, or where several processes see it.
 
+use crate::ledger::{BufferTotals, StageTotals};
 use crate::sample::{ForkTicket, SampleId};
 
 /// The use of a slot.
@@ -72,15 +73,8 @@ pub(in crate::buffer) struct Head {
 #[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub(in crate::buffer) struct Totals {
-    pub(in crate::buffer) dropped_oldest: u64,
-    pub(in crate::buffer) dropped_newest: u64,
-    pub(in crate::buffer) superseded: u64,
-    pub(in crate::buffer) expired: u64,
-    pub(in crate::buffer) discarded: u64,
-    pub(in crate::buffer) absorbed: u64,
-    pub(in crate::buffer) skipped: u64,
-    pub(in crate::buffer) failed: u64,
-    pub(in crate::buffer) lost: u64,
+    pub(in crate::buffer) buffer: BufferTotals,
+    pub(in crate::buffer) stage: StageTotals,
 
     /// The order behind several workers: the take whose results go on now, results that are out of order, oldest take
     /// first, how many more are being written, and the first take on which the stage has failed for good, or 0.
@@ -145,7 +139,8 @@ impl Totals {
     /// Returns the number of samples that were dropped by number.
     #[cfg(processes)]
     pub(in crate::buffer) fn dropped(&self) -> u64 {
-        let dropped = [self.dropped_oldest, self.dropped_newest, self.superseded, self.expired];
+        let BufferTotals { dropped_oldest, dropped_newest, superseded, expired, .. } = self.buffer;
+        let dropped = [dropped_oldest, dropped_newest, superseded, expired];
         dropped.into_iter().fold(0, u64::wrapping_add)
     }
 }

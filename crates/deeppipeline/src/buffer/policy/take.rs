@@ -115,7 +115,7 @@ impl<S: Storage> Change<'_, S> {
         while self.waiting() > 1
             && let Some(old) = self.first(Queue::Waiting)
         {
-            self.drop_waiting(old, |totals| &mut totals.superseded);
+            self.drop_waiting(old, |totals| &mut totals.buffer.superseded);
             self.wake_producers(Wake::All);
         }
     }
@@ -197,7 +197,7 @@ impl<S: Storage> Change<'_, S> {
             let waiting = self.storage.slot(slot);
             // What is to be tried again was fresh when it was taken.
             if now.saturating_sub(waiting.birth) > max_age && !waiting.is_tried_again() {
-                self.drop_waiting(slot, |totals| &mut totals.expired);
+                self.drop_waiting(slot, |totals| &mut totals.buffer.expired);
                 any = true;
             } else if one_at_a_time {
                 break;

@@ -21,13 +21,13 @@ pub(crate) use lock::Owner;
 pub(crate) use map::addresses;
 pub(crate) use table::{Receipt, Verdict};
 
-use super::{Arrival, BufferCounts, Gate, Limits, Origin, Push, Take, Taken, Unsettled, Wait};
+use super::{Arrival, Gate, Limits, Origin, Push, Take, Taken, Unsettled, Wait};
 use crate::aside;
 use crate::buffer::histogram::Durations;
 use crate::clock::{Moment, from_nanoseconds};
 use crate::error::{BoxError, MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::intake::Input;
-use crate::ledger::Reading;
+use crate::ledger::{BufferCounts, Reading};
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
 use crate::unwind::catch_panic;

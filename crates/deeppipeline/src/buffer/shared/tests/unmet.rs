@@ -65,7 +65,7 @@ impl Played {
 
 /// How many samples were lost.
 fn lost(layout: Layout) -> usize {
-    layout.totals() + offset_of!(Totals, lost) / 8
+    layout.totals() + offset_of!(Totals, stage.lost) / 8
 }
 
 /// When what is in the first slot was born.
