@@ -34,7 +34,7 @@ fn spawn_to<V: Send + 'static>(
     let thread = Builder::new().name(worker.name().replace('\0', ""));
     // Where the variable is set, the standard library heeds it.
     let default = std::env::var_os("RUST_MIN_STACK").is_none().then_some(DEFAULT_STACK_SIZE);
-    let thread = match worker.stack_size().or(default) {
+    let thread = match worker.options().stack_size.or(default) {
         Some(bytes) => thread.stack_size(bytes),
         None => thread,
     };

@@ -15,6 +15,7 @@ use crate::activity::Activity;
 use crate::buffer::{Take, Unsettled, Wait};
 use crate::clock::Moment;
 use crate::error::Doing;
+use crate::graph::Node;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
 use crate::sample::{SampleInfo, enter_job, leave_job, works_for};
@@ -99,9 +100,9 @@ impl<V> Worker<V> {
         self.context.name.get()
     }
 
-    /// Bytes of stack for the thread that is to run it, if that was set.
-    pub(crate) fn stack_size(&self) -> Option<usize> {
-        self.context.options.stack_size
+    /// The options of its stage.
+    pub(crate) fn options(&self) -> &Node {
+        &self.context.options
     }
 
     /// Returns true if what it gives is ignored.
