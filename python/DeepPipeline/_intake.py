@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, SupportsIndex
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, what
 from DeepPipeline.errors import GraphError
 
-
 Kind = Literal["single", "latest", "all", "batch", "window"]
 """The name of an intake in a report."""
 
