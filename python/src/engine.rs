@@ -142,8 +142,8 @@ type Assembled = (Arc<Supervisor<Payload>>, Vec<Undriven>);
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let codecs = graph.stages.iter();
     let codecs = codecs.map(|node| Some(Arc::new(Carrier::to(&node.name)) as Arc<dyn Codec<Payload>>)).collect();
-    let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
-    let undriven = posts.into_iter().map(|post| match post {
+    let (supervisor, drivers) = Supervisor::with_processes(graph, codecs)?;
+    let undriven = drivers.into_iter().map(|driver| match driver {
         EngineDriver::Thread(worker) => Undriven::Thread(worker),
         EngineDriver::Process(process) => Undriven::Process(process),
     });

@@ -68,10 +68,7 @@ fn to_json(value: &impl Serialize) -> PyResult<String> {
 }
 
 fn to_dict<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
-    let data = py.import("json")?.call_method1("loads", (to_json(value)?,))?;
-    // Nodes of the engine's own, which only `balances` counts.
-    data.call_method1("pop", ("hidden", py.None()))?;
-    Ok(data)
+    py.import("json")?.call_method1("loads", (to_json(value)?,))
 }
 
 fn from_json<T: DeserializeOwned>(json: &str) -> PyResult<T> {

@@ -395,26 +395,26 @@ where
 }
 
 /// Starts the processes of one stage, one after the other, and watches over them until the stage has ended.
-pub(crate) fn drive(mut station: WorkerProcess<Value>, arguments: &[OsString]) {
+pub(crate) fn drive(mut process: WorkerProcess<Value>, arguments: &[OsString]) {
     loop {
-        let started = start(&mut station, arguments)
+        let started = start(&mut process, arguments)
             .map_err(|cause| io::Error::new(cause.kind(), format!("its process cannot be started: {cause}")));
-        let ended = started.and_then(|pid| watch(&mut station, pid));
-        match ended.map(|()| station.ended(None)) {
-            Err(cause) => return station.cannot_start(cause),
+        let ended = started.and_then(|pid| watch(&mut process, pid));
+        match ended.map(|()| process.ended(None)) {
+            Err(cause) => return process.cannot_start(cause),
             Ok(Then::Over { .. }) => return,
-            Ok(Then::Restart { pause, .. }) => match station.rest(pause) {
+            Ok(Then::Restart { pause, .. }) => match process.rest(pause) {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(cause) => return station.cannot_start(cause),
+                Err(cause) => return process.cannot_start(cause),
             },
         }
     }
 }
 
 /// Gives the number of the new process.
-fn start(station: &mut WorkerProcess<Value>, arguments: &[OsString]) -> io::Result<u32> {
-    let ends = station.open()?;
+fn start(process: &mut WorkerProcess<Value>, arguments: &[OsString]) -> io::Result<u32> {
+    let ends = process.open()?;
     // The program as it runs now, even if its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
     command.args(arguments).env(VARIABLE, std::process::id().to_string());
@@ -423,23 +423,23 @@ fn start(station: &mut WorkerProcess<Value>, arguments: &[OsString]) -> io::Resu
         command.arg0(name);
     }
     let pid = command.spawn()?.id();
-    station.started(pid)?;
+    process.started(pid)?;
     Ok(pid)
 }
 
-fn watch(station: &mut WorkerProcess<Value>, pid: u32) -> io::Result<()> {
+fn watch(process: &mut WorkerProcess<Value>, pid: u32) -> io::Result<()> {
     loop {
         // A worker that writes faster than its lines are read waits, but not for a reader that has stopped.
-        match station.watch(Reads { stderr: aside::has_room(), words: true })? {
-            Watched::Wrote(written) => show(pid, station.name(), written),
+        match process.watch(Reads { stderr: aside::has_room(), words: true })? {
+            Watched::Wrote(written) => show(pid, process.name(), written),
             Watched::LaterFailure(cause) => {
-                let stage = station.name().to_owned();
+                let stage = process.name().to_owned();
                 aside::log(move || {
                     tracing::error!(stage, "failed too, after the failure that stopped the pipeline: {cause}");
                 });
             }
             Watched::Told(what) => {
-                let stage = station.name().to_owned();
+                let stage = process.name().to_owned();
                 aside::log(move || tracing::warn!(stage, "{what}"));
             }
             Watched::Note(_) | Watched::Nothing => {}

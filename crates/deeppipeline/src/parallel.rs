@@ -87,10 +87,10 @@ impl<V> Blocks<V> {
         if self.joiners.get().is_none_or(|joiners| block >= joiners.len()) {
             return Push::Refused(value, "nothing was given that joins the branches of its parallel block".into());
         }
-        let dropped = self.joins[block].arrive(branch, fork, value);
+        let to_free = self.joins[block].arrive(branch, fork, value);
         self.tidy_if_crowded(block);
         self.let_out(block, wait, control);
-        Push::Done { accepted: true, number: 0, dropped, more: Vec::new() }
+        Push::Done { accepted: true, number: 0, to_free, more: Vec::new() }
     }
 
     /// Returns true if the last result of a branch has completed a sample for which there is no room behind the block.
@@ -174,11 +174,11 @@ impl<V> Blocks<V> {
                     join.put_back(Sample { id, birth, fork, value });
                     return false;
                 }
-                Push::Done { accepted, dropped, more, .. } => {
-                    if !accepted || dropped.is_some() || !more.is_empty() {
+                Push::Done { accepted, to_free, more, .. } => {
+                    if !accepted || to_free.is_some() || !more.is_empty() {
                         next.note_drop(Moment::now());
                     }
-                    release(dropped);
+                    release(to_free);
                     more.into_iter().for_each(release);
                     join.has_gone_on();
                 }

@@ -336,18 +336,18 @@ fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError
         codec.or_else(|| before.map(|stage| &stage.output)).cloned()
     });
     let codecs = codecs.collect();
-    let (supervisor, posts) = Supervisor::with_processes(graph, codecs)?;
+    let (supervisor, drivers) = Supervisor::with_processes(graph, codecs)?;
     supervisor.set_closer(plan.closer);
     supervisor.set_joiners(plan.joiners);
     let worker_arguments: Arc<[OsString]> = worker_arguments.into();
-    let jobs = posts.into_iter().zip(factories).map(|(post, factory)| match post {
-        Driver::Process(mut station) => {
-            let stage = isolated.get(station.index()).and_then(Option::as_ref);
-            station.set_init_payload(stage.map(|stage| stage.init_payload.clone()).unwrap_or_default());
-            let (worker_id, name) = (station.worker_id(), station.name().to_owned());
+    let jobs = drivers.into_iter().zip(factories).map(|(driver, factory)| match driver {
+        Driver::Process(mut process) => {
+            let stage = isolated.get(process.index()).and_then(Option::as_ref);
+            process.set_init_payload(stage.map(|stage| stage.init_payload.clone()).unwrap_or_default());
+            let (worker_id, name) = (process.worker_id(), process.name().to_owned());
             let arguments = Arc::clone(&worker_arguments);
             let thread = std::thread::Builder::new().name(name.replace('\0', ""));
-            Job { worker_id, name, start: Box::new(move || thread.spawn(move || drive(station, &arguments))) }
+            Job { worker_id, name, start: Box::new(move || thread.spawn(move || drive(process, &arguments))) }
         }
         Driver::Thread(worker) => Job::of_thread(worker, factory),
     });

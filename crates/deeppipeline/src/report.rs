@@ -80,9 +80,9 @@ pub struct Report {
     /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded
     /// and is still in its `Drop`.
     pub left_behind: Vec<String>,
-    /// Nodes of the engine's own that bring the results of branches to their join.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
-    hidden: Vec<StageReport>,
+    /// True if a sample is missing in a node of the engine's own, which brings the results of branches to their join.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    has_unbalanced_relay: bool,
 }
 
 /// The time that the source lets the pipeline wait. That it waits for room itself does not count.
@@ -160,7 +160,7 @@ pub struct Recent {
 }
 
 impl Report {
-    /// Makes a report from what is known of every node, and of whether it is hidden.
+    /// Makes a report from what is known of every node, and of whether it is one of the engine's own.
     pub(crate) fn new(
         outcome: Outcome,
         elapsed: Duration,
@@ -168,17 +168,17 @@ impl Report {
         joins: Vec<JoinReport>,
         (age, recent_age): (Spread, Spread),
     ) -> Self {
-        let (hidden, stages): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(_, is_hidden)| *is_hidden);
-        let reports = |nodes: Vec<(StageReport, bool)>| nodes.into_iter().map(|(node, _)| node).collect();
-        let (hidden, stages) = (reports(hidden), reports(stages));
-        Report { outcome, elapsed, source: None, stages, joins, age, recent_age, left_behind: Vec::new(), hidden }
+        let has_unbalanced_relay = nodes.iter().any(|(node, is_relay)| *is_relay && !node.balances());
+        let stages = nodes.into_iter().filter(|(_, is_relay)| !is_relay).map(|(stage, _)| stage).collect();
+        let left_behind = Vec::new();
+        Report { outcome, elapsed, source: None, stages, joins, age, recent_age, left_behind, has_unbalanced_relay }
     }
 
     /// Returns true if every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on
     /// it.
     pub fn balances(&self) -> bool {
-        let mut nodes = self.stages.iter().chain(&self.hidden);
-        nodes.all(|s| s.buffer.balances() && s.buffer.taken == s.counts.settled() + s.counts.in_flight)
+        !self.has_unbalanced_relay
+            && self.stages.iter().all(StageReport::balances)
             && self.joins.iter().all(|join| join.counts.balances())
     }
 
@@ -194,6 +194,10 @@ impl Report {
 }
 
 impl StageReport {
+    fn balances(&self) -> bool {
+        self.buffer.balances() && self.buffer.taken == self.counts.settled() + self.counts.in_flight
+    }
+
     /// Returns the share of `elapsed` that the stage's workers spent in `stage_run`, 0 to 1.
     pub fn busy_share(&self, elapsed: Duration) -> f64 {
         match elapsed.is_zero() {

@@ -290,7 +290,7 @@ impl<V> Buffer<V> {
             match locked.change(|change| change.arrive(&label)) {
                 Ok(slot) => break slot,
                 Err(Refusal::Dropped) => {
-                    return Push::Done { accepted: false, number: 0, dropped: Some(value), more: Vec::new() };
+                    return Push::Done { accepted: false, number: 0, to_free: Some(value), more: Vec::new() };
                 }
                 Err(Refusal::Discarded) => return Push::Discarded(value),
                 Err(Refusal::Shut) => return Push::Shut(value),
@@ -307,8 +307,8 @@ impl<V> Buffer<V> {
             locked.change(|change| change.go_on(label.came));
         }
         let number = locked.state.slots[slot].number;
-        let (dropped, more) = locked.leave();
-        Push::Done { accepted: true, number, dropped, more }
+        let (to_free, more) = locked.leave();
+        Push::Done { accepted: true, number, to_free, more }
     }
 
     /// Ends the turn of that take: nothing more comes of it. The caller releases what is handed back.

@@ -85,9 +85,10 @@ pub(crate) enum Arrival {
 
 /// The outcome of an attempt to put a sample into a buffer.
 pub(crate) enum Push<V> {
-    /// It is inside (or was counted as dropped); the number is that of a sample from outside that is, the values are
-    /// what was dropped for it, and for results that waited for it.
-    Done { accepted: bool, number: u64, dropped: Option<V>, more: Vec<V> },
+    /// It is inside (or was counted as dropped); the number is that of a sample from outside that is. To be freed are
+    /// what was dropped for it, or the value itself where it went nowhere or was copied, and more that was dropped for
+    /// results that waited for it.
+    Done { accepted: bool, number: u64, to_free: Option<V>, more: Vec<V> },
     /// The sample was counted as discarded, as all that comes here is.
     Discarded(V),
     /// The others of several workers have gone on without this result.

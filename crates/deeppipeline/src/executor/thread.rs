@@ -17,7 +17,7 @@ pub fn spawn<V: Send + 'static>(worker: Worker<V>, factory: BodyFactory<V>) -> i
     spawn_to(work_and_free, worker, factory)
 }
 
-/// The same in a worker process, which may end while its stage is still being freed: its station sees to that.
+/// The same in a worker process, which may end while its stage is still being freed: the bootstrap sees to that.
 #[cfg(processes)]
 pub(crate) fn spawn_in_process<V: Send + 'static>(
     worker: Worker<V>,

@@ -1,6 +1,6 @@
 //! The assembly of a pipeline from its description: its buffers, its workers, and what each of them is given.
 
-use super::{ForFrontDoor, SOURCE, State, Supervisor};
+use super::{ForBinding, SOURCE, State, Supervisor};
 use crate::activity::Shown;
 use crate::buffer::{Buffer, Limits, Workers};
 use crate::clock::Clock;
@@ -150,9 +150,9 @@ impl<V: Send + 'static> Supervisor<V> {
                 ended_at: None,
             }),
             failure: OnceLock::new(),
-            unfreed: Arc::default(),
-            for_front_door: ForFrontDoor::default(),
-            freer: OnceLock::new(),
+            unreleased: Arc::default(),
+            for_binding: ForBinding::default(),
+            releaser: OnceLock::new(),
             changed: Condvar::new(),
             #[cfg(processes)]
             watchers: Vec::new(),

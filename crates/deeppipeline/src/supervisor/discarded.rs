@@ -14,28 +14,28 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 /// The one that releases what was discarded, where the caller that discards it does not.
-pub(super) enum Freer {
+pub(super) enum Releaser {
     /// A thread of its own for each time that something is discarded.
     Thread,
     /// A binding, which calls the user's code that runs then by this name.
-    FrontDoor(&'static str),
+    Binding(&'static str),
 }
 
-impl Freer {
+impl Releaser {
     fn user_code(&self) -> &'static str {
         match self {
-            Freer::Thread => "Drop",
-            Freer::FrontDoor(name) => name,
+            Releaser::Thread => "Drop",
+            Releaser::Binding(name) => name,
         }
     }
 }
 
-/// Values that were discarded in front of a stage. Their pipeline waits until this is dropped, which frees what is left
+/// Values that were discarded in front of a stage. Their pipeline waits until this is dropped, which releases what is left
 /// of them.
 pub struct Discarded<V> {
     stage: String,
     values: Vec<V>,
-    unfreed: Arc<Unfreed>,
+    unreleased: Arc<Unreleased>,
 }
 
 impl<V> fmt::Debug for Discarded<V> {
@@ -54,20 +54,20 @@ impl<V> Discarded<V> {
 impl<V> Drop for Discarded<V> {
     fn drop(&mut self) {
         self.take().into_iter().for_each(release);
-        self.unfreed.is_freed(&self.stage);
+        self.unreleased.is_released(&self.stage);
     }
 }
 
-/// Discarded values that are being freed.
+/// Discarded values that are being released.
 #[derive(Default)]
-pub(super) struct Unfreed {
+pub(super) struct Unreleased {
     /// The stages in front of which they waited, once for each time that something was discarded there.
     stages: Mutex<Vec<String>>,
     changed: Condvar,
 }
 
-impl Unfreed {
-    fn is_freed(&self, stage: &str) {
+impl Unreleased {
+    fn is_released(&self, stage: &str) {
         let mut stages = self.stages.lock();
         if let Some(place) = stages.iter().position(|other| other == stage) {
             stages.remove(place);
@@ -76,7 +76,7 @@ impl Unfreed {
         self.changed.notify_all();
     }
 
-    /// Waits until all is freed; false when the caller would not wait any longer.
+    /// Waits until all is released; false when the caller would not wait any longer.
     pub(super) fn wait(&self, wait: Wait) -> bool {
         let mut stages = self.stages.lock();
         while !stages.is_empty() {
@@ -97,7 +97,7 @@ impl Unfreed {
 }
 
 /// Discarded values on their way to a binding that releases them.
-pub(super) struct ForFrontDoor<V> {
+pub(super) struct ForBinding<V> {
     state: Mutex<State<V>>,
     changed: Condvar,
 }
@@ -107,13 +107,13 @@ struct State<V> {
     over: bool,
 }
 
-impl<V> Default for ForFrontDoor<V> {
+impl<V> Default for ForBinding<V> {
     fn default() -> Self {
-        ForFrontDoor { state: Mutex::new(State { waiting: VecDeque::new(), over: false }), changed: Condvar::new() }
+        ForBinding { state: Mutex::new(State { waiting: VecDeque::new(), over: false }), changed: Condvar::new() }
     }
 }
 
-impl<V> ForFrontDoor<V> {
+impl<V> ForBinding<V> {
     /// Puts them there to be released; they come back once no binding asks for them any longer.
     fn put(&self, discarded: Vec<Discarded<V>>) -> Vec<Discarded<V>> {
         let mut state = self.state.lock();
@@ -147,13 +147,13 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Makes discarded values from now on be released on a thread of their own, for which a stop waits as it does for a
     /// worker.
     pub(crate) fn release_aside(&self) {
-        let _ = self.freer.set(Freer::Thread);
+        let _ = self.releaser.set(Releaser::Thread);
     }
 
     /// Makes discarded values from now on wait for [`next_discarded`](Supervisor::next_discarded), and a stop waits for
     /// them as it does for a worker. Reports call the user's code that runs when one is freed by this name.
     pub fn keep_discarded(&self, user_code: &'static str) {
-        let _ = self.freer.set(Freer::FrontDoor(user_code));
+        let _ = self.releaser.set(Releaser::Binding(user_code));
     }
 
     /// Waits for values that a stop has discarded; `None` once everything has ended. As long as the calling thread
@@ -161,7 +161,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// pipeline, which waits for it.
     pub fn next_discarded(&self) -> Option<Discarded<V>> {
         enter_job(self.id, false, None);
-        let next = self.for_front_door.next();
+        let next = self.for_binding.next();
         if next.is_none() {
             leave_job();
         }
@@ -169,37 +169,37 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Returns what is still being released, in words.
-    pub(super) fn being_freed(&self) -> Vec<String> {
-        let mut stages = self.unfreed.stages.lock().clone();
+    pub(super) fn being_released(&self) -> Vec<String> {
+        let mut stages = self.unreleased.stages.lock().clone();
         stages.dedup();
-        let code = self.freer.get().map_or("Drop", Freer::user_code);
+        let code = self.releaser.get().map_or("Drop", Releaser::user_code);
         stages.into_iter().map(|stage| format!("{code} of what was discarded in front of {stage}")).collect()
     }
 
-    /// Frees what was discarded in front of stages.
+    /// Releases what was discarded in front of stages.
     pub(super) fn release_discarded(&self, mut discarded: Vec<(String, Vec<V>)>) {
         discarded.retain(|(_, values)| !values.is_empty());
         if discarded.is_empty() {
             return;
         }
-        let freer = self.freer.get().filter(|_| !matches!(self.clock, Clock::Virtual(_)));
-        let Some(freer) = freer else {
+        let releaser = self.releaser.get().filter(|_| !matches!(self.clock, Clock::Virtual(_)));
+        let Some(releaser) = releaser else {
             discarded.into_iter().flat_map(|(_, values)| values).for_each(release);
             return;
         };
-        self.unfreed.stages.lock().extend(discarded.iter().map(|(stage, _)| stage.clone()));
+        self.unreleased.stages.lock().extend(discarded.iter().map(|(stage, _)| stage.clone()));
         let discarded = discarded.into_iter().map(|(stage, values)| {
-            let unfreed = Arc::clone(&self.unfreed);
-            Discarded { stage, values, unfreed }
+            let unreleased = Arc::clone(&self.unreleased);
+            Discarded { stage, values, unreleased }
         });
         let discarded: Vec<_> = discarded.collect();
-        match freer {
-            Freer::FrontDoor(_) => drop(self.for_front_door.put(discarded)),
-            Freer::Thread => self.free_on_a_thread(discarded),
+        match releaser {
+            Releaser::Binding(_) => drop(self.for_binding.put(discarded)),
+            Releaser::Thread => self.release_on_a_thread(discarded),
         }
     }
 
-    fn free_on_a_thread(&self, discarded: Vec<Discarded<V>>) {
+    fn release_on_a_thread(&self, discarded: Vec<Discarded<V>>) {
         // A thread that is refused drops what it was to run, so the values come to it only once it is there.
         let (hand_over, handed_over) = channel::<Vec<Discarded<V>>>();
         let pipeline = self.id;

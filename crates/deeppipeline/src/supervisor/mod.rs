@@ -30,7 +30,7 @@ use crate::unwind::{catch_panic, release};
 use crate::worker::Control;
 use crate::worker::WorkerId;
 pub use discarded::Discarded;
-use discarded::{ForFrontDoor, Freer, Unfreed};
+use discarded::{ForBinding, Releaser, Unreleased};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -58,8 +58,8 @@ pub enum Startup {
 pub struct Accepted<V> {
     /// The sample's number; `None` when it was counted as dropped on arrival (`drop_newest`).
     pub number: Option<u64>,
-    /// The value that was dropped, to be freed by the caller.
-    pub dropped: Option<V>,
+    /// The value that was dropped, or the value itself where it was copied: to be released by the caller.
+    pub to_free: Option<V>,
 }
 
 /// Wakes the source from another thread.
@@ -90,9 +90,9 @@ pub struct Supervisor<V> {
     source_waits: Arc<SourceWaits>,
     /// The timekeeper, where a stage on a thread has a time limit.
     timekeeper: Option<Arc<Timekeeper>>,
-    unfreed: Arc<Unfreed>,
-    for_front_door: ForFrontDoor<V>,
-    freer: OnceLock<Freer>,
+    unreleased: Arc<Unreleased>,
+    for_binding: ForBinding<V>,
+    releaser: OnceLock<Releaser>,
     /// The wakers of those that watch over worker processes, and learn of every change of phase.
     #[cfg(processes)]
     watchers: Vec<crate::executor::process::Waker>,
@@ -144,11 +144,11 @@ impl<V: Send + 'static> Supervisor<V> {
         let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
         let sample = Sample { id, birth, fork, value };
         match self.inlets[0].buffer.push(sample, Arrival::Outside, Origin::default(), wait) {
-            Push::Done { accepted, number, dropped, .. } => {
-                if !accepted || dropped.is_some() {
+            Push::Done { accepted, number, to_free, .. } => {
+                if !accepted || to_free.is_some() {
                     self.inlets[0].note_drop(birth);
                 }
-                Ok(Accepted { number: accepted.then_some(number), dropped })
+                Ok(Accepted { number: accepted.then_some(number), to_free })
             }
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),
@@ -307,7 +307,7 @@ impl<V: Send + 'static> Supervisor<V> {
             }
         }
         drop(state);
-        self.unfreed.wait(wait)
+        self.unreleased.wait(wait)
     }
 
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`] after
@@ -344,7 +344,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns the stages (and the source) whose worker has not ended, from the front, and what is still being freed.
     pub fn not_ended(&self) -> Vec<String> {
         let mut names = self.workers_that(|phase| phase != WorkerPhase::Stopped);
-        names.extend(self.being_freed());
+        names.extend(self.being_released());
         names
     }
 

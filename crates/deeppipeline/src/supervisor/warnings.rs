@@ -39,7 +39,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         // The workers of one stage stand side by side.
         busy.dedup();
-        busy.extend(self.being_freed());
+        busy.extend(self.being_released());
         waiting.dedup();
         let busy = (!busy.is_empty()).then(|| busy.join(", "));
         busy.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")
@@ -56,7 +56,7 @@ impl<V: Send + 'static> Supervisor<V> {
     pub(super) fn tell_the_last(&self) {
         self.inlets.iter().for_each(|inlet| inlet.tell_drops());
         self.notices.end();
-        self.for_front_door.end();
+        self.for_binding.end();
         if let Some(keeper) = &self.timekeeper {
             keeper.close();
         }

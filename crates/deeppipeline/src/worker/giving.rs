@@ -104,14 +104,14 @@ impl<V> Worker<V> {
                 self.count_given(arrival);
                 Ok(Given { to_free: Some(value), wants_more: is_fork })
             }
-            Push::Done { accepted, dropped, more, .. } => {
-                if let Some(next) = self.next_inlet(part).filter(|_| !accepted || dropped.is_some() || !more.is_empty())
+            Push::Done { accepted, to_free, more, .. } => {
+                if let Some(next) = self.next_inlet(part).filter(|_| !accepted || to_free.is_some() || !more.is_empty())
                 {
                     next.note_drop(self.context.clock.moment());
                 }
                 more.into_iter().for_each(release);
                 self.count_given(arrival);
-                Ok(Given { to_free: dropped, wants_more: true })
+                Ok(Given { to_free, wants_more: true })
             }
         }
     }

@@ -44,19 +44,19 @@ pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) ->
     let has_process = graph.stages.iter().any(|node| node.executor == Executor::Process);
     graph.buffer_bytes = has_process.then_some(BUFFER_BYTES);
     let codecs = nodes.iter().map(|_| Some(Arc::new(EightBytes) as _)).collect();
-    let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
+    let (supervisor, drivers) = Supervisor::with_processes(graph, codecs).unwrap();
     let follower = Follower::new(case, supervisor);
-    let threads = posts.into_iter().map(|post| match post {
+    let threads = drivers.into_iter().map(|driver| match driver {
         Driver::Thread(worker) => follower.spawn(worker),
-        Driver::Process(mut station) => {
-            let index = follower.stage(station.index()).unwrap();
+        Driver::Process(mut process) => {
+            let index = follower.stage(process.index()).unwrap();
             let spec = &case.stages[index];
             let (name, is_end) = (spec.name.clone(), case.is_end(index));
             let (keys, idle) = (spec.keys, spec.idle);
             let part = Part { name, does: spec.does, is_end, intake: spec.intake, keys, idle };
-            station.set_init_payload(postcard::to_stdvec(&part).unwrap());
+            process.set_init_payload(postcard::to_stdvec(&part).unwrap());
             let around = follower.around(index);
-            std::thread::spawn(move || drive(station, around))
+            std::thread::spawn(move || drive(process, around))
         }
     });
     let threads = threads.collect();
@@ -75,10 +75,10 @@ struct Part {
 }
 
 /// Starts the one process of a stage, and watches over it.
-#[expect(clippy::zombie_processes, reason = "the station collects it")]
-fn drive(mut station: WorkerProcess<i64>, around: Arc<dyn Around>) {
+#[expect(clippy::zombie_processes, reason = "the process collects it")]
+fn drive(mut process: WorkerProcess<i64>, around: Arc<dyn Around>) {
     let desk = Desk::open();
-    let ends = station.open().unwrap();
+    let ends = process.open().unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::become_a_worker", "--nocapture", "--quiet"])
         .env(VARIABLE, desk.address())
@@ -87,16 +87,16 @@ fn drive(mut station: WorkerProcess<i64>, around: Arc<dyn Around>) {
         .stderr(Stdio::from(ends.stderr))
         .spawn()
         .unwrap();
-    station.started(child.id()).unwrap();
+    process.started(child.id()).unwrap();
     std::thread::spawn(move || answer(&desk, &*around));
     loop {
-        match station.watch(Reads::ALL).unwrap() {
-            Watched::Wrote(written) => eprintln!("[{}] {}", station.name(), written.text),
+        match process.watch(Reads::ALL).unwrap() {
+            Watched::Wrote(written) => eprintln!("[{}] {}", process.name(), written.text),
             Watched::LaterFailure(_) | Watched::Note(_) | Watched::Told(_) | Watched::Nothing => {}
             Watched::Exited => break,
         }
     }
-    assert_eq!(station.ended(None), Then::Over { warning: None }, "the worker of {}", station.name());
+    assert_eq!(process.ended(None), Then::Over { warning: None }, "the worker of {}", process.name());
 }
 
 /// The workers of these tests begin here: in the test's own process it does nothing.

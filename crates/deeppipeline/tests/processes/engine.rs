@@ -1,4 +1,4 @@
-//! What other front doors rely on: a station without its driver, a process that is never started again, and who is up.
+//! What bindings rely on: a worker process without its driver, a process that is never started again, and who is up.
 
 use crate::line::WATCHDOG;
 use crate::puppet::{At, Do, Player, Puppet, Strings};
@@ -34,32 +34,32 @@ impl Codec<i64> for Postcard {
     }
 }
 
-/// A pipeline of puppets, one stage for each, and their stations.
-fn stations(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<WorkerProcess<i64>>) {
-    stations_of(strings, Graph::default())
+/// A pipeline of puppets, one stage for each, and their worker processes.
+fn worker_processes(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<WorkerProcess<i64>>) {
+    worker_processes_of(strings, Graph::default())
 }
 
 /// The same with what else is said about the pipeline.
-fn stations_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<WorkerProcess<i64>>) {
+fn worker_processes_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<WorkerProcess<i64>>) {
     let node = |index| Node { executor: Executor::Process, ..Node::new(format!("stage {index}")) };
     let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: Some(1000), ..graph };
     let codecs = strings.iter().map(|_| Some(Arc::new(Postcard) as _)).collect();
-    let (supervisor, posts) = Supervisor::with_processes(graph, codecs).unwrap();
-    let stations = posts.into_iter().zip(strings).map(|(post, strings)| match post {
-        Driver::Process(mut station) => {
-            set_init_payload::<Puppet>(&mut station, strings);
-            station
+    let (supervisor, drivers) = Supervisor::with_processes(graph, codecs).unwrap();
+    let processes = drivers.into_iter().zip(strings).map(|(driver, strings)| match driver {
+        Driver::Process(mut process) => {
+            set_init_payload::<Puppet>(&mut process, strings);
+            process
         }
         Driver::Thread(_) => panic!("all are in processes"),
     });
-    (supervisor, stations.collect())
+    (supervisor, processes.collect())
 }
 
 /// Says which stage its worker is to make.
-fn set_init_payload<S: Isolated>(station: &mut WorkerProcess<i64>, strings: &Strings) {
+fn set_init_payload<S: Isolated>(process: &mut WorkerProcess<i64>, strings: &Strings) {
     // As the typed front door's worker reads it: name, types, whether it takes lists, settings.
     let front = (S::NAME, types_of::<S>(), false, postcard::to_stdvec(strings).unwrap());
-    station.set_init_payload(postcard::to_stdvec(&front).unwrap());
+    process.set_init_payload(postcard::to_stdvec(&front).unwrap());
 }
 
 /// The types that the worker compares with those of the stage that it knows: their names, and a fingerprint.
@@ -72,9 +72,9 @@ fn types_of<S: Isolated>() -> ([&'static str; 4], u64) {
     (names, hasher.finish())
 }
 
-#[expect(clippy::zombie_processes, reason = "the station collects it")]
-fn open(station: &mut WorkerProcess<i64>) {
-    let ends = station.open().unwrap();
+#[expect(clippy::zombie_processes, reason = "the process collects it")]
+fn open(process: &mut WorkerProcess<i64>) {
+    let ends = process.open().unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(ARGUMENTS)
         .env("DEEPPIPELINE_WORKER", std::process::id().to_string())
@@ -83,21 +83,21 @@ fn open(station: &mut WorkerProcess<i64>) {
         .stderr(Stdio::from(ends.stderr))
         .spawn()
         .unwrap();
-    station.started(child.id()).unwrap();
+    process.started(child.id()).unwrap();
 }
 
 /// Watches over one process to its end, and says what follows.
-fn watch(station: &mut WorkerProcess<i64>) -> Then {
-    while station.watch(Reads::ALL).unwrap() != Watched::Exited {}
-    station.ended(None)
+fn watch(process: &mut WorkerProcess<i64>) -> Then {
+    while process.watch(Reads::ALL).unwrap() != Watched::Exited {}
+    process.ended(None)
 }
 
 /// Watches over all processes of a stage.
-fn drive(mut station: WorkerProcess<i64>) {
+fn drive(mut process: WorkerProcess<i64>) {
     loop {
-        open(&mut station);
-        match watch(&mut station) {
-            Then::Restart { pause, .. } if station.rest(pause).unwrap() => {}
+        open(&mut process);
+        match watch(&mut process) {
+            Then::Restart { pause, .. } if process.rest(pause).unwrap() => {}
             _ => return,
         }
     }
@@ -113,9 +113,10 @@ fn failure(supervisor: &Supervisor<i64>) -> StageError {
 #[test]
 fn a_worker_that_dies_while_others_still_start_is_started_again() {
     let players = [Player::new(), Player::new()];
-    let (supervisor, stations) = stations(&players.each_ref().map(|player| player.strings().asking_in_setup()));
+    let (supervisor, processes) =
+        worker_processes(&players.each_ref().map(|player| player.strings().asking_in_setup()));
     std::thread::scope(|scope| {
-        stations.into_iter().for_each(|station| drop(scope.spawn(|| drive(station))));
+        processes.into_iter().for_each(|process| drop(scope.spawn(|| drive(process))));
         let (mut reordering, mut late) = (players[0].next(), players[1].next());
         reordering.lets(At::Setup);
         until(|| supervisor.not_up() == ["stage 1"]);
@@ -136,10 +137,10 @@ fn a_worker_that_dies_while_others_still_start_is_started_again() {
 #[test]
 fn a_process_that_is_never_started_again_stops_the_pipeline_by_its_death() {
     let player = Player::new();
-    let (supervisor, mut stations) = stations(&[player.strings()]);
-    let mut station = stations.remove(0);
-    station.never_restart();
-    let driver = std::thread::spawn(move || drive(station));
+    let (supervisor, mut processes) = worker_processes(&[player.strings()]);
+    let mut process = processes.remove(0);
+    process.never_restart();
+    let driver = std::thread::spawn(move || drive(process));
     supervisor.put(1, Wait::Forever).unwrap();
     player.next().at_tell(At::Run(1), Do::Exit(5));
     driver.join().unwrap();
@@ -154,8 +155,8 @@ fn a_process_that_is_never_started_again_stops_the_pipeline_by_its_death() {
 fn a_sample_that_is_too_old_never_comes_into_a_process() {
     let player = Player::new();
     let graph = Graph { max_age: Some(Duration::from_secs(60)), ..Graph::default() };
-    let (supervisor, stations) = stations_of(&[player.strings()], graph);
-    let drivers: Vec<_> = stations.into_iter().map(|station| std::thread::spawn(|| drive(station))).collect();
+    let (supervisor, processes) = worker_processes_of(&[player.strings()], graph);
+    let drivers: Vec<_> = processes.into_iter().map(|process| std::thread::spawn(|| drive(process))).collect();
     let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(100)) else { return supervisor.abort() };
     supervisor.put_born(1, Moment::of(long_ago), Wait::Forever).unwrap();
     supervisor.put(2, Wait::Forever).unwrap();
@@ -175,16 +176,16 @@ fn a_sample_that_is_too_old_never_comes_into_a_process() {
 #[test]
 fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_flight() {
     let player = Player::new();
-    let (supervisor, mut stations) = stations(&[player.strings()]);
-    let mut station = stations.remove(0);
-    open(&mut station);
+    let (supervisor, mut processes) = worker_processes(&[player.strings()]);
+    let mut process = processes.remove(0);
+    open(&mut process);
     supervisor.put(1, Wait::Forever).unwrap();
     supervisor.put(2, Wait::Forever).unwrap();
     let mut hand = std::thread::scope(|scope| {
         // Somebody has to watch until it is at work.
         let watching = scope.spawn(|| {
-            let _ = station.watch(Reads::ALL);
-            drop(station);
+            let _ = process.watch(Reads::ALL);
+            drop(process);
         });
         let mut hand = player.next();
         hand.at_tell(At::Run(1), Do::Write("one line ends the watch\n".to_owned(), Box::new(Do::Hang)));
@@ -204,13 +205,13 @@ fn a_station_whose_driver_has_gone_kills_its_process_and_counts_what_it_had_in_f
 #[test]
 fn an_abort_that_kills_a_worker_on_its_way_out_blames_nothing_that_the_stage_left_running() {
     let player = Player::new();
-    let (supervisor, mut stations) = stations(&[player.strings()]);
-    let mut station = stations.remove(0);
-    set_init_payload::<Clinging>(&mut station, &player.strings());
-    open(&mut station);
+    let (supervisor, mut processes) = worker_processes(&[player.strings()]);
+    let mut process = processes.remove(0);
+    set_init_payload::<Clinging>(&mut process, &player.strings());
+    open(&mut process);
     supervisor.close();
     let then = std::thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(&mut station));
+        let watching = scope.spawn(|| watch(&mut process));
         let mut hand = player.next();
         hand.at_tell(At::Run(0), Do::Hang);
         supervisor.abort();
@@ -222,28 +223,28 @@ fn an_abort_that_kills_a_worker_on_its_way_out_blames_nothing_that_the_stage_lef
 #[test]
 fn a_station_that_never_got_a_process_is_a_failed_start() {
     let player = Player::new();
-    let (supervisor, mut stations) = stations(&[player.strings()]);
+    let (supervisor, mut processes) = worker_processes(&[player.strings()]);
     supervisor.put(1, Wait::Forever).unwrap();
-    stations[0].cannot_start(std::io::Error::other("no room for another"));
-    drop(stations);
+    processes[0].cannot_start(std::io::Error::other("no room for another"));
+    drop(processes);
     assert_eq!(failure(&supervisor).to_string(), "stage \"stage 0\" failed in setup: no room for another");
 }
 
 #[test]
-#[expect(clippy::zombie_processes, reason = "the station collects it")]
+#[expect(clippy::zombie_processes, reason = "the process collects it")]
 fn a_process_that_reads_nothing_holds_up_nobody() {
     let player = Player::new();
-    let (supervisor, mut stations) = stations(&[player.strings()]);
-    let mut station = stations.remove(0);
+    let (supervisor, mut processes) = worker_processes(&[player.strings()]);
+    let mut process = processes.remove(0);
     // Far more than a socket holds.
-    station.set_init_payload(vec![0; 8 << 20]);
-    let ends = station.open().unwrap();
+    process.set_init_payload(vec![0; 8 << 20]);
+    let ends = process.open().unwrap();
     let child = Command::new("sleep").arg("1000").stdin(Stdio::from(ends.socket)).spawn().unwrap();
     let (pid, (sender, started)) = (child.id(), std::sync::mpsc::channel());
     let driver = std::thread::spawn(move || {
-        sender.send(station.started(pid).is_ok()).unwrap();
-        while station.watch(Reads::ALL).unwrap() != Watched::Exited {}
-        station.ended(None)
+        sender.send(process.started(pid).is_ok()).unwrap();
+        while process.watch(Reads::ALL).unwrap() != Watched::Exited {}
+        process.ended(None)
     });
     let started = started.recv_timeout(WATCHDOG);
     supervisor.abort();
@@ -258,37 +259,37 @@ fn a_process_that_reads_nothing_holds_up_nobody() {
 #[test]
 fn a_process_that_is_gone_before_it_is_looked_at_has_ended_all_the_same() {
     let player = Player::new();
-    let (supervisor, mut stations) = stations(&[player.strings()]);
-    let mut station = stations.remove(0);
-    open(&mut station);
+    let (supervisor, mut processes) = worker_processes(&[player.strings()]);
+    let mut process = processes.remove(0);
+    open(&mut process);
     supervisor.put(1, Wait::Forever).unwrap();
     std::thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(&mut station));
+        let watching = scope.spawn(|| watch(&mut process));
         player.next().kills(At::Run(1));
         assert!(matches!(watching.join().unwrap(), Then::Restart { .. }));
     });
-    assert!(station.rest(Duration::ZERO).unwrap());
-    let ends = station.open().unwrap();
+    assert!(process.rest(Duration::ZERO).unwrap());
+    let ends = process.open().unwrap();
     let mut gone = Command::new("true").stdin(Stdio::from(ends.socket)).spawn().unwrap();
     gone.wait().unwrap();
-    station.started(gone.id()).unwrap();
-    assert!(matches!(watch(&mut station), Then::Restart { .. }));
+    process.started(gone.id()).unwrap();
+    assert!(matches!(watch(&mut process), Then::Restart { .. }));
     supervisor.abort();
-    drop(station);
+    drop(process);
     assert_eq!(supervisor.report().stages[0].restarts, 1);
 }
 
 #[test]
 fn a_driver_that_gives_up_after_a_death_leaves_no_sample_without_a_fate() {
     let player = Player::new();
-    let (supervisor, mut stations) = stations(&[player.strings()]);
-    let mut station = stations.remove(0);
-    open(&mut station);
+    let (supervisor, mut processes) = worker_processes(&[player.strings()]);
+    let mut process = processes.remove(0);
+    open(&mut process);
     supervisor.put(1, Wait::Forever).unwrap();
     let driver = std::thread::spawn(move || {
-        while station.watch(Reads::ALL).unwrap() != Watched::Exited {}
+        while process.watch(Reads::ALL).unwrap() != Watched::Exited {}
         // As when its end cannot be dealt with.
-        station.cannot_start(std::io::Error::other("the system is tired"));
+        process.cannot_start(std::io::Error::other("the system is tired"));
     });
     player.next().at_tell(At::Run(1), Do::Abort);
     driver.join().unwrap();

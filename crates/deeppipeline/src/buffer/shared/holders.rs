@@ -116,7 +116,7 @@ impl Holders {
                 }
                 Holder::Lives
             }
-            None if held.holder == Owner::HOME && self.has_lock.load(Ordering::Relaxed) => Holder::Lives,
+            None if held.holder == Owner::PIPELINE && self.has_lock.load(Ordering::Relaxed) => Holder::Lives,
             None => Holder::Nobody,
         }
     }

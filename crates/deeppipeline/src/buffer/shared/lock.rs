@@ -15,7 +15,7 @@ pub(crate) struct Owner(pub(crate) u16);
 
 impl Owner {
     /// The pipeline's own process.
-    pub(crate) const HOME: Owner = Owner(0);
+    pub(crate) const PIPELINE: Owner = Owner(0);
 
     /// A worker process of the stage at that index. At one buffer meet the workers of neighbouring stages, and there
     /// each has a number of its own.

@@ -142,7 +142,7 @@ impl<V> Buffer<V> {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Gone { accepted: true } => return Push::Discarded(value),
                 Reserved::Gone { accepted: false } => {
-                    return Push::Done { accepted: false, number: 0, dropped: Some(value), more: Vec::new() };
+                    return Push::Done { accepted: false, number: 0, to_free: Some(value), more: Vec::new() };
                 }
                 Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
@@ -166,7 +166,7 @@ impl<V> Buffer<V> {
         let Origin { receipt, turn } = origin;
         let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
         match self.table.publish(slot, label, arrival) {
-            Published::Inside(number) => Push::Done { accepted: true, number, dropped: Some(value), more: Vec::new() },
+            Published::Inside(number) => Push::Done { accepted: true, number, to_free: Some(value), more: Vec::new() },
             Published::Discarded => Push::Discarded(value),
             Published::Shut => Push::Shut(value),
         }

@@ -202,7 +202,7 @@ type Changing<'a, 'b, W> = Change<'a, State<'b, W>>;
 impl<W: SharedWords> SlotTable<W> {
     /// Makes a buffer in fresh memory, all zero.
     pub(crate) fn create(words: W, limits: Limits) -> Self {
-        let mut table = SlotTable::open(words, limits, Owner::HOME);
+        let mut table = SlotTable::open(words, limits, Owner::PIPELINE);
         table.gate = Some(AtomicU64::new(Gate::Open as u64));
         write_empty(&table.words, table.layout);
         table

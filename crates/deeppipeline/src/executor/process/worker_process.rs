@@ -88,7 +88,7 @@ pub struct WorkerProcess<V: Send + 'static> {
     /// The process that is watched, and how often in a row it was seen stopped.
     pid: u32,
     seen_stopped: u32,
-    /// A child that this process forks has the station too, but no business with its worker.
+    /// A child that this process forks has the driver too, but no business with its worker.
     process: u32,
     is_over: bool,
 }
@@ -163,7 +163,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
     ///
     /// # Errors
     /// The error of the operating system; a process that is gone already is found by `watch`. The process has ended
-    /// then, or [`cannot_start`](Station::cannot_start) ends it.
+    /// then, or [`cannot_start`](WorkerProcess::cannot_start) ends it.
     pub fn started(&mut self, pid: u32) -> io::Result<()> {
         (self.pid, self.seen_stopped) = (pid, 0);
         let begin = self.begin()?;

@@ -73,7 +73,7 @@ fn workers() -> Workers {
 fn reads_of_early_results(capacity: usize) -> u64 {
     let limits = Limits { producers: workers(), ..limits(capacity, 1 << 20, Overflow::Block, Intake::Single) };
     let words = Plain::new(limits);
-    let home = SlotTable::create(words.clone(), limits);
+    let pipeline = SlotTable::create(words.clone(), limits);
     let producer = SlotTable::open(Counted::new(words), limits, Owner(1));
     for ticket in [3, 2, 1] {
         let origin = Origin { turn: Some(ticket), receipt: None };
@@ -85,7 +85,7 @@ fn reads_of_early_results(capacity: usize) -> u64 {
         producer.publish(slot, label, Arrival::Stage);
         producer.end_turn(ticket, 0);
     }
-    assert_eq!(home.counts().0.waiting, 3);
+    assert_eq!(pipeline.counts().0.waiting, 3);
     producer.words().reads.get()
 }
 
@@ -97,42 +97,44 @@ fn early_results_cost_the_same_however_large_the_buffer_is() {
 #[test]
 fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
     let limits = limits(10_000, 1 << 20, Overflow::Block, Intake::Single);
-    let home = SlotTable::create(Counted::new(Plain::new(limits)), limits);
+    let pipeline = SlotTable::create(Counted::new(Plain::new(limits)), limits);
     for number in 1..10 {
-        let Reserved::Slot(slot) = home.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };
+        let Reserved::Slot(slot) = pipeline.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };
         let label = Label { id: id(number), birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
-        home.publish(slot, label, Arrival::Source);
+        pipeline.publish(slot, label, Arrival::Source);
     }
-    home.words().most.set(0);
-    assert_eq!(home.forks().len(), 9);
-    home.producer_died(Owner(1));
-    home.consumer_died(Owner(2), OnCrash::Retry, None);
-    assert!(home.damage().is_none());
-    let most = home.words().most.get();
+    pipeline.words().most.set(0);
+    assert_eq!(pipeline.forks().len(), 9);
+    pipeline.producer_died(Owner(1));
+    pipeline.consumer_died(Owner(2), OnCrash::Retry, None);
+    assert!(pipeline.damage().is_none());
+    let most = pipeline.words().most.get();
     assert!(most < 10_000, "{most} words were read in one step");
 }
 
 #[test]
 fn looking_for_memory_to_give_back_keeps_the_lock_for_some_slots_at_a_time() {
     let limits = limits(10_000, 1 << 20, Overflow::Block, Intake::Single);
-    let home = SlotTable::create(Counted::new(Plain::new(limits)), limits);
+    let pipeline = SlotTable::create(Counted::new(Plain::new(limits)), limits);
     let slots: Vec<_> = (0..9_000)
         .map(|number| {
-            let Reserved::Slot(slot) = home.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };
+            let Reserved::Slot(slot) = pipeline.reserve(1, id(number), Arrival::Source) else {
+                panic!("there is room")
+            };
             slot
         })
         .collect();
-    slots.into_iter().for_each(|slot| home.cancel(slot));
-    let Taken::Empty(..) = home.take(0) else { panic!("nothing is inside") };
+    slots.into_iter().for_each(|slot| pipeline.cancel(slot));
+    let Taken::Empty(..) = pipeline.take(0) else { panic!("nothing is inside") };
     let (mut from, mut trimmed, mut steps, mut most) = (0, 0, 0, 0);
     loop {
-        let before = home.words().reads.get();
-        let trim = home.next_to_trim(u64::MAX, from);
-        most = most.max(home.words().reads.get() - before);
+        let before = pipeline.words().reads.get();
+        let trim = pipeline.next_to_trim(u64::MAX, from);
+        most = most.max(pipeline.words().reads.get() - before);
         steps += 1;
         match trim {
             Trim::Slot(slot, height) => {
-                home.trimmed(slot);
+                pipeline.trimmed(slot);
                 (from, trimmed) = (height, trimmed + 1);
             }
             Trim::GoOn(height) => from = height,

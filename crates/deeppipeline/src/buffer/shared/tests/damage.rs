@@ -28,21 +28,21 @@ const WORKERS: usize = 2;
 struct Process {
     table: SlotTable<Plain>,
     writing: Vec<Slot>,
-    hand: Vec<usize>,
+    in_flight: Vec<usize>,
     held: Vec<usize>,
     ticket: u64,
 }
 
 impl Process {
     fn new(table: SlotTable<Plain>) -> Self {
-        Process { table, writing: Vec::new(), hand: Vec::new(), held: Vec::new(), ticket: 1 }
+        Process { table, writing: Vec::new(), in_flight: Vec::new(), held: Vec::new(), ticket: 1 }
     }
 
     /// What the table hands out is a slot of this buffer, and nothing that the process has already.
     fn checks(&self, slot: &Slot) {
         let limits = self.table.limits();
         assert!(slot.index() < limits.slots() && slot.length() as u64 <= limits.bytes, "{slot:?}");
-        let mut has = self.writing.iter().map(Slot::index).chain(self.hand.iter().chain(&self.held).copied());
+        let mut has = self.writing.iter().map(Slot::index).chain(self.in_flight.iter().chain(&self.held).copied());
         assert!(!has.any(|other| other == slot.index()), "{slot:?} twice");
     }
 
@@ -77,18 +77,18 @@ impl Process {
     }
 
     fn takes(&mut self, random: &mut Random) {
-        let hand = std::mem::take(&mut self.hand);
-        if !hand.is_empty() {
+        let in_flight = std::mem::take(&mut self.in_flight);
+        if !in_flight.is_empty() {
             let viewed = random.one_in(3);
-            let slots: Vec<_> = hand.iter().map(|slot| (*slot, viewed)).collect();
+            let slots: Vec<_> = in_flight.iter().map(|slot| (*slot, viewed)).collect();
             self.table.settle(&slots, came_of(Fate::Used, 0, random.below(1 << 40)));
-            self.held.extend(hand.into_iter().filter(|_| viewed));
+            self.held.extend(in_flight.into_iter().filter(|_| viewed));
         }
         if let Taken::Ready { slots, ticket, .. } = self.table.take_up_to(u64::MAX, random.below(1 << 40)) {
             self.ticket = ticket;
             for taken in &slots {
                 self.checks(&taken.slot);
-                self.hand.push(taken.slot.index());
+                self.in_flight.push(taken.slot.index());
             }
         }
         if random.one_in(2)
@@ -115,7 +115,7 @@ fn stray(random: &mut Random, was: u64) -> u64 {
 fn run(limits: Limits, seed: u64) {
     let random = &mut Random(seed);
     let memory = Plain::new(limits);
-    let home = SlotTable::create(memory.clone(), limits);
+    let pipeline = SlotTable::create(memory.clone(), limits);
     let open = |owner| Process::new(SlotTable::open(memory.clone(), limits, owner));
     let arrival = random.choice(&[Arrival::Stage, Arrival::Source, Arrival::Outside]);
     let mut bringers: Vec<Process> = (0..WORKERS).map(|worker| open(Owner::of_worker(0, worker))).collect();
@@ -131,29 +131,29 @@ fn run(limits: Limits, seed: u64) {
         }
         let worker = random.below(WORKERS as u64) as usize;
         match random.below(24) {
-            0 => drop(home.forks()),
-            1 => drop(home.counts()),
-            2 => drop(home.next_to_trim(random.below(9), random.below(9))),
-            3 => drop(home.look_for_damage()),
-            4 => home.skip_kept(random.below(2)),
-            5 if random.one_in(9) => home.lower_gate(random.choice(&[Gate::Closed, Gate::Discarding])),
+            0 => drop(pipeline.forks()),
+            1 => drop(pipeline.counts()),
+            2 => drop(pipeline.next_to_trim(random.below(9), random.below(9))),
+            3 => drop(pipeline.look_for_damage()),
+            4 => pipeline.skip_kept(random.below(2)),
+            5 if random.one_in(9) => pipeline.lower_gate(random.choice(&[Gate::Closed, Gate::Discarding])),
             6 if random.one_in(4) => {
-                home.producer_died(Owner::of_worker(0, worker));
+                pipeline.producer_died(Owner::of_worker(0, worker));
                 bringers[worker] = open(Owner::of_worker(0, worker));
             }
             7 if random.one_in(4) => {
                 let received = Some(Receipt { ticket: consumers[worker].ticket, parts: Some(1) });
                 let on_crash = random.choice(&[OnCrash::Skip, OnCrash::Retry]);
-                home.consumer_died(Owner::of_worker(1, worker), on_crash, received);
+                pipeline.consumer_died(Owner::of_worker(1, worker), on_crash, received);
                 consumers[worker] = open(Owner::of_worker(1, worker));
             }
             8..16 => bringers[worker].brings(random, arrival),
             _ => consumers[worker].takes(random),
         }
     }
-    home.lower_gate(Gate::Discarding);
-    let damage = home.look_for_damage();
-    let balances = home.counts().0.balances();
+    pipeline.lower_gate(Gate::Discarding);
+    let damage = pipeline.look_for_damage();
+    let balances = pipeline.counts().0.balances();
     assert!(balances, "the counters that are told are those that added up, at the latest");
     assert_eq!(memory.futex(Futex::Lock) == 0, damage.is_none(), "nobody has the lock but damage: {damage:?}");
 }
@@ -179,34 +179,34 @@ fn buffer() -> (SlotTable<Plain>, Plain, Limits) {
 
 #[test]
 fn a_damaged_buffer_is_as_one_that_was_given_up_and_says_why_in_every_process() {
-    let (home, memory, limits) = buffer();
+    let (pipeline, memory, limits) = buffer();
     let worker = SlotTable::open(memory.clone(), limits, Owner(1));
     let at = limits.layout().head() + offset_of!(Head, waiting) / 8;
     memory.set(at, 7);
     let id = SampleId { number: 1, part: 0 };
     assert!(matches!(worker.take(0), Taken::Discarded));
-    assert!(matches!(home.reserve(1, id, Arrival::Outside), Reserved::Shut));
-    assert!(matches!(home.reserve(1, id, Arrival::Source), Reserved::Gone { accepted: true }));
-    assert_eq!(home.gate(), Gate::Discarding);
-    assert_eq!(home.consumer_died(Owner(1), OnCrash::Retry, None), (Verdict::Nothing, None));
-    assert_eq!((home.damage(), worker.damage()), (Some(Damage::Word), Some(Damage::Word)));
+    assert!(matches!(pipeline.reserve(1, id, Arrival::Outside), Reserved::Shut));
+    assert!(matches!(pipeline.reserve(1, id, Arrival::Source), Reserved::Gone { accepted: true }));
+    assert_eq!(pipeline.gate(), Gate::Discarding);
+    assert_eq!(pipeline.consumer_died(Owner(1), OnCrash::Retry, None), (Verdict::Nothing, None));
+    assert_eq!((pipeline.damage(), worker.damage()), (Some(Damage::Word), Some(Damage::Word)));
 }
 
 #[test]
 fn a_counter_that_was_written_over_is_found_when_the_counts_are_read() {
     let layout = buffer().2.layout();
     for at in (layout.head()..=layout.head() + HEAD).chain(layout.totals()..=layout.totals() + TOTALS) {
-        let (home, memory, _) = buffer();
-        let before = home.counts();
+        let (pipeline, memory, _) = buffer();
+        let before = pipeline.counts();
         memory.set(at, memory.get(at) + 1);
-        assert_eq!(home.counts(), before, "{at}: the last that added up");
-        assert_eq!(home.damage(), Some(Damage::Word), "{at}");
+        assert_eq!(pipeline.counts(), before, "{at}: the last that added up");
+        assert_eq!(pipeline.damage(), Some(Damage::Word), "{at}");
     }
 }
 
 /// A buffer of two workers in front of it and behind it, and a sample in it in some state.
 struct InState {
-    home: SlotTable<Plain>,
+    pipeline: SlotTable<Plain>,
     producer: SlotTable<Plain>,
     consumer: SlotTable<Plain>,
     memory: Plain,
@@ -220,7 +220,7 @@ impl InState {
         let limits =
             Limits { producers: workers, consumers: workers, ..limits(2, 100, Overflow::Block, Intake::Single) };
         let memory = Plain::new(limits);
-        let home = SlotTable::create(memory.clone(), limits);
+        let pipeline = SlotTable::create(memory.clone(), limits);
         let producer = SlotTable::open(memory.clone(), limits, Owner::of_worker(0, 0));
         let consumer = SlotTable::open(memory.clone(), limits, Owner::of_worker(1, 0));
         let id = SampleId { number: 1, part: 0 };
@@ -242,7 +242,7 @@ impl InState {
         if state == SlotState::Viewed {
             consumer.settle(&[(index, true)], came_of(Fate::Used, 0, 0));
         }
-        let found = InState { home, producer, consumer, memory, layout: limits.layout(), slot: index };
+        let found = InState { pipeline, producer, consumer, memory, layout: limits.layout(), slot: index };
         assert!(Looked::at(&found.memory, found.layout).slots[index].is_in(state), "{state:?}");
         found
     }
@@ -254,9 +254,11 @@ impl InState {
             SlotState::Free => drop(self.producer.reserve(1, id, Arrival::Source)),
             SlotState::OutOfOrder => self.producer.end_turn(1, 1),
             SlotState::Waiting => drop(self.consumer.take(1)),
-            SlotState::Writing | SlotState::WritingOutOfOrder => drop(self.home.producer_died(Owner::of_worker(0, 0))),
+            SlotState::Writing | SlotState::WritingOutOfOrder => {
+                self.pipeline.producer_died(Owner::of_worker(0, 0));
+            }
             _ => {
-                self.home.consumer_died(Owner::of_worker(1, 0), OnCrash::Retry, None);
+                self.pipeline.consumer_died(Owner::of_worker(1, 0), OnCrash::Retry, None);
             }
         }
     }
@@ -277,14 +279,14 @@ fn a_word_of_a_slot_that_was_written_over_is_found_before_anything_follows_from_
     for state in STATES {
         let first = InState::new(state);
         first.goes_on(state);
-        assert_eq!(first.home.look_for_damage(), None, "{state:?}");
+        assert_eq!(first.pipeline.look_for_damage(), None, "{state:?}");
         let at = first.layout.slot(first.slot);
         for at in at..=at + SLOT {
             for bit in [0, 8, 24, 40, 63] {
                 let buffer = InState::new(state);
                 buffer.memory.set(at, buffer.memory.get(at) ^ 1 << bit);
                 buffer.goes_on(state);
-                assert!(buffer.home.damage().is_some(), "{state:?}: word {at}, bit {bit}");
+                assert!(buffer.pipeline.damage().is_some(), "{state:?}: word {at}, bit {bit}");
             }
         }
     }
@@ -296,8 +298,11 @@ fn a_word_of_a_place_that_was_written_over_is_found_before_anything_follows_from
         let buffer = InState::new(SlotState::InFlight);
         let at = buffer.layout.place(Owner::of_worker(1, 0).place()) + word;
         buffer.memory.set(at, buffer.memory.get(at) ^ 2);
-        assert_eq!(buffer.home.consumer_died(Owner::of_worker(1, 0), OnCrash::Retry, None), (Verdict::Nothing, None));
-        assert_eq!(buffer.home.damage(), Some(Damage::Word), "word {word}");
+        assert_eq!(
+            buffer.pipeline.consumer_died(Owner::of_worker(1, 0), OnCrash::Retry, None),
+            (Verdict::Nothing, None)
+        );
+        assert_eq!(buffer.pipeline.damage(), Some(Damage::Word), "word {word}");
     }
 }
 
@@ -305,52 +310,52 @@ fn a_word_of_a_place_that_was_written_over_is_found_before_anything_follows_from
 fn a_drop_or_an_end_that_was_written_over_is_found_when_the_counts_are_read() {
     let (_, _, limits) = buffer();
     for word in 0..=limits.layout().in_rings() {
-        let (home, memory, limits) = buffer();
+        let (pipeline, memory, limits) = buffer();
         let at = limits.layout().rings() + word;
         memory.set(at, memory.get(at) ^ 1);
-        home.counts();
-        assert_eq!(home.damage(), Some(Damage::Word), "word {word}");
+        pipeline.counts();
+        assert_eq!(pipeline.damage(), Some(Damage::Word), "word {word}");
     }
 }
 
 #[test]
 fn a_gate_that_nobody_lowered_is_found() {
-    let (home, memory, limits) = buffer();
+    let (pipeline, memory, limits) = buffer();
     memory.set(limits.layout().head() + offset_of!(Head, gate) / 8, Gate::Discarding as u64);
-    assert_eq!(home.look_for_damage(), Some(Damage::Word));
+    assert_eq!(pipeline.look_for_damage(), Some(Damage::Word));
 }
 
 #[test]
 fn a_lock_in_the_hands_of_nobody_is_damage_and_no_wait() {
-    let (home, memory, _) = buffer();
+    let (pipeline, memory, _) = buffer();
     assert!(memory.change_futex(Futex::Lock, 0, 0x7fff_1234));
-    home.wake();
-    assert_eq!(home.damage(), Some(Damage::Lock));
+    pipeline.wake();
+    assert_eq!(pipeline.damage(), Some(Damage::Lock));
 }
 
 #[test]
 fn what_is_made_for_the_dead_stays_inside_of_the_buffer() {
     for (count, at) in [(u64::from(u32::MAX), 0), (1, 1 << 40), (1, u64::MAX)] {
-        let (home, memory, limits) = buffer();
+        let (pipeline, memory, limits) = buffer();
         let progress = limits.layout().progress(Owner(1));
         memory.set(progress, count);
         memory.set(limits.layout().log(Owner(1), 0), at);
         assert!(memory.change_futex(Futex::Lock, 0, 2), "the lock is in the hands of owner 1 now");
-        home.producer_died(Owner(1));
-        assert_eq!(home.damage(), Some(Damage::Step));
+        pipeline.producer_died(Owner(1));
+        assert_eq!(pipeline.damage(), Some(Damage::Step));
     }
 }
 
 #[test]
 fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
-    let (home, memory, limits) = buffer();
+    let (pipeline, memory, limits) = buffer();
     let id = SampleId { number: 1, part: 0 };
     let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
     for _ in 0..2 {
-        let Reserved::Slot(slot) = home.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
-        assert!(matches!(home.publish(slot, label, Arrival::Outside), Published::Inside(_)));
+        let Reserved::Slot(slot) = pipeline.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
+        assert!(matches!(pipeline.publish(slot, label, Arrival::Outside), Published::Inside(_)));
     }
-    let Taken::Ready { slots, .. } = home.take(0) else { panic!("two are inside") };
+    let Taken::Ready { slots, .. } = pipeline.take(0) else { panic!("two are inside") };
     // The queue names the slot in flight, which says that it waits.
     let (layout, taken) = (limits.layout(), slots[0].slot.index());
     let mut looked = Looked::at(&memory, layout);
@@ -358,6 +363,6 @@ fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
     looked.slots[taken].state = SlotState::Waiting as u64;
     write_sealed::<_, HEAD>(&memory, layout.head(), bytemuck::cast(looked.head));
     write_sealed::<_, SLOT>(&memory, layout.slot(taken), bytemuck::cast(looked.slots[taken]));
-    assert!(matches!(home.take(0), Taken::Discarded));
-    assert_eq!(home.damage(), Some(Damage::Twice));
+    assert!(matches!(pipeline.take(0), Taken::Discarded));
+    assert_eq!(pipeline.damage(), Some(Damage::Twice));
 }

@@ -39,7 +39,7 @@ fn situations() -> Vec<(&'static str, Vec<Act>)> {
         ("empty", vec![]),
         ("empty, and both wait", vec![Act::Take, Act::Reserve(20)]),
         ("one inside", BRING.to_vec()),
-        ("full, and the giver waits", [&full[..], &[Act::Reserve(20)]].concat()),
+        ("full, and the producer waits", [&full[..], &[Act::Reserve(20)]].concat()),
         ("full by bytes", [Act::Reserve(60), Act::Publish, Act::Reserve(60)].to_vec()),
         ("in flight", in_flight.clone()),
         ("in flight, and full", [&in_flight[..], &full].concat()),
@@ -169,13 +169,13 @@ fn a_list_is_tried_again_as_it_was() {
     let then = [Act::Reserve(50), Act::Publish];
     let acts = [&short[..], &then].concat();
     let mut world = world(limits(4, 100, Overflow::Block, Intake::All), OnCrash::Retry, None, &acts);
-    let list = world.model.hand.clone();
+    let list = world.model.in_flight.clone();
     assert_eq!(list.len(), 2);
     world.life(Who::Consumer).ends_after(0);
     assert_eq!(world.act(Act::Settle(0, Fate::Used)), Err(Happened::No));
     world.acts(&[Act::Take]);
     let ids = |list: &[super::model::Waiting]| list.iter().map(|sample| sample.id).collect::<Vec<_>>();
-    assert_eq!(ids(&world.model.hand), ids(&list));
+    assert_eq!(ids(&world.model.in_flight), ids(&list));
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn samples_that_are_still_being_written_do_not_make_a_list_short() {
     world.acts(&[Act::Reserve(1), Act::Reserve(1), Act::Reserve(1), Act::Publish, Act::Take]);
     assert!(!world.has_in_flight(), "a list of two is due, and one sample is inside");
     world.acts(&[Act::Publish, Act::Take]);
-    assert_eq!(world.model.hand.len(), 2);
+    assert_eq!(world.model.in_flight.len(), 2);
 }
 
 #[test]
@@ -214,6 +214,6 @@ fn a_sample_that_does_not_fit_makes_a_list_short() {
         world.acts(&[Act::Reserve(60), Act::Publish, Act::Reserve(30), Act::Publish, Act::Take]);
         assert!(!world.has_in_flight());
         world.acts(&[Act::Reserve(50), Act::Take]);
-        assert_eq!(world.model.hand.len(), 2);
+        assert_eq!(world.model.in_flight.len(), 2);
     }
 }

@@ -83,15 +83,15 @@ impl Process {
 struct Buffer {
     memory: Arc<Loomed>,
     limits: Limits,
-    home: Process,
+    pipeline: Process,
 }
 
 impl Buffer {
     fn new(capacity: usize, overflow: Overflow, intake: Intake) -> Self {
         let limits = limits(capacity, 100, overflow, intake);
         let memory = Loomed::new(limits);
-        let home = Process(SlotTable::create(Seen::new(&memory), limits));
-        Buffer { memory, limits, home }
+        let pipeline = Process(SlotTable::create(Seen::new(&memory), limits));
+        Buffer { memory, limits, pipeline }
     }
 
     fn spawn<T: 'static>(&self, owner: Owner, does: impl FnOnce(&Process) -> T + 'static) -> JoinHandle<T> {
@@ -101,7 +101,7 @@ impl Buffer {
 
     /// The counts hang together, and nothing leaks.
     fn ends(&self) -> Model {
-        Model::read(&self.home.0, 0)
+        Model::read(&self.pipeline.0, 0)
     }
 }
 
@@ -119,7 +119,7 @@ fn block_loses_nothing_and_nobody_sleeps_forever() {
         let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
         let producer = buffer
             .spawn(PRODUCER, |producer| (1..=3).for_each(|number| assert!(producer.brings(number, Arrival::Stage))));
-        let taken: Vec<_> = (0..3).flat_map(|_| buffer.home.takes()).collect();
+        let taken: Vec<_> = (0..3).flat_map(|_| buffer.pipeline.takes()).collect();
         producer.join().expect("it lives");
         assert_eq!(taken, [1, 2, 3]);
         assert_eq!(buffer.ends().stage.used, 3);
@@ -131,9 +131,9 @@ fn drop_oldest_tears_nothing_and_counts_what_it_drops() {
     check(3, || {
         let buffer = Buffer::new(1, Overflow::DropOldest, Intake::Single);
         let consumer = buffer.spawn(CONSUMER, Process::takes_all);
-        assert!((1..=3).all(|number| buffer.home.brings(number, Arrival::Source)));
-        buffer.home.0.lower_gate(Gate::Closed);
-        buffer.home.0.wake();
+        assert!((1..=3).all(|number| buffer.pipeline.brings(number, Arrival::Source)));
+        buffer.pipeline.0.lower_gate(Gate::Closed);
+        buffer.pipeline.0.wake();
         let taken = consumer.join().expect("it lives");
         assert!(taken.is_sorted_by(|one, next| one < next), "{taken:?}");
         assert_eq!(taken.last(), Some(&3), "the newest is never dropped");
@@ -146,9 +146,9 @@ fn latest_is_woken_and_passes_over_what_is_older() {
     check(3, || {
         let buffer = Buffer::new(2, Overflow::DropOldest, Intake::Latest);
         let consumer = buffer.spawn(CONSUMER, Process::takes_all);
-        assert!((1..=2).all(|number| buffer.home.brings(number, Arrival::Source)));
-        buffer.home.0.lower_gate(Gate::Closed);
-        buffer.home.0.wake();
+        assert!((1..=2).all(|number| buffer.pipeline.brings(number, Arrival::Source)));
+        buffer.pipeline.0.lower_gate(Gate::Closed);
+        buffer.pipeline.0.wake();
         let taken = consumer.join().expect("it lives");
         assert!(matches!(taken[..], [1, 2] | [2]), "{taken:?}");
         assert_eq!(buffer.ends().buffer.superseded, 2 - taken.len() as u64);
@@ -159,8 +159,9 @@ fn latest_is_woken_and_passes_over_what_is_older() {
 fn two_callers_of_put_and_one_who_takes_lists_all_get_on() {
     check(3, || {
         let buffer = Buffer::new(2, Overflow::Block, Intake::All);
-        let putters = [1, 2].map(|number| buffer.spawn(Owner::HOME, move |home| home.brings(number, Arrival::Outside)));
-        let mut taken = buffer.home.takes();
+        let putters = [1, 2]
+            .map(|number| buffer.spawn(Owner::PIPELINE, move |pipeline| pipeline.brings(number, Arrival::Outside)));
+        let mut taken = buffer.pipeline.takes();
         taken.sort_unstable();
         assert_eq!(taken, [1, 2], "a list of two is handed over when both are inside");
         putters.into_iter().for_each(|putter| assert!(putter.join().expect("it lives")));
@@ -172,12 +173,13 @@ fn two_callers_of_put_and_one_who_takes_lists_all_get_on() {
 fn whoever_waits_for_room_when_the_entrance_closes_gets_the_sample_back() {
     check(5, || {
         let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
-        let putter =
-            buffer.spawn(Owner::HOME, |home| (1..=2).filter(|number| home.brings(*number, Arrival::Outside)).count());
-        buffer.home.0.lower_gate(Gate::Closed);
-        buffer.home.0.wake();
+        let putter = buffer.spawn(Owner::PIPELINE, |pipeline| {
+            (1..=2).filter(|number| pipeline.brings(*number, Arrival::Outside)).count()
+        });
+        buffer.pipeline.0.lower_gate(Gate::Closed);
+        buffer.pipeline.0.wake();
         let inside = putter.join().expect("it lives");
-        assert_eq!(buffer.home.takes_all().len(), inside);
+        assert_eq!(buffer.pipeline.takes_all().len(), inside);
         assert_eq!(buffer.ends().buffer.entered, inside as u64);
     });
 }
@@ -209,7 +211,7 @@ fn take_one(process: &Process) {
 
 #[test]
 fn a_taker_that_dies_leaves_a_buffer_that_goes_on() {
-    let one_inside = |buffer: &Buffer| assert!(buffer.home.brings(1, Arrival::Source));
+    let one_inside = |buffer: &Buffer| assert!(buffer.pipeline.brings(1, Arrival::Source));
     for step in steps_that_matter(take_one, one_inside) {
         check(3, move || {
             let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
@@ -218,10 +220,10 @@ fn a_taker_that_dies_leaves_a_buffer_that_goes_on() {
             let producer = buffer.spawn(PRODUCER, |producer| assert!(producer.brings(2, Arrival::Stage)));
             let died = consumer.join().expect("a death is caught");
             let verdict =
-                if died { buffer.home.0.consumer_died(CONSUMER, OnCrash::Retry, None).0 } else { Verdict::Nothing };
+                if died { buffer.pipeline.0.consumer_died(CONSUMER, OnCrash::Retry, None).0 } else { Verdict::Nothing };
             assert!(matches!(verdict, Verdict::Retried(_) | Verdict::Nothing));
-            let used = buffer.home.0.counts().1.used;
-            let taken: Vec<_> = (used..2).flat_map(|_| buffer.home.takes()).collect();
+            let used = buffer.pipeline.0.counts().1.used;
+            let taken: Vec<_> = (used..2).flat_map(|_| buffer.pipeline.takes()).collect();
             producer.join().expect("it lives");
             assert_eq!(taken, if used == 0 { vec![1, 2] } else { vec![2] });
             assert_eq!(buffer.ends().stage.used, 2);
@@ -242,11 +244,11 @@ fn a_giver_that_dies_leaves_a_buffer_that_goes_on() {
             let consumer = buffer.spawn(CONSUMER, Process::takes_all);
             let died = producer.join().expect("a death is caught");
             let receipt =
-                if died { buffer.home.0.producer_died(PRODUCER) } else { Some(Receipt { ticket: 1, parts: None }) };
+                if died { buffer.pipeline.0.producer_died(PRODUCER) } else { Some(Receipt { ticket: 1, parts: None }) };
             let successor = Process::new(&buffer.memory, buffer.limits, PRODUCER);
             assert!(successor.brings(2, Arrival::Stage));
-            buffer.home.0.lower_gate(Gate::Closed);
-            buffer.home.0.wake();
+            buffer.pipeline.0.lower_gate(Gate::Closed);
+            buffer.pipeline.0.wake();
             let taken = consumer.join().expect("it lives");
             assert_eq!(taken, if receipt.is_some() { vec![1, 2] } else { vec![2] });
             assert_eq!(buffer.ends().buffer.entered, taken.len() as u64);
@@ -256,7 +258,7 @@ fn a_giver_that_dies_leaves_a_buffer_that_goes_on() {
 
 #[test]
 fn two_who_die_at_once_are_buried_by_two() {
-    let one_inside = |buffer: &Buffer| assert!(buffer.home.brings(1, Arrival::Source));
+    let one_inside = |buffer: &Buffer| assert!(buffer.pipeline.brings(1, Arrival::Source));
     let bring_two = |producer: &Process| assert!(producer.brings(2, Arrival::Stage));
     for consumer_dies in steps_that_matter(take_one, one_inside) {
         for producer_dies in steps_that_matter(bring_one, |_| {}) {
@@ -267,18 +269,18 @@ fn two_who_die_at_once_are_buried_by_two() {
                     buffer.spawn(CONSUMER, move |consumer| mortal(consumer, consumer_dies, take_one).is_err());
                 let producer =
                     buffer.spawn(PRODUCER, move |producer| mortal(producer, producer_dies, bring_two).is_err());
-                let other_station = buffer.spawn(Owner::HOME, move |home| {
+                let other_watcher = buffer.spawn(Owner::PIPELINE, move |pipeline| {
                     if producer.join().expect("a death is caught") {
-                        home.0.producer_died(PRODUCER);
+                        pipeline.0.producer_died(PRODUCER);
                     }
                 });
                 if consumer.join().expect("a death is caught") {
-                    buffer.home.0.consumer_died(CONSUMER, OnCrash::Retry, None);
+                    buffer.pipeline.0.consumer_died(CONSUMER, OnCrash::Retry, None);
                 }
-                other_station.join().expect("it lives");
-                buffer.home.0.lower_gate(Gate::Closed);
-                buffer.home.0.wake();
-                buffer.home.takes_all();
+                other_watcher.join().expect("it lives");
+                buffer.pipeline.0.lower_gate(Gate::Closed);
+                buffer.pipeline.0.wake();
+                buffer.pipeline.takes_all();
                 let ends = buffer.ends();
                 assert_eq!(ends.stage.used, ends.buffer.entered);
             });

@@ -63,7 +63,7 @@ pub(super) struct Model {
     pub(super) waiting: VecDeque<Waiting>,
     /// Who writes how many bytes, in the order of these numbers.
     pub(super) writing: Vec<(u16, u64)>,
-    pub(super) hand: Vec<Waiting>,
+    pub(super) in_flight: Vec<Waiting>,
     /// Of the last take.
     pub(super) ticket: u64,
     pub(super) held: usize,
@@ -80,7 +80,7 @@ impl Model {
             gate: Gate::Open,
             waiting: VecDeque::new(),
             writing: Vec::new(),
-            hand: Vec::new(),
+            in_flight: Vec::new(),
             ticket: 0,
             held: 0,
             full_by_bytes: false,
@@ -108,7 +108,7 @@ impl Model {
     }
 
     pub(super) fn free(&self) -> usize {
-        self.limits.slots() - self.waiting.len() - self.writing.len() - self.hand.len() - self.held
+        self.limits.slots() - self.waiting.len() - self.writing.len() - self.in_flight.len() - self.held
     }
 
     fn at_once(&self) -> usize {
@@ -231,22 +231,22 @@ impl Model {
             Intake::All | Intake::Batch { .. } if self.to_retry() > 0 => self.to_retry(),
             Intake::All | Intake::Batch { .. } => self.waiting.len().min(self.at_once()),
         };
-        assert!(self.hand.is_empty(), "there is one worker");
-        self.hand = self.waiting.drain(..count).collect();
+        assert!(self.in_flight.is_empty(), "there is one worker");
+        self.in_flight = self.waiting.drain(..count).collect();
         self.full_by_bytes = false;
         self.ticket += 1;
         self.buffer.taken += count as u64;
         self.stage.in_flight += count as u64;
         Taking::Ready {
-            ids: self.hand.iter().map(|sample| sample.id).collect(),
-            given: self.hand.iter().map(|sample| sample.given).collect(),
+            ids: self.in_flight.iter().map(|sample| sample.id).collect(),
+            given: self.in_flight.iter().map(|sample| sample.given).collect(),
             copy: self.held + count > self.at_once() + SPARE,
         }
     }
 
     pub(super) fn settle(&mut self, viewed: usize, fate: Fate) {
-        let count = self.hand.len() as u64;
-        self.hand.clear();
+        let count = self.in_flight.len() as u64;
+        self.in_flight.clear();
         self.held += viewed;
         self.stage.in_flight -= count;
         match fate {
@@ -279,23 +279,23 @@ impl Model {
 
     pub(super) fn consumer_died(&mut self, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
         self.held = 0;
-        let Some(newest) = self.hand.last() else { return Verdict::Nothing };
+        let Some(newest) = self.in_flight.last() else { return Verdict::Nothing };
         let id = newest.id;
         let received = received.filter(|receipt| receipt.ticket == self.ticket);
         let parts = received.and_then(|receipt| receipt.parts);
         let used = received.is_some() && (parts.is_none() || on_crash == OnCrash::Skip);
         let again = on_crash == OnCrash::Retry
             && self.gate != Gate::Discarding
-            && self.hand.iter().all(|sample| sample.deaths == 0);
+            && self.in_flight.iter().all(|sample| sample.deaths == 0);
         if used || !again {
             let fate = if used { Fate::Used } else { Fate::Lost };
             self.settle(0, fate);
             return if used { Verdict::Used(id) } else { Verdict::Lost(id) };
         }
-        let count = self.hand.len() as u64;
+        let count = self.in_flight.len() as u64;
         self.buffer.taken -= count;
         self.stage.in_flight -= count;
-        while let Some(sample) = self.hand.pop() {
+        while let Some(sample) = self.in_flight.pop() {
             self.waiting.push_front(Waiting { deaths: 1, given: parts.unwrap_or(0), ..sample });
         }
         Verdict::Retried(id)
@@ -306,7 +306,7 @@ impl Model {
         let (buffer, stage) = table.counts();
         let limits = table.limits();
         let looked = &Looked::at(table.words(), limits.layout());
-        for owner in [Owner::HOME, Owner(1), Owner(2)] {
+        for owner in [Owner::PIPELINE, Owner(1), Owner(2)] {
             let left = table.words().get(limits.layout().progress(owner)) as u32;
             assert_eq!(left, 0, "nothing is left to be made for {owner:?}");
         }
@@ -318,10 +318,10 @@ impl Model {
         let writing = looked.in_state(SlotState::Writing);
         let mut writing: Vec<_> = writing.map(|slot| (slots[slot].owner as u16, slots[slot].length)).collect();
         writing.sort_unstable();
-        let mut hand: Vec<_> = looked.in_state(SlotState::InFlight).collect();
-        hand.sort_by_key(|slot| slots[*slot].used_at);
+        let mut in_flight: Vec<_> = looked.in_state(SlotState::InFlight).collect();
+        in_flight.sort_by_key(|slot| slots[*slot].used_at);
         let ticket = head.next_ticket - 1;
-        assert!(hand.iter().all(|slot| slots[*slot].ticket == ticket), "one take is in flight");
+        assert!(in_flight.iter().all(|slot| slots[*slot].ticket == ticket), "one take is in flight");
         let receipt = places.iter().map(|place| (place.receipt_ticket, place.receipt_parts)).max();
         let receipt = receipt.filter(|(ticket, _)| *ticket > 0);
         let queue = looked.list(head.waiting);
@@ -332,7 +332,7 @@ impl Model {
             gate: [Gate::Open, Gate::Closed, Gate::Discarding][head.gate as usize],
             waiting: queue.iter().map(|slot| Waiting::of(slots[*slot])).collect(),
             writing,
-            hand: hand.iter().map(|slot| Waiting::of(slots[*slot])).collect(),
+            in_flight: in_flight.iter().map(|slot| Waiting::of(slots[*slot])).collect(),
             ticket,
             held: looked.in_state(SlotState::Viewed).count(),
             full_by_bytes: head.full_by_bytes != 0,
@@ -341,7 +341,7 @@ impl Model {
             stage,
         };
         assert_eq!(head.bytes, model.bytes());
-        assert_eq!(head.in_flight, model.hand.len() as u64);
+        assert_eq!(head.in_flight, model.in_flight.len() as u64);
         assert_eq!(head.writing, model.writing.len() as u64);
         assert_eq!(head.viewed, model.held as u64);
         model

@@ -326,7 +326,7 @@ impl Stage {
         }
     }
 
-    /// As the station does it after the end of the process; another one follows.
+    /// As the driver of the process does it after the end of the process; another one follows.
     fn buries(&mut self, worker: usize) {
         let (dead, on_crash) = (Owner::of_worker(0, worker), self.setting.on_crash);
         let received = self.output.producer_died(dead);

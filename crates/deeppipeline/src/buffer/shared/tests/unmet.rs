@@ -18,21 +18,21 @@ use crate::worker::{Control, WorkerId};
 use std::mem::offset_of;
 use std::sync::Arc;
 
-const SEAT: WorkerId = WorkerId::Stage { index: 0, worker: 0 };
+const WORKER: WorkerId = WorkerId::Stage { index: 0, worker: 0 };
 
 /// A pipeline whose one worker is this test.
 struct Played {
     supervisor: Arc<Supervisor<Vec<u8>>>,
-    _posts: Vec<Driver<Vec<u8>>>,
+    _drivers: Vec<Driver<Vec<u8>>>,
 }
 
 impl Played {
     fn new() -> Self {
         let node = Node { executor: Executor::Process, ..Node::new("stage") };
         let graph = Graph { stages: vec![node], buffer_bytes: Some(1000), ..Graph::default() };
-        let (supervisor, posts) = Supervisor::with_processes(graph, vec![Some(Arc::new(Bytes))]).unwrap();
-        supervisor.advance(SEAT, SetUp);
-        Played { supervisor, _posts: posts }
+        let (supervisor, drivers) = Supervisor::with_processes(graph, vec![Some(Arc::new(Bytes))]).unwrap();
+        supervisor.advance(WORKER, SetUp);
+        Played { supervisor, _drivers: drivers }
     }
 
     /// One sample comes, and is used.
@@ -54,7 +54,7 @@ impl Played {
 
     fn ends(&self) {
         self.supervisor.close();
-        [Drained, Done, TornDown].into_iter().for_each(|event| self.supervisor.advance(SEAT, event));
+        [Drained, Done, TornDown].into_iter().for_each(|event| self.supervisor.advance(WORKER, event));
         assert!(self.supervisor.wait_ended(Wait::No));
     }
 

@@ -64,7 +64,7 @@ pub(super) enum Happened {
 
 pub(super) struct World {
     memory: Plain,
-    pub(super) home: SlotTable<Plain>,
+    pub(super) pipeline: SlotTable<Plain>,
     producer: SlotTable<Mortal<Plain>>,
     consumer: SlotTable<Mortal<Plain>>,
     pub(super) arrival: Arrival,
@@ -73,7 +73,7 @@ pub(super) struct World {
     pub(super) received: Option<Receipt>,
     pub(super) model: Model,
     writing: Vec<Slot>,
-    hand: Vec<usize>,
+    in_flight: Vec<usize>,
     must_copy: bool,
     held: Vec<usize>,
     trimming: Option<Slot>,
@@ -91,18 +91,18 @@ impl World {
     /// What `put` and the source bring is brought by the pipeline's own process, which does not die.
     pub(super) fn new(limits: Limits, arrival: Arrival, on_crash: OnCrash) -> Self {
         let memory = Plain::new(limits);
-        let home = SlotTable::create(memory.clone(), limits);
+        let pipeline = SlotTable::create(memory.clone(), limits);
         World {
             producer: process(&memory, limits, Self::producer_for(arrival)),
             consumer: process(&memory, limits, CONSUMER),
             memory,
-            home,
+            pipeline,
             arrival,
             on_crash,
             received: None,
             model: Model::new(limits),
             writing: Vec::new(),
-            hand: Vec::new(),
+            in_flight: Vec::new(),
             must_copy: false,
             held: Vec::new(),
             trimming: None,
@@ -113,7 +113,7 @@ impl World {
     }
 
     fn producer_for(arrival: Arrival) -> Owner {
-        if arrival == Arrival::Stage { PRODUCER } else { Owner::HOME }
+        if arrival == Arrival::Stage { PRODUCER } else { Owner::PIPELINE }
     }
 
     fn limits(&self) -> Limits {
@@ -140,13 +140,13 @@ impl World {
             Act::Reserve(length) => self.reserve(length),
             Act::Publish if !self.writing.is_empty() => self.publish(),
             Act::Cancel if !self.writing.is_empty() => self.cancel(),
-            Act::Take if self.hand.is_empty() => self.take(),
-            Act::Settle(viewed, fate) if !self.hand.is_empty() => self.settle(viewed, fate),
+            Act::Take if self.in_flight.is_empty() => self.take(),
+            Act::Settle(viewed, fate) if !self.in_flight.is_empty() => self.settle(viewed, fate),
             Act::Release if !self.held.is_empty() => self.release(),
             Act::Publish | Act::Cancel | Act::Take | Act::Settle(..) | Act::Release => Ok(()),
             Act::Gate(gate) => {
-                self.home.lower_gate(gate);
-                self.home.wake();
+                self.pipeline.lower_gate(gate);
+                self.pipeline.wake();
                 self.model.lower_gate(gate);
                 self.check();
                 Ok(())
@@ -242,10 +242,12 @@ impl World {
             Taken::Ready { slots, ticket, copy } => {
                 assert_eq!(ticket, self.model.ticket);
                 self.must_copy = copy;
-                self.hand = slots.iter().map(|taken| taken.slot.index()).collect();
+                self.in_flight = slots.iter().map(|taken| taken.slot.index()).collect();
                 let ids = slots.iter().map(|taken| taken.id).collect();
                 let given = slots.iter().map(|taken| taken.given).collect();
-                assert!(slots.iter().zip(&self.model.hand).all(|(is, model)| is.slot.length() as u64 == model.length));
+                assert!(
+                    slots.iter().zip(&self.model.in_flight).all(|(is, model)| is.slot.length() as u64 == model.length)
+                );
                 Taking::Ready { ids, given, copy }
             }
             Taken::Empty(shows, _) => {
@@ -262,9 +264,9 @@ impl World {
     }
 
     fn settle(&mut self, viewed: usize, fate: Fate) -> Result<(), Happened> {
-        let viewed = if self.must_copy { 0 } else { viewed.min(self.hand.len()) };
-        let hand = std::mem::take(&mut self.hand);
-        let slots: Vec<_> = hand.into_iter().enumerate().map(|(index, slot)| (slot, index < viewed)).collect();
+        let viewed = if self.must_copy { 0 } else { viewed.min(self.in_flight.len()) };
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let slots: Vec<_> = in_flight.into_iter().enumerate().map(|(index, slot)| (slot, index < viewed)).collect();
         self.attempt(
             Who::Consumer,
             |table| table.settle(&slots, came_of(fate, 0, 7000)),
@@ -284,10 +286,10 @@ impl World {
 
     fn trim(&mut self, idle_since: u64) {
         if let Some(slot) = self.trimming.take() {
-            self.home.trimmed(slot);
+            self.pipeline.trimmed(slot);
             self.check();
         }
-        self.trimming = match self.home.next_to_trim(idle_since, 0) {
+        self.trimming = match self.pipeline.next_to_trim(idle_since, 0) {
             Trim::Slot(slot, _) => Some(slot),
             Trim::GoOn(_) | Trim::Done => None,
         };
@@ -327,8 +329,8 @@ impl World {
         let (on_crash, received) = (self.on_crash, self.received);
         let owner = if who == Who::Producer { PRODUCER } else { CONSUMER };
         let told = match who {
-            Who::Producer => Told::Receipt(self.home.producer_died(owner)),
-            Who::Consumer => Told::Verdict(self.home.consumer_died(owner, on_crash, received).0),
+            Who::Producer => Told::Receipt(self.pipeline.producer_died(owner)),
+            Who::Consumer => Told::Verdict(self.pipeline.consumer_died(owner, on_crash, received).0),
         };
         let outcomes = [self.model.clone(), after].map(|mut model| {
             let told = match who {
@@ -338,7 +340,7 @@ impl World {
             model.buffer.waiting = model.waiting.len() as u64;
             (model, told)
         });
-        let is = (Model::read(&self.home, self.trimming()), told);
+        let is = (Model::read(&self.pipeline, self.trimming()), told);
         let happened = match (is == outcomes[0], is == outcomes[1]) {
             (true, true) => Happened::Either,
             (true, false) => Happened::No,
@@ -353,7 +355,7 @@ impl World {
                 self.producer = process(&self.memory, self.limits(), PRODUCER);
             }
             Who::Consumer => {
-                self.hand.clear();
+                self.in_flight.clear();
                 self.held.clear();
                 self.waits_for_filled = None;
                 self.consumer = process(&self.memory, self.limits(), CONSUMER);
@@ -365,12 +367,12 @@ impl World {
 
     /// At a quiet moment: the buffer is as the model says, and nobody sleeps who should not.
     fn check(&mut self) {
-        assert_eq!(Model::read(&self.home, self.trimming()), self.sealed(), "the buffer, and the model");
+        assert_eq!(Model::read(&self.pipeline, self.trimming()), self.sealed(), "the buffer, and the model");
         self.memory.assert_quiet();
         self.assert_within_bounds();
         let model = self.sealed();
         if self.waits_for_filled.is_some_and(|shows| shows == self.memory.futex(Futex::NotEmpty)) {
-            assert_eq!(model.clone().take(), Taking::Empty, "the taker sleeps");
+            assert_eq!(model.clone().take(), Taking::Empty, "the consumer sleeps");
         } else {
             self.waits_for_filled = None;
         }
@@ -433,7 +435,7 @@ impl World {
     }
 
     pub(super) fn has_in_flight(&self) -> bool {
-        !self.hand.is_empty()
+        !self.in_flight.is_empty()
     }
 }
 
