@@ -57,6 +57,13 @@ pub struct Ended(
 #[derive(Debug)]
 pub struct Onward<O>(PhantomData<fn() -> O>);
 
+/// What may follow a stage that gives `T`: a stage that gets it, or nothing.
+pub trait Behind<T> {}
+
+impl<T> Behind<T> for Onward<T> {}
+
+impl<T> Behind<T> for Ended {}
+
 /// A value that a closure may return where a stage gives `To`: [`Onward<O>`](Onward) or, at the end, [`Ended`].
 ///
 /// A value goes on as it is. Of a `Result`, an `Option` or a [`Give`] what is in it goes on: an `Err` is an error of

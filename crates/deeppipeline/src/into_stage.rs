@@ -2,7 +2,7 @@
 
 use crate::builder::Parts;
 use crate::error::BoxError;
-use crate::gives::{Ended, Flows, Gives, Onward};
+use crate::gives::{Behind, Flows, Gives};
 use crate::intake::Takes;
 use crate::retry::Copies;
 use crate::stage::{Give, Stage, short_type_name};
@@ -133,16 +133,7 @@ pub struct IsChain;
 #[derive(Debug)]
 pub struct IsIsolated;
 
-impl<S: Stage> AsStage<IsStage, Onward<S::Output>> for S {
-    type Input = S::Input;
-    type Stage = S;
-
-    fn into_stage(self) -> S {
-        self
-    }
-}
-
-impl<S: Stage> AsStage<IsStage, Ended> for S {
+impl<S: Stage, To: Behind<S::Output>> AsStage<IsStage, To> for S {
     type Input = S::Input;
     type Stage = S;
 

@@ -1,7 +1,8 @@
 //! Stages in processes of their own; on Linux, with the feature `processes`.
 
-use super::{Bodies, Builder, Described, Ended, MakesMany, Onward, Parts};
+use super::{Bodies, Builder, Described, MakesMany, Parts};
 use crate::error::{BoxError, GraphError};
+use crate::gives::Behind;
 use crate::graph::Node;
 use crate::intake::{Intake, Takes, TakesIsolated};
 use crate::into_stage::{IsIsolated, Part};
@@ -60,46 +61,17 @@ impl<S: Isolated, N, E> Described<InProcess<S>, N, E> {
     }
 }
 
-impl<S, N, E> Part<IsIsolated, Onward<S::Output>> for Described<InProcess<S>, N, E>
+impl<S, N, E, To> Part<IsIsolated, To> for Described<InProcess<S>, N, E>
 where
     S: Isolated<Output: Transfer>,
     E: Into<ErrorPolicy>,
+    To: Behind<S::Output>,
 {
     type Input = S::Input;
     type Intake = Crossing<S, N>;
     type OnError = OnError;
 
     fn into_parts_behind<T>(self) -> Parts
-    where
-        Crossing<S, N>: Takes<T, S::Input>,
-    {
-        self.into_isolated()
-    }
-}
-
-impl<S, N, E> Part<IsIsolated, Ended> for Described<InProcess<S>, N, E>
-where
-    S: Isolated<Output: Transfer>,
-    E: Into<ErrorPolicy>,
-{
-    type Input = S::Input;
-    type Intake = Crossing<S, N>;
-    type OnError = OnError;
-
-    fn into_parts_behind<T>(self) -> Parts
-    where
-        Crossing<S, N>: Takes<T, S::Input>,
-    {
-        self.into_isolated()
-    }
-}
-
-impl<S, N, E> Described<InProcess<S>, N, E>
-where
-    S: Isolated<Output: Transfer>,
-    E: Into<ErrorPolicy>,
-{
-    fn into_isolated<T>(self) -> Parts
     where
         Crossing<S, N>: Takes<T, S::Input>,
     {

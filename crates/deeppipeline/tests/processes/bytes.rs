@@ -1,29 +1,17 @@
 //! Buffers between processes are bounded by bytes too, and one sample that can never fit is refused.
 
 use crate::puppet::{At, Do, Player, Puppet};
-use crate::stages::{ARGUMENTS, assert_clear, end, ended, pipeline};
+use crate::stages::{ARGUMENTS, assert_clear, end, ended, isolated_stage, pipeline};
 use crate::support::until;
 use deeppipeline::error::PutError;
 use deeppipeline::processes::SharedBytes;
 use deeppipeline::{All, BoxError, Give, Isolated, OnError, Overflow, Pipeline, Stage, isolated, stage};
 use std::time::Duration;
 
-/// Gives so many bytes for a number.
-pub(crate) struct Blow;
-
-impl Stage for Blow {
-    type Input = i64;
-    type Output = SharedBytes;
-    fn stage_run(&mut self, x: i64) -> Result<Give<SharedBytes>, BoxError> {
+isolated_stage! {
+    /// Gives so many bytes for a number.
+    pub(crate) Blow, "blow": |x: i64| -> SharedBytes {
         Ok(Give::One(vec![x as u8; x as usize].into()))
-    }
-}
-
-impl Isolated for Blow {
-    const NAME: &str = "blow";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Blow)
     }
 }
 

@@ -3,11 +3,11 @@
 use crate::alone::{children, descriptors, is_alone, mappings, threads};
 use crate::line::WATCHDOG;
 use crate::puppet::{At, Do, Player, Puppet};
-use crate::stages::{Double, end, ended, pipeline};
+use crate::stages::{Double, end, ended, isolated_stage, pipeline};
 use crate::support::until;
 use deeppipeline::processes::OnCrash;
 use deeppipeline::report::Outcome;
-use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
+use deeppipeline::{Give, isolated};
 use rustix::process::{Resource, Rlimit, Uid, getrlimit, getuid, setrlimit};
 use rustix::thread::set_thread_res_uid;
 
@@ -203,25 +203,13 @@ fn a_restart_that_gets_one_descriptor_too_few_at_any_step_fails_and_leaves_nothi
     assert!(refused.iter().all(|text| text.contains("Too many open files")), "{refused:#?}");
 }
 
-/// Dies of the first sample.
-pub(crate) struct DiesOnce;
-
-impl Stage for DiesOnce {
-    type Input = i64;
-    type Output = i64;
-    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+isolated_stage! {
+    /// Dies of the first sample.
+    pub(crate) DiesOnce, "dies once": |x: i64| -> i64 {
         if x == 1 {
             eprintln!("dies of it");
             std::process::abort();
         }
         Ok(Give::One(x))
-    }
-}
-
-impl Isolated for DiesOnce {
-    const NAME: &str = "dies once";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(DiesOnce)
     }
 }

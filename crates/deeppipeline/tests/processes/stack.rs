@@ -1,29 +1,17 @@
 //! The stack of a worker in a process.
 
-use crate::stages::{end, pipeline};
-use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
+use crate::stages::{end, isolated_stage, pipeline};
+use deeppipeline::{Give, isolated};
 use std::hint::black_box;
 
-/// Goes so many calls deep, each with 4 KiB on the stack at least.
-pub(crate) struct Deep;
-
-impl Stage for Deep {
-    type Input = u32;
-    type Output = u32;
-    fn stage_run(&mut self, depth: u32) -> Result<Give<u32>, BoxError> {
+isolated_stage! {
+    /// Goes so many calls deep, each with 4 KiB on the stack at least.
+    pub(crate) Deep, "deep": |depth: u32| -> u32 {
         fn deep(depth: u32) -> u32 {
             let room = black_box([1_u8; 4096]);
             if depth == 0 { 0 } else { deep(depth - 1) + u32::from(room[black_box(17)]) }
         }
         Ok(Give::One(deep(depth)))
-    }
-}
-
-impl Isolated for Deep {
-    const NAME: &str = "deep";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Deep)
     }
 }
 

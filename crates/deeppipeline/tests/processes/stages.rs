@@ -5,8 +5,33 @@ use crate::puppet::{Puppet, Puppets};
 use deeppipeline::builder::Builder;
 use deeppipeline::processes::Workers;
 use deeppipeline::report::StageReport;
-use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Report, Stage};
+use deeppipeline::{Give, Overflow, Pipeline, Report};
 use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Defines a stage without a state that runs in a process: its name there, what it gets and gives, and what it does.
+macro_rules! isolated_stage {
+    ($(#[$about:meta])* $vis:vis $stage:ident, $name:literal: |$x:ident: $input:ty| -> $output:ty $run:block) => {
+        $(#[$about])*
+        $vis struct $stage;
+
+        impl deeppipeline::Stage for $stage {
+            type Input = $input;
+            type Output = $output;
+            fn stage_run(&mut self, $x: $input) -> Result<deeppipeline::Give<$output>, deeppipeline::BoxError> {
+                $run
+            }
+        }
+
+        impl deeppipeline::Isolated for $stage {
+            const NAME: &str = $name;
+            type Settings = ();
+            fn make((): ()) -> Result<Self, deeppipeline::BoxError> {
+                Ok($stage)
+            }
+        }
+    };
+}
+pub(crate) use isolated_stage;
 
 /// What makes a worker of the test program.
 pub(crate) const ARGUMENTS: [&str; 4] = ["--exact", "become_a_worker", "--nocapture", "--quiet"];
@@ -92,38 +117,14 @@ pub(crate) fn assert_clear(report: &Report) {
     assert!(report.stages.iter().all(is_clear), "{report:#?}");
 }
 
-pub(crate) struct Double;
-
-impl Stage for Double {
-    type Input = i64;
-    type Output = i64;
-    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+isolated_stage! {
+    pub(crate) Double, "double": |x: i64| -> i64 {
         Ok(Give::One(2 * x))
     }
 }
 
-impl Isolated for Double {
-    const NAME: &str = "double";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Double)
-    }
-}
-
-pub(crate) struct Sum;
-
-impl Stage for Sum {
-    type Input = Vec<i64>;
-    type Output = i64;
-    fn stage_run(&mut self, list: Vec<i64>) -> Result<Give<i64>, BoxError> {
+isolated_stage! {
+    pub(crate) Sum, "sum": |list: Vec<i64>| -> i64 {
         Ok(Give::One(list.iter().sum()))
-    }
-}
-
-impl Isolated for Sum {
-    const NAME: &str = "sum";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Sum)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::alone::is_alone;
 use crate::puppet::{At, Do, Player, Puppet};
-use crate::stages::{ARGUMENTS, Double, end, ended, pipeline};
+use crate::stages::{ARGUMENTS, Double, end, ended, isolated_stage, pipeline};
 use deeppipeline::error::{GraphError, StartError};
 use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, isolated, worker};
 use serde::{Deserialize, Serialize};
@@ -42,22 +42,10 @@ fn a_worker_that_dies_before_it_is_ready_is_a_failed_start() {
     assert!(values.rest().is_empty());
 }
 
-/// Known to no worker under this name.
-struct Unknown;
-
-impl Stage for Unknown {
-    type Input = i64;
-    type Output = i64;
-    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+isolated_stage! {
+    /// Known to no worker under this name.
+    Unknown, "unknown": |x: i64| -> i64 {
         Ok(Give::One(x))
-    }
-}
-
-impl Isolated for Unknown {
-    const NAME: &str = "unknown";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Unknown)
     }
 }
 
@@ -170,22 +158,10 @@ enum Shape {
     Circle { radius: i64 },
 }
 
-/// Takes shapes, and gives some.
-struct Same;
-
-impl Stage for Same {
-    type Input = Shape;
-    type Output = Shape;
-    fn stage_run(&mut self, shape: Shape) -> Result<Give<Shape>, BoxError> {
+isolated_stage! {
+    /// Takes shapes, and gives some.
+    Same, "same": |shape: Shape| -> Shape {
         Ok(Give::One(shape))
-    }
-}
-
-impl Isolated for Same {
-    const NAME: &str = "same";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Same)
     }
 }
 

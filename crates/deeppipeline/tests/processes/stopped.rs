@@ -2,8 +2,8 @@
 
 use crate::alone::is_alone;
 use crate::puppet::{At, Do, Player, Puppet};
-use crate::stages::{end, ended, pipeline};
-use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
+use crate::stages::{end, ended, isolated_stage, pipeline};
+use deeppipeline::{Give, isolated};
 use rustix::process::{Signal, getpid, kill_process};
 use std::fmt;
 use std::fs::{OpenOptions, read_dir, read_link};
@@ -73,14 +73,9 @@ fn a_stopped_worker_is_told_of_waited_for_and_goes_on() {
     assert_eq!((report.stages[0].counts.lost, report.stages[0].restarts), (0, 0));
 }
 
-/// Stops in the middle of what it does at the buffer behind it, with its lock in the hands.
-pub(crate) struct StopsWithLock;
-
-impl Stage for StopsWithLock {
-    type Input = i64;
-    type Output = i64;
-
-    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+isolated_stage! {
+    /// Stops in the middle of what it does at the buffer behind it, with its lock in the hands.
+    pub(crate) StopsWithLock, "stops with lock": |x: i64| -> i64 {
         if x == 3 {
             let open = read_dir("/proc/self/fd")?.flatten().map(|entry| entry.path());
             let is_buffer = |path: &std::path::PathBuf| {
@@ -98,14 +93,6 @@ impl Stage for StopsWithLock {
             kill_process(getpid(), Signal::STOP)?;
         }
         Ok(Give::One(x))
-    }
-}
-
-impl Isolated for StopsWithLock {
-    const NAME: &str = "stops with lock";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(StopsWithLock)
     }
 }
 

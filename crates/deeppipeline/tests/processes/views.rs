@@ -1,7 +1,7 @@
 //! A stage may keep the bytes that it got where they lie: they stay what they were, and the buffer does not run dry.
 
 use crate::line::{Desk, Line};
-use crate::stages::{assert_clear, end, ended, pipeline};
+use crate::stages::{assert_clear, end, ended, isolated_stage, pipeline};
 use deeppipeline::processes::{OnCrash, SharedBytes};
 use deeppipeline::{BoxError, Give, Isolated, Stage, isolated};
 use rustix::process::{Signal, getpid, kill_process};
@@ -108,22 +108,10 @@ fn a_stage_on_a_thread_keeps_what_a_process_gave() {
     assert_eq!(values.rest(), vec![true; usize::from(SAMPLES)]);
 }
 
-/// Gives on what it got, straight from one buffer into the other.
-pub(crate) struct Mirror;
-
-impl Stage for Mirror {
-    type Input = SharedBytes;
-    type Output = SharedBytes;
-    fn stage_run(&mut self, bytes: SharedBytes) -> Result<Give<SharedBytes>, BoxError> {
+isolated_stage! {
+    /// Gives on what it got, straight from one buffer into the other.
+    pub(crate) Mirror, "mirror": |bytes: SharedBytes| -> SharedBytes {
         Ok(Give::One(bytes))
-    }
-}
-
-impl Isolated for Mirror {
-    const NAME: &str = "mirror";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Mirror)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Several processes for one stage: order, deaths, and what the intakes and policies of a stage in a process come to.
 
 use crate::puppet::{At, Do, Hand, Player, Puppet, Puppets};
-use crate::stages::{Double, Values, assert_clear, end, ended, pipeline};
+use crate::stages::{Double, Values, assert_clear, end, ended, isolated_stage, pipeline};
 use crate::support::until;
 use deeppipeline::builder::Described;
 use deeppipeline::engine::ErrorPolicy;
@@ -9,9 +9,7 @@ use deeppipeline::error::WorkerDied;
 use deeppipeline::intake::Single;
 use deeppipeline::processes::{InProcess, OnCrash, SharedBytes, Transfer};
 use deeppipeline::report::Outcome;
-use deeppipeline::{
-    Batch, BoxError, Give, Isolated, OnError, Pipeline, Report, Stage, Window, isolated, made_by, retry, stage,
-};
+use deeppipeline::{Batch, BoxError, Give, OnError, Pipeline, Report, Stage, Window, isolated, made_by, retry, stage};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -413,22 +411,10 @@ impl Transfer for Even {
     }
 }
 
-/// Gives the number.
-pub(crate) struct Reads;
-
-impl Stage for Reads {
-    type Input = Even;
-    type Output = i64;
-    fn stage_run(&mut self, x: Even) -> Result<Give<i64>, BoxError> {
+isolated_stage! {
+    /// Gives the number.
+    pub(crate) Reads, "reads": |x: Even| -> i64 {
         Ok(Give::One(x.0))
-    }
-}
-
-impl Isolated for Reads {
-    const NAME: &str = "reads";
-    type Settings = ();
-    fn make((): ()) -> Result<Self, BoxError> {
-        Ok(Reads)
     }
 }
 
