@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
 /// The bytes from one futex to the next: each lies in a cache line of its own.
-const BELL: usize = 64;
-const BELLS: usize = 3;
+const FUTEX_BYTES: usize = 64;
+const FUTEXES: usize = 3;
 /// The smallest place for a sample; the others are twice as large each.
 const SMALLEST: usize = 256;
 /// The number of bytes that are mapped at once, where places are smaller than that.
@@ -69,7 +69,7 @@ impl Shape {
     fn of(limits: Limits) -> Option<Shape> {
         let slots = Some(limits.slots()).filter(|slots| *slots <= MOST_SLOTS)?;
         let words = limits.layout().words();
-        let header = words.checked_mul(8)?.checked_add(BELL * BELLS)?.checked_next_multiple_of(WINDOW)?;
+        let header = words.checked_mul(8)?.checked_add(FUTEX_BYTES * FUTEXES)?.checked_next_multiple_of(WINDOW)?;
         let sizes = size_for(usize::try_from(limits.bytes).ok()?)? + 1;
         let shape = Shape { slots, words, header, sizes };
         let end = slots.checked_mul(SMALLEST.checked_shl(sizes)?)?.checked_add(sizes as usize * WINDOW)?;
@@ -238,12 +238,12 @@ impl Map {
         assert!(at < self.shape.words, "a word outside of the header");
         // SAFETY: the header has that many words behind the futexes; the mapping begins at a page, so they are aligned,
         // and all processes access them only as atomics.
-        unsafe { AtomicU64::from_ptr(self.header.as_mut_ptr().add(BELL * BELLS + 8 * at).cast()) }
+        unsafe { AtomicU64::from_ptr(self.header.as_mut_ptr().add(FUTEX_BYTES * FUTEXES + 8 * at).cast()) }
     }
 
     fn futex_word(&self, futex: Futex) -> &AtomicU32 {
         // SAFETY: the mapping begins with the futexes, a cache line each, accessed only as atomics.
-        unsafe { AtomicU32::from_ptr(self.header.as_mut_ptr().add(BELL * futex as usize).cast()) }
+        unsafe { AtomicU32::from_ptr(self.header.as_mut_ptr().add(FUTEX_BYTES * futex as usize).cast()) }
     }
 }
 

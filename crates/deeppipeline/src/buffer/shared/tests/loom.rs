@@ -193,7 +193,7 @@ fn steps_that_matter(does: impl Fn(&Process) + Send + Sync + 'static, before: fn
         before(&buffer);
         let process = Process::new(&buffer.memory, buffer.limits, PRODUCER);
         does(&process);
-        *told.lock() = process.0.words().life.steps_at_bells();
+        *told.lock() = process.0.words().life.steps_at_futexes();
     });
     let steps = steps.lock();
     steps.clone()
@@ -210,7 +210,7 @@ fn take_one(process: &Process) {
 }
 
 #[test]
-fn a_taker_that_dies_leaves_a_buffer_that_goes_on() {
+fn a_consumer_that_dies_leaves_a_buffer_that_goes_on() {
     let one_inside = |buffer: &Buffer| assert!(buffer.pipeline.brings(1, Arrival::Source));
     for step in steps_that_matter(take_one, one_inside) {
         check(3, move || {
@@ -236,7 +236,7 @@ fn bring_one(process: &Process) {
 }
 
 #[test]
-fn a_giver_that_dies_leaves_a_buffer_that_goes_on() {
+fn a_producer_that_dies_leaves_a_buffer_that_goes_on() {
     for step in steps_that_matter(bring_one, |_| {}) {
         check(3, move || {
             let buffer = Buffer::new(1, Overflow::Block, Intake::Single);

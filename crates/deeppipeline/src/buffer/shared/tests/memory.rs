@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const BELLS: [Futex; 3] = [Futex::Lock, Futex::NotEmpty, Futex::NotFull];
+const FUTEXES: [Futex; 3] = [Futex::Lock, Futex::NotEmpty, Futex::NotFull];
 
 /// Words of which most are 0: many memories are made, and little of each is used.
 #[derive(Debug)]
@@ -46,22 +46,22 @@ pub(super) struct Plain(Rc<Shown>);
 #[derive(Debug)]
 struct Shown {
     words: RefCell<Sparse>,
-    futexes: [Cell<u32>; BELLS.len()],
-    /// Bells that show something new and have not been rung since, so that whoever slept before still sleeps.
-    unrung: [Cell<bool>; BELLS.len()],
+    futexes: [Cell<u32>; FUTEXES.len()],
+    /// Futexes with a new value whose waiters have not been woken since, so that they still sleep.
+    unwoken: [Cell<bool>; FUTEXES.len()],
 }
 
 impl Plain {
     pub(super) fn new(limits: Limits) -> Self {
         let words = RefCell::new(Sparse::new(limits.layout().words()));
-        Plain(Rc::new(Shown { words, futexes: Default::default(), unrung: Default::default() }))
+        Plain(Rc::new(Shown { words, futexes: Default::default(), unwoken: Default::default() }))
     }
 
     /// Whoever slept on a futex when it changed has been woken, and nobody has the lock.
     pub(super) fn assert_quiet(&self) {
         assert_eq!(self.futex(Futex::Lock), 0, "the lock is free");
-        for futex in BELLS {
-            assert!(!self.0.unrung[futex as usize].get(), "{futex:?} has changed but was not rung");
+        for futex in FUTEXES {
+            assert!(!self.0.unwoken[futex as usize].get(), "{futex:?} has changed, and its waiters were not woken");
         }
     }
 
@@ -69,7 +69,7 @@ impl Plain {
     fn contend(&self) {
         let lock = &self.0.futexes[Futex::Lock as usize];
         lock.set(lock.get() | 1 << 31);
-        self.0.unrung[Futex::Lock as usize].set(true);
+        self.0.unwoken[Futex::Lock as usize].set(true);
     }
 }
 
@@ -91,18 +91,18 @@ impl SharedWords for Plain {
         if changes {
             self.0.futexes[futex as usize].set(to);
             if futex != Futex::Lock {
-                self.0.unrung[futex as usize].set(true);
+                self.0.unwoken[futex as usize].set(true);
             }
         }
         changes
     }
 
     fn sleep(&self, futex: Futex, _: u32, _: Wait) {
-        panic!("nobody is left who would ring {futex:?}");
+        panic!("nobody is left who would wake what waits at {futex:?}");
     }
 
     fn wake_all(&self, futex: Futex) {
-        self.0.unrung[futex as usize].set(false);
+        self.0.unwoken[futex as usize].set(false);
     }
 }
 
@@ -195,7 +195,7 @@ pub(super) struct Life {
     is_over: Cell<bool>,
     /// Whether others sleep on the lock whenever this process has it.
     contended: Cell<bool>,
-    /// Whether each step so far changed or rang a futex.
+    /// Whether each step so far changed a futex or woke its waiters.
     steps: RefCell<Vec<bool>>,
 }
 
@@ -215,7 +215,7 @@ impl Life {
 
     /// The steps right before and right after a change of a futex, and one in the middle of each transaction: where a
     /// death falls in between makes no difference to those who live at the same time.
-    pub(super) fn steps_at_bells(&self) -> Vec<u64> {
+    pub(super) fn steps_at_futexes(&self) -> Vec<u64> {
         let steps = self.steps.borrow();
         let futexes: Vec<usize> = (0..steps.len()).filter(|step| steps[*step]).collect();
         let between = futexes.windows(2).map(|pair| pair[0].midpoint(pair[1]));
@@ -223,7 +223,7 @@ impl Life {
         around.chain(between).collect::<BTreeSet<_>>().into_iter().map(|step| step as u64).collect()
     }
 
-    fn step(&self, at_bell: bool) {
+    fn step(&self, at_futex: bool) {
         assert!(!self.is_over.get(), "the dead do nothing");
         if let Some(left) = self.steps_left.get() {
             if left == 0 {
@@ -232,7 +232,7 @@ impl Life {
             }
             self.steps_left.set(Some(left - 1));
         }
-        self.steps.borrow_mut().push(at_bell);
+        self.steps.borrow_mut().push(at_futex);
     }
 }
 
@@ -285,7 +285,7 @@ pub(super) struct Loomed {
     layout: Layout,
     /// Written without the lock, by one process each.
     running_since: AtomicU64,
-    futexes: [LoomBell; BELLS.len()],
+    futexes: [LoomFutex; FUTEXES.len()],
     /// What is in the slots, which belongs to whoever holds them.
     slots: Vec<UnsafeCell<u64>>,
 }
@@ -293,7 +293,7 @@ pub(super) struct Loomed {
 /// A futex is an atomic word and, as a futex has in the kernel, a list of those who sleep on it. Threads of loom take turns
 /// at what loom knows of, so that none comes between a look at the futex and an entry in the list.
 #[derive(Default)]
-struct LoomBell {
+struct LoomFutex {
     word: LoomU32,
     /// The same for whoever only looks. Nothing follows from a look but an attempt to change the futex or to sleep, which
     /// fails if the look was too early: loom has to interleave the attempts alone.
@@ -343,7 +343,7 @@ impl Seen {
         Seen { memory: Arc::clone(memory), life: Life::default() }
     }
 
-    fn bell_of(&self, futex: Futex) -> &LoomBell {
+    fn futex_of(&self, futex: Futex) -> &LoomFutex {
         &self.memory.futexes[futex as usize]
     }
 }
@@ -375,12 +375,12 @@ impl SharedWords for Seen {
     }
 
     fn futex(&self, futex: Futex) -> u32 {
-        self.bell_of(futex).shows.load(Ordering::Relaxed)
+        self.futex_of(futex).shows.load(Ordering::Relaxed)
     }
 
     fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool {
         self.life.step(true);
-        let futex = self.bell_of(futex);
+        let futex = self.futex_of(futex);
         let changed = futex.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if changed {
             futex.shows.store(to, Ordering::Relaxed);
@@ -389,7 +389,7 @@ impl SharedWords for Seen {
     }
 
     fn sleep(&self, futex: Futex, shows: u32, _: Wait) {
-        let futex = self.bell_of(futex);
+        let futex = self.futex_of(futex);
         // Like the kernel it sees what the futex shows now, not what it showed before.
         if futex.word.compare_exchange(shows, shows, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             futex.sleepers.lock().push(thread::current());
@@ -399,7 +399,7 @@ impl SharedWords for Seen {
 
     fn wake_all(&self, futex: Futex) {
         self.life.step(true);
-        let futex = self.bell_of(futex);
+        let futex = self.futex_of(futex);
         // Tells loom that it matters whether others go to sleep before this or after.
         futex.word.fetch_add(0, Ordering::AcqRel);
         let woken = std::mem::take(&mut *futex.sleepers.lock());

@@ -467,7 +467,7 @@ fn at_steps_that_others_see(setting: Setting) {
     let mut stage = Stage::new(setting);
     stage.plays();
     stage.flows_out();
-    let steps = stage.workers[VICTIM].life.steps_at_bells();
+    let steps = stage.workers[VICTIM].life.steps_at_futexes();
     at_steps(setting, Some(steps));
 }
 
