@@ -10,8 +10,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A value that the builder accepts as a stage behind a `T` that gives `To`, [`Onward<O>`](Onward) or [`Ended`]: a
-/// [`Part`] whose intake takes a `T`.
+/// A value that the builder accepts as a stage behind a `T` that gives `To`, [`Onward<O>`](crate::builder::Onward) or
+/// [`Ended`](crate::builder::Ended): a [`Part`] whose intake takes a `T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stage",
     label = "must be a `Stage` that is `Send`, or a closure of one argument",

@@ -126,7 +126,7 @@ pub mod marker {
     #[cfg(processes)]
     pub use crate::builder::Crossing;
     pub use crate::builder::Parts;
-    pub use crate::gives::{IsGive, IsOption, IsResult, IsValue};
+    pub use crate::gives::{Behind, IsGive, IsOption, IsResult, IsValue};
     #[cfg(processes)]
     pub use crate::into_stage::IsIsolated;
     pub use crate::into_stage::{
