@@ -1,7 +1,7 @@
 //! Parallel blocks while they run: how a sample comes to the branches, when results are given up, and how what is
 //! joined goes on.
 
-use crate::buffer::{Arrival, Origin, Push, Wait};
+use crate::buffer::{Arrival, Origin, Push, ToFree, Wait};
 use crate::clock::Moment;
 use crate::error::{BoxError, Doing, Failure};
 use crate::graph::{Block, after};
@@ -90,7 +90,7 @@ impl<V> Blocks<V> {
         let to_free = self.joins[block].arrive(branch, fork, value);
         self.tidy_if_crowded(block);
         self.let_out(block, wait, control);
-        Push::Done { accepted: true, number: 0, to_free, more: Vec::new() }
+        Push::Done { accepted: true, number: 0, to_free: to_free.map_or(ToFree::Nothing, ToFree::One) }
     }
 
     /// Returns true if the last result of a branch has completed a sample for which there is no room behind the block.
@@ -174,12 +174,11 @@ impl<V> Blocks<V> {
                     join.put_back(Sample { id, birth, fork, value });
                     return false;
                 }
-                Push::Done { accepted, to_free, more, .. } => {
-                    if !accepted || to_free.is_some() || !more.is_empty() {
+                Push::Done { accepted, to_free, .. } => {
+                    if !accepted || !to_free.is_empty() {
                         next.note_drop(Moment::now());
                     }
-                    release(to_free);
-                    more.into_iter().for_each(release);
+                    to_free.release();
                     join.has_gone_on();
                 }
                 Push::Refused(value, cause) => {

@@ -114,7 +114,8 @@ pub fn restarted() -> bool {
 /// Notes what the calling thread works on from now on.
 #[inline]
 pub(crate) fn enter_job(pipeline: u64, restarted: bool, sample: Option<SampleInfo>) {
-    JOB.set(Some(Job { pipeline, restarted, sample }));
+    // `LocalKey::set` moves the value twice more.
+    JOB.with(|job| job.set(Some(Job { pipeline, restarted, sample })));
 }
 
 /// Returns what the calling thread works on, to be returned to later.

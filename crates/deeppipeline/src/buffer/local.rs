@@ -2,7 +2,8 @@
 //! under the lock.
 
 use super::histogram::{Durations, Histogram};
-use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, Wake};
+use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, Wake, Wakes};
+use super::to_free::ToFree;
 use super::{Arrival, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::intake::Input;
@@ -37,6 +38,7 @@ const YIELDS: usize = 8;
 
 impl Waiters {
     /// Makes threads that have not gone to sleep yet look again. The caller has the lock, so nobody else counts.
+    #[inline]
     fn tell(&self, wake: Wake) {
         if wake != Wake::Nobody {
             self.news.store(self.news.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
@@ -44,6 +46,7 @@ impl Waiters {
     }
 
     /// Wakes threads that sleep.
+    #[inline]
     fn wake(&self, wake: Wake) {
         match wake {
             Wake::Nobody => {}
@@ -82,10 +85,8 @@ struct State<V> {
     busy: Histogram,
     ages: Histogram,
     ages_after: Histogram,
-    /// Values that no consumer will take, to be released outside of the lock: the first, and the rest where there are
-    /// more.
-    given_up: Option<V>,
-    more_given_up: Vec<V>,
+    /// Values that no consumer will take, to be freed outside of the lock.
+    to_free: ToFree<V>,
     consumers_waiting: usize,
     producers_waiting: usize,
 }
@@ -131,6 +132,7 @@ impl<V> Storage for State<V> {
         &mut self.ended[(ticket % turns) as usize]
     }
 
+    #[inline(always)]
     fn record(&mut self, durations: Durations, nanoseconds: u64, now: u64) {
         let histogram = match durations {
             Durations::Busy => &mut self.busy,
@@ -152,10 +154,8 @@ impl<V> Storage for State<V> {
     }
 
     fn give_up(&mut self, slot: usize) {
-        let value = self.values[slot].take();
-        match self.given_up {
-            None => self.given_up = value,
-            Some(_) => self.more_given_up.extend(value),
+        if let Some(value) = self.values[slot].take() {
+            self.to_free.add(value);
         }
     }
 }
@@ -173,8 +173,7 @@ impl<V> State<V> {
 struct Locked<'a, V> {
     buffer: &'a Buffer<V>,
     state: MutexGuard<'a, State<V>>,
-    consumers: Wake,
-    producers: Wake,
+    wakes: Wakes,
     /// True once the caller has let others run before it sleeps.
     looked_out: bool,
 }
@@ -182,11 +181,7 @@ struct Locked<'a, V> {
 impl<'a, V> Locked<'a, V> {
     /// Changes the state.
     fn change<T>(&mut self, change: impl FnOnce(&mut Change<'_, State<V>>) -> T) -> T {
-        let mut changed = Change::new(&mut *self.state, &self.buffer.limits);
-        let result = change(&mut changed);
-        (self.consumers, self.producers) =
-            (self.consumers.max(changed.consumers), self.producers.max(changed.producers));
-        result
+        change(&mut Change::new(&mut *self.state, &self.buffer.limits, &mut self.wakes))
     }
 
     /// Waits for something to take; false when the caller would not wait any longer.
@@ -218,18 +213,19 @@ impl<'a, V> Locked<'a, V> {
         patient
     }
 
-    /// Lets go of the lock, wakes whom it may concern, and returns what is to be released.
-    fn leave(mut self) -> (Option<V>, Vec<V>) {
-        let given_up = (self.state.given_up.take(), std::mem::take(&mut self.state.more_given_up));
-        let buffer = self.buffer;
-        buffer.not_empty.tell(self.consumers);
-        buffer.not_full.tell(self.producers);
-        let consumers = if self.state.consumers_waiting > 0 { self.consumers } else { Wake::Nobody };
-        let producers = if self.state.producers_waiting > 0 { self.producers } else { Wake::Nobody };
+    /// Lets go of the lock, wakes whom it may concern, and returns what is to be freed.
+    #[inline(always)]
+    fn leave(mut self) -> ToFree<V> {
+        let to_free = std::mem::take(&mut self.state.to_free);
+        let (buffer, Wakes { consumers, producers }) = (self.buffer, self.wakes);
+        buffer.not_empty.tell(consumers);
+        buffer.not_full.tell(producers);
+        let consumers = if self.state.consumers_waiting > 0 { consumers } else { Wake::Nobody };
+        let producers = if self.state.producers_waiting > 0 { producers } else { Wake::Nobody };
         drop(self.state);
         buffer.not_empty.wake(consumers);
         buffer.not_full.wake(producers);
-        given_up
+        to_free
     }
 }
 
@@ -247,8 +243,7 @@ impl<V> Buffer<V> {
             busy: Histogram::new(),
             ages: Histogram::new(),
             ages_after: Histogram::new(),
-            given_up: None,
-            more_given_up: Vec::new(),
+            to_free: ToFree::Nothing,
             consumers_waiting: 0,
             producers_waiting: 0,
         };
@@ -256,22 +251,14 @@ impl<V> Buffer<V> {
     }
 
     fn lock(&self) -> Locked<'_, V> {
-        Locked {
-            buffer: self,
-            state: self.state.lock(),
-            consumers: Wake::Nobody,
-            producers: Wake::Nobody,
-            looked_out: false,
-        }
+        Locked { buffer: self, state: self.state.lock(), wakes: Wakes::default(), looked_out: false }
     }
 
-    /// Changes the state under the lock; returns what comes of it, and what is to be released.
-    fn change<T>(&self, change: impl FnOnce(&mut Change<'_, State<V>>) -> T) -> (T, Vec<V>) {
+    /// Changes the state under the lock; returns what comes of it, and what is to be freed.
+    fn change<T>(&self, change: impl FnOnce(&mut Change<'_, State<V>>) -> T) -> (T, ToFree<V>) {
         let mut locked = self.lock();
         let result = locked.change(change);
-        let (given_up, mut more) = locked.leave();
-        more.extend(given_up);
-        (result, more)
+        (result, locked.leave())
     }
 
     /// The time, where the intake asks when samples come.
@@ -280,7 +267,7 @@ impl<V> Buffer<V> {
     }
 
     /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others are
-    /// out of order, for that. The caller releases what is handed back.
+    /// out of order, for that. The caller frees what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
         let Sample { id, birth, fork, value } = sample;
         let mut label = Label { id, birth: birth.0, fork, turn, arrival, came: self.arrival_time(), length: 0 };
@@ -290,7 +277,7 @@ impl<V> Buffer<V> {
             match locked.change(|change| change.arrive(&label)) {
                 Ok(slot) => break slot,
                 Err(Refusal::Dropped) => {
-                    return Push::Done { accepted: false, number: 0, to_free: Some(value), more: Vec::new() };
+                    return Push::Done { accepted: false, number: 0, to_free: ToFree::One(value) };
                 }
                 Err(Refusal::Discarded) => return Push::Discarded(value),
                 Err(Refusal::Shut) => return Push::Shut(value),
@@ -307,12 +294,11 @@ impl<V> Buffer<V> {
             locked.change(|change| change.go_on(label.came));
         }
         let number = locked.state.slots[slot].number;
-        let (to_free, more) = locked.leave();
-        Push::Done { accepted: true, number, to_free, more }
+        Push::Done { accepted: true, number, to_free: locked.leave() }
     }
 
-    /// Ends the turn of that take: nothing more comes of it. The caller releases what is handed back.
-    pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
+    /// Ends the turn of that take: nothing more comes of it. The caller frees what is handed back.
+    pub(crate) fn end_turn(&self, ticket: u64) -> ToFree<V> {
         let now = self.arrival_time();
         self.change(|change| change.end_turn(ticket, now)).1
     }
@@ -340,26 +326,22 @@ impl<V> Buffer<V> {
 
     /// Notes that the stage has failed on that take: what was taken later does not go on. The caller releases what is
     /// handed back.
-    pub(crate) fn fail_turn(&self, ticket: u64) -> Vec<V> {
+    pub(crate) fn fail_turn(&self, ticket: u64) -> ToFree<V> {
         self.change(|change| change.fail_turn(ticket)).1
     }
 
     /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, worker: usize, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, worker: usize, unsettled: &mut Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         let mut at = self.clock.moment();
         let mut locked = self.lock();
-        if let Some(Unsettled { ticket, settlement, .. }) = unsettled {
+        if let Some(Unsettled { ticket, settlement, .. }) = unsettled.take() {
             locked.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement));
         }
         let mut patient = true;
         loop {
             match locked.change(|change| change.take(worker, up_to, at.0)) {
                 Taken::Ready { ticket, first, samples } => return locked.hand_over(ticket, first, samples, at),
-                Taken::Expired => {
-                    let (first, mut more) = locked.leave();
-                    more.extend(first);
-                    return Take::Expired(more);
-                }
+                Taken::Expired => return Take::Expired(locked.leave()),
                 Taken::Ahead(next) => return Take::Ahead(next),
                 Taken::Drained { ticket } => return Take::Drained { ticket },
                 Taken::Discarded => return Take::Discarded,
@@ -412,8 +394,8 @@ impl<V> Buffer<V> {
         self.change(|change| change.due()).0.map(from_nanoseconds)
     }
 
-    /// Lowers the gate; `wake` follows. The caller releases what is handed back.
-    pub(crate) fn lower_gate(&self, gate: Gate) -> Vec<V> {
+    /// Lowers the gate; `wake` follows. The caller frees what is handed back.
+    pub(crate) fn lower_gate(&self, gate: Gate) -> ToFree<V> {
         self.change(|change| change.lower_gate(gate)).1
     }
 
@@ -465,6 +447,7 @@ impl<V> Buffer<V> {
 
 impl<V> Locked<'_, V> {
     /// Hands what a worker has just taken over to it.
+    #[inline(always)]
     fn hand_over(mut self, ticket: u64, first: usize, samples: u64, at: Moment) -> Take<V> {
         let input = match self.buffer.limits.intake.takes_lists() {
             true => {
@@ -478,13 +461,13 @@ impl<V> Locked<'_, V> {
             }
             false => self.take_out(first).map(Input::One),
         };
-        let (first, mut dropped) = self.leave();
-        dropped.extend(first);
-        let Some(input) = input else { return Take::Expired(dropped) };
+        let to_free = self.leave();
+        let Some(input) = input else { return Take::Expired(to_free) };
         let taken = super::Taken { ticket, at, fork: input.newest_fork(), lease: None, given: 0, failures: 0 };
-        Take::Ready { input, dropped, taken }
+        Take::Ready { input, to_free, taken }
     }
 
+    #[inline(always)]
     fn take_out(&mut self, slot: usize) -> Option<Sample<V>> {
         let value = self.state.values[slot].take()?;
         let slot = &self.state.slots[slot];

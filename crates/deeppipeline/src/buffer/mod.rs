@@ -10,9 +10,11 @@ mod parts;
 mod policy;
 #[cfg(processes)]
 pub(crate) mod shared;
+mod to_free;
 
 pub(crate) use limits::{Limits, Workers};
 pub(crate) use policy::Settlement;
+pub(crate) use to_free::ToFree;
 
 use crate::clock::{Clock, Moment};
 use crate::error::BoxError;
@@ -85,10 +87,9 @@ pub(crate) enum Arrival {
 
 /// The outcome of an attempt to put a sample into a buffer.
 pub(crate) enum Push<V> {
-    /// It is inside (or was counted as dropped); the number is that of a sample from outside that is. To be freed are
-    /// what was dropped for it, or the value itself where it went nowhere or was copied, and more that was dropped for
-    /// results that waited for it.
-    Done { accepted: bool, number: u64, to_free: Option<V>, more: Vec<V> },
+    /// It is inside (or was counted as dropped); the number is that of a sample from outside that is. To be freed
+    /// is what was dropped for it, and for results that waited for it; where processes share the buffer, the value.
+    Done { accepted: bool, number: u64, to_free: ToFree<V> },
     /// The sample was counted as discarded, as all that comes here is.
     Discarded(V),
     /// The others of several workers have gone on without this result.
@@ -104,9 +105,9 @@ pub(crate) enum Push<V> {
 /// The outcome of an attempt to take from a buffer.
 pub(crate) enum Take<V> {
     /// Something to work on, and what was superseded by it or too old.
-    Ready { input: Input<V>, dropped: Vec<V>, taken: Taken },
+    Ready { input: Input<V>, to_free: ToFree<V>, taken: Taken },
     /// The samples that were inside were too old.
-    Expired(Vec<V>),
+    Expired(ToFree<V>),
     /// Samples were taken, `samples` of them, that the stage cannot be given.
     #[cfg_attr(not(processes), expect(dead_code, reason = "without processes every value is read as it is"))]
     Unreadable { newest: SampleInfo, samples: u64, taken: Taken, cause: BoxError },
@@ -218,13 +219,13 @@ impl<V> Buffer<V> {
 
     /// Ends the turn of that take by one of several workers: nothing more comes of it. The caller frees what is handed
     /// back.
-    pub(crate) fn end_turn(&self, ticket: u64) -> Vec<V> {
+    pub(crate) fn end_turn(&self, ticket: u64) -> ToFree<V> {
         match self {
             Buffer::Local(buffer) => buffer.end_turn(ticket),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
                 buffer.end_turn(ticket);
-                Vec::new()
+                ToFree::Nothing
             }
         }
     }
@@ -250,24 +251,24 @@ impl<V> Buffer<V> {
 
     /// Notes that the stage has failed on that take by one of several workers: what they took later does not go on. The
     /// caller frees what is handed back.
-    pub(crate) fn fail_turn(&self, ticket: u64) -> Vec<V> {
+    pub(crate) fn fail_turn(&self, ticket: u64) -> ToFree<V> {
         match self {
             Buffer::Local(buffer) => buffer.fail_turn(ticket),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
                 buffer.fail_turn(ticket);
-                Vec::new()
+                ToFree::Nothing
             }
         }
     }
 
     /// Takes what the intake says, for one of the stage's workers, waiting for it if need be; not beyond that ticket.
     /// What the worker had in flight before is settled first, under the same lock.
-    pub(crate) fn take(&self, worker: usize, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, worker: usize, unsettled: &mut Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         match self {
             Buffer::Local(buffer) => buffer.take(worker, unsettled, up_to, wait),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.take(unsettled, up_to, wait),
+            Buffer::Shared(buffer) => buffer.take(unsettled.take(), up_to, wait),
         }
     }
 
@@ -370,7 +371,7 @@ impl<V> Buffer<V> {
 
     fn lower_gate(&self, gate: Gate) -> Vec<V> {
         match self {
-            Buffer::Local(buffer) => buffer.lower_gate(gate),
+            Buffer::Local(buffer) => buffer.lower_gate(gate).into_vec(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
                 buffer.lower_gate(gate);

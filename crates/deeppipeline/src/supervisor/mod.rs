@@ -58,7 +58,7 @@ pub enum Startup {
 pub struct Accepted<V> {
     /// The sample's number; `None` when it was counted as dropped on arrival (`drop_newest`).
     pub number: Option<u64>,
-    /// The value that was dropped, or the value itself where it was copied: to be released by the caller.
+    /// The value that was dropped, or the one that was copied to another process, to be freed by the caller.
     pub to_free: Option<V>,
 }
 
@@ -144,11 +144,11 @@ impl<V: Send + 'static> Supervisor<V> {
         let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
         let sample = Sample { id, birth, fork, value };
         match self.inlets[0].buffer.push(sample, Arrival::Outside, Origin::default(), wait) {
-            Push::Done { accepted, number, to_free, .. } => {
-                if !accepted || to_free.is_some() {
+            Push::Done { accepted, number, to_free } => {
+                if !accepted || !to_free.is_empty() {
                     self.inlets[0].note_drop(birth);
                 }
-                Ok(Accepted { number: accepted.then_some(number), to_free })
+                Ok(Accepted { number: accepted.then_some(number), to_free: to_free.release_but_one() })
             }
             Push::Full(value) => Err(PutError::Timeout(value)),
             Push::Refused(value, cause) => Err(PutError::Refused(value, cause)),

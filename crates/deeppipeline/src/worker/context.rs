@@ -8,7 +8,7 @@ use crate::graph::Node;
 use crate::inlet::Inlet;
 use crate::parallel::Blocks;
 use crate::phase::WorkerEvent;
-use crate::sample::SampleId;
+use crate::sample::{SampleId, SampleInfo, enter_job};
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
 use crate::worker::WorkerId;
@@ -112,7 +112,14 @@ impl<V> WorkerContext<V> {
         self.next().map(|inlet| &inlet.buffer)
     }
 
+    /// Notes that the calling thread now works for this worker, on that sample.
+    #[inline]
+    pub(crate) fn enter(&self, sample: Option<SampleInfo>) {
+        enter_job(self.pipeline, self.restarted, sample);
+    }
+
     /// Shows that the stage runs on a sample, for that long already; or (`None`) that it does not.
+    #[inline]
     pub(crate) fn show_running(&self, running: Option<(SampleId, Duration)>) {
         if let Some(timer) = &self.timer {
             match running {

@@ -64,6 +64,7 @@ impl<V> Worker<V> {
     ///
     /// # Errors
     /// The value itself, when it did not go on.
+    #[inline(always)]
     pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Given<V>, GiveError<V>> {
         self.pause();
         let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
@@ -104,19 +105,18 @@ impl<V> Worker<V> {
                 self.count_given(arrival);
                 Ok(Given { to_free: Some(value), wants_more: is_fork })
             }
-            Push::Done { accepted, to_free, more, .. } => {
-                if let Some(next) = self.next_inlet(part).filter(|_| !accepted || to_free.is_some() || !more.is_empty())
-                {
+            Push::Done { accepted, to_free, .. } => {
+                if let Some(next) = self.next_inlet(part).filter(|_| !accepted || !to_free.is_empty()) {
                     next.note_drop(self.context.clock.moment());
                 }
-                more.into_iter().for_each(release);
                 self.count_given(arrival);
-                Ok(Given { to_free, wants_more: true })
+                Ok(Given { to_free: to_free.release_but_one(), wants_more: true })
             }
         }
     }
 
     /// The inlet of the stage that gets the next value.
+    #[inline(always)]
     fn next_inlet(&self, part: Part) -> Option<&Inlet<V>> {
         match (&self.context.output, part) {
             (Output::Next(next), _) => Some(next),
@@ -127,6 +127,7 @@ impl<V> Worker<V> {
     }
 
     /// Counts one more value, which the next buffer has counted.
+    #[inline(always)]
     fn count_given(&mut self, arrival: Arrival) {
         self.waiting_since = None;
         if let Step::Running(in_flight) = &mut self.step {
@@ -136,6 +137,7 @@ impl<V> Worker<V> {
     }
 
     /// Hands a value to the next consumer.
+    #[inline(always)]
     fn hand_on(&mut self, sample: Sample<V>, part: Part, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         match (&self.context.output, part, &mut self.step) {
             (Output::Next(next), ..) => self.push_in_turn(&next.buffer, sample, arrival, origin, wait),
@@ -151,6 +153,7 @@ impl<V> Worker<V> {
 
     /// Returns why a value cannot be joined, if it cannot: what is given beside the one result of a sample has nothing
     /// to be joined with.
+    #[inline(always)]
     fn why_not_joined(&self, part: Part) -> Option<&'static str> {
         if !self.context.joined {
             return None;
@@ -169,6 +172,7 @@ impl<V> Worker<V> {
     }
 
     /// Waits for room, and for the value's turn. What keeps it waiting for too long is given up meanwhile.
+    #[inline(always)]
     fn push_in_turn(
         &self,
         output: &Buffer<V>,
@@ -206,6 +210,7 @@ impl<V> Worker<V> {
     /// Returns the identity of a value, and how it arrives: as the sample in flight, as a part of it or, while
     /// finishing, of the last one, and under number 0 where there never was one (the source's samples get theirs in the
     /// buffer).
+    #[inline(always)]
     fn identity(&self, part: Part) -> (SampleId, Moment, Arrival) {
         let Some(SampleInfo { id, birth }) = self.last else {
             let birth = self.waiting_since.unwrap_or_else(|| self.context.clock.moment());

@@ -35,6 +35,7 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// Makes the record of what has just been taken.
+    #[inline(always)]
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
         let (busy, running_since, paused_at) = (0, None, taken.at);
         let Taken { ticket, at, fork, lease, given, failures } = taken;
@@ -59,6 +60,7 @@ impl InFlight {
 
     /// Notes that the user's code is not running now. Reads the clock only if it was: at small samples that is what a
     /// hop costs.
+    #[inline(always)]
     pub(crate) fn pause(&mut self, clock: &Clock) {
         if let Some(since) = self.running_since.take() {
             self.paused_at = clock.moment();
@@ -67,6 +69,7 @@ impl InFlight {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn run(&mut self, now: Moment) {
         self.running_since = Some(now);
         self.show_running(Some(now));

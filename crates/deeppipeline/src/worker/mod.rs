@@ -18,9 +18,8 @@ use crate::error::Doing;
 use crate::graph::Node;
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
-use crate::sample::{SampleInfo, enter_job, leave_job, works_for};
+use crate::sample::{SampleInfo, leave_job, works_for};
 use crate::stage::Give;
-use crate::unwind::release;
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Windowed, WorkerId};
 pub(crate) use context::{Control, Output, WorkerContext};
 use in_flight::InFlight;
@@ -175,6 +174,7 @@ impl<V> Worker<V> {
     }
 
     /// Asks for what an idle worker is to work on, and begins; `None` when it is to look at its step again.
+    #[inline(always)]
     fn begin_next(&mut self, wait: Wait) -> Option<Poll<Option<Call<V>>>> {
         if self.context.worker_id == WorkerId::Source {
             if !self.context.control.wants_samples() {
@@ -185,11 +185,11 @@ impl<V> Worker<V> {
             return Some(self.call(Step::Pulling, Call::SourceNext));
         }
         match self.take(wait) {
-            Some(Take::Ready { input, dropped, taken }) => {
-                dropped.into_iter().for_each(release);
+            Some(Take::Ready { input, to_free, taken }) => {
+                to_free.release();
                 return Some(self.run(input, taken));
             }
-            Some(Take::Expired(dropped)) => dropped.into_iter().for_each(release),
+            Some(Take::Expired(to_free)) => to_free.release(),
             Some(Take::Unreadable { newest, samples, taken, cause }) => {
                 self.has_turn(taken.ticket);
                 self.take_into_flight(newest, samples, taken);
@@ -238,7 +238,7 @@ impl<V> Worker<V> {
 
     /// Says that the calling thread now works on what this worker has in flight.
     pub(crate) fn enter(&self) {
-        enter_job(self.context.pipeline, self.context.restarted, self.in_flight());
+        self.context.enter(self.in_flight());
     }
 
     /// Returns the sample on which the stage is run: for a list, the newest.
@@ -253,6 +253,7 @@ impl<V> Worker<V> {
         }
     }
 
+    #[inline(always)]
     fn has_turn(&mut self, ticket: u64) {
         self.turn = self.context.reorders.then_some(ticket);
     }
@@ -260,10 +261,11 @@ impl<V> Worker<V> {
     /// Ends the turn of that take: nothing more comes of it.
     fn end_turn(&self, ticket: u64) {
         if let Some(buffer) = self.context.output() {
-            buffer.end_turn(ticket).into_iter().for_each(release);
+            buffer.end_turn(ticket).release();
         }
     }
 
+    #[inline(always)]
     fn call(&mut self, step: Step, call: Call<V>) -> Poll<Option<Call<V>>> {
         self.step = step;
         self.context.activity.set(Activity::Calls);
@@ -287,6 +289,7 @@ impl<V> Worker<V> {
         self.settle(ending)
     }
 
+    #[inline(always)]
     fn pause(&mut self) {
         match &mut self.step {
             Step::Running(in_flight) => {

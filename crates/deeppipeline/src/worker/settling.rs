@@ -8,7 +8,6 @@ use crate::error::{BoxError, Doing, Failure};
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
 use crate::sample::SampleId;
-use crate::unwind::release;
 use std::time::Duration;
 
 impl<V> Worker<V> {
@@ -81,6 +80,7 @@ impl<V> Worker<V> {
     }
 
     /// Settles a call of `stage_run`: another try, or the fate of what is in flight and what follows from it.
+    #[inline(always)]
     fn settle_run(&mut self, mut in_flight: InFlight, ending: Ending) -> LogEvent {
         self.context.show_running(None);
         in_flight.pause(&self.context.clock);
@@ -156,6 +156,7 @@ impl<V> Worker<V> {
     }
 
     /// Ends the turn of what was taken last: nothing more comes of it.
+    #[inline(always)]
     pub(super) fn finish_turn(&mut self) {
         if let Some(ticket) = self.turn.take() {
             self.end_turn(ticket);
@@ -168,11 +169,12 @@ impl<V> Worker<V> {
         if let Some(ticket) = self.turn.take()
             && let Some(buffer) = self.context.output()
         {
-            buffer.fail_turn(ticket).into_iter().for_each(release);
+            buffer.fail_turn(ticket).release();
         }
     }
 
     /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
+    #[inline(always)]
     pub(super) fn count(&mut self, in_flight: InFlight, fate: Fate) {
         let age = in_flight.paused_at.since(in_flight.newest.birth);
         let settlement =

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 impl<V> Worker<V> {
     /// Takes from the buffer in front. What keeps others waiting for too long is given up meanwhile.
+    #[inline(always)]
     pub(super) fn take(&mut self, wait: Wait) -> Option<Take<V>> {
-        let mut unsettled = self.unsettled.take();
         let (buffer, worker) = (self.context.input()?, self.context.worker());
         let output = self.context.output().filter(|_| self.context.reorders);
         self.context.activity.set(Activity::WaitsForSamples);
@@ -24,14 +24,13 @@ impl<V> Worker<V> {
             let patience = wait.no_later_than(buffer.overdue_at());
             // What has ended early takes place until its turn, too.
             let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);
-            match buffer.take(worker, unsettled.take(), up_to, patience) {
+            let taken = buffer.take(worker, &mut self.unsettled, up_to, patience);
+            match taken {
                 Take::Ahead(next) if output.is_none_or(|output| output.wait_for_turns_up_to(next, patience)) => {}
-                Take::Ahead(_) if wait.is_over(self.context.clock.now()) => return Some(Take::Empty),
-                Take::Ahead(_) => {}
                 Take::Empty if self.give_up_overdue(false) => {}
-                Take::Empty if wait.is_over(self.context.clock.now()) => return Some(Take::Empty),
-                Take::Empty => {}
-                taken => return Some(taken),
+                Take::Ahead(_) | Take::Empty if wait.is_over(self.context.clock.now()) => return Some(Take::Empty),
+                Take::Ahead(_) | Take::Empty => {}
+                _ => return Some(taken),
             }
         }
     }
@@ -47,17 +46,20 @@ impl<V> Worker<V> {
         true
     }
 
+    #[inline(always)]
     pub(super) fn run(&mut self, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
         self.has_turn(taken.ticket);
-        if let Some(newest) = input.newest() {
+        let newest = input.newest();
+        if let Some(newest) = newest {
             self.take_into_flight(newest, input.count(), taken);
             self.context.show_running(Some((newest.id, Duration::ZERO)));
         }
         self.context.activity.set(Activity::Calls);
-        self.enter();
+        self.context.enter(newest);
         Poll::Ready(Some(Call::StageRun(input)))
     }
 
+    #[inline(always)]
     pub(super) fn take_into_flight(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
         self.last = Some(newest);
         self.parts = taken.given;

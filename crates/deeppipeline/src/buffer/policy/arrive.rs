@@ -49,6 +49,7 @@ pub(in crate::buffer) enum Refusal {
 
 impl<S: Storage> Change<'_, S> {
     /// Lets a sample in, and returns the slot in which its value is to be put.
+    #[inline(always)]
     pub(in crate::buffer) fn arrive(&mut self, label: &Label) -> Result<usize, Refusal> {
         let way = self.admit(label)?;
         let slot = self.take_free();
@@ -57,6 +58,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Puts a sample in a slot behind those that wait, or where it waits for its turn.
+    #[inline(always)]
     pub(super) fn come_in(&mut self, slot: usize, way: Way, label: &Label) {
         match way {
             Way::InTurn => {
@@ -72,6 +74,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Decides what becomes of a sample that arrives.
+    #[inline(always)]
     pub(super) fn admit(&mut self, label: &Label) -> Result<Way, Refusal> {
         let gate = self.gate();
         if label.turn.is_some_and(|ticket| !self.is_turn_of(ticket)) && gate != Gate::Discarding {
@@ -98,6 +101,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Returns true if a sample of that many bytes has room beside what is inside, or will be.
+    #[inline(always)]
     pub(super) fn has_room_for(&mut self, length: u64) -> bool {
         let head = self.head();
         let inside = head.waiting.len.saturating_add(head.writing);
@@ -112,6 +116,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Returns true if a sample of that many bytes does not fit beside what is inside. One alone always does.
+    #[inline(always)]
     fn is_too_much(&mut self, inside: u64, length: u64) -> bool {
         inside > 0 && self.head().bytes.saturating_add(length) > self.limits.bytes
     }
@@ -126,6 +131,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Counts an arrival, which gets its number here unless a stage brings it.
+    #[inline(always)]
     pub(super) fn count_arrival(&mut self, label: &Label) -> SampleId {
         self.head().entered += 1;
         match label.arrival {
@@ -135,6 +141,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Returns the identity of what a stage gives. A whole sample, the usual case, costs nothing here.
+    #[inline(always)]
     pub(super) fn enter_part(&mut self, id: SampleId, arrival: Arrival) -> SampleId {
         if id.part == 0 && arrival == Arrival::Stage {
             return id;
@@ -151,6 +158,7 @@ impl<S: Storage> Change<'_, S> {
         self.totals().buffer.discarded += samples;
     }
 
+    #[inline(always)]
     pub(super) fn fill(&mut self, slot: usize, label: &Label) {
         let Label { id, birth, fork, .. } = *label;
         let filled = self.storage.slot(slot);
@@ -159,6 +167,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Lines up a sample behind the others; the oldest go where the policy says so.
+    #[inline(always)]
     pub(super) fn line_up(&mut self, slot: usize, came: u64) {
         let length = self.storage.slot(slot).length;
         if self.limits.overflow == Overflow::DropOldest {
@@ -177,6 +186,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Drops the oldest until that many bytes have room.
+    #[inline(always)]
     fn make_room_for(&mut self, length: u64) {
         let mut oldest = self.first(Queue::Waiting);
         while let Some(slot) = oldest {
@@ -198,6 +208,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Drops a sample that waits, and counts it there.
+    #[inline(always)]
     pub(super) fn drop_waiting(&mut self, slot: usize, counter: impl FnOnce(&mut Totals) -> &mut u64) {
         self.leave_waiting(slot);
         *counter(self.totals()) += 1;
@@ -205,6 +216,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Remembers that what is in a slot is never taken.
+    #[inline(always)]
     pub(super) fn drop_slot(&mut self, slot: usize) {
         let id = self.storage.slot(slot).id();
         self.storage.remember_drop(id);
@@ -213,12 +225,14 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Takes a sample out of those that wait.
+    #[inline(always)]
     pub(super) fn leave_waiting(&mut self, slot: usize) {
         self.remove(Queue::Waiting, slot);
         let length = self.storage.slot(slot).length;
         lower(&mut self.head().bytes, length);
     }
 
+    #[inline(always)]
     pub(super) fn pop_waiting(&mut self) -> Option<usize> {
         let slot = self.first(Queue::Waiting)?;
         self.leave_waiting(slot);

@@ -23,6 +23,7 @@ fn link_to(slot: usize) -> u64 {
 }
 
 impl<S: Storage> Change<'_, S> {
+    #[inline(always)]
     fn list(&mut self, queue: Queue) -> &mut List {
         match queue {
             Queue::Waiting => &mut self.storage.head().waiting,
@@ -30,14 +31,17 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn first(&mut self, queue: Queue) -> Option<usize> {
         slot_of(self.list(queue).first)
     }
 
+    #[inline(always)]
     pub(super) fn last(&mut self, queue: Queue) -> Option<usize> {
         slot_of(self.list(queue).last)
     }
 
+    #[inline(always)]
     pub(in crate::buffer) fn after(&mut self, slot: usize) -> Option<usize> {
         slot_of(self.storage.slot(slot).next)
     }
@@ -46,6 +50,7 @@ impl<S: Storage> Change<'_, S> {
         slot_of(self.storage.slot(slot).previous)
     }
 
+    #[inline(always)]
     pub(super) fn push_back(&mut self, queue: Queue, slot: usize) {
         let last = self.last(queue);
         self.insert_after(queue, last, slot);
@@ -57,6 +62,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Puts a slot behind another, or in front of all.
+    #[inline(always)]
     pub(super) fn insert_after(&mut self, queue: Queue, before: Option<usize>, slot: usize) {
         let next = match before {
             Some(before) => std::mem::replace(&mut self.storage.slot(before).next, link_to(slot)),
@@ -71,6 +77,7 @@ impl<S: Storage> Change<'_, S> {
         self.list(queue).len += 1;
     }
 
+    #[inline(always)]
     pub(super) fn remove(&mut self, queue: Queue, slot: usize) {
         let removed = self.storage.slot(slot);
         let (previous, next) = (removed.previous, removed.next);
@@ -86,6 +93,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Returns true if a sample can come in at all.
+    #[inline(always)]
     pub(super) fn has_free_slot(&mut self) -> bool {
         let slots = self.storage.slots();
         let head = self.storage.head();
@@ -93,6 +101,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Returns a slot that nothing is in; there must be one.
+    #[inline(always)]
     pub(super) fn take_free(&mut self) -> usize {
         let head = self.storage.head();
         if head.free_slots == 0 {
@@ -116,6 +125,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Frees that slot, which is in no list: nothing is in it any more.
+    #[inline(always)]
     pub(super) fn free(&mut self, slot: usize) {
         // With a slot to be had, a sample may come in even where enough wait, as with `drop_oldest`.
         if !self.has_free_slot() {
@@ -129,6 +139,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Links a slot that is in no list to the one behind it.
+    #[inline(always)]
     pub(super) fn link(&mut self, slot: usize, next: Option<usize>) {
         self.storage.slot(slot).next = next.map_or(0, link_to);
     }

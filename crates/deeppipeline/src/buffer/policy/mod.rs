@@ -3,6 +3,10 @@
 //! [`Storage`]'s affair.
 //!
 //! Nothing here waits, reads a clock or touches a value. Times are nanoseconds of the monotonic clock.
+//!
+//! What every sample passes is always inlined: what is handed from function to function is a few numbers that have just
+//! been written one by one, and to read them together, as a copy does, makes the processor wait for each of them. That
+//! was a quarter of a hop.
 
 mod arrive;
 #[cfg(processes)]
@@ -74,17 +78,23 @@ pub(super) enum Wake {
     All,
 }
 
-/// One change of a buffer, under its lock.
-pub(super) struct Change<'a, S> {
-    pub(super) storage: &'a mut S,
-    pub(super) limits: &'a Limits,
+/// The waiters on both sides that are to look again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wakes {
     pub(super) consumers: Wake,
     pub(super) producers: Wake,
 }
 
+/// One change of a buffer, under its lock.
+pub(super) struct Change<'a, S> {
+    pub(super) storage: &'a mut S,
+    pub(super) limits: &'a Limits,
+    wakes: &'a mut Wakes,
+}
+
 impl<'a, S: Storage> Change<'a, S> {
-    pub(super) fn new(storage: &'a mut S, limits: &'a Limits) -> Self {
-        Change { storage, limits, consumers: Wake::Nobody, producers: Wake::Nobody }
+    pub(super) fn new(storage: &'a mut S, limits: &'a Limits, wakes: &'a mut Wakes) -> Self {
+        Change { storage, limits, wakes }
     }
 
     fn head(&mut self) -> &mut Head {
@@ -109,13 +119,13 @@ impl<'a, S: Storage> Change<'a, S> {
     }
 
     pub(super) fn wake_consumers(&mut self, wake: Wake) {
-        self.consumers = self.consumers.max(wake);
+        self.wakes.consumers = self.wakes.consumers.max(wake);
     }
 
     pub(super) fn wake_producers(&mut self, wake: Wake) {
         // Producers of several kinds wait side by side: for room, and for their turn. One alone might be the wrong one.
         let wake = if wake == Wake::One && self.limits.producers.reorders() { Wake::All } else { wake };
-        self.producers = self.producers.max(wake);
+        self.wakes.producers = self.wakes.producers.max(wake);
     }
 
     /// Lowers the gate, and gives up what will not be taken any more.

@@ -30,6 +30,7 @@ pub(in crate::buffer) enum Flight<'a> {
 
 impl<S: Storage> Change<'_, S> {
     /// Settles what is in flight, unless it was given up before.
+    #[inline(always)]
     pub(in crate::buffer) fn settle(&mut self, place: usize, flight: Flight<'_>, settlement: Settlement) {
         let samples = self.land(place, flight);
         if samples == 0 {
@@ -44,6 +45,7 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn count_call(&mut self, took: u64, now: u64) {
         let head = self.head();
         head.busy = head.busy.wrapping_add(took);
@@ -62,6 +64,7 @@ impl<S: Storage> Change<'_, S> {
         self.count_settled(samples, Fate::Skipped);
     }
 
+    #[inline(always)]
     fn use_windowed(&mut self, place: usize, samples: u64) {
         if samples > 0 {
             let place = self.storage.place(place);
@@ -75,6 +78,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Frees the slots of what is in flight, and returns how many samples that were.
+    #[inline(always)]
     pub(super) fn land(&mut self, place: usize, flight: Flight<'_>) -> u64 {
         let samples = match flight {
             Flight::OfTake(ticket) if self.storage.place(place).ticket != ticket => return 0,
@@ -89,6 +93,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Frees the slots of the take that a place remembers.
+    #[inline(always)]
     fn free_all(&mut self, place: usize) -> u64 {
         let (mut samples, mut next) = (0, self.first_of_take(place));
         while let Some(slot) = next {
@@ -110,6 +115,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Ends the flight of a worker, which has nothing in flight any more.
+    #[inline(always)]
     pub(super) fn end_flight(&mut self, place: usize) {
         if S::REMEMBERS_TAKES || self.limits.consumers.workers > 1 {
             let place = self.storage.place(place);
@@ -129,6 +135,7 @@ impl<S: Storage> Change<'_, S> {
         self.free(slot);
     }
 
+    #[inline(always)]
     pub(super) fn count_settled(&mut self, samples: u64, fate: Fate) {
         let head = self.head();
         lower(&mut head.in_flight, samples);

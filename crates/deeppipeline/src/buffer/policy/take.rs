@@ -30,6 +30,7 @@ pub(in crate::buffer) enum Taken {
 
 impl<S: Storage> Change<'_, S> {
     /// Takes what the intake says, not beyond that ticket, at that time.
+    #[inline(always)]
     pub(in crate::buffer) fn take(&mut self, place: usize, up_to: u64, now: u64) -> Taken {
         let gate = self.gate();
         if gate == Gate::Discarding {
@@ -72,6 +73,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Moves what the intake says from the front to a place.
+    #[inline(always)]
     fn take_in(&mut self, place: usize, ticket: u64, now: u64) -> (usize, u64) {
         // What is tried again is the list that it was, and comes first where others wait for it.
         let tried_again = self.tried_again_in_front();
@@ -121,6 +123,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Returns the ticket of the next take: what is tried again keeps its turn, which others may wait for.
+    #[inline(always)]
     fn next_ticket(&mut self) -> u64 {
         let kept = match self.first(Queue::Waiting) {
             Some(front) if self.limits.consumers.reorders() => {
@@ -132,6 +135,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Gives that ticket to a worker.
+    #[inline(always)]
     fn begin_flight(&mut self, place: usize, ticket: u64, now: u64) {
         let head = self.head();
         if ticket == head.next_ticket {
@@ -145,6 +149,7 @@ impl<S: Storage> Change<'_, S> {
 
     /// Returns the number of samples in front that a dead worker had in flight: for a list intake, the list that is
     /// tried again.
+    #[inline(always)]
     fn tried_again_in_front(&mut self) -> u64 {
         let Some(front) = self.first(Queue::Waiting) else { return 0 };
         let ticket = self.storage.slot(front).ticket;
@@ -159,6 +164,7 @@ impl<S: Storage> Change<'_, S> {
         samples
     }
 
+    #[inline(always)]
     pub(super) fn can_take(&mut self, now: u64) -> bool {
         let is_open = self.gate() == Gate::Open && self.head().full_by_bytes == 0;
         match self.limits.intake {
@@ -173,6 +179,7 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Returns the time when the list that waits for more samples is due.
+    #[inline(always)]
     pub(in crate::buffer) fn due(&mut self) -> Option<u64> {
         let Intake::Batch { max_wait, .. } = self.limits.intake else { return None };
         let front = self.first(Queue::Waiting)?;

@@ -21,7 +21,7 @@ pub(crate) use lock::Owner;
 pub(crate) use map::addresses;
 pub(crate) use table::{Receipt, Verdict};
 
-use super::{Arrival, Gate, Limits, Origin, Push, Take, Taken, Unsettled, Wait};
+use super::{Arrival, Gate, Limits, Origin, Push, Take, Taken, ToFree, Unsettled, Wait};
 use crate::aside;
 use crate::buffer::histogram::Durations;
 use crate::clock::{Moment, from_nanoseconds};
@@ -142,7 +142,7 @@ impl<V> Buffer<V> {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Gone { accepted: true } => return Push::Discarded(value),
                 Reserved::Gone { accepted: false } => {
-                    return Push::Done { accepted: false, number: 0, to_free: Some(value), more: Vec::new() };
+                    return Push::Done { accepted: false, number: 0, to_free: ToFree::One(value) };
                 }
                 Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
@@ -166,7 +166,7 @@ impl<V> Buffer<V> {
         let Origin { receipt, turn } = origin;
         let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
         match self.table.publish(slot, label, arrival) {
-            Published::Inside(number) => Push::Done { accepted: true, number, to_free: Some(value), more: Vec::new() },
+            Published::Inside(number) => Push::Done { accepted: true, number, to_free: ToFree::One(value) },
             Published::Discarded => Push::Discarded(value),
             Published::Shut => Push::Shut(value),
         }
@@ -281,7 +281,7 @@ impl<V> Buffer<V> {
         match (problem, newest) {
             (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
             _ => match self.input_of(samples) {
-                Some(input) => Take::Ready { input, dropped: Vec::new(), taken },
+                Some(input) => Take::Ready { input, to_free: ToFree::Nothing, taken },
                 None => Take::Empty,
             },
         }

@@ -10,7 +10,7 @@ use super::state::{Scratch, State, write_empty};
 use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
-use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake};
+use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake, Wakes};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::{BufferCounts, StageCounts};
 use crate::policies::OnCrash;
@@ -254,9 +254,9 @@ impl<W: SharedWords> SlotTable<W> {
             let mut scratch = self.scratch.lock();
             let (result, not_empty, not_full) = unless_damaged(|| {
                 let mut state = State::read(&self.words, self.layout, &self.limits, &mut scratch);
-                let mut changing = Change::new(&mut state, &self.limits);
-                let result = change(&mut changing, &guard);
-                (result, changing.consumers != Wake::Nobody, changing.producers != Wake::Nobody)
+                let mut wakes = Wakes::default();
+                let result = change(&mut Change::new(&mut state, &self.limits, &mut wakes), &guard);
+                (result, wakes.consumers != Wake::Nobody, wakes.producers != Wake::Nobody)
             })?;
             guard.make(scratch.changes())?;
             guard.leave(not_empty, not_full)?;

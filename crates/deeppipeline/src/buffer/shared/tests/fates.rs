@@ -106,7 +106,7 @@ impl Both {
 
     fn take(&mut self) {
         let ids = |samples: Vec<Sample<()>>| samples.iter().map(|sample| sample.id).collect();
-        let taken = match self.local.take(0, None, u64::MAX, Wait::No) {
+        let taken = match self.local.take(0, &mut None, u64::MAX, Wait::No) {
             Take::Ready { input, taken, .. } => {
                 let settlement = came_of(Fate::Used, 0, 0);
                 self.local.settle(0, Unsettled { ticket: taken.ticket, lease: None, settlement });

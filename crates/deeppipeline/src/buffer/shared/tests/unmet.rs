@@ -39,7 +39,7 @@ impl Played {
     fn uses_one(&self) {
         self.supervisor.put(vec![1], Wait::No).unwrap();
         let buffer = self.supervisor.buffer(0);
-        let Take::Ready { taken: Taken { lease: Some(lease), .. }, .. } = buffer.take(0, None, u64::MAX, Wait::No)
+        let Take::Ready { taken: Taken { lease: Some(lease), .. }, .. } = buffer.take(0, &mut None, u64::MAX, Wait::No)
         else {
             panic!("nothing to take")
         };
