@@ -116,6 +116,7 @@ impl Aside {
                     self.changed.wait(&mut state);
                 }
             };
+
             // A subscriber that panics has no caller that could make use of it, and must not end what others say.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 say();
@@ -124,6 +125,7 @@ impl Aside {
                     let _ = writeln!(io::stderr(), "deeppipeline: {left_out} {note}");
                 }
             }));
+
             let mut state = self.state.lock();
             state.bytes -= bytes;
             state.said += 1;

@@ -194,6 +194,7 @@ where
             }
         }
         let Some(stage) = &mut self.stage else { return Done::Failed("the stage was never made".into()) };
+
         let result = match call {
             Call::Setup => stage.setup().map(|()| Give::Skip),
             Call::Teardown => stage.teardown().map(|()| Give::Skip),
@@ -218,6 +219,7 @@ where
             }
             Call::SourceNext => Err("a stage was asked for the source's next sample".into()),
         };
+
         match result {
             Ok(give) => Done::Gave(give),
             Err(cause) => Done::Failed(cause),

@@ -331,6 +331,26 @@ struct One<T> {
     seen: u64,
 }
 
+impl<T> One<T> {
+    fn put(&mut self, item: T, window: Window) -> Put {
+        self.until_due -= 1;
+        // With a stride beyond the size there are items that no list will have.
+        if self.until_due >= window.size {
+            return Put::Skipped;
+        }
+        if self.items.len() == window.size {
+            self.items.pop_front();
+        }
+        self.items.push_back(item);
+        self.fresh += 1;
+        if self.until_due > 0 {
+            return Put::Windowed;
+        }
+        self.until_due = window.stride;
+        Put::Due { fresh: std::mem::take(&mut self.fresh) }
+    }
+}
+
 impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
     /// Makes empty windows.
     pub fn new(window: Window) -> Self {
@@ -373,29 +393,14 @@ impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
                 left_out += self.forget_oldest();
             }
         }
-        let Window { size, stride, partial, .. } = self.window;
+
+        let until_due = if self.window.partial { 1 } else { self.window.size };
         let samples = self.samples;
-        let until_due = if partial { 1 } else { size };
         let new = || One { items: VecDeque::new(), fresh: 0, until_due, seen: samples };
         let one = self.keys.entry(key.clone()).or_insert_with(new);
         one.seen = samples;
-        one.until_due -= 1;
-        let put = if one.until_due >= size {
-            Put::Skipped
-        } else {
-            if one.items.len() == size {
-                one.items.pop_front();
-            }
-            one.items.push_back(item);
-            one.fresh += 1;
-            match one.until_due {
-                0 => {
-                    one.until_due = stride;
-                    Put::Due { fresh: std::mem::take(&mut one.fresh) }
-                }
-                _ => Put::Windowed,
-            }
-        };
+        let put = one.put(item, self.window);
+
         self.seen.push_back((samples, key));
         // What means nothing is thrown away before it fills the memory.
         if self.seen.len() > 2 * self.keys.len() + 64 {

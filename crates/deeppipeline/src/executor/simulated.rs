@@ -160,10 +160,12 @@ impl<I> Simulation<I> {
             state: State::Idle,
         });
         let mut actors: Vec<Actor> = actors.collect();
+        // From the end stage backwards: what happens at one instant happens in this order.
         actors.sort_by_key(|actor| match actor.worker.worker_id() {
             WorkerId::Stage { index, worker } => (Reverse(Some(index)), worker),
             WorkerId::Source => (Reverse(None), 0),
         });
+
         Ok(Simulation {
             supervisor,
             clock,
@@ -357,22 +359,23 @@ impl Actor {
                     true
                 }
                 Poll::Ready(Some(call)) => {
-                    let duration = match &call {
-                        // The engine's own nodes take no time, and are no event.
-                        Call::StageRun(_) if self.worker.is_relay() => None,
-                        Call::StageRun(_) | Call::RunAgain(_) => {
-                            self.worker.in_flight().map(|newest| (self.duration)(newest.id))
-                        }
-                        Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
-                        Call::Setup | Call::Finish | Call::Teardown => None,
-                    };
-                    match duration {
+                    match self.duration_of(&call) {
                         Some(duration) => self.state = State::Calling(call, now + duration),
                         None => self.make_call(call),
                     }
                     true
                 }
             },
+        }
+    }
+
+    /// Returns how long the call takes; `None` where it takes no time and is no event.
+    fn duration_of(&self, call: &Call<Value>) -> Option<Duration> {
+        match call {
+            Call::StageRun(_) if self.worker.is_relay() => None,
+            Call::StageRun(_) | Call::RunAgain(_) => self.worker.in_flight().map(|newest| (self.duration)(newest.id)),
+            Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
+            Call::Setup | Call::Finish | Call::Teardown => None,
         }
     }
 
@@ -424,6 +427,7 @@ impl Giving {
                 }
             }
         };
+
         let part = if self.is_many { worker.part_of_many(self.given) } else { Part::Whole };
         match worker.give(value, part, Wait::No) {
             Ok(Given { to_free, wants_more }) => {

@@ -92,7 +92,7 @@ impl Bootstrap {
         &self.begin.node.name
     }
 
-    /// Returns the stage's worker, and what notes can be sent home with.
+    /// Returns the stage's worker, and what notes can be sent to the pipeline with.
     ///
     /// # Errors
     /// The error of the operating system.
@@ -119,6 +119,7 @@ impl Bootstrap {
             }
             None => Output::End,
         };
+
         let voice = Arc::new(Mutex::new(self.link));
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let context = WorkerContext {
@@ -190,6 +191,7 @@ fn listen(
             break begin;
         }
     };
+
     // No thread waits for it where this process is on its way out already.
     let _ = begins.send((begin, memory));
     loop {

@@ -155,6 +155,7 @@ impl ChildProcess {
         let Some(process) = &self.process else { return Err(io::Error::other("`started` comes first")) };
         let patience = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+
         let mut ready = vec![PollFd::new(process, PollFlags::IN), PollFd::new(waker, PollFlags::IN)];
         if self.link_open && (self.reads.words || self.link.has_posted()) {
             // What is still to be sent to it goes on, also while its own words are not to be read.
@@ -166,6 +167,7 @@ impl ChildProcess {
         if self.stderr_open && self.reads.stderr {
             ready.push(PollFd::new(&self.stderr, PollFlags::IN));
         }
+
         match poll(&mut ready, patience.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -253,20 +253,21 @@ impl<V: Send + 'static> WorkerProcess<V> {
         }
         let Some(stopped) = is_stopped(self.pid) else { return Ok(()) };
         if !stopped && self.seen_stopped >= TELL_STOPPED_AFTER {
-            self.tell(format!("its worker (process {}) goes on", self.pid));
+            self.report(Watched::Told(format!("its worker (process {}) goes on", self.pid)));
         }
         self.seen_stopped = if stopped { self.seen_stopped.saturating_add(1) } else { 0 };
         if self.seen_stopped == TELL_STOPPED_AFTER {
             let (pid, holds_up) = (self.pid, self.holds_up()?);
             let how = "is stopped, by SIGSTOP, a debugger or its control group";
-            self.tell(format!("its worker (process {pid}) {how}: {holds_up}"));
+            self.report(Watched::Told(format!("its worker (process {pid}) {how}: {holds_up}")));
         }
         Ok(())
     }
 
-    fn tell(&mut self, what: String) {
+    /// Lets the caller that watches hear of it.
+    fn report(&mut self, news: Watched) {
         if let Some(present) = &mut self.present {
-            present.news.push_back(Watched::Told(what));
+            present.news.push_back(news);
         }
     }
 
@@ -309,44 +310,48 @@ impl<V: Send + 'static> WorkerProcess<V> {
         }
         // A sweep that is due comes with the next look.
         let mut next = self.looked + LOOK_EVERY;
-        if let Some(aborted_at) = self.supervisor.aborted_at() {
-            let last_moment = aborted_at + GRACE;
+
+        for (last_moment, why) in self.last_moments(now)?.into_iter().flatten() {
             if now >= last_moment {
-                self.kill(Killed::Unwanted)?;
+                self.kill(why)?;
             } else {
                 next = next.min(last_moment);
             }
         }
-        if let Some(torn_down) = self.present.as_ref().and_then(|present| present.torn_down) {
-            let last_moment = torn_down + ENDS_WITHIN;
-            if now >= last_moment {
-                self.kill(Killed::Overstayed)?;
-            } else {
-                next = next.min(last_moment);
-            }
-        }
-        if let Some(limit) = self.context.options.time_limit {
-            // What begins after this moment is not over its time before then.
-            let over = self.input()?.running_since(self.owner()).unwrap_or(now) + limit;
-            if now >= over {
-                self.kill(Killed::TimeLimit(limit))?;
-            } else {
-                next = next.min(over);
-            }
-        }
+
         if self.context.worker() == 0 && now >= self.swept + SWEEP_EVERY {
             self.swept = now;
-            self.input()?.sweep();
-            self.context.input.iter().for_each(|inlet| inlet.look_for_drops());
-            // What is in front of another process, its own watcher sees to.
-            if let (Some(output), Some(next)) = (self.output(), self.context.next())
-                && !self.supervisor.is_in_process(next.index)
-            {
-                output.sweep();
-                next.look_for_drops();
-            }
+            self.sweep()?;
         }
         Ok(next)
+    }
+
+    /// Returns the moments at which the process is to be killed, and why: after an abort, when it stays although its
+    /// work is done, and when it takes too long for a sample.
+    fn last_moments(&self, now: Instant) -> io::Result<[Option<(Instant, Killed)>; 3]> {
+        let aborted_at = self.supervisor.aborted_at();
+        let torn_down = self.present.as_ref().and_then(|present| present.torn_down);
+        // What begins after this moment is not over its time before then.
+        let began = self.input()?.running_since(self.owner()).unwrap_or(now);
+        Ok([
+            aborted_at.map(|at| (at + GRACE, Killed::Unwanted)),
+            torn_down.map(|at| (at + ENDS_WITHIN, Killed::Overstayed)),
+            self.context.options.time_limit.map(|limit| (began + limit, Killed::TimeLimit(limit))),
+        ])
+    }
+
+    /// Gives back memory that nothing uses in front of the stage, and behind it where nobody else does.
+    fn sweep(&self) -> io::Result<()> {
+        self.input()?.sweep();
+        self.context.input.iter().for_each(|inlet| inlet.look_for_drops());
+        // What is in front of another process, its own watcher sees to.
+        if let (Some(output), Some(next)) = (self.output(), self.context.next())
+            && !self.supervisor.is_in_process(next.index)
+        {
+            output.sweep();
+            next.look_for_drops();
+        }
+        Ok(())
     }
 
     fn kill(&mut self, why: Killed) -> io::Result<()> {
@@ -371,37 +376,27 @@ impl<V: Send + 'static> WorkerProcess<V> {
     }
 
     fn hear(&mut self, said: Said) {
-        let worker_id = self.worker_id();
-        let news = match said {
-            Said::Name(name) => {
-                self.supervisor.tell_name(self.worker_id(), name);
-                return;
-            }
-            Said::Advance(event) => {
-                self.was_ready |= event == WorkerEvent::SetUp;
-                if event == WorkerEvent::TornDown
-                    && let Some(present) = &mut self.present
-                {
-                    // Only when the process has ended: what it had borrowed must come back first.
-                    present.torn_down = Some(Instant::now());
-                    return;
-                }
-                self.supervisor.advance(worker_id, event);
-                return;
-            }
+        match said {
+            Said::Name(name) => self.supervisor.tell_name(self.worker_id(), name),
+            Said::Advance(event) => self.hear_advance(event),
             Said::Failed { doing, sample, text, detail } => {
                 let cause = RemoteError { text, detail };
                 let stage = self.name().to_owned();
                 let failure = Failure { stage, doing, sample, cause: Box::new(cause.clone()) };
-                if self.supervisor.fail(worker_id, failure) {
-                    return;
+                if !self.supervisor.fail(self.worker_id(), failure) {
+                    self.report(Watched::LaterFailure(cause));
                 }
-                Watched::LaterFailure(cause)
             }
-            Said::Note(note) => Watched::Note(note),
-        };
-        if let Some(present) = &mut self.present {
-            present.news.push_back(news);
+            Said::Note(note) => self.report(Watched::Note(note)),
+        }
+    }
+
+    fn hear_advance(&mut self, event: WorkerEvent) {
+        self.was_ready |= event == WorkerEvent::SetUp;
+        match &mut self.present {
+            // Only when the process has ended: what it had borrowed must come back first.
+            Some(present) if event == WorkerEvent::TornDown => present.torn_down = Some(Instant::now()),
+            _ => self.supervisor.advance(self.worker_id(), event),
         }
     }
 
