@@ -1,11 +1,12 @@
 //! The description of a pipeline, and what makes it invalid.
 
 mod blocks;
+mod error;
 
-use crate::error::GraphError;
+pub use error::GraphError;
+
 use crate::intake::Intake;
-use crate::policies::Overflow;
-use crate::policies::{ErrorPolicy, Executor, OnCrash};
+use crate::policies::{ErrorPolicy, Executor, OnCrash, Overflow};
 use std::time::Duration;
 
 /// The number of samples that a buffer holds by default.

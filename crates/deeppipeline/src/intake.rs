@@ -226,7 +226,7 @@ pub enum Intake {
         /// The number of samples in a list at most.
         max_size: usize,
         /// The time that the first of them waits for others.
-        #[cfg_attr(feature = "serde", serde(with = "crate::report::seconds"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
         max_wait: Duration,
     },
 }

@@ -1,7 +1,8 @@
 //! The counts of every sample in one buffer and inside the stage behind it, which the buffer keeps, too.
 
-use crate::report::Spread;
 use crate::sample::SampleId;
+#[cfg(feature = "serde")]
+use crate::seconds;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -143,6 +144,22 @@ impl StageCounts {
     pub fn settled(&self) -> u64 {
         self.used + self.absorbed + self.skipped + self.failed + self.lost
     }
+}
+
+/// The spread of a number of durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Spread {
+    /// The median: half of them are no longer than this.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    pub p50: Duration,
+    /// The 99th percentile: 99 of 100 are no longer than this.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    pub p99: Duration,
+    /// The longest.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    pub max: Duration,
 }
 
 /// The way a call of `stage_run` ended for the samples it got.

@@ -72,6 +72,8 @@ mod policies;
 pub mod report;
 mod retry;
 mod sample;
+#[cfg(feature = "serde")]
+mod seconds;
 #[cfg(any(processes, signals))]
 mod signals;
 mod stage;

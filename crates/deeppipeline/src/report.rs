@@ -1,17 +1,16 @@
 //! The report: what the user is told.
 
-#[cfg(feature = "serde")]
-pub(crate) mod seconds;
 mod table;
 
 use crate::intake::Intake;
 use crate::policies::Overflow;
+#[cfg(feature = "serde")]
+use crate::seconds;
 use std::fmt;
 use std::time::Duration;
 
 pub use crate::join::JoinCounts;
-pub use crate::ledger::BufferCounts;
-pub use crate::ledger::StageCounts;
+pub use crate::ledger::{BufferCounts, Spread, StageCounts};
 pub use crate::sample::SampleId;
 pub use crate::supervisor::SOURCE;
 
@@ -39,22 +38,6 @@ impl fmt::Display for Outcome {
             Outcome::Aborted => "aborted",
         })
     }
-}
-
-/// The spread of a number of durations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct Spread {
-    /// The median: half of them are no longer than this.
-    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
-    pub p50: Duration,
-    /// The 99th percentile: 99 of 100 are no longer than this.
-    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
-    pub p99: Duration,
-    /// The longest.
-    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
-    pub max: Duration,
 }
 
 /// An account of every sample, stage by stage. Printing it gives a table with a row per stage.

@@ -1,6 +1,6 @@
 //! Counted durations, and their quantiles.
 
-use crate::report::Spread;
+use crate::ledger::Spread;
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::time::Duration;
 

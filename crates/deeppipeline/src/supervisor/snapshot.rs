@@ -3,8 +3,7 @@
 use super::Supervisor;
 use crate::error::StageError;
 use crate::graph::Flow;
-use crate::ledger::BufferCounts;
-use crate::ledger::Reading;
+use crate::ledger::{BufferCounts, Reading};
 use crate::phase::Phase;
 use crate::report::{JoinReport, Outcome, Recent, Report, SourceReport, Spread, StageReport};
 use crate::worker::WorkerId;

@@ -7,8 +7,7 @@ use super::limits;
 use super::memory::Plain;
 use crate::buffer::{Arrival, Limits, Origin, Wait, Workers};
 use crate::intake::Intake;
-use crate::policies::OnCrash;
-use crate::policies::Overflow;
+use crate::policies::{OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use std::cell::Cell;
 

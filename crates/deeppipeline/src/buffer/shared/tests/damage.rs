@@ -14,8 +14,7 @@ use crate::buffer::policy::{Head, SlotState};
 use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::OnCrash;
-use crate::policies::Overflow;
+use crate::policies::{OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use std::mem::offset_of;
 

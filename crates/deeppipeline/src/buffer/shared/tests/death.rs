@@ -8,8 +8,7 @@ use super::{Random, Told, limits, policies};
 use crate::buffer::{Arrival, Gate, Limits};
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::OnCrash;
-use crate::policies::Overflow;
+use crate::policies::{OnCrash, Overflow};
 
 const ON_CRASH: [OnCrash; 3] = [OnCrash::Skip, OnCrash::Retry, OnCrash::Stop];
 

@@ -9,8 +9,7 @@ use crate::buffer::{Arrival, Gate, Limits, Push, Take, Unsettled, Wait, local};
 use crate::clock::{Clock, Moment};
 use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
-use crate::policies::OnCrash;
-use crate::policies::Overflow;
+use crate::policies::{OnCrash, Overflow};
 use crate::sample::{ForkTicket, Sample, SampleId};
 
 const SEEDS: u64 = 20;

@@ -9,8 +9,7 @@ use super::{Told, limits};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::OnCrash;
-use crate::policies::Overflow;
+use crate::policies::{OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 

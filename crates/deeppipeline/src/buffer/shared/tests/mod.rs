@@ -15,8 +15,7 @@ mod turns;
 mod unmet;
 mod world;
 
-use crate::buffer::Settlement;
-use crate::buffer::{Limits, Workers};
+use crate::buffer::{Limits, Settlement, Workers};
 use crate::intake::Intake;
 use crate::ledger::Fate;
 use crate::policies::Overflow;

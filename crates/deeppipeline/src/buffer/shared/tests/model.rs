@@ -8,8 +8,7 @@ use crate::buffer::policy::{Slot, SlotState, WHOLE};
 use crate::buffer::{Arrival, Gate, Limits};
 use crate::intake::Intake;
 use crate::ledger::{BufferCounts, Fate, StageCounts};
-use crate::policies::OnCrash;
-use crate::policies::Overflow;
+use crate::policies::{OnCrash, Overflow};
 use crate::sample::SampleId;
 use std::collections::VecDeque;
 

@@ -1,0 +1,200 @@
+//! What makes a description invalid, in words.
+
+use super::MAX_WORKERS;
+use crate::intake::Intake;
+use crate::policies::Overflow;
+
+/// A reason why the description of a pipeline is invalid; found before anything starts.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// A pipeline needs at least one stage.
+    #[error("stages is empty: a pipeline needs at least one stage")]
+    NoStages,
+    /// A list of buffer sizes must have one size per stage, the end stage included.
+    #[error(
+        "buffer_size has {got} sizes, but the pipeline has {stages} stages (the end stage counts): give one size per stage, or a single number for all"
+    )]
+    BufferSizeCount {
+        /// The number of sizes that were given.
+        got: usize,
+        /// The number of stages.
+        stages: usize,
+    },
+    /// A buffer must hold at least one sample.
+    #[error("buffer_size of stage {stage:?} is 0, but must be at least 1")]
+    BufferSizeZero {
+        /// The stage behind that buffer.
+        stage: String,
+    },
+    /// A shared buffer must have room for something.
+    #[error("buffer_bytes of stage {stage:?} is 0, but must be at least 1: how many bytes wait in front of it at most")]
+    BufferBytesZero {
+        /// The stage behind that buffer.
+        stage: String,
+    },
+    /// A time limit must leave some time.
+    #[error("time_limit of stage {stage:?} is 0, but must be more: the time that stage_run may take for one sample")]
+    TimeLimitZero {
+        /// The stage.
+        stage: String,
+    },
+    /// A thread has a stack.
+    #[error("stack_size of stage {stage:?} is 0, but must be more: bytes of stack for the thread of each worker")]
+    StackSizeZero {
+        /// The stage.
+        stage: String,
+    },
+    /// An option about the death of a process is only for a stage in one.
+    #[error(
+        "{option} of stage {stage:?} is set, but the stage runs on a thread, where a crash ends the whole program: leave it out, or run the stage in a process"
+    )]
+    OnlyInProcesses {
+        /// The stage.
+        stage: String,
+        /// The option.
+        option: &'static str,
+    },
+    /// Bytes are counted only where samples cross from one process to another.
+    #[error(
+        "buffer_bytes is set, but every stage runs on a thread, where only buffer_size bounds what waits: leave it out, or run a stage in a process"
+    )]
+    BufferBytesOnThreads,
+    /// The bytes of one buffer are counted only where samples cross from one process to another in it.
+    #[error(
+        "buffer_bytes of stage {stage:?} is set, but neither it nor the stage before it runs in a process, and between threads only buffer_size bounds what waits: leave it out, or run one of the two in a process"
+    )]
+    BufferBytesBetweenThreads {
+        /// The stage behind that buffer.
+        stage: String,
+    },
+    /// A stage has at least one worker.
+    #[error("workers of stage {stage:?} is {got}, but must be 1 to {MAX_WORKERS}")]
+    Workers {
+        /// The stage.
+        stage: String,
+        /// The value that was asked for.
+        got: usize,
+    },
+    /// A window is of one worker's samples.
+    #[error(
+        "stage {stage:?} takes windows and has {workers} workers, each of which would see some of the samples: leave workers out"
+    )]
+    WindowOfSeveralWorkers {
+        /// The stage.
+        stage: String,
+        /// The number of workers it was to have.
+        workers: usize,
+    },
+    /// A window has samples, and moves.
+    #[error("the window of stage {stage:?} has size {size} and stride {stride}, but both must be at least 1")]
+    WindowZero {
+        /// The stage.
+        stage: String,
+        /// Its size.
+        size: usize,
+        /// Its stride.
+        stride: usize,
+    },
+    /// A stage with windows for keys keeps at least one.
+    #[error("max_keys of a window is 0, but must be at least 1: for how many keys windows are kept")]
+    MaxKeysZero,
+    /// A key is not forgotten at once.
+    #[error("idle of a window is 0, but must be at least 1: after how many samples without it a key is forgotten")]
+    IdleZero,
+    /// A batch has room for a sample.
+    #[error("max_size of the batch of stage {stage:?} is 0, but must be at least 1")]
+    BatchZero {
+        /// The stage.
+        stage: String,
+    },
+    /// A batch waits in the buffer until it is complete.
+    #[error(
+        "stage {stage:?} takes batches of up to {max_size}, but its buffer_size is {buffer_size}: give it a buffer_size of {max_size} or more"
+    )]
+    BatchBeyondBuffer {
+        /// The stage.
+        stage: String,
+        /// The size of a full batch.
+        max_size: usize,
+        /// The size of the buffer that it would have to be in.
+        buffer_size: usize,
+    },
+    /// Samples must be allowed some age.
+    #[error("max_age of stage {stage:?} is 0, but must be more: how old a sample may be when the stage takes it")]
+    MaxAgeZero {
+        /// The stage.
+        stage: String,
+    },
+    /// Samples must become bytes where processes meet.
+    #[error("no codec was given for the buffer of stage {stage:?}, which processes share")]
+    NoCodec {
+        /// The stage behind that buffer.
+        stage: String,
+    },
+    /// The name of an isolated stage says which it is.
+    #[error(
+        "{name:?} is the NAME of two isolated stages, {first} and {second}: give each a NAME of its own; a generic stage is another stage for each of its types"
+    )]
+    SameIsolatedName {
+        /// The name.
+        name: String,
+        /// The type of the stage that had it first.
+        first: String,
+        /// The type of the other one.
+        second: String,
+    },
+    /// Settings must become bytes to reach the process of their stage.
+    #[error("the settings of stage {stage:?} cannot be sent to its process: {cause}")]
+    Settings {
+        /// The stage.
+        stage: String,
+        /// The reason.
+        cause: String,
+    },
+    /// Samples must become bytes to cross from one process to another, and be read again.
+    #[error("the samples in front of stage {stage:?} cannot cross from one process to another: {cause}")]
+    Samples {
+        /// The stage.
+        stage: String,
+        /// The reason.
+        cause: String,
+    },
+    /// Processes are not there on every system, and not without the feature `processes`.
+    #[error(
+        "stage {stage:?} is to run in a process, which needs Linux and the feature \"processes\": leave executor (or multiprocess) out, and it runs on a thread"
+    )]
+    NoProcesses {
+        /// The stage.
+        stage: String,
+    },
+    /// The intake `latest` implies `drop_oldest`.
+    #[error(
+        "stage {stage:?} takes {intake}, which implies overflow \"drop_oldest\", but its overflow is set to \"{overflow}\": leave one of the two out"
+    )]
+    OverflowAgainstIntake {
+        /// The stage.
+        stage: String,
+        /// The way it takes.
+        intake: Intake,
+        /// The policy that was asked of its buffer.
+        overflow: Overflow,
+    },
+    /// Branches that end the pipeline have no stage behind them, since nothing comes out of them.
+    #[error("something follows end stages in parallel, which give nothing: put it into a branch, or join the branches")]
+    BehindTheEnd,
+    /// A parallel block that joins its branches has a stage behind it, to take what it joins.
+    #[error(
+        "a parallel block that joins its branches is the last, and nobody takes what it joins: add a stage behind it, or end each branch in a stage of its own"
+    )]
+    JoinAtTheEnd,
+    /// The nodes of a parallel block stand one after the other: its fork, then the branches.
+    #[error("blocks has a parallel block out of place: {problem}")]
+    MisplacedBlock {
+        /// The problem with it.
+        problem: &'static str,
+    },
+    /// A branch does something.
+    #[error("a branch of a parallel block is empty: add a stage to it")]
+    EmptyBranch,
+}
