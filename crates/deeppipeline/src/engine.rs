@@ -47,11 +47,10 @@ pub use crate::executor::process::{
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory};
 pub use crate::graph::{Block, BufferSize, Flow, Graph, Node, SourceNode};
-pub use crate::intake::{Input, Intake};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;
-pub use crate::policies::{ErrorPolicy, Executor, OnCrash};
-pub use crate::sample::Sample;
+pub use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash};
+pub use crate::sample::{Input, Sample};
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
 pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor, Waiting};

@@ -8,11 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::buffer::{MemoryDamaged, SampleTooLarge};
 pub use crate::graph::GraphError;
 pub use crate::policies::UnknownPolicy;
-
-/// Any error a user's stage or source may return.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+pub use crate::unwind::{BoxError, StagePanic};
 
 /// The operation of a stage during which it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,11 +113,6 @@ impl std::error::Error for StageError {
         self.failure.cause.source()
     }
 }
-
-/// A Rust stage panicked; the pipeline treats it as an error of the stage.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("panicked: {0}")]
-pub struct StagePanic(pub(crate) String);
 
 /// An error that a stage in another process returned: its text, and what the binding there adds.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -231,38 +225,6 @@ impl std::error::Error for WorkerDied {}
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotJoined(pub(crate) &'static str);
-
-/// A sample does not fit into a shared buffer, however empty.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the sample takes {size} bytes, but buffer_bytes is {buffer_bytes}: raise buffer_bytes, or send less")]
-pub struct SampleTooLarge {
-    /// Bytes of the sample.
-    pub size: usize,
-    /// Bytes that the buffer holds at most.
-    pub buffer_bytes: u64,
-}
-
-/// The memory of a buffer that processes share says what cannot be true. The pipeline stops, since nothing in it can be
-/// relied on any more.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the shared memory of its buffer is damaged: {why}. Code in one of its workers has written where it must not: look at what is native there, and at what uses pointers"
-)]
-pub struct MemoryDamaged {
-    pub(crate) why: &'static str,
-}
-
-/// There are no addresses left for a sample in shared memory.
-#[cfg(processes)]
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot map the shared memory of a sample of {size} bytes ({cause}): send less, lower buffer_size, or raise the limit of addresses (ulimit -v)"
-)]
-pub(crate) struct NoAddresses {
-    pub(crate) size: usize,
-    #[source]
-    pub(crate) cause: std::io::Error,
-}
 
 /// The pipeline did not come up.
 #[derive(thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The values that may be given: by a closure, to the next stage, and by the last one.
 
-use crate::error::BoxError;
 use crate::stage::Give;
+use crate::unwind::BoxError;
 use std::marker::PhantomData;
 
 /// A value that can go on from one stage to the next: any that is `Send`. An end stage gives [`Ended`], which is not.

@@ -5,8 +5,7 @@ mod error;
 
 pub use error::GraphError;
 
-use crate::intake::Intake;
-use crate::policies::{ErrorPolicy, Executor, OnCrash, Overflow};
+use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash, Overflow};
 use std::time::Duration;
 
 /// The number of samples that a buffer holds by default.

@@ -1,16 +1,15 @@
 //! The ways in which a stage takes from its buffer: the values of [`Described::intake`](crate::builder::Described).
 
-#[cfg(processes)]
-use crate::error::BoxError;
 use crate::error::GraphError;
 use crate::gives::Flows;
 #[cfg(processes)]
 use crate::isolated::{IsolatedStage, WorkerTakes};
-use crate::sample::{ForkTicket, Sample, SampleInfo};
 use crate::typed::{ListOf, OneOf, Unpack};
-use std::fmt;
+#[cfg(processes)]
+use crate::unwind::BoxError;
 use std::time::Duration;
 
+pub use crate::policies::Intake;
 pub use crate::window::{ByKey, ByKeys, DEFAULT_MAX_KEYS, Window, Windows};
 
 /// Takes the oldest waiting sample: what a stage does by default.
@@ -200,118 +199,4 @@ takes_as_on_a_thread! {
     Latest T: |_| WorkerTakes::One;
     All Vec<T>: |_| WorkerTakes::Lists;
     Batch Vec<T>: |_| WorkerTakes::Lists;
-}
-
-/// The ways in which a stage takes from its buffer, in the words of errors and of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Intake {
-    /// The oldest waiting sample.
-    #[default]
-    Single,
-    /// The newest waiting sample; the older ones are counted as superseded.
-    Latest,
-    /// A list of `buffer_size` samples as soon as the buffer is full; each sample is used once.
-    All,
-    /// A list of the last `size` samples, moving by `stride`. The worker keeps them; the buffer gives one at a time.
-    Window {
-        /// The number of samples in a list.
-        size: usize,
-        /// The number of samples that one list is behind the next.
-        stride: usize,
-    },
-    /// A list of 1 to `max_size` samples: whatever is there once the first has waited `max_wait`.
-    Batch {
-        /// The number of samples in a list at most.
-        max_size: usize,
-        /// The time that the first of them waits for others.
-        #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
-        max_wait: Duration,
-    },
-}
-
-impl Intake {
-    /// Returns the intake of that name, if it is one about which nothing more is to be said.
-    #[doc(hidden)]
-    pub fn plain(name: &str) -> Option<Self> {
-        [Intake::Single, Intake::Latest, Intake::All].into_iter().find(|intake| intake.to_string() == name)
-    }
-
-    /// Returns true if it passes over older samples, so that no overflow policy but `drop_oldest` goes with it.
-    pub(crate) fn supersedes(self) -> bool {
-        matches!(self, Intake::Latest)
-    }
-
-    /// Returns true if one take may take several samples.
-    #[inline]
-    pub(crate) fn takes_lists(self) -> bool {
-        matches!(self, Intake::All | Intake::Batch { .. })
-    }
-
-    /// Returns the number of samples that one take takes at most from a buffer of that size.
-    #[cfg(processes)]
-    pub(crate) fn most(self, buffer_size: usize) -> usize {
-        match self {
-            Intake::Single | Intake::Latest | Intake::Window { .. } => 1,
-            Intake::All => buffer_size,
-            Intake::Batch { max_size, .. } => max_size,
-        }
-    }
-
-    /// Returns true if a sample in front may have to wait, for a time, for others behind it.
-    #[inline]
-    pub(crate) fn waits_for_more(self) -> bool {
-        matches!(self, Intake::Batch { .. })
-    }
-}
-
-impl fmt::Display for Intake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Intake::Single => "single",
-            Intake::Latest => "latest",
-            Intake::All => "all",
-            Intake::Window { .. } => "window",
-            Intake::Batch { .. } => "batch",
-        })
-    }
-}
-
-/// The result of one take, which one `stage_run` gets.
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum Input<V> {
-    /// A single sample, for the intakes that take one at a time.
-    One(Sample<V>),
-    /// A list, for the intakes all and batch: oldest first, never empty.
-    List(Vec<Sample<V>>),
-}
-
-impl<V> Input<V> {
-    /// Returns the number of samples in it.
-    pub fn count(&self) -> u64 {
-        match self {
-            Input::One(_) => 1,
-            Input::List(list) => list.len() as u64,
-        }
-    }
-
-    /// The samples in it, oldest first.
-    pub(crate) fn samples(&self) -> &[Sample<V>] {
-        match self {
-            Input::One(sample) => std::slice::from_ref(sample),
-            Input::List(list) => list,
-        }
-    }
-
-    /// The newest sample in it, under whose number the result goes on.
-    pub(crate) fn newest(&self) -> Option<SampleInfo> {
-        self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth })
-    }
-
-    /// Returns the ticket that the newest has at the innermost join around it.
-    pub(crate) fn newest_fork(&self) -> ForkTicket {
-        self.samples().last().map_or_else(ForkTicket::default, |sample| sample.fork)
-    }
 }

@@ -1,11 +1,11 @@
 //! The types that the builder accepts as a stage: a stage, a closure, and what describes one.
 
 use crate::builder::Parts;
-use crate::error::BoxError;
 use crate::gives::{Behind, Flows, Gives};
 use crate::intake::Takes;
 use crate::retry::Copies;
 use crate::stage::{Give, Stage, short_type_name};
+use crate::unwind::BoxError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;

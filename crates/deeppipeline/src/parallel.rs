@@ -3,12 +3,12 @@
 
 use crate::buffer::{Arrival, Origin, Push, ToFree, Wait};
 use crate::clock::Moment;
-use crate::error::{BoxError, Doing, Failure};
+use crate::error::{Doing, Failure};
 use crate::graph::{Block, after};
 use crate::inlet::Inlet;
 use crate::join::{Join, Joiner};
 use crate::sample::{ForkTicket, Sample, SampleId};
-use crate::unwind::{catch_panic, release};
+use crate::unwind::{BoxError, catch_panic, release};
 use crate::worker::{Control, WorkerId};
 use std::collections::HashSet;
 use std::ops::Range;

@@ -1,8 +1,9 @@
-//! The policies of a stage: what happens when its buffer is full, where it runs, and what follows when it fails on a
-//! sample or its process dies.
+//! The policies of a stage: what happens when its buffer is full, how it takes from it, where it runs, and what follows
+//! when it fails on a sample or its process dies.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Declares a policy with the names of its values, which are the same in Python, in configuration and in errors.
 macro_rules! policy {
@@ -135,5 +136,81 @@ impl ErrorPolicy {
             ErrorPolicy::Retry { times, .. } => times,
             ErrorPolicy::Stop | ErrorPolicy::Skip => 0,
         }
+    }
+}
+
+/// The ways in which a stage takes from its buffer, in the words of errors and of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Intake {
+    /// The oldest waiting sample.
+    #[default]
+    Single,
+    /// The newest waiting sample; the older ones are counted as superseded.
+    Latest,
+    /// A list of `buffer_size` samples as soon as the buffer is full; each sample is used once.
+    All,
+    /// A list of the last `size` samples, moving by `stride`. The worker keeps them; the buffer gives one at a time.
+    Window {
+        /// The number of samples in a list.
+        size: usize,
+        /// The number of samples that one list is behind the next.
+        stride: usize,
+    },
+    /// A list of 1 to `max_size` samples: whatever is there once the first has waited `max_wait`.
+    Batch {
+        /// The number of samples in a list at most.
+        max_size: usize,
+        /// The time that the first of them waits for others.
+        #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+        max_wait: Duration,
+    },
+}
+
+impl Intake {
+    /// Returns the intake of that name, if it is one about which nothing more is to be said.
+    #[doc(hidden)]
+    pub fn plain(name: &str) -> Option<Self> {
+        [Intake::Single, Intake::Latest, Intake::All].into_iter().find(|intake| intake.to_string() == name)
+    }
+
+    /// Returns true if it passes over older samples, so that no overflow policy but `drop_oldest` goes with it.
+    pub(crate) fn supersedes(self) -> bool {
+        matches!(self, Intake::Latest)
+    }
+
+    /// Returns true if one take may take several samples.
+    #[inline]
+    pub(crate) fn takes_lists(self) -> bool {
+        matches!(self, Intake::All | Intake::Batch { .. })
+    }
+
+    /// Returns the number of samples that one take takes at most from a buffer of that size.
+    #[cfg(processes)]
+    pub(crate) fn most(self, buffer_size: usize) -> usize {
+        match self {
+            Intake::Single | Intake::Latest | Intake::Window { .. } => 1,
+            Intake::All => buffer_size,
+            Intake::Batch { max_size, .. } => max_size,
+        }
+    }
+
+    /// Returns true if a sample in front may have to wait, for a time, for others behind it.
+    #[inline]
+    pub(crate) fn waits_for_more(self) -> bool {
+        matches!(self, Intake::Batch { .. })
+    }
+}
+
+impl fmt::Display for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Intake::Single => "single",
+            Intake::Latest => "latest",
+            Intake::All => "all",
+            Intake::Window { .. } => "window",
+            Intake::Batch { .. } => "batch",
+        })
     }
 }

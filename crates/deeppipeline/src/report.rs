@@ -2,8 +2,7 @@
 
 mod table;
 
-use crate::intake::Intake;
-use crate::policies::Overflow;
+use crate::policies::{Intake, Overflow};
 #[cfg(feature = "serde")]
 use crate::seconds;
 use std::fmt;

@@ -138,3 +138,41 @@ pub(crate) fn leave_job() {
 pub(crate) fn works_for(pipeline: u64) -> bool {
     JOB.get().is_some_and(|job| job.pipeline == pipeline)
 }
+
+/// The result of one take, which one `stage_run` gets.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Input<V> {
+    /// A single sample, for the intakes that take one at a time.
+    One(Sample<V>),
+    /// A list, for the intakes all and batch: oldest first, never empty.
+    List(Vec<Sample<V>>),
+}
+
+impl<V> Input<V> {
+    /// Returns the number of samples in it.
+    pub fn count(&self) -> u64 {
+        match self {
+            Input::One(_) => 1,
+            Input::List(list) => list.len() as u64,
+        }
+    }
+
+    /// The samples in it, oldest first.
+    pub(crate) fn samples(&self) -> &[Sample<V>] {
+        match self {
+            Input::One(sample) => std::slice::from_ref(sample),
+            Input::List(list) => list,
+        }
+    }
+
+    /// The newest sample in it, under whose number the result goes on.
+    pub(crate) fn newest(&self) -> Option<SampleInfo> {
+        self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth })
+    }
+
+    /// Returns the ticket that the newest has at the innermost join around it.
+    pub(crate) fn newest_fork(&self) -> ForkTicket {
+        self.samples().last().map_or_else(ForkTicket::default, |sample| sample.fork)
+    }
+}

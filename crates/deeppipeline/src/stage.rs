@@ -1,6 +1,6 @@
 //! The traits that users implement, and what they may give back.
 
-use crate::error::BoxError;
+use crate::unwind::BoxError;
 use std::fmt;
 
 /// One step of a pipeline: it gets a sample, works on it, and gives something back.

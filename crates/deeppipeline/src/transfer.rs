@@ -5,8 +5,8 @@ mod probe;
 pub(crate) mod wire;
 
 use crate::buffer::shared::{Codec, SharedBytes};
-use crate::error::BoxError;
 use crate::typed::Value;
+use crate::unwind::BoxError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;

@@ -1,10 +1,10 @@
 //! The conversion of stages of different types into workers that are all alike.
 
-use crate::error::BoxError;
 use crate::executor::Body;
-use crate::intake::Input;
 use crate::retry::Copy;
+use crate::sample::Input;
 use crate::stage::{Give, Source, Stage};
+use crate::unwind::BoxError;
 use crate::window::{Put, Window, WindowStore, Windows, account};
 use crate::worker::{Call, Done, Windowed};
 use std::any::Any;

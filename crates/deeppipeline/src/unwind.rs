@@ -1,11 +1,18 @@
-//! Panics in the user's code: what is called, and what is released, may panic, and the engine goes on.
+//! Errors and panics of the user's code: what is called, and what is released, may panic, and the engine goes on.
 
 use crate::aside;
-use crate::error::{BoxError, StagePanic};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Releases a user's value, outside of every lock. A `Drop` that panics is logged and goes no further: it says nothing about a sample, and
-/// must not keep a worker from ending.
+/// Any error a user's stage or source may return.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// A Rust stage panicked; the pipeline treats it as an error of the stage.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {0}")]
+pub struct StagePanic(pub(crate) String);
+
+/// Releases a user's value, outside of every lock. A `Drop` that panics is logged and goes no further: it says nothing
+/// about a sample, and must not keep a worker from ending.
 pub(crate) fn release<T>(value: T) {
     if let Err(panic) = catch_panic(|| {
         drop(value);

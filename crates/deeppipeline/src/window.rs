@@ -2,7 +2,8 @@
 
 use crate::error::GraphError;
 use crate::gives::Flows;
-use crate::intake::{Intake, Takes};
+use crate::intake::Takes;
+use crate::policies::Intake;
 use crate::typed::{OfKey, OfKeys};
 use crate::worker::Windowed;
 #[cfg(processes)]

@@ -1,7 +1,6 @@
 //! The limits of a buffer, which never change.
 
-use crate::intake::Intake;
-use crate::policies::Overflow;
+use crate::policies::{Intake, Overflow};
 use std::time::Duration;
 
 /// The workers of the stage on one side of a buffer; the callers of `put`, and a source, count as one.

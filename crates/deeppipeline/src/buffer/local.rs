@@ -6,9 +6,8 @@ use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, 
 use super::to_free::ToFree;
 use super::{Arrival, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
 use crate::clock::{Clock, Moment, from_nanoseconds};
-use crate::intake::Input;
 use crate::ledger::{BufferCounts, Reading, StageCounts};
-use crate::sample::{ForkTicket, Sample, SampleId};
+use crate::sample::{ForkTicket, Input, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};

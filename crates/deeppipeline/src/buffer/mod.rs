@@ -3,6 +3,7 @@
 
 #[cfg_attr(not(processes), expect(dead_code, reason = "nobody else writes what lies between threads"))]
 mod damage;
+mod error;
 mod histogram;
 mod limits;
 mod local;
@@ -12,15 +13,17 @@ mod policy;
 pub(crate) mod shared;
 mod to_free;
 
+#[cfg(processes)]
+pub(crate) use error::NoAddresses;
+pub use error::{MemoryDamaged, SampleTooLarge};
 pub(crate) use limits::{Limits, Workers};
 pub(crate) use policy::Settlement;
 pub(crate) use to_free::ToFree;
 
 use crate::clock::{Clock, Moment};
-use crate::error::BoxError;
-use crate::intake::Input;
 use crate::ledger::{BufferCounts, Reading};
-use crate::sample::{ForkTicket, Sample, SampleInfo};
+use crate::sample::{ForkTicket, Input, Sample, SampleInfo};
+use crate::unwind::BoxError;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,13 @@
 //! A stage with its options: what a user says of a stage before the builder gets it.
 
 use super::{Bodies, Parts};
-use crate::error::BoxError;
 use crate::graph::Node;
 use crate::intake::{Single, Takes};
 use crate::into_stage::{AsStage, IsDescribed, IsGiven, IsMade, Makes, Making, Part};
 use crate::policies::Overflow;
 use crate::retry::{Copies, OnError};
 use crate::stage::Stage;
+use crate::unwind::BoxError;
 use std::fmt;
 use std::time::Duration;
 

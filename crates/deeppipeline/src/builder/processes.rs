@@ -1,17 +1,18 @@
 //! Stages in processes of their own; on Linux, with the feature `processes`.
 
 use super::{Bodies, Builder, Described, MakesMany, Parts};
-use crate::error::{BoxError, GraphError};
+use crate::error::GraphError;
 use crate::gives::Behind;
 use crate::graph::Node;
-use crate::intake::{Intake, Takes, TakesIsolated};
+use crate::intake::{Takes, TakesIsolated};
 use crate::into_stage::{IsIsolated, Part};
 use crate::isolated::{Isolated, IsolatedStage, body};
-use crate::policies::{ErrorPolicy, Executor, OnCrash};
+use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash};
 use crate::retry::OnError;
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;
 use crate::transfer::wire::to_readable_bytes;
+use crate::unwind::BoxError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! What makes a description invalid, in words.
 
 use super::MAX_WORKERS;
-use crate::intake::Intake;
-use crate::policies::Overflow;
+use crate::policies::{Intake, Overflow};
 
 /// A reason why the description of a pipeline is invalid; found before anything starts.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! The words between a worker and its driver: what it asks for, and what came of it.
 
-use crate::error::BoxError;
-use crate::intake::Input;
+use crate::sample::Input;
 use crate::stage::Give;
+use crate::unwind::BoxError;
 
 /// The outcome for a value that was handed on.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use super::{Ending, GiveError, Given, Output, Part, Step, Worker, WorkerId};
 use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Moment;
-use crate::error::{BoxError, NotJoined};
+use crate::error::NotJoined;
 use crate::inlet::Inlet;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
-use crate::unwind::{catch_panic, release};
+use crate::unwind::{BoxError, catch_panic, release};
 
 impl<V> Worker<V> {
     /// Hands one value on; whether the call's next one is wanted.

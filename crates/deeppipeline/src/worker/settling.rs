@@ -4,10 +4,11 @@ use super::in_flight::InFlight;
 use super::{Ending, LogEvent, Step, Worker};
 use crate::aside;
 use crate::buffer::{Settlement, Unsettled};
-use crate::error::{BoxError, Doing, Failure};
+use crate::error::{Doing, Failure};
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
 use crate::sample::SampleId;
+use crate::unwind::BoxError;
 use std::time::Duration;
 
 impl<V> Worker<V> {

@@ -6,9 +6,8 @@ use super::{Call, Ending, Step, Windowed, Worker};
 use crate::activity::Activity;
 use crate::aside;
 use crate::buffer::{Buffer, Take, Taken, Wait};
-use crate::intake::Input;
 use crate::ledger::Fate;
-use crate::sample::SampleInfo;
+use crate::sample::{Input, SampleInfo};
 use std::task::Poll;
 use std::time::Duration;
 

@@ -7,8 +7,8 @@ use super::{Change, Damage, Storage, Wake, damaged};
 use crate::buffer::histogram::Durations;
 use crate::buffer::{Gate, Overdue};
 use crate::clock::in_nanoseconds;
-use crate::intake::Intake;
 use crate::ledger::Fate;
+use crate::policies::Intake;
 use std::time::Duration;
 
 /// The outcome of asking for something to work on.

@@ -2,9 +2,10 @@
 
 use super::map::{Map, Room};
 use super::table::{Slot, SlotTable};
+use crate::buffer::NoAddresses;
 use crate::buffer::{Receipt, Settlement};
-use crate::error::{BoxError, NoAddresses};
 use crate::sample::SampleInfo;
+use crate::unwind::BoxError;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;

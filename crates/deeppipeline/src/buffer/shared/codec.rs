@@ -1,7 +1,7 @@
 //! The conversion of values into bytes in shared memory, and back.
 
 use super::SharedBytes;
-use crate::error::BoxError;
+use crate::unwind::BoxError;
 
 /// The way the values in one buffer cross to another process. Called without any lock of the engine.
 pub trait Codec<V>: Send + Sync {

@@ -5,7 +5,7 @@
 //! for the disk; how often a process looked in vain says nothing about it, and neither does the time that this process
 //! was stopped itself. Only one holder, in one step, seen at the same place for the whole patience is judged.
 
-use super::lock::Owner;
+use super::owner::Owner;
 use super::words::{Held, Holder};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};

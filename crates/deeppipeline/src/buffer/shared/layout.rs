@@ -1,6 +1,6 @@
 //! The layout of a shared buffer: where each word is.
 
-use super::lock::Owner;
+use super::owner::Owner;
 use crate::buffer::histogram::{Durations, TIMES, WINDOWS};
 use crate::buffer::policy::{Head, Place, Slot, Totals};
 

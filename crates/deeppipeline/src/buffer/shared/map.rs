@@ -9,7 +9,7 @@
 
 use super::holders::{Holders, LOOK_AFTER};
 use super::layout::MOST_SLOTS;
-use super::lock::Owner;
+use super::owner::Owner;
 use super::table::Slot;
 use super::words::{Futex, Held, Holder, SharedWords};
 use crate::buffer::{Limits, Wait};

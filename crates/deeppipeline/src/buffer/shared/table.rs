@@ -5,7 +5,8 @@
 
 use super::claims::Claims;
 use super::layout::{Layout, Waited};
-use super::lock::{LockGuard, Owner};
+use super::lock::LockGuard;
+use super::owner::Owner;
 use super::state::{Scratch, State, write_empty};
 use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};

@@ -3,7 +3,7 @@
 //! The table of slots is generic over it, so that the same code runs in a mapped memory, under loom, and in a test in which a
 //! process dies at any step.
 
-use super::lock::Owner;
+use super::owner::Owner;
 use crate::buffer::Wait;
 
 /// A futex on which processes sleep.

@@ -2,11 +2,10 @@
 
 use super::exit;
 use super::link::{AllUp, Begin, Link, Read, Said};
-use super::stderr::Stderr;
+use super::stderr::{Stderr, Written};
 use super::waker::Waker;
-use super::worker_process::{Reads, Watched};
 use crate::buffer::shared::Verdict;
-use crate::error::Exit;
+use crate::error::{Exit, RemoteError};
 use crate::supervisor::KILLED_WITHIN;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -21,6 +20,42 @@ use std::time::{Duration, Instant};
 /// The number of portions in which what a worker says is read at once: one that never stops must not keep its death
 /// from being seen.
 const READS_AT_ONCE: usize = 64;
+
+/// The outcome of watching over a process.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// It wrote this to stderr.
+    Wrote(Written),
+    /// A note for the binding.
+    Note(Vec<u8>),
+    /// Something about its worker that belongs into a log, as a warning.
+    Told(String),
+    /// A failure of which no caller will be told, since another stopped the pipeline before.
+    LaterFailure(RemoteError),
+    /// No outcome for now: what is to be read is to be said anew.
+    Nothing,
+    /// It has ended; [`WorkerProcess::ended`](super::WorkerProcess::ended) says what follows.
+    Exited,
+}
+
+/// The parts of a process's output that are read for now. The rest is left where it is, until the process waits for
+/// room.
+#[derive(Debug, Clone, Copy)]
+pub struct Reads {
+    /// True if what it writes to stderr is read.
+    pub stderr: bool,
+    /// True if what it says is read: that it moves on, and notes for the binding.
+    pub words: bool,
+}
+
+impl Reads {
+    /// All of it.
+    pub const ALL: Reads = Reads { stderr: true, words: true };
+
+    pub(super) fn is_all(self) -> bool {
+        self.stderr && self.words
+    }
+}
 
 /// The ends that a new worker process is to have: its end of the socket, and where its stderr goes. Hand them to the
 /// process, and drop them.

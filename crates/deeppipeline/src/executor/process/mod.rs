@@ -18,11 +18,11 @@ mod waker;
 mod worker_process;
 
 pub use bootstrap::{Bootstrap, Detail, Lifeline, Notes};
-pub use child::ChildEnds;
+pub use child::{ChildEnds, Reads, Watched};
 pub use restart::Then;
 pub use stderr::{Console, Written};
 pub(crate) use waker::Waker;
-pub use worker_process::{Reads, Watched, WorkerProcess};
+pub use worker_process::WorkerProcess;
 
 use crate::worker::Worker;
 

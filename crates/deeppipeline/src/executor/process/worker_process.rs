@@ -1,9 +1,8 @@
 //! The pipeline's side of a stage in a process: it watches the process. What its end means is in `restart.rs`.
 
-use super::child::{ChildEnds, ChildProcess, Killed};
+use super::child::{ChildEnds, ChildProcess, Killed, Reads, Watched};
 use super::link::{Begin, Said};
 use super::restart::Deaths;
-use super::stderr::Written;
 use super::waker::Waker;
 use crate::buffer::Wait;
 use crate::buffer::shared::{self, Owner, is_stopped};
@@ -32,42 +31,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TELL_STOPPED_AFTER: u32 = 2;
 /// The time after which a caller that does not read everything is asked again.
 const ASKED_AGAIN: Duration = Duration::from_millis(20);
-
-/// The outcome of watching over a process.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Watched {
-    /// It wrote this to stderr.
-    Wrote(Written),
-    /// A note for the binding.
-    Note(Vec<u8>),
-    /// Something about its worker that belongs into a log, as a warning.
-    Told(String),
-    /// A failure of which no caller will be told, since another stopped the pipeline before.
-    LaterFailure(RemoteError),
-    /// No outcome for now: what is to be read is to be said anew.
-    Nothing,
-    /// It has ended; [`WorkerProcess::ended`] says what follows.
-    Exited,
-}
-
-/// The parts of a process's output that are read for now. The rest is left where it is, until the process waits for
-/// room.
-#[derive(Debug, Clone, Copy)]
-pub struct Reads {
-    /// True if what it writes to stderr is read.
-    pub stderr: bool,
-    /// True if what it says is read: that it moves on, and notes for the binding.
-    pub words: bool,
-}
-
-impl Reads {
-    /// All of it.
-    pub const ALL: Reads = Reads { stderr: true, words: true };
-
-    fn is_all(self) -> bool {
-        self.stderr && self.words
-    }
-}
 
 /// A stage that runs in a process, as the pipeline's process sees it. Dropping it counts as a failure of its stage.
 pub struct WorkerProcess<V: Send + 'static> {

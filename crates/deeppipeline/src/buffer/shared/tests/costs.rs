@@ -1,13 +1,12 @@
 //! How much is looked at under the lock: no more in a large buffer than in a small one.
 
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::table::{Label, Reserved, SlotTable, Taken, Trim};
 use super::super::words::{Futex, SharedWords};
 use super::limits;
 use super::memory::Plain;
 use crate::buffer::{Arrival, Limits, Origin, Wait, Workers};
-use crate::intake::Intake;
-use crate::policies::{OnCrash, Overflow};
+use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use std::cell::Cell;
 

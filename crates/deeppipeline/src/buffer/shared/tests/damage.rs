@@ -2,7 +2,7 @@
 //! lies outside.
 
 use super::super::layout::{HEAD, Layout, PLACE, SLOT, TOTALS};
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::state::write_sealed;
 use super::super::table::{Label, Published, Receipt, Reserved, Slot, SlotTable, Taken, Verdict};
 use super::super::words::{Futex, SharedWords};
@@ -12,9 +12,8 @@ use super::{Random, Told, limits, policies};
 use crate::buffer::damage::Damage;
 use crate::buffer::policy::{Head, SlotState};
 use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
-use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::{OnCrash, Overflow};
+use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use std::mem::offset_of;
 

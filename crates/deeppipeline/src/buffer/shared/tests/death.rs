@@ -6,9 +6,8 @@ use super::fates::random_limits;
 use super::world::{Act, Happened, Who, World};
 use super::{Random, Told, limits, policies};
 use crate::buffer::{Arrival, Gate, Limits};
-use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::{OnCrash, Overflow};
+use crate::policies::{Intake, OnCrash, Overflow};
 
 const ON_CRASH: [OnCrash; 3] = [OnCrash::Skip, OnCrash::Retry, OnCrash::Stop];
 

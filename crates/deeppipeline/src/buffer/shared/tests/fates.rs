@@ -7,10 +7,9 @@ use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
 use crate::buffer::{Arrival, Gate, Limits, Push, Take, Unsettled, Wait, local};
 use crate::clock::{Clock, Moment};
-use crate::intake::{Input, Intake};
 use crate::ledger::Fate;
-use crate::policies::{OnCrash, Overflow};
-use crate::sample::{ForkTicket, Sample, SampleId};
+use crate::policies::{Intake, OnCrash, Overflow};
+use crate::sample::{ForkTicket, Input, Sample, SampleId};
 
 const SEEDS: u64 = 20;
 const STEPS: usize = 300;

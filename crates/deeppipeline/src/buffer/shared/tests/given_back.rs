@@ -4,11 +4,10 @@ use super::came_of;
 use crate::buffer::shared::{Buffer, Codec, SharedBytes};
 use crate::buffer::{Arrival, Origin, Push, Take, Taken, Wait};
 use crate::clock::Moment;
-use crate::error::BoxError;
-use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::Overflow;
+use crate::policies::{Intake, Overflow};
 use crate::sample::{ForkTicket, Sample, SampleId};
+use crate::unwind::BoxError;
 use std::sync::Arc;
 
 pub(super) struct Bytes;

@@ -1,15 +1,14 @@
 //! A worker between two buffers that dies at any step of its hop: what it took, gave and left is told apart exactly.
 
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, Verdict};
 use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
 use super::{Told, limits};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
-use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::{OnCrash, Overflow};
+use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use std::rc::Rc;
 

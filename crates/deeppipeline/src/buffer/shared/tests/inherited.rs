@@ -1,11 +1,10 @@
 //! A lock whose holder has ended, met by somebody who knows nothing of that death yet.
 
-use crate::buffer::shared::lock::Owner;
 use crate::buffer::shared::map::Map;
+use crate::buffer::shared::owner::Owner;
 use crate::buffer::shared::table::SlotTable;
 use crate::buffer::shared::words::{Futex, SharedWords};
-use crate::intake::Intake;
-use crate::policies::Overflow;
+use crate::policies::{Intake, Overflow};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::process::Command;

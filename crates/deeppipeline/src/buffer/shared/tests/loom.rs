@@ -1,7 +1,7 @@
 //! Threads over one buffer, in every order that loom can think of within some preemptions. A lost wake-up is a deadlock
 //! here, and a slot in two hands a data race; loom finds both.
 
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, Verdict};
 use super::super::words::{Futex, SharedWords};
 use super::came_of;
@@ -9,9 +9,8 @@ use super::limits;
 use super::memory::{Died, Loomed, Seen, unless_dead};
 use super::model::Model;
 use crate::buffer::{Arrival, Gate, Limits, Wait};
-use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::{OnCrash, Overflow};
+use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use ::loom::model::Builder;
 use ::loom::thread::{JoinHandle, spawn};

@@ -1,7 +1,7 @@
 //! Memories for the table of slots: plain, of a process that dies, and under loom.
 
 use super::super::layout::{HEAD, Layout, PLACE, SLOT, TOTALS};
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::words::{Futex, SharedWords};
 use crate::buffer::policy::{Head, List, Place, Slot, SlotState, Totals};
 use crate::buffer::{Limits, Wait};

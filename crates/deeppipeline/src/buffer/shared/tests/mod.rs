@@ -16,9 +16,8 @@ mod unmet;
 mod world;
 
 use crate::buffer::{Limits, Settlement, Workers};
-use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::Overflow;
+use crate::policies::{Intake, Overflow};
 use std::fmt::Debug;
 use std::time::Duration;
 

@@ -1,14 +1,13 @@
 //! What a shared buffer is to do, written down a second time without slots, places and locks.
 
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::table::{Label, Receipt, SlotTable, Verdict};
 use super::super::words::SharedWords;
 use super::memory::Looked;
 use crate::buffer::policy::{Slot, SlotState, WHOLE};
 use crate::buffer::{Arrival, Gate, Limits};
-use crate::intake::Intake;
 use crate::ledger::{BufferCounts, Fate, StageCounts};
-use crate::policies::{OnCrash, Overflow};
+use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::SampleId;
 use std::collections::VecDeque;
 

@@ -1,16 +1,15 @@
 //! Several workers between two buffers, one of which dies at any step of its work: what they give leaves in the order
 //! of what they took, every sample has one fate, and nobody waits for the dead.
 
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, TakenSlot, Verdict};
 use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::memory::{Died, Life, Looked, Mortal, Plain, unless_dead};
 use super::{Random, Told, limits};
 use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
-use crate::intake::Intake;
 use crate::ledger::Fate;
-use crate::policies::{OnCrash, Overflow};
+use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
 use std::ops::Range;
 use std::rc::Rc;

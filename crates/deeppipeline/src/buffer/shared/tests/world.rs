@@ -3,7 +3,7 @@
 //! Whatever is done is done to the model as well, and both must agree. A process that dies has done what it was about
 //! wholly or not at all.
 
-use super::super::lock::Owner;
+use super::super::owner::Owner;
 use super::super::table::{Label, Published, Receipt, Reserved, Slot, SlotTable, Taken, Trim, Verdict};
 use super::super::words::{Futex, SharedWords};
 use super::came_of;
