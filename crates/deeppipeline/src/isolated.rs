@@ -287,7 +287,7 @@ impl Workers {
     }
 
     fn work(self, bootstrap: Bootstrap) -> io::Result<()> {
-        let Front { name, types, takes, settings } =
+        let InitPayload { name, types, takes, settings } =
             postcard::from_bytes(bootstrap.init_payload()).map_err(io::Error::other)?;
         let make = |known: &Known| {
             Some((Arc::clone(&known.input), Arc::clone(&known.output), (known.body)(takes, settings.clone())?))
@@ -348,7 +348,7 @@ fn become_worker(pipeline: u32) -> io::Result<Bootstrap> {
 
 /// The message from which the worker's program knows which stage it is to make.
 #[derive(Serialize, Deserialize)]
-struct Front {
+struct InitPayload {
     name: String,
     types: Types,
     takes: WorkerTakes,
@@ -374,9 +374,10 @@ impl IsolatedStage {
         S: Isolated<Output: Transfer>,
         T: Transfer,
     {
-        let front = Front { name: S::NAME.to_owned(), types: Types::of::<S>(), takes, settings: settings.to_vec() };
+        let payload =
+            InitPayload { name: S::NAME.to_owned(), types: Types::of::<S>(), takes, settings: settings.to_vec() };
         Ok(IsolatedStage {
-            init_payload: to_readable_bytes(&front)?,
+            init_payload: to_readable_bytes(&payload)?,
             input: Arc::new(Typed::<T>::new()),
             output: Arc::new(Typed::<S::Output>::new()),
         })

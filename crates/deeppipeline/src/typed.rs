@@ -75,14 +75,14 @@ impl<T: 'static> Unpack<Vec<T>> for ListOf<T> {
 #[derive(Debug)]
 pub struct OfKey<F, K, T> {
     key: F,
-    keeper: WindowStore<K, T>,
+    store: WindowStore<K, T>,
     /// True if the last sample is in its window: not if `key` panicked.
     is_put: bool,
 }
 
 impl<F, K: Hash + Eq + Clone, T> OfKey<F, K, T> {
     pub(crate) fn new(window: Window, key: F) -> Self {
-        OfKey { key, keeper: WindowStore::new(window), is_put: false }
+        OfKey { key, store: WindowStore::new(window), is_put: false }
     }
 }
 
@@ -97,10 +97,10 @@ where
         self.is_put = false;
         let key = (self.key)(&sample);
         self.is_put = true;
-        let silent = self.keeper.begin();
-        let (put, forgotten) = self.keeper.put(key.clone(), *sample);
+        let silent = self.store.begin();
+        let (put, forgotten) = self.store.put(key.clone(), *sample);
         let unpacked = match put {
-            Put::Due { .. } => Unpacked::Run(Box::new(self.keeper.list(&key).cloned().collect())),
+            Put::Due { .. } => Unpacked::Run(Box::new(self.store.list(&key).cloned().collect())),
             Put::Windowed => Unpacked::Keep,
             Put::Skipped => Unpacked::Skip,
         };
@@ -113,7 +113,7 @@ where
         }
         let Some(sample) = one::<T>(input) else { return (Unpacked::Wrong, Windowed::default()) };
         let key = (self.key)(&sample);
-        (Unpacked::Run(Box::new(self.keeper.list(&key).cloned().collect())), Windowed::default())
+        (Unpacked::Run(Box::new(self.store.list(&key).cloned().collect())), Windowed::default())
     }
 }
 
@@ -121,14 +121,14 @@ where
 #[derive(Debug)]
 pub struct OfKeys<F, K, T> {
     keys: F,
-    keeper: WindowStore<K, T>,
+    store: WindowStore<K, T>,
     /// True if the items of the last sample are in their windows: not if `keys` panicked.
     is_put: bool,
 }
 
 impl<F, K: Hash + Eq + Clone, T> OfKeys<F, K, T> {
     pub(crate) fn new(window: Window, keys: F) -> Self {
-        OfKeys { keys, keeper: WindowStore::new(window), is_put: false }
+        OfKeys { keys, store: WindowStore::new(window), is_put: false }
     }
 }
 
@@ -146,7 +146,7 @@ where
         let items = (self.keys)(&sample);
         self.is_put = true;
         // Items are no samples: each sample is used by the call that it came with.
-        (Unpacked::Run(Box::new(self.keeper.windows(*sample, items))), Windowed::default())
+        (Unpacked::Run(Box::new(self.store.windows(*sample, items))), Windowed::default())
     }
 
     fn again(&mut self, input: Input<Value>) -> (Unpacked<Windows<S, K, T>>, Windowed) {
@@ -155,7 +155,7 @@ where
         }
         let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Windowed::default()) };
         let items = (self.keys)(&sample);
-        (Unpacked::Run(Box::new(self.keeper.windows_again(*sample, items))), Windowed::default())
+        (Unpacked::Run(Box::new(self.store.windows_again(*sample, items))), Windowed::default())
     }
 }
 
@@ -164,7 +164,7 @@ pub(crate) struct StageBody<S: Stage, U> {
     make: Option<Box<dyn FnOnce() -> Result<S, BoxError>>>,
     stage: Option<S>,
     unpack: U,
-    kept: Windowed,
+    windowed: Windowed,
     /// The retry copy: how it is made of what the stage gets, and the last one.
     copy: Option<Copy<S::Input>>,
     last: Option<Box<S::Input>>,
@@ -172,7 +172,14 @@ pub(crate) struct StageBody<S: Stage, U> {
 
 impl<S: Stage, U> StageBody<S, U> {
     pub(crate) fn new(make: impl FnOnce() -> Result<S, BoxError> + 'static, unpack: U) -> Self {
-        StageBody { make: Some(Box::new(make)), stage: None, unpack, kept: Windowed::default(), copy: None, last: None }
+        StageBody {
+            make: Some(Box::new(make)),
+            stage: None,
+            unpack,
+            windowed: Windowed::default(),
+            copy: None,
+            last: None,
+        }
     }
 
     /// Makes it possible to run the stage again on what it got.
@@ -201,12 +208,12 @@ where
             Call::Finish => finish(stage),
             Call::RunAgain(_) if let (Some(copy), Some(x)) = (self.copy, &self.last) => run(stage, copied(copy, x)),
             Call::StageRun(_) | Call::RunAgain(_) => {
-                let (unpacked, kept) = match call {
+                let (unpacked, windowed) = match call {
                     Call::StageRun(input) => self.unpack.unpack(input),
                     Call::RunAgain(Some(input)) => self.unpack.again(input),
                     _ => return Done::Failed("what it got was not kept for another try".into()),
                 };
-                self.kept = kept;
+                self.windowed = windowed;
                 match unpacked {
                     Unpacked::Run(x) => {
                         self.last = self.copy.map(|copy| copied(copy, &x));
@@ -226,8 +233,8 @@ where
         }
     }
 
-    fn kept(&mut self) -> Windowed {
-        std::mem::take(&mut self.kept)
+    fn windowed(&mut self) -> Windowed {
+        std::mem::take(&mut self.windowed)
     }
 
     fn name(&self) -> Option<String> {

@@ -469,15 +469,15 @@ mod tests {
 
     /// The lists that come of samples with these keys, and what is left out.
     fn lists(window: Window, keys: &str) -> (Vec<String>, u64) {
-        let mut keeper = WindowStore::new(window);
+        let mut store = WindowStore::new(window);
         let mut lists = Vec::new();
         let mut left_out = 0;
         for (number, key) in keys.chars().enumerate() {
-            left_out += keeper.begin();
-            let (put, forgotten) = keeper.put(key, number.to_string());
+            left_out += store.begin();
+            let (put, forgotten) = store.put(key, number.to_string());
             left_out += forgotten + u64::from(put == Put::Skipped);
             if let Put::Due { .. } = put {
-                lists.push(keeper.list(&key).cloned().collect::<Vec<_>>().concat());
+                lists.push(store.list(&key).cloned().collect::<Vec<_>>().concat());
             }
         }
         (lists, left_out)
@@ -501,8 +501,8 @@ mod tests {
 
     #[test]
     fn the_windows_that_are_due_come_with_their_sample() {
-        let mut keeper = WindowStore::new(Window::new(2));
-        let mut seen = |sample: &'static str| keeper.windows(sample, sample.chars().map(|key| (key, sample)));
+        let mut store = WindowStore::new(Window::new(2));
+        let mut seen = |sample: &'static str| store.windows(sample, sample.chars().map(|key| (key, sample)));
         assert!(seen("ab").is_empty());
         let due = seen("bc");
         assert_eq!((due.sample, due.get(&'b'), due.get(&'c')), ("bc", Some(&["ab", "bc"][..]), None));
@@ -512,12 +512,12 @@ mod tests {
     #[test]
     fn what_was_due_is_due_again_until_the_next_sample() {
         for stride in [1, 2, 3] {
-            let mut keeper = WindowStore::new(Window::new(2).stride(stride));
+            let mut store = WindowStore::new(Window::new(2).stride(stride));
             for sample in ["a", "ab", "ab", "b", "a", "b", "ab"] {
                 let items = || sample.chars().map(|key| (key, sample));
-                let due = keeper.windows(sample, items());
-                assert_eq!(keeper.windows_again(sample, items()), due);
-                assert_eq!(keeper.windows_again(sample, items()), due);
+                let due = store.windows(sample, items());
+                assert_eq!(store.windows_again(sample, items()), due);
+                assert_eq!(store.windows_again(sample, items()), due);
             }
         }
     }
@@ -547,12 +547,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_however_long_it_runs() {
-        let mut keeper = WindowStore::new(Window::new(4).max_keys(3));
+        let mut store = WindowStore::new(Window::new(4).max_keys(3));
         for number in 0..100_000_u64 {
-            keeper.begin();
-            keeper.put(if number == 0 { 9 } else { number % 2 }, ());
+            store.begin();
+            store.put(if number == 0 { 9 } else { number % 2 }, ());
         }
-        assert_eq!(keeper.keys(), 3);
-        assert!(keeper.seen.len() <= 70, "{}", keeper.seen.len());
+        assert_eq!(store.keys(), 3);
+        assert!(store.seen.len() <= 70, "{}", store.seen.len());
     }
 }

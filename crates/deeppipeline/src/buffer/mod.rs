@@ -172,7 +172,7 @@ impl Lease {
         match *self {}
     }
 
-    pub(crate) fn keep(self) {
+    pub(crate) fn keep_for_window(self) {
         match self {}
     }
 }
@@ -298,7 +298,7 @@ impl<V> Buffer<V> {
         match self {
             Buffer::Local(buffer) => buffer.skip_windowed(worker, samples),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.skip_kept(samples),
+            Buffer::Shared(buffer) => buffer.skip_windowed(samples),
         }
     }
 

@@ -14,7 +14,7 @@ pub trait Body<V> {
     fn call(&mut self, call: Call<V>) -> Done<V>;
 
     /// Returns what the last call has made of samples that the stage had kept for a later list.
-    fn kept(&mut self) -> Windowed {
+    fn windowed(&mut self) -> Windowed {
         Windowed::default()
     }
 
@@ -39,7 +39,7 @@ pub(crate) fn work_and_free<V>(worker: &mut Worker<V>, body: Box<dyn Body<V>>) {
 pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
     while let Some(call) = worker.next() {
         let done = make_call(worker, &mut *body, call);
-        worker.account(body.kept());
+        worker.account(body.windowed());
         worker.done(done);
     }
     release(body);

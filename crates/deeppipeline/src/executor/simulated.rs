@@ -395,7 +395,7 @@ impl Actor {
 
     fn make_call(&mut self, call: Call<Value>) {
         let done = make_call(&self.worker, &mut *self.body, call);
-        self.worker.account(self.body.kept());
+        self.worker.account(self.body.windowed());
         let ends_here = self.worker.is_end_stage();
         let (more, is_many, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {
             Done::Failed(cause) => (Box::new(empty()), false, Ending::Failed(cause)),

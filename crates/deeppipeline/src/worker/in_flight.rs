@@ -10,7 +10,7 @@ use crate::worker::Part;
 pub(crate) struct InFlight {
     pub(crate) samples: u64,
     /// Samples kept before that its list uses, too.
-    pub(crate) kept: u64,
+    pub(crate) windowed: u64,
     pub(crate) newest: SampleInfo,
     pub(crate) fork: ForkTicket,
     /// The ticket of its own copies, where the stage is a fork that has begun to hand them out.
@@ -41,7 +41,7 @@ impl InFlight {
         let Taken { ticket, at, fork, lease, given, failures } = taken;
         let mut in_flight = InFlight {
             samples,
-            kept: 0,
+            windowed: 0,
             newest,
             fork,
             forked: None,

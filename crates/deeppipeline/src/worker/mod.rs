@@ -56,7 +56,7 @@ pub struct Worker<V> {
     /// The take whose results go on now, where they have a turn among those of several workers.
     turn: Option<u64>,
     /// Samples in flight that no list has used yet.
-    kept: u64,
+    windowed: u64,
     /// The number of parts that were made of `last`, by this worker and one that died before it.
     parts: u64,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
@@ -82,7 +82,7 @@ impl<V> Worker<V> {
             last: None,
             unsettled: None,
             turn: None,
-            kept: 0,
+            windowed: 0,
             parts: 0,
             waiting_since: None,
             frees_stage: false,
@@ -197,7 +197,7 @@ impl<V> Worker<V> {
             }
             Some(Take::Drained { ticket }) => {
                 self.has_turn(ticket);
-                self.let_go_of_kept();
+                self.skip_all_windowed();
                 self.advance(WorkerEvent::Drained);
                 return Some(self.call(Step::Finishing, Call::Finish));
             }
@@ -333,7 +333,7 @@ impl<V> Drop for Worker<V> {
         };
         self.fail_turn();
         self.flush();
-        self.let_go_of_kept();
+        self.skip_all_windowed();
         self.fail(doing, sample, "its worker ended too early".into());
         self.advance(WorkerEvent::TornDown);
         if works_for(self.context.pipeline) {

@@ -102,7 +102,7 @@ impl<V> Worker<V> {
         match &ending {
             Ending::Returned | Ending::Exhausted => self.count(in_flight, Fate::Used),
             Ending::Skipped => self.count(in_flight, Fate::Skipped),
-            Ending::Windowed => self.keep(in_flight),
+            Ending::Windowed => self.keep_for_window(in_flight),
             Ending::Failed(_) => self.count(in_flight, Fate::Failed),
         }
 
@@ -178,8 +178,13 @@ impl<V> Worker<V> {
     #[inline(always)]
     pub(super) fn count(&mut self, in_flight: InFlight, fate: Fate) {
         let age = in_flight.paused_at.since(in_flight.newest.birth);
-        let settlement =
-            Settlement { fate, windowed: in_flight.kept, took: in_flight.busy, age, ended_at: in_flight.paused_at.0 };
+        let settlement = Settlement {
+            fate,
+            windowed: in_flight.windowed,
+            took: in_flight.busy,
+            age,
+            ended_at: in_flight.paused_at.0,
+        };
         self.unsettled = Some(Unsettled { ticket: in_flight.ticket, lease: in_flight.lease, settlement });
     }
 
@@ -191,10 +196,10 @@ impl<V> Worker<V> {
     }
 
     /// Keeps the sample in flight for a later list of the stage.
-    fn keep(&mut self, in_flight: InFlight) {
-        self.kept += in_flight.samples;
+    fn keep_for_window(&mut self, in_flight: InFlight) {
+        self.windowed += in_flight.samples;
         match (in_flight.lease, self.context.input()) {
-            (Some(lease), _) => lease.keep(),
+            (Some(lease), _) => lease.keep_for_window(),
             (None, Some(buffer)) => buffer.keep_for_window(self.context.worker(), in_flight.ticket),
             (None, None) => {}
         }
@@ -211,7 +216,7 @@ impl<V> Worker<V> {
     /// Gives nothing more: what is left is `teardown`.
     pub(super) fn give_up(&mut self) {
         self.flush();
-        self.let_go_of_kept();
+        self.skip_all_windowed();
         self.step = Step::GivingUp;
         self.advance(WorkerEvent::Done);
     }

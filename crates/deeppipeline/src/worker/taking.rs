@@ -95,22 +95,22 @@ impl<V> Worker<V> {
     }
 
     /// Says what becomes of samples that the stage has kept, before the present call ends.
-    pub fn account(&mut self, kept: Windowed) {
-        self.kept = self.kept.saturating_sub(kept.used + kept.skipped);
-        self.skip_kept(kept.skipped);
+    pub fn account(&mut self, windowed: Windowed) {
+        self.windowed = self.windowed.saturating_sub(windowed.used + windowed.skipped);
+        self.skip_windowed(windowed.skipped);
         if let Step::Running(in_flight) = &mut self.step {
-            in_flight.kept += kept.used;
+            in_flight.windowed += windowed.used;
         }
     }
 
-    fn skip_kept(&self, samples: u64) {
+    fn skip_windowed(&self, samples: u64) {
         if let Some(buffer) = self.context.input().filter(|_| samples > 0) {
             buffer.skip_windowed(self.context.worker(), samples);
         }
     }
 
-    /// Lets go of what the stage still keeps, since no list will use it.
-    pub(super) fn let_go_of_kept(&mut self) {
-        self.account(Windowed { used: 0, skipped: self.kept });
+    /// Skips what the stage still has for a later list, since there will be none.
+    pub(super) fn skip_all_windowed(&mut self) {
+        self.account(Windowed { used: 0, skipped: self.windowed });
     }
 }

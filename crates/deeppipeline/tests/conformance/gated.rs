@@ -67,7 +67,7 @@ pub(crate) struct GatedStage {
     logic: Logic,
     around: Arc<dyn Around>,
     windows: Option<(WindowStore<i64, i64>, i64)>,
-    kept: Windowed,
+    windowed: Windowed,
     /// What it was run on last.
     last: i64,
 }
@@ -75,18 +75,18 @@ pub(crate) struct GatedStage {
 impl GatedStage {
     pub(crate) fn new(logic: Logic, windows: Option<(Window, i64)>, around: Arc<dyn Around>) -> Self {
         let windows = windows.map(|(window, keys)| (WindowStore::new(window), keys));
-        GatedStage { logic, around, windows, kept: Windowed::default(), last: 0 }
+        GatedStage { logic, around, windows, windowed: Windowed::default(), last: 0 }
     }
 
     /// The window that is due with this sample, as a sum.
     fn window(&mut self, x: i64) -> Result<i64, Done<i64>> {
-        let Some((keeper, keys)) = &mut self.windows else { return Ok(x) };
+        let Some((store, keys)) = &mut self.windows else { return Ok(x) };
         let key = x % *keys;
-        let silent = keeper.begin();
-        let (put, forgotten) = keeper.put(key, x);
-        self.kept = account(put, silent + forgotten);
+        let silent = store.begin();
+        let (put, forgotten) = store.put(key, x);
+        self.windowed = account(put, silent + forgotten);
         match put {
-            Put::Due { .. } => Ok(keeper.list(&key).sum()),
+            Put::Due { .. } => Ok(store.list(&key).sum()),
             Put::Windowed => Err(Done::Windowed),
             Put::Skipped => Err(Done::Gave(Give::Skip)),
         }
@@ -142,8 +142,8 @@ impl Body<i64> for GatedStage {
         }
     }
 
-    fn kept(&mut self) -> Windowed {
-        std::mem::take(&mut self.kept)
+    fn windowed(&mut self) -> Windowed {
+        std::mem::take(&mut self.windowed)
     }
 }
 

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Values as a worker of the typed front door sends and reads them.
+/// Values as a worker of the typed builder sends and reads them.
 struct Postcard;
 
 impl Codec<i64> for Postcard {
@@ -57,7 +57,7 @@ fn worker_processes_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64
 
 /// Says which stage its worker is to make.
 fn set_init_payload<S: Isolated>(process: &mut WorkerProcess<i64>, strings: &Strings) {
-    // As the typed front door's worker reads it: name, types, whether it takes lists, settings.
+    // As the typed builder's worker reads it: name, types, whether it takes lists, settings.
     let front = (S::NAME, types_of::<S>(), false, postcard::to_stdvec(strings).unwrap());
     process.set_init_payload(postcard::to_stdvec(&front).unwrap());
 }

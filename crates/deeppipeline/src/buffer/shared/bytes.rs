@@ -183,7 +183,7 @@ impl Lease {
     }
 
     /// Leaves the samples with the stage, for a later list.
-    pub(crate) fn keep(self) {
+    pub(crate) fn keep_for_window(self) {
         let table = Arc::clone(&self.table);
         self.leave(|slots| table.keep(slots));
     }

@@ -235,8 +235,8 @@ impl<V> Buffer<V> {
     }
 
     /// Counts that many samples that the stage kept as being in no list.
-    pub(crate) fn skip_kept(&self, samples: u64) {
-        self.table.skip_kept(samples);
+    pub(crate) fn skip_windowed(&self, samples: u64) {
+        self.table.skip_windowed(samples);
     }
 
     /// Takes what the intake says, waiting for it if need be.

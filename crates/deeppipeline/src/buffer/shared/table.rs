@@ -490,7 +490,7 @@ impl<W: SharedWords> SlotTable<W> {
     }
 
     /// Counts that many samples that the stage kept as being in no list.
-    pub(crate) fn skip_kept(&self, samples: u64) {
+    pub(crate) fn skip_windowed(&self, samples: u64) {
         self.at_once((), |change, _| change.skip_windowed(self.place(), samples));
     }
 

@@ -36,7 +36,7 @@ struct Passing {
     /// The number of branches, where it is the node in front of them.
     branches: Option<usize>,
     window: Option<WindowStore<(), ()>>,
-    kept: Windowed,
+    windowed: Windowed,
 }
 
 impl Passing {
@@ -55,7 +55,7 @@ impl Passing {
         let put = self.window.as_mut().map(|window| {
             let left_out = window.begin();
             let (put, forgotten) = window.put((), ());
-            self.kept = account(put, left_out + forgotten);
+            self.windowed = account(put, left_out + forgotten);
             put
         });
         match (put, self.branches) {
@@ -78,7 +78,7 @@ impl Body<Value> for Passing {
         }
     }
 
-    fn kept(&mut self) -> Windowed {
-        std::mem::take(&mut self.kept)
+    fn windowed(&mut self) -> Windowed {
+        std::mem::take(&mut self.windowed)
     }
 }
