@@ -1,4 +1,4 @@
-"""The worker's side of a stage in a process: what it is given, what it runs, and what it sends home."""
+"""The worker's side of a stage in a process: what it is given, what it runs, and what it sends to the pipeline."""
 
 from __future__ import annotations
 
