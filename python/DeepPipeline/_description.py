@@ -10,8 +10,16 @@ from DeepPipeline._stage import Options, Overflow
 if TYPE_CHECKING:
     from DeepPipeline._worker import SourceStage
 
-Blocks = list[tuple[int, list[tuple[int, int]], bool]]
-"""The blocks: of each its fork, the first and the last node of each branch, and whether they are joined."""
+
+@dataclass(frozen=True)
+class Block:
+    """Branches that work on the same samples, as places in the list of stages."""
+
+    branches: list[tuple[int, int]]
+    """Of each branch the first stage, and the one behind it."""
+    joined: bool
+    """True if the results are joined, for the stage behind the last branch."""
+    name: str = "parallel"
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class PipelineDescription:
     """A pipeline as plain data."""
 
     stages: list[Options]
-    blocks: Blocks
+    blocks: list[Block]
     buffer_size: int | list[int]
     buffer_bytes: int | None
     overflow: Overflow | None

@@ -1,4 +1,4 @@
-"""Branches that work on the same samples at the same time, and how a pipeline with branches is laid out in a row."""
+"""Branches that work on the same samples at the same time, and how a pipeline with branches is described in a row."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from DeepPipeline._checks import what
-from DeepPipeline._description import Blocks
+from DeepPipeline._description import Block
 from DeepPipeline._function import FunctionStage, StageLike, as_stage, function_of, may_be_shared
-from DeepPipeline._give import Many
 from DeepPipeline._stage import CALLED, Stage
 from DeepPipeline.errors import GraphError
 
@@ -118,25 +117,7 @@ def _checked_branch(place: str, branch: object, seen: list[tuple[str, object]]) 
 
 
 class Relay(Stage):
-    """A stage of the package's own, before or behind the branches of a block."""
-
-    def __init__(self) -> None:
-        self.options(name="parallel", overflow="block", executor="thread")
-
-
-class Fork(Relay):
-    """Hands what it gets to every branch."""
-
-    def __init__(self, branches: int) -> None:
-        super().__init__()
-        self._branches = branches
-
-    def stage_run(self, x: Any) -> Many:
-        return Many([x] * self._branches)  # the first goes to the first branch, and so on
-
-
-class BringToJoin(Relay):
-    """Brings the result of a branch to the join, as it is."""
+    """What a relay runs, which the engine adds in front of a block or behind a branch: it gives what it gets."""
 
     def stage_run(self, x: Any) -> Any:
         return x
@@ -144,31 +125,27 @@ class BringToJoin(Relay):
 
 @dataclass
 class Row:
-    """A pipeline as the engine has it: one node after the other, and what of it runs in parallel."""
+    """A pipeline as the engine is told: its stages in reading order, and what of it runs in parallel."""
 
-    nodes: list[Stage] = field(default_factory=list)
-    blocks: Blocks = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
 
-def laid_out(chain: Chain) -> Row:
-    """All nodes of a pipeline in reading order, the package's own among them."""
+def in_a_row(chain: Chain) -> Row:
+    """All stages of a pipeline in reading order."""
     row = Row()
-    _lay(chain, row, is_end=True)
+    _add(chain, row, is_end=True)
     return row
 
 
-def _lay(chain: Chain, row: Row, *, is_end: bool) -> None:
+def _add(chain: Chain, row: Row, *, is_end: bool) -> None:
     for index, stage in enumerate(chain):
         if isinstance(stage, Stage):
-            row.nodes.append(stage)
+            row.stages.append(stage)
             continue
-        joined = not is_end or index + 1 < len(chain)
-        branches: list[tuple[int, int]] = []
-        row.blocks.append((len(row.nodes), branches, joined))
-        row.nodes.append(Fork(len(stage.branches)))
+        block = Block([], joined=not is_end or index + 1 < len(chain))
+        row.blocks.append(block)
         for branch in stage.branches:
-            first = len(row.nodes)
-            _lay(branch, row, is_end=not joined)
-            if joined:
-                row.nodes.append(BringToJoin())
-            branches.append((first, len(row.nodes) - 1))
+            first = len(row.stages)
+            _add(branch, row, is_end=not block.joined)
+            block.branches.append((first, len(row.stages)))

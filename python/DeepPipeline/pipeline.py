@@ -39,7 +39,7 @@ from DeepPipeline.errors import (
     StartError,
     StartTimeout,
 )
-from DeepPipeline.parallel import Branches, Chain, Parallel, Row, checked_chain, laid_out
+from DeepPipeline.parallel import Branches, Chain, Parallel, Relay, Row, checked_chain, in_a_row
 from DeepPipeline.stream import HandOver, Stream
 
 T = TypeVar("T")
@@ -256,8 +256,8 @@ class Pipeline:
             raise GraphError(f"{what} needs a source: {what}(source), or Pipeline(source=..., ...)")
 
     def _lay_out(self) -> None:
-        self._row: Row = laid_out(self._chain)
-        self._executors = [_executor_of(stage, self._multiprocess) for stage in self._row.nodes]
+        self._row: Row = in_a_row(self._chain)
+        self._executors = [_executor_of(stage, self._multiprocess) for stage in self._row.stages]
 
     def _add_end_stage(self, stage: Stage) -> None:
         """Adds a stage of the package's own; buffer sizes are said of the user's stages."""
@@ -276,7 +276,7 @@ class Pipeline:
         _check_native(self._source, self._chain)
         stages = [
             replace(options_of(stage), name=name_of(stage), executor=executor)
-            for stage, executor in zip(self._row.nodes, self._executors, strict=True)
+            for stage, executor in zip(self._row.stages, self._executors, strict=True)
         ]
         overflow = self._overflow or (None if self._hand_over is None else "block")
         return make(
@@ -288,7 +288,7 @@ class Pipeline:
     def _check_processes(self) -> None:
         in_process = [
             (name_of(stage), stage)
-            for stage, executor in zip(self._row.nodes, self._executors, strict=True)
+            for stage, executor in zip(self._row.stages, self._executors, strict=True)
             if executor == "process"
         ]
         if in_process:
@@ -296,9 +296,9 @@ class Pipeline:
             check_stages(in_process, self._start_method)
 
     def _bodies(self) -> list[list[Stage | SourceStage]]:
-        """Returns what the workers of each node run, one entry per worker; the source's last."""
+        """Returns what the workers of each stage run, one entry per worker; the source's last."""
         bodies: list[list[Stage | SourceStage]] = []
-        for stage, executor in zip(self._row.nodes, self._executors, strict=True):
+        for stage, executor in zip(self._row.stages, self._executors, strict=True):
             workers = options_of(stage).workers
             if workers == 1 or executor == "process":  # each process makes its own of it
                 bodies.append([stage] * workers)
@@ -314,12 +314,13 @@ class Pipeline:
             bodies.append([self._source])
         return bodies
 
-    def _start_workers(self, engine: _engine.Engine, of_nodes: list[list[Stage | SourceStage]]) -> None:
-        natives = [stage._deeppipeline_native for stage in self._row.nodes]
+    def _start_workers(self, engine: _engine.Engine, of_stages: list[list[Stage | SourceStage]]) -> None:
+        natives = [stage._deeppipeline_native for stage in self._row.stages]
         drivers = engine.drivers(natives if self._source is None else [*natives, self._source._deeppipeline_native])
-        bodies = [body for node, workers in enumerate(of_nodes) if engine.has_workers(node) for body in workers]
+        left = [iter(bodies) for bodies in of_stages]
+        workers = [(driver, Relay() if index is None else next(left[index])) for index, driver in drivers]
         notices = self._notices = Notices(engine)
-        for worker, (driver, body) in reversed(list(enumerate(zip(drivers, bodies, strict=True)))):
+        for worker, (driver, body) in reversed(list(enumerate(workers))):
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).intake, driver) if isinstance(body, Stage) else body
                 keeps_arguments = isinstance(body, Stage) and isinstance(options_of(body).on_error, Retry)

@@ -10,8 +10,8 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, ErrorPolicy, Flow, Graph, Joiner, Moment, Node, Notice as EngineNotice, SourceNode, Startup, Supervisor,
-    Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Block, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Role, SourceNode, Startup,
+    Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, UnknownPolicy, WorkerDied};
 use deeppipeline::intake::Intake;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 #[cfg(processes)]
 use {
     crate::{slot::Carrier, worker_process::WorkerProcess},
-    deeppipeline::engine::{Codec, Driver as EngineDriver, WorkerProcess as EngineWorkerProcess},
+    deeppipeline::engine::{Codec, Codecs, Driver as EngineDriver, WorkerProcess as EngineWorkerProcess},
 };
 
 /// The time for which a waiting call leaves the interpreter's signals unseen.
@@ -35,7 +35,7 @@ const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(500);
 #[derive(FromPyObject)]
 pub(crate) struct PipelineDescription {
     stages: Vec<Description>,
-    blocks: Vec<Branches>,
+    blocks: Vec<BlockDescription>,
     buffer_size: Sizes,
     buffer_bytes: Option<usize>,
     overflow: Option<String>,
@@ -82,8 +82,13 @@ enum AfterAnError {
     Retry { times: u32, then: String },
 }
 
-/// A parallel block: its fork, the first and the last node of each branch, and whether they are joined.
-type Branches = (usize, Vec<(usize, usize)>, bool);
+/// A parallel block as the Python package describes it: of each branch the first stage, and the one behind it.
+#[derive(FromPyObject)]
+struct BlockDescription {
+    name: String,
+    branches: Vec<(usize, usize)>,
+    joined: bool,
+}
 
 /// The number of samples that the buffers hold.
 #[derive(FromPyObject)]
@@ -117,16 +122,19 @@ impl Undriven {
         }
     }
 
-    /// The index of the stage that it is a worker of; none for the source's.
-    fn stage(&self) -> Option<usize> {
-        let worker_id = match self {
+    fn worker_id(&self) -> WorkerId {
+        match self {
             Undriven::Thread(worker) => worker.worker_id(),
             #[cfg(processes)]
             Undriven::Process(process) => process.worker_id(),
-        };
-        match worker_id {
-            WorkerId::Source => None,
-            WorkerId::Stage { index, .. } => Some(index),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match self {
+            Undriven::Thread(worker) => worker.role(),
+            #[cfg(processes)]
+            Undriven::Process(process) => Role::Stage(process.stage()),
         }
     }
 
@@ -140,8 +148,11 @@ type Assembled = (Arc<Supervisor<Payload>>, Vec<Undriven>);
 
 #[cfg(processes)]
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
-    let codecs = graph.stages.iter();
-    let codecs = codecs.map(|node| Some(Arc::new(Carrier::to(&node.name)) as Arc<dyn Codec<Payload>>)).collect();
+    let codecs = graph.stages.iter().map(|node| {
+        let carrier: Arc<dyn Codec<Payload>> = Arc::new(Carrier::to(&node.name));
+        Some(Codecs { input: Arc::clone(&carrier), output: carrier })
+    });
+    let codecs = codecs.collect();
     let (supervisor, drivers) = Supervisor::with_processes(graph, codecs)?;
     let undriven = drivers.into_iter().map(|driver| match driver {
         EngineDriver::Thread(worker) => Undriven::Thread(worker),
@@ -183,7 +194,6 @@ pub(crate) enum Started {
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct Engine {
     supervisor: Arc<Supervisor<Payload>>,
-    blocks: Vec<Block>,
     undriven: Mutex<Vec<Undriven>>,
     /// Native stages that have no thread yet.
     natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
@@ -197,19 +207,21 @@ impl Engine {
     #[new]
     fn new(description: PipelineDescription) -> PyResult<Self> {
         let graph = description.graph()?;
-        let blocks = graph.blocks.clone();
+        let blocks = graph.blocks.len();
         let (supervisor, undriven) = assemble(graph).map_err(|error| match error {
             StartError::Graph(error) => graph_error(error),
             other => Python::attach(|py| raise(py, "StartError", &other.to_string())),
         })?;
-        // Under a lock of the engine's, so nothing here may touch the interpreter.
-        let join = |_: &Block| Box::new(|parts| Payload::Tuple(Tuple::new(parts))) as Joiner<Payload>;
-        supervisor.set_joiners(blocks.iter().map(join).collect());
+        // On whatever thread gives, so nothing here may touch the interpreter.
+        let fork_join = |_| ForkJoin::<Payload> {
+            fork: Box::new(Payload::into_copies),
+            join: Box::new(|parts| Payload::Tuple(Tuple::new(parts))),
+        };
+        supervisor.set_blocks((0..blocks).map(fork_join).collect());
         supervisor.keep_notices();
         supervisor.keep_discarded("__del__");
         Ok(Engine {
             supervisor,
-            blocks,
             undriven: Mutex::new(undriven),
             natives: Mutex::default(),
             native_threads: Mutex::default(),
@@ -223,57 +235,52 @@ impl Engine {
         description.graph()?.check().map_err(graph_error)
     }
 
-    /// Returns true unless a node of the package's own has nothing to do.
-    fn has_workers(&self, node: usize) -> bool {
-        self.supervisor.has_workers(node)
-    }
-
-    /// Hands out the drivers, once: one entry per worker, those of each stage in order, and the source's last.
+    /// Hands out the drivers, once, one per worker, with the index in `natives` of what it runs; none for a relay.
     /// `natives` has one entry per stage, and one for the source. Native stages are kept for `start_native`.
-    fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<Driver>> {
+    fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<(Option<usize>, Driver)>> {
         let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let index_of = |worker: &Undriven| match worker.role() {
+            Role::Stage(index) => Some(index),
+            Role::Source => Some(natives.len() - 1),
+            Role::Relay => None,
+        };
+        let native_of = |worker: &Undriven| index_of(worker).and_then(|index| natives.get(index)?.as_ref());
         // The workers of a stage are alike in everything that matters to those who give to it.
-        let worker_of = |node: usize| undriven.iter().find(|worker| worker.stage() == Some(node));
+        let is_of = |worker: &Undriven, node: usize| matches!(worker.worker_id(), WorkerId::Stage { index, .. } if index == node);
         // What a stage in a process gives crosses to the next, wherever that is.
-        let at = |node: usize| match worker_of(node) {
+        let at = |node: usize| match undriven.iter().find(|worker| is_of(worker, node)) {
             None => Next::Nobody,
-            Some(next) if natives.get(node).is_some_and(Option::is_some) => Next::Native(next.name().to_owned()),
+            Some(next) if native_of(next).is_some() => Next::Native(next.name().to_owned()),
             #[cfg(processes)]
             Some(next) if next.is_in_process() => Next::Elsewhere(Some(next.name().to_owned())),
             Some(_) => Next::Here,
         };
-        let next_after = |stage: Option<usize>| {
-            let Some(index) = stage else { return at(0) };
-            match self.supervisor.flow(index) {
-                Flow::End => Next::Nobody,
-                Flow::Next(node) => at(node),
-                Flow::Fork(block) => {
-                    Next::Branches(self.blocks[block].branches.iter().map(|(first, _)| at(*first)).collect())
-                }
-                Flow::Join { .. } => Next::Join,
-            }
+        let next_after = |worker: &Undriven| match self.supervisor.flow(worker.worker_id()) {
+            Flow::End => Next::Nobody,
+            Flow::Next(node) => at(node),
+            Flow::Fork(block) => Next::Branches(self.supervisor.branches(block).map(at).collect()),
+            Flow::Join { .. } => Next::Join,
         };
-        let _ = self.entrance.set(next_after(None));
+        let _ = self.entrance.set(at(0));
         // Of all, before any is handed out.
-        let nexts: Vec<Next> = undriven.iter().map(|worker| next_after(worker.stage())).collect();
+        let nexts: Vec<_> = undriven.iter().map(|worker| (index_of(worker), next_after(worker))).collect();
         let mut drivers = Vec::new();
-        for (worker, next) in undriven.into_iter().zip(nexts) {
-            let stage = worker.stage();
-            // The source's is the last.
-            let native = stage.map_or(natives.last(), |stage| natives.get(stage)).and_then(Option::as_ref);
-            drivers.push(match (worker, native) {
+        for (worker, (index, next)) in undriven.into_iter().zip(nexts) {
+            let native = index.and_then(|index| natives.get(index)?.as_ref());
+            let driver = match (worker, native) {
                 #[cfg(processes)]
                 (Undriven::Process(process), _) => Driver::Process(WorkerProcess::new(process)),
                 (Undriven::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
                 (Undriven::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
-                    if stage.is_none() {
+                    if worker.role() == Role::Source {
                         self.supervisor.set_closer(closer);
                     }
                     self.natives.lock().unwrap_or_else(PoisonError::into_inner).push((worker, body));
                     Driver::Engine(None)
                 }
-            });
+            };
+            drivers.push((index, driver));
         }
         Ok(drivers)
     }
@@ -548,7 +555,7 @@ impl PipelineDescription {
         Ok(Graph {
             source: self.source.map(|source| SourceNode { is_live: source.is_live }),
             stages: self.stages.into_iter().map(node).collect::<PyResult<_>>()?,
-            blocks: self.blocks.into_iter().map(|(fork, branches, joined)| Block { fork, branches, joined }).collect(),
+            blocks: self.blocks.into_iter().map(block).collect(),
             buffer_size: match self.buffer_size {
                 Sizes::Each(size) => BufferSize::Each(size),
                 Sizes::List(sizes) => BufferSize::List(sizes),
@@ -558,6 +565,11 @@ impl PipelineDescription {
             max_age: self.max_age.map(seconds),
         })
     }
+}
+
+fn block(description: BlockDescription) -> Block {
+    let BlockDescription { name, branches, joined } = description;
+    Block { name, branches: branches.into_iter().map(|(first, end)| first..end).collect(), joined }
 }
 
 fn node(description: Description) -> PyResult<Node> {

@@ -15,7 +15,7 @@ use deeppipeline::error::RemoteError;
 use deeppipeline_vision::{Frame, Scene};
 #[cfg(processes)]
 use pyo3::exceptions::PyException;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::fmt;
@@ -26,6 +26,8 @@ pub(crate) enum Payload {
     Native(Value),
     /// The results of the branches of a parallel block.
     Tuple(Tuple),
+    /// One payload for each branch of a parallel block, as its first stage takes it; the fork takes them apart.
+    Branches(Vec<Payload>),
     /// A sample on its way into another process.
     #[cfg(processes)]
     Packed(Packed),
@@ -44,8 +46,7 @@ pub(crate) enum Next {
     /// A stage on the other side of a border between processes, and its name where this process knows it.
     #[cfg(processes)]
     Elsewhere(Option<String>),
-    /// The first stages of the branches of a parallel block: the first of many values goes to the first of them, and so
-    /// on.
+    /// The first stages of the branches of a parallel block, each of which gets the object.
     Branches(Vec<Next>),
     /// The join of a parallel block.
     Join,
@@ -54,6 +55,7 @@ pub(crate) enum Next {
 }
 
 /// A value that native stages take and give.
+#[derive(Clone)]
 pub(crate) enum Value {
     Frame(Frame),
     Scene(Scene),
@@ -74,6 +76,7 @@ impl Payload {
             }
             Payload::Native(Value::Nothing) => Ok(py.None()),
             Payload::Tuple(tuple) => tuple.into_object(py),
+            Payload::Branches(_) => Err(PyRuntimeError::new_err("what is for several branches was given to one stage")),
             #[cfg(processes)]
             Payload::Packed(packed) => Ok(packed.into_object()),
             #[cfg(processes)]
@@ -87,10 +90,21 @@ impl Payload {
             Payload::Object(object) => vec![object],
             Payload::Native(_) => Vec::new(),
             Payload::Tuple(tuple) => tuple.into_objects(),
+            Payload::Branches(payloads) => payloads.into_iter().flat_map(Payload::into_objects).collect(),
             #[cfg(processes)]
             Payload::Packed(packed) => vec![packed.into_object()],
             #[cfg(processes)]
             Payload::Laid(_) => Vec::new(),
+        }
+    }
+
+    /// What each of so many branches gets: the package's own threads have made that already, since an object can be
+    /// shared only where there is an interpreter.
+    pub(crate) fn into_copies(self, branches: usize) -> Vec<Payload> {
+        match self {
+            Payload::Branches(payloads) => payloads,
+            Payload::Native(value) => vec![value; branches].into_iter().map(Payload::Native).collect(),
+            _ => unreachable!("a thread of the engine gives native values alone"),
         }
     }
 
@@ -100,8 +114,10 @@ impl Payload {
     /// `TypeError` for what no native stage takes, `SendError` for what cannot be sent to another process.
     pub(crate) fn from_object(object: &Bound<'_, PyAny>, next: &Next) -> PyResult<Self> {
         let stage = match next {
-            Next::Here | Next::Branches(_) | Next::Join | Next::Nobody => {
-                return Ok(Payload::Object(object.clone().unbind()));
+            Next::Here | Next::Join | Next::Nobody => return Ok(Payload::Object(object.clone().unbind())),
+            Next::Branches(nexts) => {
+                let payloads = nexts.iter().map(|next| Payload::from_object(object, next));
+                return payloads.collect::<PyResult<_>>().map(Payload::Branches);
             }
             Next::Native(stage) => Some(stage.as_str()),
             #[cfg(processes)]
@@ -132,6 +148,7 @@ pub(crate) fn is_copied(value: &Payload) -> bool {
     match value {
         Payload::Object(_) | Payload::Tuple(_) => false,
         Payload::Native(_) => true,
+        Payload::Branches(payloads) => payloads.iter().any(is_copied),
         #[cfg(processes)]
         Payload::Packed(_) => true,
         #[cfg(processes)]

@@ -10,7 +10,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -30,8 +29,6 @@ pub(crate) struct Worker {
     inner: Mutex<Option<EngineWorker<Payload>>>,
     name: String,
     next: Next,
-    /// The number of values that the current call has given.
-    given: AtomicUsize,
     /// The input of the current call.
     input: Mutex<Option<Input<Payload>>>,
     /// The way from a worker process to the pipeline's process.
@@ -46,7 +43,6 @@ impl Worker {
             inner: Mutex::new(Some(inner)),
             name,
             next,
-            given: AtomicUsize::new(0),
             input: Mutex::default(),
             #[cfg(processes)]
             notes: None,
@@ -74,16 +70,9 @@ impl Worker {
     /// call's next one is wanted.
     fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<bool> {
         let py = value.py();
-        let (next, part) = match &self.next {
-            Next::Branches(first) => {
-                let branch = self.given.fetch_add(1, Ordering::Relaxed);
-                (first.get(branch).unwrap_or(&Next::Here), Part::ForBranch(branch))
-            }
-            next => (next, part),
-        };
-        let value = Payload::from_object(value, next)?;
+        let value = Payload::from_object(value, &self.next)?;
         // What a branch has completed goes on from here, and its worker waits until there is room for it.
-        let may_take_a_while = is_copied(&value) || matches!(next, Next::Join);
+        let may_take_a_while = is_copied(&value) || matches!(self.next, Next::Join);
         let mut guard = self.lock();
         let Some(worker) = guard.as_mut() else { return Ok(false) };
         // What goes into another process is copied there, which takes a while.
@@ -130,7 +119,6 @@ impl Worker {
             return None;
         };
         drop(guard);
-        self.given.store(0, Ordering::Relaxed);
         match call {
             Call::StageRun(input) => {
                 *self.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);

@@ -257,6 +257,25 @@ def test_a_tuple_that_cannot_cross_is_an_error() -> None:
     assert 'cannot be sent to the process of stage "there"' in str(caught.value.__cause__)
 
 
+def test_what_cannot_be_sent_to_the_process_of_a_branch_is_an_error_of_the_stage_in_front() -> None:
+    there = Pass().options(name="there", executor="process")
+    with pytest.raises(StageError) as caught:
+        run([GiveLock(), Parallel([Pass(), there])], [1], multiprocess=False)
+    assert caught.value.stage == "GiveLock"
+    assert isinstance(caught.value.__cause__, SendError)
+    assert 'cannot be sent to the process of stage "there"' in str(caught.value.__cause__)
+    assert caught.value.report.joins[0].counts.entered == 0 and caught.value.report.balances()
+
+
+def test_a_native_stage_hands_what_it_gives_to_native_stages_and_others() -> None:
+    frame = Frame(np.zeros((4, 6, 3), np.uint8), index=7)
+    stages: list[Any] = [Track(), Parallel([Draw(), Pass()])]
+    got, report = run(stages, [Scene(frame, [])], multiprocess=False)
+    drawn, scene = got[0]
+    assert (drawn.frame.index, scene.frame.index) == (7, 7)
+    assert report.balances()
+
+
 def test_native_stages_in_branches() -> None:
     frame = Frame(np.zeros((4, 6, 3), np.uint8), index=7)
     got, report = run([Parallel([[Track(), Draw()], Pass()])], [Scene(frame, [])], multiprocess=False)

@@ -2,7 +2,7 @@
 
 mod support;
 
-use deeppipeline::engine::{Block, Call, Done, Graph, Input, Node, SourceNode, Supervisor, Worker, WorkerId};
+use deeppipeline::engine::{Block, Call, Done, ForkJoin, Graph, Input, Node, SourceNode, Supervisor, Worker, WorkerId};
 use deeppipeline::{
     BoxError, Give, Isolated, Latest, Overflow, Pipeline, Report, Stage, isolated, made_by, stage, worker,
 };
@@ -62,51 +62,51 @@ fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
     let (supervisor, workers) =
         Supervisor::<u64>::new(Graph { source: Some(SourceNode::default()), stages, ..Graph::default() })
             .expect("is valid");
-    drive(&supervisor, workers, 1)
+    drive(&supervisor, workers)
 }
 
 /// The same through a block of two branches with one stage in each.
 fn block() -> f64 {
-    let nodes = ["fork", "one", "join", "other", "join", "end"].map(Node::new);
-    let blocks = vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }];
-    let graph = Graph { source: Some(SourceNode::default()), stages: nodes.into(), blocks, ..Graph::default() };
+    let stages = ["one", "other", "end"].map(Node::new).into();
+    let blocks = vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], joined: true }];
+    let graph = Graph { source: Some(SourceNode::default()), stages, blocks, ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u64>::new(graph).expect("is valid");
-    supervisor.set_joiners(vec![Box::new(|values| values[0] + values[1])]);
-    drive(&supervisor, workers, 2)
+    let fork = Box::new(|value, branches| vec![value; branches]);
+    supervisor.set_blocks(vec![ForkJoin { fork, join: Box::new(|values| values[0] + values[1]) }]);
+    drive(&supervisor, workers)
 }
 
-/// The same six nodes one behind the other.
-fn six_nodes() -> f64 {
-    let stages = ["one", "two", "three", "four", "five", "end"].map(Node::new).into();
+/// The same three stages one behind the other.
+fn three_stages() -> f64 {
+    let stages = ["one", "other", "end"].map(Node::new).into();
     let (supervisor, workers) =
         Supervisor::<u64>::new(Graph { source: Some(SourceNode::default()), stages, ..Graph::default() })
             .expect("is valid");
-    drive(&supervisor, workers, 1)
+    drive(&supervisor, workers)
 }
 
-fn drive(supervisor: &Supervisor<u64>, mut workers: Vec<Worker<u64>>, copies: usize) -> f64 {
+fn drive(supervisor: &Supervisor<u64>, mut workers: Vec<Worker<u64>>) -> f64 {
     // Everything comes up before the source is asked.
-    workers.iter_mut().for_each(|worker| step(worker, copies, false));
+    workers.iter_mut().for_each(|worker| step(worker, false));
     let mut source = workers.pop().expect("the source is the last");
     let start = Instant::now();
     for _ in 0..HOPS {
-        step(&mut source, copies, true);
-        workers.iter_mut().for_each(|worker| step(worker, copies, false));
+        step(&mut source, true);
+        workers.iter_mut().for_each(|worker| step(worker, false));
     }
     let elapsed = start.elapsed();
     supervisor.close();
     workers.push(source);
-    (0..8).for_each(|_| workers.iter_mut().for_each(|worker| step(worker, copies, false)));
+    (0..8).for_each(|_| workers.iter_mut().for_each(|worker| step(worker, false)));
     let report = supervisor.report();
     assert!(report.balances() && report.stages.last().is_some_and(|end| end.counts.used == HOPS), "{report}");
     elapsed.as_nanos() as f64 / HOPS as f64
 }
 
 /// Makes every call that a worker asks for now; a source is asked for one sample, if any.
-fn step(worker: &mut Worker<u64>, copies: usize, mut wanted: bool) {
+fn step(worker: &mut Worker<u64>, mut wanted: bool) {
     while let Poll::Ready(Some(call)) = worker.try_next() {
         worker.done(Done::Gave(match call {
-            Call::StageRun(Input::One(sample)) if worker.name() == "fork" => Give::many(vec![sample.value; copies]),
             Call::StageRun(Input::One(sample)) => Give::One(sample.value),
             Call::SourceNext => {
                 wanted = false;
@@ -179,9 +179,9 @@ fn main() {
         ],
     );
     compare(
-        "one thread drives six nodes",
+        "one thread drives three stages",
         "ns a sample",
-        &[("two branches and a join", &block), ("a chain", &six_nodes)],
+        &[("two branches and a join", &block), ("a chain", &three_stages)],
     );
     compare(
         "three stages of 10 ms at three times overload, drop_oldest",

@@ -45,17 +45,20 @@ pub use crate::executor::process::{
     Bootstrap, ChildEnds, Console, Detail, Driver, Lifeline, Notes, Reads, Then, Watched, WorkerProcess, Written,
 };
 pub use crate::executor::thread::spawn;
-pub use crate::executor::{Body, BodyFactory};
+pub use crate::executor::{Body, BodyFactory, Relay};
 pub use crate::graph::{Block, BufferSize, Flow, Graph, Node, SourceNode};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;
+pub use crate::parallel::{ForkJoin, Forker};
 pub use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash};
 pub use crate::sample::{Input, Sample};
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
+#[cfg(processes)]
+pub use crate::supervisor::Codecs;
 pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor, Waiting};
 pub use crate::window::{Put, WindowStore, account};
-pub use crate::worker::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Windowed, Worker, WorkerId};
+pub use crate::worker::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Role, Windowed, Worker, WorkerId};
 
 /// Works like [`simulate`](Builder::simulate), for a chain that is described otherwise than it was built: with stages in
 /// processes, say, which are run here all the same.

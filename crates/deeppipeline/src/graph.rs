@@ -1,11 +1,13 @@
 //! The description of a pipeline, and what makes it invalid.
 
-mod blocks;
 mod error;
+mod layout;
 
 pub use error::GraphError;
+pub(crate) use layout::{Layout, PlacedBlock, Producer};
 
 use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash, Overflow};
+use std::ops::Range;
 use std::time::Duration;
 
 /// The number of samples that a buffer holds by default.
@@ -152,20 +154,19 @@ impl Node {
     }
 }
 
-/// Branches that all get the same samples, as places in [`Graph::stages`].
+/// Branches that all get the same samples at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// A node of the engine's own that hands each sample to every branch.
-    pub fork: usize,
-    /// The first and the last node of each branch. Where they are joined, the last is a node of the engine's own that
-    /// brings results to the join; it has no worker where the stage in front of it does that itself. The first node
-    /// after the last branch gets what is joined.
-    pub branches: Vec<(usize, usize)>,
-    /// True if the results are joined; otherwise each branch ends in an end stage.
+    /// The block's name in reports; a name that comes again gets a number.
+    pub name: String,
+    /// The stages of each branch, as places in [`Graph::stages`]: one branch follows the other.
+    pub branches: Vec<Range<usize>>,
+    /// True if the results are joined, for the stage behind the last branch; otherwise each branch ends in an end
+    /// stage.
     pub joined: bool,
 }
 
-/// The place where what a node gives goes.
+/// The place where what a node gives goes; a node is a stage or a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// No place: it is an end stage.
@@ -198,7 +199,7 @@ pub struct Graph {
     pub source: Option<SourceNode>,
     /// The stages, the end stage last.
     pub stages: Vec<Node>,
-    /// Branches that run in parallel.
+    /// Branches that run in parallel, in reading order: a block inside another comes after it.
     pub blocks: Vec<Block>,
     /// The number of samples that the buffers hold.
     pub buffer_size: BufferSize,
@@ -219,19 +220,26 @@ impl Graph {
     /// # Errors
     /// The first thing found wrong.
     pub fn check(&self) -> Result<(), GraphError> {
+        self.layout().map(drop)
+    }
+
+    /// Lays out the nodes of the pipeline, if it is one.
+    pub(crate) fn layout(&self) -> Result<Layout, GraphError> {
         if self.stages.is_empty() {
             return Err(GraphError::NoStages);
         }
-        self.check_blocks()?;
         if let BufferSize::List(sizes) = &self.buffer_size
-            && sizes.len() != self.own_stages(self.stages.len())
+            && sizes.len() != self.stages.len()
         {
-            return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.own_stages(self.stages.len()) });
+            return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.stages.len() });
         }
+        let layout = Layout::new(self)?;
         if self.buffer_bytes.is_some() && self.stages.iter().all(|node| !node.executor.is_process()) {
             return Err(GraphError::BufferBytesOnThreads);
         }
-        for (index, node) in self.stages.iter().enumerate() {
+        let places = layout.nodes.iter().enumerate();
+        let places = places.filter_map(|(place, node)| Some((place, &self.stages[node.role.stage()?])));
+        for (place, node) in places {
             if node.executor.is_process() && !cfg!(processes) {
                 return Err(GraphError::NoProcesses { stage: node.name.clone() });
             }
@@ -242,9 +250,9 @@ impl Graph {
                 return Err(GraphError::StackSizeZero { stage: node.name.clone() });
             }
             Self::check_thread(node)?;
-            self.check_buffer(index, node)?;
-            self.check_workers(node)?;
-            self.check_lists(index, node)?;
+            Self::check_buffer(&layout, place, node)?;
+            Self::check_workers(node)?;
+            Self::check_lists(&layout, place, node)?;
             if node.max_age.or(self.max_age) == Some(Duration::ZERO) {
                 return Err(GraphError::MaxAgeZero { stage: node.name.clone() });
             }
@@ -259,7 +267,7 @@ impl Graph {
                 });
             }
         }
-        Ok(())
+        Ok(layout)
     }
 
     /// The policy of stages that do not say: the pipeline's, else what suits the producer of the samples. A source that
@@ -280,20 +288,21 @@ impl Graph {
         }
     }
 
-    fn check_buffer(&self, index: usize, node: &Node) -> Result<(), GraphError> {
-        if self.size_of(index) == 0 {
+    fn check_buffer(layout: &Layout, place: usize, node: &Node) -> Result<(), GraphError> {
+        let limits = layout.limits[place];
+        if limits.capacity == 0 {
             return Err(GraphError::BufferSizeZero { stage: node.name.clone() });
         }
-        if self.bytes_of(index) == 0 {
+        if limits.bytes == 0 {
             return Err(GraphError::BufferBytesZero { stage: node.name.clone() });
         }
-        if node.buffer_bytes.is_some() && !self.is_shared(index) {
+        if node.buffer_bytes.is_some() && !layout.is_shared(place) {
             return Err(GraphError::BufferBytesBetweenThreads { stage: node.name.clone() });
         }
         Ok(())
     }
 
-    fn check_workers(&self, node: &Node) -> Result<(), GraphError> {
+    fn check_workers(node: &Node) -> Result<(), GraphError> {
         let stage = || node.name.clone();
         if !(1..=MAX_WORKERS).contains(&node.workers) {
             return Err(GraphError::Workers { stage: stage(), got: node.workers });
@@ -306,140 +315,17 @@ impl Graph {
         }
     }
 
-    fn check_lists(&self, index: usize, node: &Node) -> Result<(), GraphError> {
-        let stage = || node.name.clone();
+    fn check_lists(layout: &Layout, place: usize, node: &Node) -> Result<(), GraphError> {
+        let (stage, buffer_size) = (|| node.name.clone(), layout.limits[place].capacity);
         match node.intake {
             Intake::Window { size, stride } if size == 0 || stride == 0 => {
                 Err(GraphError::WindowZero { stage: stage(), size, stride })
             }
             Intake::Batch { max_size: 0, .. } => Err(GraphError::BatchZero { stage: stage() }),
-            Intake::Batch { max_size, .. } if max_size > self.size_of(index) => {
-                Err(GraphError::BatchBeyondBuffer { stage: stage(), max_size, buffer_size: self.size_of(index) })
+            Intake::Batch { max_size, .. } if max_size > buffer_size => {
+                Err(GraphError::BatchBeyondBuffer { stage: stage(), max_size, buffer_size })
             }
             _ => Ok(()),
         }
     }
-
-    /// The description if it is valid, with a name of its own for each stage.
-    pub(crate) fn checked(mut self) -> Result<Self, GraphError> {
-        self.check()?;
-        self.number_repeated_names();
-        Ok(self)
-    }
-
-    /// Returns true if a stage on a thread has a time limit.
-    pub(crate) fn has_time_limits_on_threads(&self) -> bool {
-        self.stages.iter().any(|node| !node.executor.is_process() && node.time_limit.is_some())
-    }
-
-    /// Tells stages of the same name apart, so that a report or an error names one: the second `Detect` becomes
-    /// `Detect 2`.
-    fn number_repeated_names(&mut self) {
-        // A node that brings results to a join is not named by the user.
-        for block in self.blocks.iter().filter(|block| block.joined) {
-            for (branch, (_, last)) in block.branches.iter().enumerate() {
-                self.stages[*last].name = format!("join of branch {}", branch + 1);
-            }
-        }
-        for index in 1..self.stages.len() {
-            let (before, rest) = self.stages.split_at_mut(index);
-            let taken = |name: &str| before.iter().any(|node| node.name == name);
-            let numbered = (2..).map(|number| format!("{} {number}", rest[0].name));
-            let mut names = std::iter::once(rest[0].name.clone()).chain(numbered);
-            if let Some(free) = names.find(|name| !taken(name)) {
-                rest[0].name = free;
-            }
-        }
-    }
-
-    /// Returns true if samples cross from one process to another in front of a stage.
-    pub(crate) fn is_shared(&self, index: usize) -> bool {
-        let in_process = |index: usize| self.stages[index].executor.is_process();
-        in_process(index) || self.producer(index).is_some_and(in_process)
-    }
-
-    /// Returns the number of samples that the buffer in front of a stage holds.
-    pub(crate) fn size_of(&self, index: usize) -> usize {
-        match (self.stages[index].buffer_size, &self.buffer_size) {
-            (Some(own), _) => own,
-            (None, BufferSize::Each(size)) => *size,
-            (None, BufferSize::List(_)) if self.is_relay(index) => DEFAULT_BUFFER_SIZE,
-            (None, BufferSize::List(sizes)) => sizes[self.own_stages(index)],
-        }
-    }
-
-    /// Returns the number of bytes that the samples in the buffer in front of a stage have together at most.
-    pub(crate) fn bytes_of(&self, index: usize) -> usize {
-        self.stages[index].buffer_bytes.or(self.buffer_bytes).unwrap_or(DEFAULT_BUFFER_BYTES)
-    }
-
-    /// Returns how many of the first `nodes` nodes are stages of the user's.
-    fn own_stages(&self, nodes: usize) -> usize {
-        (0..nodes).filter(|index| !self.is_relay(*index)).count()
-    }
-
-    /// Returns true if a node is of the engine's own.
-    pub(crate) fn is_relay(&self, index: usize) -> bool {
-        self.blocks.iter().any(|block| block.fork == index) || self.brings_to_join(index)
-    }
-
-    /// Returns true if a node is of the engine's own, at the end of a branch whose results are joined.
-    pub(crate) fn brings_to_join(&self, index: usize) -> bool {
-        self.blocks.iter().any(|block| block.joined && block.branches.iter().any(|(_, last)| *last == index))
-    }
-
-    /// Returns true if a node has no worker, since the stage in front of it brings its results to the join itself: as
-    /// one worker on a thread. A process cannot reach the table, results of several workers come one at a time only out
-    /// of a buffer, and so does what a block inside has joined.
-    pub(crate) fn is_passed_over(&self, index: usize) -> bool {
-        let Some(before) = index.checked_sub(1).filter(|_| self.brings_to_join(index)) else { return false };
-        let stage = &self.stages[before];
-        !self.is_relay(before) && !stage.executor.is_process() && stage.workers == 1
-    }
-
-    /// Returns where what a node gives goes.
-    pub(crate) fn flow(&self, index: usize) -> Flow {
-        let end = if self.is_passed_over(index + 1) { index + 1 } else { index };
-        for (number, block) in self.blocks.iter().enumerate() {
-            if block.fork == index {
-                return Flow::Fork(number);
-            }
-            if let Some(branch) = block.branches.iter().position(|(_, last)| *last == end) {
-                return if block.joined { Flow::Join { block: number, branch } } else { Flow::End };
-            }
-        }
-        if index + 1 == self.stages.len() { Flow::End } else { Flow::Next(index + 1) }
-    }
-
-    /// Returns the node that is the producer of a node's buffer; `None` where that is no node.
-    pub(crate) fn producer(&self, index: usize) -> Option<usize> {
-        let heads = |block: &&Block| block.branches.iter().any(|(first, _)| *first == index);
-        self.blocks.iter().find(heads).map(|block| block.fork).or(index.checked_sub(1))
-    }
-
-    /// Returns true if a node is in a branch whose results are joined.
-    pub(crate) fn is_joined(&self, index: usize) -> bool {
-        let holds = |block: &Block| block.branches.iter().any(|(first, last)| (*first..=*last).contains(&index));
-        self.blocks.iter().any(|block| block.joined && holds(block))
-    }
-
-    /// A node, and all from which samples come to it.
-    pub(crate) fn up_to(&self, index: usize) -> Vec<usize> {
-        let mut nodes = vec![index];
-        let mut next = 0;
-        while let Some(node) = nodes.get(next).copied() {
-            next += 1;
-            // What is behind a block comes from all of its branches.
-            let joined = self.blocks.iter().filter(|block| block.joined && after(block) == Some(node));
-            let before =
-                joined.flat_map(|block| block.branches.iter().map(|(_, last)| *last)).chain(self.producer(node));
-            nodes.extend(before.filter(|node| !nodes.contains(node)).collect::<Vec<_>>());
-        }
-        nodes
-    }
-}
-
-/// The node that gets what is joined.
-pub(crate) fn after(block: &Block) -> Option<usize> {
-    block.branches.last().filter(|_| block.joined).map(|(_, last)| last + 1)
 }

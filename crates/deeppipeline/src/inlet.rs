@@ -1,6 +1,6 @@
 //! The inlet of a stage: the buffer in front of it, and the log of what was dropped there.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, ToFree};
 use crate::clock::{Clock, Moment};
 use crate::notices::{DropLog, Notice, Notices};
 use crate::stage_name::StageName;
@@ -33,6 +33,14 @@ impl<V> Inlet<V> {
         if matches!(self.buffer, Buffer::Local(_)) && self.drops.is_due(now) {
             self.tell_drops();
         }
+    }
+
+    /// Notes what a push that was done may have dropped, and frees it.
+    pub(crate) fn has_got(&self, accepted: bool, to_free: ToFree<V>) {
+        if !accepted || !to_free.is_empty() {
+            self.note_drop(self.clock.moment());
+        }
+        to_free.release();
     }
 
     /// Tells what processes have dropped, if that may be told again.

@@ -63,7 +63,6 @@ struct State<V> {
 }
 
 struct Entry<V> {
-    id: SampleId,
     birth: Moment,
     /// Its ticket in the block around this one.
     outer: ForkTicket,
@@ -129,13 +128,13 @@ impl<V> Join<V> {
 
     /// Enters a sample, with its ticket in the block around this one, that is about to be given to the branches, and
     /// returns the ticket by which its results are known.
-    pub(crate) fn enter(&self, id: SampleId, birth: Moment, outer: ForkTicket) -> ForkTicket {
+    pub(crate) fn enter(&self, birth: Moment, outer: ForkTicket) -> ForkTicket {
         // One count for all joins: a ticket of one block is never taken for one of a block inside it.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ticket = ForkTicket(NEXT.fetch_add(1, Ordering::Relaxed));
         let values = (0..self.branches).map(|_| None).collect();
         let mut state = self.state.lock();
-        state.entries.insert(ticket, Entry { id, birth, outer, values, is_entering: true });
+        state.entries.insert(ticket, Entry { birth, outer, values, is_entering: true });
         state.counts.entered += 1;
         ticket
     }
@@ -148,13 +147,14 @@ impl<V> Join<V> {
     }
 
     /// Takes the result of one branch. Hands it back where nothing is to be joined any more.
-    pub(crate) fn arrive(&self, branch: usize, ticket: ForkTicket, value: V) -> Option<V> {
+    pub(crate) fn arrive(&self, branch: usize, result: Sample<V>) -> Option<V> {
+        let Sample { id, fork: ticket, value, .. } = result;
         let mut state = self.state.lock();
         state.arrived[branch] += 1;
         let Some(entry) = state.entries.get_mut(&ticket) else { return Some(value) };
         let before = entry.values[branch].replace(value);
         if entry.values.iter().all(Option::is_some)
-            && let Some(Entry { id, birth, outer, values, .. }) = state.entries.remove(&ticket)
+            && let Some(Entry { birth, outer, values, .. }) = state.entries.remove(&ticket)
         {
             state.completed_by = branch;
             let results = Results::Apart(values.into_iter().flatten().collect());

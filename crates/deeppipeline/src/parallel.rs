@@ -1,39 +1,70 @@
 //! Parallel blocks while they run: how a sample comes to the branches, when results are given up, and how what is
 //! joined goes on.
 
+use crate::activity::{Activity, Shown};
 use crate::buffer::{Arrival, Origin, Push, ToFree, Wait};
-use crate::clock::Moment;
 use crate::error::{Doing, Failure};
-use crate::graph::{Block, after};
+use crate::graph::{PlacedBlock, Producer};
 use crate::inlet::Inlet;
 use crate::join::{Join, Joiner};
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::unwind::{BoxError, catch_panic, release};
-use crate::worker::{Control, WorkerId};
-use std::collections::HashSet;
-use std::ops::Range;
+use crate::worker::{Control, GiveError, Given, WorkerId};
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
+
+/// Makes a value for each of so many branches of one.
+pub type Forker<V> = Box<dyn Fn(V, usize) -> Vec<V> + Send + Sync>;
+
+/// The code of a block.
+pub struct ForkJoin<V> {
+    /// Makes what each branch gets.
+    pub fork: Forker<V>,
+    /// Makes one value of the branches' results, where they are joined.
+    pub join: Joiner<V>,
+}
+
+impl<V> fmt::Debug for ForkJoin<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkJoin").finish_non_exhaustive()
+    }
+}
+
+/// A sample that some branches of a block have, and some do not have yet.
+pub(crate) struct Forked<V> {
+    /// Its ticket in the branches.
+    ticket: ForkTicket,
+    /// The branch that gets the next copy.
+    pub(crate) branch: usize,
+    /// The copies behind that one.
+    rest: VecDeque<V>,
+    /// True if some branch gives up all that it gets.
+    discarded: bool,
+}
 
 /// All blocks of one pipeline, which its workers and the supervisor share. A block inside another comes after it.
 pub(crate) struct Blocks<V> {
-    blocks: Vec<Block>,
+    blocks: Vec<PlacedBlock>,
     /// One per block.
     joins: Vec<Join<V>>,
-    joiners: OnceLock<Vec<Joiner<V>>>,
+    /// One per block.
+    code: OnceLock<Vec<ForkJoin<V>>>,
     /// The inlets of all nodes.
     inlets: Vec<Arc<Inlet<V>>>,
 }
 
 impl<V> Blocks<V> {
-    pub(crate) fn new(blocks: Vec<Block>, inlets: Vec<Arc<Inlet<V>>>) -> Self {
+    pub(crate) fn new(blocks: Vec<PlacedBlock>, inlets: Vec<Arc<Inlet<V>>>) -> Self {
         let joins = blocks.iter().map(|block| Join::new(block.branches.len())).collect();
-        Blocks { blocks, joins, joiners: OnceLock::new(), inlets }
+        Blocks { blocks, joins, code: OnceLock::new(), inlets }
     }
 
-    /// Sets how each block makes one value of its branches' results; called before anything is put.
-    pub(crate) fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
+    /// Sets how each block makes a value for each branch, and one of the branches' results; called before anything is
+    /// put.
+    pub(crate) fn set_code(&self, code: Vec<ForkJoin<V>>) {
         // A caller that says it twice has the same blocks both times.
-        let _ = self.joiners.set(joiners);
+        let _ = self.code.set(code);
     }
 
     /// The table where the branches of a block meet.
@@ -41,37 +72,79 @@ impl<V> Blocks<V> {
         &self.joins[block]
     }
 
-    /// The inlet of a branch; none behind the last branch.
-    pub(crate) fn branch(&self, block: usize, branch: usize) -> Option<&Inlet<V>> {
-        let (first, _) = self.blocks[block].branches.get(branch)?;
-        Some(&self.inlets[*first])
-    }
-
-    /// Hands a copy of a sample to one branch; one branch comes after the other. The first copy enters the sample into the table, where results are
-    /// joined, and all have its `ticket` there.
-    pub(crate) fn hand_to_branch(
+    /// Hands a sample to every branch, one after the other, and enters it into the table first, where results are
+    /// joined. Where a branch has no room for its copy and the caller would not wait, that copy comes back; the next
+    /// call is with it, and with what is kept in `forked`.
+    ///
+    /// Each buffer numbers what arrives. All get the same from the one worker in front, and so copies the same number.
+    pub(crate) fn hand_out(
         &self,
         block: usize,
-        branch: usize,
-        ticket: &mut Option<ForkTicket>,
+        forked: &mut Option<Forked<V>>,
         sample: Sample<V>,
+        arrival: Arrival,
         wait: Wait,
-    ) -> Push<V> {
-        let Some(inlet) = self.branch(block, branch) else { return Push::Shut(sample.value) };
+        shown: &Shown,
+    ) -> Result<Given<V>, GiveError<V>> {
+        let Sample { id, birth, fork: outer, mut value } = sample;
         let (join, joined) = (&self.joins[block], self.blocks[block].joined);
-        let fork = match joined {
-            true => *ticket.get_or_insert_with(|| join.enter(sample.id, sample.birth, sample.fork)),
-            false => sample.fork,
+        let mut state = match forked.take() {
+            Some(state) => state,
+            None => {
+                let (first, rest) = self.copies(block, value)?;
+                value = first;
+                let ticket = if joined { join.enter(birth, outer) } else { outer };
+                Forked { ticket, rest, branch: 0, discarded: false }
+            }
         };
-        let pushed = inlet.buffer.push(Sample { fork, ..sample }, Arrival::Stage, Origin::default(), wait);
-        if let (Push::Done { .. } | Push::Discarded(_), true) = (&pushed, joined)
-            && branch + 1 == self.blocks[block].branches.len()
-        {
-            join.has_entered(fork);
+
+        let mut refused = None;
+        for (first, _) in self.blocks[block].branches.iter().skip(state.branch) {
+            let inlet = &self.inlets[*first];
+            if !matches!(wait, Wait::No) {
+                shown.set(Activity::WaitsForRoom(inlet.index));
+            }
+            match inlet.buffer.push(Sample { id, birth, fork: state.ticket, value }, arrival, Origin::default(), wait) {
+                Push::Full(value) => {
+                    *forked = Some(state);
+                    return Err(GiveError::Full(value));
+                }
+                Push::Refused(value, cause) => {
+                    refused = Some(GiveError::Refused(Some(value), cause));
+                    break;
+                }
+                Push::Done { accepted, to_free, .. } => inlet.has_got(accepted, to_free),
+                // A branch that has given up what it has leaves the others their copies.
+                Push::Discarded(value) | Push::Shut(value) | Push::Late(value) => {
+                    state.discarded = true;
+                    release(value);
+                }
+            }
+            let Some(next) = state.rest.pop_front() else { break };
+            (value, state.branch) = (next, state.branch + 1);
+        }
+
+        if joined {
+            join.has_entered(state.ticket);
             // Where the branches end all they get, nothing ever arrives.
             self.tidy_if_crowded(block);
         }
-        pushed
+        refused.map_or(Ok(Given { to_free: None, wants_more: !state.discarded }), Err)
+    }
+
+    /// Makes what each branch gets, the first and the others: the user's code.
+    fn copies(&self, block: usize, value: V) -> Result<(V, VecDeque<V>), GiveError<V>> {
+        let Some(code) = self.code.get().and_then(|code| code.get(block)) else {
+            let cause = "nothing was given that makes copies for the branches of its parallel block";
+            return Err(GiveError::Refused(Some(value), cause.into()));
+        };
+        let branches = self.blocks[block].branches.len();
+        let copies = catch_panic(|| {
+            let mut copies = VecDeque::from((code.fork)(value, branches));
+            let first = copies.pop_front().ok_or("no copy was made for the branches of its parallel block")?;
+            Ok((first, copies))
+        });
+        copies.map_err(|cause| GiveError::Refused(None, cause))
     }
 
     /// Takes the result of a branch, and hands on what is complete with it.
@@ -83,11 +156,7 @@ impl<V> Blocks<V> {
         wait: Wait,
         control: &dyn Control,
     ) -> Push<V> {
-        let Sample { fork, value, .. } = sample;
-        if self.joiners.get().is_none_or(|joiners| block >= joiners.len()) {
-            return Push::Refused(value, "nothing was given that joins the branches of its parallel block".into());
-        }
-        let to_free = self.joins[block].arrive(branch, fork, value);
+        let to_free = self.joins[block].arrive(branch, sample);
         self.tidy_if_crowded(block);
         self.let_out(block, wait, control);
         Push::Done { accepted: true, number: 0, to_free: to_free.map_or(ToFree::Nothing, ToFree::One) }
@@ -129,10 +198,9 @@ impl<V> Blocks<V> {
         }
         // From the front on: a sample is in the next buffer before it leaves a worker.
         let mut found = HashSet::new();
-        for index in self.nodes_of(block) {
+        for index in self.blocks[block].nodes() {
             self.inlets[index].buffer.find(&mut found);
-            let is_its_last =
-                |inner: &Block| inner.joined && inner.branches.last().is_some_and(|(_, last)| *last == index);
+            let is_its_last = |inner: &PlacedBlock| inner.joined && inner.nodes().end == index + 1;
             if let Some(inner) = self.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
                 self.joins[inner].find_outer(&ended[inner], &mut found);
             }
@@ -141,22 +209,16 @@ impl<V> Blocks<V> {
         expected
     }
 
-    fn nodes_of(&self, block: usize) -> Range<usize> {
-        let branches = &self.blocks[block].branches;
-        let ends = branches.first().zip(branches.last());
-        ends.map_or(0..0, |((first, _), (_, last))| *first..last + 1)
-    }
-
     /// The inlet of the stage that gets what a block has joined.
     pub(crate) fn behind(&self, block: usize) -> Option<&Inlet<V>> {
-        after(&self.blocks[block]).map(|next| &*self.inlets[next])
+        self.blocks[block].behind.map(|next| &*self.inlets[next])
     }
 
     /// Hands what a block has joined to the next buffer; false when there was no room, and the caller would not wait.
     fn let_out(&self, block: usize, wait: Wait, control: &dyn Control) -> bool {
         let Some(next) = self.behind(block) else { return true };
-        // Before it was given, nothing has arrived.
-        let Some(joiner) = self.joiners.get().and_then(|joiners| joiners.get(block)) else { return true };
+        // Before it was given, nothing was handed out.
+        let Some(ForkJoin { join: joiner, .. }) = self.code.get().and_then(|code| code.get(block)) else { return true };
         let join = &self.joins[block];
         while let Some(ready) = join.next_ready() {
             let id = ready.id();
@@ -175,10 +237,7 @@ impl<V> Blocks<V> {
                     return false;
                 }
                 Push::Done { accepted, to_free, .. } => {
-                    if !accepted || !to_free.is_empty() {
-                        next.note_drop(Moment::now());
-                    }
-                    to_free.release();
+                    next.has_got(accepted, to_free);
                     join.has_gone_on();
                 }
                 Push::Refused(value, cause) => {
@@ -198,7 +257,10 @@ impl<V> Blocks<V> {
     /// Fails the pipeline, because what a block has joined cannot be given to the stage behind it.
     fn fail_behind(&self, block: usize, next: &Inlet<V>, sample: SampleId, cause: BoxError, control: &dyn Control) {
         let stage = next.name.get().to_owned();
-        let worker_id = WorkerId::Stage { index: self.blocks[block].fork, worker: 0 };
+        let worker_id = match self.blocks[block].fork {
+            Producer::Node(index) => WorkerId::Stage { index, worker: 0 },
+            Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => WorkerId::Source,
+        };
         control.fail(worker_id, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
     }
 }

@@ -12,7 +12,8 @@ use crate::worker::{Worker, WorkerId};
 #[cfg(processes)]
 use crate::{
     executor::process::Driver,
-    isolated::{check_that_main_begins_with_worker, drive},
+    isolated::{IsolatedStage, check_that_main_begins_with_worker, drive},
+    supervisor::Codecs,
 };
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -314,44 +315,47 @@ impl Job {
 
 #[cfg(not(processes))]
 fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    let factories = plan.factories();
-    let (supervisor, workers) = Supervisor::new(plan.graph)?;
-    supervisor.set_closer(plan.closer);
-    supervisor.set_joiners(plan.joiners);
-    let jobs = workers.into_iter().zip(factories).map(|(worker, factory)| Job::of_thread(worker, factory));
-    Ok((supervisor, jobs.collect()))
+    let (supervisor, workers) = Supervisor::new(std::mem::take(&mut plan.graph))?;
+    supervisor.set_closer(plan.closer.take());
+    supervisor.set_blocks(std::mem::take(&mut plan.fork_joins));
+    let jobs = workers.into_iter().map(|worker| {
+        let factory = plan.factory(worker.role());
+        Job::of_thread(worker, factory)
+    });
+    let jobs = jobs.collect();
+    Ok((supervisor, jobs))
 }
 
 #[cfg(processes)]
 fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    let factories = plan.factories();
-    let Plan { graph, isolated, worker_arguments, .. } = plan;
-    if isolated.iter().any(Option::is_some) {
+    if plan.isolated.iter().any(Option::is_some) {
         check_that_main_begins_with_worker()?;
     }
-    // Samples cross to another process in front of an isolated stage and behind it.
-    let codecs = (0..isolated.len()).map(|index| {
-        let before = graph.producer(index).and_then(|before| isolated[before].as_ref());
-        let codec = isolated[index].as_ref().map(|stage| &stage.input);
-        codec.or_else(|| before.map(|stage| &stage.output)).cloned()
+    let codecs = plan.isolated.iter().map(|stage| {
+        let IsolatedStage { input, output, .. } = stage.as_ref()?;
+        Some(Codecs { input: Arc::clone(input), output: Arc::clone(output) })
     });
     let codecs = codecs.collect();
-    let (supervisor, drivers) = Supervisor::with_processes(graph, codecs)?;
-    supervisor.set_closer(plan.closer);
-    supervisor.set_joiners(plan.joiners);
-    let worker_arguments: Arc<[OsString]> = worker_arguments.into();
-    let jobs = drivers.into_iter().zip(factories).map(|(driver, factory)| match driver {
+    let (supervisor, drivers) = Supervisor::with_processes(std::mem::take(&mut plan.graph), codecs)?;
+    supervisor.set_closer(plan.closer.take());
+    supervisor.set_blocks(std::mem::take(&mut plan.fork_joins));
+    let worker_arguments: Arc<[OsString]> = std::mem::take(&mut plan.worker_arguments).into();
+    let jobs = drivers.into_iter().map(|driver| match driver {
         Driver::Process(mut process) => {
-            let stage = isolated.get(process.index()).and_then(Option::as_ref);
+            let stage = plan.isolated.get(process.stage()).and_then(Option::as_ref);
             process.set_init_payload(stage.map(|stage| stage.init_payload.clone()).unwrap_or_default());
             let (worker_id, name) = (process.worker_id(), process.name().to_owned());
             let arguments = Arc::clone(&worker_arguments);
             let thread = std::thread::Builder::new().name(name.replace('\0', ""));
             Job { worker_id, name, start: Box::new(move || thread.spawn(move || drive(process, &arguments))) }
         }
-        Driver::Thread(worker) => Job::of_thread(worker, factory),
+        Driver::Thread(worker) => {
+            let factory = plan.factory(worker.role());
+            Job::of_thread(worker, factory)
+        }
     });
-    Ok((supervisor, jobs.collect()))
+    let jobs = jobs.collect();
+    Ok((supervisor, jobs))
 }
 
 fn within(timeout: Duration) -> Wait {

@@ -51,7 +51,7 @@ pub struct Report {
     pub elapsed: Duration,
     /// The source, where samples come from one and not by `put`.
     pub source: Option<SourceReport>,
-    /// One entry per stage, in order.
+    /// One entry per stage, in order, and one per parallel block, in front of its branches.
     pub stages: Vec<StageReport>,
     /// The ages of samples when the end stage was done with them (for a list, its newest).
     pub age: Spread,
@@ -62,7 +62,7 @@ pub struct Report {
     /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded
     /// and is still in its `Drop`.
     pub left_behind: Vec<String>,
-    /// True if a sample is missing in a node of the engine's own, which brings the results of branches to their join.
+    /// True if a sample is missing in a relay that brings the results of a branch to their join.
     #[cfg_attr(feature = "serde", serde(skip))]
     has_unbalanced_relay: bool,
 }
@@ -142,7 +142,7 @@ pub struct Recent {
 }
 
 impl Report {
-    /// Makes a report from what is known of every node, and of whether it is one of the engine's own.
+    /// Makes a report from what is known of every stage and block, and of every relay that has no row.
     pub(crate) fn new(
         outcome: Outcome,
         elapsed: Duration,
@@ -182,7 +182,7 @@ impl StageReport {
 
     /// Returns the share of `elapsed` that the stage's workers spent in `stage_run`, 0 to 1.
     pub fn busy_share(&self, elapsed: Duration) -> f64 {
-        match elapsed.is_zero() {
+        match self.busy.is_zero() || elapsed.is_zero() {
             true => 0.0,
             false => self.busy.as_secs_f64() / elapsed.as_secs_f64() / self.workers as f64,
         }

@@ -314,29 +314,7 @@ impl<S: Source> Body<Value> for SourceBody<S> {
     }
 }
 
-/// Hands each sample to every branch of a block.
-pub(crate) struct Fork<T> {
-    pub(crate) branches: usize,
-    pub(crate) types: PhantomData<fn(T)>,
-}
-
-impl<T: Clone + Send + 'static> Stage for Fork<T> {
-    type Input = T;
-    type Output = T;
-
-    fn stage_run(&mut self, x: T) -> Result<Give<T>, BoxError> {
-        Ok(Give::many(vec![x; self.branches]))
-    }
-}
-
-/// Brings the results of a branch to its join, as they are.
-pub(crate) struct BringToJoin;
-
-impl Body<Value> for BringToJoin {
-    fn call(&mut self, call: Call<Value>) -> Done<Value> {
-        Done::Gave(match call {
-            Call::StageRun(Input::One(sample)) => Give::One(sample.value),
-            _ => Give::Skip,
-        })
-    }
+/// Makes a clone of a `T` for each of so many branches.
+pub(crate) fn clones<T: Clone + Send + 'static>(value: Value, branches: usize) -> Vec<Value> {
+    vec![unbox::<T>(value); branches].into_iter().map(|x| Box::new(x) as Value).collect()
 }

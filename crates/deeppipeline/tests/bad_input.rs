@@ -6,6 +6,7 @@ use deeppipeline::error::{GraphError, StartError};
 use deeppipeline::intake::Intake;
 use deeppipeline::processes::OnCrash;
 use deeppipeline::{Batch, Latest, OnError, Overflow, Pipeline, Window, made_by, stage};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -237,13 +238,13 @@ fn a_stack_of_no_size_names_its_stage() {
     );
 }
 
-/// A parallel block: its fork, its branches, and whether they are joined.
-type ParallelBlock<'a> = (usize, &'a [(usize, usize)], bool);
+/// A parallel block: its branches, and whether they are joined.
+type ParallelBlock<'a> = (&'a [Range<usize>], bool);
 
 /// The refusal of so many stages with these blocks.
 fn refusal_of_blocks(stages: usize, blocks: &[ParallelBlock<'_>]) -> Option<GraphError> {
-    let block = |(fork, branches, joined): &ParallelBlock<'_>| Block {
-        fork: *fork,
+    let block = |(branches, joined): &ParallelBlock<'_>| Block {
+        name: "block".to_owned(),
         branches: branches.to_vec(),
         joined: *joined,
     };
@@ -257,32 +258,37 @@ fn refusal_of_blocks(stages: usize, blocks: &[ParallelBlock<'_>]) -> Option<Grap
 
 #[test]
 fn something_takes_what_is_joined_and_nothing_follows_the_end() {
-    let (two, longer) = (&[(1, 2), (3, 4)][..], &[(1, 6), (7, 8)][..]);
-    assert_eq!(refusal_of_blocks(6, &[(0, two, true)]), None);
-    assert_eq!(refusal_of_blocks(5, &[(0, two, true)]), Some(GraphError::JoinAtTheEnd));
-    assert_eq!(refusal_of_blocks(5, &[(0, two, false)]), None);
-    assert_eq!(refusal_of_blocks(6, &[(0, two, false)]), Some(GraphError::BehindTheEnd));
+    let (two, longer) = (&[0..1, 1..2][..], &[0..3, 3..4][..]);
+    assert_eq!(refusal_of_blocks(3, &[(two, true)]), None);
+    assert_eq!(refusal_of_blocks(2, &[(two, true)]), Some(GraphError::JoinAtTheEnd));
+    assert_eq!(refusal_of_blocks(2, &[(two, false)]), None);
+    assert_eq!(refusal_of_blocks(3, &[(two, false)]), Some(GraphError::BehindTheEnd));
     // A block in a branch: the join of the outer one takes what the inner one gives, an end does not.
-    let inner = &[(2, 3), (4, 5)][..];
-    assert_eq!(refusal_of_blocks(10, &[(0, longer, true), (1, inner, true)]), None);
-    assert_eq!(refusal_of_blocks(10, &[(0, longer, true), (1, inner, false)]), Some(GraphError::BehindTheEnd));
-    let ending = &[(1, 5), (6, 6)][..];
-    assert_eq!(refusal_of_blocks(7, &[(0, ending, false), (1, inner, true)]), Some(GraphError::JoinAtTheEnd));
-    assert_eq!(refusal_of_blocks(7, &[(0, ending, false), (1, inner, false)]), None);
+    let inner = &[1..2, 2..3][..];
+    assert_eq!(refusal_of_blocks(5, &[(longer, true), (inner, true)]), None);
+    assert_eq!(refusal_of_blocks(5, &[(longer, true), (inner, false)]), Some(GraphError::BehindTheEnd));
+    assert_eq!(refusal_of_blocks(4, &[(longer, false), (inner, true)]), Some(GraphError::JoinAtTheEnd));
+    assert_eq!(refusal_of_blocks(4, &[(longer, false), (inner, false)]), None);
+    // The inner block may be all that the branch has.
+    let first = &[0..1, 1..3][..];
+    assert_eq!(refusal_of_blocks(5, &[(longer, true), (first, true)]), None);
 }
 
 #[test]
-fn blocks_whose_nodes_are_elsewhere_are_refused() {
+fn blocks_whose_branches_are_elsewhere_are_refused() {
     let misplaced = |stages, blocks: &[ParallelBlock<'_>]| {
         let refusal = refusal_of_blocks(stages, blocks);
         assert!(matches!(refusal, Some(GraphError::MisplacedBlock { .. })), "{blocks:?}: {refusal:?}");
     };
-    misplaced(3, &[(0, &[], true)]);
-    misplaced(3, &[(7, &[(1, 1)], false)]);
-    misplaced(3, &[(0, &[(1, 7)], false)]);
-    misplaced(3, &[(0, &[(2, 1)], false)]);
-    misplaced(3, &[(0, &[(0, 1)], false)]);
-    misplaced(5, &[(0, &[(1, 1), (3, 4)], false)]);
-    misplaced(3, &[(0, &[(1, 1), (2, 2)], false), (0, &[(1, 1), (2, 2)], false)]);
-    assert_eq!(refusal_of_blocks(4, &[(0, &[(1, 1), (2, 2)], true)]), Some(GraphError::EmptyBranch));
+    let (two, behind) = (&[0..1, 1..2][..], &[2..3, 3..4][..]);
+    misplaced(3, &[(&[], true)]);
+    misplaced(3, &[(&[7..8, 8..9], false)]);
+    misplaced(3, &[(&[0..1, 1..7], false)]);
+    misplaced(3, &[(&[0..2, 1..3], false)]);
+    misplaced(4, &[(&[0..1, 2..3], true)]);
+    misplaced(5, &[(behind, true), (two, true)]);
+    // One that goes on behind the branch in which it begins, and one that comes before the one around it.
+    misplaced(4, &[(&[0..1, 1..3], true), (&[1..2, 2..4], true)]);
+    misplaced(4, &[(&[0..1, 1..2], true), (&[0..2, 2..3], true)]);
+    assert_eq!(refusal_of_blocks(3, &[(&[0..1, 1..1], true)]), Some(GraphError::EmptyBranch));
 }

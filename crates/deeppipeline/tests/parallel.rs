@@ -2,9 +2,11 @@
 
 mod support;
 
-use deeppipeline::engine::{Block, Body, Call, Done, Graph, Input, Joiner, Node, Supervisor, Wait, spawn};
+use deeppipeline::engine::{
+    Block, Body, Call, Done, ForkJoin, Graph, Input, Joiner, Node, Relay, SourceNode, Supervisor, Wait, spawn,
+};
 use deeppipeline::error::{GraphError, StartError};
-use deeppipeline::{BoxError, Give, Overflow, Pipeline, Report, Stage, chain};
+use deeppipeline::{BoxError, Give, OnError, Overflow, Pipeline, Report, Stage, chain, made_by, stage};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -179,44 +181,73 @@ fn a_report_changes_nothing_and_frees_nothing() {
     assert_eq!((last.joins, Arc::strong_count(&value)), (report.joins, 1));
 }
 
-/// The node at the front of two branches, a stage in each, and one behind them.
+/// A stage, two branches with a stage in each, and one behind them.
 fn two_branches() -> Graph {
-    let names = ["fork", "one", "to the join", "other", "to the join", "end"];
-    let blocks = vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }];
-    Graph { stages: names.map(Node::new).into(), blocks, ..Graph::default() }
+    let blocks = vec![Block { name: "parallel".to_owned(), branches: vec![1..2, 2..3], joined: true }];
+    Graph { stages: ["front", "one", "other", "end"].map(Node::new).into(), blocks, ..Graph::default() }
+}
+
+fn names_of(graph: Graph) -> Vec<String> {
+    let (_, workers) = Supervisor::<i32>::new(graph).unwrap();
+    workers.iter().map(|worker| worker.name().to_owned()).collect()
 }
 
 #[test]
-fn the_one_thread_at_the_end_of_a_branch_brings_its_results_to_the_join_itself() {
-    let names_of = |graph| {
-        let (_, workers) = Supervisor::<i32>::new(graph).unwrap();
-        workers.iter().map(|worker| worker.name().to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(names_of(two_branches()), ["fork", "one", "other", "end"]);
+fn one_thread_in_front_of_a_block_or_at_the_end_of_a_branch_needs_no_relay() {
+    assert_eq!(names_of(two_branches()), ["front", "one", "other", "end"]);
     let mut several = two_branches();
-    several.stages[3].workers = 2;
-    assert_eq!(names_of(several), ["fork", "one", "other", "other", "join of branch 2", "end"]);
+    several.stages[0].workers = 2;
+    several.stages[2].workers = 2;
+    let names = ["front", "front", "parallel", "one", "other", "other", "join of branch 2", "end"];
+    assert_eq!(names_of(several), names);
+}
+
+#[test]
+fn a_source_hands_samples_to_branches_itself_and_what_is_put_comes_by_a_relay() {
+    let mut front = two_branches();
+    front.stages.remove(0);
+    front.blocks[0].branches = vec![0..1, 1..2];
+    assert_eq!(names_of(front.clone()), ["parallel", "one", "other", "end"]);
+    front.source = Some(SourceNode { is_live: false });
+    assert_eq!(names_of(front), ["one", "other", "end", "source"]);
+}
+
+#[test]
+fn what_a_block_has_joined_comes_into_the_next_one_by_a_relay() {
+    let block = |branches| Block { name: "parallel".to_owned(), branches, joined: true };
+    let stages = ["front", "a", "b", "c", "d", "end"].map(Node::new).into();
+    let graph = Graph { stages, blocks: vec![block(vec![1..2, 2..3]), block(vec![3..4, 4..5])], ..Graph::default() };
+    assert_eq!(names_of(graph), ["front", "a", "b", "parallel 2", "c", "d", "end"]);
+}
+
+#[test]
+fn a_block_that_begins_a_branch_or_ends_one_has_relays() {
+    let block = |branches| Block { name: "parallel".to_owned(), branches, joined: true };
+    let stages = ["front", "a", "b", "c", "end"].map(Node::new).into();
+    let graph = Graph { stages, blocks: vec![block(vec![1..3, 3..4]), block(vec![1..2, 2..3])], ..Graph::default() };
+    assert_eq!(names_of(graph), ["front", "parallel 2", "a", "b", "join of branch 1", "c", "end"]);
 }
 
 /// Runs two branches whose results are joined like that.
 fn joined_by(joiner: impl FnOnce(Weak<Supervisor<i32>>) -> Joiner<i32>) -> (Arc<Supervisor<i32>>, Vec<i32>) {
-    struct Relay(Sender<i32>, bool);
-    impl Body<i32> for Relay {
+    struct Passes(Option<Sender<i32>>);
+    impl Body<i32> for Passes {
         fn call(&mut self, call: Call<i32>) -> Done<i32> {
-            let Call::StageRun(Input::One(sample)) = call else { return Done::Gave(Give::Skip) };
-            let _ = self.0.send(sample.value);
-            Done::Gave(if self.1 { Give::many([sample.value; 2]) } else { Give::One(sample.value) })
+            if let (Some(told), Call::StageRun(Input::One(sample))) = (&self.0, &call) {
+                let _ = told.send(sample.value);
+            }
+            Relay.call(call)
         }
     }
     let (supervisor, workers) = Supervisor::new(two_branches()).unwrap();
-    supervisor.set_joiners(vec![joiner(Arc::downgrade(&supervisor))]);
-    let ((end, ends), (elsewhere, _)) = (channel(), channel());
+    let fork = Box::new(|value, branches| vec![value; branches]);
+    supervisor.set_blocks(vec![ForkJoin { fork, join: joiner(Arc::downgrade(&supervisor)) }]);
+    let (end, ends) = channel();
     let threads: Vec<_> = workers
         .into_iter()
         .map(|worker| {
-            let is_end = worker.is_end_stage();
-            let relay = Relay(if is_end { end.clone() } else { elsewhere.clone() }, worker.name() == "fork");
-            spawn(worker, Box::new(move || Box::new(relay))).unwrap()
+            let passes = Passes(worker.is_end_stage().then(|| end.clone()));
+            spawn(worker, Box::new(move || Box::new(passes))).unwrap()
         })
         .collect();
     drop(end);
@@ -248,6 +279,76 @@ fn what_panics_while_it_joins_stops_the_pipeline() {
     let failure = supervisor.failure().expect("it has failed");
     assert_eq!((failure.stage(), failure.sample().map(|sample| sample.number)), ("end", Some(1)));
     assert_eq!(supervisor.failure_cause().map(ToString::to_string), Some(failure.cause().to_string()));
+}
+
+#[test]
+fn what_panics_while_it_is_cloned_for_the_branches_is_an_error_of_the_stage_in_front() {
+    struct NoTwins(u32);
+    impl Clone for NoTwins {
+        fn clone(&self) -> Self {
+            assert!(self.0.is_multiple_of(2), "{} is odd", self.0);
+            NoTwins(self.0)
+        }
+    }
+    let (tell, told) = told::<(u32, u32)>();
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .stage(stage(NoTwins).name("front").on_error(OnError::Skip))
+        .parallel((|x: NoTwins| x.0, |x: NoTwins| x.0))
+        .end_stage(tell)
+        .start()
+        .unwrap();
+    for x in 0..4 {
+        pipeline.put(x).unwrap();
+    }
+    let report = pipeline.setstop().unwrap();
+    balanced(&report);
+    drop(pipeline);
+    assert!(told.iter().eq([(0, 0), (2, 2)]));
+    assert_eq!(report.stage("front").unwrap().counts.failed, 2);
+    assert_eq!((report.joins[0].counts.joined, report.joins[0].counts.unjoined), (2, 0));
+}
+
+#[test]
+fn no_more_is_asked_of_a_stage_in_front_once_a_branch_has_failed() {
+    let endless = |x: u32| Give::many(std::iter::repeat(x));
+    let fails = |_: u32| -> Result<u32, &str> { Err("it is bad") };
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .stage(endless)
+        .parallel((|x: u32| x, stage(fails).name("fails")))
+        .end_stage(|_: (u32, u32)| {})
+        .start()
+        .unwrap();
+    pipeline.put(1).unwrap();
+    let failure = pipeline.setstop().unwrap_err();
+    assert_eq!(failure.stage(), "fails");
+    balanced(failure.report());
+}
+
+#[test]
+fn a_block_has_a_row_in_the_report_with_a_relay_and_without() {
+    let rows = |report: Report| {
+        let rows =
+            report.stages.iter().map(|row| (row.name.clone(), row.buffer.entered, row.counts.used, row.counts.gave));
+        rows.collect::<Vec<_>>()
+    };
+    let run = |workers| {
+        let pipeline = Pipeline::builder()
+            .overflow(Overflow::Block)
+            .stage(made_by(|| Ok(|x: u32| x)).name("front").workers(workers))
+            .end_parallel((stage(|_: u32| {}).name("show"), stage(|_: u32| {}).name("save")))
+            .start()
+            .unwrap();
+        for x in 0..5 {
+            pipeline.put(x).unwrap();
+        }
+        rows(pipeline.setstop().unwrap())
+    };
+    let expected = [("front", 5, 5, 5), ("parallel", 5, 5, 10), ("show", 5, 5, 0), ("save", 5, 5, 0)];
+    let expected = expected.map(|(name, entered, used, gave)| (name.to_owned(), entered, used, gave));
+    assert_eq!(run(1), expected);
+    assert_eq!(run(2), expected);
 }
 
 #[test]

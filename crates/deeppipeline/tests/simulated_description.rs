@@ -41,12 +41,12 @@ fn it_tells_the_same_as_one_in_which_the_stages_run() {
 #[test]
 fn what_one_branch_drops_is_not_joined() {
     let mut graph = Graph {
-        stages: ["fork", "fast", "", "slow", "", "end"].map(Node::new).into(),
-        blocks: vec![Block { fork: 0, branches: vec![(1, 2), (3, 4)], joined: true }],
+        stages: ["fast", "slow", "end"].map(Node::new).into(),
+        blocks: vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], joined: true }],
         overflow: Some(Overflow::Block),
         ..Graph::default()
     };
-    graph.stages[3].overflow = Some(Overflow::DropNewest);
+    graph.stages[1].overflow = Some(Overflow::DropNewest);
     let report = filmed(Simulation::of(graph).unwrap(), || (), &[("slow", 20 * MS)]);
     let slow = report.stage("slow").unwrap();
     assert!(report.balances() && slow.buffer.dropped_newest > 0);

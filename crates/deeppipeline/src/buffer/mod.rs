@@ -102,6 +102,7 @@ pub(crate) enum Push<V> {
     /// The entrance is closed to everyone who is not a stage.
     Shut(V),
     /// The value cannot cross to another process.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "without processes, every value crosses"))]
     Refused(V, BoxError),
 }
 

@@ -111,12 +111,6 @@ pub trait Branches<T, Marker, To> {
     fn into_block(self) -> Parts;
 }
 
-fn block<T: Flows + Clone>(branches: Vec<Parts>, joiner: Option<Joiner<Value>>) -> Parts {
-    let mut parts = Parts::default();
-    parts.fork::<T>(branches, joiner);
-    parts
-}
-
 macro_rules! branches {
     ($($branch:ident $marker:ident $output:ident $place:tt),*) => {
         impl<T, $($branch, $marker, $output),*> Branches<T, ($($marker,)*), Onward<($($output,)*)>> for ($($branch,)*)
@@ -130,7 +124,7 @@ macro_rules! branches {
                     let mut next = || values.next().unwrap_or_else(|| unreachable!("a join has a value of each branch"));
                     Box::new(($(unbox::<$output>(next()),)*))
                 });
-                block::<T>(vec![$(self.$place.into_parts()),*], Some(joiner))
+                Parts::block::<T>(vec![$(self.$place.into_parts()),*], Some(joiner))
             }
         }
 
@@ -140,7 +134,7 @@ macro_rules! branches {
             $($branch: IntoStage<T, $marker, Ended>),*
         {
             fn into_block(self) -> Parts {
-                block::<T>(vec![$(self.$place.into_parts()),*], None)
+                Parts::block::<T>(vec![$(self.$place.into_parts()),*], None)
             }
         }
     };

@@ -21,12 +21,12 @@ pub use crate::retry::{Copies, Retry};
 
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
-use crate::executor::{Body, BodyFactory};
+use crate::executor::{BodyFactory, Relay};
 use crate::graph::{Graph, SourceNode};
 use crate::into_stage::Making;
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
-use crate::join::Joiner;
+use crate::parallel::ForkJoin;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::policies::Overflow;
 use crate::report::Report;
@@ -35,6 +35,7 @@ use crate::stage::{Source, Stage};
 use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
 use crate::typed::{SourceBody, StageBody, Unpack, Value};
+use crate::worker::Role;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub(crate) struct Plan {
     bodies: Vec<Bodies>,
     source: Option<BodyFactory<Value>>,
     /// One per parallel block.
-    pub(crate) joiners: Vec<Joiner<Value>>,
+    pub(crate) fork_joins: Vec<ForkJoin<Value>>,
     pub(crate) closer: Option<Closer>,
     /// One per stage: what its process is told, where it has one.
     #[cfg(processes)]
@@ -97,25 +98,20 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Makes what each worker of the pipeline runs, the source's last.
-    pub(crate) fn factories(&mut self) -> Vec<BodyFactory<Value>> {
-        let mut factories = Vec::new();
-        let nodes = self.graph.stages.iter().zip(std::mem::take(&mut self.bodies)).enumerate();
-        for (_, (node, bodies)) in nodes.filter(|(index, _)| !self.graph.is_passed_over(*index)) {
-            match bodies {
-                Bodies::One(body) => factories.push(body),
-                Bodies::Each(make) => factories.extend((0..node.workers).map(|_| make())),
-            }
+    /// Makes what a worker runs.
+    pub(crate) fn factory(&mut self, role: Role) -> BodyFactory<Value> {
+        match role {
+            Role::Stage(index) => self.bodies[index].factory(),
+            Role::Relay => Box::new(|| Box::new(Relay)),
+            Role::Source => self.source.take().unwrap_or_else(|| unreachable!("a source has one worker")),
         }
-        factories.extend(self.source.take());
-        factories
     }
 }
 
 /// The code that the workers of one stage run.
 pub(crate) enum Bodies {
-    /// There is one stage, so one worker.
-    One(BodyFactory<Value>),
+    /// There is one stage, so one worker, which takes it.
+    One(Option<BodyFactory<Value>>),
     /// A stage is made for each worker.
     Each(Box<dyn Fn() -> BodyFactory<Value> + Send>),
 }
@@ -133,7 +129,8 @@ impl Bodies {
     {
         match making {
             Making::Given(stage) => {
-                Bodies::of_relay(move || StageBody::new(move || Ok(stage()), unpacker()).copying(copy))
+                let body = move || StageBody::new(move || Ok(stage()), unpacker()).copying(copy);
+                Bodies::One(Some(Box::new(move || Box::new(body()))))
             }
             Making::Made(make) => {
                 let unpacker = Arc::new(unpacker);
@@ -145,9 +142,12 @@ impl Bodies {
         }
     }
 
-    /// The code of one worker.
-    fn of_relay<B: Body<Value> + 'static>(body: impl FnOnce() -> B + Send + 'static) -> Self {
-        Bodies::One(Box::new(move || Box::new(body())))
+    /// The code of one more worker.
+    fn factory(&mut self) -> BodyFactory<Value> {
+        match self {
+            Bodies::One(body) => body.take().unwrap_or_else(|| unreachable!("one stage has one worker")),
+            Bodies::Each(make) => make(),
+        }
     }
 }
 
@@ -329,13 +329,13 @@ impl<I, T> Builder<I, T> {
     }
 
     fn plan(self) -> Result<Plan, GraphError> {
-        let Parts { stages, blocks, bodies, joiners, problem, .. } = self.parts;
+        let Parts { stages, blocks, bodies, fork_joins, problem, .. } = self.parts;
         problem.map_or(Ok(()), Err)?;
         Ok(Plan {
             graph: Graph { stages, blocks, ..self.graph },
             bodies,
             source: self.source,
-            joiners,
+            fork_joins,
             closer: self.closer,
             #[cfg(processes)]
             isolated: self.parts.isolated,

@@ -6,10 +6,9 @@ use crate::graph::{Block, Node};
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
-use crate::policies::Overflow;
-use crate::typed::{BringToJoin, Fork, OneOf, StageBody, Value};
+use crate::parallel::ForkJoin;
+use crate::typed::{Value, clones};
 use std::fmt;
-use std::marker::PhantomData;
 
 /// The name of a parallel block.
 const PARALLEL: &str = "parallel";
@@ -24,7 +23,7 @@ pub struct Parts {
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
     pub(crate) blocks: Vec<Block>,
     /// One per block.
-    pub(crate) joiners: Vec<Joiner<Value>>,
+    pub(crate) fork_joins: Vec<ForkJoin<Value>>,
     pub(crate) problem: Option<GraphError>,
 }
 
@@ -41,56 +40,45 @@ impl fmt::Debug for Parts {
 
 impl Parts {
     pub(crate) fn one(node: Node, problem: Option<GraphError>, bodies: Bodies) -> Self {
-        let mut parts = Parts { problem, ..Parts::default() };
-        parts.push(node, bodies);
-        parts
-    }
-
-    fn push(&mut self, node: Node, bodies: Bodies) {
-        self.stages.push(node);
-        self.bodies.push(bodies);
-        #[cfg(processes)]
-        self.isolated.push(None);
+        Parts {
+            stages: vec![node],
+            bodies: vec![bodies],
+            #[cfg(processes)]
+            isolated: vec![None],
+            problem,
+            ..Parts::default()
+        }
     }
 
     /// Adds what comes behind.
     pub(crate) fn append(&mut self, parts: Parts) {
         let before = self.stages.len();
-        self.blocks.extend(parts.blocks.into_iter().map(|block| Block {
-            fork: before + block.fork,
-            branches: block.branches.into_iter().map(|(first, last)| (before + first, before + last)).collect(),
-            ..block
+        self.blocks.extend(parts.blocks.into_iter().map(|mut block| {
+            for branch in &mut block.branches {
+                *branch = before + branch.start..before + branch.end;
+            }
+            block
         }));
         self.stages.extend(parts.stages);
         self.bodies.extend(parts.bodies);
         #[cfg(processes)]
         self.isolated.extend(parts.isolated);
-        self.joiners.extend(parts.joiners);
+        self.fork_joins.extend(parts.fork_joins);
         self.problem = self.problem.take().or(parts.problem);
     }
 
-    /// Adds a block: a node hands each sample, a `T`, to every branch, and their results are joined, where a joiner says
+    /// Makes a block: each branch gets a clone of each sample, a `T`, and their results are joined, where a joiner says
     /// how.
-    pub(crate) fn fork<T: Clone + Send + 'static>(&mut self, branches: Vec<Parts>, joiner: Option<Joiner<Value>>) {
-        let hand_out = Fork::<T> { branches: branches.len(), types: PhantomData };
-        let (fork, block) = (self.stages.len(), self.blocks.len());
-        let relay = || Node { overflow: Some(Overflow::Block), ..Node::new(PARALLEL) };
-
-        self.push(relay(), Bodies::of_relay(move || StageBody::new(move || Ok(hand_out), OneOf::new())));
-        let joined = joiner.is_some();
-        self.blocks.push(Block { fork, branches: Vec::new(), joined });
-        self.joiners.push(joiner.unwrap_or_else(|| Box::new(|mut values| values.remove(0))));
-
+    pub(crate) fn block<T: Clone + Send + 'static>(branches: Vec<Parts>, joiner: Option<Joiner<Value>>) -> Self {
+        let block = Block { name: PARALLEL.to_owned(), branches: Vec::new(), joined: joiner.is_some() };
+        let join = joiner.unwrap_or_else(|| Box::new(|mut values| values.remove(0)));
+        let fork_join = ForkJoin { fork: Box::new(clones::<T>), join };
+        let mut parts = Parts { blocks: vec![block], fork_joins: vec![fork_join], ..Parts::default() };
         for branch in branches {
-            let first = self.stages.len();
-            self.append(branch);
-            if self.stages.len() == first {
-                self.problem.get_or_insert(GraphError::EmptyBranch);
-            }
-            if joined {
-                self.push(relay(), Bodies::of_relay(|| BringToJoin));
-            }
-            self.blocks[block].branches.push((first, self.stages.len().saturating_sub(1)));
+            let first = parts.stages.len();
+            parts.append(branch);
+            parts.blocks[0].branches.push(first..parts.stages.len());
         }
+        parts
     }
 }

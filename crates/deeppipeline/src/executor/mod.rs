@@ -5,6 +5,8 @@ pub(crate) mod process;
 pub(crate) mod simulated;
 pub(crate) mod thread;
 
+use crate::sample::Input;
+use crate::stage::Give;
 use crate::unwind::{catch_panic, release};
 use crate::worker::{Call, Done, Windowed, Worker};
 
@@ -21,6 +23,19 @@ pub trait Body<V> {
     /// The name that the stage gives itself, once it has been made.
     fn name(&self) -> Option<String> {
         None
+    }
+}
+
+/// The body of a [relay](crate::engine::Role::Relay): it gives what it takes.
+#[derive(Debug)]
+pub struct Relay;
+
+impl<V> Body<V> for Relay {
+    fn call(&mut self, call: Call<V>) -> Done<V> {
+        Done::Gave(match call {
+            Call::StageRun(Input::One(sample)) => Give::One(sample.value),
+            _ => Give::Skip,
+        })
     }
 }
 

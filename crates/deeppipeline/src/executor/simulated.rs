@@ -11,14 +11,14 @@ use crate::builder::Plan;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::error::{GraphError, PutError, StageError};
 use crate::graph::Graph;
-use crate::join::Joiner;
+use crate::parallel::ForkJoin;
 use crate::report::Report;
 use crate::sample::{SampleId, present_job, return_to_job};
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
 use crate::unwind::{catch_panic, release};
-use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Worker, WorkerId};
+use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Role, Worker, WorkerId};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
@@ -118,8 +118,6 @@ struct Giving {
     more: Box<dyn Iterator<Item = Value>>,
     /// True if the next is one of many.
     is_many: bool,
-    /// The number of values that were handed over.
-    given: usize,
 }
 
 impl<I> fmt::Debug for Simulation<I> {
@@ -139,23 +137,22 @@ impl<I: Send + 'static> Simulation<I> {
 
 impl<I> Simulation<I> {
     pub(crate) fn new(mut plan: Plan) -> Result<Self, GraphError> {
-        let factories = plan.factories();
-        Simulation::assembled(plan.graph, plan.joiners, |_| factories)
+        let (graph, fork_joins) = (std::mem::take(&mut plan.graph), std::mem::take(&mut plan.fork_joins));
+        Simulation::assembled(graph, fork_joins, |role| plan.factory(role))
     }
 
     /// Makes a simulation of what there is, with what each worker runs.
     fn assembled(
         graph: Graph,
-        joiners: Vec<Joiner<Value>>,
-        bodies: impl FnOnce(&[Worker<Value>]) -> Vec<BodyFactory<Value>>,
+        fork_joins: Vec<ForkJoin<Value>>,
+        mut body_of: impl FnMut(Role) -> BodyFactory<Value>,
     ) -> Result<Self, GraphError> {
         let clock = VirtualClock::new();
         let (supervisor, workers) = Supervisor::on_clock(graph, Clock::Virtual(clock.clone()))?;
-        supervisor.set_joiners(joiners);
-        let factories = bodies(&workers);
-        let actors = workers.into_iter().zip(factories).map(|(worker, factory)| Actor {
+        supervisor.set_blocks(fork_joins);
+        let actors = workers.into_iter().map(|worker| Actor {
+            body: body_of(worker.role())(),
             worker,
-            body: factory(),
             duration: Rc::new(|_| Duration::ZERO),
             state: State::Idle,
         });
@@ -210,7 +207,7 @@ impl<I> Simulation<I> {
             known = true;
         }
         if !known {
-            let stages = self.actors.iter().rev().filter(|actor| !actor.worker.is_relay());
+            let stages = self.actors.iter().rev().filter(|actor| actor.worker.role() != Role::Relay);
             let mut known: Vec<_> = stages.map(|actor| actor.worker.name().to_owned()).collect();
             known.dedup();
             return Err(UnknownStage { got: stage.to_owned(), known });
@@ -372,7 +369,7 @@ impl Actor {
     /// Returns how long the call takes; `None` where it takes no time and is no event.
     fn duration_of(&self, call: &Call<Value>) -> Option<Duration> {
         match call {
-            Call::StageRun(_) if self.worker.is_relay() => None,
+            Call::StageRun(_) if self.worker.role() == Role::Relay => None,
             Call::StageRun(_) | Call::RunAgain(_) => self.worker.in_flight().map(|newest| (self.duration)(newest.id)),
             Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
             Call::Setup | Call::Finish | Call::Teardown => None,
@@ -406,7 +403,7 @@ impl Actor {
             Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), true, Ending::Returned),
             Done::Gave(Give::Many(values)) => (values, true, Ending::Skipped),
         };
-        self.state = State::Giving(Giving { next: None, more, is_many, given: 0 }, ending);
+        self.state = State::Giving(Giving { next: None, more, is_many }, ending);
     }
 }
 
@@ -427,11 +424,10 @@ impl Giving {
                 }
             }
         };
-
-        let part = if self.is_many { worker.part_of_many(self.given) } else { Part::Whole };
+        let part = if self.is_many { Part::OfMany } else { Part::Whole };
+        let reached = worker.branches_reached();
         match worker.give(value, part, Wait::No) {
             Ok(Given { to_free, wants_more }) => {
-                self.given += 1;
                 release(to_free);
                 match wants_more {
                     true => *ending = Ending::Returned,
@@ -441,7 +437,8 @@ impl Giving {
             }
             Err(GiveError::Full(value)) => {
                 self.next = Some(value);
-                Some(false)
+                // Some branches of a block may have had room.
+                Some(worker.branches_reached() > reached)
             }
             // What a branch gives beside its one result. (Only a border between processes refuses a value, and here is
             // none.)

@@ -187,7 +187,7 @@ pub enum GraphError {
         "a parallel block that joins its branches is the last, and nobody takes what it joins: add a stage behind it, or end each branch in a stage of its own"
     )]
     JoinAtTheEnd,
-    /// The nodes of a parallel block stand one after the other: its fork, then the branches.
+    /// The branches of a parallel block stand one after the other, in one chain.
     #[error("blocks has a parallel block out of place: {problem}")]
     MisplacedBlock {
         /// The problem with it.

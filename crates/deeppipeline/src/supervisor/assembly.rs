@@ -2,24 +2,27 @@
 
 use super::{ForBinding, SOURCE, State, Supervisor};
 use crate::activity::Shown;
-use crate::buffer::{Buffer, Limits, Workers};
+use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::error::GraphError;
-use crate::graph::{Flow, Graph, Node};
+use crate::graph::{Flow, Graph, Layout, Node};
 use crate::inlet::Inlet;
 use crate::notices::Notices;
 use crate::parallel::Blocks;
 use crate::phase::{Phase, WorkerPhase};
 use crate::stage_name::StageName;
 use crate::time_limits::Timekeeper;
-use crate::worker::{Output, Worker, WorkerContext, WorkerId};
+use crate::worker::{Output, Role, Worker, WorkerContext, WorkerId};
 #[cfg(processes)]
 use crate::{
     buffer::shared::{self, Codec},
     error::StartError,
     executor::process::{Driver, Waker, WorkerProcess},
+    graph::Producer,
 };
 use parking_lot::{Condvar, Mutex};
+#[cfg(processes)]
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -28,8 +31,8 @@ use std::time::Duration;
 const DROPS_TO_REMEMBER: usize = 16;
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// Makes a pipeline as described, and its workers: those of each stage in order, and the source's last where there
-    /// is one. Every stage is on a thread here, whatever its `executor` says.
+    /// Makes a pipeline as described, and its workers in reading order, the source's last where there is one: those of
+    /// the stages, and relays where a block needs them. Every stage is on a thread here, whatever its `executor` says.
     ///
     /// # Errors
     /// The fault that makes the description invalid.
@@ -42,48 +45,39 @@ impl<V: Send + 'static> Supervisor<V> {
             Clock::Monotonic => DROPS_TO_REMEMBER,
             Clock::Virtual(_) => usize::MAX,
         };
-        let graph = graph.checked()?;
-        let buffers = (0..graph.stages.len())
-            .map(|index| Buffer::in_memory(limits_of(&graph, index), drops, clock.clone()))
-            .collect();
-        let supervisor = Arc::new(Self::assembled(graph, clock, buffers));
+        let layout = graph.layout()?;
+        let buffers = layout.limits.iter().map(|limits| Buffer::in_memory(*limits, drops, clock.clone())).collect();
+        let supervisor = Arc::new(Self::assembled(layout, clock, buffers));
         let worker_ids = supervisor.worker_ids.iter();
         let workers = worker_ids.map(|worker_id| Worker::new(supervisor.context_of(*worker_id))).collect();
         Ok((supervisor, workers))
     }
 
-    /// Makes a pipeline as described, of threads and processes, and what is to drive each of its workers: those of each
-    /// stage in order, and the source's last where there is one. `codecs` has one entry per buffer, and one for each at
-    /// which processes meet.
+    /// Makes a pipeline as described, of threads and processes, and what is to drive each of its workers, in the same
+    /// order. `codecs` has one entry per stage: how what it takes and gives crosses, where processes meet.
     ///
     /// # Errors
     /// The fault that makes the description invalid, or what the system refuses.
     #[cfg(processes)]
     pub fn with_processes(
         graph: Graph,
-        codecs: Vec<Option<Arc<dyn Codec<V>>>>,
+        codecs: Vec<Option<Codecs<V>>>,
     ) -> Result<(Arc<Self>, Vec<Driver<V>>), StartError> {
-        let graph = graph.checked()?;
-        let mut codecs = codecs.into_iter();
+        let layout = graph.layout()?;
         let mut buffers = Vec::new();
-        for index in 0..graph.stages.len() {
-            let codec = codecs.next().flatten();
-            buffers.push(match codec.filter(|_| graph.is_shared(index)) {
-                Some(codec) => Buffer::Shared(shared_buffer(&graph, index, codec)?),
-                None if graph.is_shared(index) => {
-                    return Err(GraphError::NoCodec { stage: graph.stages[index].name.clone() }.into());
-                }
-                None => Buffer::in_memory(limits_of(&graph, index), DROPS_TO_REMEMBER, Clock::Monotonic),
+        for index in 0..layout.nodes.len() {
+            buffers.push(match layout.is_shared(index) {
+                true => Buffer::Shared(shared_buffer(&layout, index, &codecs)?),
+                false => Buffer::in_memory(layout.limits[index], DROPS_TO_REMEMBER, Clock::Monotonic),
             });
         }
-        let mut supervisor = Self::assembled(graph, Clock::Monotonic, buffers);
+        let mut supervisor = Self::assembled(layout, Clock::Monotonic, buffers);
         let mut wakers = Vec::new();
         for worker_id in &supervisor.worker_ids {
             let WorkerId::Stage { index, .. } = *worker_id else { continue };
-            let node = &supervisor.graph.stages[index];
-            let wanted = node.executor.is_process();
-            let waker = wanted.then(Waker::new).transpose();
-            wakers.push(waker.map_err(|cause| StartError::Process { stage: node.name.clone(), cause })?);
+            let stage = &supervisor.layout.nodes[index].options.name;
+            let waker = supervisor.layout.is_in_process(index).then(Waker::new).transpose();
+            wakers.push(waker.map_err(|cause| StartError::Process { stage: stage.clone(), cause })?);
         }
         supervisor.watchers = wakers.iter().flatten().cloned().collect();
         let supervisor = Arc::new(supervisor);
@@ -99,26 +93,27 @@ impl<V: Send + 'static> Supervisor<V> {
         Ok((supervisor, drivers))
     }
 
-    fn assembled(graph: Graph, clock: Clock, buffers: Vec<Buffer<V>>) -> Self {
+    fn assembled(layout: Layout, clock: Clock, buffers: Vec<Buffer<V>>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let workers_of = |index: usize| if graph.is_passed_over(index) { 0 } else { graph.stages[index].workers };
-        let of_stages = (0..graph.stages.len())
+        let nodes = &layout.nodes;
+        let workers_of = |index: usize| nodes[index].options.workers;
+        let of_nodes = (0..nodes.len())
             .flat_map(|index| (0..workers_of(index)).map(move |worker| WorkerId::Stage { index, worker }));
-        let worker_ids: Vec<WorkerId> = of_stages.chain(graph.source.map(|_| WorkerId::Source)).collect();
+        let worker_ids: Vec<WorkerId> = of_nodes.chain(layout.source.map(|_| WorkerId::Source)).collect();
         let workers = worker_ids.len();
-        let first_workers = (0..graph.stages.len()).map(|index| (0..index).map(workers_of).sum()).collect();
+        let first_workers = (0..nodes.len()).map(|index| (0..index).map(workers_of).sum()).collect();
 
         let notices = Arc::<Notices>::default();
-        let names: Vec<_> = graph.stages.iter().map(|node| Arc::new(StageName::new(&node.name))).collect();
+        let names: Vec<_> = nodes.iter().map(|node| Arc::new(StageName::new(&node.options.name))).collect();
         let inlets = names.iter().zip(buffers).enumerate().map(|(index, (name, buffer))| {
             Arc::new(Inlet::new(index, Arc::clone(name), buffer, Arc::clone(&notices), clock.clone()))
         });
         let inlets: Vec<_> = inlets.collect();
-        let is_watched = graph.has_time_limits_on_threads() && matches!(clock, Clock::Monotonic);
+        let is_watched = layout.has_time_limits_on_threads() && matches!(clock, Clock::Monotonic);
         let timekeeper = is_watched.then(|| {
             let timed = worker_ids.iter().map(|worker_id| match worker_id {
                 WorkerId::Stage { index, .. } => {
-                    (Arc::clone(&names[*index]), graph.stages[*index].time_limit.unwrap_or_default())
+                    (Arc::clone(&names[*index]), nodes[*index].options.time_limit.unwrap_or_default())
                 }
                 WorkerId::Source => (Arc::new(StageName::new(SOURCE)), Duration::ZERO),
             });
@@ -127,8 +122,7 @@ impl<V: Send + 'static> Supervisor<V> {
         Supervisor {
             worker_ids,
             first_workers,
-            flows: (0..graph.stages.len()).map(|index| graph.flow(index)).collect(),
-            blocks: Arc::new(Blocks::new(graph.blocks.clone(), inlets.clone())),
+            blocks: Arc::new(Blocks::new(layout.blocks.clone(), inlets.clone())),
             inlets,
             notices,
             activities: (0..workers).map(|_| Arc::new(Shown::new())).collect(),
@@ -139,7 +133,7 @@ impl<V: Send + 'static> Supervisor<V> {
             clock,
             state: Mutex::new(State {
                 phase: Phase::Starting,
-                names: vec![None; graph.stages.len()],
+                names: vec![None; nodes.len()],
                 workers: vec![WorkerPhase::Starting; workers],
                 restarts: vec![0; workers],
                 aborted_at: None,
@@ -156,33 +150,34 @@ impl<V: Send + 'static> Supervisor<V> {
             changed: Condvar::new(),
             #[cfg(processes)]
             watchers: Vec::new(),
-            graph,
+            layout,
         }
     }
 
     /// Returns what a worker is given to work with.
     fn context_of(self: &Arc<Self>, worker_id: WorkerId) -> WorkerContext<V> {
         let place = self.index_of(worker_id);
-        let stage = match worker_id {
+        let index = match worker_id {
             WorkerId::Stage { index, .. } => Some(index),
             WorkerId::Source => None,
         };
-        let options = stage.map_or_else(|| Node::new(SOURCE), |index| self.graph.stages[index].clone());
-        let input = stage.map(|index| Arc::clone(&self.inlets[index]));
+        let node = index.map(|index| &self.layout.nodes[index]);
+        let options = node.map_or_else(|| Node::new(SOURCE), |node| node.options.clone());
+        let input = index.map(|index| Arc::clone(&self.inlets[index]));
         let has_timer = options.time_limit.is_some() && !options.executor.is_process();
         WorkerContext {
             pipeline: self.id,
             worker_id,
+            role: node.map_or(Role::Source, |node| node.role),
             name: input.as_ref().map_or_else(|| Arc::new(StageName::new(SOURCE)), |inlet| Arc::clone(&inlet.name)),
             restarted: false,
             clock: self.clock.clone(),
             output: self.output_of(worker_id),
-            reorders: stage.is_some_and(|index| workers_of(&self.graph, index).reorders()),
-            joined: stage.is_some_and(|index| self.graph.is_joined(index)),
-            is_relay: stage.is_some_and(|index| self.graph.is_relay(index)),
+            reorders: index.is_some_and(|index| self.layout.limits[index].consumers.reorders()),
+            joined: node.is_some_and(|node| node.joined),
             activity: Arc::clone(&self.activities[place]),
             timer: self.timekeeper.as_ref().filter(|_| has_timer).map(|keeper| keeper.timer(place)),
-            source_waits: stage.is_none().then(|| Arc::clone(&self.source_waits)),
+            source_waits: index.is_none().then(|| Arc::clone(&self.source_waits)),
             control: Arc::clone(self) as _,
             input,
             options,
@@ -191,7 +186,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn output_of(&self, worker_id: WorkerId) -> Output<V> {
         let blocks = || Arc::clone(&self.blocks);
-        match self.flow_of(worker_id) {
+        match self.flow(worker_id) {
             Flow::End => Output::End,
             Flow::Next(next) => Output::Next(Arc::clone(&self.inlets[next])),
             Flow::Fork(block) => Output::Fork { blocks: blocks(), block },
@@ -200,37 +195,42 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 }
 
-/// The limits of the buffer in front of a stage.
-fn limits_of(graph: &Graph, index: usize) -> Limits {
-    let node = &graph.stages[index];
-    Limits {
-        capacity: graph.size_of(index),
-        bytes: graph.bytes_of(index) as u64,
-        overflow: node.overflow_in(graph),
-        intake: node.intake,
-        max_age: node.max_age.or(graph.max_age).filter(|_| !graph.is_relay(index)),
-        producers: graph.producer(index).map_or(Workers::ONE, |before| workers_of(graph, before)),
-        consumers: workers_of(graph, index),
-        is_last: graph.flow(index) == Flow::End,
-        is_looked_for: graph.is_joined(index),
+/// How the values of a stage cross from one process to another: what it takes, and what it gives.
+#[cfg(processes)]
+pub struct Codecs<V> {
+    /// The codec of what it takes.
+    pub input: Arc<dyn Codec<V>>,
+    /// The codec of what it gives.
+    pub output: Arc<dyn Codec<V>>,
+}
+
+#[cfg(processes)]
+impl<V> fmt::Debug for Codecs<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codecs").finish_non_exhaustive()
     }
 }
 
-/// The workers of a stage. Nothing leaves an end stage, so there is nothing to be put in order.
-fn workers_of(graph: &Graph, index: usize) -> Workers {
-    let node = &graph.stages[index];
-    let time_limit = node.time_limit.filter(|_| !node.executor.is_process());
-    Workers { workers: node.workers, ordered: node.ordered && graph.flow(index) != Flow::End, time_limit }
-}
-
-/// The buffer in front of a stage, for values that cross from one process to another.
+/// The buffer in front of a node, for values that cross from one process to another.
 #[cfg(processes)]
-fn shared_buffer<V>(graph: &Graph, index: usize, codec: Arc<dyn Codec<V>>) -> Result<shared::Buffer<V>, StartError> {
-    let (node, limits) = (&graph.stages[index], limits_of(graph, index));
-    codec.check().map_err(|cause| GraphError::Samples { stage: node.name.clone(), cause: cause.to_string() })?;
-    let may_retry = node.may_see_again();
+fn shared_buffer<V>(
+    layout: &Layout,
+    index: usize,
+    codecs: &[Option<Codecs<V>>],
+) -> Result<shared::Buffer<V>, StartError> {
+    let (node, limits) = (&layout.nodes[index], layout.limits[index]);
+    let stage = || node.options.name.clone();
+    let codecs_of = |index: usize| codecs.get(layout.nodes[index].role.stage()?)?.as_ref();
+    let before = match node.from {
+        Producer::Node(before) => codecs_of(before),
+        Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => None,
+    };
+    let codec = codecs_of(index).map(|stage| &stage.input).or_else(|| before.map(|stage| &stage.output));
+    let codec = Arc::clone(codec.ok_or_else(|| GraphError::NoCodec { stage: stage() })?);
+    codec.check().map_err(|cause| GraphError::Samples { stage: stage(), cause: cause.to_string() })?;
+    let may_retry = node.options.may_see_again();
     shared::Buffer::create(limits, codec, may_retry).map_err(|cause| {
         let bytes = shared::addresses(limits);
-        StartError::Memory { stage: node.name.clone(), bytes, cause }
+        StartError::Memory { stage: stage(), bytes, cause }
     })
 }

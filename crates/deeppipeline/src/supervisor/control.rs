@@ -60,7 +60,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, worker_id) {
             (Doing::Setup, _) => (0..self.inlets.len()).collect(),
-            (_, WorkerId::Stage { index, .. }) => self.graph.up_to(index),
+            (_, WorkerId::Stage { index, .. }) => self.layout.up_to(index),
             (_, WorkerId::Source) => Vec::new(),
         };
         let (stage, doing, cause) = (failure.stage.clone(), failure.doing, aside::shown(&failure.cause));

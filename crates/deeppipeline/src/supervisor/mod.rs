@@ -17,11 +17,10 @@ use crate::clock::{Clock, Moment};
 #[cfg(processes)]
 use crate::error::{Doing, MemoryDamaged};
 use crate::error::{Failure, PutError};
-use crate::graph::{Flow, Graph};
+use crate::graph::{Flow, Layout};
 use crate::inlet::Inlet;
-use crate::join::Joiner;
 use crate::notices::Notices;
-use crate::parallel::Blocks;
+use crate::parallel::{Blocks, ForkJoin};
 use crate::phase::{Event, Phase, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId, works_for};
 use crate::time_limits::Timekeeper;
@@ -29,6 +28,8 @@ use crate::unwind::{catch_panic, release};
 #[cfg(processes)]
 use crate::worker::Control;
 use crate::worker::WorkerId;
+#[cfg(processes)]
+pub use assembly::Codecs;
 pub use discarded::Discarded;
 use discarded::{ForBinding, Releaser, Unreleased};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -69,13 +70,11 @@ pub type Closer = Box<dyn Fn() + Send + Sync>;
 /// is.
 pub struct Supervisor<V> {
     id: u64,
-    graph: Graph,
-    /// The workers of the first stage, of the second, and so on, and the source's last where there is one.
+    layout: Layout,
+    /// The workers of the first node, of the second, and so on, and the source's last where there is one.
     worker_ids: Vec<WorkerId>,
-    /// The place of each stage's first worker among them.
+    /// The place of each node's first worker among them.
     first_workers: Vec<usize>,
-    /// The flow of what each node gives.
-    flows: Vec<Flow>,
     clock: Clock,
     /// One per node.
     inlets: Vec<Arc<Inlet<V>>>,
@@ -100,7 +99,7 @@ pub struct Supervisor<V> {
 
 impl<V> fmt::Debug for Supervisor<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor").field("id", &self.id).field("graph", &self.graph).finish_non_exhaustive()
+        f.debug_struct("Supervisor").field("id", &self.id).field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 
@@ -170,7 +169,7 @@ impl<V: Send + 'static> Supervisor<V> {
             state.phase = state.phase.after(Event::Close);
             state.close_source.clone()
         };
-        if self.graph.source.is_some() {
+        if self.layout.source.is_some() {
             call(wake_source);
         } else {
             self.close_buffer(0);
@@ -209,20 +208,23 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Returns true unless a node is the engine's own and has nothing to do: the end of a branch whose last stage brings
-    /// its results to the join itself.
-    pub fn has_workers(&self, index: usize) -> bool {
-        !self.graph.is_passed_over(index)
+    /// Returns where what a worker gives goes.
+    pub fn flow(&self, worker_id: WorkerId) -> Flow {
+        match worker_id {
+            WorkerId::Source => self.layout.entrance,
+            WorkerId::Stage { index, .. } => self.layout.nodes[index].flow,
+        }
     }
 
-    /// Returns where what a node gives goes.
-    pub fn flow(&self, node: usize) -> Flow {
-        self.flows[node]
+    /// Returns the first node of each branch of a block.
+    pub fn branches(&self, block: usize) -> impl Iterator<Item = usize> {
+        self.layout.blocks[block].branches.iter().map(|(first, _)| *first)
     }
 
-    /// Sets how each block makes one value of its branches' results; called before anything is put.
-    pub fn set_joiners(&self, joiners: Vec<Joiner<V>>) {
-        self.blocks.set_joiners(joiners);
+    /// Sets how each block makes a value for each branch, and one of the branches' results; called before anything is
+    /// put.
+    pub fn set_blocks(&self, blocks: Vec<ForkJoin<V>>) {
+        self.blocks.set_code(blocks);
     }
 
     /// The buffer in front of a stage.
@@ -234,7 +236,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns true if the workers of a stage are processes.
     #[cfg(processes)]
     pub(crate) fn is_in_process(&self, index: usize) -> bool {
-        self.graph.stages[index].executor.is_process()
+        self.layout.is_in_process(index)
     }
 
     /// Returns the time when the pipeline was aborted.
@@ -314,7 +316,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// an abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
         let in_process = |worker_id: &WorkerId| match worker_id {
-            WorkerId::Stage { index, .. } => cfg!(processes) && self.graph.stages[*index].executor.is_process(),
+            WorkerId::Stage { index, .. } => cfg!(processes) && self.layout.is_in_process(*index),
             WorkerId::Source => false,
         };
         let mut state = self.state.lock();
@@ -373,13 +375,13 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns true if samples come from a source instead of `put`.
     pub fn has_source(&self) -> bool {
-        self.graph.source.is_some()
+        self.layout.source.is_some()
     }
 
     /// Returns true if the source has been asked to end and has not ended yet.
     pub fn source_should_end(&self) -> bool {
         let state = self.state.lock();
-        self.graph.source.is_some()
+        self.layout.source.is_some()
             && !state.phase.wants_samples()
             && state.workers.last() != Some(&WorkerPhase::Stopped)
     }
@@ -389,7 +391,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.release_discarded(vec![(self.stage_name(index).to_owned(), self.inlets[index].buffer.close())]);
     }
 
-    /// Gives up what is in these buffers, and in the joins behind those of them that end a branch. No worker is woken
+    /// Gives up what is in these buffers, and in the joins in front of them. No worker is woken
     /// before all is given up: a producer must not take what another buffer still has, and a consumer must not think
     /// that its own was drained.
     fn discard(&self, buffers: &[usize]) {
@@ -398,13 +400,11 @@ impl<V: Send + 'static> Supervisor<V> {
         let given_up = buffers.iter().rev().map(|index| (name_of(*index), self.inlets[*index].buffer.discard()));
         let mut given_up: Vec<_> = given_up.collect();
         given_up.reverse();
-        let joins = buffers.iter().filter_map(|index| match self.flows[*index] {
-            // A stage that brings its results itself has failed in front of the join: what is there is past it.
-            Flow::Join { block, .. } if self.graph.brings_to_join(*index) => {
-                Some((name_of(self.graph.blocks[block].fork), self.blocks.join(block).discard().into_iter().collect()))
-            }
-            Flow::End | Flow::Next(_) | Flow::Fork(_) | Flow::Join { .. } => None,
-        });
+        // A stage in a branch has failed in front of the join: what is there is past it.
+        let blocks = self.layout.blocks.iter().enumerate();
+        let blocks = blocks.filter(|(_, block)| block.behind.is_some_and(|behind| buffers.contains(&behind)));
+        let joins =
+            blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).discard().into_iter().collect()));
         let unjoined: Vec<_> = joins.collect();
         buffers.iter().for_each(|index| self.inlets[*index].buffer.wake());
         self.state.lock().has_discarded = true;
@@ -440,22 +440,12 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Returns where what a worker gives goes.
-    fn flow_of(&self, worker_id: WorkerId) -> Flow {
-        match worker_id {
-            WorkerId::Source => Flow::Next(0),
-            WorkerId::Stage { index, .. } => self.flows[index],
-        }
-    }
-
     /// Closes what is behind a node that gives no more.
     fn close_after(&self, worker_id: WorkerId) {
-        match self.flow_of(worker_id) {
+        match self.flow(worker_id) {
             Flow::End => {}
             Flow::Next(next) => self.close_buffer(next),
-            Flow::Fork(block) => {
-                self.graph.blocks[block].branches.iter().for_each(|(first, _)| self.close_buffer(*first))
-            }
+            Flow::Fork(block) => self.branches(block).for_each(|first| self.close_buffer(first)),
             Flow::Join { block, .. } => {
                 self.blocks.join(block).branch_has_ended();
                 self.blocks.tidy(block);
@@ -470,7 +460,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// The workers of the same stage, itself among them, by their place among all.
     fn colleagues_of(&self, worker_id: WorkerId) -> impl Iterator<Item = usize> {
         let workers = match worker_id {
-            WorkerId::Stage { index, .. } => self.graph.stages[index].workers,
+            WorkerId::Stage { index, .. } => self.layout.nodes[index].options.workers,
             WorkerId::Source => 1,
         };
         let first = self.index_of(match worker_id {

@@ -2,11 +2,12 @@
 
 use super::Supervisor;
 use crate::error::StageError;
-use crate::graph::Flow;
-use crate::ledger::{BufferCounts, Reading};
+use crate::graph::{Flow, PlacedBlock, Producer};
+use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::phase::Phase;
+use crate::policies::{Intake, Overflow};
 use crate::report::{JoinReport, Outcome, Recent, Report, SourceReport, Spread, StageReport};
-use crate::worker::WorkerId;
+use crate::worker::{Role, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,40 +67,44 @@ impl<V: Send + 'static> Supervisor<V> {
                 .map(|(_, n)| n)
                 .sum()
         };
+
+        let blocks = || self.layout.blocks.iter().enumerate();
         let ended = self.blocks.ended_in_branches(0);
         let mut age = <(Spread, Spread)>::default();
-        let nodes: Vec<(StageReport, bool)> = (0..self.graph.stages.len())
-            .map(|index| {
-                let node = &self.graph.stages[index];
-                let limits = self.inlets[index].buffer.limits();
-                let (counts, reading) = self.read(index);
-                // The last stage's stays.
-                age = reading.ages_after;
-                let stage = StageReport {
-                    name: self.stage_name(index).to_owned(),
-                    intake: node.intake,
-                    overflow: limits.overflow,
-                    buffer_size: limits.capacity,
-                    buffer: counts,
-                    counts: reading.counts,
-                    workers: node.workers,
-                    restarts: restarts_of(index),
-                    age: reading.ages.0,
-                    busy: reading.busy,
-                    p50: reading.times.0.p50,
-                    p99: reading.times.0.p99,
-                    recent: Recent { age: reading.ages.1, run: reading.times.1 },
-                };
-                (stage, self.graph.brings_to_join(index))
-            })
-            .collect();
-        let joins = self.graph.blocks.iter().zip(ended).enumerate().map(|(index, (block, ended))| JoinReport {
-            name: self.graph.stages[block.fork].name.clone(),
+        let mut rows = Vec::new();
+        for (index, node) in self.layout.nodes.iter().enumerate() {
+            // A block has a row in front of its branches, also where no relay hands samples to them.
+            let begun = blocks().filter(|(_, block)| block.nodes().start == index && !self.has_relay(block));
+            rows.extend(begun.map(|(block, _)| (self.row_of_block(block), false)));
+            let (counts, reading) = self.read(index);
+            // The last stage's stays.
+            age = reading.ages_after;
+            let row = StageReport {
+                name: self.stage_name(index).to_owned(),
+                intake: node.options.intake,
+                overflow: self.layout.limits[index].overflow,
+                buffer_size: self.layout.limits[index].capacity,
+                buffer: counts,
+                counts: reading.counts,
+                workers: node.options.workers,
+                restarts: restarts_of(index),
+                age: reading.ages.0,
+                busy: reading.busy,
+                p50: reading.times.0.p50,
+                p99: reading.times.0.p99,
+                recent: Recent { age: reading.ages.1, run: reading.times.1 },
+            };
+            let brings_to_join = node.role == Role::Relay && matches!(node.flow, Flow::Join { .. });
+            rows.push((row, brings_to_join));
+        }
+
+        let joins = blocks().zip(ended).map(|((index, block), ended)| JoinReport {
+            name: block.name.clone(),
             branches: block.branches.len(),
             counts: self.blocks.join(index).counts(&ended),
         });
-        let mut report = Report::new(outcome, elapsed, nodes, joins.collect(), age);
-        report.source = self.graph.source.map(|_| {
+        let mut report = Report::new(outcome, elapsed, rows, joins.collect(), age);
+        report.source = self.layout.source.map(|_| {
             let (wait, longest_wait) = self.source_waits.read(self.clock.now());
             SourceReport { wait, longest_wait }
         });
@@ -109,14 +114,41 @@ impl<V: Send + 'static> Supervisor<V> {
         report
     }
 
+    /// Returns true if a relay hands samples to the branches of a block.
+    fn has_relay(&self, block: &PlacedBlock) -> bool {
+        matches!(block.fork, Producer::Node(fork) if self.layout.nodes[fork].role == Role::Relay)
+    }
+
+    /// The row of a block whose branches get samples straight from the stage in front of it: no buffer, no worker.
+    fn row_of_block(&self, block: usize) -> StageReport {
+        let mut entered = self.branches(block).map(|first| self.inlets[first].buffer.counts().entered);
+        let handed_out = entered.next().unwrap_or_default();
+        StageReport {
+            name: self.layout.blocks[block].name.clone(),
+            intake: Intake::Single,
+            overflow: Overflow::Block,
+            buffer_size: 0,
+            buffer: BufferCounts { entered: handed_out, taken: handed_out, ..BufferCounts::default() },
+            counts: StageCounts { used: handed_out, gave: handed_out + entered.sum::<u64>(), ..StageCounts::default() },
+            workers: 0,
+            restarts: 0,
+            age: Spread::default(),
+            busy: Duration::ZERO,
+            p50: Duration::ZERO,
+            p99: Duration::ZERO,
+            recent: Recent::default(),
+        }
+    }
+
     /// Reads what happened in a buffer, and in the stage behind it.
     fn read(&self, index: usize) -> (BufferCounts, Reading) {
-        let received = || match self.flows[index] {
-            Flow::Next(next) => self.inlets[next].buffer.counts().entered,
-            Flow::Fork(block) => {
-                let branches = &self.graph.blocks[block].branches;
-                branches.iter().map(|(first, _)| self.inlets[*first].buffer.counts().entered).sum()
-            }
+        let entered = |node: usize| self.inlets[node].buffer.counts().entered;
+        let node = &self.layout.nodes[index];
+        let received = || match node.flow {
+            Flow::Next(next) => entered(next),
+            // A relay gives every copy; a stage gives the sample, and the block's row says of the copies.
+            Flow::Fork(block) if node.role == Role::Relay => self.branches(block).map(entered).sum(),
+            Flow::Fork(block) => self.branches(block).next().map_or(0, entered),
             Flow::Join { block, branch } => self.blocks.join(block).arrived(branch),
             Flow::End => 0,
         };

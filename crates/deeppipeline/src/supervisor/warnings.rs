@@ -47,7 +47,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn is_on_a_thread(&self, worker_id: WorkerId) -> bool {
         match worker_id {
-            WorkerId::Stage { index, .. } => !self.graph.stages[index].executor.is_process(),
+            WorkerId::Stage { index, .. } => !self.layout.is_in_process(index),
             WorkerId::Source => true,
         }
     }

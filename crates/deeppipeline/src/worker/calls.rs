@@ -20,8 +20,30 @@ pub struct Given<V> {
 pub enum GiveError<V> {
     /// The buffer is full under `block`, and the caller would not wait any longer.
     Full(V),
-    /// It cannot cross to the process of the next stage.
-    Refused(V, BoxError),
+    /// It cannot cross to the process of the next stage, or cannot be copied for the branches of a block, and is gone
+    /// then.
+    Refused(Option<V>, BoxError),
+}
+
+/// The job of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Asks the source.
+    Source,
+    /// Runs the stage at that index of the description.
+    Stage(usize),
+    /// Gives what it takes, in front of a block or behind a branch, where the stage there cannot do it.
+    Relay,
+}
+
+impl Role {
+    /// The index of its stage in the description, if it has one.
+    pub fn stage(self) -> Option<usize> {
+        match self {
+            Role::Stage(index) => Some(index),
+            Role::Source | Role::Relay => None,
+        }
+    }
 }
 
 /// The identity of a worker in its pipeline.
@@ -29,9 +51,9 @@ pub enum GiveError<V> {
 pub enum WorkerId {
     /// Feeds the first buffer.
     Source,
-    /// Runs the stage at this index.
+    /// Runs a stage, or is a relay.
     Stage {
-        /// The index of the stage, from 0.
+        /// The index of the node, from 0: all stages and relays, in reading order.
         index: usize,
         /// The index among the stage's workers, from 0.
         worker: usize,
@@ -114,7 +136,4 @@ pub enum Part {
     Whole,
     /// One of many.
     OfMany,
-    /// A copy of its sample, for the branch of a block at that index: given by the worker in front of a block, to one
-    /// branch after the other.
-    ForBranch(usize),
 }

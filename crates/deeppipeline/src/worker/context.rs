@@ -11,7 +11,7 @@ use crate::phase::WorkerEvent;
 use crate::sample::{SampleId, SampleInfo, enter_job};
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
-use crate::worker::WorkerId;
+use crate::worker::{Role, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub(crate) struct WorkerContext<V> {
     /// The id of the pipeline, which tells its own workers from other callers.
     pub(crate) pipeline: u64,
     pub(crate) worker_id: WorkerId,
+    pub(crate) role: Role,
     pub(crate) name: Arc<StageName>,
     /// The options of its stage; those of a stage that says none for the source.
     pub(crate) options: Node,
@@ -34,8 +35,6 @@ pub(crate) struct WorkerContext<V> {
     pub(crate) reorders: bool,
     /// True if what it gives is joined with what others give.
     pub(crate) joined: bool,
-    /// True if its node is the engine's own: in front of a block, or at the end of a branch.
-    pub(crate) is_relay: bool,
     /// Shows what it does, for a caller that asks why the pipeline does not end.
     pub(crate) activity: Arc<Shown>,
     /// The timer of its calls, where they have a time limit and nothing kills it.

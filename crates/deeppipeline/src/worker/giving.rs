@@ -38,9 +38,9 @@ impl<V> Worker<V> {
     /// Asks for one value after the other until there are no more, or no other is wanted.
     fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
         let mut ending = Ending::Skipped;
-        for index in 0.. {
+        loop {
             match catch_panic(|| Ok(values.next())) {
-                Ok(Some(value)) => match self.give_and_free(value, self.part_of_many(index)) {
+                Ok(Some(value)) => match self.give_and_free(value, Part::OfMany) {
                     Ok(true) => ending = Ending::Returned,
                     Ok(false) => return Ending::Returned,
                     Err(cause) => return Ending::Failed(cause),
@@ -50,14 +50,6 @@ impl<V> Worker<V> {
             }
         }
         ending
-    }
-
-    /// Returns which share of its sample the value at that index is, from 0, of the many that a call gives.
-    pub(crate) fn part_of_many(&self, index: usize) -> Part {
-        match self.context.output {
-            Output::Fork { .. } => Part::ForBranch(index),
-            Output::End | Output::Next(_) | Output::Join { .. } => Part::OfMany,
-        }
     }
 
     /// Hands one value to the next buffer, and back what is to be freed.
@@ -76,53 +68,66 @@ impl<V> Worker<V> {
             return Ok(Given { to_free: Some(value), wants_more: true });
         }
         if let Some(cause) = self.why_not_joined(part) {
-            return Err(GiveError::Refused(value, Box::new(NotJoined(cause))));
+            return Err(GiveError::Refused(Some(value), Box::new(NotJoined(cause))));
         }
 
-        let receipt = self.running().and_then(|in_flight| in_flight.receipt(part));
-        let origin = Origin { turn: self.turn, receipt };
         let fork = self.running().map_or_else(ForkTicket::default, |in_flight| in_flight.fork);
         let (id, birth, arrival) = self.identity(part);
-        if let (Some(next), Wait::Forever | Wait::Until(_)) = (self.next_inlet(part), wait) {
-            self.context.activity.set(Activity::WaitsForRoom(next.index));
-        }
-        let pushed = self.hand_on(Sample { id, birth, fork, value }, part, arrival, origin, wait);
+        let sample = Sample { id, birth, fork, value };
+        let given = match &self.context.output {
+            Output::Fork { blocks, block } => {
+                blocks.hand_out(*block, &mut self.forked, sample, arrival, wait, &self.context.activity)
+            }
+            Output::Next(_) | Output::Join { .. } | Output::End => self.push(sample, part, arrival, wait),
+        };
         self.context.activity.set(Activity::Calls);
+        match &given {
+            Ok(_) => self.count_given(arrival),
+            Err(GiveError::Full(_)) => self.waiting_since = Some(birth),
+            Err(GiveError::Refused(..)) => {}
+        }
         if part != Part::Whole {
             self.resume();
         }
+        given
+    }
 
-        // A branch that has given up what it has leaves the others their copies.
-        let is_fork = matches!(part, Part::ForBranch(_));
-        match pushed {
-            Push::Full(value) => {
-                self.waiting_since = Some(birth);
-                Err(GiveError::Full(value))
+    /// Hands a value to the one consumer behind this worker.
+    #[inline(always)]
+    fn push(&self, sample: Sample<V>, part: Part, arrival: Arrival, wait: Wait) -> Result<Given<V>, GiveError<V>> {
+        let (next, pushed) = match &self.context.output {
+            Output::Next(next) => {
+                self.show_waiting(next, wait);
+                let receipt = self.running().and_then(|in_flight| in_flight.receipt(part));
+                let origin = Origin { turn: self.turn, receipt };
+                (Some(&**next), self.push_in_turn(&next.buffer, sample, arrival, origin, wait))
             }
-            Push::Shut(value) | Push::Late(value) => Ok(Given { to_free: Some(value), wants_more: is_fork }),
-            Push::Refused(value, cause) => Err(GiveError::Refused(value, cause)),
-            Push::Discarded(value) => {
-                self.count_given(arrival);
-                Ok(Given { to_free: Some(value), wants_more: is_fork })
+            Output::Join { blocks, block, branch } => {
+                let next = blocks.behind(*block);
+                next.into_iter().for_each(|next| self.show_waiting(next, wait));
+                (next, blocks.arrive(*block, *branch, sample, wait, &*self.context.control))
+            }
+            Output::End | Output::Fork { .. } => (None, Push::Shut(sample.value)),
+        };
+        match pushed {
+            Push::Full(value) => Err(GiveError::Full(value)),
+            Push::Refused(value, cause) => Err(GiveError::Refused(Some(value), cause)),
+            Push::Shut(value) | Push::Late(value) | Push::Discarded(value) => {
+                Ok(Given { to_free: Some(value), wants_more: false })
             }
             Push::Done { accepted, to_free, .. } => {
-                if let Some(next) = self.next_inlet(part).filter(|_| !accepted || !to_free.is_empty()) {
+                if let Some(next) = next.filter(|_| !accepted || !to_free.is_empty()) {
                     next.note_drop(self.context.clock.moment());
                 }
-                self.count_given(arrival);
                 Ok(Given { to_free: to_free.release_but_one(), wants_more: true })
             }
         }
     }
 
-    /// The inlet of the stage that gets the next value.
     #[inline(always)]
-    fn next_inlet(&self, part: Part) -> Option<&Inlet<V>> {
-        match (&self.context.output, part) {
-            (Output::Next(next), _) => Some(next),
-            (Output::Fork { blocks, block }, Part::ForBranch(branch)) => blocks.branch(*block, branch),
-            (Output::Join { blocks, block, .. }, _) => blocks.behind(*block),
-            (Output::End | Output::Fork { .. }, _) => None,
+    fn show_waiting(&self, next: &Inlet<V>, wait: Wait) {
+        if !matches!(wait, Wait::No) {
+            self.context.activity.set(Activity::WaitsForRoom(next.index));
         }
     }
 
@@ -136,21 +141,6 @@ impl<V> Worker<V> {
         self.parts += u64::from(arrival == Arrival::PartOfWhole);
     }
 
-    /// Hands a value to the next consumer.
-    #[inline(always)]
-    fn hand_on(&mut self, sample: Sample<V>, part: Part, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
-        match (&self.context.output, part, &mut self.step) {
-            (Output::Next(next), ..) => self.push_in_turn(&next.buffer, sample, arrival, origin, wait),
-            (Output::Join { blocks, block, branch }, ..) => {
-                blocks.arrive(*block, *branch, sample, wait, &*self.context.control)
-            }
-            (Output::Fork { blocks, block }, Part::ForBranch(branch), Step::Running(in_flight)) => {
-                blocks.hand_to_branch(*block, branch, &mut in_flight.forked, sample, wait)
-            }
-            (Output::End | Output::Fork { .. }, ..) => Push::Shut(sample.value),
-        }
-    }
-
     /// Returns why a value cannot be joined, if it cannot: what is given beside the one result of a sample has nothing
     /// to be joined with.
     #[inline(always)]
@@ -159,8 +149,6 @@ impl<V> Worker<V> {
             return None;
         }
         match (&self.step, part) {
-            // Every branch of a block inside gets a copy.
-            (_, Part::ForBranch(_)) => None,
             (Step::Finishing, _) => {
                 Some("finish gave a value inside a parallel block, where there is nothing to join it with")
             }

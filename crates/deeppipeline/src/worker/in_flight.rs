@@ -13,8 +13,6 @@ pub(crate) struct InFlight {
     pub(crate) windowed: u64,
     pub(crate) newest: SampleInfo,
     pub(crate) fork: ForkTicket,
-    /// The ticket of its own copies, where the stage is a fork that has begun to hand them out.
-    pub(crate) forked: Option<ForkTicket>,
     /// Nanoseconds in `stage_run`.
     pub(crate) busy: u64,
     /// `None` while the worker waits for room in the next buffer.
@@ -44,7 +42,6 @@ impl InFlight {
             windowed: 0,
             newest,
             fork,
-            forked: None,
             busy,
             running_since,
             paused_at,

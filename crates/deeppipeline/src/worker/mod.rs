@@ -17,10 +17,11 @@ use crate::clock::Moment;
 use crate::error::Doing;
 use crate::graph::Node;
 use crate::ledger::Fate;
+use crate::parallel::Forked;
 use crate::phase::WorkerEvent;
 use crate::sample::{SampleInfo, leave_job, works_for};
 use crate::stage::Give;
-pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Windowed, WorkerId};
+pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Role, Windowed, WorkerId};
 pub(crate) use context::{Control, Output, WorkerContext};
 use in_flight::InFlight;
 use std::fmt;
@@ -59,6 +60,8 @@ pub struct Worker<V> {
     windowed: u64,
     /// The number of parts that were made of `last`, by this worker and one that died before it.
     parts: u64,
+    /// The sample that not every branch of the block behind it has yet.
+    forked: Option<Forked<V>>,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Moment>,
     /// True if it has ended only once its driver has released the stage.
@@ -84,6 +87,7 @@ impl<V> Worker<V> {
             turn: None,
             windowed: 0,
             parts: 0,
+            forked: None,
             waiting_since: None,
             frees_stage: false,
         }
@@ -109,10 +113,9 @@ impl<V> Worker<V> {
         matches!(self.context.output, Output::End)
     }
 
-    /// Returns true if its node is the engine's own: it hands samples to the branches of a block, or their results to
-    /// the join.
-    pub fn is_relay(&self) -> bool {
-        self.context.is_relay
+    /// Returns what it is there for.
+    pub fn role(&self) -> Role {
+        self.context.role
     }
 
     /// Returns true if what it gave last waits for room behind the block that it is a branch of: in a simulation, where
@@ -122,6 +125,11 @@ impl<V> Worker<V> {
             Output::Join { blocks, block, branch } => blocks.is_held_up(*block, *branch, &*self.context.control),
             Output::End | Output::Next(_) | Output::Fork { .. } => false,
         }
+    }
+
+    /// Returns how many branches of the block behind it have their copy of what others have no room for yet.
+    pub(crate) fn branches_reached(&self) -> usize {
+        self.forked.as_ref().map_or(0, |forked| forked.branch)
     }
 
     /// Waits for the next call to make; `None` when the worker is to end.

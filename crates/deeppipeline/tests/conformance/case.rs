@@ -223,6 +223,13 @@ impl Case {
         Some([before..before + first, before + first..before + first + second])
     }
 
+    /// The stages that get what comes in: the first, or the first of each branch.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = usize> {
+        let block = self.branches().filter(|[first, _]| first.start == 0);
+        let [first, second] = block.map_or([0, 0], |[first, second]| [first.start, second.start]);
+        [first, second].into_iter()
+    }
+
     /// Whether the results of the two branches are joined.
     pub(crate) fn is_joined(&self) -> bool {
         self.branches().is_some_and(|[_, second]| second.end < self.stages.len())

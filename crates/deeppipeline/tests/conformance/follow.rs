@@ -2,12 +2,11 @@
 //! the ledger must come to what the simulation's was.
 
 use crate::case::{Case, Does, Input as Inputs, StageSpec};
-use crate::gated::{Around, Gate, GatedSource, GatedStage, Relay};
+use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage};
 use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
-use deeppipeline::Overflow;
-use deeppipeline::engine::{Block, Graph, Joiner, Node, Supervisor, Wait, Worker, WorkerId, spawn};
+use deeppipeline::engine::{Block, Flow, ForkJoin, Graph, Node, Role, Supervisor, Wait, Worker, spawn};
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{SOURCE, SampleId, StageReport};
 use deeppipeline::simulate::Event;
@@ -18,38 +17,28 @@ use std::time::{Duration, Instant};
 /// Only a pipeline that hangs takes that long.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// The pipeline that a case describes, and which stage of the case each node is; the engine's own are none.
-pub(crate) fn graph(case: &Case) -> (Graph, Vec<Option<usize>>) {
-    let mut nodes: Vec<Option<usize>> = (0..case.stages.len()).map(Some).collect();
-    let mut blocks = Vec::new();
-    if let Some([first, second]) = case.branches() {
-        let joined = case.is_joined();
-        // From behind, so that the places in front stay as they are.
-        if joined {
-            nodes.insert(second.end, None);
-            nodes.insert(first.end, None);
-        }
-        nodes.insert(first.start, None);
-        let join = usize::from(joined);
-        let last_of_first = first.end + join;
-        let branches = vec![(first.start + 1, last_of_first), (last_of_first + 1, second.end + 2 * join)];
-        blocks.push(Block { fork: first.start, branches, joined });
-    }
-    let relay = || Node { overflow: Some(Overflow::Block), ..Node::new("parallel") };
-    let graph = Graph {
+/// The pipeline that a case describes.
+pub(crate) fn graph(case: &Case) -> Graph {
+    let joined = case.is_joined();
+    let block =
+        case.branches().map(|branches| Block { name: "parallel".to_owned(), branches: branches.into(), joined });
+    Graph {
         source: case.source_node(),
-        stages: nodes.iter().map(|stage| stage.map_or_else(relay, |index| node(&case.stages[index]))).collect(),
-        blocks,
+        stages: case.stages.iter().map(node).collect(),
+        blocks: block.into_iter().collect(),
         buffer_size: case.buffer_size.clone(),
         overflow: case.overflow,
         ..Graph::default()
-    };
-    (graph, nodes)
+    }
 }
 
-/// Joins the results of branches as the simulation's stage does.
-pub(crate) fn joiners(case: &Case) -> Vec<Joiner<i64>> {
-    case.branches().iter().map(|_| -> Joiner<i64> { Box::new(|values| values.iter().sum()) }).collect()
+/// Copies for the branches, and a join of their results as the simulation's stage makes it.
+pub(crate) fn fork_joins(case: &Case) -> Vec<ForkJoin<i64>> {
+    let fork_join = |_| ForkJoin::<i64> {
+        fork: Box::new(|value, branches| vec![value; branches]),
+        join: Box::new(|values| values.iter().sum()),
+    };
+    case.branches().iter().map(fork_join).collect()
 }
 
 fn node(spec: &StageSpec) -> Node {
@@ -70,8 +59,6 @@ pub(crate) struct Follower<'a> {
     case: &'a Case,
     supervisor: Arc<Supervisor<i64>>,
     gates: Gates,
-    /// Which stage of the case each node is.
-    nodes: Vec<Option<usize>>,
     log: Arc<Log>,
 }
 
@@ -79,14 +66,8 @@ impl<'a> Follower<'a> {
     pub(crate) fn new(case: &'a Case, supervisor: Arc<Supervisor<i64>>) -> Self {
         let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.has_source().then_some(SOURCE));
         let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
-        let (_, nodes) = graph(case);
-        supervisor.set_joiners(joiners(case));
-        Follower { case, supervisor, gates, nodes, log: Arc::default() }
-    }
-
-    /// Which stage of the case a node is; none of them, if it is the engine's own.
-    pub(crate) fn stage(&self, node: usize) -> Option<usize> {
-        self.nodes[node]
+        supervisor.set_blocks(fork_joins(case));
+        Follower { case, supervisor, gates, log: Arc::default() }
     }
 
     /// The test around one stage, as it is in the process of the pipeline.
@@ -105,35 +86,32 @@ impl<'a> Follower<'a> {
 
     /// A thread for a worker.
     pub(crate) fn spawn(&self, worker: Worker<i64>) -> JoinHandle<()> {
-        let body = match (worker.worker_id(), &self.case.input) {
-            (WorkerId::Stage { index, .. }, _) if self.stage(index).is_none() => {
-                self.relay(self.nodes.iter().position(Option::is_none) == Some(index)).factory()
-            }
-            (WorkerId::Stage { index, .. }, _) => {
-                let index = self.nodes[index].unwrap_or_default();
+        let body = match (worker.role(), &self.case.input) {
+            (Role::Relay, _) => self.relay(&worker).factory(),
+            (Role::Stage(index), _) => {
                 let (spec, around) = (&self.case.stages[index], self.around(index));
                 let logic = Logic::new(&spec.name, spec.does, self.case.is_end(index), around.clone());
                 GatedStage::new(logic, spec.windows(), around).factory()
             }
-            (WorkerId::Source, Inputs::Source { samples, fails, is_live, .. }) => {
+            (Role::Source, Inputs::Source { samples, fails, is_live, .. }) => {
                 let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
                 GatedSource::new(numbers, self.gates.of(SOURCE)).factory()
             }
-            (WorkerId::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
+            (Role::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
         };
         spawn(worker, body).unwrap()
     }
 
-    /// A node of the engine's own: at the beginning of a block, or at the end of a branch.
-    fn relay(&self, is_fork: bool) -> Relay {
+    /// A relay, in front of the branches or behind one of them.
+    fn relay(&self, worker: &Worker<i64>) -> GatedRelay {
         let branches = self.case.branches().into_iter().flatten();
-        let next: Vec<usize> = match is_fork {
-            true => branches.map(|branch| branch.start).collect(),
-            false => branches.map(|branch| branch.end).max().into_iter().collect(),
+        let next: Vec<usize> = match self.supervisor.flow(worker.worker_id()) {
+            Flow::Fork(_) => branches.map(|branch| branch.start).collect(),
+            _ => branches.map(|branch| branch.end).max().into_iter().collect(),
         };
         // Each of them is the next of the one before it.
         let around = |stage: usize| Arc::new(AroundHere { next: self.name_of(stage), ..self.around_here(0) }) as _;
-        Relay { copies: if is_fork { 2 } else { 1 }, next: next.into_iter().map(around).collect() }
+        GatedRelay { next: next.into_iter().map(around).collect() }
     }
 
     fn name_of(&self, stage: usize) -> Option<String> {
@@ -151,7 +129,10 @@ impl<'a> Follower<'a> {
             // The ledger does not show that the source was asked. It was, if it has handed over all it gave and more is
             // to come of it.
             pulled += u64::from(is_of_source(moment));
-            let all_given = moment.report.stages[0].buffer.entered == pulled;
+            let all_given = case.heads().all(|head| {
+                let head = moment.report.stage(&case.stages[head].name).expect("every stage is in the report");
+                head.buffer.entered == pulled
+            });
             let up = is_up(&simulated.moments[..=index]);
             if up && all_given && simulated.moments[index + 1..].iter().any(is_of_source) {
                 crate::support::until(|| gates.of(SOURCE).holds_someone());
@@ -196,7 +177,7 @@ impl<'a> Follower<'a> {
         }
         loop {
             let report = supervisor.report();
-            // What is on its way through the engine's own nodes shows only in the balance.
+            // What is on its way through a relay behind a branch shows only in the balance.
             if ledger(&report) == wanted && log.torn_down() == moment.torn_down && report.balances() {
                 return;
             }

@@ -1,7 +1,7 @@
 //! The stages as the engine calls them, on every executor that follows the simulation: each call waits for its permit.
 
 use crate::stages::{Logic, Numbers, Witness};
-use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, WindowStore, Windowed, account};
+use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, Relay, WindowStore, Windowed, account};
 use deeppipeline::report::SampleId;
 use deeppipeline::{BoxError, Give, Window, current_sample};
 use std::sync::{Arc, Condvar, Mutex};
@@ -147,27 +147,22 @@ impl Body<i64> for GatedStage {
     }
 }
 
-/// A node of the engine's own: hands out what it gets, so many times.
-pub(crate) struct Relay {
-    pub(crate) copies: usize,
-    /// The test around each stage that gets it: it is handed out only when that has taken what it can.
+/// A relay, whose results go on only when the stages that get them have taken what they can.
+pub(crate) struct GatedRelay {
+    /// The test around each of these stages.
     pub(crate) next: Vec<Arc<dyn Around>>,
 }
 
-impl Relay {
+impl GatedRelay {
     pub(crate) fn factory(self) -> BodyFactory<i64> {
         Box::new(move || Box::new(self))
     }
 }
 
-impl Body<i64> for Relay {
+impl Body<i64> for GatedRelay {
     fn call(&mut self, call: Call<i64>) -> Done<i64> {
         self.next.iter().for_each(|next| next.next_has_taken());
-        Done::Gave(match call {
-            Call::StageRun(Input::One(sample)) if self.copies == 1 => Give::One(sample.value),
-            Call::StageRun(Input::One(sample)) => Give::many(vec![sample.value; self.copies]),
-            _ => Give::Skip,
-        })
+        Relay.call(call)
     }
 }
 

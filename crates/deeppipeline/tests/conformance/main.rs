@@ -13,6 +13,7 @@ mod gated;
 #[path = "../support/line.rs"]
 mod line;
 mod lists;
+mod nested;
 mod outcome;
 mod parallel;
 #[cfg(processes)]

@@ -9,7 +9,7 @@ use crate::simulated::Run;
 use crate::stages::{Entry, Logic, Witness};
 use deeppipeline::BoxError;
 use deeppipeline::engine::Executor;
-use deeppipeline::engine::{Codec, Driver, Lifeline, Reads, Supervisor, Then, Watched, WorkerProcess, spawn};
+use deeppipeline::engine::{Codec, Codecs, Driver, Lifeline, Reads, Supervisor, Then, Watched, WorkerProcess, spawn};
 use deeppipeline::intake::Intake;
 use deeppipeline::processes::SharedBytes;
 use deeppipeline::report::SampleId;
@@ -37,19 +37,20 @@ pub(crate) const ALL_AND_MIXES: [(&str, InProcess); 3] = [
 
 /// Follows the simulated run with a process for each stage that is to have one, and says what came out.
 pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) -> bool) -> String {
-    let (mut graph, nodes) = graph(case);
-    for (stage, node) in nodes.iter().zip(&mut graph.stages) {
-        node.executor = if stage.is_some_and(&in_process) { Executor::Process } else { Executor::Thread };
+    let mut graph = graph(case);
+    for (index, node) in graph.stages.iter_mut().enumerate() {
+        node.executor = if in_process(index) { Executor::Process } else { Executor::Thread };
     }
     let has_process = graph.stages.iter().any(|node| node.executor == Executor::Process);
     graph.buffer_bytes = has_process.then_some(BUFFER_BYTES);
-    let codecs = nodes.iter().map(|_| Some(Arc::new(EightBytes) as _)).collect();
+    let codecs = || Codecs { input: Arc::new(EightBytes), output: Arc::new(EightBytes) };
+    let codecs = case.stages.iter().map(|_| Some(codecs())).collect();
     let (supervisor, drivers) = Supervisor::with_processes(graph, codecs).unwrap();
     let follower = Follower::new(case, supervisor);
     let threads = drivers.into_iter().map(|driver| match driver {
         Driver::Thread(worker) => follower.spawn(worker),
         Driver::Process(mut process) => {
-            let index = follower.stage(process.index()).unwrap();
+            let index = process.stage();
             let spec = &case.stages[index];
             let (name, is_end) = (spec.name.clone(), case.is_end(index));
             let (keys, idle) = (spec.keys, spec.idle);

@@ -1,7 +1,6 @@
 //! The simulated executor: decides the order of events.
 
 use crate::case::{Case, Input, StageSpec};
-use crate::follow::graph;
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry};
@@ -31,8 +30,8 @@ pub(crate) fn run(case: &Case) -> Run {
     run_in(case, &|_| false)
 }
 
-/// The same as it is where some stages, by their index, are in processes: there a block has nodes of the engine's own
-/// that it does not have where a thread brings its results to the join itself.
+/// The same as it is where some stages, by their index, are in processes: there a block has relays
+/// that it does not have where threads hand out samples and bring results to the join themselves.
 pub(crate) fn run_in(case: &Case, in_process: &dyn Fn(usize) -> bool) -> Run {
     let log = Arc::<Log>::default();
     match &case.input {
@@ -58,10 +57,9 @@ fn build<I: 'static>(
     in_process: &dyn Fn(usize) -> bool,
     builder: Builder<I, i64>,
 ) -> Simulation<I> {
-    let (_, nodes) = graph(case);
     let place = |graph: &mut Graph| {
-        for (stage, node) in nodes.iter().zip(&mut graph.stages) {
-            node.executor = if stage.is_some_and(in_process) { Executor::Process } else { Executor::Thread };
+        for (index, node) in graph.stages.iter_mut().enumerate() {
+            node.executor = if in_process(index) { Executor::Process } else { Executor::Thread };
         }
     };
     let builder = builder.buffer_size(case.buffer_size.clone());

@@ -7,7 +7,7 @@ use deeppipeline::engine::Supervisor;
 
 /// Follows the simulated run with threads, and says what came out.
 pub(crate) fn follow(case: &Case, simulated: &Run) -> String {
-    let (supervisor, workers) = Supervisor::<i64>::new(graph(case).0).unwrap();
+    let (supervisor, workers) = Supervisor::<i64>::new(graph(case)).unwrap();
     let follower = Follower::new(case, supervisor);
     let threads = workers.into_iter().map(|worker| follower.spawn(worker)).collect();
     follower.follow(simulated, threads)

@@ -6,7 +6,7 @@ use crate::stages::ARGUMENTS;
 use crate::stop::Clinging;
 use crate::support::until;
 use deeppipeline::engine::{
-    Codec, Driver, Executor, Graph, Moment, Node, Reads, Supervisor, Then, Wait, Watched, WorkerProcess,
+    Codec, Codecs, Driver, Executor, Graph, Moment, Node, Reads, Supervisor, Then, Wait, Watched, WorkerProcess,
 };
 use deeppipeline::processes::SharedBytes;
 use deeppipeline::{BoxError, Isolated, StageError};
@@ -43,7 +43,8 @@ fn worker_processes(strings: &[Strings]) -> (Arc<Supervisor<i64>>, Vec<WorkerPro
 fn worker_processes_of(strings: &[Strings], graph: Graph) -> (Arc<Supervisor<i64>>, Vec<WorkerProcess<i64>>) {
     let node = |index| Node { executor: Executor::Process, ..Node::new(format!("stage {index}")) };
     let graph = Graph { stages: (0..strings.len()).map(node).collect(), buffer_bytes: Some(1000), ..graph };
-    let codecs = strings.iter().map(|_| Some(Arc::new(Postcard) as _)).collect();
+    let codecs = || Codecs { input: Arc::new(Postcard), output: Arc::new(Postcard) };
+    let codecs = strings.iter().map(|_| Some(codecs())).collect();
     let (supervisor, drivers) = Supervisor::with_processes(graph, codecs).unwrap();
     let processes = drivers.into_iter().zip(strings).map(|(driver, strings)| match driver {
         Driver::Process(mut process) => {

@@ -10,7 +10,7 @@ use crate::inlet::Inlet;
 use crate::phase::WorkerEvent;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
-use crate::worker::{Control, Output, Worker, WorkerContext, WorkerId};
+use crate::worker::{Control, Output, Role, Worker, WorkerContext, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -126,6 +126,7 @@ impl Bootstrap {
         let context = WorkerContext {
             pipeline: NO_PIPELINE,
             worker_id: WorkerId::Stage { index, worker },
+            role: Role::Stage(index),
             name,
             options,
             restarted,
@@ -134,7 +135,6 @@ impl Bootstrap {
             output,
             reorders: limits.consumers.reorders(),
             joined,
-            is_relay: false,
             activity: Arc::new(Shown::new()),
             timer: None,
             source_waits: None,

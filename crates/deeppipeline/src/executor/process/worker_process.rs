@@ -88,8 +88,12 @@ impl<V: Send + 'static> WorkerProcess<V> {
         self.context.worker_id
     }
 
-    /// Returns the index of the stage of which it is a worker, from 0.
-    pub fn index(&self) -> usize {
+    /// Returns the index in the description of the stage of which it is a worker, from 0.
+    pub fn stage(&self) -> usize {
+        self.context.role.stage().unwrap_or_default()
+    }
+
+    fn index(&self) -> usize {
         self.context.index()
     }
 

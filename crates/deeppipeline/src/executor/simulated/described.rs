@@ -4,12 +4,12 @@ use super::Simulation;
 use crate::error::GraphError;
 use crate::executor::{Body, BodyFactory};
 use crate::graph::{Block, Graph};
-use crate::join::Joiner;
+use crate::parallel::{ForkJoin, Forker};
 use crate::policies::Intake;
 use crate::stage::Give;
 use crate::typed::Value;
 use crate::window::{Put, Window, WindowStore, account};
-use crate::worker::{Call, Done, Windowed, WorkerId};
+use crate::worker::{Call, Done, Windowed};
 
 impl Simulation<()> {
     /// Makes a simulation of a description. Every stage gives one result for what it takes; where samples come from a
@@ -21,34 +21,31 @@ impl Simulation<()> {
     pub fn of(mut graph: Graph) -> Result<Self, GraphError> {
         graph.overflow = Some(graph.default_overflow());
         graph.source = None;
-        let joiner = |_: &Block| Box::new(|_| Box::new(()) as Value) as Joiner<Value>;
-        let joiners = graph.blocks.iter().map(joiner).collect();
-        let described = graph.clone();
-        Simulation::assembled(graph, joiners, |workers| {
-            workers.iter().map(|worker| Passing::factory(&described, worker.worker_id())).collect()
+        let fork_join = |_: &Block| {
+            let fork: Forker<Value> = Box::new(|_, branches| (0..branches).map(|_| Box::new(()) as Value).collect());
+            ForkJoin { fork, join: Box::new(|_| Box::new(())) }
+        };
+        let fork_joins = graph.blocks.iter().map(fork_join).collect();
+        let intakes: Vec<Intake> = graph.stages.iter().map(|node| node.intake).collect();
+        Simulation::assembled(graph, fork_joins, |role| {
+            Passing::factory(role.stage().map_or(Intake::Single, |stage| intakes[stage]))
         })
     }
 }
 
 /// The body of a worker in the place of a stage: it hands on what it gets.
-#[derive(Default)]
 struct Passing {
-    /// The number of branches, where it is the node in front of them.
-    branches: Option<usize>,
     window: Option<WindowStore<(), ()>>,
     windowed: Windowed,
 }
 
 impl Passing {
-    fn factory(graph: &Graph, worker: WorkerId) -> BodyFactory<Value> {
-        let mut passing = Passing::default();
-        if let WorkerId::Stage { index, .. } = worker {
-            passing.branches = graph.blocks.iter().find(|block| block.fork == index).map(|block| block.branches.len());
-            if let Intake::Window { size, stride } = graph.stages[index].intake {
-                passing.window = Some(WindowStore::new(Window::new(size).stride(stride)));
-            }
+    fn factory(intake: Intake) -> BodyFactory<Value> {
+        let mut window = None;
+        if let Intake::Window { size, stride } = intake {
+            window = Some(WindowStore::new(Window::new(size).stride(stride)));
         }
-        Box::new(move || Box::new(passing))
+        Box::new(move || Box::new(Passing { window, windowed: Windowed::default() }))
     }
 
     fn run(&mut self) -> Done<Value> {
@@ -58,13 +55,10 @@ impl Passing {
             self.windowed = account(put, left_out + forgotten);
             put
         });
-        match (put, self.branches) {
-            (Some(Put::Windowed), _) => Done::Windowed,
-            (Some(Put::Skipped), _) => Done::Gave(Give::Skip),
-            (Some(Put::Due { .. }) | None, None) => Done::Gave(Give::One(Box::new(()))),
-            (Some(Put::Due { .. }) | None, Some(branches)) => {
-                Done::Gave(Give::many((0..branches).map(|_| Box::new(()) as Value)))
-            }
+        match put {
+            Some(Put::Windowed) => Done::Windowed,
+            Some(Put::Skipped) => Done::Gave(Give::Skip),
+            Some(Put::Due { .. }) | None => Done::Gave(Give::One(Box::new(()))),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::ledger::Fate;
 use crate::phase::WorkerEvent::{Done, Drained, SetUp, TornDown};
 use crate::policies::Executor;
 use crate::report::Outcome;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Codecs, Supervisor};
 use crate::worker::{Control, WorkerId};
 use std::mem::offset_of;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ impl Played {
     fn new() -> Self {
         let node = Node { executor: Executor::Process, ..Node::new("stage") };
         let graph = Graph { stages: vec![node], buffer_bytes: Some(1000), ..Graph::default() };
-        let (supervisor, drivers) = Supervisor::with_processes(graph, vec![Some(Arc::new(Bytes))]).unwrap();
+        let codecs = Codecs { input: Arc::new(Bytes), output: Arc::new(Bytes) };
+        let (supervisor, drivers) = Supervisor::with_processes(graph, vec![Some(codecs)]).unwrap();
         supervisor.advance(WORKER, SetUp);
         Played { supervisor, _drivers: drivers }
     }

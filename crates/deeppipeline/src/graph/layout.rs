@@ -1,0 +1,293 @@
+//! The nodes of a pipeline: its stages and, where no thread can do it itself, relays, which hand samples to the branches
+//! of a block or bring their results to its join.
+//!
+//! A stage in front of a block hands its results to the branches itself, and one at the end of a branch brings them to
+//! the join itself, as one worker on a thread. A process reaches neither the other branches nor the join; results of
+//! several workers are in order only behind a buffer; and what is put, or joined by another block, needs one to lie in.
+
+use super::{Block, BufferSize, DEFAULT_BUFFER_SIZE, Flow, Graph, GraphError, Node, SourceNode};
+use crate::buffer::{Limits, Workers};
+use crate::policies::Overflow;
+use crate::worker::Role;
+use std::ops::Range;
+
+/// A pipeline as its workers see it.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) source: Option<SourceNode>,
+    /// The place where what comes from the source goes, or what is put.
+    pub(crate) entrance: Flow,
+    /// All nodes, in reading order.
+    pub(crate) nodes: Vec<PlacedNode>,
+    /// The limits of the buffer in front of each node.
+    pub(crate) limits: Vec<Limits>,
+    /// All blocks, in reading order.
+    pub(crate) blocks: Vec<PlacedBlock>,
+}
+
+/// A node, and what is in front of it and behind it.
+#[derive(Debug)]
+pub(crate) struct PlacedNode {
+    /// Its options, with a name of its own.
+    pub(crate) options: Node,
+    pub(crate) role: Role,
+    pub(crate) from: Producer,
+    pub(crate) flow: Flow,
+    /// True if it is in a branch whose results are joined.
+    pub(crate) joined: bool,
+}
+
+/// The producer of what a node gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Producer {
+    /// The source, or callers of `put`.
+    Entrance,
+    /// The node at that index.
+    Node(usize),
+    /// The node that hands samples to the branches of that block.
+    Fork(usize),
+    /// The join of that block.
+    Join(usize),
+}
+
+/// A block, as indices of nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct PlacedBlock {
+    /// A name of its own.
+    pub(crate) name: String,
+    /// The producer that hands samples to the branches.
+    pub(crate) fork: Producer,
+    /// The first and the last node of each branch.
+    pub(crate) branches: Vec<(usize, usize)>,
+    /// The node that gets what is joined.
+    pub(crate) behind: Option<usize>,
+    pub(crate) joined: bool,
+}
+
+impl PlacedBlock {
+    /// All nodes in the branches.
+    pub(crate) fn nodes(&self) -> Range<usize> {
+        let ends = self.branches.first().zip(self.branches.last());
+        ends.map_or(0..0, |((first, _), (_, last))| *first..last + 1)
+    }
+}
+
+impl Layout {
+    /// Lays out the nodes of a pipeline.
+    ///
+    /// # Errors
+    /// A block that is not where a chain has it, or an end that is none.
+    pub(super) fn new(graph: &Graph) -> Result<Self, GraphError> {
+        let (nodes, limits, blocks) = (Vec::new(), Vec::new(), Vec::new());
+        let layout = Layout { source: graph.source, entrance: Flow::End, nodes, limits, blocks };
+        let mut walk = Walk { graph, layout, names: Vec::new(), joins_around: 0 };
+        walk.chain(0..graph.stages.len(), Producer::Entrance, None)?;
+        let mut layout = walk.layout;
+        if layout.blocks.len() < graph.blocks.len() {
+            return Err(misplaced("it begins at no stage of a chain, or is not behind the block around it"));
+        }
+        layout.limits = (0..layout.nodes.len()).map(|index| layout.limits_of(graph, index)).collect();
+        Ok(layout)
+    }
+
+    /// Returns true if a node is in a process.
+    pub(crate) fn is_in_process(&self, index: usize) -> bool {
+        self.nodes[index].options.executor.is_process()
+    }
+
+    /// Returns true if samples cross from one process to another in front of a node.
+    pub(crate) fn is_shared(&self, index: usize) -> bool {
+        self.is_in_process(index)
+            || matches!(self.nodes[index].from, Producer::Node(before) if self.is_in_process(before))
+    }
+
+    /// Returns true if a stage on a thread has a time limit.
+    pub(crate) fn has_time_limits_on_threads(&self) -> bool {
+        self.nodes.iter().any(|node| !node.options.executor.is_process() && node.options.time_limit.is_some())
+    }
+
+    /// A node, and all from which samples come to it.
+    pub(crate) fn up_to(&self, index: usize) -> Vec<usize> {
+        let mut nodes = vec![index];
+        let mut next = 0;
+        while let Some(node) = nodes.get(next).copied() {
+            next += 1;
+            let mut from = self.nodes[node].from;
+            if let Producer::Fork(block) = from {
+                from = self.blocks[block].fork;
+            }
+            let before = match from {
+                Producer::Node(before) => vec![before],
+                // What is behind a block comes from all of its branches.
+                Producer::Join(block) => self.blocks[block].branches.iter().map(|(_, last)| *last).collect(),
+                Producer::Entrance | Producer::Fork(_) => Vec::new(),
+            };
+            nodes.extend(before.into_iter().filter(|node| !nodes.contains(node)).collect::<Vec<_>>());
+        }
+        nodes
+    }
+
+    /// The workers of a node. Nothing leaves an end stage, so there is nothing to be put in order.
+    pub(crate) fn workers_of(&self, index: usize) -> Workers {
+        let PlacedNode { options, flow, .. } = &self.nodes[index];
+        let time_limit = options.time_limit.filter(|_| !options.executor.is_process());
+        Workers { workers: options.workers, ordered: options.ordered && *flow != Flow::End, time_limit }
+    }
+
+    /// The limits of the buffer in front of a node.
+    fn limits_of(&self, graph: &Graph, index: usize) -> Limits {
+        let PlacedNode { options, role, from, flow, joined, .. } = &self.nodes[index];
+        let capacity = match (options.buffer_size, &graph.buffer_size, role) {
+            (Some(own), ..) => own,
+            (None, BufferSize::Each(size), _) => *size,
+            (None, BufferSize::List(sizes), Role::Stage(stage)) => sizes[*stage],
+            (None, BufferSize::List(_), Role::Relay | Role::Source) => DEFAULT_BUFFER_SIZE,
+        };
+        Limits {
+            capacity,
+            bytes: options.buffer_bytes.or(graph.buffer_bytes).unwrap_or(super::DEFAULT_BUFFER_BYTES) as u64,
+            overflow: options.overflow_in(graph),
+            intake: options.intake,
+            max_age: options.max_age.or(graph.max_age).filter(|_| *role != Role::Relay),
+            producers: match from {
+                Producer::Node(before) => self.workers_of(*before),
+                Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => Workers::ONE,
+            },
+            consumers: self.workers_of(index),
+            is_last: *flow == Flow::End,
+            is_looked_for: *joined,
+        }
+    }
+}
+
+/// A walk along a chain and into every branch, each stage once.
+struct Walk<'a> {
+    graph: &'a Graph,
+    layout: Layout,
+    /// All names so far.
+    names: Vec<String>,
+    /// The number of blocks around the chain whose results are joined.
+    joins_around: usize,
+}
+
+impl Walk<'_> {
+    /// Lays out the stages of one chain, which ends the pipeline unless it is a branch whose results are joined.
+    fn chain(&mut self, stages: Range<usize>, mut from: Producer, to: Option<Flow>) -> Result<(), GraphError> {
+        let mut stage = stages.start;
+        while stage < stages.end {
+            // Blocks come in reading order, one inside another after it.
+            let block = self.graph.blocks.get(self.layout.blocks.len());
+            let Some(block) = block.filter(|block| block.branches.first().is_some_and(|first| first.start == stage))
+            else {
+                let node = self.graph.stages[stage].clone();
+                from = Producer::Node(self.add(Role::Stage(stage), node, from));
+                stage += 1;
+                continue;
+            };
+            let number = self.layout.blocks.len();
+            stage = self.block(block, from, stages.end)?;
+            let is_at_the_end = stage == stages.end;
+            match block.joined {
+                true if is_at_the_end && to.is_none() => return Err(GraphError::JoinAtTheEnd),
+                false if !is_at_the_end || to.is_some() => return Err(GraphError::BehindTheEnd),
+                _ => from = Producer::Join(number),
+            }
+        }
+        if let Some(Flow::Join { branch, .. }) = to {
+            let gives_itself = matches!(from, Producer::Node(last) if self.is_one_thread(last));
+            if !gives_itself {
+                from = Producer::Node(self.relay(format!("join of branch {}", branch + 1), from));
+            }
+        }
+        if let Some(to) = to {
+            self.connect(from, to);
+        }
+        Ok(())
+    }
+
+    /// Lays out a block, and returns the stage behind it.
+    fn block(&mut self, block: &Block, from: Producer, end: usize) -> Result<usize, GraphError> {
+        let number = self.layout.blocks.len();
+        let (fork, name) = match self.forks(from) {
+            true => (from, self.own_name(&block.name)),
+            false => {
+                let relay = self.relay(block.name.clone(), from);
+                (Producer::Node(relay), self.layout.nodes[relay].options.name.clone())
+            }
+        };
+        self.connect(fork, Flow::Fork(number));
+        let branches = Vec::new();
+        self.layout.blocks.push(PlacedBlock { name, fork, branches, behind: None, joined: block.joined });
+
+        self.joins_around += usize::from(block.joined);
+        let mut next = block.branches[0].start;
+        for (branch, stages) in block.branches.iter().enumerate() {
+            if stages.is_empty() {
+                return Err(GraphError::EmptyBranch);
+            }
+            if stages.start != next || stages.end > end {
+                return Err(misplaced("its branches do not follow one after the other"));
+            }
+            let first = self.layout.nodes.len();
+            let to = block.joined.then_some(Flow::Join { block: number, branch });
+            self.chain(stages.clone(), Producer::Fork(number), to)?;
+            let last = self.layout.nodes.len() - 1;
+            self.layout.blocks[number].branches.push((first, last));
+            next = stages.end;
+        }
+        self.joins_around -= usize::from(block.joined);
+        Ok(next)
+    }
+
+    /// Returns true if the producer in front of a block can hand samples to its branches itself.
+    fn forks(&self, from: Producer) -> bool {
+        match from {
+            Producer::Entrance => self.graph.source.is_some(),
+            Producer::Node(node) => self.is_one_thread(node),
+            Producer::Fork(_) | Producer::Join(_) => false,
+        }
+    }
+
+    fn is_one_thread(&self, node: usize) -> bool {
+        let Node { executor, workers, .. } = &self.layout.nodes[node].options;
+        !executor.is_process() && *workers == 1
+    }
+
+    fn relay(&mut self, name: String, from: Producer) -> usize {
+        self.add(Role::Relay, Node { overflow: Some(Overflow::Block), ..Node::new(name) }, from)
+    }
+
+    /// Adds a node behind its producer.
+    fn add(&mut self, role: Role, mut options: Node, from: Producer) -> usize {
+        options.name = self.own_name(&options.name);
+        let index = self.layout.nodes.len();
+        let joined = self.joins_around > 0;
+        self.layout.nodes.push(PlacedNode { options, role, from, flow: Flow::End, joined });
+        self.connect(from, Flow::Next(index));
+        index
+    }
+
+    fn connect(&mut self, from: Producer, to: Flow) {
+        match (from, to) {
+            (Producer::Entrance, _) => self.layout.entrance = to,
+            (Producer::Node(node), _) => self.layout.nodes[node].flow = to,
+            (Producer::Join(block), Flow::Next(node)) => self.layout.blocks[block].behind = Some(node),
+            // A fork finds the first node of each branch in its block.
+            (Producer::Join(_) | Producer::Fork(_), _) => {}
+        }
+    }
+
+    /// Tells what has the same name apart, so that a report or an error names one: the second `Detect` becomes
+    /// `Detect 2`.
+    fn own_name(&mut self, name: &str) -> String {
+        let numbered = (2..).map(|number| format!("{name} {number}"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        let free = names.find(|name| !self.names.contains(name)).unwrap_or_default();
+        self.names.push(free.clone());
+        free
+    }
+}
+
+fn misplaced(problem: &'static str) -> GraphError {
+    GraphError::MisplacedBlock { problem }
+}

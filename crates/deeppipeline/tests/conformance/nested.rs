@@ -1,0 +1,314 @@
+//! Random blocks inside blocks, with relays and without: what comes out, under which number, and what each join counts.
+//!
+//! `CONFORMANCE_SEED=n cargo test -p deeppipeline --test conformance nested` runs one seed alone.
+
+use crate::random::Random;
+use deeppipeline::engine::{
+    Block, Body, BodyFactory, Call, Done, ErrorPolicy, Executor, ForkJoin, Graph, Input, Node, Relay, Role, SourceNode,
+    Supervisor, Wait, Worker, spawn,
+};
+use deeppipeline::report::{JoinCounts, SampleId};
+use deeppipeline::simulate::Simulation;
+use deeppipeline::{Give, Overflow};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const SEEDS: Range<u64> = 0..200;
+
+/// Longer than anything here takes, on any machine.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// An element of a chain.
+#[derive(Debug)]
+enum Element {
+    Stage(Does),
+    Block { branches: Vec<Vec<Element>>, joined: bool },
+}
+
+/// What a stage does with a value.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Add(i64),
+    Skip {
+        remainder: i64,
+        of: i64,
+    },
+    Fail {
+        remainder: i64,
+        of: i64,
+    },
+    /// Gives that many: 10·x, 10·x + 1, …
+    Split(i64),
+    End,
+}
+
+impl Does {
+    fn gives(self, x: i64) -> Vec<i64> {
+        match self {
+            Does::Add(more) => vec![x.wrapping_add(more)],
+            Does::Skip { remainder, of } | Does::Fail { remainder, of } if x.rem_euclid(of) == remainder => Vec::new(),
+            Does::Split(parts) => (0..parts).map(|part| x.wrapping_mul(10).wrapping_add(part)).collect(),
+            Does::Skip { .. } | Does::Fail { .. } | Does::End => vec![x],
+        }
+    }
+}
+
+fn join(values: &[i64]) -> i64 {
+    values.iter().fold(7, |joined, x| joined.wrapping_mul(31).wrapping_add(*x))
+}
+
+/// The description of a random pipeline.
+#[derive(Default)]
+struct Described {
+    stages: Vec<Node>,
+    does: Vec<Does>,
+    blocks: Vec<Block>,
+}
+
+impl Described {
+    fn add(&mut self, chain: &[Element], random: &mut Random) {
+        for element in chain {
+            match element {
+                Element::Stage(does) => self.add_stage(*does, random),
+                Element::Block { branches, joined } => {
+                    let number = self.blocks.len();
+                    self.blocks.push(Block { name: "block".to_owned(), branches: Vec::new(), joined: *joined });
+                    for branch in branches {
+                        let first = self.stages.len();
+                        self.add(branch, random);
+                        self.blocks[number].branches.push(first..self.stages.len());
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_stage(&mut self, does: Does, random: &mut Random) {
+        // What is to be in a process has the relays of one; here it runs on a thread.
+        let executor = if cfg!(processes) && random.one_in(4) { Executor::Process } else { Executor::Thread };
+        let workers = if random.one_in(4) && matches!(does, Does::Add(_)) { 2 } else { 1 };
+        let buffer_size = Some(1 + random.below(3) as usize);
+        let on_error = ErrorPolicy::Skip;
+        self.stages.push(Node { executor, workers, buffer_size, on_error, ..Node::new("stage") });
+        self.does.push(does);
+    }
+}
+
+/// What a pipeline is to do, worked out without one.
+#[derive(Debug, Default, PartialEq)]
+struct Expected {
+    /// What each stage is given that ends the pipeline, in reading order of all stages.
+    ends: Vec<Vec<i64>>,
+    joins: Vec<JoinCounts>,
+}
+
+impl Expected {
+    /// What comes out of a chain, whose stages and blocks begin with these.
+    fn run(&mut self, chain: &[Element], x: i64, (mut stage, mut block): (usize, usize)) -> Vec<i64> {
+        let mut values = vec![x];
+        for element in chain {
+            match element {
+                Element::Stage(Does::End) => self.ends[stage].append(&mut values),
+                Element::Stage(does) => values = values.into_iter().flat_map(|x| does.gives(x)).collect(),
+                Element::Block { branches, joined } => {
+                    values = values
+                        .into_iter()
+                        .filter_map(|x| self.run_block(branches, *joined, x, (stage, block)))
+                        .collect();
+                }
+            }
+            let (stages, blocks) = size(element);
+            (stage, block) = (stage + stages, block + blocks);
+        }
+        values
+    }
+
+    fn run_block(
+        &mut self,
+        branches: &[Vec<Element>],
+        joined: bool,
+        x: i64,
+        (stage, block): (usize, usize),
+    ) -> Option<i64> {
+        let (mut stage, mut inner) = (stage, block + 1);
+        let mut results = Vec::new();
+        for branch in branches {
+            results.extend(self.run(branch, x, (stage, inner)).into_iter().take(1));
+            for (stages, blocks) in branch.iter().map(size) {
+                (stage, inner) = (stage + stages, inner + blocks);
+            }
+        }
+        if !joined {
+            return None;
+        }
+        let counts = &mut self.joins[block];
+        let is_whole = results.len() == branches.len();
+        counts.entered += 1;
+        counts.joined += u64::from(is_whole);
+        counts.unjoined += u64::from(!is_whole);
+        is_whole.then(|| join(&results))
+    }
+}
+
+/// How many stages and blocks there are in an element.
+fn size(element: &Element) -> (usize, usize) {
+    match element {
+        Element::Stage(_) => (1, 0),
+        Element::Block { branches, .. } => {
+            let sizes = branches.iter().flatten().map(size);
+            sizes.fold((0, 1), |(stages, blocks), (more, inner)| (stages + more, blocks + inner))
+        }
+    }
+}
+
+/// A chain that ends the pipeline, or a branch whose results are joined.
+fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
+    let mut elements: Vec<_> = (0..random.below(3)).map(|_| element(random, depth, ends)).collect();
+    match ends {
+        true if depth > 0 && random.one_in(3) => elements.push(block(random, depth, false)),
+        true => elements.push(Element::Stage(Does::End)),
+        // A branch has a stage at least; a block inside may be all of it.
+        false if elements.is_empty() => elements.push(element(random, depth, ends)),
+        false => {}
+    }
+    elements
+}
+
+fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
+    if depth > 0 && random.one_in(2) {
+        return block(random, depth, true);
+    }
+    let (remainder, of) = (random.below(3) as i64, 3 + random.below(4) as i64);
+    Element::Stage(match random.below(6) {
+        0 => Does::Skip { remainder, of },
+        1 => Does::Fail { remainder, of },
+        2 if ends => Does::Split(random.below(3) as i64),
+        _ => Does::Add(remainder),
+    })
+}
+
+fn block(random: &mut Random, depth: u64, joined: bool) -> Element {
+    let branches = (0..2 + random.below(2)).map(|_| chain(random, depth - 1, !joined)).collect();
+    Element::Block { branches, joined }
+}
+
+/// The samples that each end stage has got, by the index of the stage.
+type Got = Arc<Mutex<Vec<Vec<(SampleId, i64)>>>>;
+
+/// A stage on its thread.
+struct Running {
+    index: usize,
+    does: Does,
+    got: Got,
+}
+
+impl Body<i64> for Running {
+    fn call(&mut self, call: Call<i64>) -> Done<i64> {
+        let Call::StageRun(Input::One(sample)) = call else { return Done::Gave(Give::Skip) };
+        let x = sample.value;
+        match self.does {
+            Does::End => self.got.lock().unwrap()[self.index].push((sample.id, x)),
+            Does::Fail { remainder, of } if x.rem_euclid(of) == remainder => return Done::Failed("it is bad".into()),
+            Does::Split(_) => return Done::Gave(Give::many(self.does.gives(x))),
+            Does::Add(_) | Does::Skip { .. } | Does::Fail { .. } => {}
+        }
+        Done::Gave(self.does.gives(x).pop().map_or(Give::Skip, Give::One))
+    }
+}
+
+/// Gives 0, 1, 2, …
+struct Counting(Range<i64>);
+
+impl Body<i64> for Counting {
+    fn call(&mut self, call: Call<i64>) -> Done<i64> {
+        match call {
+            Call::SourceNext => self.0.next().map_or(Done::Exhausted, |x| Done::Gave(Give::One(x))),
+            _ => Done::Gave(Give::Skip),
+        }
+    }
+}
+
+#[test]
+fn nested_blocks_give_what_they_should_with_relays_and_without() {
+    let only = std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"));
+    for seed in only.map_or(SEEDS, |seed| seed..seed + 1) {
+        let mut random = Random(seed);
+        let elements = chain(&mut random, 3, true);
+        let mut described = Described::default();
+        described.add(&elements, &mut random);
+        let samples = random.below(12) as i64;
+        let source = random.one_in(2).then_some(SourceNode { is_live: false });
+
+        let mut expected = Expected {
+            ends: vec![Vec::new(); described.stages.len()],
+            joins: vec![JoinCounts::default(); described.blocks.len()],
+        };
+        (0..samples).for_each(|x| drop(expected.run(&elements, x, (0, 0))));
+        let told = format!("CONFORMANCE_SEED={seed}: {elements:#?}");
+        simulates(&described, samples, &told);
+        let (ends, joins) = run(described, samples, source, &told);
+        assert_eq!(Expected { ends, joins }, expected, "{told}");
+    }
+}
+
+/// Where every stage gives one result, everything is joined; and the simulation comes to an end.
+fn simulates(described: &Described, samples: i64, told: &str) {
+    let Described { stages, blocks, .. } = described;
+    let graph =
+        Graph { stages: stages.clone(), blocks: blocks.clone(), overflow: Some(Overflow::Block), ..Graph::default() };
+    let mut simulation = Simulation::<()>::of(graph).unwrap();
+    for x in 0..samples {
+        simulation.put_at(Duration::from_millis(x.unsigned_abs()), ());
+    }
+    let report = simulation.takes("stage", Duration::from_millis(2)).unwrap().run().unwrap();
+    assert!(report.balances(), "{told}\n{report}");
+    for (join, block) in report.joins.iter().zip(blocks).filter(|(_, block)| block.joined) {
+        assert_eq!(join.counts.joined, samples.unsigned_abs(), "{block:?} of {told}\n{report}");
+    }
+}
+
+/// Runs the pipeline on threads. Gives what came to each stage that ends it, and the counts of each join.
+fn run(described: Described, samples: i64, source: Option<SourceNode>, told: &str) -> (Vec<Vec<i64>>, Vec<JoinCounts>) {
+    let Described { stages, does, blocks } = described;
+    let fork_join = |_| ForkJoin::<i64> {
+        fork: Box::new(|value, branches| vec![value; branches]),
+        join: Box::new(|values: Vec<i64>| join(&values)),
+    };
+    let code = blocks.iter().map(fork_join).collect();
+    let got: Got = Arc::new(Mutex::new(vec![Vec::new(); stages.len()]));
+    let graph = Graph { source, stages, blocks, overflow: Some(Overflow::Block), ..Graph::default() };
+    let (supervisor, workers) = Supervisor::new(graph).unwrap();
+    supervisor.set_blocks(code);
+    let body = |worker: &Worker<i64>| -> BodyFactory<i64> {
+        match worker.role() {
+            Role::Relay => Box::new(|| Box::new(Relay)),
+            Role::Source => Box::new(move || Box::new(Counting(0..samples))),
+            Role::Stage(index) => {
+                let running = Running { index, does: does[index], got: Arc::clone(&got) };
+                Box::new(move || Box::new(running))
+            }
+        }
+    };
+    let threads: Vec<_> = workers.into_iter().map(|worker| (body(&worker), worker)).collect();
+    let threads: Vec<_> = threads.into_iter().map(|(body, worker)| spawn(worker, body).unwrap()).collect();
+    if source.is_none() {
+        (0..samples).for_each(|x| assert!(supervisor.put(x, Wait::Forever).unwrap().number.is_some()));
+        supervisor.close();
+    }
+    assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "left behind: {told}");
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+
+    let report = supervisor.report();
+    assert!(report.balances(), "{told}\n{report:#?}");
+    let got = std::mem::take(&mut *got.lock().unwrap());
+    for end in &got {
+        let identities: HashSet<_> = end.iter().map(|(id, _)| *id).collect();
+        assert_eq!(identities.len(), end.len(), "two samples have the same identity: {end:?} in {told}");
+        let numbers = end.iter().map(|(id, _)| id.number);
+        assert!(numbers.is_sorted(), "out of order: {end:?} in {told}");
+    }
+    let values = got.into_iter().map(|end| end.into_iter().map(|(_, x)| x).collect());
+    (values.collect(), report.joins.into_iter().map(|join| join.counts).collect())
+}
