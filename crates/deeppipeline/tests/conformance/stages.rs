@@ -126,6 +126,7 @@ impl Logic {
     }
 
     pub(crate) fn finish(&mut self) -> Result<Give<i64>, BoxError> {
+        assert_eq!(current_sample(), None, "finish works on no sample");
         match self.does {
             Does::HoldUntilFinish => Ok(Give::many(std::mem::take(&mut self.held))),
             Does::FinishGives(n) => Ok(Give::many((1..=n).map(|i| -i))),
