@@ -3,6 +3,7 @@
 // They panic when nobody reads, and a panic would take the results with it.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod arguments;
 mod behaviour;
 mod console;
 mod cost;
@@ -27,7 +28,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Recognise what people do in a video: capture, detect, track, estimate poses, classify, draw, write.
-    Behaviour(behaviour::Arguments),
+    Behaviour(arguments::Arguments),
 }
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! The stages in processes of their own; reading the input and counting what is done stay in the command's.
 
-use crate::behaviour::Arguments;
+use crate::arguments::Arguments;
 use crate::output::Output;
 use crate::progress::Counter;
 use deeppipeline::builder::Builder;

@@ -1,6 +1,6 @@
 //! The same stages one after the other on one thread: what a pipeline is to be compared with.
 
-use crate::behaviour::Stages;
+use crate::arguments::Stages;
 use crate::progress::Progress;
 use deeppipeline::engine::WindowStore;
 use deeppipeline::{BoxError, Give, Source, Stage};

@@ -1,0 +1,157 @@
+//! What the command line says, and what is made of it before anything runs.
+
+use crate::output::Output;
+use deeppipeline::{BoxError, Overflow};
+use deeppipeline_vision::{
+    Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Track, WriteVideo,
+    available_runtime, without_password,
+};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The arguments of the command line.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address, - for standard input
+    pub(crate) input: OsString,
+
+    /// The folder for the annotated video and the JSON lines
+    #[arg(short, long, default_value = "out")]
+    pub(crate) output: PathBuf,
+
+    /// Replace results that are there already, instead of numbering the new ones
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    /// The folder of the models
+    #[arg(long, default_value = "models")]
+    pub(crate) models: PathBuf,
+
+    /// What runs the models: auto takes ONNX Runtime where its library is found, else pure Rust
+    #[arg(long, value_enum, default_value_t = RuntimeChoice::Auto)]
+    pub(crate) runtime: RuntimeChoice,
+
+    /// What happens when a buffer is full [default: drop_oldest for live input, block for files]
+    #[arg(long, value_parser = parse_overflow, value_name = "drop_oldest|drop_newest|block")]
+    pub(crate) overflow: Option<Overflow>,
+
+    /// How many samples wait in front of each stage at most
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) buffer_size: u32,
+
+    /// Stop after that many frames
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+
+    /// Read a file as fast as it would play, as if it were live
+    #[arg(long)]
+    pub(crate) realtime: bool,
+
+    /// How FFmpeg is to read the input, for what it cannot guess (its -f option, for example v4l2)
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+
+    /// Run each stage in a process of its own (Linux). One that dies is started again, without what it remembered (the
+    /// tracker begins at number 1 again), and the frame that it had in flight is counted as lost; one that was writing
+    /// a file ends the run
+    #[arg(long)]
+    pub(crate) multiprocess: bool,
+
+    /// Afterwards run the same stages in series, and compare
+    #[arg(long)]
+    pub(crate) compare_serial: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum RuntimeChoice {
+    Auto,
+    Onnxruntime,
+    PureRust,
+}
+
+impl RuntimeChoice {
+    fn runtime(self) -> Runtime {
+        match self {
+            RuntimeChoice::Auto => Runtime::Auto,
+            RuntimeChoice::Onnxruntime => Runtime::OnnxRuntime,
+            RuntimeChoice::PureRust => Runtime::PureRust,
+        }
+    }
+
+    /// The name of the runtime that will run the models.
+    pub(crate) fn in_words(self) -> Result<&'static str, BoxError> {
+        let runtime = match self.runtime() {
+            Runtime::Auto => available_runtime()?,
+            chosen => chosen,
+        };
+        Ok(if runtime == Runtime::PureRust { "pure Rust" } else { "ONNX Runtime" })
+    }
+}
+
+fn parse_overflow(name: &str) -> Result<Overflow, String> {
+    name.parse::<Overflow>().map_err(|error| error.to_string())
+}
+
+/// The input and the models, found to be in order before anything runs.
+pub(crate) struct Opened {
+    pub(crate) capture: Capture,
+    pub(crate) detect: DetectPeople,
+    pub(crate) pose: EstimatePose,
+    pub(crate) classify: ClassifyBehaviour,
+}
+
+/// The stages, in order, before any of them runs.
+pub(crate) struct Stages {
+    pub(crate) capture: Capture,
+    pub(crate) detect: DetectPeople,
+    pub(crate) track: Track,
+    pub(crate) pose: EstimatePose,
+    pub(crate) classify: ClassifyBehaviour,
+    pub(crate) record: Record,
+    pub(crate) draw: Draw,
+    pub(crate) write: WriteVideo,
+}
+
+impl Arguments {
+    /// The runtime of the models.
+    pub(crate) fn runtime(&self) -> Runtime {
+        self.runtime.runtime()
+    }
+
+    /// The models that find people, read poses and name behaviour.
+    pub(crate) fn models(&self) -> [PathBuf; 3] {
+        ["nanodet_416.onnx", "movenet_lightning_192.onnx", "pose_classifier_body18.onnx"]
+            .map(|name| self.models.join(name))
+    }
+
+    /// The input as it may be shown, and be part of a file's name.
+    pub(crate) fn shown_input(&self) -> String {
+        if self.input == "-" { "stdin".into() } else { without_password(&self.input) }
+    }
+
+    /// Opens the input and the models: what is wrong with them is found here, before anything runs.
+    pub(crate) fn open(&self) -> Result<Opened, BoxError> {
+        let [detect, pose, classify] = self.models();
+        let detect = DetectPeople::load_with(detect, self.runtime())?;
+        let pose = EstimatePose::load_with(pose, self.runtime())?;
+        let classify = ClassifyBehaviour::load_with(classify, self.runtime())?;
+        let mut capture = Capture::options(&self.input).realtime(self.realtime);
+        if let Some(format) = &self.format {
+            capture = capture.format(format);
+        }
+        if let Some(limit) = self.limit {
+            capture = capture.limit(limit);
+        }
+        Ok(Opened { capture: capture.open()?, detect, pose, classify })
+    }
+}
+
+impl Opened {
+    /// Every stage, here in this process. Creates the files of the output.
+    pub(crate) fn stages(self, output: &Output) -> Result<Stages, BoxError> {
+        let Opened { capture, detect, pose, classify } = self;
+        let record = Record::create(output.jsonl())?;
+        let write = WriteVideo::create(output.video(), capture.frame_rate())?;
+        Ok(Stages { detect, track: Track::new(), pose, classify, record, draw: Draw::new(), write, capture })
+    }
+}
