@@ -30,10 +30,17 @@ struct Waiters {
     asleep: Condvar,
     /// A count that changes whenever there may be something new, for those that have not gone to sleep yet.
     news: AtomicU32,
+    /// The number of threads to come that go to sleep at once, since the processors are taken.
+    in_vain: AtomicU32,
 }
 
 /// The number of times that a thread lets others run before it goes to sleep.
 const YIELDS: usize = 8;
+/// The time after which a thread that let others run finds the processors taken by others than this pipeline's stages,
+/// or by stages that take so long that falling asleep costs nothing beside.
+const TAKEN_AFTER: Duration = Duration::from_millis(1);
+/// The number of threads that go to sleep at once then, before one tries again.
+const SLEEP_AT_ONCE: u32 = 1000;
 
 impl Waiters {
     /// Makes threads that have not gone to sleep yet look again. The caller has the lock, so nobody else counts.
@@ -55,18 +62,34 @@ impl Waiters {
     }
 
     /// Lets other threads run for a moment, without the lock. Where producer and consumer both have something to do,
-    /// what is waited for comes within that time, and nobody pays for falling asleep and being woken; where they have
-    /// not, a thread that only yields takes nothing from those that work.
+    /// what is waited for comes within that time, and nobody pays for falling asleep and being woken. On a machine with
+    /// other work it would be that work which runs, for some milliseconds each time, so a thread that has learned that
+    /// goes to sleep: one that is woken comes first.
     fn look_out<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        // Under the lock, so nobody else counts.
+        if let Some(left) = self.in_vain.load(Ordering::Relaxed).checked_sub(1) {
+            self.in_vain.store(left, Ordering::Relaxed);
+            return;
+        }
         let before = self.news.load(Ordering::Relaxed);
-        MutexGuard::unlocked(guard, || {
+        let taken = MutexGuard::unlocked(guard, || {
+            let mut last = Instant::now();
             for _ in 0..YIELDS {
                 thread::yield_now();
+                let now = Instant::now();
+                if now.duration_since(last) > TAKEN_AFTER {
+                    return true;
+                }
                 if self.news.load(Ordering::Relaxed) != before {
                     break;
                 }
+                last = now;
             }
+            false
         });
+        if taken {
+            self.in_vain.store(SLEEP_AT_ONCE, Ordering::Relaxed);
+        }
     }
 }
 
