@@ -234,6 +234,7 @@ impl Map {
         Ok(())
     }
 
+    #[inline]
     fn word(&self, at: usize) -> &AtomicU64 {
         assert!(at < self.shape.words, "a word outside of the header");
         // SAFETY: the header has that many words behind the futexes; the mapping begins at a page, so they are aligned,
@@ -241,6 +242,7 @@ impl Map {
         unsafe { AtomicU64::from_ptr(self.header.as_mut_ptr().add(FUTEX_BYTES * FUTEXES + 8 * at).cast()) }
     }
 
+    #[inline]
     fn futex_word(&self, futex: Futex) -> &AtomicU32 {
         // SAFETY: the mapping begins with the futexes, a cache line each, accessed only as atomics.
         unsafe { AtomicU32::from_ptr(self.header.as_mut_ptr().add(FUTEX_BYTES * futex as usize).cast()) }
@@ -248,19 +250,23 @@ impl Map {
 }
 
 impl SharedWords for Map {
+    #[inline]
     fn get(&self, at: usize) -> u64 {
         self.word(at).load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn set(&self, at: usize, value: u64) {
         fence(Ordering::Release);
         self.word(at).store(value, Ordering::Relaxed);
     }
 
+    #[inline]
     fn futex(&self, futex: Futex) -> u32 {
         self.futex_word(futex).load(Ordering::Acquire)
     }
 
+    #[inline]
     fn change_futex(&self, futex: Futex, from: u32, to: u32) -> bool {
         self.futex_word(futex).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }

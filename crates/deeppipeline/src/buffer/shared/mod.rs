@@ -38,8 +38,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use table::{Label, Published, Reserved, SlotTable, Taken as Took, Trim};
+use table::{Label, Published, Reserved, Slot, SlotTable, Taken as Took, Trim};
 use words::{Futex, SharedWords};
+
+/// The number of bytes up to which a sample is copied into its slot under the lock: to take the lock twice costs more.
+const SMALL: usize = 2048;
 
 /// A bounded queue of samples in shared memory, in front of one stage. It also counts what happens in that stage.
 pub(crate) struct Buffer<V> {
@@ -137,8 +140,21 @@ impl<V> Buffer<V> {
             }
             Err(cause) => return Push::Refused(value, cause),
         };
+        let Origin { receipt, turn } = origin;
+        let mut scratch = [0; SMALL];
+        let small = self.serialise_small(&value, size, &mut scratch);
         let slot = loop {
-            match self.table.reserve_for(size, id, arrival, origin) {
+            let reserved = match small {
+                Some(bytes) => {
+                    let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
+                    match self.table.put(size, label, arrival, |slot| self.copy_into(slot, bytes)) {
+                        Ok(published) => return pushed(published, value),
+                        Err(reserved) => reserved,
+                    }
+                }
+                None => self.table.reserve_for(size, id, arrival, origin),
+            };
+            match reserved {
                 Reserved::Slot(slot) => break slot,
                 Reserved::Gone { accepted: true } => return Push::Discarded(value),
                 Reserved::Gone { accepted: false } => {
@@ -163,13 +179,23 @@ impl<V> Buffer<V> {
             self.table.cancel(slot);
             return Push::Refused(value, cause);
         }
-        let Origin { receipt, turn } = origin;
         let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
-        match self.table.publish(slot, label, arrival) {
-            Published::Inside(number) => Push::Done { accepted: true, number, to_free: ToFree::One(value) },
-            Published::Discarded => Push::Discarded(value),
-            Published::Shut => Push::Shut(value),
-        }
+        pushed(self.table.publish(slot, label, arrival), value)
+    }
+
+    /// Serialises a small value outside of the lock; `None` for one that is not small, or cannot be serialised, which
+    /// its slot will tell.
+    fn serialise_small<'a>(&self, value: &V, size: usize, scratch: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+        let bytes = scratch.get_mut(..size)?;
+        catch_panic(|| self.codec.write(value, bytes)).ok()?;
+        Some(bytes)
+    }
+
+    /// Copies what is serialised into a slot. Where there are no addresses for it, the slot is given back.
+    fn copy_into(&self, slot: Slot, bytes: &[u8]) -> Result<Slot, Slot> {
+        let mut room = self.table.words().room(slot).map_err(|(slot, _)| slot)?;
+        room.bytes_mut().copy_from_slice(bytes);
+        Ok(room.into_slot())
     }
 
     /// Returns how long to sleep before looking again. A large buffer wakes late; so a producer that it lets wait looks
@@ -397,3 +423,12 @@ pub(crate) fn settle(unsettled: Unsettled) {
 
 /// The time for which a producer that waits for room may miss that there is some.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Returns what became of a value that was handed in.
+fn pushed<V>(published: Published, value: V) -> Push<V> {
+    match published {
+        Published::Inside(number) => Push::Done { accepted: true, number, to_free: ToFree::One(value) },
+        Published::Discarded => Push::Discarded(value),
+        Published::Shut => Push::Shut(value),
+    }
+}

@@ -335,11 +335,38 @@ impl<W: SharedWords> SlotTable<W> {
                 self.claims.claim(index);
                 Reserved::Slot(Slot { index, length })
             }
-            Err(Refusal::Full) => Reserved::Full(guard.will_wait_for(Waited::NotFull)),
-            Err(Refusal::Shut) => Reserved::Shut,
-            Err(Refusal::Late) => Reserved::Late,
-            Err(Refusal::Dropped) => Reserved::Gone { accepted: false },
-            Err(Refusal::Discarded) => Reserved::Gone { accepted: true },
+            Err(refusal) => Self::refused(refusal, guard),
+        })
+    }
+
+    /// Returns what a refusal means for who asked for a slot.
+    fn refused(refusal: Refusal, guard: &LockGuard<'_, W>) -> Reserved {
+        match refusal {
+            Refusal::Full => Reserved::Full(guard.will_wait_for(Waited::NotFull)),
+            Refusal::Shut => Reserved::Shut,
+            Refusal::Late => Reserved::Late,
+            Refusal::Dropped => Reserved::Gone { accepted: false },
+            Refusal::Discarded => Reserved::Gone { accepted: true },
+        }
+    }
+
+    /// Reserves a slot and hands it in, in one change. `write` copies what is in it under the lock, so it is for few
+    /// bytes that are ready; where it cannot, the slot is only reserved.
+    pub(crate) fn put(
+        &self,
+        length: usize,
+        label: Label,
+        arrival: Arrival,
+        write: impl FnOnce(Slot) -> Result<Slot, Slot>,
+    ) -> Result<Published, Reserved> {
+        let (receipt, label) = (label.receipt, label.of(arrival, length));
+        self.at_once(Err(Self::gone(arrival)), |change, guard| {
+            let index =
+                change.reserve(self.place(), &label, receipt).map_err(|refusal| Self::refused(refusal, guard))?;
+            self.claims.claim(index);
+            let slot = write(Slot { index, length }).map_err(Reserved::Slot)?;
+            self.claims.let_go(slot.index);
+            Ok(change.publish(self.place(), slot.index, &label, receipt))
         })
     }
 

@@ -15,9 +15,11 @@ const ON_CRASH: [OnCrash; 3] = [OnCrash::Skip, OnCrash::Retry, OnCrash::Stop];
 const BRING: [Act; 2] = [Act::Reserve(20), Act::Publish];
 
 /// Everything that a worker does.
-const OPERATIONS: [Act; 9] = [
+const OPERATIONS: [Act; 11] = [
     Act::Reserve(20),
     Act::Reserve(90),
+    Act::Put(20),
+    Act::Put(90),
     Act::Publish,
     Act::Cancel,
     Act::Take,

@@ -23,7 +23,8 @@ impl World {
         match random.below(40) {
             0..14 if self.is_writing() < writers => {
                 let largest = if random.one_in(3) { 100 } else { 33 };
-                Act::Reserve(random.below(largest + 1))
+                let length = random.below(largest + 1);
+                if self.is_writing() == 0 && random.one_in(2) { Act::Put(length) } else { Act::Reserve(length) }
             }
             0..25 => Act::Publish,
             25 => Act::Cancel,
@@ -89,15 +90,21 @@ impl Both {
             Push::Late(()) => "late".to_owned(),
         };
         let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
-        let shared = match self.shared.reserve(1, id, self.arrival) {
-            Reserved::Slot(slot) => match self.shared.publish(slot, label, self.arrival) {
-                Published::Inside(_) | Published::Discarded => "accepted: true".to_owned(),
-                Published::Shut => "shut".to_owned(),
+        // One by and by, one at once.
+        let put = match self.brought.is_multiple_of(2) {
+            true => self.shared.put(1, label, self.arrival, Ok),
+            false => match self.shared.reserve(1, id, self.arrival) {
+                Reserved::Slot(slot) => Ok(self.shared.publish(slot, label, self.arrival)),
+                reserved => Err(reserved),
             },
-            Reserved::Full(_) => "full".to_owned(),
-            Reserved::Shut => "shut".to_owned(),
-            Reserved::Late => "late".to_owned(),
-            Reserved::Gone { accepted } => format!("accepted: {accepted}"),
+        };
+        let shared = match put {
+            Ok(Published::Inside(_) | Published::Discarded) => "accepted: true".to_owned(),
+            Ok(Published::Shut) | Err(Reserved::Shut) => "shut".to_owned(),
+            Err(Reserved::Slot(_)) => panic!("it was written"),
+            Err(Reserved::Full(_)) => "full".to_owned(),
+            Err(Reserved::Late) => "late".to_owned(),
+            Err(Reserved::Gone { accepted }) => format!("accepted: {accepted}"),
         };
         assert_eq!(shared, pushed);
     }

@@ -106,14 +106,19 @@ impl Worker {
 
     fn gives(&self, id: SampleId, receipt: Receipt) {
         let receipt = Some(receipt);
-        match self.output.reserve_for(1, id, Arrival::Stage, Origin { turn: None, receipt }) {
+        let label = Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() };
+        // One by and by, one at once.
+        let reserved = if (id.number + id.part).is_multiple_of(2) {
+            self.output.reserve_for(1, id, Arrival::Stage, Origin { turn: None, receipt })
+        } else {
+            match self.output.put(1, label, Arrival::Stage, Ok) {
+                Ok(published) => return assert!(matches!(published, Published::Inside(_))),
+                Err(reserved) => reserved,
+            }
+        };
+        match reserved {
             Reserved::Slot(slot) => {
-                let published = self.output.publish(
-                    slot,
-                    Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() },
-                    Arrival::Stage,
-                );
-                assert!(matches!(published, Published::Inside(_)));
+                assert!(matches!(self.output.publish(slot, label, Arrival::Stage), Published::Inside(_)));
             }
             Reserved::Gone { .. } => {}
             other => panic!("{other:?}"),

@@ -2,7 +2,7 @@
 //! here, and a slot in two hands a data race; loom finds both.
 
 use super::super::owner::Owner;
-use super::super::table::{Label, Published, Receipt, Reserved, SlotTable, Taken, Verdict};
+use super::super::table::{Label, Published, Receipt, Reserved, Slot, SlotTable, Taken, Verdict};
 use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::limits;
@@ -47,6 +47,24 @@ impl Process {
         let receipt = Some(Receipt { ticket: number, parts: None });
         self.0.publish(slot, Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() }, arrival)
             != Published::Shut
+    }
+
+    /// Does the same in one change.
+    fn puts(&self, number: u64, arrival: Arrival) -> bool {
+        let (id, receipt) = (SampleId { number, part: 0 }, Some(Receipt { ticket: number, parts: None }));
+        let label = Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() };
+        loop {
+            let write = |slot: Slot| {
+                self.memory().write_slot(slot.index(), number);
+                Ok(slot)
+            };
+            match self.0.put(1, label, arrival, write) {
+                Ok(published) => return published != Published::Shut,
+                Err(Reserved::Full(shows)) => self.0.words().sleep(Futex::NotFull, shows, Wait::Forever),
+                Err(Reserved::Gone { .. }) => return true,
+                Err(Reserved::Slot(_) | Reserved::Shut | Reserved::Late) => return false,
+            }
+        }
     }
 
     /// Takes what there is to take, waiting for it; nothing at the end.
@@ -117,6 +135,19 @@ fn block_loses_nothing_and_nobody_sleeps_forever() {
         let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
         let producer = buffer
             .spawn(PRODUCER, |producer| (1..=3).for_each(|number| assert!(producer.brings(number, Arrival::Stage))));
+        let taken: Vec<_> = (0..3).flat_map(|_| buffer.pipeline.takes()).collect();
+        producer.join().expect("it lives");
+        assert_eq!(taken, [1, 2, 3]);
+        assert_eq!(buffer.ends().stage.used, 3);
+    });
+}
+
+#[test]
+fn what_is_put_at_once_is_torn_by_nobody_and_nobody_sleeps_forever() {
+    check(3, || {
+        let buffer = Buffer::new(1, Overflow::Block, Intake::Single);
+        let producer = buffer
+            .spawn(PRODUCER, |producer| (1..=3).for_each(|number| assert!(producer.puts(number, Arrival::Stage))));
         let taken: Vec<_> = (0..3).flat_map(|_| buffer.pipeline.takes()).collect();
         producer.join().expect("it lives");
         assert_eq!(taken, [1, 2, 3]);

@@ -29,6 +29,8 @@ pub(super) enum Who {
 pub(super) enum Act {
     /// Asks for room for so many bytes.
     Reserve(u64),
+    /// Hands in so many bytes at once.
+    Put(u64),
     /// Hands in what was written first.
     Publish,
     /// Gives up what was written last.
@@ -46,7 +48,7 @@ pub(super) enum Act {
 impl Act {
     pub(super) fn of(self) -> Option<Who> {
         match self {
-            Act::Reserve(_) | Act::Publish | Act::Cancel => Some(Who::Producer),
+            Act::Reserve(_) | Act::Put(_) | Act::Publish | Act::Cancel => Some(Who::Producer),
             Act::Take | Act::Settle(..) | Act::Release => Some(Who::Consumer),
             Act::Gate(_) | Act::Trim(_) => None,
         }
@@ -135,9 +137,14 @@ impl World {
     pub(super) fn act(&mut self, act: Act) -> Result<(), Happened> {
         match act {
             // Whoever closes a buffer has brought its last; only callers of `put` still come.
-            Act::Reserve(_) if self.arrival != Arrival::Outside && self.model.gate == Gate::Closed => Ok(()),
+            Act::Reserve(_) | Act::Put(_) if self.arrival != Arrival::Outside && self.model.gate == Gate::Closed => {
+                Ok(())
+            }
+            // One who writes by and by does nothing else meanwhile.
+            Act::Put(_) if !self.writing.is_empty() => Ok(()),
             Act::Gate(Gate::Closed) if self.arrival != Arrival::Outside && !self.writing.is_empty() => Ok(()),
             Act::Reserve(length) => self.reserve(length),
+            Act::Put(length) => self.put(length),
             Act::Publish if !self.writing.is_empty() => self.publish(),
             Act::Cancel if !self.writing.is_empty() => self.cancel(),
             Act::Take if self.in_flight.is_empty() => self.take(),
@@ -172,16 +179,7 @@ impl World {
         let (reserved, answer) = self.attempt(
             Who::Producer,
             |table| table.reserve_for(length as usize, id, arrival, Origin { turn: None, receipt }),
-            |model| {
-                let answer = model.reserve(length, arrival, owner, trimming);
-                if answer == (Answer::Gone { accepted: false }) {
-                    model.drop_on_arrival(id, arrival);
-                }
-                if matches!(answer, Answer::Gone { .. }) {
-                    model.keep_receipt(receipt);
-                }
-                answer
-            },
+            |model| ask_for_room(model, length, id, arrival, owner, trimming, receipt),
         )?;
         let (is, slot) = match reserved {
             Reserved::Slot(slot) => (Answer::Slot, Some(slot)),
@@ -196,6 +194,38 @@ impl World {
         assert_eq!(is, answer);
         self.brought += u64::from(matches!(is, Answer::Slot | Answer::Gone { .. }));
         self.writing.extend(slot);
+        self.check();
+        Ok(())
+    }
+
+    fn put(&mut self, length: u64) -> Result<(), Happened> {
+        let (arrival, owner, trimming) = (self.arrival, Self::producer_for(self.arrival), self.trimming());
+        let number = self.brought + 1;
+        let id = SampleId { number, part: 0 };
+        let receipt = self.receipt(number);
+        let label = Label { id, birth: number, receipt, turn: None, came: 0, fork: ForkTicket::default() };
+        let (put, answer) = self.attempt(
+            Who::Producer,
+            |table| table.put(length as usize, label, arrival, Ok),
+            |model| match ask_for_room(model, length, id, arrival, owner, trimming, receipt) {
+                Answer::Slot => model.publish(length, label, arrival, owner),
+                answer => answer,
+            },
+        )?;
+        let is = match put {
+            Ok(Published::Inside(_)) => Answer::Inside,
+            Ok(published) => panic!("the gate is looked at first: {published:?}"),
+            Err(Reserved::Slot(_)) => panic!("it was written"),
+            Err(Reserved::Shut) => Answer::Shut,
+            Err(Reserved::Late) => panic!("one worker gives in order"),
+            Err(Reserved::Gone { accepted }) => Answer::Gone { accepted },
+            Err(Reserved::Full(shows)) => {
+                self.wait_for_room.push((shows, length));
+                Answer::Full
+            }
+        };
+        assert_eq!(is, answer);
+        self.brought += u64::from(matches!(is, Answer::Inside | Answer::Gone { .. }));
         self.check();
         Ok(())
     }
@@ -437,6 +467,26 @@ impl World {
     pub(super) fn has_in_flight(&self) -> bool {
         !self.in_flight.is_empty()
     }
+}
+
+/// What the model says to one who asks for room.
+fn ask_for_room(
+    model: &mut Model,
+    length: u64,
+    id: SampleId,
+    arrival: Arrival,
+    owner: Owner,
+    trimming: usize,
+    receipt: Option<Receipt>,
+) -> Answer {
+    let answer = model.reserve(length, arrival, owner, trimming);
+    if answer == (Answer::Gone { accepted: false }) {
+        model.drop_on_arrival(id, arrival);
+    }
+    if matches!(answer, Answer::Gone { .. }) {
+        model.keep_receipt(receipt);
+    }
+    answer
 }
 
 /// What the supervisor learns from a buffer after a death.
