@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
-import io
 import pickle
 import reprlib
 import sys
@@ -44,7 +43,7 @@ def pack(value: object) -> tuple[int, bytes, list[Any]]:
         raise
     except Exception as error:
         raise PicklingError(f"cannot pickle {why_not(value)}: {error}") from error
-    return PICKLE, head, [_part(buffer) for buffer in buffers]
+    return PICKLE, head, [_part(buffer) for buffer in buffers] if buffers else buffers
 
 
 def unpack(kind: int, head: bytes | memoryview, parts: list[Any]) -> object:
@@ -67,18 +66,64 @@ def copy_into(room: Any, array: Any) -> None:
     numpy.copyto(numpy.ndarray(rows.shape, rows.dtype, room), rows)
 
 
+class _Pickler:
+    """A pickler that is used for one sample after the other: to make one costs more than a small sample."""
+
+    __slots__ = ("_buffers", "_chunks", "_known", "_numpy", "_pickler", "_torch")
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._buffers: list[PickleBuffer] = []
+        file: Any = types.SimpleNamespace(write=self._chunks.append)
+        self._pickler = pickle.Pickler(file, 5, buffer_callback=self._buffers.append)
+        self._numpy: Any = None
+        self._torch: Any = None
+        self._known: dict[Any, Any] | None = None
+
+    def dump(self, value: object) -> tuple[bytes, list[PickleBuffer]]:
+        """Returns the pickle, and the buffers left out of it. Once it has raised, it is of no use any more."""
+        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+        if numpy is not self._numpy or torch is not self._torch or self._known != copyreg.dispatch_table:
+            self._learn(numpy, torch)
+        chunks, buffers = self._chunks, self._buffers
+        self._pickler.dump(value)
+        # Nothing of a sample is kept until the next.
+        self._pickler.clear_memo()
+        # A large pickle is written piece by piece.
+        head = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if not buffers:
+            return head, []
+        left_out = buffers.copy()
+        buffers.clear()
+        return head, left_out
+
+    def _learn(self, numpy: Any, torch: Any) -> None:
+        """Learns how objects are reduced: modules may have been imported, or have said it, since the last sample."""
+        self._known = copyreg.dispatch_table.copy()
+        # A table costs nothing for objects that are not in it; `reducer_override` would be called for each of them.
+        table: dict[Any, Callable[[Any], Any]] = self._known | {memoryview: _reduce_view}
+        # Without these modules there are no such objects. One that is just being imported may not have its class yet.
+        self._numpy = self._torch = None
+        if array := getattr(numpy, "ndarray", None):
+            self._numpy, table[array] = numpy, _reduce_array
+        if tensor := getattr(torch, "Tensor", None):
+            self._torch, table[tensor] = torch, _reduce_tensor
+        self._pickler.dispatch_table = table
+
+
+_picklers: list[_Pickler] = []
+"""Picklers that nobody uses now: at most as many as have been at work at the same time."""
+
+
 def _dump(value: object) -> tuple[bytes, list[PickleBuffer]]:
-    file = io.BytesIO()
-    buffers: list[PickleBuffer] = []
-    pickler = pickle.Pickler(file, 5, buffer_callback=buffers.append)
-    # A table costs nothing for objects that are not in it; `reducer_override` would be called for each of them.
-    table: dict[Any, Callable[[Any], Any]] = copyreg.dispatch_table | {memoryview: _reduce_view}
-    # Without these modules there are no such objects. One that is just being imported may not have its class yet.
-    table[getattr(sys.modules.get("numpy"), "ndarray", None)] = _reduce_array
-    table[getattr(sys.modules.get("torch"), "Tensor", None)] = _reduce_tensor
-    pickler.dispatch_table = table
-    pickler.dump(value)
-    return file.getvalue(), buffers
+    try:
+        pickler = _picklers.pop()
+    except IndexError:
+        pickler = _Pickler()
+    dumped = pickler.dump(value)
+    _picklers.append(pickler)
+    return dumped
 
 
 class _StandIn(bytearray):

@@ -13,7 +13,7 @@ import threading
 import traceback
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from DeepPipeline import _engine
 from DeepPipeline._checks import checked_flag
@@ -47,7 +47,7 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
     kept: tuple[Any, ...] = ()
     forks = _forks
     while (method := worker.next()) is not None:
-        arguments = result = None
+        arguments = x = result = None
         late = False
         try:
             arguments = worker.arguments()
@@ -61,6 +61,22 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
             result = run(*arguments)
             if _forks != forks:
                 _end_fork(worker.name, None)
+            if method == "stage_run" and not keeps_arguments and callable(stage.stage_run):
+                # The shortest way from one sample to the next, as long as nothing else is to be done.
+                while type(result) not in NO_VALUE:
+                    arguments = x = None  # a sample that has gone on is not kept alive here while waiting for room
+                    if worker.done(result):
+                        _warn_late(worker)
+                    result = None  # nor is it while waiting for the next
+                    x = worker.next_input(END)
+                    if x is END:
+                        break
+                    result = stage.stage_run(x)
+                    if _forks != forks:
+                        _end_fork(worker.name, None)
+                if x is END:
+                    continue
+                arguments = arguments or (x,)
             # A generator that the source gave is a sample like any other.
             not_run = type(result) in UNFINISHED and method != "source_next" and not was_given(result, arguments)
             del arguments  # a sample that has gone on is not kept alive here while waiting for room
@@ -77,7 +93,7 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
             else:
                 late = worker.done(result)
             if late:
-                logger.warning("stage %r took longer than its time_limit on a sample", worker.name)
+                _warn_late(worker)
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if _forks != forks:
                 _end_fork(worker.name, error)
@@ -92,7 +108,11 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
                 kept = ()
         else:
             kept = ()
-        arguments = result = None  # nor is it while waiting for the next
+        arguments = x = result = None  # nor is it while waiting for the next
+
+
+def _warn_late(worker: _engine.Worker) -> None:
+    logger.warning("stage %r took longer than its time_limit on a sample", worker.name)
 
 
 def _end_fork(stage: str, error: BaseException | None) -> None:
@@ -132,6 +152,10 @@ class _End:
 
 END = _End()
 """The value that a source gives when it has no more samples."""
+
+
+NO_VALUE: Final = UNFINISHED | {_End, Many, type(KEPT)}
+"""The types of results that are not simply handed on."""
 
 
 class SourceStage:

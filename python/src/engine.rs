@@ -2,7 +2,7 @@
 
 use crate::discarded::Discarded;
 use crate::native::{AnyBody, Native};
-use crate::payload::{Next, Payload, Raised, exception_of, is_copied, raise};
+use crate::payload::{Next, Payload, Raised, exception_of, raise, takes_a_while};
 use crate::report::{Report, SampleId};
 use crate::ticket::Ticket;
 use crate::tuple::Tuple;
@@ -324,7 +324,7 @@ impl Engine {
             false => error,
         })?;
         // Where there is room, the interpreter is not let go of.
-        let first = match is_copied(&payload) {
+        let first = match takes_a_while(&payload) {
             true => py.detach(|| self.supervisor.put_born(payload, birth, Wait::No)),
             false => self.supervisor.put_born(payload, birth, Wait::No),
         };

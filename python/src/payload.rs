@@ -143,14 +143,18 @@ impl Payload {
     }
 }
 
+/// The number of bytes that are copied in less time than it takes to let go of the interpreter and to get it again.
+#[cfg(processes)]
+const COPIED_AT_ONCE: usize = 4096;
+
 /// Returns true if it takes a while to hand the value on, since it is copied then.
-pub(crate) fn is_copied(value: &Payload) -> bool {
+pub(crate) fn takes_a_while(value: &Payload) -> bool {
     match value {
         Payload::Object(_) | Payload::Tuple(_) => false,
         Payload::Native(_) => true,
-        Payload::Branches(payloads) => payloads.iter().any(is_copied),
+        Payload::Branches(payloads) => payloads.iter().any(takes_a_while),
         #[cfg(processes)]
-        Payload::Packed(_) => true,
+        Payload::Packed(packed) => packed.size() > COPIED_AT_ONCE,
         #[cfg(processes)]
         Payload::Laid(_) => false,
     }

@@ -14,12 +14,13 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The kinds of `_payload.py`, and two for what native stages take.
+const PICKLE: u64 = 0;
 const BYTES: u64 = 1;
 const BYTEARRAY: u64 = 2;
 const FRAME: u64 = 3;
@@ -56,6 +57,20 @@ impl Packed {
     /// Packs an object for another process.
     pub(crate) fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = object.py();
+        let mut atoms = PLAIN_ATOMS;
+        if is_plain(object, &mut atoms) {
+            let head: Bound<'_, PyBytes> = pickle(py, &DUMPS, "dumps")?.call1((object, PROTOCOL))?.cast_into()?;
+            let head_length = head.as_bytes().len();
+            let (object, head) = (object.clone().unbind(), head.unbind());
+            return Ok(Packed {
+                object,
+                kind: PICKLE,
+                head,
+                head_length,
+                parts: Vec::new(),
+                size: 2 * WORD + head_length,
+            });
+        }
         let packed = payload_module(py)?.call_method1(intern!(py, "pack"), (object,))?;
         let (kind, head, list): (u64, Bound<'_, PyBytes>, Bound<'_, PyList>) = packed.extract()?;
         let head_length = head.as_bytes().len();
@@ -104,6 +119,29 @@ impl Packed {
             }
             Ok(())
         })
+    }
+}
+
+/// Atoms in a sample that is looked through.
+const PLAIN_ATOMS: usize = 16;
+
+/// Returns true if the object is made of nothing but a few numbers and texts, in tuples, lists and dicts. Pickle alone
+/// does the same with it as `_payload.py`, which costs more than all else with so small a sample.
+fn is_plain(object: &Bound<'_, PyAny>, atoms: &mut usize) -> bool {
+    let Some(left) = atoms.checked_sub(1) else { return false };
+    *atoms = left;
+    if let Ok(tuple) = object.cast_exact::<PyTuple>() {
+        tuple.iter_borrowed().all(|item| is_plain(&item, atoms))
+    } else if let Ok(list) = object.cast_exact::<PyList>() {
+        list.len() <= *atoms && list.iter().all(|item| is_plain(&item, atoms))
+    } else if let Ok(dict) = object.cast_exact::<PyDict>() {
+        dict.len() <= *atoms && dict.iter().all(|(key, item)| is_plain(&key, atoms) && is_plain(&item, atoms))
+    } else {
+        object.is_none()
+            || object.is_exact_instance_of::<PyInt>()
+            || object.is_exact_instance_of::<PyFloat>()
+            || object.is_exact_instance_of::<PyString>()
+            || object.is_exact_instance_of::<PyBool>()
     }
 }
 
@@ -185,6 +223,10 @@ impl Laid {
             _ => {}
         }
         let head = PyBytes::new(py, &bytes[self.head.clone()]);
+        if self.kind == PICKLE && self.parts.is_empty() {
+            // The usual small sample: nothing of it looks into the slot.
+            return Ok(pickle(py, &LOADS, "loads")?.call1((head,))?.unbind());
+        }
         let parts = self.parts.iter().map(|place| {
             let memory = Arc::clone(&self.memory);
             Bound::new(py, SlotView { memory, place: place.clone() })
@@ -286,6 +328,17 @@ impl Codec<Payload> for Carrier {
 
 pub(crate) fn not_packed() -> BoxError {
     "the value was not made ready for another process".into()
+}
+
+/// The protocol that leaves buffers out of the pickle.
+const PROTOCOL: u8 = 5;
+
+static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// A function of `pickle`.
+fn pickle<'py>(py: Python<'py>, once: &PyOnceLock<Py<PyAny>>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    once.import(py, "pickle", name).cloned()
 }
 
 fn payload_module(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {

@@ -1,6 +1,6 @@
 //! A worker's two calls, for a Python loop: `next`, then one of `done`, `fail` and `exhausted`.
 
-use crate::payload::{Next, Payload, Raised, is_copied, raise};
+use crate::payload::{Next, Payload, Raised, raise, takes_a_while};
 use deeppipeline::engine::{
     Call, Ending, GiveError, Given, Input, LogEvent, Part, Wait, Windowed, Worker as EngineWorker,
 };
@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     next: Next,
     /// The input of the current call.
     input: Mutex<Option<Input<Payload>>>,
+    /// A call that `next_input` has come upon, for `next`.
+    call: Mutex<Option<Box<Call<Payload>>>>,
     /// The way from a worker process to the pipeline's process.
     #[cfg(processes)]
     notes: Option<Notes>,
@@ -44,6 +46,7 @@ impl Worker {
             name,
             next,
             input: Mutex::default(),
+            call: Mutex::default(),
             #[cfg(processes)]
             notes: None,
         }
@@ -62,6 +65,22 @@ impl Worker {
         Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
     }
 
+    /// Waits for the next call to make; `None` when the worker is to end.
+    fn next_call(&self, py: Python<'_>) -> Option<Call<Payload>> {
+        let mut guard = self.lock();
+        let worker = guard.as_mut()?;
+        let call = match worker.try_next() {
+            Poll::Ready(call) => call,
+            Poll::Pending => py.detach(|| worker.next()),
+        };
+        if call.is_none() {
+            let ended = guard.take();
+            drop(guard);
+            drop(ended);
+        }
+        call
+    }
+
     fn settle(&self, ending: Ending) -> LogEvent {
         self.lock().as_mut().map_or(LogEvent::Nothing, |worker| worker.settle(ending))
     }
@@ -72,7 +91,7 @@ impl Worker {
         let py = value.py();
         let value = Payload::from_object(value, &self.next)?;
         // What a branch has completed goes on from here, and its worker waits until there is room for it.
-        let may_take_a_while = is_copied(&value) || matches!(self.next, Next::Join);
+        let may_take_a_while = takes_a_while(&value) || matches!(self.next, Next::Join);
         let mut guard = self.lock();
         let Some(worker) = guard.as_mut() else { return Ok(false) };
         // What goes into another process is copied there, which takes a while.
@@ -106,19 +125,8 @@ impl Worker {
 
     /// Waits for the next call to make: the name of the method; None when the worker is to end.
     fn next<'py>(&self, py: Python<'py>) -> Option<&'py Bound<'py, PyString>> {
-        let mut guard = self.lock();
-        let worker = guard.as_mut()?;
-        let call = match worker.try_next() {
-            Poll::Ready(call) => call,
-            Poll::Pending => py.detach(|| worker.next()),
-        };
-        let Some(call) = call else {
-            let ended = guard.take();
-            drop(guard);
-            drop(ended);
-            return None;
-        };
-        drop(guard);
+        let found = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let call = found.map(|call| *call).or_else(|| self.next_call(py))?;
         match call {
             Call::StageRun(input) => {
                 *self.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
@@ -135,16 +143,25 @@ impl Worker {
         }
     }
 
+    /// Waits for the next input of `stage_run`, and returns it; `other` where another call is to be made, which `next`
+    /// tells. In one call across the border what `next` and `arguments` do in two.
+    fn next_input(&self, other: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = other.py();
+        match self.next_call(py) {
+            Some(Call::StageRun(input)) => object_of(py, input),
+            call => {
+                *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call.map(Box::new);
+                Ok(other.unbind())
+            }
+        }
+    }
+
     /// The arguments of the call, once; none for `run_again` where the stage got objects of this process, which its
     /// caller has kept. It fails where a sample from another process cannot be made again here.
     fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
         match input {
-            Some(Input::One(sample)) => PyTuple::new(py, [sample.value.into_object(py)?]),
-            Some(Input::List(samples)) => {
-                let objects = samples.into_iter().map(|sample| sample.value.into_object(py));
-                PyTuple::new(py, [PyList::new(py, objects.collect::<PyResult<Vec<_>>>()?)?])
-            }
+            Some(input) => PyTuple::new(py, [object_of(py, input)?]),
             None => Ok(PyTuple::empty(py)),
         }
     }
@@ -237,6 +254,17 @@ impl FailureEvent {
             FailureEvent::Skipped => "skipped a sample after an error",
             FailureEvent::Retried => "tried again after an error",
             FailureEvent::Later => "failed too, after the failure that stopped the pipeline",
+        }
+    }
+}
+
+/// What `stage_run` gets: an object, or a list of them.
+fn object_of(py: Python<'_>, input: Input<Payload>) -> PyResult<Py<PyAny>> {
+    match input {
+        Input::One(sample) => sample.value.into_object(py),
+        Input::List(samples) => {
+            let objects = samples.into_iter().map(|sample| sample.value.into_object(py));
+            Ok(PyList::new(py, objects.collect::<PyResult<Vec<_>>>()?)?.into_any().unbind())
         }
     }
 }

@@ -324,6 +324,49 @@ def test_reducers_of_others_are_used() -> None:
         copyreg.dispatch_table.pop(Half)
 
 
+def test_a_reducer_counts_from_the_next_sample_on() -> None:
+    send([Fraction(1, 3)])
+
+    def reducer(wanted: int) -> Callable[[Half], Any]:
+        return lambda _: (Fraction, (wanted,))
+
+    for wanted in (1, 2):
+        copyreg.pickle(Half, reducer(wanted))
+        try:
+            assert send([Half()]) == [wanted]
+        finally:
+            copyreg.dispatch_table.pop(Half)
+
+    with pytest.raises(pickle.PicklingError, match="lock"):
+        _payload.pack([Half()])
+
+
+def test_a_sample_that_cannot_be_sent_leaves_the_next_as_it_is() -> None:
+    sent = [FRAME, "text", Fraction(1, 3)]
+    for _ in range(2):
+        with pytest.raises(pickle.PicklingError):
+            _payload.pack([FRAME, "text", threading.Lock()])
+        frame, *others = send(sent)
+        assert np.array_equal(frame, FRAME) and others == sent[1:]
+
+
+class Packs:
+    """An object that packs another sample while it is pickled."""
+
+    def __reduce__(self) -> Any:
+        return Fraction, (send([Fraction(7), FRAME])[0],)
+
+
+def test_a_sample_may_be_packed_while_another_is() -> None:
+    first, frame, same = send([Packs(), FRAME, FRAME])
+    assert first == 7 and np.array_equal(frame, FRAME) and frame is same
+
+
+def test_a_large_sample_comes_back_whole() -> None:
+    sent = ["a" * 200_000, b"b" * 200_000, [Fraction(number) for number in range(20_000)]]
+    assert send(sent) == sent
+
+
 def test_a_sample_is_freed_without_the_garbage_collector() -> None:
     class Marked(np.ndarray[Any, Any]):
         pass

@@ -103,6 +103,29 @@ def test_values_keep_their_type(x: Any) -> None:
     assert arrived == x
 
 
+def test_plain_samples_arrive_as_they_are() -> None:
+    samples = [
+        7,
+        -(2**70),
+        0.5,
+        True,
+        None,
+        "\ud800",
+        (),
+        (1, "a", [2.5, {"k": (None,)}]),
+        list(range(100)),
+        {1: {2: 3}},
+    ]
+    arrived = through(Pass(), samples=samples)
+    assert [repr(x) for x in arrived] == [repr(x) for x in samples]
+    shared = [1]
+    [one, other] = through(Pass(), samples=[[shared, shared]])[0]
+    assert one is other
+    shared.append(shared)  # type: ignore[arg-type]
+    [itself] = through(Pass(), samples=[shared])
+    assert itself[1] is itself
+
+
 def test_memoryviews_arrive_as_memoryviews() -> None:
     view: Any = memoryview(frame.tobytes()).cast("B", shape=frame.shape)
     [arrived] = through(Pass(), samples=[view])
