@@ -68,7 +68,8 @@ def produce(channel: Any, size: int, count: int, period: int) -> None:
     time.sleep(0.3)  # until the consumer waits
     begin = time.monotonic_ns()
     for number in range(count):
-        time.sleep(max(0, begin + number * period * 1000 - time.monotonic_ns()) / 1e9 if period else 0)
+        if period:
+            time.sleep(max(0, begin + number * period * 1000 - time.monotonic_ns()) / 1e9)
         channel.put((time.monotonic_ns(), number, array))
     time.sleep(1)  # a queue's feeder thread goes on sending
 
