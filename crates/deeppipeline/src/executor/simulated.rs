@@ -424,6 +424,7 @@ impl Giving {
                 }
             }
         };
+
         let part = if self.is_many { Part::OfMany } else { Part::Whole };
         let reached = worker.branches_reached();
         match worker.give(value, part, Wait::No) {

@@ -46,28 +46,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     fn report_of_now(&self) -> Report {
-        let (outcome, elapsed) = {
-            let state = self.state.lock();
-            let outcome = match (state.phase, self.failure.get()) {
-                // A report that tells of a failure or an abort counts what was discarded for it.
-                (phase, _) if phase != Phase::Stopped && !state.has_discarded => Outcome::Running,
-                (_, Some(_)) => Outcome::Failed,
-                _ if state.aborted_at.is_some() => Outcome::Aborted,
-                (Phase::Stopped, None) => Outcome::Finished,
-                (_, None) => Outcome::Running,
-            };
-            let until = state.ended_at.unwrap_or_else(|| self.clock.now());
-            (outcome, state.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
-        };
-        let restarts = self.state.lock().restarts.clone();
-        let restarts_of = |wanted: usize| {
-            let workers = self.worker_ids.iter().zip(&restarts);
-            workers
-                .filter(|(worker_id, _)| matches!(worker_id, WorkerId::Stage { index, .. } if *index == wanted))
-                .map(|(_, n)| n)
-                .sum()
-        };
-
+        let (outcome, elapsed) = self.outcome_and_elapsed();
         let blocks = || self.layout.blocks.iter().enumerate();
         let ended = self.blocks.ended_in_branches(0);
         let mut age = <(Spread, Spread)>::default();
@@ -76,24 +55,9 @@ impl<V: Send + 'static> Supervisor<V> {
             // A block has a row in front of its branches, also where no relay hands samples to them.
             let begun = blocks().filter(|(_, block)| block.nodes().start == index && !self.has_relay(block));
             rows.extend(begun.map(|(block, _)| (self.row_of_block(block), false)));
-            let (counts, reading) = self.read(index);
+            let (row, ages_after) = self.row_of_node(index);
             // The last stage's stays.
-            age = reading.ages_after;
-            let row = StageReport {
-                name: self.stage_name(index).to_owned(),
-                intake: node.options.intake,
-                overflow: self.layout.limits[index].overflow,
-                buffer_size: self.layout.limits[index].capacity,
-                buffer: counts,
-                counts: reading.counts,
-                workers: node.options.workers,
-                restarts: restarts_of(index),
-                age: reading.ages.0,
-                busy: reading.busy,
-                p50: reading.times.0.p50,
-                p99: reading.times.0.p99,
-                recent: Recent { age: reading.ages.1, run: reading.times.1 },
-            };
+            age = ages_after;
             let brings_to_join = node.role == Role::Relay && matches!(node.flow, Flow::Join { .. });
             rows.push((row, brings_to_join));
         }
@@ -112,6 +76,51 @@ impl<V: Send + 'static> Supervisor<V> {
             report.left_behind = self.not_ended();
         }
         report
+    }
+
+    fn outcome_and_elapsed(&self) -> (Outcome, Duration) {
+        let state = self.state.lock();
+        let outcome = match (state.phase, self.failure.get()) {
+            // A report that tells of a failure or an abort counts what was discarded for it.
+            (phase, _) if phase != Phase::Stopped && !state.has_discarded => Outcome::Running,
+            (_, Some(_)) => Outcome::Failed,
+            _ if state.aborted_at.is_some() => Outcome::Aborted,
+            (Phase::Stopped, None) => Outcome::Finished,
+            (_, None) => Outcome::Running,
+        };
+        let until = state.ended_at.unwrap_or_else(|| self.clock.now());
+        (outcome, state.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
+    }
+
+    /// The row of a node, and the ages of samples when it was done with them.
+    fn row_of_node(&self, index: usize) -> (StageReport, (Spread, Spread)) {
+        let (buffer, reading) = self.read(index);
+        let (options, limits) = (&self.layout.nodes[index].options, &self.layout.limits[index]);
+        let row = StageReport {
+            name: self.stage_name(index).to_owned(),
+            intake: options.intake,
+            overflow: limits.overflow,
+            buffer_size: limits.capacity,
+            buffer,
+            counts: reading.counts,
+            workers: options.workers,
+            restarts: self.restarts_of(index),
+            age: reading.ages.0,
+            busy: reading.busy,
+            p50: reading.times.0.p50,
+            p99: reading.times.0.p99,
+            recent: Recent { age: reading.ages.1, run: reading.times.1 },
+        };
+        (row, reading.ages_after)
+    }
+
+    /// The number of times that workers of that node were started again.
+    fn restarts_of(&self, wanted: usize) -> u64 {
+        let state = self.state.lock();
+        let workers = self.worker_ids.iter().zip(&state.restarts);
+        let of_node =
+            workers.filter(|(worker_id, _)| matches!(worker_id, WorkerId::Stage { index, .. } if *index == wanted));
+        of_node.map(|(_, restarts)| restarts).sum()
     }
 
     /// Returns true if a relay hands samples to the branches of a block.
