@@ -177,10 +177,10 @@ impl Worker {
     /// True when the call took longer than the stage's time limit.
     fn done(&self, py: Python<'_>, result: Bound<'_, PyAny>) -> PyResult<bool> {
         let ending = match result.is(skip(py)?) {
-            true => Ending::Skipped,
+            true => Ending::Gave(false),
             false => {
                 self.give(&result, Part::Whole)?;
-                Ending::Returned
+                Ending::Gave(true)
             }
         };
         // The sample is given back before it is counted, so that its slot is free again.
@@ -196,7 +196,7 @@ impl Worker {
 
     /// The call has returned and everything it gave was handed on, or it gave nothing and is a skip.
     fn done_many(&self, any: bool) -> bool {
-        self.settle(if any { Ending::Returned } else { Ending::Skipped }) == LogEvent::OverTimeout
+        self.settle(Ending::Gave(any)) == LogEvent::OverTimeout
     }
 
     /// Says what becomes of samples that the stage has kept, before the current call ends: `used` are in the list that

@@ -58,7 +58,9 @@ pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
 pub use crate::supervisor::Codecs;
 pub use crate::supervisor::{Accepted, Closer, Discarded, Startup, Supervisor, Waiting};
 pub use crate::window::{Put, WindowStore, account};
-pub use crate::worker::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Role, Windowed, Worker, WorkerId};
+pub use crate::worker::{
+    Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, Worker, WorkerId,
+};
 
 /// Works like [`simulate`](Builder::simulate), for a chain that is described otherwise than it was built: with stages in
 /// processes, say, which are run here all the same.

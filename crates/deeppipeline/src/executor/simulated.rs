@@ -344,7 +344,7 @@ impl Actor {
                 if self.worker.is_held_up() {
                     return false;
                 }
-                let ending = std::mem::replace(ending, Ending::Returned);
+                let ending = std::mem::replace(ending, Ending::Gave(true));
                 self.worker.settle(ending);
                 self.state = State::Idle;
                 true
@@ -398,10 +398,10 @@ impl Actor {
             Done::Failed(cause) => (Box::new(empty()), false, Ending::Failed(cause)),
             Done::Exhausted => (Box::new(empty()), false, Ending::Exhausted),
             Done::Windowed => (Box::new(empty()), false, Ending::Windowed),
-            Done::Gave(Give::Skip) => (Box::new(empty()), false, Ending::Skipped),
-            Done::Gave(Give::One(value)) => (Box::new(once(value)), false, Ending::Returned),
-            Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), true, Ending::Returned),
-            Done::Gave(Give::Many(values)) => (values, true, Ending::Skipped),
+            Done::Gave(Give::Skip) => (Box::new(empty()), false, Ending::Gave(false)),
+            Done::Gave(Give::One(value)) => (Box::new(once(value)), false, Ending::Gave(true)),
+            Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), true, Ending::Gave(true)),
+            Done::Gave(Give::Many(values)) => (values, true, Ending::Gave(false)),
         };
         self.state = State::Giving(Giving { next: None, more, is_many }, ending);
     }
@@ -431,8 +431,8 @@ impl Giving {
             Ok(Given { to_free, wants_more }) => {
                 release(to_free);
                 match wants_more {
-                    true => *ending = Ending::Returned,
-                    false => self.end_with(ending, Ending::Returned),
+                    true => *ending = Ending::Gave(true),
+                    false => self.end_with(ending, Ending::Gave(true)),
                 }
                 Some(true)
             }

@@ -79,9 +79,9 @@ pub enum Call<V> {
 
 /// The outcome of a call.
 #[derive(Debug)]
-pub enum Done<V> {
+pub enum Outcome<G> {
     /// The call returned this. After `setup` and `teardown` it is ignored.
-    Gave(Give<V>),
+    Gave(G),
     /// The source has no more samples.
     Exhausted,
     /// The stage keeps the sample: a later list will use it.
@@ -90,20 +90,12 @@ pub enum Done<V> {
     Failed(BoxError),
 }
 
-/// The ending of a call, once everything it gave has been handed over with [`Worker::give`](crate::engine::Worker::give).
-#[derive(Debug)]
-pub enum Ending {
-    /// It returned.
-    Returned,
-    /// It returned SKIP, or a Many without values.
-    Skipped,
-    /// The stage keeps the sample: a later list will use it.
-    Windowed,
-    /// The source has no more samples.
-    Exhausted,
-    /// It failed.
-    Failed(BoxError),
-}
+/// The outcome of a call, with what it gave.
+pub type Done<V> = Outcome<Give<V>>;
+
+/// The outcome of a call once everything it gave has been handed over with
+/// [`Worker::give`](crate::engine::Worker::give): true if that was something.
+pub type Ending = Outcome<bool>;
 
 /// The fates of samples that a stage has kept for a later list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -30,19 +30,19 @@ impl<V> Worker<V> {
     }
 
     pub(super) fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {
-        let ending = if self.is_end_stage() { Ending::Returned } else { self.give_each(&mut *values) };
+        let ending = if self.is_end_stage() { Ending::Gave(true) } else { self.give_each(&mut *values) };
         release(values);
         ending
     }
 
     /// Asks for one value after the other until there are no more, or no other is wanted.
     fn give_each(&mut self, values: &mut dyn Iterator<Item = V>) -> Ending {
-        let mut ending = Ending::Skipped;
+        let mut ending = Ending::Gave(false);
         loop {
             match catch_panic(|| Ok(values.next())) {
                 Ok(Some(value)) => match self.give_and_free(value, Part::OfMany) {
-                    Ok(true) => ending = Ending::Returned,
-                    Ok(false) => return Ending::Returned,
+                    Ok(true) => ending = Ending::Gave(true),
+                    Ok(false) => return Ending::Gave(true),
                     Err(cause) => return Ending::Failed(cause),
                 },
                 Ok(None) => break,

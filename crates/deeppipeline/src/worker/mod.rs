@@ -21,7 +21,7 @@ use crate::parallel::Forked;
 use crate::phase::WorkerEvent;
 use crate::sample::{SampleInfo, leave_job, works_for};
 use crate::stage::Give;
-pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Part, Role, Windowed, WorkerId};
+pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
 pub(crate) use context::{Control, Output, WorkerContext};
 use in_flight::InFlight;
 use std::fmt;
@@ -287,9 +287,9 @@ impl<V> Worker<V> {
             Done::Failed(cause) => Ending::Failed(cause),
             Done::Exhausted => Ending::Exhausted,
             Done::Windowed => Ending::Windowed,
-            Done::Gave(Give::Skip) => Ending::Skipped,
+            Done::Gave(Give::Skip) => Ending::Gave(false),
             Done::Gave(Give::One(value)) => match self.give_and_free(value, Part::Whole) {
-                Ok(_) => Ending::Returned,
+                Ok(_) => Ending::Gave(true),
                 Err(cause) => Ending::Failed(cause),
             },
             Done::Gave(Give::Many(values)) => self.give_many(values),

@@ -50,7 +50,7 @@ impl<V> Worker<V> {
     fn settle_pull(&mut self, ending: Ending) -> LogEvent {
         self.context.show_source_asked(false);
         match ending {
-            Ending::Returned | Ending::Skipped | Ending::Windowed => {
+            Ending::Gave(_) | Ending::Windowed => {
                 self.step = Step::Idle;
                 LogEvent::Nothing
             }
@@ -100,8 +100,8 @@ impl<V> Worker<V> {
         self.finish_turn();
         let (newest, took) = (in_flight.newest.id, Duration::from_nanos(in_flight.busy));
         match &ending {
-            Ending::Returned | Ending::Exhausted => self.count(in_flight, Fate::Used),
-            Ending::Skipped => self.count(in_flight, Fate::Skipped),
+            Ending::Gave(true) | Ending::Exhausted => self.count(in_flight, Fate::Used),
+            Ending::Gave(false) => self.count(in_flight, Fate::Skipped),
             Ending::Windowed => self.keep_for_window(in_flight),
             Ending::Failed(_) => self.count(in_flight, Fate::Failed),
         }
