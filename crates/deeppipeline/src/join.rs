@@ -146,21 +146,21 @@ impl<V> Join<V> {
         }
     }
 
-    /// Takes the result of one branch. Hands it back where nothing is to be joined any more.
-    pub(crate) fn arrive(&self, branch: usize, result: Sample<V>) -> Option<V> {
+    /// Takes the result of one branch, and returns true if a sample is complete with it. Hands the result back where
+    /// nothing is to be joined any more.
+    pub(crate) fn arrive(&self, branch: usize, result: Sample<V>) -> (bool, Option<V>) {
         let Sample { id, fork: ticket, value, .. } = result;
         let mut state = self.state.lock();
         state.arrived[branch] += 1;
-        let Some(entry) = state.entries.get_mut(&ticket) else { return Some(value) };
+        let Some(entry) = state.entries.get_mut(&ticket) else { return (false, Some(value)) };
         let before = entry.values[branch].replace(value);
-        if entry.values.iter().all(Option::is_some)
-            && let Some(Entry { birth, outer, values, .. }) = state.entries.remove(&ticket)
-        {
+        let is_complete = entry.values.iter().all(Option::is_some);
+        if is_complete && let Some(Entry { birth, outer, values, .. }) = state.entries.remove(&ticket) {
             state.completed_by = branch;
             let results = Results::Apart(values.into_iter().flatten().collect());
             state.ready.push_back(Ready { id, birth, outer, results });
         }
-        before
+        (is_complete, before)
     }
 
     /// Returns the number of results of a branch that have arrived.

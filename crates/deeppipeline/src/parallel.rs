@@ -156,9 +156,12 @@ impl<V> Blocks<V> {
         wait: Wait,
         control: &dyn Control,
     ) -> Push<V> {
-        let to_free = self.joins[block].arrive(branch, sample);
+        let (is_complete, to_free) = self.joins[block].arrive(branch, sample);
         self.tidy_if_crowded(block);
-        self.let_out(block, wait, control);
+        // Who completes a sample hands it on, and waits for room: no other thread that passes by does it instead.
+        if is_complete {
+            self.let_out(block, wait, control);
+        }
         Push::Done { accepted: true, number: 0, to_free: to_free.map_or(ToFree::Nothing, ToFree::One) }
     }
 
