@@ -247,6 +247,7 @@ impl Engine {
         let native_of = |worker: &Undriven| index_of(worker).and_then(|index| natives.get(index)?.as_ref());
         // The workers of a stage are alike in everything that matters to those who give to it.
         let is_of = |worker: &Undriven, node: usize| matches!(worker.worker_id(), WorkerId::Stage { index, .. } if index == node);
+
         // What a stage in a process gives crosses to the next, wherever that is.
         let at = |node: usize| match undriven.iter().find(|worker| is_of(worker, node)) {
             None => Next::Nobody,
@@ -262,6 +263,7 @@ impl Engine {
             Flow::Join { .. } => Next::Join,
         };
         let _ = self.entrance.set(at(0));
+
         // Of all, before any is handed out.
         let nexts: Vec<_> = undriven.iter().map(|worker| (index_of(worker), next_after(worker))).collect();
         let mut drivers = Vec::new();
@@ -584,6 +586,7 @@ fn node(description: Description) -> PyResult<Node> {
     node.max_age = description.max_age.map(seconds);
     node.executor = policy(&description.executor)?;
     node.on_crash = description.on_crash.as_deref().map(policy).transpose()?;
+
     node.intake = match description.intake {
         Takes::Batch { max_size, max_wait } => Intake::Batch { max_size, max_wait: seconds(max_wait) },
         Takes::Window { size, stride } => Intake::Window { size, stride },
@@ -591,6 +594,7 @@ fn node(description: Description) -> PyResult<Node> {
             Intake::plain(&kind).ok_or_else(|| PyValueError::new_err(format!("intake is {kind:?}")))?
         }
     };
+
     node.overflow = description.overflow.as_deref().map(policy).transpose()?;
     node.on_error = match description.on_error {
         AfterAnError::Word(word) => after_an_error(&word)?,

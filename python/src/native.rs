@@ -251,6 +251,7 @@ impl NativeCapture {
         if let Some(limit) = limit {
             options = options.limit(limit);
         }
+
         // Ctrl-C, and what else Python handles, is handled while it waits.
         let mut interrupted = None;
         let opened = py.detach(|| {
@@ -265,6 +266,7 @@ impl NativeCapture {
         if let Some(error) = interrupted {
             return Err(error);
         }
+
         let capture = opened.map_err(|error| raise(py, "CaptureError", &error))?;
         Ok(NativeCapture {
             closer: capture.closer(),

@@ -123,6 +123,7 @@ impl Payload {
             #[cfg(processes)]
             Next::Elsewhere(stage) => stage.as_deref(),
         };
+
         if let Ok(frame) = object.cast::<frame::Frame>() {
             return Ok(Payload::Native(Value::Frame(frame.get().inner.clone())));
         }
@@ -136,6 +137,7 @@ impl Payload {
                 Err(cause) => Err(send_error(object.py(), stage, cause)),
             };
         }
+
         let (stage, kind) = (stage.unwrap_or_default(), object.get_type().name()?);
         Err(PyTypeError::new_err(format!(
             "the next stage, {stage}, takes a vision.Frame or vision.Scene, but got {kind}"

@@ -25,6 +25,8 @@ pub(crate) fn simulate(
     arrivals: Vec<f64>,
 ) -> PyResult<Report> {
     let mut simulation = Simulation::of(description.graph()?).map_err(graph_error)?;
+
+    // The simulation asks for a duration where no error can come back: the first is kept, and raised after that step.
     let raised = Rc::new(RefCell::new(None));
     for (stage, takes) in durations {
         let told = match takes {
@@ -42,9 +44,11 @@ pub(crate) fn simulate(
         };
         told.map_err(graph_error)?;
     }
+
     for arrival in arrivals {
         simulation.put_at(duration(arrival), ());
     }
+
     while simulation.step().is_some() {
         if let Some(error) = raised.borrow_mut().take() {
             return Err(error);

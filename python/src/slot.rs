@@ -71,6 +71,8 @@ impl Packed {
                 size: 2 * WORD + head_length,
             });
         }
+
+        // The large parts lie behind the head, each where it may be read as an array in place.
         let packed = payload_module(py)?.call_method1(intern!(py, "pack"), (object,))?;
         let (kind, head, list): (u64, Bound<'_, PyBytes>, Bound<'_, PyList>) = packed.extract()?;
         let head_length = head.as_bytes().len();

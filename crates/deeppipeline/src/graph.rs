@@ -233,10 +233,13 @@ impl Graph {
         {
             return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.stages.len() });
         }
+
         let layout = Layout::new(self)?;
         if self.buffer_bytes.is_some() && self.stages.iter().all(|node| !node.executor.is_process()) {
             return Err(GraphError::BufferBytesOnThreads);
         }
+
+        // Stage by stage: the first thing found wrong is told.
         let places = layout.nodes.iter().enumerate();
         let places = places.filter_map(|(place, node)| Some((place, &self.stages[node.role.stage()?])));
         for (place, node) in places {

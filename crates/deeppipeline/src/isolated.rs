@@ -292,6 +292,8 @@ impl Workers {
         let make = |known: &Known| {
             Some((Arc::clone(&known.input), Arc::clone(&known.output), (known.body)(takes, settings.clone())?))
         };
+
+        // A stage of that name with other types would read bytes as what they are not.
         if let Some(other) = self.known.iter().find(|known| known.name == name && known.types != types) {
             return Err(io::Error::other(format!(
                 "{name:?} is another stage for the pipeline than for the worker: there {types}; here {}: give each a NAME \
@@ -308,6 +310,7 @@ impl Workers {
                 takes.method()
             )));
         };
+
         let (worker, _) = bootstrap.begin(input, output, |_| Vec::new())?;
         // On a thread, since the stack of this one is of a size that can no longer be chosen.
         let worked =

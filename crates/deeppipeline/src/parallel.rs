@@ -233,6 +233,7 @@ impl<V> Blocks<V> {
                     continue;
                 }
             };
+
             let (id, birth, fork) = (joined.id, joined.birth, joined.fork);
             match next.buffer.push(joined, Arrival::Stage, Origin::default(), wait) {
                 Push::Full(value) => {

@@ -339,6 +339,7 @@ fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError
     let (supervisor, drivers) = Supervisor::with_processes(std::mem::take(&mut plan.graph), codecs)?;
     supervisor.set_closer(plan.closer.take());
     supervisor.set_blocks(std::mem::take(&mut plan.fork_joins));
+
     let worker_arguments: Arc<[OsString]> = std::mem::take(&mut plan.worker_arguments).into();
     let jobs = drivers.into_iter().map(|driver| match driver {
         Driver::Process(mut process) => {

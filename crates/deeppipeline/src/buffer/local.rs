@@ -295,6 +295,7 @@ impl<V> Buffer<V> {
         let mut label = Label { id, birth: birth.0, fork, turn, arrival, came: self.arrival_time(), length: 0 };
         let mut locked = self.lock();
         let mut patient = true;
+
         let slot = loop {
             match locked.change(|change| change.arrive(&label)) {
                 Ok(slot) => break slot,
@@ -311,6 +312,8 @@ impl<V> Buffer<V> {
                 }
             }
         };
+
+        // With this one in its place, others that came before their turn may follow.
         locked.state.values[slot] = Some(value);
         if turn.is_some() {
             locked.change(|change| change.go_on(label.came));

@@ -349,6 +349,7 @@ impl Actor {
                 self.state = State::Idle;
                 true
             }
+
             State::Idle => match self.worker.try_next() {
                 Poll::Pending => false,
                 Poll::Ready(None) => {

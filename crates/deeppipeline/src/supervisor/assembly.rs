@@ -71,6 +71,8 @@ impl<V: Send + 'static> Supervisor<V> {
                 false => Buffer::in_memory(layout.limits[index], DROPS_TO_REMEMBER, Clock::Monotonic),
             });
         }
+
+        // The supervisor has the wakers before any worker has the supervisor: what it tells reaches all of them.
         let mut supervisor = Self::assembled(layout, Clock::Monotonic, buffers);
         let mut wakers = Vec::new();
         for worker_id in &supervisor.worker_ids {
@@ -80,6 +82,7 @@ impl<V: Send + 'static> Supervisor<V> {
             wakers.push(waker.map_err(|cause| StartError::Process { stage: stage.clone(), cause })?);
         }
         supervisor.watchers = wakers.iter().flatten().cloned().collect();
+
         let supervisor = Arc::new(supervisor);
         let wakers = wakers.into_iter().chain(std::iter::repeat(None));
         let drivers = supervisor.worker_ids.iter().zip(wakers).map(|(worker_id, waker)| {
@@ -165,6 +168,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let options = node.map_or_else(|| Node::new(SOURCE), |node| node.options.clone());
         let input = index.map(|index| Arc::clone(&self.inlets[index]));
         let has_timer = options.time_limit.is_some() && !options.executor.is_process();
+
         WorkerContext {
             pipeline: self.id,
             worker_id,

@@ -109,6 +109,7 @@ impl<V> Worker<V> {
             }
             Output::End | Output::Fork { .. } => (None, Push::Shut(sample.value)),
         };
+
         match pushed {
             Push::Full(value) => Err(GiveError::Full(value)),
             Push::Refused(value, cause) => Err(GiveError::Refused(Some(value), cause)),

@@ -155,6 +155,7 @@ impl<V> Worker<V> {
                     Some(true) => self.step = Step::Idle,
                     Some(false) => self.give_up(),
                 },
+
                 Step::Idle => {
                     if let Some(call) = self.begin_next(wait) {
                         return call;
@@ -165,6 +166,7 @@ impl<V> Worker<V> {
                         return call;
                     }
                 }
+
                 Step::GivingUp => return self.call(Step::TearingDown, Call::Teardown),
                 Step::Ended => {
                     // As long as the stage is there, its code may ask whose thread it is on.
@@ -192,6 +194,7 @@ impl<V> Worker<V> {
             self.context.show_source_asked(true);
             return Some(self.call(Step::Pulling, Call::SourceNext));
         }
+
         match self.take(wait) {
             Some(Take::Ready { input, to_free, taken }) => {
                 to_free.release();

@@ -88,6 +88,7 @@ impl<S: Storage> Change<'_, S> {
             Intake::All => self.waiting(),
             Intake::Batch { max_size, .. } => self.waiting().min(max_size as u64),
         };
+
         self.begin_flight(place, ticket, now);
         let (mut first, mut last) = (None, None);
         for _ in 0..samples {
@@ -102,6 +103,7 @@ impl<S: Storage> Change<'_, S> {
             }
             first.get_or_insert(slot);
         }
+
         let head = self.head();
         head.taken += samples;
         head.in_flight += samples;

@@ -49,6 +49,8 @@ impl<S: Storage> Change<'_, S> {
             }
         });
         let way = way?;
+
+        // It has its place from now on, so that no other is let in instead; its bytes count, too.
         let slot = self.take_free();
         let head = self.head();
         let entered = head.entered;
@@ -63,6 +65,7 @@ impl<S: Storage> Change<'_, S> {
                 SlotState::WritingOutOfOrder
             }
         };
+
         let written = self.storage.slot(slot);
         (written.state, written.owner) = (state as u64, place as u64);
         (written.length, written.used_at) = (label.length, entered);

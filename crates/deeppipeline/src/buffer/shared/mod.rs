@@ -140,9 +140,13 @@ impl<V> Buffer<V> {
             }
             Err(cause) => return Push::Refused(value, cause),
         };
+
         let Origin { receipt, turn } = origin;
         let mut scratch = [0; SMALL];
         let small = self.serialise_small(&value, size, &mut scratch);
+
+        // What is small is handed in whole under one lock. The rest has its slot reserved, and is written while others
+        // go on.
         let slot = loop {
             let reserved = match small {
                 Some(bytes) => {
@@ -166,6 +170,7 @@ impl<V> Buffer<V> {
                 Reserved::Full(shows) => self.table.words().sleep(Futex::NotFull, shows, self.until_room(wait)),
             }
         };
+
         let mut room = match self.table.words().room(slot) {
             Ok(room) => room,
             Err((slot, cause)) => {
@@ -179,6 +184,7 @@ impl<V> Buffer<V> {
             self.table.cancel(slot);
             return Push::Refused(value, cause);
         }
+
         let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
         pushed(self.table.publish(slot, label, arrival), value)
     }
@@ -268,6 +274,8 @@ impl<V> Buffer<V> {
     /// Takes what the intake says, waiting for it if need be.
     pub(crate) fn take(&self, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.lease?, unsettled.settlement)));
+
+        // Only the first look settles what the worker had in flight.
         let (slots, ticket, copy, at) = loop {
             let at = Moment::now();
             let taken = match unsettled.take() {
@@ -288,6 +296,8 @@ impl<V> Buffer<V> {
                 }
             }
         };
+
+        // A list is read to its end even if one of it is unreadable: all of them are in flight, and get one fate.
         let mut lease = Lease::new(&self.table, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
@@ -302,6 +312,7 @@ impl<V> Buffer<V> {
                 Err(cause) => problem = Some(cause),
             }
         }
+
         let count = lease.count();
         let taken = Taken { ticket, at, fork, lease: Some(lease), given, failures };
         match (problem, newest) {
