@@ -391,9 +391,8 @@ impl<V: Send + 'static> Supervisor<V> {
         self.release_discarded(vec![(self.stage_name(index).to_owned(), self.inlets[index].buffer.close())]);
     }
 
-    /// Gives up what is in these buffers, and in the joins in front of them. No worker is woken
-    /// before all is given up: a producer must not take what another buffer still has, and a consumer must not think
-    /// that its own was drained.
+    /// Gives up what is in these buffers, and in the joins in front of them. No worker is woken before all is given up: a
+    /// producer must not take what another buffer still has, and a consumer must not think that its own was drained.
     fn discard(&self, buffers: &[usize]) {
         let name_of = |index: usize| self.stage_name(index).to_owned();
         // The last one first: once something is given up, nothing that a stage still gives comes any further.

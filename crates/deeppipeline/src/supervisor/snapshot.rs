@@ -167,3 +167,24 @@ impl<V: Send + 'static> Supervisor<V> {
         (counts, reading)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Wait;
+    use crate::graph::{Graph, Node};
+
+    #[test]
+    fn an_abort_is_told_once_what_it_discards_is_counted() {
+        let stages = vec![Node::new("end")];
+        let (supervisor, _workers) = Supervisor::<u32>::new(Graph { stages, ..Graph::default() }).unwrap();
+        supervisor.put(1, Wait::No).unwrap();
+        // As on a thread that aborts and has not come to the buffers yet.
+        supervisor.state.lock().aborted_at = Some(supervisor.clock.now());
+        assert_eq!(supervisor.report().outcome, Outcome::Running);
+
+        supervisor.abort();
+        let report = supervisor.report();
+        assert_eq!((report.outcome, report.stages[0].buffer.discarded), (Outcome::Aborted, 1));
+    }
+}
