@@ -68,6 +68,8 @@ class Sample(NamedTuple):
     """Its part, from 1 for what came out of a Many or of `finish`; 0 for a sample that was never split."""
     birth: float
     """The time at which it was put, or at which the source handed it over, in seconds of `time.monotonic()`."""
+    source: str | None = None
+    """The name of the source or entrance that it came from; None where the pipeline has one without a name."""
 
 
 SINGLE = Single()

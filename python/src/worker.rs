@@ -281,9 +281,12 @@ pub(crate) fn restarted() -> bool {
     deeppipeline::processes::restarted()
 }
 
-/// The sample that the calling stage works on, as (number, part, birth in seconds of `time.monotonic()`).
+/// Its number, its part, its birth in seconds of `time.monotonic()`, and the name of its source.
+type KnownOfSample = (u64, u64, f64, Option<String>);
+
+/// The sample that the calling stage works on.
 #[pyfunction]
-pub(crate) fn current_sample(py: Python<'_>) -> PyResult<Option<(u64, u64, f64)>> {
+pub(crate) fn current_sample(py: Python<'_>) -> PyResult<Option<KnownOfSample>> {
     let Some(sample) = deeppipeline::current_sample() else { return Ok(None) };
     // Both clocks are the machine's monotonic clock; they are matched once, so that a sample's birth never changes.
     static ANCHOR: OnceLock<(Instant, f64)> = OnceLock::new();
@@ -296,5 +299,6 @@ pub(crate) fn current_sample(py: Python<'_>) -> PyResult<Option<(u64, u64, f64)>
     };
     let after = sample.birth().saturating_duration_since(anchor.0).as_secs_f64();
     let before = anchor.0.saturating_duration_since(sample.birth()).as_secs_f64();
-    Ok(Some((sample.id.number, sample.id.part, anchor.1 + after - before)))
+    let source = sample.source().map(str::to_owned);
+    Ok(Some((sample.id.number, sample.id.part, anchor.1 + after - before, source)))
 }

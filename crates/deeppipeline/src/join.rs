@@ -10,6 +10,7 @@
 
 use crate::clock::Moment;
 use crate::sample::{ForkTicket, Sample, SampleId};
+use crate::source_id::SourceId;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +65,7 @@ struct State<V> {
 
 struct Entry<V> {
     birth: Moment,
+    source: SourceId,
     /// Its ticket in the block around this one.
     outer: ForkTicket,
     values: Vec<Option<V>>,
@@ -75,6 +77,7 @@ struct Entry<V> {
 pub(crate) struct Ready<V> {
     id: SampleId,
     birth: Moment,
+    source: SourceId,
     outer: ForkTicket,
     results: Results<V>,
 }
@@ -97,7 +100,7 @@ impl<V> Ready<V> {
             Results::Apart(values) => joiner(values),
             Results::Joined(value) => value,
         };
-        Sample { id: self.id, birth: self.birth, fork: self.outer, value }
+        Sample { id: self.id, birth: self.birth, fork: self.outer, source: self.source, value }
     }
 
     fn into_values(self) -> Vec<V> {
@@ -128,13 +131,13 @@ impl<V> Join<V> {
 
     /// Enters a sample, with its ticket in the block around this one, that is about to be given to the branches, and
     /// returns the ticket by which its results are known.
-    pub(crate) fn enter(&self, birth: Moment, outer: ForkTicket) -> ForkTicket {
+    pub(crate) fn enter(&self, birth: Moment, source: SourceId, outer: ForkTicket) -> ForkTicket {
         // One count for all joins: a ticket of one block is never taken for one of a block inside it.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ticket = ForkTicket(NEXT.fetch_add(1, Ordering::Relaxed));
         let values = (0..self.branches).map(|_| None).collect();
         let mut state = self.state.lock();
-        state.entries.insert(ticket, Entry { birth, outer, values, is_entering: true });
+        state.entries.insert(ticket, Entry { birth, source, outer, values, is_entering: true });
         state.counts.entered += 1;
         ticket
     }
@@ -155,10 +158,10 @@ impl<V> Join<V> {
         let Some(entry) = state.entries.get_mut(&ticket) else { return (false, Some(value)) };
         let before = entry.values[branch].replace(value);
         let is_complete = entry.values.iter().all(Option::is_some);
-        if is_complete && let Some(Entry { birth, outer, values, .. }) = state.entries.remove(&ticket) {
+        if is_complete && let Some(Entry { birth, source, outer, values, .. }) = state.entries.remove(&ticket) {
             state.completed_by = branch;
             let results = Results::Apart(values.into_iter().flatten().collect());
-            state.ready.push_back(Ready { id, birth, outer, results });
+            state.ready.push_back(Ready { id, birth, source, outer, results });
         }
         (is_complete, before)
     }
@@ -188,10 +191,10 @@ impl<V> Join<V> {
 
     /// Puts back what is joined, since the next buffer had no room.
     pub(crate) fn put_back(&self, joined: Sample<V>) {
-        let Sample { id, birth, fork: outer, value } = joined;
+        let Sample { id, birth, source, fork: outer, value } = joined;
         let mut state = self.state.lock();
         state.on_its_way = None;
-        state.ready.push_front(Ready { id, birth, outer, results: Results::Joined(value) });
+        state.ready.push_front(Ready { id, birth, source, outer, results: Results::Joined(value) });
     }
 
     /// Returns true if something is ready that this branch has completed.

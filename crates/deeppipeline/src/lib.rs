@@ -76,6 +76,7 @@ mod sample;
 mod seconds;
 #[cfg(any(processes, signals))]
 mod signals;
+mod source_id;
 mod stage;
 mod stage_name;
 #[cfg(signals)]

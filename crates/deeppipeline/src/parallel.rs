@@ -86,14 +86,14 @@ impl<V> Blocks<V> {
         wait: Wait,
         shown: &Shown,
     ) -> Result<Given<V>, GiveError<V>> {
-        let Sample { id, birth, fork: outer, mut value } = sample;
+        let Sample { id, birth, fork: outer, source, mut value } = sample;
         let (join, joined) = (&self.joins[block], self.blocks[block].joined);
         let mut state = match forked.take() {
             Some(state) => state,
             None => {
                 let (first, rest) = self.copies(block, value)?;
                 value = first;
-                let ticket = if joined { join.enter(birth, outer) } else { outer };
+                let ticket = if joined { join.enter(birth, source, outer) } else { outer };
                 Forked { ticket, rest, branch: 0, discarded: false }
             }
         };
@@ -104,7 +104,8 @@ impl<V> Blocks<V> {
             if !matches!(wait, Wait::No) {
                 shown.set(Activity::WaitsForRoom(inlet.index));
             }
-            match inlet.buffer.push(Sample { id, birth, fork: state.ticket, value }, arrival, Origin::default(), wait) {
+            let copy = Sample { id, birth, fork: state.ticket, source, value };
+            match inlet.buffer.push(copy, arrival, Origin::default(), wait) {
                 Push::Full(value) => {
                     *forked = Some(state);
                     return Err(GiveError::Full(value));
@@ -234,10 +235,10 @@ impl<V> Blocks<V> {
                 }
             };
 
-            let (id, birth, fork) = (joined.id, joined.birth, joined.fork);
+            let (id, birth, fork, source) = (joined.id, joined.birth, joined.fork, joined.source);
             match next.buffer.push(joined, Arrival::Stage, Origin::default(), wait) {
                 Push::Full(value) => {
-                    join.put_back(Sample { id, birth, fork, value });
+                    join.put_back(Sample { id, birth, fork, source, value });
                     return false;
                 }
                 Push::Done { accepted, to_free, .. } => {

@@ -1,6 +1,7 @@
 //! Samples: a value with its identity and its time of birth.
 
 use crate::clock::Moment;
+use crate::source_id::SourceId;
 use std::cell::Cell;
 use std::fmt;
 use std::time::Instant;
@@ -45,6 +46,8 @@ pub struct Sample<V> {
     pub birth: Moment,
     /// The ticket that it has at the innermost join around it.
     pub(crate) fork: ForkTicket,
+    /// The source or entrance that it came from.
+    pub(crate) source: SourceId,
     /// The value that the stage gets.
     pub value: V,
 }
@@ -55,12 +58,18 @@ pub struct SampleInfo {
     /// The identity of the sample; for a list, of its newest.
     pub id: SampleId,
     pub(crate) birth: Moment,
+    pub(crate) source: SourceId,
 }
 
 impl SampleInfo {
     /// Returns the time of the call of `put`, or when the source handed it over, on the monotonic clock.
     pub fn birth(&self) -> Instant {
         self.birth.instant()
+    }
+
+    /// Returns the name of the source or entrance that it came from; `None` where the pipeline has one without a name.
+    pub fn source(&self) -> Option<&str> {
+        self.source.name()
     }
 }
 
@@ -168,7 +177,7 @@ impl<V> Input<V> {
 
     /// The newest sample in it, under whose number the result goes on.
     pub(crate) fn newest(&self) -> Option<SampleInfo> {
-        self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth })
+        self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth, source: s.source })
     }
 
     /// Returns the ticket that the newest has at the innermost join around it.

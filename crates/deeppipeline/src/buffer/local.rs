@@ -291,8 +291,8 @@ impl<V> Buffer<V> {
     /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others are
     /// out of order, for that. The caller frees what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
-        let Sample { id, birth, fork, value } = sample;
-        let mut label = Label { id, birth: birth.0, fork, turn, arrival, came: self.arrival_time(), length: 0 };
+        let Sample { id, birth, fork, source, value } = sample;
+        let mut label = Label { id, birth: birth.0, fork, source, turn, arrival, came: self.arrival_time(), length: 0 };
         let mut locked = self.lock();
         let mut patient = true;
 
@@ -496,7 +496,7 @@ impl<V> Locked<'_, V> {
     fn take_out(&mut self, slot: usize) -> Option<Sample<V>> {
         let value = self.state.values[slot].take()?;
         let slot = &self.state.slots[slot];
-        Some(Sample { id: slot.id(), birth: Moment(slot.birth), fork: slot.fork(), value })
+        Some(Sample { id: slot.id(), birth: Moment(slot.birth), fork: slot.fork(), source: slot.source(), value })
     }
 }
 

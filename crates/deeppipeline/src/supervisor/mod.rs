@@ -23,6 +23,7 @@ use crate::notices::Notices;
 use crate::parallel::{Blocks, ForkJoin};
 use crate::phase::{Event, Phase, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId, works_for};
+use crate::source_id::SourceId;
 use crate::time_limits::Timekeeper;
 use crate::unwind::{catch_panic, release};
 #[cfg(processes)]
@@ -141,7 +142,7 @@ impl<V: Send + 'static> Supervisor<V> {
             return Err(PutError::OwnStage(value));
         }
         let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
-        let sample = Sample { id, birth, fork, value };
+        let sample = Sample { id, birth, fork, source: SourceId::default(), value };
         match self.inlets[0].buffer.push(sample, Arrival::Outside, Origin::default(), wait) {
             Push::Done { accepted, number, to_free } => {
                 if !accepted || !to_free.is_empty() {

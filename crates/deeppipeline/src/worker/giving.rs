@@ -7,6 +7,7 @@ use crate::clock::Moment;
 use crate::error::NotJoined;
 use crate::inlet::Inlet;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
+use crate::source_id::SourceId;
 use crate::unwind::{BoxError, catch_panic, release};
 
 impl<V> Worker<V> {
@@ -73,7 +74,8 @@ impl<V> Worker<V> {
 
         let fork = self.running().map_or_else(ForkTicket::default, |in_flight| in_flight.fork);
         let (id, birth, arrival) = self.identity(part);
-        let sample = Sample { id, birth, fork, value };
+        let source = self.last.map_or_else(SourceId::default, |last| last.source);
+        let sample = Sample { id, birth, fork, source, value };
         let given = match &self.context.output {
             Output::Fork { blocks, block } => {
                 blocks.hand_out(*block, &mut self.forked, sample, arrival, wait, &self.context.activity)
@@ -170,7 +172,7 @@ impl<V> Worker<V> {
         origin: Origin,
         wait: Wait,
     ) -> Push<V> {
-        let Sample { id, birth, fork, .. } = sample;
+        let Sample { id, birth, fork, source, .. } = sample;
         loop {
             let overdue_at = origin.turn.and(self.context.input()).and_then(Buffer::overdue_at);
             match output.push(sample, arrival, origin, wait.no_later_than(overdue_at)) {
@@ -178,7 +180,7 @@ impl<V> Worker<V> {
                     if !self.give_up_overdue(true) && wait.is_over(self.context.clock.now()) {
                         return Push::Full(value);
                     }
-                    sample = Sample { id, birth, fork, value };
+                    sample = Sample { id, birth, fork, source, value };
                 }
                 pushed => return pushed,
             }
@@ -201,7 +203,7 @@ impl<V> Worker<V> {
     /// buffer).
     #[inline(always)]
     fn identity(&self, part: Part) -> (SampleId, Moment, Arrival) {
-        let Some(SampleInfo { id, birth }) = self.last else {
+        let Some(SampleInfo { id, birth, .. }) = self.last else {
             let birth = self.waiting_since.unwrap_or_else(|| self.context.clock.moment());
             let arrival =
                 if self.context.worker_id == WorkerId::Source { Arrival::Source } else { Arrival::PartOfPart };

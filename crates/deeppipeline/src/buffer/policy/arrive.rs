@@ -7,6 +7,7 @@ use crate::buffer::parts::Parts;
 use crate::buffer::{Arrival, Gate};
 use crate::policies::Overflow;
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 
 /// The label of a sample that arrives: what is to be known about it.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,7 @@ pub(in crate::buffer) struct Label {
     pub(in crate::buffer) id: SampleId,
     pub(in crate::buffer) birth: u64,
     pub(in crate::buffer) fork: ForkTicket,
+    pub(in crate::buffer) source: SourceId,
     /// The take of which it is the result, where several workers' results have to be put in order.
     pub(in crate::buffer) turn: Option<u64>,
     pub(in crate::buffer) arrival: Arrival,
@@ -160,10 +162,10 @@ impl<S: Storage> Change<'_, S> {
 
     #[inline(always)]
     pub(super) fn fill(&mut self, slot: usize, label: &Label) {
-        let Label { id, birth, fork, .. } = *label;
+        let Label { id, birth, fork, source, .. } = *label;
         let filled = self.storage.slot(slot);
         (filled.number, filled.part, filled.birth, filled.fork) = (id.number, id.part, birth, fork.0);
-        (filled.deaths, filled.given, filled.failures) = (0, 0, 0);
+        (filled.deaths, filled.given, filled.failures, filled.source) = (0, 0, 0, source.to_word());
     }
 
     /// Lines up a sample behind the others; the oldest go where the policy says so.

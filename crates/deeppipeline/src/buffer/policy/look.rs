@@ -3,6 +3,7 @@
 use super::state::SlotState;
 use super::{Change, Storage};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 
 /// A sample that is in flight.
 #[derive(Debug, Clone, Copy)]
@@ -10,6 +11,7 @@ pub(in crate::buffer) struct InFlight {
     pub(in crate::buffer) id: SampleId,
     pub(in crate::buffer) birth: u64,
     pub(in crate::buffer) fork: ForkTicket,
+    pub(in crate::buffer) source: SourceId,
     pub(in crate::buffer) length: u64,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(in crate::buffer) given: u64,
@@ -58,6 +60,7 @@ impl<S: Storage> Change<'_, S> {
             id: slot.id(),
             birth: slot.birth,
             fork: slot.fork(),
+            source: slot.source(),
             length: slot.length,
             given: slot.given,
             failures: slot.failures,

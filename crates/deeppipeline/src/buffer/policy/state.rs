@@ -2,6 +2,7 @@
 
 use crate::ledger::{BufferTotals, StageTotals};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 
 /// The use of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,8 @@ pub(in crate::buffer) struct Slot {
 
     /// The ticket by which a join around the buffer knows it.
     pub(in crate::buffer) fork: u64,
+    /// The source or entrance that it came from.
+    pub(in crate::buffer) source: u64,
     /// The time when it came, for the intake batch.
     pub(in crate::buffer) came: u64,
     /// The way it arrived, while it is out of order, as its part is numbered when it enters.
@@ -154,6 +157,11 @@ impl Slot {
     #[inline]
     pub(in crate::buffer) fn fork(&self) -> ForkTicket {
         ForkTicket(self.fork)
+    }
+
+    #[inline]
+    pub(in crate::buffer) fn source(&self) -> SourceId {
+        SourceId::from_word(self.source)
     }
 
     #[inline]

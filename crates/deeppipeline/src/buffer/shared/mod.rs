@@ -132,7 +132,7 @@ impl<V> Buffer<V> {
     /// Writes a sample into a slot, waiting for room where the policy is `block`. The caller frees what is handed back:
     /// the value itself, once it is written.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
-        let Sample { id, birth, fork, value } = sample;
+        let Sample { id, birth, fork, source, value } = sample;
         let size = match catch_panic(|| self.codec.size(&value)) {
             Ok(size) if size as u64 <= self.limits().bytes => size,
             Ok(size) => {
@@ -150,7 +150,7 @@ impl<V> Buffer<V> {
         let slot = loop {
             let reserved = match small {
                 Some(bytes) => {
-                    let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
+                    let label = Label { id, birth: birth.0, fork, source, receipt, turn, came: self.arrival_time() };
                     match self.table.put(size, label, arrival, |slot| self.copy_into(slot, bytes)) {
                         Ok(published) => return pushed(published, value),
                         Err(reserved) => reserved,
@@ -185,7 +185,7 @@ impl<V> Buffer<V> {
             return Push::Refused(value, cause);
         }
 
-        let label = Label { id, birth: birth.0, fork, receipt, turn, came: self.arrival_time() };
+        let label = Label { id, birth: birth.0, fork, source, receipt, turn, came: self.arrival_time() };
         pushed(self.table.publish(slot, label, arrival), value)
     }
 
@@ -303,12 +303,12 @@ impl<V> Buffer<V> {
         let mut problem: Option<BoxError> = None;
         let (mut newest, mut fork, mut given, mut failures) = (None, ForkTicket::default(), 0, 0);
         for taken in slots {
-            let (id, birth) = (taken.id, Moment(taken.birth));
-            let info = SampleInfo { id, birth };
+            let (id, birth, source) = (taken.id, Moment(taken.birth), taken.source);
+            let info = SampleInfo { id, birth, source };
             (newest, fork, given, failures) = (Some(info), taken.fork, taken.given, taken.failures as u32);
             let bytes = lease.look_at(taken.slot, info, copy, !self.may_retry);
             match bytes.and_then(|bytes| catch_panic(|| self.codec.read(bytes))) {
-                Ok(value) => samples.push(Sample { id, birth, fork, value }),
+                Ok(value) => samples.push(Sample { id, birth, fork, source, value }),
                 Err(cause) => problem = Some(cause),
             }
         }
@@ -335,9 +335,9 @@ impl<V> Buffer<V> {
     pub(crate) fn read_again(&self, lease: &Lease) -> Result<Input<V>, BoxError> {
         // The worker has its ticket.
         let fork = ForkTicket::default();
-        let read = |(SampleInfo { id, birth }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
+        let read = |(SampleInfo { id, birth, source }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
             let bytes = bytes?;
-            Ok(Sample { id, birth, fork, value: catch_panic(|| self.codec.read(bytes))? })
+            Ok(Sample { id, birth, fork, source, value: catch_panic(|| self.codec.read(bytes))? })
         };
         let samples = lease.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
         self.input_of(samples).ok_or_else(|| "there is nothing in flight".into())

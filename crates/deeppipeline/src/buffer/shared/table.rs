@@ -17,6 +17,7 @@ use crate::ledger::Spread;
 use crate::ledger::{BufferCounts, StageCounts};
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -102,6 +103,7 @@ pub(crate) struct Label {
     /// Nanoseconds of the monotonic clock.
     pub(crate) birth: u64,
     pub(crate) fork: ForkTicket,
+    pub(crate) source: SourceId,
     /// The take of which it is the result.
     pub(crate) receipt: Option<Receipt>,
     /// The same where several workers' results have to be put in order.
@@ -112,8 +114,8 @@ pub(crate) struct Label {
 
 impl Label {
     fn of(self, arrival: Arrival, length: usize) -> policy::Label {
-        let Label { id, birth, fork, turn, came, .. } = self;
-        policy::Label { id, birth, fork, turn, arrival, came, length: length as u64 }
+        let Label { id, birth, fork, source, turn, came, .. } = self;
+        policy::Label { id, birth, fork, source, turn, arrival, came, length: length as u64 }
     }
 }
 
@@ -139,6 +141,7 @@ pub(crate) struct TakenSlot {
     pub(crate) id: SampleId,
     pub(crate) birth: u64,
     pub(crate) fork: ForkTicket,
+    pub(crate) source: SourceId,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(crate) given: u64,
     /// The number of times that the stage had failed on it.
@@ -328,7 +331,8 @@ impl<W: SharedWords> SlotTable<W> {
     /// here, before it is written; its receipt is kept if that is its end.
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
         let Origin { turn, receipt } = origin;
-        let label = Label { id, birth: 0, fork: ForkTicket::default(), receipt, turn, came: 0 };
+        let label =
+            Label { id, birth: 0, fork: ForkTicket::default(), source: SourceId::default(), receipt, turn, came: 0 };
         let label = label.of(arrival, length);
         self.at_once(Self::gone(arrival), |change, guard| match change.reserve(self.place(), &label, receipt) {
             Ok(index) => {
@@ -491,8 +495,8 @@ impl<W: SharedWords> SlotTable<W> {
             }
             self.claims.claim(index);
             let slot = Slot { index, length };
-            let policy::InFlight { id, birth, fork, given, failures, .. } = taken;
-            slots.push(TakenSlot { slot, id, birth, fork, given, failures });
+            let policy::InFlight { id, birth, fork, source, given, failures, .. } = taken;
+            slots.push(TakenSlot { slot, id, birth, fork, source, given, failures });
             next = change.after(index);
         }
         let holdable = self.limits.consumers.workers * self.limits.holdable();

@@ -8,6 +8,7 @@ use super::memory::Plain;
 use crate::buffer::{Arrival, Limits, Origin, Wait, Workers};
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use std::cell::Cell;
 
 /// Words that count how often they are read.
@@ -78,8 +79,15 @@ fn reads_of_early_results(capacity: usize) -> u64 {
         let Reserved::Slot(slot) = producer.reserve_for(1, id(ticket), Arrival::Stage, origin) else {
             panic!("there is room")
         };
-        let label =
-            Label { id: id(ticket), birth: 1, receipt: None, turn: Some(ticket), came: 0, fork: ForkTicket::default() };
+        let label = Label {
+            id: id(ticket),
+            birth: 1,
+            receipt: None,
+            turn: Some(ticket),
+            came: 0,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         producer.publish(slot, label, Arrival::Stage);
         producer.end_turn(ticket, 0);
     }
@@ -98,7 +106,15 @@ fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
     let pipeline = SlotTable::create(Counted::new(Plain::new(limits)), limits);
     for number in 1..10 {
         let Reserved::Slot(slot) = pipeline.reserve(1, id(number), Arrival::Source) else { panic!("there is room") };
-        let label = Label { id: id(number), birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
+        let label = Label {
+            id: id(number),
+            birth: 1,
+            receipt: None,
+            turn: None,
+            came: 0,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         pipeline.publish(slot, label, Arrival::Source);
     }
     pipeline.words().most.set(0);

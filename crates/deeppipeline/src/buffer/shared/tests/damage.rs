@@ -15,6 +15,7 @@ use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use std::mem::offset_of;
 
 /// Runs for each policy, and calls in each of them.
@@ -64,7 +65,15 @@ impl Process {
             false => {
                 self.table.publish(
                     slot,
-                    Label { id, birth: 1, receipt, turn, came: 1, fork: ForkTicket::default() },
+                    Label {
+                        id,
+                        birth: 1,
+                        receipt,
+                        turn,
+                        came: 1,
+                        fork: ForkTicket::default(),
+                        source: SourceId::default(),
+                    },
                     arrival,
                 );
             }
@@ -226,7 +235,8 @@ impl InState {
         let reserved = producer.reserve_for(7, id, Arrival::Stage, Origin { turn, receipt: None });
         let Reserved::Slot(slot) = reserved else { panic!("there is room: {reserved:?}") };
         let index = slot.index();
-        let label = Label { id, birth: 1, receipt: None, turn, came: 1, fork: ForkTicket(5) };
+        let label =
+            Label { id, birth: 1, receipt: None, turn, came: 1, fork: ForkTicket(5), source: SourceId::default() };
         match state {
             SlotState::Free => producer.cancel(slot),
             SlotState::Writing | SlotState::WritingOutOfOrder => {}
@@ -348,7 +358,15 @@ fn what_is_made_for_the_dead_stays_inside_of_the_buffer() {
 fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
     let (pipeline, memory, limits) = buffer();
     let id = SampleId { number: 1, part: 0 };
-    let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
+    let label = Label {
+        id,
+        birth: 1,
+        receipt: None,
+        turn: None,
+        came: 0,
+        fork: ForkTicket::default(),
+        source: SourceId::default(),
+    };
     for _ in 0..2 {
         let Reserved::Slot(slot) = pipeline.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
         assert!(matches!(pipeline.publish(slot, label, Arrival::Outside), Published::Inside(_)));

@@ -10,6 +10,7 @@ use crate::clock::{Clock, Moment};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, Input, Sample, SampleId};
+use crate::source_id::SourceId;
 
 const SEEDS: u64 = 20;
 const STEPS: usize = 300;
@@ -77,7 +78,7 @@ impl Both {
         self.brought += 1;
         let id = SampleId { number: 1 + self.brought / 3, part: self.brought % 3 };
         let pushed = match self.local.push(
-            Sample { id, birth: Moment::now(), fork: ForkTicket::default(), value: () },
+            Sample { id, birth: Moment::now(), fork: ForkTicket::default(), source: SourceId::default(), value: () },
             self.arrival,
             None,
             Wait::No,
@@ -89,7 +90,15 @@ impl Both {
             Push::Refused(..) => "refused".to_owned(),
             Push::Late(()) => "late".to_owned(),
         };
-        let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
+        let label = Label {
+            id,
+            birth: 1,
+            receipt: None,
+            turn: None,
+            came: 0,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         // One by and by, one at once.
         let put = match self.brought.is_multiple_of(2) {
             true => self.shared.put(1, label, self.arrival, Ok),

@@ -7,6 +7,7 @@ use crate::clock::Moment;
 use crate::ledger::Fate;
 use crate::policies::{Intake, Overflow};
 use crate::sample::{ForkTicket, Sample, SampleId};
+use crate::source_id::SourceId;
 use crate::unwind::BoxError;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
             id: SampleId { number: 0, part: 0 },
             birth: Moment::now(),
             fork: ForkTicket::default(),
+            source: SourceId::default(),
             value: vec![7; *size],
         };
         assert!(matches!(

@@ -10,6 +10,7 @@ use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use std::rc::Rc;
 
 const WORKER: Owner = Owner(1);
@@ -48,7 +49,15 @@ impl Hop {
         for _ in 0..samples {
             let id = SampleId { number: 0, part: 0 };
             let Reserved::Slot(slot) = self.input.reserve(1, id, Arrival::Outside) else { panic!("there is room") };
-            let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
+            let label = Label {
+                id,
+                birth: 1,
+                receipt: None,
+                turn: None,
+                came: 0,
+                fork: ForkTicket::default(),
+                source: SourceId::default(),
+            };
             assert!(matches!(self.input.publish(slot, label, Arrival::Outside), Published::Inside(_)));
         }
     }
@@ -106,7 +115,15 @@ impl Worker {
 
     fn gives(&self, id: SampleId, receipt: Receipt) {
         let receipt = Some(receipt);
-        let label = Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() };
+        let label = Label {
+            id,
+            birth: 1,
+            receipt,
+            turn: None,
+            came: 0,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         // One by and by, one at once.
         let reserved = if (id.number + id.part).is_multiple_of(2) {
             self.output.reserve_for(1, id, Arrival::Stage, Origin { turn: None, receipt })

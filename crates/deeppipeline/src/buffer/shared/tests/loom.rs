@@ -12,6 +12,7 @@ use crate::buffer::{Arrival, Gate, Limits, Wait};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use ::loom::model::Builder;
 use ::loom::thread::{JoinHandle, spawn};
 use parking_lot::Mutex;
@@ -45,14 +46,33 @@ impl Process {
         };
         self.memory().write_slot(slot.index(), number);
         let receipt = Some(Receipt { ticket: number, parts: None });
-        self.0.publish(slot, Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() }, arrival)
-            != Published::Shut
+        self.0.publish(
+            slot,
+            Label {
+                id,
+                birth: 1,
+                receipt,
+                turn: None,
+                came: 0,
+                fork: ForkTicket::default(),
+                source: SourceId::default(),
+            },
+            arrival,
+        ) != Published::Shut
     }
 
     /// Does the same in one change.
     fn puts(&self, number: u64, arrival: Arrival) -> bool {
         let (id, receipt) = (SampleId { number, part: 0 }, Some(Receipt { ticket: number, parts: None }));
-        let label = Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default() };
+        let label = Label {
+            id,
+            birth: 1,
+            receipt,
+            turn: None,
+            came: 0,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         loop {
             let write = |slot: Slot| {
                 self.memory().write_slot(slot.index(), number);

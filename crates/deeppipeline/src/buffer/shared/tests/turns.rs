@@ -11,6 +11,7 @@ use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -194,7 +195,15 @@ impl Worker {
         let (turn, receipt) = (Some(ticket), Some(receipt));
         match self.output.reserve_for(1, id, Arrival::Stage, Origin { turn, receipt }) {
             Reserved::Slot(slot) => {
-                let label = Label { id, birth: 1, receipt, turn, came: 0, fork: ForkTicket::default() };
+                let label = Label {
+                    id,
+                    birth: 1,
+                    receipt,
+                    turn,
+                    came: 0,
+                    fork: ForkTicket::default(),
+                    source: SourceId::default(),
+                };
                 assert_ne!(self.output.publish(slot, label, Arrival::Stage), Published::Shut);
                 true
             }
@@ -266,7 +275,15 @@ impl Stage {
                 return;
             }
             let Reserved::Slot(slot) = self.input.reserve(1, id, Arrival::Outside) else { return };
-            let label = Label { id, birth: 1, receipt: None, turn: None, came: 0, fork: ForkTicket::default() };
+            let label = Label {
+                id,
+                birth: 1,
+                receipt: None,
+                turn: None,
+                came: 0,
+                fork: ForkTicket::default(),
+                source: SourceId::default(),
+            };
             assert!(matches!(self.input.publish(slot, label, Arrival::Outside), Published::Inside(_)));
             self.brought += 1;
         }
@@ -557,7 +574,15 @@ impl Alone {
         let (id, turn) = (SampleId { number: ticket, part: 0 }, Some(ticket));
         let reserved = producer.reserve_for(length, id, Arrival::Stage, Origin { turn, receipt: None });
         let Reserved::Slot(slot) = reserved else { panic!("{ticket}: {reserved:?}") };
-        let label = Label { id, birth, receipt: None, turn, came: birth, fork: ForkTicket::default() };
+        let label = Label {
+            id,
+            birth,
+            receipt: None,
+            turn,
+            came: birth,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         assert!(matches!(producer.publish(slot, label, Arrival::Stage), Published::Inside(_)));
         producer.end_turn(ticket, birth);
     }
@@ -565,7 +590,15 @@ impl Alone {
     fn bring(&mut self, length: usize) {
         let id = SampleId { number: 0, part: 0 };
         let Reserved::Slot(slot) = self.table.reserve(length, id, Arrival::Outside) else { panic!("there is room") };
-        let label = Label { id, birth: 1, receipt: None, turn: None, came: 1, fork: ForkTicket::default() };
+        let label = Label {
+            id,
+            birth: 1,
+            receipt: None,
+            turn: None,
+            came: 1,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         assert!(matches!(self.table.publish(slot, label, Arrival::Outside), Published::Inside(_)));
         self.brought += 1;
     }

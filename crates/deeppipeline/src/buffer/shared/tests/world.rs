@@ -13,6 +13,7 @@ use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use std::rc::Rc;
 
 pub(super) const PRODUCER: Owner = Owner(1);
@@ -203,7 +204,15 @@ impl World {
         let number = self.brought + 1;
         let id = SampleId { number, part: 0 };
         let receipt = self.receipt(number);
-        let label = Label { id, birth: number, receipt, turn: None, came: 0, fork: ForkTicket::default() };
+        let label = Label {
+            id,
+            birth: number,
+            receipt,
+            turn: None,
+            came: 0,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         let (put, answer) = self.attempt(
             Who::Producer,
             |table| table.put(length as usize, label, arrival, Ok),
@@ -242,7 +251,15 @@ impl World {
         let id = SampleId { number: self.brought, part: 0 };
         let receipt = (arrival == Arrival::Stage)
             .then_some(Receipt { ticket: self.brought, parts: Some(self.brought % 3).filter(|parts| *parts > 0) });
-        let label = Label { id, birth: self.brought, receipt, turn: None, came: 0, fork: ForkTicket::default() };
+        let label = Label {
+            id,
+            birth: self.brought,
+            receipt,
+            turn: None,
+            came: 0,
+            fork: ForkTicket::default(),
+            source: SourceId::default(),
+        };
         let (published, answer) = self.attempt(
             Who::Producer,
             |table| table.publish(slot, label, arrival),
