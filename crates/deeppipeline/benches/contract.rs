@@ -2,7 +2,9 @@
 
 mod support;
 
-use deeppipeline::engine::{Block, Call, Done, ForkJoin, Graph, Input, Node, SourceNode, Supervisor, Worker, WorkerId};
+use deeppipeline::engine::{
+    Block, Call, Done, ForkJoin, Graph, Input, Node, Results, SourceNode, Supervisor, Worker, WorkerId,
+};
 use deeppipeline::{
     BoxError, Give, Isolated, Latest, Overflow, Pipeline, Report, Stage, isolated, made_by, stage, worker,
 };
@@ -68,11 +70,15 @@ fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
 /// The same through a block of two branches with one stage in each.
 fn block() -> f64 {
     let stages = ["one", "other", "end"].map(Node::new).into();
-    let blocks = vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], joined: true }];
+    let blocks = vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], results: Results::Joined }];
     let graph = Graph { source: Some(SourceNode::default()), stages, blocks, ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u64>::new(graph).expect("is valid");
     let fork = Box::new(|value, branches| vec![value; branches]);
-    supervisor.set_blocks(vec![ForkJoin { fork, join: Box::new(|values| values[0] + values[1]) }]);
+    supervisor.set_blocks(vec![ForkJoin {
+        fork,
+        join: Box::new(|values| values.into_iter().flatten().sum()),
+        copy: Vec::new(),
+    }]);
     drive(&supervisor, workers)
 }
 

@@ -161,9 +161,19 @@ pub struct Block {
     pub name: String,
     /// The stages of each branch, as places in [`Graph::stages`]: one branch follows the other.
     pub branches: Vec<Range<usize>>,
-    /// True if the results are joined, for the stage behind the last branch; otherwise each branch ends in an end
-    /// stage.
-    pub joined: bool,
+    /// What becomes of the branches' results.
+    pub results: Results,
+}
+
+/// The way of what the branches of a block give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Results {
+    /// No way: each branch ends in an end stage.
+    End,
+    /// To the stage behind the last branch, once there is one of each branch for the same sample.
+    Joined,
+    /// The same at once for each of the first branch, with the newest of each of the others beside it.
+    JoinedWithLatest,
 }
 
 /// The place where what a node gives goes; a node is a stage or a relay.

@@ -6,6 +6,9 @@
 //! entry is given up. So a branch can end samples as it likes, in any process, and the table never holds more than the
 //! branches do, and a few that no caller has looked for yet.
 //!
+//! Where each result of the first branch goes on at once, with the newest of the others beside it, nothing waits for
+//! another: the table only keeps the newest results, and lines up those of the first branch for the stage behind.
+//!
 //! Results are put together outside of the lock, by the one thread that hands them on.
 
 use crate::clock::Moment;
@@ -15,22 +18,26 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes one value of those of all branches, in their order.
-pub type Joiner<V> = Box<dyn Fn(Vec<V>) -> V + Send + Sync>;
+/// Makes one value of those of all branches, in their order: each has one, unless the first goes on with the newest of
+/// the others.
+pub type Joiner<V> = Box<dyn Fn(Vec<Option<V>>) -> V + Send + Sync>;
 
 /// The counters of one join. At any quiet moment `entered = joined + unjoined + waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct JoinCounts {
-    /// Samples that were given to all branches.
+    /// Samples that were given to all branches; where the first branch goes on with the newest of the others, its
+    /// results.
     pub entered: u64,
-    /// Samples of which every branch had a result: the next stage got these.
+    /// Samples of which every branch, or the first, had a result: the next stage got these.
     pub joined: u64,
     /// Samples that some branch has ended without a result, or whose results were given up.
     pub unjoined: u64,
     /// Samples that are still inside.
     pub waiting: u64,
+    /// Results of the other branches, where those of the first go on with the newest of them.
+    pub renewed: u64,
 }
 
 impl JoinCounts {
@@ -56,6 +63,8 @@ struct State<V> {
     /// it one.
     on_its_way: Option<ForkTicket>,
     counts: JoinCounts,
+    /// The newest result of each branch, where the first goes on with those of the others: none while it is copied.
+    newest: Vec<Option<V>>,
     /// The number of results of each branch.
     arrived: Vec<u64>,
     branches_ended: usize,
@@ -84,7 +93,9 @@ pub(crate) struct Ready<V> {
 
 enum Results<V> {
     /// One of each branch.
-    Apart(Vec<V>),
+    Apart(Vec<Option<V>>),
+    /// One of the first branch, that goes on with the newest of the others.
+    First(V),
     /// A joined value for which there was no room yet.
     Joined(V),
 }
@@ -94,10 +105,15 @@ impl<V> Ready<V> {
         self.id
     }
 
-    /// Makes the sample that goes on.
-    pub(crate) fn join(self, joiner: &Joiner<V>) -> Sample<V> {
+    /// Makes the sample that goes on; `beside` gives the newest results of the other branches.
+    pub(crate) fn join(self, joiner: &Joiner<V>, beside: impl FnOnce() -> Vec<Option<V>>) -> Sample<V> {
         let value = match self.results {
             Results::Apart(values) => joiner(values),
+            Results::First(first) => {
+                let mut values = vec![Some(first)];
+                values.extend(beside());
+                joiner(values)
+            }
             Results::Joined(value) => value,
         };
         Sample { id: self.id, birth: self.birth, fork: self.outer, source: self.source, value }
@@ -105,8 +121,8 @@ impl<V> Ready<V> {
 
     fn into_values(self) -> Vec<V> {
         match self.results {
-            Results::Apart(values) => values,
-            Results::Joined(value) => vec![value],
+            Results::Apart(values) => values.into_iter().flatten().collect(),
+            Results::First(value) | Results::Joined(value) => vec![value],
         }
     }
 }
@@ -122,6 +138,7 @@ impl<V> Join<V> {
             completed_by: 0,
             on_its_way: None,
             counts: JoinCounts::default(),
+            newest: (0..branches).map(|_| None).collect(),
             arrived: vec![0; branches],
             branches_ended: 0,
             crowd: SMALL_CROWD,
@@ -160,10 +177,46 @@ impl<V> Join<V> {
         let is_complete = entry.values.iter().all(Option::is_some);
         if is_complete && let Some(Entry { birth, source, outer, values, .. }) = state.entries.remove(&ticket) {
             state.completed_by = branch;
-            let results = Results::Apart(values.into_iter().flatten().collect());
+            let results = Results::Apart(values);
             state.ready.push_back(Ready { id, birth, source, outer, results });
         }
         (is_complete, before)
+    }
+
+    /// Takes a result of the first branch, which goes on with the newest of the others.
+    pub(crate) fn arrive_first(&self, result: Sample<V>) {
+        let Sample { id, birth, fork: outer, source, value } = result;
+        let mut state = self.state.lock();
+        state.arrived[0] += 1;
+        state.counts.entered += 1;
+        state.completed_by = 0;
+        state.ready.push_back(Ready { id, birth, source, outer, results: Results::First(value) });
+    }
+
+    /// Takes the newest result of one of the other branches, and hands back the one before it.
+    pub(crate) fn renew(&self, branch: usize, value: V) -> Option<V> {
+        let mut state = self.state.lock();
+        state.arrived[branch] += 1;
+        state.counts.renewed += 1;
+        state.newest[branch].replace(value)
+    }
+
+    /// Takes out the newest result of a branch, to be copied outside of the lock.
+    pub(crate) fn take_newest(&self, branch: usize) -> Option<V> {
+        self.state.lock().newest[branch].take()
+    }
+
+    /// Puts back what was taken out to be copied; hands it back where a newer one has come meanwhile.
+    pub(crate) fn put_back_newest(&self, branch: usize, value: V) -> Option<V> {
+        match &mut self.state.lock().newest[branch] {
+            Some(_) => Some(value),
+            newest => newest.replace(value),
+        }
+    }
+
+    /// Gives up the newest results, since nothing goes on with them any more; the caller frees them.
+    pub(crate) fn forget_newest(&self) -> Vec<V> {
+        self.state.lock().newest.iter_mut().filter_map(Option::take).collect()
     }
 
     /// Returns the number of results of a branch that have arrived.
@@ -248,8 +301,9 @@ impl<V> Join<V> {
         let mut state = self.state.lock();
         let (entries, ready) = (std::mem::take(&mut state.entries), std::mem::take(&mut state.ready));
         state.counts.unjoined += (entries.len() + ready.len()) as u64;
+        let newest: Vec<V> = state.newest.iter_mut().filter_map(Option::take).collect();
         let values = entries.into_values().flat_map(|entry| entry.values).flatten();
-        values.chain(ready.into_iter().flat_map(Ready::into_values)).collect()
+        values.chain(ready.into_iter().flat_map(Ready::into_values)).chain(newest).collect()
     }
 
     /// Adds the samples of the block around this one that are in it, without those that its branches have ended.

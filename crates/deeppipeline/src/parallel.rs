@@ -4,7 +4,7 @@
 use crate::activity::{Activity, Shown};
 use crate::buffer::{Arrival, Origin, Push, ToFree, Wait};
 use crate::error::{Doing, Failure};
-use crate::graph::{PlacedBlock, Producer};
+use crate::graph::{PlacedBlock, Producer, Results};
 use crate::inlet::Inlet;
 use crate::join::{Join, Joiner};
 use crate::sample::{ForkTicket, Sample, SampleId};
@@ -23,6 +23,9 @@ pub struct ForkJoin<V> {
     pub fork: Forker<V>,
     /// Makes one value of the branches' results, where they are joined.
     pub join: Joiner<V>,
+    /// Makes two of a result of each branch behind the first, where those of the first go on with the newest of the
+    /// others: one to go on, one to keep.
+    pub copy: Vec<Forker<V>>,
 }
 
 impl<V> fmt::Debug for ForkJoin<V> {
@@ -33,7 +36,7 @@ impl<V> fmt::Debug for ForkJoin<V> {
 
 /// A sample that some branches of a block have, and some do not have yet.
 pub(crate) struct Forked<V> {
-    /// Its ticket in the branches.
+    /// Its ticket in the branches, or in the first.
     ticket: ForkTicket,
     /// The branch that gets the next copy.
     pub(crate) branch: usize,
@@ -87,13 +90,13 @@ impl<V> Blocks<V> {
         shown: &Shown,
     ) -> Result<Given<V>, GiveError<V>> {
         let Sample { id, birth, fork: outer, source, mut value } = sample;
-        let (join, joined) = (&self.joins[block], self.blocks[block].joined);
+        let (join, results) = (&self.joins[block], self.blocks[block].results);
         let mut state = match forked.take() {
             Some(state) => state,
             None => {
                 let (first, rest) = self.copies(block, value)?;
                 value = first;
-                let ticket = if joined { join.enter(birth, source, outer) } else { outer };
+                let ticket = if results == Results::Joined { join.enter(birth, source, outer) } else { outer };
                 Forked { ticket, rest, branch: 0, discarded: false }
             }
         };
@@ -101,11 +104,13 @@ impl<V> Blocks<V> {
         let mut refused = None;
         for (first, _) in self.blocks[block].branches.iter().skip(state.branch) {
             let inlet = &self.inlets[*first];
+            // A block around this one waits for what the first branch gives, not for what is beside it.
+            let is_beside = results == Results::JoinedWithLatest && state.branch > 0;
+            let fork = if is_beside { ForkTicket::default() } else { state.ticket };
             if !matches!(wait, Wait::No) {
                 shown.set(Activity::WaitsForRoom(inlet.index));
             }
-            let copy = Sample { id, birth, fork: state.ticket, source, value };
-            match inlet.buffer.push(copy, arrival, Origin::default(), wait) {
+            match inlet.buffer.push(Sample { id, birth, fork, source, value }, arrival, Origin::default(), wait) {
                 Push::Full(value) => {
                     *forked = Some(state);
                     return Err(GiveError::Full(value));
@@ -125,7 +130,7 @@ impl<V> Blocks<V> {
             (value, state.branch) = (next, state.branch + 1);
         }
 
-        if joined {
+        if results == Results::Joined {
             join.has_entered(state.ticket);
             // Where the branches end all they get, nothing ever arrives.
             self.tidy_if_crowded(block);
@@ -157,7 +162,15 @@ impl<V> Blocks<V> {
         wait: Wait,
         control: &dyn Control,
     ) -> Push<V> {
-        let (is_complete, to_free) = self.joins[block].arrive(branch, sample);
+        let join = &self.joins[block];
+        let (is_complete, to_free) = match (self.blocks[block].results, branch) {
+            (Results::JoinedWithLatest, 0) => {
+                join.arrive_first(sample);
+                (true, None)
+            }
+            (Results::JoinedWithLatest, _) => (false, join.renew(branch, sample.value)),
+            (Results::Joined | Results::End, _) => join.arrive(branch, sample),
+        };
         self.tidy_if_crowded(block);
         // Who completes a sample hands it on, and waits for room: no other thread that passes by does it instead.
         if is_complete {
@@ -204,7 +217,7 @@ impl<V> Blocks<V> {
         let mut found = HashSet::new();
         for index in self.blocks[block].nodes() {
             self.inlets[index].buffer.find(&mut found);
-            let is_its_last = |inner: &PlacedBlock| inner.joined && inner.nodes().end == index + 1;
+            let is_its_last = |inner: &PlacedBlock| inner.results != Results::End && inner.nodes().end == index + 1;
             if let Some(inner) = self.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
                 self.joins[inner].find_outer(&ended[inner], &mut found);
             }
@@ -222,11 +235,13 @@ impl<V> Blocks<V> {
     fn let_out(&self, block: usize, wait: Wait, control: &dyn Control) -> bool {
         let Some(next) = self.behind(block) else { return true };
         // Before it was given, nothing was handed out.
-        let Some(ForkJoin { join: joiner, .. }) = self.code.get().and_then(|code| code.get(block)) else { return true };
+        let Some(ForkJoin { join: joiner, copy, .. }) = self.code.get().and_then(|code| code.get(block)) else {
+            return true;
+        };
         let join = &self.joins[block];
         while let Some(ready) = join.next_ready() {
             let id = ready.id();
-            let joined = match catch_panic(|| Ok(ready.join(joiner))) {
+            let joined = match catch_panic(|| Ok(ready.join(joiner, || newest_beside(join, copy)))) {
                 Ok(joined) => joined,
                 Err(cause) => {
                     join.has_gone_on();
@@ -268,4 +283,17 @@ impl<V> Blocks<V> {
         };
         control.fail(worker_id, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
     }
+}
+
+/// Returns a copy of the newest result of each branch behind the first. The one that is kept is out of the table while
+/// it is copied, by the user's code; no other thread asks for it, since one at a time hands on what is joined.
+fn newest_beside<V>(join: &Join<V>, copy: &[Forker<V>]) -> Vec<Option<V>> {
+    let branches = copy.iter().zip(1..);
+    let newest = branches.map(|(copy, branch)| {
+        let mut copies = copy(join.take_newest(branch)?, 2).into_iter();
+        let goes_on = copies.next();
+        release(copies.next().and_then(|kept| join.put_back_newest(branch, kept)));
+        goes_on
+    });
+    newest.collect()
 }

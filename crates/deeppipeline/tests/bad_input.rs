@@ -246,7 +246,7 @@ fn refusal_of_blocks(stages: usize, blocks: &[ParallelBlock<'_>]) -> Option<Grap
     let block = |(branches, joined): &ParallelBlock<'_>| Block {
         name: "block".to_owned(),
         branches: branches.to_vec(),
-        joined: *joined,
+        results: if *joined { Results::Joined } else { Results::End },
     };
     let graph = Graph {
         stages: (0..stages).map(|_| Node::new("stage")).collect(),

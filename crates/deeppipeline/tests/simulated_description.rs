@@ -1,6 +1,6 @@
 //! A simulation needs no more than a description: it tells the same as one in which the stages run.
 
-use deeppipeline::engine::{Block, BufferSize, Graph, Node, SourceNode};
+use deeppipeline::engine::{Block, BufferSize, Graph, Node, Results, SourceNode};
 use deeppipeline::intake::Intake;
 use deeppipeline::simulate::Simulation;
 use deeppipeline::{Batch, Overflow, Pipeline, Report, Window, stage};
@@ -42,7 +42,7 @@ fn it_tells_the_same_as_one_in_which_the_stages_run() {
 fn what_one_branch_drops_is_not_joined() {
     let mut graph = Graph {
         stages: ["fast", "slow", "end"].map(Node::new).into(),
-        blocks: vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], joined: true }],
+        blocks: vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], results: Results::Joined }],
         overflow: Some(Overflow::Block),
         ..Graph::default()
     };

@@ -6,7 +6,7 @@ use crate::intake::Single;
 use crate::into_stage::{IntoStage, IsChain, Part};
 use crate::join::Joiner;
 use crate::retry::OnError;
-use crate::typed::{Value, unbox};
+use crate::typed::{Value, clones, unbox};
 use std::marker::PhantomData;
 
 /// Begins a chain of stages: a branch of a [parallel](super::Builder::parallel) block, or a part of a pipeline that is
@@ -54,6 +54,16 @@ impl<A, T> Chain<A, T> {
         T: Flows + Clone,
     {
         self.add(branches.into_block())
+    }
+
+    /// Adds branches of which each result of the first goes on with the newest of the others; see
+    /// [`Builder::parallel_latest`](super::Builder::parallel_latest).
+    pub fn parallel_latest<B, M, O>(self, branches: B) -> Chain<A, O>
+    where
+        B: BranchesWithLatest<T, M, O>,
+        T: Flows + Clone,
+    {
+        self.add(branches.into_block_with_latest())
     }
 
     /// Adds the last stage; what it gives back is ignored.
@@ -111,8 +121,53 @@ pub trait Branches<T, Marker, To> {
     fn into_block(self) -> Parts;
 }
 
+/// The branches of a block behind a `T`, a tuple of 2 to 6, of which each result of the first goes on with the newest of
+/// the others: an `O`, which is a tuple of the first's output and an `Option` of each other's.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are no branches for what comes before them, `{T}`, that are joined with the latest",
+    label = "must be a tuple of 2 to 6 stages or chains",
+    note = "what a branch behind the first gives is kept and copied, and so must be `Clone`"
+)]
+pub trait BranchesWithLatest<T, Marker, O> {
+    /// Returns what they add to a pipeline.
+    fn into_block_with_latest(self) -> Parts;
+}
+
+/// Returns the next result as what it is; none where its branch has none yet.
+fn next_of<T: 'static>(values: &mut impl Iterator<Item = Option<Value>>) -> Option<T> {
+    values.next().flatten().map(unbox)
+}
+
+/// Returns the next result of a branch that has one.
+fn each_has_one<T: 'static>(values: &mut impl Iterator<Item = Option<Value>>) -> T {
+    next_of(values).unwrap_or_else(|| unreachable!("a join has a value of this branch"))
+}
+
 macro_rules! branches {
-    ($($branch:ident $marker:ident $output:ident $place:tt),*) => {
+    ($first:ident $first_marker:ident $first_output:ident 0, $($branch:ident $marker:ident $output:ident $place:tt),*) => {
+        branches!(joined $first $first_marker $first_output 0, $($branch $marker $output $place),*);
+
+        impl<T, $first, $first_marker, $first_output, $($branch, $marker, $output),*>
+            BranchesWithLatest<T, ($first_marker, $($marker,)*), ($first_output, $(Option<$output>,)*)>
+            for ($first, $($branch,)*)
+        where
+            T: Flows + Clone,
+            $first: IntoStage<T, $first_marker, Onward<$first_output>>,
+            $first_output: Flows,
+            $($branch: IntoStage<T, $marker, Onward<$output>>, $output: Flows + Clone),*
+        {
+            fn into_block_with_latest(self) -> Parts {
+                let joiner: Joiner<Value> = Box::new(|values| {
+                    let mut values = values.into_iter();
+                    let first: $first_output = each_has_one(&mut values);
+                    Box::new((first, $(next_of::<$output>(&mut values),)*))
+                });
+                let branches = vec![self.0.into_parts(), $(self.$place.into_parts()),*];
+                Parts::joined_with_latest::<T>(branches, joiner, vec![$(Box::new(clones::<$output>)),*])
+            }
+        }
+    };
+    (joined $($branch:ident $marker:ident $output:ident $place:tt),*) => {
         impl<T, $($branch, $marker, $output),*> Branches<T, ($($marker,)*), Onward<($($output,)*)>> for ($($branch,)*)
         where
             T: Flows + Clone,
@@ -121,10 +176,9 @@ macro_rules! branches {
             fn into_block(self) -> Parts {
                 let joiner: Joiner<Value> = Box::new(|values| {
                     let mut values = values.into_iter();
-                    let mut next = || values.next().unwrap_or_else(|| unreachable!("a join has a value of each branch"));
-                    Box::new(($(unbox::<$output>(next()),)*))
+                    Box::new(($(each_has_one::<$output>(&mut values),)*))
                 });
-                Parts::block::<T>(vec![$(self.$place.into_parts()),*], Some(joiner))
+                Parts::joined::<T>(vec![$(self.$place.into_parts()),*], joiner)
             }
         }
 
@@ -134,7 +188,7 @@ macro_rules! branches {
             $($branch: IntoStage<T, $marker, Ended>),*
         {
             fn into_block(self) -> Parts {
-                Parts::block::<T>(vec![$(self.$place.into_parts()),*], None)
+                Parts::ends::<T>(vec![$(self.$place.into_parts()),*])
             }
         }
     };

@@ -6,7 +6,7 @@ mod parts;
 #[cfg(processes)]
 mod processes;
 
-pub use chain::{Branches, Chain, chain};
+pub use chain::{Branches, BranchesWithLatest, Chain, chain};
 pub use described::{Described, MadeBy, MakesMany, One, made_by, stage};
 pub use parts::Parts;
 #[cfg(processes)]
@@ -215,6 +215,32 @@ impl<I, T> Builder<I, T> {
         T: Flows + Clone,
     {
         self.add(branches.into_block())
+    }
+
+    /// Adds branches, a tuple of 2 to 6, that get the same samples at the same time; each result of the first goes on at
+    /// once, with the newest result of each of the others beside it: `None` before there is one. So a detector may be
+    /// slow, and every frame is drawn all the same.
+    ///
+    /// A branch behind the first begins by dropping the oldest where it cannot keep up, unless its first stage says
+    /// otherwise. What it gives is kept, and copied for each sample that goes on.
+    ///
+    /// ```
+    /// use deeppipeline::{Pipeline, stage};
+    ///
+    /// let pipeline = Pipeline::builder()
+    ///     .parallel_latest((|frame: u32| frame, stage(|frame: u32| vec![frame]).name("detect")))
+    ///     .end_stage(|(frame, found): (u32, Option<Vec<u32>>)| println!("{frame} {found:?}"))
+    ///     .start()?;
+    /// pipeline.put(4)?;
+    /// assert_eq!(pipeline.setstop()?.joins[0].counts.joined, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parallel_latest<B, M, O>(self, branches: B) -> Builder<I, O>
+    where
+        B: BranchesWithLatest<T, M, O>,
+        T: Flows + Clone,
+    {
+        self.add(branches.into_block_with_latest())
     }
 
     /// Adds the last stage; what it gives back is ignored.

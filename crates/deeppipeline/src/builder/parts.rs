@@ -2,11 +2,11 @@
 
 use super::Bodies;
 use crate::error::GraphError;
-use crate::graph::{Block, Node};
+use crate::graph::{Block, Node, Results};
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
-use crate::parallel::ForkJoin;
+use crate::parallel::{ForkJoin, Forker};
 use crate::typed::{Value, clones};
 use std::fmt;
 
@@ -67,12 +67,35 @@ impl Parts {
         self.problem = self.problem.take().or(parts.problem);
     }
 
-    /// Makes a block: each branch gets a clone of each sample, a `T`, and their results are joined, where a joiner says
-    /// how.
-    pub(crate) fn block<T: Clone + Send + 'static>(branches: Vec<Parts>, joiner: Option<Joiner<Value>>) -> Self {
-        let block = Block { name: PARALLEL.to_owned(), branches: Vec::new(), joined: joiner.is_some() };
-        let join = joiner.unwrap_or_else(|| Box::new(|mut values| values.remove(0)));
-        let fork_join = ForkJoin { fork: Box::new(clones::<T>), join };
+    /// Makes a block of which each branch ends in an end stage: each gets a clone of each sample, a `T`.
+    pub(crate) fn ends<T: Clone + Send + 'static>(branches: Vec<Parts>) -> Self {
+        let nothing_is_joined = |_| -> Value { Box::new(()) };
+        Parts::block::<T>(branches, Results::End, Box::new(nothing_is_joined), Vec::new())
+    }
+
+    /// Makes a block whose branches' results are joined.
+    pub(crate) fn joined<T: Clone + Send + 'static>(branches: Vec<Parts>, join: Joiner<Value>) -> Self {
+        Parts::block::<T>(branches, Results::Joined, join, Vec::new())
+    }
+
+    /// Makes a block of which each result of the first branch goes on with the newest of the others, which are copied
+    /// like that.
+    pub(crate) fn joined_with_latest<T: Clone + Send + 'static>(
+        branches: Vec<Parts>,
+        join: Joiner<Value>,
+        copy: Vec<Forker<Value>>,
+    ) -> Self {
+        Parts::block::<T>(branches, Results::JoinedWithLatest, join, copy)
+    }
+
+    fn block<T: Clone + Send + 'static>(
+        branches: Vec<Parts>,
+        results: Results,
+        join: Joiner<Value>,
+        copy: Vec<Forker<Value>>,
+    ) -> Self {
+        let block = Block { name: PARALLEL.to_owned(), branches: Vec::new(), results };
+        let fork_join = ForkJoin { fork: Box::new(clones::<T>), join, copy };
         let mut parts = Parts { blocks: vec![block], fork_joins: vec![fork_join], ..Parts::default() };
         for branch in branches {
             let first = parts.stages.len();

@@ -5,7 +5,7 @@
 //! the join itself, as one worker on a thread. A process reaches neither the other branches nor the join; results of
 //! several workers are in order only behind a buffer; and what is put, or joined by another block, needs one to lie in.
 
-use super::{Block, BufferSize, DEFAULT_BUFFER_SIZE, Flow, Graph, GraphError, Node, SourceNode};
+use super::{Block, BufferSize, DEFAULT_BUFFER_SIZE, Flow, Graph, GraphError, Node, Results, SourceNode};
 use crate::buffer::{Limits, Workers};
 use crate::policies::Overflow;
 use crate::worker::Role;
@@ -33,7 +33,7 @@ pub(crate) struct PlacedNode {
     pub(crate) role: Role,
     pub(crate) from: Producer,
     pub(crate) flow: Flow,
-    /// True if it is in a branch whose results are joined.
+    /// True if it is in a branch whose results are joined with what another gives for the same sample.
     pub(crate) joined: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct PlacedBlock {
     pub(crate) branches: Vec<(usize, usize)>,
     /// The node that gets what is joined.
     pub(crate) behind: Option<usize>,
-    pub(crate) joined: bool,
+    pub(crate) results: Results,
 }
 
 impl PlacedBlock {
@@ -187,9 +187,11 @@ impl Walk<'_> {
             let number = self.layout.blocks.len();
             stage = self.block(block, from, stages.end)?;
             let is_at_the_end = stage == stages.end;
-            match block.joined {
-                true if is_at_the_end && to.is_none() => return Err(GraphError::JoinAtTheEnd),
-                false if !is_at_the_end || to.is_some() => return Err(GraphError::BehindTheEnd),
+            match block.results {
+                Results::End if !is_at_the_end || to.is_some() => return Err(GraphError::BehindTheEnd),
+                Results::Joined | Results::JoinedWithLatest if is_at_the_end && to.is_none() => {
+                    return Err(GraphError::JoinAtTheEnd);
+                }
                 _ => from = Producer::Join(number),
             }
         }
@@ -217,9 +219,9 @@ impl Walk<'_> {
         };
         self.connect(fork, Flow::Fork(number));
         let branches = Vec::new();
-        self.layout.blocks.push(PlacedBlock { name, fork, branches, behind: None, joined: block.joined });
+        self.layout.blocks.push(PlacedBlock { name, fork, branches, behind: None, results: block.results });
 
-        self.joins_around += usize::from(block.joined);
+        let around = self.joins_around;
         let mut next = block.branches[0].start;
         for (branch, stages) in block.branches.iter().enumerate() {
             if stages.is_empty() {
@@ -229,14 +231,32 @@ impl Walk<'_> {
                 return Err(misplaced("its branches do not follow one after the other"));
             }
             let first = self.layout.nodes.len();
-            let to = block.joined.then_some(Flow::Join { block: number, branch });
+            let to = (block.results != Results::End).then_some(Flow::Join { block: number, branch });
+            self.joins_around = match block.results {
+                Results::Joined => around + 1,
+                // No sample is waited for in the branches beside the first.
+                Results::JoinedWithLatest if branch > 0 => 0,
+                Results::End | Results::JoinedWithLatest => around,
+            };
             self.chain(stages.clone(), Producer::Fork(number), to)?;
+            if block.results == Results::JoinedWithLatest && branch > 0 {
+                self.drop_at(first);
+            }
             let last = self.layout.nodes.len() - 1;
             self.layout.blocks[number].branches.push((first, last));
             next = stages.end;
         }
-        self.joins_around -= usize::from(block.joined);
+        self.joins_around = around;
         Ok(next)
+    }
+
+    /// Lets a branch that the first of its block must not wait for begin by dropping what it has no time for, unless
+    /// its stage says otherwise.
+    fn drop_at(&mut self, first: usize) {
+        let PlacedNode { options, role, .. } = &mut self.layout.nodes[first];
+        if *role == Role::Relay || options.overflow.is_none() {
+            options.overflow = Some(Overflow::DropOldest);
+        }
     }
 
     /// Returns true if the producer in front of a block can hand samples to its branches itself.

@@ -451,6 +451,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 self.blocks.tidy(block);
                 // What is complete has gone on: its worker has ended only then.
                 if let Some(next) = self.blocks.behind(block).filter(|_| self.blocks.join(block).is_done()) {
+                    self.blocks.join(block).forget_newest().into_iter().for_each(release);
                     self.close_buffer(next.index);
                 }
             }

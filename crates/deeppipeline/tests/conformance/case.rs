@@ -1,7 +1,7 @@
 //! What a case says.
 
 use deeppipeline::builder::BufferSize;
-use deeppipeline::engine::{ErrorPolicy, SourceNode};
+use deeppipeline::engine::{ErrorPolicy, Results, SourceNode};
 use deeppipeline::intake::Intake;
 use deeppipeline::{Overflow, Window};
 use std::time::Duration;
@@ -12,6 +12,8 @@ pub(crate) struct Case {
     pub(crate) stages: Vec<StageSpec>,
     /// How many stages are before two branches, and how many in each; with none behind, both branches end the pipeline.
     pub(crate) parallel: Option<(usize, [usize; 2])>,
+    /// Whether the first goes on with the newest of the second, where they are joined.
+    pub(crate) with_latest: bool,
     pub(crate) overflow: Option<Overflow>,
     pub(crate) buffer_size: BufferSize,
     pub(crate) input: Input,
@@ -187,6 +189,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
     Case {
         stages: stages.into_iter().collect(),
         parallel: None,
+        with_latest: false,
         overflow: None,
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
@@ -217,6 +220,10 @@ impl Case {
         Case { parallel: Some((before, branches)), ..self }
     }
 
+    pub(crate) fn with_latest(self) -> Self {
+        Case { with_latest: true, ..self }
+    }
+
     /// The place of the two branches among the stages, if there are two.
     pub(crate) fn branches(&self) -> Option<[std::ops::Range<usize>; 2]> {
         let (before, [first, second]) = self.parallel?;
@@ -233,6 +240,15 @@ impl Case {
     /// Whether the results of the two branches are joined.
     pub(crate) fn is_joined(&self) -> bool {
         self.branches().is_some_and(|[_, second]| second.end < self.stages.len())
+    }
+
+    /// What becomes of the results of the two branches.
+    pub(crate) fn results(&self) -> Results {
+        match (self.is_joined(), self.with_latest) {
+            (false, _) => Results::End,
+            (true, false) => Results::Joined,
+            (true, true) => Results::JoinedWithLatest,
+        }
     }
 
     /// Whether nothing comes after the stage at that index.

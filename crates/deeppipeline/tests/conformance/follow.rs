@@ -19,9 +19,9 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// The pipeline that a case describes.
 pub(crate) fn graph(case: &Case) -> Graph {
-    let joined = case.is_joined();
+    let results = case.results();
     let block =
-        case.branches().map(|branches| Block { name: "parallel".to_owned(), branches: branches.into(), joined });
+        case.branches().map(|branches| Block { name: "parallel".to_owned(), branches: branches.into(), results });
     Graph {
         source: case.source_node(),
         stages: case.stages.iter().map(node).collect(),
@@ -36,7 +36,8 @@ pub(crate) fn graph(case: &Case) -> Graph {
 pub(crate) fn fork_joins(case: &Case) -> Vec<ForkJoin<i64>> {
     let fork_join = |_| ForkJoin::<i64> {
         fork: Box::new(|value, branches| vec![value; branches]),
-        join: Box::new(|values| values.iter().sum()),
+        join: Box::new(|values| values.into_iter().flatten().sum()),
+        copy: vec![Box::new(|value, copies| vec![value; copies])],
     };
     case.branches().iter().map(fork_join).collect()
 }

@@ -4,8 +4,8 @@
 
 use crate::random::Random;
 use deeppipeline::engine::{
-    Block, Body, BodyFactory, Call, Done, ErrorPolicy, Executor, ForkJoin, Graph, Input, Node, Relay, Role, SourceNode,
-    Supervisor, Wait, Worker, spawn,
+    Block, Body, BodyFactory, Call, Done, ErrorPolicy, Executor, ForkJoin, Forker, Graph, Input, Node, Relay, Results,
+    Role, SourceNode, Supervisor, Wait, Worker, spawn,
 };
 use deeppipeline::report::{JoinCounts, SampleId};
 use deeppipeline::simulate::Simulation;
@@ -24,7 +24,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 enum Element {
     Stage(Does),
-    Block { branches: Vec<Vec<Element>>, joined: bool },
+    Block { branches: Vec<Vec<Element>>, results: Results },
 }
 
 /// What a stage does with a value.
@@ -55,8 +55,10 @@ impl Does {
     }
 }
 
-fn join(values: &[i64]) -> i64 {
-    values.iter().fold(7, |joined, x| joined.wrapping_mul(31).wrapping_add(*x))
+/// Joins results; where the first goes on with the newest of the others, with which of them is up to the machine.
+fn join(results: Results, values: &[i64]) -> i64 {
+    let certain = if results == Results::JoinedWithLatest { &values[..1] } else { values };
+    certain.iter().fold(7, |joined, x| joined.wrapping_mul(31).wrapping_add(*x))
 }
 
 /// The description of a random pipeline.
@@ -72,12 +74,16 @@ impl Described {
         for element in chain {
             match element {
                 Element::Stage(does) => self.add_stage(*does, random),
-                Element::Block { branches, joined } => {
+                Element::Block { branches, results } => {
                     let number = self.blocks.len();
-                    self.blocks.push(Block { name: "block".to_owned(), branches: Vec::new(), joined: *joined });
+                    self.blocks.push(Block { name: "block".to_owned(), branches: Vec::new(), results: *results });
                     for branch in branches {
                         let first = self.stages.len();
                         self.add(branch, random);
+                        // Otherwise it would drop what it has no time for.
+                        if *results == Results::JoinedWithLatest {
+                            self.stages[first].overflow = Some(Overflow::Block);
+                        }
                         self.blocks[number].branches.push(first..self.stages.len());
                     }
                 }
@@ -112,10 +118,10 @@ impl Expected {
             match element {
                 Element::Stage(Does::End) => self.ends[stage].append(&mut values),
                 Element::Stage(does) => values = values.into_iter().flat_map(|x| does.gives(x)).collect(),
-                Element::Block { branches, joined } => {
+                Element::Block { branches, results } => {
                     values = values
                         .into_iter()
-                        .filter_map(|x| self.run_block(branches, *joined, x, (stage, block)))
+                        .flat_map(|x| self.run_block(branches, *results, x, (stage, block)))
                         .collect();
                 }
             }
@@ -128,27 +134,37 @@ impl Expected {
     fn run_block(
         &mut self,
         branches: &[Vec<Element>],
-        joined: bool,
+        results: Results,
         x: i64,
         (stage, block): (usize, usize),
-    ) -> Option<i64> {
+    ) -> Vec<i64> {
         let (mut stage, mut inner) = (stage, block + 1);
-        let mut results = Vec::new();
+        let mut given = Vec::new();
         for branch in branches {
-            results.extend(self.run(branch, x, (stage, inner)).into_iter().take(1));
+            given.push(self.run(branch, x, (stage, inner)));
             for (stages, blocks) in branch.iter().map(size) {
                 (stage, inner) = (stage + stages, inner + blocks);
             }
         }
-        if !joined {
-            return None;
-        }
         let counts = &mut self.joins[block];
-        let is_whole = results.len() == branches.len();
-        counts.entered += 1;
-        counts.joined += u64::from(is_whole);
-        counts.unjoined += u64::from(!is_whole);
-        is_whole.then(|| join(&results))
+        match results {
+            Results::End => Vec::new(),
+            Results::Joined => {
+                let one_of_each: Vec<i64> = given.into_iter().flatten().collect();
+                let is_whole = one_of_each.len() == branches.len();
+                counts.entered += 1;
+                counts.joined += u64::from(is_whole);
+                counts.unjoined += u64::from(!is_whole);
+                is_whole.then(|| join(results, &one_of_each)).into_iter().collect()
+            }
+            Results::JoinedWithLatest => {
+                let first = given.remove(0);
+                counts.entered += first.len() as u64;
+                counts.joined += first.len() as u64;
+                counts.renewed += given.iter().map(|given| given.len() as u64).sum::<u64>();
+                first.into_iter().map(|x| join(results, &[x])).collect()
+            }
+        }
     }
 }
 
@@ -167,7 +183,7 @@ fn size(element: &Element) -> (usize, usize) {
 fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
     let mut elements: Vec<_> = (0..random.below(3)).map(|_| element(random, depth, ends)).collect();
     match ends {
-        true if depth > 0 && random.one_in(3) => elements.push(block(random, depth, false)),
+        true if depth > 0 && random.one_in(3) => elements.push(block(random, depth, Results::End)),
         true => elements.push(Element::Stage(Does::End)),
         // A branch has a stage at least; a block inside may be all of it.
         false if elements.is_empty() => elements.push(element(random, depth, ends)),
@@ -178,7 +194,8 @@ fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
 
 fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
     if depth > 0 && random.one_in(2) {
-        return block(random, depth, true);
+        let results = if random.one_in(3) { Results::JoinedWithLatest } else { Results::Joined };
+        return block(random, depth, results);
     }
     let (remainder, of) = (random.below(3) as i64, 3 + random.below(4) as i64);
     Element::Stage(match random.below(6) {
@@ -189,9 +206,14 @@ fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
     })
 }
 
-fn block(random: &mut Random, depth: u64, joined: bool) -> Element {
-    let branches = (0..2 + random.below(2)).map(|_| chain(random, depth - 1, !joined)).collect();
-    Element::Block { branches, joined }
+fn block(random: &mut Random, depth: u64, results: Results) -> Element {
+    let ends = results == Results::End;
+    let mut branches: Vec<_> = (0..2 + random.below(2)).map(|_| chain(random, depth - 1, ends)).collect();
+    if results == Results::JoinedWithLatest {
+        // A stage of its own in front, which can be told to wait.
+        branches.iter_mut().for_each(|branch| branch.insert(0, Element::Stage(Does::Add(1))));
+    }
+    Element::Block { branches, results }
 }
 
 /// The samples that each end stage has got, by the index of the stage.
@@ -264,7 +286,7 @@ fn simulates(described: &Described, samples: i64, told: &str) {
     }
     let report = simulation.takes("stage", Duration::from_millis(2)).unwrap().run().unwrap();
     assert!(report.balances(), "{told}\n{report}");
-    for (join, block) in report.joins.iter().zip(blocks).filter(|(_, block)| block.joined) {
+    for (join, block) in report.joins.iter().zip(blocks).filter(|(_, block)| block.results == Results::Joined) {
         assert_eq!(join.counts.joined, samples.unsigned_abs(), "{block:?} of {told}\n{report}");
     }
 }
@@ -272,9 +294,14 @@ fn simulates(described: &Described, samples: i64, told: &str) {
 /// Runs the pipeline on threads. Gives what came to each stage that ends it, and the counts of each join.
 fn run(described: Described, samples: i64, source: Option<SourceNode>, told: &str) -> (Vec<Vec<i64>>, Vec<JoinCounts>) {
     let Described { stages, does, blocks } = described;
-    let fork_join = |_| ForkJoin::<i64> {
-        fork: Box::new(|value, branches| vec![value; branches]),
-        join: Box::new(|values: Vec<i64>| join(&values)),
+    let copies = || -> Forker<i64> { Box::new(|value, copies| vec![value; copies]) };
+    let fork_join = |block: &Block| {
+        let results = block.results;
+        ForkJoin::<i64> {
+            fork: copies(),
+            join: Box::new(move |values| join(results, &values.into_iter().flatten().collect::<Vec<_>>())),
+            copy: block.branches.iter().skip(1).map(|_| copies()).collect(),
+        }
     };
     let code = blocks.iter().map(fork_join).collect();
     let got: Got = Arc::new(Mutex::new(vec![Vec::new(); stages.len()]));

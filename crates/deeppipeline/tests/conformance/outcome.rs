@@ -51,9 +51,10 @@ pub(crate) fn ledger(report: &Report) -> String {
         text.push('\n');
     }
     for join in &report.joins {
-        let JoinCounts { entered, joined, unjoined, waiting, .. } = join.counts;
+        let JoinCounts { entered, joined, unjoined, waiting, renewed, .. } = join.counts;
         let _ =
-            writeln!(text, "{}: {entered} entered, {joined} joined, {unjoined} unjoined, {waiting} inside", join.name);
+            write!(text, "{}: {entered} entered, {joined} joined, {unjoined} unjoined, {waiting} inside", join.name);
+        text.push_str(&if renewed > 0 { format!(", {renewed} renewed\n") } else { "\n".to_owned() });
     }
     text
 }

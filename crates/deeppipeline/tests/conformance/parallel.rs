@@ -1,6 +1,6 @@
 //! Parallel blocks, and what their join makes of what the branches end.
 
-use crate::case::Does::{Double, FailOn, FinishGives, Identity, Many, SkipEven};
+use crate::case::Does::{Double, FailOn, FinishGives, HoldUntilFinish, Identity, Many, SkipEven};
 use crate::case::{chain, stage};
 use crate::cases::{check, simulate};
 use deeppipeline::Overflow::{Block, DropNewest, DropOldest};
@@ -246,6 +246,163 @@ fn end_stages_may_stand_in_parallel() {
             "show: 5 entered, 5 taken, 5 used",
             "save: 5 entered, 5 taken, 5 used",
             "parallel: 0 entered, 0 joined, 0 unjoined, 0 inside",
+        ],
+    );
+}
+
+#[test]
+fn the_first_branch_goes_on_at_once_with_the_newest_of_the_second() {
+    check(
+        chain([stage("frames", Identity, 1), stage("detect", Many(1), 25), stage("end", Identity, 0)])
+            .parallel(0, [1, 1])
+            .with_latest()
+            .buffer_size(1)
+            .puts(8, 10),
+        &[
+            "values: 1=1 2=2 3=3 4=15 5=16 6=37 7=38 8=39",
+            "finished",
+            "parallel: 8 entered, 8 taken, 8 used, 16 gave",
+            "frames: 8 entered, 8 taken, 8 used, 8 gave",
+            "detect: 8 entered, 4 taken, 4 oldest, 4 used, 4 gave; dropped 2 4 6 7",
+            "end: 8 entered, 8 taken, 8 used",
+            "parallel: 8 entered, 8 joined, 0 unjoined, 0 inside, 4 renewed",
+        ],
+    );
+}
+
+#[test]
+fn a_slow_branch_beside_the_first_drops_what_it_has_no_time_for_also_where_the_pipeline_blocks() {
+    check(
+        chain([
+            stage("before", Identity, 0),
+            stage("frames", Identity, 2),
+            stage("detect", Double, 30),
+            stage("end", Identity, 0),
+        ])
+        .parallel(1, [1, 1])
+        .with_latest()
+        .overflow(Block)
+        .puts(6, 10),
+        &[
+            "values: 1=1 2=2 3=3 4=6 5=7 6=8",
+            "finished",
+            "before: 6 entered, 6 taken, 6 used, 6 gave",
+            "parallel: 6 entered, 6 taken, 6 used, 12 gave",
+            "frames: 6 entered, 6 taken, 6 used, 6 gave",
+            "detect: 6 entered, 4 taken, 2 oldest, 4 used, 4 gave; dropped 3 4",
+            "end: 6 entered, 6 taken, 6 used",
+            "parallel: 6 entered, 6 joined, 0 unjoined, 0 inside, 4 renewed",
+        ],
+    );
+}
+
+#[test]
+fn a_branch_beside_the_first_that_is_told_to_wait_holds_up_the_block() {
+    check(
+        chain([stage("frames", Identity, 1), stage("detect", Double, 20).overflow(Block), stage("end", Identity, 0)])
+            .parallel(0, [1, 1])
+            .with_latest()
+            .overflow(Block)
+            .buffer_size(1)
+            .puts(6, 1),
+        &[
+            "values: 1=1 2=2 3=3 4=6 5=9 6=12",
+            "finished",
+            "parallel: 6 entered, 6 taken, 6 used, 12 gave",
+            "frames: 6 entered, 6 taken, 6 used, 6 gave",
+            "detect: 6 entered, 6 taken, 6 used, 6 gave",
+            "end: 6 entered, 6 taken, 6 used",
+            "parallel: 6 entered, 6 joined, 0 unjoined, 0 inside, 6 renewed",
+        ],
+    );
+}
+
+#[test]
+fn what_either_branch_skips_or_fails_on_holds_up_nothing_with_the_latest() {
+    check(
+        chain([stage("frames", SkipEven, 1), stage("detect", FailOn(3), 1).skip_errors(), stage("end", Identity, 0)])
+            .parallel(0, [1, 1])
+            .with_latest()
+            .puts(5, 10),
+        &[
+            "values: 1=2 3=5 5=10",
+            "finished",
+            "parallel: 5 entered, 5 taken, 5 used, 10 gave",
+            "frames: 5 entered, 5 taken, 3 used, 2 skipped, 3 gave",
+            "detect: 5 entered, 5 taken, 4 used, 1 failed, 4 gave",
+            "end: 3 entered, 3 taken, 3 used",
+            "parallel: 3 entered, 3 joined, 0 unjoined, 0 inside, 4 renewed",
+        ],
+    );
+}
+
+#[test]
+fn parts_go_on_with_the_latest_and_so_does_what_finish_gives() {
+    check(
+        chain([
+            stage("frames", Many(2), 1),
+            stage("detect", HoldUntilFinish, 1),
+            stage("end", FinishGives(1), 0),
+            stage("after", Identity, 0),
+        ])
+        .parallel(0, [1, 1])
+        .with_latest()
+        .puts(2, 10),
+        &[
+            "values: 1.1=11 1.2=12 2.1=23 2.2=24 2.3=-1",
+            "finished",
+            "parallel: 2 entered, 2 taken, 2 used, 4 gave",
+            "frames: 2 entered, 2 taken, 2 used, 4 gave",
+            "detect: 2 entered, 2 taken, 2 skipped, 2 gave",
+            "end: 4 entered, 4 taken, 4 used, 5 gave",
+            "after: 5 entered, 5 taken, 5 used",
+            "parallel: 4 entered, 4 joined, 0 unjoined, 0 inside, 2 renewed",
+        ],
+    );
+}
+
+#[test]
+fn several_workers_in_either_branch_go_on_with_the_latest_in_order() {
+    check(
+        chain([
+            stage("frames", Identity, 20).but(2, 45).workers(3),
+            stage("detect", Double, 25).workers(2).overflow(Block),
+            stage("end", Identity, 0),
+        ])
+        .parallel(0, [1, 1])
+        .with_latest()
+        .overflow(Block)
+        .buffer_size(8)
+        .puts(6, 10),
+        &[
+            "values: 1=1 2=8 3=9 4=10 5=13 6=14",
+            "finished",
+            "parallel: 6 entered, 6 taken, 6 used, 12 gave",
+            "frames: 6 entered, 6 taken, 6 used, 6 gave",
+            "detect: 6 entered, 6 taken, 6 used, 6 gave",
+            "end: 6 entered, 6 taken, 6 used",
+            "parallel: 6 entered, 6 joined, 0 unjoined, 0 inside, 6 renewed",
+        ],
+    );
+}
+
+#[test]
+fn a_stop_in_the_branch_beside_ends_both() {
+    check(
+        chain([stage("frames", Identity, 1), stage("detect", FailOn(2), 15), stage("end", Identity, 0)])
+            .parallel(0, [1, 1])
+            .with_latest()
+            .overflow(Block)
+            .puts(6, 10),
+        &[
+            "values: 1=1 2=2 3=4",
+            "stage \"detect\" failed in stage_run on sample 2: 2 is bad",
+            "failed",
+            "parallel: 3 entered, 3 taken, 3 used, 6 gave",
+            "frames: 3 entered, 3 taken, 3 used, 3 gave",
+            "detect: 3 entered, 2 taken, 1 discarded, 1 used, 1 failed, 1 gave",
+            "end: 3 entered, 3 taken, 3 used",
+            "parallel: 3 entered, 3 joined, 0 unjoined, 0 inside, 1 renewed",
         ],
     );
 }

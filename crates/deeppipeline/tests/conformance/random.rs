@@ -173,6 +173,7 @@ impl Random {
             buffer_size,
             input,
             parallel,
+            with_latest: self.one_in(2),
             up_after: ms(if self.one_in(2) { 0 } else { self.below(30) }),
             stop_at: self.one_in(3).then(|| ms(self.below(60))),
             ..chain(stages)

@@ -4,12 +4,13 @@ use crate::case::{Case, Input, StageSpec};
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry};
-use deeppipeline::engine::{ErrorPolicy, Executor, Graph, simulate};
+use deeppipeline::engine::{ErrorPolicy, Executor, Graph, Results, simulate};
 use deeppipeline::intake::Intake;
 use deeppipeline::simulate::{Event, Simulation};
 use deeppipeline::{
     All, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
 };
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -74,8 +75,13 @@ fn build<I: 'static>(
         Some([first, second]) if case.is_joined() => {
             let (before, after) = (part(0..first.start), part(second.end + 1..all.end));
             // The next stage gets the sum, as it does with a list.
-            let joining = add_joining(case, second.end, log);
-            let joined = builder.stage(before).parallel((part(first), part(second))).stage(joining);
+            let (before, branches, behind) = (builder.stage(before), (part(first), part(second.clone())), second.end);
+            let joined = match case.results() {
+                Results::JoinedWithLatest => {
+                    before.parallel_latest(branches).stage(add_joining::<(i64, Option<i64>)>(case, behind, log))
+                }
+                _ => before.parallel(branches).stage(add_joining::<(i64, i64)>(case, behind, log)),
+            };
             simulate(joined.stage(after), place)
         }
         Some([first, second]) => {
@@ -96,10 +102,10 @@ fn build<I: 'static>(
 }
 
 /// The stage behind two branches.
-fn add_joining(case: &Case, index: usize, log: &Arc<Log>) -> Chain<(i64, i64), i64> {
+fn add_joining<T: Summed>(case: &Case, index: usize, log: &Arc<Log>) -> Chain<T, i64> {
     let spec = &case.stages[index];
     let logic = logic_of(case, index, log);
-    let pair = made_by(move || Ok(Pair(logic())));
+    let pair = made_by(move || Ok(Pair(logic(), PhantomData::<fn(T)>)));
     match spec.intake {
         Intake::Latest => add(chain(), spec, pair.intake(Latest)),
         _ => add(chain(), spec, pair),
@@ -198,19 +204,36 @@ impl Stage for One {
     }
 }
 
-/// A stage that gets the results of two branches.
-struct Pair(Logic);
+/// What two branches give, as one number.
+trait Summed: Clone + Send + 'static {
+    fn sum(self) -> i64;
+}
 
-impl Stage for Pair {
-    type Input = (i64, i64);
+impl Summed for (i64, i64) {
+    fn sum(self) -> i64 {
+        self.0 + self.1
+    }
+}
+
+impl Summed for (i64, Option<i64>) {
+    fn sum(self) -> i64 {
+        self.0 + self.1.unwrap_or(0)
+    }
+}
+
+/// A stage that gets the results of two branches.
+struct Pair<T>(Logic, PhantomData<fn(T)>);
+
+impl<T: Summed> Stage for Pair<T> {
+    type Input = T;
     type Output = i64;
 
     fn setup(&mut self) -> Result<(), BoxError> {
         self.0.setup()
     }
 
-    fn stage_run(&mut self, (one, other): (i64, i64)) -> Result<Give<i64>, BoxError> {
-        self.0.stage_run(one + other)
+    fn stage_run(&mut self, pair: T) -> Result<Give<i64>, BoxError> {
+        self.0.stage_run(pair.sum())
     }
 
     fn finish(&mut self) -> Result<Give<i64>, BoxError> {

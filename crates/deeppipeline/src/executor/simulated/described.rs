@@ -21,9 +21,11 @@ impl Simulation<()> {
     pub fn of(mut graph: Graph) -> Result<Self, GraphError> {
         graph.overflow = Some(graph.default_overflow());
         graph.source = None;
-        let fork_join = |_: &Block| {
-            let fork: Forker<Value> = Box::new(|_, branches| (0..branches).map(|_| Box::new(()) as Value).collect());
-            ForkJoin { fork, join: Box::new(|_| Box::new(())) }
+        let copies = || -> Forker<Value> { Box::new(|_, copies| (0..copies).map(|_| Box::new(()) as Value).collect()) };
+        let fork_join = |block: &Block| ForkJoin {
+            fork: copies(),
+            join: Box::new(|_| Box::new(())),
+            copy: block.branches.iter().skip(1).map(|_| copies()).collect(),
         };
         let fork_joins = graph.blocks.iter().map(fork_join).collect();
         let intakes: Vec<Intake> = graph.stages.iter().map(|node| node.intake).collect();
