@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from DeepPipeline._stage import Options, Overflow
 
 if TYPE_CHECKING:
     from DeepPipeline._worker import SourceStage
+
+
+Join = Literal["all", "latest"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,8 @@ class Block:
 
     branches: list[tuple[int, int]]
     """Of each branch the first stage, and the one behind it."""
-    joined: bool
-    """True if the results are joined, for the stage behind the last branch."""
+    join: Join | None
+    """The way the results are joined, for the stage behind; None if each branch ends in an end stage."""
     name: str = "parallel"
 
 

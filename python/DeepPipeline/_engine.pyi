@@ -209,16 +209,20 @@ class JoinCounts:
 
     @property
     def entered(self) -> int:
-        """Samples that were given to all branches."""
+        """Samples that were given to all branches; where the first branch goes on with the newest of the others, its
+        results."""
     @property
     def joined(self) -> int:
-        """Samples of which every branch had a result: the next stage got these."""
+        """Samples of which every branch, or the first, had a result: the next stage got these."""
     @property
     def unjoined(self) -> int:
         """Samples that some branch has ended without a result, or whose results were given up."""
     @property
     def waiting(self) -> int:
         """Samples that are still inside."""
+    @property
+    def renewed(self) -> int:
+        """Results of the other branches, where those of the first go on with the newest of them."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from DeepPipeline._checks import what
-from DeepPipeline._description import Block
+from DeepPipeline._checks import one_of, what
+from DeepPipeline._description import Block, Join
 from DeepPipeline._function import FunctionStage, StageLike, as_stage, function_of, may_be_shared
 from DeepPipeline._stage import CALLED, Stage
 from DeepPipeline.errors import GraphError
+
+JOINS: tuple[Join, ...] = get_args(Join)
 
 
 class Parallel:
@@ -21,16 +23,26 @@ class Parallel:
     on or loses is counted as unjoined, and holds up nothing. At the end of a pipeline the branches end in end stages:
     to show and to save.
 
-    Branches on threads get the same object: a stage that changes what it gets makes a copy first.
+    With `join="latest"` each result of the first branch goes on at once, with the newest result of each of the others
+    beside it: None before there is one. So a detector may be slow, and every frame is drawn all the same. A branch
+    behind the first begins by dropping the oldest where it cannot keep up, unless its first stage has an `overflow` of
+    its own.
+
+    Branches on threads get the same object, and so does what gets one newest result several times: a stage that changes
+    what it gets makes a copy first.
     """
 
-    def __init__(self, branches: Iterable[StageLike | Parallel | Iterable[StageLike | Parallel]]) -> None:
+    def __init__(
+        self, branches: Iterable[StageLike | Parallel | Iterable[StageLike | Parallel]], *, join: Join = "all"
+    ) -> None:
         if isinstance(branches, (Stage, Parallel, str, bytes, dict)) or not isinstance(branches, Iterable):
             raise GraphError(f"Parallel got {what(branches)}, but wants a list of branches: stages, or lists of stages")
         self._branches = [_branch(branch) for branch in branches]
+        self._join: Join = one_of("join", join, JOINS)
 
     def __repr__(self) -> str:
-        return f"Parallel({self._branches!r})"
+        join = "" if self._join == "all" else f", join={self._join!r}"
+        return f"Parallel({self._branches!r}{join})"
 
 
 def _branch(branch: Any) -> Any:
@@ -48,6 +60,7 @@ class Branches:
     """A block that has been checked."""
 
     branches: list[Chain]
+    join: Join
 
 
 def checked_chain(
@@ -82,9 +95,8 @@ def _checked(place: str, got: object, seen: list[tuple[str, object]]) -> Stage |
                 f"{place} is a Parallel of {len(got._branches)} branches, but must have at least 2: "
                 "Parallel([one, another])"
             )
-        return Branches(
-            [_checked_branch(f"{place}[{index}]", branch, seen) for index, branch in enumerate(got._branches)]
-        )
+        branches = [_checked_branch(f"{place}[{index}]", branch, seen) for index, branch in enumerate(got._branches)]
+        return Branches(branches, got._join)
     if got is Parallel:
         raise GraphError(f"{place} is the class Parallel, but must be an instance: write Parallel([one, another])")
     stage = as_stage(place, got)
@@ -143,9 +155,10 @@ def _add(chain: Chain, row: Row, *, is_end: bool) -> None:
         if isinstance(stage, Stage):
             row.stages.append(stage)
             continue
-        block = Block([], joined=not is_end or index + 1 < len(chain))
+        is_joined = not is_end or index + 1 < len(chain)
+        block = Block([], stage.join if is_joined else None)
         row.blocks.append(block)
         for branch in stage.branches:
             first = len(row.stages)
-            _add(branch, row, is_end=not block.joined)
+            _add(branch, row, is_end=not is_joined)
             block.branches.append((first, len(row.stages)))

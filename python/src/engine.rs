@@ -10,8 +10,8 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Role, SourceNode, Startup,
-    Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Block, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results, Role, SourceNode,
+    Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, UnknownPolicy, WorkerDied};
 use deeppipeline::intake::Intake;
@@ -87,7 +87,7 @@ enum AfterAnError {
 struct BlockDescription {
     name: String,
     branches: Vec<(usize, usize)>,
-    joined: bool,
+    join: Option<String>,
 }
 
 /// The number of samples that the buffers hold.
@@ -207,17 +207,18 @@ impl Engine {
     #[new]
     fn new(description: PipelineDescription) -> PyResult<Self> {
         let graph = description.graph()?;
-        let blocks = graph.blocks.len();
+        // On whatever thread gives, so nothing here may touch the interpreter.
+        let fork_join = |block: &Block| ForkJoin::<Payload> {
+            fork: Box::new(Payload::into_copies),
+            join: Box::new(|parts| Payload::Tuple(Tuple::new(parts))),
+            copy: block.branches.iter().skip(1).map(|_| Box::new(Payload::shared) as _).collect(),
+        };
+        let fork_joins = graph.blocks.iter().map(fork_join).collect();
         let (supervisor, undriven) = assemble(graph).map_err(|error| match error {
             StartError::Graph(error) => graph_error(error),
             other => Python::attach(|py| raise(py, "StartError", &other.to_string())),
         })?;
-        // On whatever thread gives, so nothing here may touch the interpreter.
-        let fork_join = |_| ForkJoin::<Payload> {
-            fork: Box::new(Payload::into_copies),
-            join: Box::new(|parts| Payload::Tuple(Tuple::new(parts))),
-        };
-        supervisor.set_blocks((0..blocks).map(fork_join).collect());
+        supervisor.set_blocks(fork_joins);
         supervisor.keep_notices();
         supervisor.keep_discarded("__del__");
         Ok(Engine {
@@ -570,8 +571,13 @@ impl PipelineDescription {
 }
 
 fn block(description: BlockDescription) -> Block {
-    let BlockDescription { name, branches, joined } = description;
-    Block { name, branches: branches.into_iter().map(|(first, end)| first..end).collect(), joined }
+    let BlockDescription { name, branches, join } = description;
+    let results = match join.as_deref() {
+        None => Results::End,
+        Some("latest") => Results::JoinedWithLatest,
+        Some(_) => Results::Joined,
+    };
+    Block { name, branches: branches.into_iter().map(|(first, end)| first..end).collect(), results }
 }
 
 fn node(description: Description) -> PyResult<Node> {

@@ -19,11 +19,14 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::fmt;
+use std::sync::Arc;
 
 /// A sample's value on its way through the engine.
 pub(crate) enum Payload {
     Object(Py<PyAny>),
     Native(Value),
+    /// The newest result of a branch, that goes on beside several of another.
+    Shared(Arc<Py<PyAny>>),
     /// The results of the branches of a parallel block.
     Tuple(Tuple),
     /// One payload for each branch of a parallel block, as its first stage takes it; the fork takes them apart.
@@ -68,6 +71,7 @@ impl Payload {
     pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Payload::Object(object) => Ok(object),
+            Payload::Shared(object) => Ok(object.clone_ref(py)),
             Payload::Native(Value::Frame(frame)) => {
                 Ok(frame::Frame::from(frame).into_pyobject(py)?.into_any().unbind())
             }
@@ -88,6 +92,7 @@ impl Payload {
     pub(crate) fn into_objects(self) -> Vec<Py<PyAny>> {
         match self {
             Payload::Object(object) => vec![object],
+            Payload::Shared(object) => Arc::into_inner(object).into_iter().collect(),
             Payload::Native(_) => Vec::new(),
             Payload::Tuple(tuple) => tuple.into_objects(),
             Payload::Branches(payloads) => payloads.into_iter().flat_map(Payload::into_objects).collect(),
@@ -105,6 +110,16 @@ impl Payload {
             Payload::Branches(payloads) => payloads,
             Payload::Native(value) => vec![value; branches].into_iter().map(Payload::Native).collect(),
             _ => unreachable!("a thread of the engine gives native values alone"),
+        }
+    }
+
+    /// Makes so many of the newest result of a branch, which is an object or a native value: what brings results to a
+    /// join is a native stage, or a thread of Python that has made an object of what it got.
+    pub(crate) fn shared(self, copies: usize) -> Vec<Payload> {
+        match self {
+            Payload::Object(object) => Payload::Shared(Arc::new(object)).shared(copies),
+            Payload::Shared(object) => (0..copies).map(|_| Payload::Shared(Arc::clone(&object))).collect(),
+            native => native.into_copies(copies),
         }
     }
 
@@ -152,7 +167,7 @@ const COPIED_AT_ONCE: usize = 4096;
 /// Returns true if it takes a while to hand the value on, since it is copied then.
 pub(crate) fn takes_a_while(value: &Payload) -> bool {
     match value {
-        Payload::Object(_) | Payload::Tuple(_) => false,
+        Payload::Object(_) | Payload::Shared(_) | Payload::Tuple(_) => false,
         Payload::Native(_) => true,
         Payload::Branches(payloads) => payloads.iter().any(takes_a_while),
         #[cfg(processes)]

@@ -238,14 +238,17 @@ reported! {
 reported! {
     /// The counts of one parallel block. At any quiet moment `entered = joined + unjoined + waiting`.
     JoinCounts {
-        /// Samples that were given to all branches.
+        /// Samples that were given to all branches; where the first branch goes on with the newest of the others, its
+        /// results.
         entered: u64 = |c| c.entered;
-        /// Samples of which every branch had a result: the next stage got these.
+        /// Samples of which every branch, or the first, had a result: the next stage got these.
         joined: u64 = |c| c.joined;
         /// Samples that some branch has ended without a result, or whose results were given up.
         unjoined: u64 = |c| c.unjoined;
         /// Samples that are still inside.
         waiting: u64 = |c| c.waiting;
+        /// Results of the other branches, where those of the first go on with the newest of them.
+        renewed: u64 = |c| c.renewed;
         @repr |c| format!(
             "<JoinCounts entered={} joined={} unjoined={} waiting={}>", c.entered, c.joined, c.unjoined, c.waiting
         );

@@ -292,9 +292,11 @@ impl Codec<Payload> for Carrier {
             Payload::Tuple(tuple) => tuple.size(&self.stage),
             Payload::Native(Value::Frame(frame)) => Ok(WORD + frame.size()?),
             Payload::Native(Value::Scene(scene)) => Ok(WORD + scene.size()?),
-            Payload::Native(Value::Nothing) | Payload::Object(_) | Payload::Branches(_) | Payload::Laid(_) => {
-                Err(not_packed())
-            }
+            Payload::Native(Value::Nothing)
+            | Payload::Object(_)
+            | Payload::Shared(_)
+            | Payload::Branches(_)
+            | Payload::Laid(_) => Err(not_packed()),
         }
     }
 

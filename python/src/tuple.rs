@@ -5,7 +5,7 @@
 //! results are only put side by side there. They become a tuple when a Python stage takes them, or when they are laid
 //! into the slot of another process.
 
-use crate::payload::Payload;
+use crate::payload::{Payload, Value};
 #[cfg(processes)]
 use crate::{
     payload::{Raised, send_error},
@@ -32,8 +32,10 @@ enum State {
 }
 
 impl Tuple {
-    pub(crate) fn new(parts: Vec<Payload>) -> Self {
-        Tuple(Mutex::new(State::Parts(parts)))
+    /// Puts the results side by side: `None` for a branch beside the first that has none yet.
+    pub(crate) fn new(parts: Vec<Option<Payload>>) -> Self {
+        let parts = parts.into_iter().map(|part| part.unwrap_or(Payload::Native(Value::Nothing)));
+        Tuple(Mutex::new(State::Parts(parts.collect())))
     }
 
     pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {

@@ -36,7 +36,7 @@ FIELDS: dict[type, str] = {
     StageCounts: "used absorbed skipped failed lost in_flight gave",
     SourceReport: "wait longest_wait",
     JoinReport: "name branches counts",
-    JoinCounts: "entered joined unjoined waiting",
+    JoinCounts: "entered joined unjoined waiting renewed",
     Spread: "p50 p99 max",
 }
 

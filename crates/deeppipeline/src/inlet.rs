@@ -11,7 +11,8 @@ pub(crate) struct Inlet<V> {
     pub(crate) index: usize,
     pub(crate) name: Arc<StageName>,
     pub(crate) buffer: Buffer<V>,
-    drops: DropLog,
+    /// The log of what is dropped; none where that is what the description asks for.
+    drops: Option<DropLog>,
     notices: Arc<Notices>,
     clock: Clock,
 }
@@ -21,16 +22,17 @@ impl<V> Inlet<V> {
         index: usize,
         name: Arc<StageName>,
         buffer: Buffer<V>,
+        drops: Option<DropLog>,
         notices: Arc<Notices>,
         clock: Clock,
     ) -> Self {
-        Inlet { index, name, buffer, drops: DropLog::default(), notices, clock }
+        Inlet { index, name, buffer, drops, notices, clock }
     }
 
     /// Notes that a sample may have been dropped here at that time.
     pub(crate) fn note_drop(&self, now: Moment) {
         // A buffer that processes share hands every value back.
-        if matches!(self.buffer, Buffer::Local(_)) && self.drops.is_due(now) {
+        if matches!(self.buffer, Buffer::Local(_)) && self.is_due(now) {
             self.tell_drops();
         }
     }
@@ -46,20 +48,22 @@ impl<V> Inlet<V> {
     /// Tells what processes have dropped, if that may be told again.
     #[cfg(processes)]
     pub(crate) fn look_for_drops(&self) {
-        if self.drops.is_due(self.clock.moment()) {
+        if self.is_due(self.clock.moment()) {
             self.tell_drops();
         }
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        self.drops.as_ref().is_some_and(|drops| drops.is_due(now))
     }
 
     /// Tells what was dropped since it was told last.
     pub(crate) fn tell_drops(&self) {
         // Who simulates asks for what is dropped.
-        if matches!(self.clock, Clock::Virtual(_)) {
-            return;
-        }
+        let Some(drops) = self.drops.as_ref().filter(|_| !matches!(self.clock, Clock::Virtual(_))) else { return };
         let counts = self.buffer.counts();
         let dropped = counts.dropped_oldest + counts.dropped_newest;
-        if let Some((samples, first)) = self.drops.untold(dropped, self.clock.moment()) {
+        if let Some((samples, first)) = drops.untold(dropped, self.clock.moment()) {
             let (stage, overflow) = (self.name.get().to_owned(), self.buffer.limits().overflow);
             self.notices.tell(Notice::Dropped { stage, samples, first, overflow });
         }

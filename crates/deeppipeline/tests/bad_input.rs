@@ -1,7 +1,7 @@
 //! What makes a pipeline invalid is said before anything starts, with what was got and what is wanted.
 
 use deeppipeline::builder::{BufferSize, Builder, Last};
-use deeppipeline::engine::{Block, Graph, Node, Supervisor};
+use deeppipeline::engine::{Block, Graph, Node, Results, Supervisor};
 use deeppipeline::error::{GraphError, StartError};
 use deeppipeline::intake::Intake;
 use deeppipeline::processes::OnCrash;

@@ -357,3 +357,63 @@ fn an_empty_branch_is_refused() {
     let refused = empty.end_stage(|_: (u32, u32)| {}).start();
     assert!(matches!(refused, Err(StartError::Graph(GraphError::EmptyBranch))));
 }
+
+/// A value that tells when it is freed.
+#[derive(Clone)]
+struct Kept(#[expect(dead_code, reason = "it is only counted")] Arc<()>);
+
+#[test]
+fn the_newest_result_stands_beside_each_of_the_first_branch_and_is_freed_at_the_end() {
+    let (mut tell, told) = told::<(u32, Option<u32>)>();
+    let (go, gone) = channel::<()>();
+    let detect = move |x: u32| {
+        gone.recv().expect("the test lets it go");
+        x * 10
+    };
+    let kept = Arc::new(());
+    let keeps = Arc::clone(&kept);
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .parallel_latest((|x: u32| x, detect, move |_: u32| Kept(Arc::clone(&keeps))))
+        .end_stage(move |(x, found, _): (u32, Option<u32>, Option<Kept>)| tell((x, found)))
+        .start()
+        .unwrap();
+
+    pipeline.put(1).unwrap();
+    assert_eq!(told.recv_timeout(WATCHDOG), Ok((1, None)));
+    go.send(()).unwrap();
+    until(|| pipeline.report().joins[0].counts.renewed == 2);
+    for x in 2..5 {
+        pipeline.put(x).unwrap();
+        assert_eq!(told.recv_timeout(WATCHDOG), Ok((x, Some(10))));
+    }
+    drop(go);
+    let failure = pipeline.setstop().unwrap_err();
+    balanced(failure.report());
+    assert_eq!(failure.report().joins[0].counts.joined, 4);
+    drop(pipeline);
+    assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+#[test]
+fn a_newest_result_whose_clone_panics_stops_the_pipeline() {
+    struct Fragile;
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            panic!("it breaks")
+        }
+    }
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .stage(|x: u32| x)
+        .parallel_latest((|x: u32| x, |_: u32| Fragile))
+        .end_stage(|_: (u32, Option<Fragile>)| {})
+        .start()
+        .unwrap();
+    pipeline.put(1).unwrap();
+    until(|| pipeline.report().joins[0].counts.renewed == 1);
+    while pipeline.put(2).is_ok() {}
+    let failure = pipeline.setstop().unwrap_err();
+    assert!(failure.to_string().contains("it breaks"), "{failure}");
+    balanced(failure.report());
+}

@@ -35,6 +35,9 @@ pub(crate) struct PlacedNode {
     pub(crate) flow: Flow,
     /// True if it is in a branch whose results are joined with what another gives for the same sample.
     pub(crate) joined: bool,
+    /// True if it drops what it has no time for because it stands beside a branch that must not wait for it: nobody has
+    /// to be told.
+    pub(crate) drops_by_design: bool,
 }
 
 /// The producer of what a node gets.
@@ -253,9 +256,10 @@ impl Walk<'_> {
     /// Lets a branch that the first of its block must not wait for begin by dropping what it has no time for, unless
     /// its stage says otherwise.
     fn drop_at(&mut self, first: usize) {
-        let PlacedNode { options, role, .. } = &mut self.layout.nodes[first];
+        let PlacedNode { options, role, drops_by_design, .. } = &mut self.layout.nodes[first];
         if *role == Role::Relay || options.overflow.is_none() {
             options.overflow = Some(Overflow::DropOldest);
+            *drops_by_design = true;
         }
     }
 
@@ -282,7 +286,8 @@ impl Walk<'_> {
         options.name = self.own_name(&options.name);
         let index = self.layout.nodes.len();
         let joined = self.joins_around > 0;
-        self.layout.nodes.push(PlacedNode { options, role, from, flow: Flow::End, joined });
+        let flow = Flow::End;
+        self.layout.nodes.push(PlacedNode { options, role, from, flow, joined, drops_by_design: false });
         self.connect(from, Flow::Next(index));
         index
     }

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::error::GraphError;
 use crate::graph::{Flow, Graph, Layout, Node};
 use crate::inlet::Inlet;
-use crate::notices::Notices;
+use crate::notices::{DropLog, Notices};
 use crate::parallel::Blocks;
 use crate::phase::{Phase, WorkerPhase};
 use crate::stage_name::StageName;
@@ -109,7 +109,8 @@ impl<V: Send + 'static> Supervisor<V> {
         let notices = Arc::<Notices>::default();
         let names: Vec<_> = nodes.iter().map(|node| Arc::new(StageName::new(&node.options.name))).collect();
         let inlets = names.iter().zip(buffers).enumerate().map(|(index, (name, buffer))| {
-            Arc::new(Inlet::new(index, Arc::clone(name), buffer, Arc::clone(&notices), clock.clone()))
+            let drops = (!nodes[index].drops_by_design).then(DropLog::default);
+            Arc::new(Inlet::new(index, Arc::clone(name), buffer, drops, Arc::clone(&notices), clock.clone()))
         });
         let inlets: Vec<_> = inlets.collect();
         let is_watched = layout.has_time_limits_on_threads() && matches!(clock, Clock::Monotonic);

@@ -109,7 +109,14 @@ impl Bootstrap {
         let mut memory = || self.memory.next().ok_or_else(|| io::Error::other("no memory came for a buffer"));
         let inlet = |index, name: &Arc<StageName>, buffer| {
             // What is dropped in memory that processes share, the pipeline's process tells.
-            Arc::new(Inlet::new(index, Arc::clone(name), Buffer::Shared(buffer), Arc::default(), Clock::Monotonic))
+            Arc::new(Inlet::new(
+                index,
+                Arc::clone(name),
+                Buffer::Shared(buffer),
+                None,
+                Arc::default(),
+                Clock::Monotonic,
+            ))
         };
 
         let name = Arc::new(StageName::new(&options.name));
