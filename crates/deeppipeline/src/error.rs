@@ -279,6 +279,17 @@ pub enum StartError {
     },
 }
 
+/// An end stage still works on what had entered before a flush.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{stages:?} still at work after {timeout:?} on what had entered before the flush; nothing else of it is left")]
+#[non_exhaustive]
+pub struct FlushTimeout {
+    /// The end stages that still work on it.
+    pub stages: Vec<String>,
+    /// The time that the flush waited.
+    pub timeout: Duration,
+}
+
 /// `run` failed.
 #[derive(thiserror::Error)]
 #[non_exhaustive]

@@ -63,6 +63,8 @@ struct State<V> {
     /// it one.
     on_its_way: Option<ForkTicket>,
     counts: JoinCounts,
+    /// The number of the last sample that had entered the pipeline before the last flush, or 0.
+    cut: u64,
     /// The newest result of each branch, where the first goes on with those of the others: none while it is copied.
     newest: Vec<Option<V>>,
     /// The number of results of each branch.
@@ -138,6 +140,7 @@ impl<V> Join<V> {
             completed_by: 0,
             on_its_way: None,
             counts: JoinCounts::default(),
+            cut: 0,
             newest: (0..branches).map(|_| None).collect(),
             arrived: vec![0; branches],
             branches_ended: 0,
@@ -167,11 +170,15 @@ impl<V> Join<V> {
     }
 
     /// Takes the result of one branch, and returns true if a sample is complete with it. Hands the result back where
-    /// nothing is to be joined any more.
+    /// nothing is to be joined any more, or it is from before a flush.
     pub(crate) fn arrive(&self, branch: usize, result: Sample<V>) -> (bool, Option<V>) {
-        let Sample { id, fork: ticket, value, .. } = result;
         let mut state = self.state.lock();
         state.arrived[branch] += 1;
+        // The buffer behind the block would not let it in.
+        if result.info().has_entered_before(state.cut) {
+            return (false, Some(result.value));
+        }
+        let Sample { id, fork: ticket, value, .. } = result;
         let Some(entry) = state.entries.get_mut(&ticket) else { return (false, Some(value)) };
         let before = entry.values[branch].replace(value);
         let is_complete = entry.values.iter().all(Option::is_some);
@@ -183,35 +190,58 @@ impl<V> Join<V> {
         (is_complete, before)
     }
 
-    /// Takes a result of the first branch, which goes on with the newest of the others.
-    pub(crate) fn arrive_first(&self, result: Sample<V>) {
-        let Sample { id, birth, fork: outer, source, value } = result;
+    /// Takes a result of the first branch, which goes on with the newest of the others, and returns true; hands back one
+    /// from before a flush.
+    pub(crate) fn arrive_first(&self, result: Sample<V>) -> (bool, Option<V>) {
         let mut state = self.state.lock();
         state.arrived[0] += 1;
+        if result.info().has_entered_before(state.cut) {
+            return (false, Some(result.value));
+        }
+        let Sample { id, birth, fork: outer, source, value } = result;
         state.counts.entered += 1;
         state.completed_by = 0;
         state.ready.push_back(Ready { id, birth, source, outer, results: Results::First(value) });
+        (true, None)
     }
 
-    /// Takes the newest result of one of the other branches, and hands back the one before it.
-    pub(crate) fn renew(&self, branch: usize, value: V) -> Option<V> {
+    /// Takes the newest result of one of the other branches, and hands back the one before it, or one from
+    /// before a flush itself.
+    pub(crate) fn renew(&self, branch: usize, result: Sample<V>) -> Option<V> {
         let mut state = self.state.lock();
         state.arrived[branch] += 1;
+        if result.info().has_entered_before(state.cut) {
+            return Some(result.value);
+        }
         state.counts.renewed += 1;
-        state.newest[branch].replace(value)
+        state.newest[branch].replace(result.value)
     }
 
-    /// Takes out the newest result of a branch, to be copied outside of the lock.
-    pub(crate) fn take_newest(&self, branch: usize) -> Option<V> {
-        self.state.lock().newest[branch].take()
+    /// Takes out the newest result of a branch, to be copied outside of the lock; with it comes the last flush that it
+    /// has seen.
+    pub(crate) fn take_newest(&self, branch: usize) -> Option<(V, u64)> {
+        let mut state = self.state.lock();
+        let cut = state.cut;
+        state.newest[branch].take().map(|newest| (newest, cut))
     }
 
-    /// Puts back what was taken out to be copied; hands it back where a newer one has come meanwhile.
-    pub(crate) fn put_back_newest(&self, branch: usize, value: V) -> Option<V> {
-        match &mut self.state.lock().newest[branch] {
+    /// Puts back what was taken out to be copied; hands it back where a newer one, or a flush, has come meanwhile.
+    pub(crate) fn put_back_newest(&self, branch: usize, value: V, cut: u64) -> Option<V> {
+        let mut state = self.state.lock();
+        if state.cut > cut {
+            return Some(value);
+        }
+        match &mut state.newest[branch] {
             Some(_) => Some(value),
             newest => newest.replace(value),
         }
+    }
+
+    /// Gives up results of samples up to that number, which still arrive, and the newest ones; the caller frees them.
+    pub(crate) fn cut(&self, number: u64) -> Vec<V> {
+        let mut state = self.state.lock();
+        state.cut = state.cut.max(number);
+        state.newest.iter_mut().filter_map(Option::take).collect()
     }
 
     /// Gives up the newest results, since nothing goes on with them any more; the caller frees them.

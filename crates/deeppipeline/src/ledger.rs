@@ -32,6 +32,8 @@ macro_rules! buffer_counters {
             expired,
             /// Samples given up because the pipeline stopped.
             discarded,
+            /// Samples that had entered the pipeline before a flush.
+            flushed,
         }
     };
 }
@@ -58,6 +60,8 @@ macro_rules! stage_counters {
             /// Samples that a worker process had in flight when it died, and those that took one of several ordered
             /// threads longer than the stage's `time_limit` while others waited for them.
             lost,
+            /// Samples that a flush ended inside: kept for a window, or about to be tried again.
+            flushed,
         }
     };
 }
@@ -99,7 +103,7 @@ macro_rules! buffer_counts {
     ($($listed:tt)*) => {
         counts! {
             /// The counters of one buffer. At any quiet moment
-            /// `entered = taken + oldest + newest + superseded + expired + discarded + waiting`.
+            /// `entered = taken + oldest + newest + superseded + expired + discarded + flushed + waiting`.
             BufferCounts {
                 /// The last samples dropped, superseded or expired, oldest first: 16 at most, all of them in a
                 /// simulation.
@@ -117,7 +121,7 @@ macro_rules! stage_counts {
     ($($listed:tt)*) => {
         counts! {
             /// The counters of one stage. At any quiet moment
-            /// `taken = used + absorbed + skipped + failed + lost + in_flight`, and `gave` entered the next buffer.
+            /// `taken = used + absorbed + skipped + failed + lost + flushed + in_flight`, and `gave` entered the next buffer.
             StageCounts {}
             /// The counters of a stage that seldom change, as plain words.
             StageTotals
@@ -135,14 +139,14 @@ impl BufferCounts {
 
     /// Returns true if every sample that entered has exactly one fate.
     pub fn balances(&self) -> bool {
-        self.entered == self.taken + self.dropped() + self.discarded + self.waiting
+        self.entered == self.taken + self.dropped() + self.discarded + self.flushed + self.waiting
     }
 }
 
 impl StageCounts {
     /// Returns the number of all samples the stage is done with.
     pub fn settled(&self) -> u64 {
-        self.used + self.absorbed + self.skipped + self.failed + self.lost
+        self.used + self.absorbed + self.skipped + self.failed + self.lost + self.flushed
     }
 }
 
@@ -169,6 +173,7 @@ pub(crate) enum Fate {
     Skipped,
     Failed,
     Lost,
+    Flushed,
 }
 
 /// A reading of what happened in one stage.

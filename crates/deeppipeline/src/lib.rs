@@ -100,7 +100,7 @@ pub use policies::Overflow;
 pub use processes::{Isolated, isolated, worker};
 pub use report::Report;
 pub use retry::{OnError, retry};
-pub use sample::{SampleInfo, current_sample};
+pub use sample::{SampleInfo, cancelled, current_sample};
 pub use stage::{Give, Source, Stage};
 
 /// Stages in processes of their own; on Linux, with the feature `processes`.

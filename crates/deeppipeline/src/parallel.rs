@@ -164,11 +164,8 @@ impl<V> Blocks<V> {
     ) -> Push<V> {
         let join = &self.joins[block];
         let (is_complete, to_free) = match (self.blocks[block].results, branch) {
-            (Results::JoinedWithLatest, 0) => {
-                join.arrive_first(sample);
-                (true, None)
-            }
-            (Results::JoinedWithLatest, _) => (false, join.renew(branch, sample.value)),
+            (Results::JoinedWithLatest, 0) => join.arrive_first(sample),
+            (Results::JoinedWithLatest, _) => (false, join.renew(branch, sample)),
             (Results::Joined | Results::End, _) => join.arrive(branch, sample),
         };
         self.tidy_if_crowded(block);
@@ -290,9 +287,10 @@ impl<V> Blocks<V> {
 fn newest_beside<V>(join: &Join<V>, copy: &[Forker<V>]) -> Vec<Option<V>> {
     let branches = copy.iter().zip(1..);
     let newest = branches.map(|(copy, branch)| {
-        let mut copies = copy(join.take_newest(branch)?, 2).into_iter();
+        let (newest, cut) = join.take_newest(branch)?;
+        let mut copies = copy(newest, 2).into_iter();
         let goes_on = copies.next();
-        release(copies.next().and_then(|kept| join.put_back_newest(branch, kept)));
+        release(copies.next().and_then(|kept| join.put_back_newest(branch, kept, cut)));
         goes_on
     });
     newest.collect()

@@ -3,7 +3,7 @@
 use crate::aside;
 use crate::buffer::Wait;
 use crate::builder::{Builder, Plan};
-use crate::error::{PutError, StageError, StartError};
+use crate::error::{FlushTimeout, PutError, StageError, StartError};
 use crate::executor::{BodyFactory, thread};
 use crate::report::Report;
 use crate::supervisor::{Startup, Supervisor, Waiting};
@@ -195,6 +195,52 @@ impl<I> Pipeline<I> {
         }
         let Ok(()) = self.supervisor.wait_aborted(|_| Ok::<_, Infallible>(()));
         self.final_report()
+    }
+
+    /// Drops all that has entered by now, and returns when nothing of it leaves the pipeline any more. What waits is counted
+    /// as flushed, windows start empty, and a result that a stage still has in work is dropped as it is given;
+    /// [`cancelled`](crate::cancelled) tells that stage. What enters afterwards is untouched.
+    ///
+    /// It waits as long as the end stages take for the sample that they work on; every 5 s the log names them. Called by one
+    /// of the pipeline's own stages it only requests the flush. Once the pipeline has ended it does nothing.
+    ///
+    /// ```
+    /// use deeppipeline::Pipeline;
+    ///
+    /// let pipeline = Pipeline::builder().end_stage(|sentence: &str| println!("{sentence}")).start()?;
+    /// pipeline.put("An answer that nobody wants to hear any more.")?;
+    /// pipeline.flush();
+    /// pipeline.put("The next answer.")?;
+    /// assert!(pipeline.setstop()?.balances());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flush(&self) {
+        self.flushed(None);
+    }
+
+    /// Works like [`flush`](Pipeline::flush), but waits for the end stages no longer than that.
+    ///
+    /// # Errors
+    /// An error if one still works on what had entered before.
+    pub fn flush_timeout(&self, timeout: Duration) -> Result<(), FlushTimeout> {
+        match self.flushed(Some(timeout)) {
+            true => Ok(()),
+            false => Err(FlushTimeout { stages: self.supervisor.not_flushed(), timeout }),
+        }
+    }
+
+    fn flushed(&self, timeout: Option<Duration>) -> bool {
+        self.supervisor.flush();
+        if self.supervisor.called_by_own_worker() {
+            return true;
+        }
+        let Ok(flushed) = self.supervisor.wait_flushed(timeout, |waiting| {
+            if let Waiting::For(busy) = waiting {
+                aside::log(move || tracing::info!("the flush waits for {busy}"));
+            }
+            Ok::<_, Infallible>(())
+        });
+        flushed
     }
 
     /// Returns what happened to every sample up to now.

@@ -2,8 +2,9 @@
 
 use crate::clock::Moment;
 use crate::source_id::SourceId;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The identity of a sample: the number of its `put`, from 1, and its part when a stage made many of one.
@@ -52,6 +53,12 @@ pub struct Sample<V> {
     pub value: V,
 }
 
+impl<V> Sample<V> {
+    pub(crate) fn info(&self) -> SampleInfo {
+        SampleInfo { id: self.id, birth: self.birth, source: self.source }
+    }
+}
+
 /// The facts that a stage may know about the sample it works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleInfo {
@@ -71,18 +78,34 @@ impl SampleInfo {
     pub fn source(&self) -> Option<&str> {
         self.source.name()
     }
+
+    /// Returns true if it had entered the pipeline before a flush: no later than the sample of that number. What `finish`
+    /// gives where there was no sample has no number.
+    pub(crate) fn has_entered_before(&self, cut: u64) -> bool {
+        self.id.number > 0 && self.id.number <= cut
+    }
 }
 
 /// The work of the calling thread, and the pipeline for which it is done.
 #[derive(Clone, Copy)]
-pub(crate) struct Job {
+struct Job {
     pipeline: u64,
     restarted: bool,
     sample: Option<SampleInfo>,
 }
 
+/// Returns the number of the last sample that had entered a worker's pipeline before the last flush, or 0.
+pub(crate) type LastCut = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What a thread worked on, to be returned to later.
+pub(crate) struct Interrupted {
+    job: Option<Job>,
+    last_cut: Option<LastCut>,
+}
+
 thread_local! {
     static JOB: Cell<Option<Job>> = const { Cell::new(None) };
+    static LAST_CUT: RefCell<Option<LastCut>> = const { RefCell::new(None) };
 }
 
 /// Returns the sample that the calling stage works on; `None` outside of `stage_run`.
@@ -120,6 +143,38 @@ pub fn restarted() -> bool {
     JOB.get().is_some_and(|job| job.restarted)
 }
 
+/// Returns true if the sample that the calling stage works on had entered the pipeline before a
+/// [`flush`](crate::Pipeline::flush): what comes of it goes nowhere, so a stage that takes long may stop. Always false
+/// outside of `stage_run`.
+///
+/// ```
+/// use deeppipeline::{Give, cancelled};
+///
+/// fn speak(words: Vec<&str>) -> Give<String> {
+///     let mut said = String::new();
+///     for word in words {
+///         if cancelled() {
+///             return Give::Skip;
+///         }
+///         said.push_str(word);
+///     }
+///     Give::One(said)
+/// }
+/// ```
+pub fn cancelled() -> bool {
+    let last_cut = LAST_CUT.with_borrow(|last_cut| last_cut.as_ref().map_or(0, |last_cut| last_cut()));
+    current_sample().is_some_and(|sample| sample.has_entered_before(last_cut))
+}
+
+/// Notes for which worker the calling thread works from now on, by what is known of its pipeline's last flush.
+pub(crate) fn enter_worker(last_cut: &LastCut) {
+    LAST_CUT.with_borrow_mut(|known| {
+        if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, last_cut)) {
+            *known = Some(Arc::clone(last_cut));
+        }
+    });
+}
+
 /// Notes what the calling thread works on from now on.
 #[inline]
 pub(crate) fn enter_job(pipeline: u64, restarted: bool, sample: Option<SampleInfo>) {
@@ -128,18 +183,20 @@ pub(crate) fn enter_job(pipeline: u64, restarted: bool, sample: Option<SampleInf
 }
 
 /// Returns what the calling thread works on, to be returned to later.
-pub(crate) fn present_job() -> Option<Job> {
-    JOB.get()
+pub(crate) fn present_job() -> Interrupted {
+    Interrupted { job: JOB.get(), last_cut: LAST_CUT.with_borrow(Clone::clone) }
 }
 
 /// Lets the calling thread work again on what it did before.
-pub(crate) fn return_to_job(job: Option<Job>) {
-    JOB.set(job);
+pub(crate) fn return_to_job(interrupted: Interrupted) {
+    JOB.set(interrupted.job);
+    LAST_CUT.set(interrupted.last_cut);
 }
 
 /// Notes that the calling thread works for no pipeline any more.
 pub(crate) fn leave_job() {
     JOB.set(None);
+    LAST_CUT.set(None);
 }
 
 /// Returns true if the calling thread is one of this pipeline's workers.
@@ -177,7 +234,7 @@ impl<V> Input<V> {
 
     /// The newest sample in it, under whose number the result goes on.
     pub(crate) fn newest(&self) -> Option<SampleInfo> {
-        self.samples().last().map(|s| SampleInfo { id: s.id, birth: s.birth, source: s.source })
+        self.samples().last().map(Sample::info)
     }
 
     /// Returns the ticket that the newest has at the innermost join around it.

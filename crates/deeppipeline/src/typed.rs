@@ -23,6 +23,9 @@ pub trait Unpack<T>: 'static {
     fn again(&mut self, input: Input<Value>) -> (Unpacked<T>, Windowed) {
         self.unpack(input)
     }
+
+    /// Forgets what it keeps for later lists.
+    fn forget(&mut self) {}
 }
 
 /// The result of a conversion.
@@ -115,6 +118,10 @@ where
         let key = (self.key)(&sample);
         (Unpacked::Run(Box::new(self.store.list(&key).cloned().collect())), Windowed::default())
     }
+
+    fn forget(&mut self) {
+        self.store.forget();
+    }
 }
 
 /// The last items of each of the keys in one sample.
@@ -156,6 +163,10 @@ where
         let Some(sample) = one::<S>(input) else { return (Unpacked::Wrong, Windowed::default()) };
         let items = (self.keys)(&sample);
         (Unpacked::Run(Box::new(self.store.windows_again(*sample, items))), Windowed::default())
+    }
+
+    fn forget(&mut self) {
+        self.store.forget();
     }
 }
 
@@ -235,6 +246,10 @@ where
 
     fn windowed(&mut self) -> Windowed {
         std::mem::take(&mut self.windowed)
+    }
+
+    fn forget_windows(&mut self) {
+        self.unpack.forget();
     }
 
     fn name(&self) -> Option<String> {

@@ -358,6 +358,11 @@ impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
         WindowStore { window, keys: HashMap::new(), seen: VecDeque::new(), samples: 0 }
     }
 
+    /// Forgets all that is in the windows, as if no sample had come.
+    pub fn forget(&mut self) {
+        *self = WindowStore::new(self.window);
+    }
+
     /// Begins another sample. Forgets the keys that have been silent too long, and says how many of their items have
     /// been in no list.
     pub fn begin(&mut self) -> u64 {

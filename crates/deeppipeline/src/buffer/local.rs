@@ -212,10 +212,19 @@ impl<'a, V> Locked<'a, V> {
             self.buffer.not_empty.look_out(&mut self.state);
             return true;
         }
+        self.wake_producers();
         self.state.consumers_waiting += 1;
         let patient = wait_on(&self.buffer.not_empty.asleep, &mut self.state, wait);
         self.state.consumers_waiting -= 1;
         patient
+    }
+
+    /// Wakes producers, and callers that wait for a flush, before the lock is let go of in sleep.
+    fn wake_producers(&mut self) {
+        let producers = std::mem::take(&mut self.wakes.producers);
+        if producers != Wake::Nobody && self.state.producers_waiting > 0 {
+            self.buffer.not_full.wake(producers);
+        }
     }
 
     /// Returns true the first time that a caller who would wait is about to.
@@ -302,7 +311,7 @@ impl<V> Buffer<V> {
                 Err(Refusal::Dropped) => {
                     return Push::Done { accepted: false, number: 0, to_free: ToFree::One(value) };
                 }
-                Err(Refusal::Discarded) => return Push::Discarded(value),
+                Err(Refusal::Discarded | Refusal::Flushed) => return Push::Discarded(value),
                 Err(Refusal::Shut) => return Push::Shut(value),
                 Err(Refusal::Late) => return Push::Late(value),
                 Err(Refusal::Full) if !patient => return Push::Full(value),
@@ -424,6 +433,36 @@ impl<V> Buffer<V> {
         self.change(|change| change.lower_gate(gate)).1
     }
 
+    /// Keeps everything from being taken until `let_take`; returns the number of the last sample that has entered.
+    pub(crate) fn hold(&self) -> u64 {
+        self.change(|change| change.hold()).0
+    }
+
+    /// Lets samples be taken again.
+    pub(crate) fn let_take(&self) {
+        self.change(|change| change.let_take());
+    }
+
+    /// Gives up what has that number or a lower one. The caller frees what is handed back.
+    pub(crate) fn cut(&self, number: u64) -> ToFree<V> {
+        let now = self.arrival_time();
+        self.change(|change| change.cut(number, now)).1
+    }
+
+    /// Waits until nothing is in flight that entered before the last flush; false when the caller would not wait any
+    /// longer.
+    pub(crate) fn wait_flushed(&self, wait: Wait) -> bool {
+        let mut locked = self.lock();
+        let mut patient = true;
+        while !locked.change(|change| change.is_flushed()) {
+            if !patient {
+                return false;
+            }
+            patient = locked.wait_for_room(wait);
+        }
+        true
+    }
+
     /// Makes everybody who waits look again.
     pub(crate) fn wake(&self) {
         // Taking the lock rules out a lost wake-up: no thread is between looking and waiting.
@@ -486,9 +525,10 @@ impl<V> Locked<'_, V> {
             }
             false => self.take_out(first).map(Input::One),
         };
+        let cut = self.state.head.cut;
         let to_free = self.leave();
         let Some(input) = input else { return Take::Expired(to_free) };
-        let taken = super::Taken { ticket, at, fork: input.newest_fork(), lease: None, given: 0, failures: 0 };
+        let taken = super::Taken { ticket, at, cut, fork: input.newest_fork(), lease: None, given: 0, failures: 0 };
         Take::Ready { input, to_free, taken }
     }
 

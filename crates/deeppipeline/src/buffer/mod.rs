@@ -93,7 +93,7 @@ pub(crate) enum Push<V> {
     /// It is inside (or was counted as dropped); the number is that of a sample from outside that is. To be freed
     /// is what was dropped for it, and for results that waited for it; where processes share the buffer, the value.
     Done { accepted: bool, number: u64, to_free: ToFree<V> },
-    /// The sample was counted as discarded, as all that comes here is.
+    /// The sample was counted as discarded, as all that comes here is, or as flushed.
     Discarded(V),
     /// The others of several workers have gone on without this result.
     Late(V),
@@ -131,6 +131,8 @@ pub(crate) struct Taken {
     /// Counted by the buffer, from 1.
     pub(crate) ticket: u64,
     pub(crate) at: Moment,
+    /// The number of the last sample before the last flush, or 0.
+    pub(crate) cut: u64,
     /// The ticket of its newest sample.
     pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.
@@ -362,6 +364,47 @@ impl<V> Buffer<V> {
     /// when all that is to be given up is, so that no thread that is woken takes what another buffer still has.
     pub(crate) fn discard(&self) -> Vec<V> {
         self.lower_gate(Gate::Discarding)
+    }
+
+    /// Keeps everything from being taken until `let_take`; returns the number of the last sample that has entered.
+    pub(crate) fn hold(&self) -> u64 {
+        match self {
+            Buffer::Local(buffer) => buffer.hold(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.hold(),
+        }
+    }
+
+    /// Lets samples be taken again.
+    pub(crate) fn let_take(&self) {
+        match self {
+            Buffer::Local(buffer) => buffer.let_take(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.let_take(),
+        }
+    }
+
+    /// Gives up what is inside with that number or a lower one, and what still comes with one. The caller frees what is
+    /// handed back.
+    pub(crate) fn cut(&self, number: u64) -> Vec<V> {
+        match self {
+            Buffer::Local(buffer) => buffer.cut(number).into_vec(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => {
+                buffer.cut(number);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Waits until nothing is in flight that entered the pipeline before the last flush; false when the caller would not
+    /// wait any longer.
+    pub(crate) fn wait_flushed(&self, wait: Wait) -> bool {
+        match self {
+            Buffer::Local(buffer) => buffer.wait_flushed(wait),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.wait_flushed(wait),
+        }
     }
 
     /// Wakes all that wait, so that they look again.

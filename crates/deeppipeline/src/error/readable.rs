@@ -1,8 +1,8 @@
 //! `Debug` of errors, which is what `main` prints of the one that it returns: what went wrong, in words.
 
 use super::{
-    GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic, StartError,
-    WorkerDied,
+    FlushTimeout, GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic,
+    StartError, WorkerDied,
 };
 use crate::executor::simulated::UnknownStage;
 use crate::policies::UnknownPolicy;
@@ -27,7 +27,7 @@ macro_rules! readable {
 }
 
 readable!(
-    GraphError NotJoined RemoteError RunError SampleTooLarge StageError StagePanic StartError UnknownPolicy UnknownStage
+    FlushTimeout GraphError NotJoined RemoteError RunError SampleTooLarge StageError StagePanic StartError UnknownPolicy UnknownStage
     WorkerDied
 );
 

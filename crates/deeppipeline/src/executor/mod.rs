@@ -20,6 +20,9 @@ pub trait Body<V> {
         Windowed::default()
     }
 
+    /// Forgets what the stage keeps for later lists, which was flushed.
+    fn forget_windows(&mut self) {}
+
     /// The name that the stage gives itself, once it has been made.
     fn name(&self) -> Option<String> {
         None
@@ -61,7 +64,10 @@ pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
 }
 
 /// Makes one call; a panic in the user's code is an error like any other.
-pub(crate) fn make_call<V>(worker: &Worker<V>, body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
+pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
+    if worker.forgets_windows() {
+        body.forget_windows();
+    }
     let makes_stage = matches!(call, Call::Setup);
     let called = catch_panic(|| {
         let done = body.call(call);

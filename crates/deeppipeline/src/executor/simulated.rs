@@ -20,7 +20,7 @@ use crate::typed::Value;
 use crate::unwind::{catch_panic, release};
 use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Role, Worker, WorkerId};
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::iter::{empty, once};
 use std::marker::PhantomData;
@@ -46,6 +46,8 @@ pub enum Event {
     Put(bool),
     /// The next `put` was refused, because the pipeline had stopped.
     Refused,
+    /// The pipeline was flushed.
+    Flush,
     /// `setstop` was called.
     Stop,
     /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
@@ -80,6 +82,8 @@ pub struct Simulation<I> {
     put_waits: bool,
     /// The time when the put that has been waiting was called.
     put_since: Option<Moment>,
+    /// The times of the flushes to come.
+    flushes: BinaryHeap<Reverse<Duration>>,
     stop_at: Option<Duration>,
     stopped: bool,
     types: PhantomData<fn(I)>,
@@ -171,6 +175,7 @@ impl<I> Simulation<I> {
             puts: VecDeque::new(),
             put_waits: false,
             put_since: None,
+            flushes: BinaryHeap::new(),
             stop_at: None,
             stopped: false,
             types: PhantomData,
@@ -213,6 +218,12 @@ impl<I> Simulation<I> {
             return Err(UnknownStage { got: stage.to_owned(), known });
         }
         Ok(self)
+    }
+
+    /// Flushes the pipeline at that time, after the puts of the same moment: all that has entered by then is dropped.
+    pub fn flush_at(&mut self, at: Duration) -> &mut Self {
+        self.flushes.push(Reverse(at));
+        self
     }
 
     /// Calls `setstop` at that time; otherwise right after the last put (or, with a source, when it has ended).
@@ -268,6 +279,11 @@ impl<I> Simulation<I> {
                     None => continue,
                 },
                 Next::Due => Event::Due,
+                Next::Flush => {
+                    self.flushes.pop();
+                    self.supervisor.flush();
+                    Event::Flush
+                }
                 Next::Stop => {
                     self.stopped = true;
                     self.supervisor.close();
@@ -295,7 +311,15 @@ impl<I> Simulation<I> {
         let due = self.supervisor.due_after(self.clock.now()).filter(|_| self.up_at.is_none());
         let due = due.map(|due| (self.clock.since_origin(due), Next::Due));
         // The order of the chain is the order at one instant: `min_by_key` keeps the first of equals.
-        let next = up.into_iter().chain(completions).chain(due).chain(put).chain(stop).min_by_key(|(at, _)| *at)?;
+        let flush = self.flushes.peek().map(|Reverse(at)| (*at, Next::Flush));
+        let next = up
+            .into_iter()
+            .chain(completions)
+            .chain(due)
+            .chain(put)
+            .chain(flush)
+            .chain(stop)
+            .min_by_key(|(at, _)| *at)?;
         Some((next.0.max(now), next.1))
     }
 
@@ -392,7 +416,7 @@ impl Actor {
     }
 
     fn make_call(&mut self, call: Call<Value>) {
-        let done = make_call(&self.worker, &mut *self.body, call);
+        let done = make_call(&mut self.worker, &mut *self.body, call);
         self.worker.account(self.body.windowed());
         let ends_here = self.worker.is_end_stage();
         let (more, is_many, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {
@@ -466,5 +490,6 @@ enum Next {
     Completion(usize),
     Due,
     Put,
+    Flush,
     Stop,
 }

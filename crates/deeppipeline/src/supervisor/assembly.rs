@@ -135,6 +135,8 @@ impl<V: Send + 'static> Supervisor<V> {
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
+            last_cut: Arc::default(),
+            cutting: Mutex::default(),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 names: vec![None; nodes.len()],
@@ -168,6 +170,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let node = index.map(|index| &self.layout.nodes[index]);
         let options = node.map_or_else(|| Node::new(SOURCE), |node| node.options.clone());
         let input = index.map(|index| Arc::clone(&self.inlets[index]));
+        let last_cut = Arc::clone(&self.last_cut);
         let has_timer = options.time_limit.is_some() && !options.executor.is_process();
 
         WorkerContext {
@@ -177,6 +180,7 @@ impl<V: Send + 'static> Supervisor<V> {
             name: input.as_ref().map_or_else(|| Arc::new(StageName::new(SOURCE)), |inlet| Arc::clone(&inlet.name)),
             restarted: false,
             clock: self.clock.clone(),
+            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
             output: self.output_of(worker_id),
             reorders: index.is_some_and(|index| self.layout.limits[index].consumers.reorders()),
             joined: node.is_some_and(|node| node.joined),

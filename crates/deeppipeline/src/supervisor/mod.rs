@@ -6,6 +6,7 @@
 mod assembly;
 mod control;
 mod discarded;
+mod flush;
 mod snapshot;
 mod stopping;
 mod warnings;
@@ -35,6 +36,7 @@ pub use discarded::Discarded;
 use discarded::{ForBinding, Releaser, Unreleased};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 #[cfg(processes)]
@@ -77,6 +79,11 @@ pub struct Supervisor<V> {
     /// The place of each node's first worker among them.
     first_workers: Vec<usize>,
     clock: Clock,
+    /// The number of the last sample that had entered before the last flush. Nothing follows from it but a hint to stages,
+    /// so no order is needed.
+    last_cut: Arc<AtomicU64>,
+    /// Held by the one caller that cuts the buffers.
+    cutting: Mutex<()>,
     /// One per node.
     inlets: Vec<Arc<Inlet<V>>>,
     blocks: Arc<Blocks<V>>,

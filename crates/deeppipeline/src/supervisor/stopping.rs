@@ -11,7 +11,7 @@ pub const GRACE: Duration = Duration::from_millis(500);
 pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The interval at which a caller that drains is told for what it waits.
-const NOTE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const NOTE_EVERY: Duration = Duration::from_secs(5);
 
 /// The interval at which a caller that waits may do something else: a binding looks for signals, say.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -79,7 +79,7 @@ impl<V: Send + 'static> Supervisor<V> {
 }
 
 /// A wait until the deadline, or until the caller is to look for something else.
-fn look_or(deadline: Option<Instant>) -> Wait {
+pub(super) fn look_or(deadline: Option<Instant>) -> Wait {
     let look = Instant::now() + LOOK_EVERY;
     Wait::Until(deadline.map_or(look, |deadline| deadline.min(look)))
 }

@@ -8,7 +8,7 @@ use crate::graph::Node;
 use crate::inlet::Inlet;
 use crate::parallel::Blocks;
 use crate::phase::WorkerEvent;
-use crate::sample::{SampleId, SampleInfo, enter_job};
+use crate::sample::{LastCut, SampleId, SampleInfo, enter_job};
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
 use crate::worker::{Role, WorkerId};
@@ -28,6 +28,7 @@ pub(crate) struct WorkerContext<V> {
     /// True if an earlier process of the same worker had been set up, and has died.
     pub(crate) restarted: bool,
     pub(crate) clock: Clock,
+    pub(crate) last_cut: LastCut,
     /// The inlet that it takes from; none for the source.
     pub(crate) input: Option<Arc<Inlet<V>>>,
     pub(crate) output: Output<V>,

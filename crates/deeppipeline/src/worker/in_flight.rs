@@ -36,7 +36,7 @@ impl InFlight {
     #[inline(always)]
     pub(crate) fn new(newest: SampleInfo, samples: u64, taken: Taken) -> Self {
         let (busy, running_since, paused_at) = (0, None, taken.at);
-        let Taken { ticket, at, fork, lease, given, failures } = taken;
+        let Taken { ticket, at, fork, lease, given, failures, .. } = taken;
         let mut in_flight = InFlight {
             samples,
             windowed: 0,

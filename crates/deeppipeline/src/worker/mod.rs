@@ -19,8 +19,9 @@ use crate::graph::Node;
 use crate::ledger::Fate;
 use crate::parallel::Forked;
 use crate::phase::WorkerEvent;
-use crate::sample::{SampleInfo, leave_job, works_for};
+use crate::sample::{SampleInfo, enter_worker, leave_job, works_for};
 use crate::stage::Give;
+use crate::unwind::release;
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
 pub(crate) use context::{Control, Output, WorkerContext};
 use in_flight::InFlight;
@@ -58,6 +59,10 @@ pub struct Worker<V> {
     turn: Option<u64>,
     /// Samples in flight that no list has used yet.
     windowed: u64,
+    /// The number of the last sample before the last flush, as it knew at its last take.
+    cut: u64,
+    /// True if what the stage keeps for later lists was flushed, and its driver has not been told.
+    forgets_windows: bool,
     /// The number of parts that were made of `last`, by this worker and one that died before it.
     parts: u64,
     /// The sample that not every branch of the block behind it has yet.
@@ -86,6 +91,8 @@ impl<V> Worker<V> {
             unsettled: None,
             turn: None,
             windowed: 0,
+            cut: 0,
+            forgets_windows: false,
             parts: 0,
             forked: None,
             waiting_since: None,
@@ -198,6 +205,14 @@ impl<V> Worker<V> {
         match self.take(wait) {
             Some(Take::Ready { input, to_free, taken }) => {
                 to_free.release();
+                if taken.cut > 0
+                    && self.is_cut_off(&input, &taken)
+                    && let Some(newest) = input.newest()
+                {
+                    self.flush_taken(newest, input.count(), taken);
+                    release(input);
+                    return None;
+                }
                 return Some(self.run(input, taken));
             }
             Some(Take::Expired(to_free)) => to_free.release(),
@@ -216,6 +231,11 @@ impl<V> Worker<V> {
             Some(Take::Empty | Take::Ahead(_)) => return Some(Poll::Pending),
         }
         None
+    }
+
+    /// Returns true, once, if what the stage keeps for later lists was flushed: it is to forget that before the next call.
+    pub fn forgets_windows(&mut self) -> bool {
+        std::mem::take(&mut self.forgets_windows)
     }
 
     fn advance(&self, event: WorkerEvent) {
@@ -249,6 +269,7 @@ impl<V> Worker<V> {
 
     /// Says that the calling thread now works on what this worker has in flight.
     pub(crate) fn enter(&self) {
+        enter_worker(&self.context.last_cut);
         self.context.enter(self.in_flight());
     }
 

@@ -88,6 +88,9 @@ impl<V> Worker<V> {
         let on_error = self.context.options.on_error;
         let ending = match ending {
             Ending::Failed(cause) if in_flight.failures < on_error.retries() => {
+                if in_flight.newest.has_entered_before((self.context.last_cut)()) {
+                    return self.flush_failed(in_flight, &cause);
+                }
                 return self.try_again(in_flight, &cause);
             }
             ending => ending,
@@ -124,6 +127,18 @@ impl<V> Worker<V> {
         }
         self.step = Step::Trying(in_flight);
         LogEvent::RetriedFailure
+    }
+
+    /// Ends what the stage has failed on, which would have been tried again if no flush had come meanwhile.
+    fn flush_failed(&mut self, in_flight: InFlight, cause: &BoxError) -> LogEvent {
+        self.finish_turn();
+        let (stage, sample, cause) = (self.name().to_owned(), in_flight.newest.id, aside::shown(cause));
+        self.count(in_flight, Fate::Flushed);
+        self.step = Step::Idle;
+        aside::log(
+            move || tracing::warn!(stage, %sample, "not tried again after an error, since it was flushed: {cause}"),
+        );
+        LogEvent::SkippedFailure
     }
 
     /// Does what the error policy says after the last try.

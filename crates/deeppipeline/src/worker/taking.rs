@@ -45,6 +45,25 @@ impl<V> Worker<V> {
         true
     }
 
+    /// Notes a flush since the last take, which has emptied the stage's windows. Returns true if what was taken had
+    /// entered before it: that was to be tried again, and is not.
+    #[cold]
+    pub(super) fn is_cut_off(&mut self, input: &Input<V>, taken: &Taken) -> bool {
+        if taken.cut > self.cut {
+            self.cut = taken.cut;
+            self.windowed = 0;
+            self.forgets_windows = true;
+        }
+        input.newest().is_some_and(|newest| newest.has_entered_before(taken.cut))
+    }
+
+    /// Ends what was taken and had entered before a flush, without a call.
+    pub(super) fn flush_taken(&mut self, newest: SampleInfo, samples: u64, taken: Taken) {
+        self.has_turn(taken.ticket);
+        self.finish_turn();
+        self.count(InFlight::new(newest, samples, taken), Fate::Flushed);
+    }
+
     #[inline(always)]
     pub(super) fn run(&mut self, input: Input<V>, taken: Taken) -> Poll<Option<Call<V>>> {
         self.has_turn(taken.ticket);

@@ -21,6 +21,8 @@ pub(crate) struct Case {
     pub(crate) up_after: Duration,
     /// When `setstop` is called; otherwise after the last put, or never where there is a source.
     pub(crate) stop_at: Option<Duration>,
+    /// When the pipeline is flushed.
+    pub(crate) flushes: Vec<Duration>,
 }
 
 /// Where the samples 1, 2, 3, … come from.
@@ -195,6 +197,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         input: Input::Puts(Vec::new()),
         up_after: Duration::ZERO,
         stop_at: None,
+        flushes: Vec::new(),
     }
 }
 
@@ -271,6 +274,11 @@ impl Case {
 
     pub(crate) fn stop_at(self, milliseconds: u64) -> Self {
         Case { stop_at: Some(ms(milliseconds)), ..self }
+    }
+
+    pub(crate) fn flush_at(mut self, milliseconds: u64) -> Self {
+        self.flushes.push(ms(milliseconds));
+        self
     }
 
     pub(crate) fn has_source(&self) -> bool {

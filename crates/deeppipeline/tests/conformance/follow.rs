@@ -161,6 +161,7 @@ impl<'a> Follower<'a> {
             Event::Completed { stage, sample } => self.gates.of(stage).permit(*sample),
             Event::Put(accepted) => assert_eq!(put().unwrap().number.is_some(), *accepted, "put {}", *next_put - 1),
             Event::Refused => drop(put().unwrap_err()),
+            Event::Flush => self.supervisor.flush(),
             Event::Stop => self.supervisor.close(),
             other => panic!("{other:?} is not known here"),
         }

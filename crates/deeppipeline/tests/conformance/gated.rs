@@ -142,6 +142,12 @@ impl Body<i64> for GatedStage {
         }
     }
 
+    fn forget_windows(&mut self) {
+        if let Some((store, _)) = &mut self.windows {
+            store.forget();
+        }
+    }
+
     fn windowed(&mut self) -> Windowed {
         std::mem::take(&mut self.windowed)
     }

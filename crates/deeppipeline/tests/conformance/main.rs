@@ -6,6 +6,7 @@
 
 mod case;
 mod cases;
+mod flush;
 mod follow;
 mod freshness;
 mod gated;

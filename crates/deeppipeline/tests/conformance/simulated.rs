@@ -98,6 +98,9 @@ fn build<I: 'static>(
     if let Some(at) = case.stop_at {
         simulation.setstop_at(at);
     }
+    for at in &case.flushes {
+        simulation.flush_at(*at);
+    }
     simulation
 }
 

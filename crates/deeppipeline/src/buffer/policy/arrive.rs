@@ -41,6 +41,8 @@ pub(in crate::buffer) enum Refusal {
     Dropped,
     /// It was counted as discarded.
     Discarded,
+    /// It was counted as flushed.
+    Flushed,
     /// There is no room for it now.
     Full,
     /// The entrance is closed.
@@ -88,6 +90,10 @@ impl<S: Storage> Change<'_, S> {
         if gate == Gate::Discarding {
             self.count_discarded(1);
             return Err(Refusal::Discarded);
+        }
+        if self.is_cut_off(label) {
+            self.count_flushed();
+            return Err(Refusal::Flushed);
         }
 
         let room = self.has_room_for(label.length);

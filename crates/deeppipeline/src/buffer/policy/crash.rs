@@ -25,6 +25,8 @@ pub(crate) enum Verdict {
     /// Its result had gone on.
     Used(SampleId),
     Lost(SampleId),
+    /// It had entered the pipeline before a flush.
+    Flushed(SampleId),
     /// It waits again, in front.
     Retried(SampleId),
 }
@@ -85,6 +87,7 @@ impl<S: Storage> Change<'_, S> {
     fn judge(&mut self, place: usize, in_flight: &[usize], on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
         let Some(newest) = in_flight.last().map(|slot| *self.storage.slot(*slot)) else { return Verdict::Nothing };
         let id = newest.id();
+        let is_old = self.lands_old(in_flight.iter().copied());
         let received = received.filter(|receipt| receipt.ticket == newest.ticket);
         // One that has killed two workers is not tried a third time.
         let may_retry = on_crash == OnCrash::Retry
@@ -93,6 +96,8 @@ impl<S: Storage> Change<'_, S> {
         let (fate, verdict) = match received {
             Some(Receipt { parts: None, .. }) => (Fate::Used, Verdict::Used(id)),
             Some(_) if on_crash == OnCrash::Skip => (Fate::Used, Verdict::Used(id)),
+            // A sample from before a flush is not tried again.
+            _ if may_retry && is_old => (Fate::Flushed, Verdict::Flushed(id)),
             _ if may_retry => {
                 let given = received.and_then(|receipt| receipt.parts).unwrap_or(0);
                 in_flight.iter().rev().for_each(|slot| self.put_back(place, *slot, given));

@@ -36,6 +36,11 @@ impl<S: Storage> Change<'_, S> {
         self.head().entered
     }
 
+    /// Returns the number of the last sample before the last flush, or 0.
+    pub(in crate::buffer) fn last_cut(&mut self) -> u64 {
+        self.head().cut
+    }
+
     pub(in crate::buffer) fn viewed(&mut self) -> u64 {
         self.head().viewed
     }

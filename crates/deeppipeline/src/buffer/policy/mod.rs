@@ -11,6 +11,7 @@
 mod arrive;
 #[cfg(processes)]
 mod crash;
+mod cut;
 mod lists;
 #[cfg(processes)]
 mod look;

@@ -47,6 +47,10 @@ impl<S: Storage> Change<'_, S> {
             self.count_discarded(1);
             return Err(Refusal::Discarded);
         }
+        if self.is_cut_off(label) {
+            self.count_flushed();
+            return Err(Refusal::Flushed);
+        }
         let totals = self.totals();
         let out_of_order = totals.out_of_order.len.saturating_add(totals.writing_out_of_order);
         let has_room = out_of_order < self.limits.producers.ahead() as u64 && self.has_free_slot();

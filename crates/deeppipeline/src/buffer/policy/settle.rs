@@ -37,7 +37,7 @@ impl<S: Storage> Change<'_, S> {
             return;
         }
         let Settlement { fate, windowed, took, age, ended_at } = settlement;
-        self.use_windowed(place, windowed);
+        let windowed = self.use_windowed(place, windowed);
         self.count_settled(samples.saturating_add(windowed), fate);
         self.count_call(took, ended_at);
         if self.limits.is_last {
@@ -54,22 +54,31 @@ impl<S: Storage> Change<'_, S> {
 
     /// Keeps what is in flight for a later window of the stage.
     pub(in crate::buffer) fn keep_for_window(&mut self, place: usize, flight: Flight<'_>) {
+        let old = self.head().old;
         let samples = self.land(place, flight);
+        if self.head().old < old {
+            // The windows that it was for are gone.
+            return self.count_settled(samples, Fate::Flushed);
+        }
         self.storage.place(place).windowed += samples;
     }
 
     /// Counts samples that were kept for a window and are in none.
     pub(in crate::buffer) fn skip_windowed(&mut self, place: usize, samples: u64) {
-        self.use_windowed(place, samples);
+        let samples = self.use_windowed(place, samples);
         self.count_settled(samples, Fate::Skipped);
     }
 
+    /// Uses samples that were kept for a window, and returns how many of them a flush has left.
     #[inline(always)]
-    fn use_windowed(&mut self, place: usize, samples: u64) {
-        if samples > 0 {
-            let place = self.storage.place(place);
-            place.windowed = place.windowed.saturating_sub(samples);
+    fn use_windowed(&mut self, place: usize, samples: u64) -> u64 {
+        if samples == 0 {
+            return 0;
         }
+        let place = self.storage.place(place);
+        let left = samples.min(place.windowed);
+        place.windowed -= left;
+        left
     }
 
     /// Ends the turn in which a worker gave what `finish` makes.
@@ -80,8 +89,13 @@ impl<S: Storage> Change<'_, S> {
     /// Frees the slots of what is in flight, and returns how many samples that were.
     #[inline(always)]
     pub(super) fn land(&mut self, place: usize, flight: Flight<'_>) -> u64 {
+        if matches!(flight, Flight::OfTake(ticket) if self.storage.place(place).ticket != ticket) {
+            return 0;
+        }
+        if self.head().old > 0 {
+            self.land_old(place, flight);
+        }
         let samples = match flight {
-            Flight::OfTake(ticket) if self.storage.place(place).ticket != ticket => return 0,
             Flight::OfTake(_) => self.free_all(place),
             Flight::Slots(slots) => {
                 slots.iter().for_each(|(slot, viewed)| self.free_one(place, *slot, *viewed));
@@ -149,6 +163,7 @@ impl<S: Storage> Change<'_, S> {
             Fate::Skipped => self.totals().stage.skipped += samples,
             Fate::Failed => self.totals().stage.failed += samples,
             Fate::Lost => self.totals().stage.lost += samples,
+            Fate::Flushed => self.totals().stage.flushed += samples,
         }
     }
 }

@@ -67,6 +67,12 @@ pub(in crate::buffer) struct Head {
     pub(in crate::buffer) viewed: u64,
     /// 1 where an arrival found no room for its bytes, so that a list intake hands over what is there.
     pub(in crate::buffer) full_by_bytes: u64,
+    /// The number of the last sample that had entered the pipeline before the last flush, or 0.
+    pub(in crate::buffer) cut: u64,
+    /// Samples from before it that are in flight.
+    pub(in crate::buffer) old: u64,
+    /// 1 while a flush keeps samples from being taken.
+    pub(in crate::buffer) held: u64,
 }
 
 /// The part of the state that exists once in a buffer and does not change with every sample.

@@ -36,6 +36,9 @@ impl<S: Storage> Change<'_, S> {
         if gate == Gate::Discarding {
             return Taken::Discarded;
         }
+        if self.head().held > 0 {
+            return Taken::Empty { due: None };
+        }
         let next = self.next_ticket();
         if !self.may_take(next) {
             return Taken::Empty { due: None };

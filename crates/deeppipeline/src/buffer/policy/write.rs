@@ -44,7 +44,7 @@ impl<S: Storage> Change<'_, S> {
         receipt: Option<Receipt>,
     ) -> Result<usize, Refusal> {
         let way = self.admit(label).inspect_err(|refusal| {
-            if matches!(refusal, Refusal::Dropped | Refusal::Discarded) {
+            if matches!(refusal, Refusal::Dropped | Refusal::Discarded | Refusal::Flushed) {
                 self.keep_receipt(place, receipt);
             }
         });
@@ -100,6 +100,12 @@ impl<S: Storage> Change<'_, S> {
         if is_given_up {
             self.count_discarded(1);
             self.free(slot);
+            return Published::Discarded;
+        }
+        if self.is_cut_off(label) {
+            self.count_flushed();
+            self.free(slot);
+            self.wake_producers(Wake::All);
             return Published::Discarded;
         }
         self.come_in(slot, way, label);

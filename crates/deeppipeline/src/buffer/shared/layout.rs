@@ -3,6 +3,7 @@
 use super::owner::Owner;
 use crate::buffer::histogram::{Durations, TIMES, WINDOWS};
 use crate::buffer::policy::{Head, Place, Slot, Totals};
+use std::mem::offset_of;
 
 /// The largest number of slots: more cannot be numbered.
 pub(super) const MOST_SLOTS: usize = 1 << 26;
@@ -72,7 +73,9 @@ impl Layout {
         let own_at = lines(slot_at + slots.saturating_mul(SEALED_SLOT));
         // Each word is changed once at most. Beside the head and every slot, a change has to do with two places, of the
         // process that makes it and of a dead one, with all turns, all drops, and a time of each sample and of a call.
-        let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + 2 * DROPS + turns + 1 + 2 * HISTOGRAMS;
+        // What is kept for windows, at each place, a flush changes as well.
+        let kept = places.saturating_mul(2);
+        let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + 2 * DROPS + turns + 1 + 2 * HISTOGRAMS;
         let changes = once + slots.saturating_mul(SEALED_SLOT + 1);
         let own = lines(OWN + 2 * changes);
         Layout { slots, places, turns, place_at, rings_at, time_at, slot_at, own_at, own, changes }
@@ -80,6 +83,11 @@ impl Layout {
 
     pub(super) fn head(self) -> usize {
         0
+    }
+
+    /// The word of the head with the number of the last sample before the last flush.
+    pub(super) fn last_cut(self) -> usize {
+        self.head() + offset_of!(Head, cut) / 8
     }
 
     pub(super) fn waited(self, waited: Waited) -> usize {

@@ -276,7 +276,7 @@ impl<V> Buffer<V> {
         let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.lease?, unsettled.settlement)));
 
         // Only the first look settles what the worker had in flight.
-        let (slots, ticket, copy, at) = loop {
+        let (slots, ticket, cut, copy, at) = loop {
             let at = Moment::now();
             let taken = match unsettled.take() {
                 Some((lease, settlement)) => {
@@ -285,7 +285,7 @@ impl<V> Buffer<V> {
                 None => self.table.take_up_to(up_to, at.0),
             };
             match taken {
-                Took::Ready { slots, ticket, copy } => break (slots, ticket, copy, at),
+                Took::Ready { slots, ticket, cut, copy } => break (slots, ticket, cut, copy, at),
                 Took::Drained { ticket } => return Take::Drained { ticket },
                 Took::Discarded => return Take::Discarded,
                 Took::Ahead(next) => return Take::Ahead(next),
@@ -314,7 +314,7 @@ impl<V> Buffer<V> {
         }
 
         let count = lease.count();
-        let taken = Taken { ticket, at, fork, lease: Some(lease), given, failures };
+        let taken = Taken { ticket, at, cut, fork, lease: Some(lease), given, failures };
         match (problem, newest) {
             (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
             _ => match self.input_of(samples) {
@@ -341,6 +341,38 @@ impl<V> Buffer<V> {
         };
         let samples = lease.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
         self.input_of(samples).ok_or_else(|| "there is nothing in flight".into())
+    }
+
+    /// Keeps everything from being taken until `let_take`; returns the number of the last sample that has entered.
+    pub(crate) fn hold(&self) -> u64 {
+        self.table.hold()
+    }
+
+    /// Lets samples be taken again.
+    pub(crate) fn let_take(&self) {
+        self.table.let_take();
+    }
+
+    /// Gives up what has that number or a lower one.
+    pub(crate) fn cut(&self, number: u64) {
+        self.table.cut(number, self.arrival_time());
+    }
+
+    /// Returns the number of the last sample before the last flush, without the lock.
+    pub(crate) fn last_cut(&self) -> u64 {
+        self.table.last_cut()
+    }
+
+    /// Waits until nothing is in flight that entered before the last flush; false when the caller would not wait any
+    /// longer.
+    pub(crate) fn wait_flushed(&self, wait: Wait) -> bool {
+        loop {
+            match self.table.is_flushed() {
+                Ok(()) => return true,
+                Err(_) if wait.is_over(Instant::now()) => return false,
+                Err(shows) => self.table.words().sleep(Futex::NotFull, shows, wait),
+            }
+        }
     }
 
     /// Wakes all that wait, so that they look again.

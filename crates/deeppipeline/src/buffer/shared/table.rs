@@ -128,7 +128,7 @@ pub(crate) enum Reserved {
     Shut,
     /// The others of several workers have gone on without it.
     Late,
-    /// The sample has its fate already: dropped on arrival, or discarded.
+    /// The sample has its fate already: dropped on arrival, discarded or flushed.
     Gone {
         accepted: bool,
     },
@@ -154,6 +154,8 @@ pub(crate) enum Taken {
     Ready {
         slots: Vec<TakenSlot>,
         ticket: u64,
+        /// The number of the last sample before the last flush.
+        cut: u64,
         /// True if what is taken must be copied out, because views hold too many slots.
         copy: bool,
     },
@@ -350,7 +352,7 @@ impl<W: SharedWords> SlotTable<W> {
             Refusal::Shut => Reserved::Shut,
             Refusal::Late => Reserved::Late,
             Refusal::Dropped => Reserved::Gone { accepted: false },
-            Refusal::Discarded => Reserved::Gone { accepted: true },
+            Refusal::Discarded | Refusal::Flushed => Reserved::Gone { accepted: true },
         }
     }
 
@@ -501,7 +503,7 @@ impl<W: SharedWords> SlotTable<W> {
         }
         let holdable = self.limits.consumers.workers * self.limits.holdable();
         let copy = change.viewed().saturating_add(samples) > holdable as u64;
-        Taken::Ready { slots, ticket, copy }
+        Taken::Ready { slots, ticket, cut: change.last_cut(), copy }
     }
 
     /// This worker is done with what `finish` has given.
@@ -563,6 +565,35 @@ impl<W: SharedWords> SlotTable<W> {
                 known.store(change.gate() as u64, Ordering::Relaxed);
             }
         });
+    }
+
+    /// Keeps everything from being taken until `let_take`; returns the number of the last sample that has entered.
+    pub(crate) fn hold(&self) -> u64 {
+        self.at_once(0, |change, _| change.hold())
+    }
+
+    /// Lets samples be taken again.
+    pub(crate) fn let_take(&self) {
+        self.at_once((), |change, _| change.let_take());
+    }
+
+    /// Gives up what has that number or a lower one, at that time.
+    pub(crate) fn cut(&self, number: u64, now: u64) {
+        self.at_once((), |change, _| change.cut(number, now));
+    }
+
+    /// Checks that nothing is in flight that entered before the last flush; if something is, returns what the futex for
+    /// room shows.
+    pub(crate) fn is_flushed(&self) -> Result<(), u32> {
+        self.at_once(Ok(()), |change, guard| match change.is_flushed() {
+            true => Ok(()),
+            false => Err(guard.will_wait_for(Waited::NotFull)),
+        })
+    }
+
+    /// Returns the number of the last sample before the last flush, without the lock.
+    pub(crate) fn last_cut(&self) -> u64 {
+        self.words.get(self.layout.last_cut())
     }
 
     pub(crate) fn gate(&self) -> Gate {
@@ -713,8 +744,12 @@ impl<W: SharedWords> SlotTable<W> {
 }
 
 fn add_up(buffer: &BufferCounts, stage: &StageCounts) -> bool {
+    let StageCounts { used, absorbed, skipped, failed, lost, in_flight, .. } = *stage;
     let sum = |counts: &[u64]| counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
-    let BufferCounts { dropped_oldest, dropped_newest, superseded, expired, taken, discarded, waiting, .. } = *buffer;
-    sum(&[dropped_oldest, dropped_newest, superseded, expired, taken, discarded, waiting]) == Some(buffer.entered)
-        && sum(&[stage.used, stage.absorbed, stage.skipped, stage.failed, stage.lost, stage.in_flight]) == Some(taken)
+    let BufferCounts {
+        dropped_oldest, dropped_newest, superseded, expired, taken, discarded, flushed, waiting, ..
+    } = *buffer;
+    sum(&[dropped_oldest, dropped_newest, superseded, expired, taken, discarded, flushed, waiting])
+        == Some(buffer.entered)
+        && sum(&[used, absorbed, skipped, failed, lost, stage.flushed, in_flight]) == Some(taken)
 }

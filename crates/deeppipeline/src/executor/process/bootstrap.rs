@@ -128,6 +128,7 @@ impl Bootstrap {
             None => Output::End,
         };
 
+        let cut_in = Arc::clone(&input);
         let voice = Arc::new(Mutex::new(self.link));
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let context = WorkerContext {
@@ -138,6 +139,7 @@ impl Bootstrap {
             options,
             restarted,
             clock: Clock::Monotonic,
+            last_cut: Arc::new(move || cut_in.buffer.shared().map_or(0, shared::Buffer::last_cut)),
             input: Some(input),
             output,
             reorders: limits.consumers.reorders(),

@@ -122,7 +122,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         if !self.may_restart(phase) || has_failed {
             let sample = match verdict {
                 Verdict::Nothing => None,
-                Verdict::Used(id) | Verdict::Lost(id) | Verdict::Retried(id) => Some(id),
+                Verdict::Used(id) | Verdict::Lost(id) | Verdict::Flushed(id) | Verdict::Retried(id) => Some(id),
             };
             self.give_up(phase, sample, died);
             return Then::Over { warning: None };
@@ -168,7 +168,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
                 output.fail_turn(ticket)
             }
             Verdict::Retried(_) => self.tried_again = Some(ticket),
-            Verdict::Nothing | Verdict::Used(_) | Verdict::Lost(_) => output.end_turn(ticket),
+            Verdict::Nothing | Verdict::Used(_) | Verdict::Lost(_) | Verdict::Flushed(_) => output.end_turn(ticket),
         }
         verdict
     }
@@ -239,6 +239,7 @@ fn describe(died: &WorkerDied, verdict: Verdict) -> String {
         Verdict::Nothing => return died.to_string(),
         Verdict::Used(id) => ("had been used", id),
         Verdict::Lost(id) => ("is lost", id),
+        Verdict::Flushed(id) => ("was flushed", id),
         Verdict::Retried(id) => ("is tried again", id),
     };
     format!("{died}; sample {id}, which it had in flight, {what}")

@@ -74,6 +74,12 @@ impl Body<Value> for Passing {
         }
     }
 
+    fn forget_windows(&mut self) {
+        if let Some(window) = &mut self.window {
+            window.forget();
+        }
+    }
+
     fn windowed(&mut self) -> Windowed {
         std::mem::take(&mut self.windowed)
     }

@@ -1,0 +1,89 @@
+//! The flush: an exact cut through the pipeline, at what has entered by now.
+
+use super::Supervisor;
+use super::stopping::{NOTE_EVERY, look_or};
+use super::{GRACE, Waiting};
+use crate::buffer::Wait;
+use crate::graph::Flow;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+impl<V: Send + 'static> Supervisor<V> {
+    /// Gives up all that has entered by now, wherever it is: what waits leaves as flushed, and so does what stages still
+    /// give of it. What the end stages work on is waited for by [`wait_flushed`](Supervisor::wait_flushed).
+    pub fn flush(&self) {
+        let cutting = self.cutting.lock();
+        // What enters from now on is not taken before every buffer is cut: so nothing in a list is from both sides.
+        let entrances = self.entrances();
+        let entered = entrances.iter().map(|index| self.inlets[*index].buffer.hold());
+        let cut = entered.max().unwrap_or_default();
+        self.last_cut.store(cut, Ordering::Relaxed);
+        let flushed = self.inlets.iter().map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
+        let flushed: Vec<_> = flushed.filter(|(_, values)| !values.is_empty()).collect();
+        let blocks = self.layout.blocks.iter().enumerate();
+        let joins = blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).cut(cut)));
+        let joins: Vec<_> = joins.filter(|(_, values)| !values.is_empty()).collect();
+        entrances.iter().for_each(|index| self.inlets[*index].buffer.let_take());
+        drop(cutting);
+
+        (0..self.layout.blocks.len()).for_each(|block| self.blocks.tidy(block));
+        self.release_discarded(flushed);
+        self.release_discarded(joins);
+    }
+
+    /// Waits until no end stage works on anything that had entered before the last flush; false when it still does after
+    /// the time-out. In a pipeline that is aborted, a stage that is still in the user's code is left behind as there. The
+    /// caller is told what happens meanwhile, and an error of its own ends the wait.
+    ///
+    /// # Errors
+    /// The error of the caller.
+    pub fn wait_flushed<E>(
+        &self,
+        timeout: Option<Duration>,
+        mut meanwhile: impl FnMut(Waiting) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let begun = Instant::now();
+        let deadline = timeout.and_then(|timeout| begun.checked_add(timeout));
+        let mut next_note = begun + NOTE_EVERY;
+        while !self.end_stages_are_flushed(look_or(deadline)) {
+            let now = Instant::now();
+            if self.aborted_at().is_some_and(|aborted_at| now >= aborted_at + GRACE) {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(false);
+            }
+            if now >= next_note {
+                next_note += NOTE_EVERY;
+                meanwhile(Waiting::For(self.not_flushed().join(", ")))?;
+            } else {
+                meanwhile(Waiting::On)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the end stages that work on something that had entered before the last flush.
+    pub fn not_flushed(&self) -> Vec<String> {
+        let late = self.end_stages().filter(|index| !self.inlets[*index].buffer.wait_flushed(Wait::No));
+        late.map(|index| self.stage_name(index).to_owned()).collect()
+    }
+
+    fn end_stages_are_flushed(&self, wait: Wait) -> bool {
+        self.end_stages().all(|index| self.inlets[index].buffer.wait_flushed(wait))
+    }
+
+    fn end_stages(&self) -> impl Iterator<Item = usize> {
+        let nodes = self.layout.nodes.iter().enumerate();
+        nodes.filter(|(_, node)| matches!(node.flow, Flow::End)).map(|(index, _)| index)
+    }
+
+    /// The nodes in front of which samples enter.
+    fn entrances(&self) -> Vec<usize> {
+        match self.layout.entrance {
+            Flow::Next(index) => vec![index],
+            Flow::Fork(block) => self.branches(block).collect(),
+            Flow::End | Flow::Join { .. } => Vec::new(),
+        }
+    }
+}
