@@ -35,6 +35,7 @@ from DeepPipeline._simulate import every
 from DeepPipeline._stage import Retry, Sample, Stage, retry
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
+    FlushTimeout,
     GraphError,
     PipelineError,
     PutAfterFailure,
@@ -57,6 +58,7 @@ __all__ = [
     "All",
     "Batch",
     "BufferCounts",
+    "FlushTimeout",
     "GraphError",
     "JoinCounts",
     "JoinReport",

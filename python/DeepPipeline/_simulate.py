@@ -24,15 +24,20 @@ def every(interval: float, samples: SupportsIndex) -> list[float]:
     return [number * seconds for number in range(checked_count("samples", samples))]
 
 
-def simulate(description: PipelineDescription, durations: Durations, arrivals: Iterable[float]) -> Report:
+def simulate(
+    description: PipelineDescription, durations: Durations, arrivals: Iterable[float], flushes: Iterable[float]
+) -> Report:
     """Runs the simulation, and returns its report."""
     if not isinstance(durations, Mapping):
         raise GraphError(f"durations is {what(durations)}, but must be a dict of the names of stages and seconds")
-    if not isinstance(arrivals, Iterable):
-        raise GraphError(f"arrivals is {what(arrivals)}, but must be a list of times, in seconds")
     takes = [(name, _taking(f"durations[{name!r}]", duration)) for name, duration in durations.items()]
-    times = [_checked(f"arrivals[{index}]", time) for index, time in enumerate(arrivals)]
-    return _engine.simulate(description, takes, times)
+    return _engine.simulate(description, takes, _times("arrivals", arrivals), _times("flushes", flushes))
+
+
+def _times(argument: str, times: Iterable[float]) -> list[float]:
+    if not isinstance(times, Iterable):
+        raise GraphError(f"{argument} is {what(times)}, but must be a list of times, in seconds")
+    return [_checked(f"{argument}[{index}]", time) for index, time in enumerate(times)]
 
 
 def _taking(place: str, duration: float | Callable[[int], float]) -> float | Callable[[int], float]:

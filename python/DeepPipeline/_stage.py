@@ -169,6 +169,14 @@ class Stage:
         return None if found is None else Sample(*found)
 
     @GivesWay
+    def cancelled(self) -> bool:
+        """True if the sample that the stage works on had entered the pipeline before a `flush`.
+
+        What comes of it goes nowhere, so a stage that takes long may stop. Always False outside of `stage_run`.
+        """
+        return _engine.cancelled()
+
+    @GivesWay
     def restarted(self) -> bool:
         """True if the stage is in a process that was started again after a crash: an earlier one had been set up.
 

@@ -68,6 +68,9 @@ class WindowStage:
 
     def stage_run(self, x: Any) -> Any:
         self._due = None
+        if self._worker.forgets_windows():
+            self._samples.forget()
+            self._items.forget()
         key = None if self._key is None else self._key(x)
         self._worker.account(0, self._samples.begin())
         self._items.begin()

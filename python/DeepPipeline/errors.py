@@ -28,6 +28,10 @@ class StartTimeout(StartError, TimeoutError):
     """A `setup` had not returned when the time-out of `start` was over; the pipeline was aborted."""
 
 
+class FlushTimeout(PipelineError, TimeoutError):
+    """An end stage still worked on what had entered before the flush when the time-out of `flush` was over."""
+
+
 class StageError(PipelineError):
     """A stage or the source failed, and the pipeline stopped. The stage's own exception is the `__cause__`."""
 

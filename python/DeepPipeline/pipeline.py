@@ -32,6 +32,7 @@ from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import SourceStage, work
 from DeepPipeline.errors import (
+    FlushTimeout,
     GraphError,
     PutAfterFailure,
     PutError,
@@ -195,17 +196,40 @@ class Pipeline:
         self.start()
         return Stream(self, hand_over)
 
-    def simulate(self, durations: Durations, arrivals: Iterable[float]) -> Report:
+    def simulate(self, durations: Durations, arrivals: Iterable[float], *, flushes: Iterable[float] = ()) -> Report:
         """Returns the report of what would become of samples that arrive at these times: drops, order, ages, exactly.
 
         No stage runs, and no time passes: a virtual clock does. `durations` says of stages, by name, how many seconds
         each sample takes there: a number, or a function from the sample's number to one; otherwise none. Every stage
         gives one result for what it takes; a window by key counts as one of all samples. `arrivals` are times in
         seconds: `every(0.04, 100)` is a camera's. Where the pipeline has a source, these are its samples, and a full
-        buffer does what it does behind that source. The report names all samples that were dropped. The pipeline may
-        still be started, or may have been.
+        buffer does what it does behind that source. `flushes` are the times at which the pipeline is flushed. The
+        report names all samples that were dropped. The pipeline may still be started, or may have been.
         """
-        return self._described(lambda description: simulate(description, durations, arrivals))
+        return self._described(lambda description: simulate(description, durations, arrivals, flushes))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Drops all that has entered by now, and returns when nothing of it leaves the pipeline any more.
+
+        What waits is counted as flushed, windows start empty, and a result that a stage still has in work is dropped as
+        it is given; `self.cancelled` tells that stage. What enters afterwards is untouched. It waits as long as the end
+        stages take for the sample that they work on, at most `timeout` seconds, then raises `FlushTimeout`: only that
+        sample is left then. From the pipeline's own stages it only requests the flush. Once the pipeline has ended it
+        does nothing.
+        """
+        timeout = _checked_wait("timeout", timeout)
+        engine = self._started("flush")
+        engine.flush()
+        if self._hand_over is not None:
+            self._hand_over.look()
+        if engine.called_by_own_worker():
+            return
+        late = engine.wait_flushed(timeout, lambda busy: logger.info("the flush waits for %s", busy))
+        if late:
+            raise FlushTimeout(
+                f"flush timed out after {timeout} s: still at work on what had entered before: {', '.join(late)}; "
+                "nothing else of it is left"
+            )
 
     def abort(self) -> Report:
         """Discards what is inside and returns the report.

@@ -32,7 +32,7 @@ class HandOver(Stage):
     def __init__(self) -> None:
         # Both are waited for in a way that Ctrl-C interrupts.
         self._values: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._given_up = False
         self.options(name="stream", overflow="block", executor="thread")
 
@@ -40,7 +40,9 @@ class HandOver(Stage):
         if not self._given_up:
             self._values.put(x)
             del x
-            self._asked.get()
+            while not self._asked.get():
+                if self.cancelled and self._takes_back():
+                    break
 
     def teardown(self) -> None:
         self._values.put(OVER)
@@ -57,13 +59,25 @@ class HandOver(Stage):
         if value is OVER:
             self._values.put(OVER)  # for whoever else asks
         else:
-            self._asked.put(None)
+            self._asked.put(True)
         return value
 
     def give_up(self) -> None:
         """Ends the asking: no value will be taken any longer."""
         self._given_up = True
-        self._asked.put(None)
+        self._asked.put(True)
+
+    def look(self) -> None:
+        """Makes it look whether the value that it waits with was flushed."""
+        self._asked.put(False)
+
+    def _takes_back(self) -> bool:
+        """Returns true if nobody gets the value that was handed over; false if somebody has it already."""
+        try:
+            self._values.get_nowait()
+        except queue.Empty:
+            return False
+        return True
 
 
 class Stream(Iterator[Any]):

@@ -429,6 +429,30 @@ impl Engine {
         py.detach(|| self.supervisor.wait_aborted(|_| Python::attach(|py| py.check_signals())))
     }
 
+    /// Drops all that has entered by now, wherever it is; does not wait.
+    fn flush(&self, py: Python<'_>) {
+        py.detach(|| self.supervisor.flush());
+    }
+
+    /// Waits until no end stage works on anything that had entered before the last flush; returns those that still do
+    /// after `timeout` seconds. Meanwhile it looks for signals and calls `note`, every five seconds, with the stages that it
+    /// waits for.
+    fn wait_flushed(&self, py: Python<'_>, timeout: Option<f64>, note: Py<PyAny>) -> PyResult<Vec<String>> {
+        let meanwhile = |waiting: Waiting| {
+            Python::attach(|py| {
+                py.check_signals()?;
+                match waiting {
+                    Waiting::For(busy) => note.call1(py, (busy,)).map(drop),
+                    Waiting::On | Waiting::NoLonger(_) => Ok(()),
+                }
+            })
+        };
+        py.detach(|| match self.supervisor.wait_flushed(timeout.map(seconds), meanwhile)? {
+            true => Ok(Vec::new()),
+            false => Ok(self.supervisor.not_flushed()),
+        })
+    }
+
     /// Shows the garbage collector the way from the pipeline to the exception that stopped it, whose traceback may lead
     /// back to the pipeline.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -137,7 +137,7 @@ reported! {
 macro_rules! buffer_counts {
     ($($(#[$doc:meta])* $count:ident,)* ; $($(#[$total_doc:meta])* $total:ident,)*) => {
         reported! {
-            /// The counts of one buffer. At any quiet moment `entered = taken + dropped + discarded + waiting`.
+            /// The counts of one buffer. At any quiet moment `entered = taken + dropped + discarded + flushed + waiting`.
             BufferCounts {
                 $($(#[$doc])* $count: u64 = |b| b.$count;)*
                 $($(#[$total_doc])* $total: u64 = |b| b.$total;)*
@@ -160,7 +160,7 @@ macro_rules! stage_counts {
     ($($(#[$doc:meta])* $count:ident,)* ; $($(#[$total_doc:meta])* $total:ident,)*) => {
         reported! {
             /// The counts of one stage. At any quiet moment
-            /// `taken = used + absorbed + skipped + failed + lost + in_flight`.
+            /// `taken = used + absorbed + skipped + failed + lost + flushed + in_flight`.
             StageCounts {
                 $($(#[$doc])* $count: u64 = |c| c.$count;)*
                 $($(#[$total_doc])* $total: u64 = |c| c.$total;)*

@@ -16,13 +16,14 @@ pub(crate) enum Takes {
     Of(Py<PyAny>),
 }
 
-/// Simulates what is described: `durations` by the names of stages, and samples that arrive at these times.
+/// Simulates what is described: `durations` by the names of stages, samples that arrive at these times, and flushes.
 #[pyfunction]
 pub(crate) fn simulate(
     py: Python<'_>,
     description: PipelineDescription,
     durations: Vec<(String, Takes)>,
     arrivals: Vec<f64>,
+    flushes: Vec<f64>,
 ) -> PyResult<Report> {
     let mut simulation = Simulation::of(description.graph()?).map_err(graph_error)?;
 
@@ -47,6 +48,10 @@ pub(crate) fn simulate(
 
     for arrival in arrivals {
         simulation.put_at(duration(arrival), ());
+    }
+
+    for flush in flushes {
+        simulation.flush_at(duration(flush));
     }
 
     while simulation.step().is_some() {

@@ -82,6 +82,11 @@ impl WindowStore {
         self.0.begin()
     }
 
+    /// Forgets all that is in the windows, as if no sample had come.
+    fn forget(&mut self) {
+        self.0.forget();
+    }
+
     /// The list that was due for a key with the present sample, once more.
     fn again<'py>(&self, key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let py = key.py();

@@ -207,6 +207,11 @@ impl Worker {
         }
     }
 
+    /// Returns true, once, if what the stage keeps for later lists was flushed: it is to forget that.
+    fn forgets_windows(&self) -> bool {
+        self.lock().as_mut().is_some_and(EngineWorker::forgets_windows)
+    }
+
     /// The stage keeps the sample: a later list will use it. True when deciding that took longer than the time limit.
     fn keep(&self) -> bool {
         self.settle(Ending::Windowed) == LogEvent::OverTimeout
@@ -279,6 +284,12 @@ fn skip(py: Python<'_>) -> PyResult<&Py<PyAny>> {
 #[pyfunction]
 pub(crate) fn restarted() -> bool {
     deeppipeline::processes::restarted()
+}
+
+/// Returns true if the sample that the calling stage works on had entered the pipeline before a flush.
+#[pyfunction]
+pub(crate) fn cancelled() -> bool {
+    deeppipeline::cancelled()
 }
 
 /// Its number, its part, its birth in seconds of `time.monotonic()`, and the name of its source.

@@ -41,6 +41,19 @@ class Pass(Stage):
         return x
 
 
+class UntilCancelled(Stage):
+    """Says what it works on; with "old" it works until it is cancelled."""
+
+    def __init__(self, begun: Wire) -> None:
+        self.begun = begun
+
+    def stage_run(self, x: Any) -> Any:
+        self.begun.put(x)
+        while x == "old" and not self.cancelled:
+            pass
+        return x
+
+
 class Endless(Stage):
     """Gives one value after the other, and says when it has given some and when it is asked for no more."""
 

@@ -31,9 +31,9 @@ FIELDS: dict[type, str] = {
     Report: "outcome elapsed source stages age recent_age joins left_behind dropped balances stage",
     StageReport: "name intake overflow buffer_size buffer counts workers restarts age busy p50 p99 recent",
     Recent: "age run",
-    BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded waiting "
-    "last_dropped",
-    StageCounts: "used absorbed skipped failed lost in_flight gave",
+    BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
+    "waiting last_dropped",
+    StageCounts: "used absorbed skipped failed lost flushed in_flight gave",
     SourceReport: "wait longest_wait",
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
@@ -45,8 +45,8 @@ def balanced(report: Report) -> bool:
     for stage in report.stages:
         buffer, counts = stage.buffer, stage.counts
         assert buffer.dropped == buffer.dropped_oldest + buffer.dropped_newest + buffer.superseded + buffer.expired
-        assert buffer.entered == buffer.taken + buffer.dropped + buffer.discarded + buffer.waiting
-        settled = counts.used + counts.absorbed + counts.skipped + counts.failed + counts.lost
+        assert buffer.entered == buffer.taken + buffer.dropped + buffer.discarded + buffer.flushed + buffer.waiting
+        settled = counts.used + counts.absorbed + counts.skipped + counts.failed + counts.lost + counts.flushed
         assert buffer.taken == settled + counts.in_flight
     for before, after in zip(report.stages, report.stages[1:], strict=False):
         assert before.counts.gave == after.buffer.entered

@@ -164,3 +164,13 @@ def test_refused(which: str) -> None:
 def test_what_a_duration_raises_comes_out() -> None:
     with pytest.raises(ZeroDivisionError):
         Pipeline([Pass()]).simulate({"Pass": lambda number: 1 / 0}, [0])
+
+
+def test_a_flush_drops_what_has_entered_and_nothing_else() -> None:
+    pipeline = Pipeline([stage(print, name="work"), stage(print, name="end")], buffer_size=4)
+    report = pipeline.simulate({"work": 0.01, "end": 0.03}, every(0.005, 8), flushes=[0.022])
+    work, end = report.stages
+    assert (work.buffer.entered, work.buffer.flushed, end.buffer.flushed, end.counts.used) == (8, 2, 2, 4)
+    assert "4 flushed" in str(report)
+    with pytest.raises(GraphError, match=r"flushes\[0\] is -1"):
+        pipeline.simulate({}, [], flushes=[-1])

@@ -71,6 +71,10 @@ impl Report {
         for join in self.joins.iter().filter(|join| join.counts.unjoined > 0) {
             said.push(format!("{}: {} joined, {} unjoined", join.name, join.counts.joined, join.counts.unjoined));
         }
+        let flushed: u64 = self.stages.iter().map(|stage| stage.buffer.flushed + stage.counts.flushed).sum();
+        if flushed > 0 {
+            said.push(format!("{flushed} flushed"));
+        }
         for stage in self.stages.iter().filter(|stage| stage.restarts > 0) {
             said.push(format!("{} restarted {}", stage.name, times(stage.restarts)));
         }

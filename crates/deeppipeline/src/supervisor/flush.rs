@@ -18,7 +18,8 @@ impl<V: Send + 'static> Supervisor<V> {
         let entered = entrances.iter().map(|index| self.inlets[*index].buffer.hold());
         let cut = entered.max().unwrap_or_default();
         self.last_cut.store(cut, Ordering::Relaxed);
-        let flushed = self.inlets.iter().map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
+        // The last one first: what finds room where something was flushed comes no further.
+        let flushed = self.inlets.iter().rev().map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
         let flushed: Vec<_> = flushed.filter(|(_, values)| !values.is_empty()).collect();
         let blocks = self.layout.blocks.iter().enumerate();
         let joins = blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).cut(cut)));

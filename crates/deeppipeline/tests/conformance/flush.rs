@@ -1,9 +1,13 @@
 //! An exact cut: after a flush nothing that had entered before comes out, and nothing else is missing.
 
 use crate::case::Does::{FailAtFirst, FinishGives, HoldUntilFinish, Identity, Many};
-use crate::case::{chain, stage};
+use crate::case::{Case, chain, stage};
 use crate::cases::check;
+use crate::random::{Random, Told};
+use crate::simulated::{self, Moment};
 use deeppipeline::Overflow::Block;
+use deeppipeline::report::SampleId;
+use deeppipeline::simulate::Event;
 
 #[test]
 fn what_waits_leaves_and_what_enters_afterwards_is_untouched() {
@@ -178,4 +182,68 @@ fn what_finish_gives_of_no_sample_goes_on() {
             "end: 1 entered, 1 taken, 1 used",
         ],
     );
+}
+
+/// `CUTS=1000000 cargo test --release -p deeppipeline --test conformance random_cuts` makes a million of them.
+#[test]
+fn random_cuts_leave_nothing_behind_and_take_nothing_else() {
+    let wanted = std::env::var("CUTS").map_or(1_000, |cuts| cuts.parse().expect("CUTS is a number"));
+    let only = std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"));
+    let (mut seed, mut cuts) = (only.unwrap_or(0), 0);
+    while cuts < wanted {
+        let case = lossless(&mut Random(seed));
+        let told = Told { seed, case: &case };
+        cuts += case.flushes.len();
+        let run = simulated::run(&case);
+        assert_cut(&run.moments, &run.values);
+        drop(told);
+        if only.is_some() {
+            break;
+        }
+        seed += 1;
+    }
+}
+
+/// A chain that loses nothing by itself, so that what is missing a flush has taken: of each sample every stage makes one
+/// result, or one of a list.
+fn lossless(random: &mut Random) -> Case {
+    let count = 1 + random.below(4);
+    let stages = (0..count).map(|index| {
+        let spec = stage(&format!("stage {index}"), Identity, random.below(12));
+        let spec = match random.below(4) {
+            0 => spec.all(),
+            1 => spec.batch(1 + random.below(3) as usize, random.below(20)),
+            _ => spec,
+        };
+        let workers = 1 + random.below(3) as usize;
+        let spec = if random.one_in(3) && index + 1 < count { spec.workers(workers) } else { spec };
+        let spec = if random.one_in(4) { spec.unordered() } else { spec };
+        let number = 1 + random.below(12);
+        spec.but(number, random.below(40))
+    });
+    let case = chain(stages).overflow(Block).buffer_size(3 + random.below(3) as usize);
+    let case = match random.one_in(3) {
+        true => case.source(random.below(30) as i64, random.below(6)),
+        false => case.puts(random.below(30), random.below(6)),
+    };
+    (0..1 + random.below(6)).fold(case, |case, _| case.flush_at(random.below(150)))
+}
+
+/// After each flush nothing old comes out but what the end stage had in flight, and after the last one everything that
+/// entered comes out: a list counts as the sum of its samples, and these are the numbers from 1 on.
+fn assert_cut(moments: &[Moment], values: &[(SampleId, i64)]) {
+    let entered = |moment: &Moment| moment.report.stages[0].buffer.entered;
+    let mut last_cut = (0, 0);
+    for (before, _) in moments.iter().zip(&moments[1..]).filter(|(_, moment)| moment.event == Event::Flush) {
+        // What waited for room has entered since, and is on the other side.
+        let cut = entered(before);
+        let in_flight = before.report.stages.last().map_or(0, |end| end.counts.in_flight);
+        let old = values[before.values..].iter().filter(|(id, _)| id.number <= cut).count() as u64;
+        assert!(old <= in_flight, "{old} came out of {in_flight} after the cut at {cut}");
+        last_cut = (cut, before.values);
+    }
+    let (cut, after) = last_cut;
+    let all = moments.last().map_or(0, entered);
+    let came_out = values[after..].iter().filter(|(id, _)| id.number > cut).map(|(_, sum)| sum).sum::<i64>() as u64;
+    assert_eq!(came_out, (cut + 1..=all).sum::<u64>(), "of {} to {all}", cut + 1);
 }

@@ -72,9 +72,9 @@ fn random_times_break_no_promise() {
 }
 
 /// Says what repeats the run, when it fails.
-struct Told<'a> {
-    seed: u64,
-    case: &'a Case,
+pub(crate) struct Told<'a> {
+    pub(crate) seed: u64,
+    pub(crate) case: &'a Case,
 }
 
 impl Drop for Told<'_> {
@@ -176,6 +176,7 @@ impl Random {
             with_latest: self.one_in(2),
             up_after: ms(if self.one_in(2) { 0 } else { self.below(30) }),
             stop_at: self.one_in(3).then(|| ms(self.below(60))),
+            flushes: (0..self.below(4).saturating_sub(1)).map(|_| ms(self.below(80))).collect(),
             ..chain(stages)
         }
     }

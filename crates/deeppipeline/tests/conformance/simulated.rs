@@ -6,6 +6,7 @@ use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry};
 use deeppipeline::engine::{ErrorPolicy, Executor, Graph, Results, simulate};
 use deeppipeline::intake::Intake;
+use deeppipeline::report::SampleId;
 use deeppipeline::simulate::{Event, Simulation};
 use deeppipeline::{
     All, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
@@ -19,12 +20,16 @@ pub(crate) struct Moment {
     pub(crate) event: Event,
     pub(crate) report: Report,
     pub(crate) torn_down: Vec<String>,
+    /// How many values the end stages had got.
+    pub(crate) values: usize,
 }
 
 /// One run from start to end.
 pub(crate) struct Run {
     pub(crate) moments: Vec<Moment>,
     pub(crate) outcome: String,
+    /// What the end stages got, in order.
+    pub(crate) values: Vec<(SampleId, i64)>,
 }
 
 pub(crate) fn run(case: &Case) -> Run {
@@ -170,7 +175,7 @@ fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Arc<Log>) ->
     while let Some(event) = simulation.step() {
         let report = simulation.report();
         assert!(report.balances(), "after {event:?} in {case:#?}\n{report:#?}");
-        moments.push(Moment { event, report, torn_down: log.torn_down() });
+        moments.push(Moment { event, report, torn_down: log.torn_down(), values: log.values().len() });
     }
     let (failure, report) = match simulation.run() {
         Ok(report) => (None, report),
@@ -180,7 +185,8 @@ fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Arc<Log>) ->
         }
     };
     assert!(log.every_teardown_ran(), "{case:#?}");
-    Run { moments, outcome: describe(&log.values(), failure.as_ref(), &report) }
+    let values = log.values();
+    Run { moments, outcome: describe(&values, failure.as_ref(), &report), values }
 }
 
 /// A stage that gets one sample.
