@@ -45,6 +45,7 @@ fn situations() -> Vec<(&'static str, Vec<Act>)> {
         ("in flight, and full", [&in_flight[..], &full].concat()),
         ("in flight, and being written", writing.clone()),
         ("looked at and in flight", held.clone()),
+        ("flushed", [&writing[..], &[Act::Cut(1)]].concat()),
         ("closed", [&in_flight[..], &BRING, &[Act::Gate(Gate::Closed)]].concat()),
         ("discarding", [&writing[..], &[Act::Gate(Gate::Discarding)]].concat()),
     ]

@@ -36,6 +36,7 @@ impl World {
             26..36 => Act::Take,
             36..38 => Act::Release,
             38 => Act::Trim(random.below(100)),
+            _ if random.one_in(8) => Act::Cut(random.below(3)),
             _ if random.one_in(40) => Act::Gate(random.choice(&[Gate::Closed, Gate::Discarding])),
             _ => Act::Take,
         }

@@ -217,7 +217,7 @@ fn with_skip_a_sample_is_lost_only_if_nothing_of_it_went_on() {
                 Verdict::Nothing => {}
                 Verdict::Used(id) => assert!(went_on(id), "{gave:?}"),
                 Verdict::Lost(id) => assert!(!went_on(id), "{gave:?}"),
-                Verdict::Retried(id) => panic!("{id} is not to be tried again"),
+                Verdict::Flushed(id) | Verdict::Retried(id) => panic!("{id} is not to be flushed or tried again"),
             }
             hop.worker().works(gives);
             let (_, stage) = hop.input.counts();

@@ -67,6 +67,9 @@ pub(super) struct Model {
     pub(super) held: usize,
     pub(super) full_by_bytes: bool,
     receipt: Option<Receipt>,
+    /// The last sample before a flush, and how many from before it are in flight.
+    cut: u64,
+    old: u64,
     pub(super) buffer: BufferCounts,
     pub(super) stage: StageCounts,
 }
@@ -83,6 +86,8 @@ impl Model {
             held: 0,
             full_by_bytes: false,
             receipt: None,
+            cut: 0,
+            old: 0,
             buffer: BufferCounts::default(),
             stage: StageCounts::default(),
         }
@@ -113,14 +118,26 @@ impl Model {
         self.limits.intake.most(self.limits.capacity)
     }
 
-    /// `trimming`: slots that are out of use for a moment.
-    pub(super) fn reserve(&mut self, length: u64, arrival: Arrival, owner: Owner, trimming: usize) -> Answer {
+    /// `number`: that of what a stage brings; `trimming`: slots that are out of use for a moment.
+    pub(super) fn reserve(
+        &mut self,
+        length: u64,
+        number: u64,
+        arrival: Arrival,
+        owner: Owner,
+        trimming: usize,
+    ) -> Answer {
         if arrival == Arrival::Outside && self.gate != Gate::Open {
             return Answer::Shut;
         }
         if self.gate == Gate::Discarding {
             self.buffer.entered += 1;
             self.buffer.discarded += 1;
+            return Answer::Gone { accepted: true };
+        }
+        if self.is_old(number, arrival) {
+            self.buffer.entered += 1;
+            self.buffer.flushed += 1;
             return Answer::Gone { accepted: true };
         }
         let inside = self.waiting.len() + self.writing.len();
@@ -179,6 +196,10 @@ impl Model {
         let id = self.arrive(label.id, arrival);
         if self.gate == Gate::Discarding {
             self.buffer.discarded += 1;
+            return Answer::Discarded;
+        }
+        if self.is_old(id.number, arrival) {
+            self.buffer.flushed += 1;
             return Answer::Discarded;
         }
         while self.limits.overflow == Overflow::DropOldest
@@ -242,7 +263,22 @@ impl Model {
         }
     }
 
+    /// What `put` and the source bring comes after every flush.
+    fn is_old(&self, number: u64, arrival: Arrival) -> bool {
+        arrival == Arrival::Stage && number <= self.cut
+    }
+
+    pub(super) fn cut(&mut self, number: u64) {
+        self.cut = self.cut.max(number);
+        let before = self.waiting.len();
+        self.waiting.retain(|sample| sample.id.number > number);
+        self.buffer.flushed += (before - self.waiting.len()) as u64;
+        self.old = self.in_flight.len() as u64;
+        self.full_by_bytes = false;
+    }
+
     pub(super) fn settle(&mut self, viewed: usize, fate: Fate) {
+        self.old -= self.old_in_flight();
         let count = self.in_flight.len() as u64;
         self.in_flight.clear();
         self.held += viewed;
@@ -255,7 +291,12 @@ impl Model {
             Fate::Skipped => self.stage.skipped += count,
             Fate::Failed => self.stage.failed += count,
             Fate::Lost => self.stage.lost += count,
+            Fate::Flushed => self.stage.flushed += count,
         }
+    }
+
+    fn old_in_flight(&self) -> u64 {
+        self.in_flight.iter().filter(|sample| sample.id.number <= self.cut).count() as u64
     }
 
     pub(super) fn release(&mut self) {
@@ -285,10 +326,14 @@ impl Model {
         let again = on_crash == OnCrash::Retry
             && self.gate != Gate::Discarding
             && self.in_flight.iter().all(|sample| sample.deaths == 0);
-        if used || !again {
-            let fate = if used { Fate::Used } else { Fate::Lost };
+        let (fate, verdict) = match (used, again) {
+            (true, _) => (Fate::Used, Verdict::Used(id)),
+            (false, true) if self.old_in_flight() > 0 => (Fate::Flushed, Verdict::Flushed(id)),
+            (false, _) => (Fate::Lost, Verdict::Lost(id)),
+        };
+        if used || !again || fate == Fate::Flushed {
             self.settle(0, fate);
-            return if used { Verdict::Used(id) } else { Verdict::Lost(id) };
+            return verdict;
         }
         let count = self.in_flight.len() as u64;
         self.buffer.taken -= count;
@@ -335,6 +380,8 @@ impl Model {
             held: looked.in_state(SlotState::Viewed).count(),
             full_by_bytes: head.full_by_bytes != 0,
             receipt: receipt.map(|(ticket, parts)| Receipt { ticket, parts: Some(parts).filter(|n| *n != WHOLE) }),
+            cut: head.cut,
+            old: head.old,
             buffer,
             stage,
         };

@@ -42,6 +42,8 @@ pub(super) enum Act {
     /// Looks no longer at the one held first.
     Release,
     Gate(Gate),
+    /// Flushes what has come, and where a stage brings it, so many more.
+    Cut(u64),
     /// Takes a slot out of use that keeps memory, and gives back the one before.
     Trim(u64),
 }
@@ -51,7 +53,7 @@ impl Act {
         match self {
             Act::Reserve(_) | Act::Put(_) | Act::Publish | Act::Cancel => Some(Who::Producer),
             Act::Take | Act::Settle(..) | Act::Release => Some(Who::Consumer),
-            Act::Gate(_) | Act::Trim(_) => None,
+            Act::Gate(_) | Act::Cut(_) | Act::Trim(_) => None,
         }
     }
 }
@@ -157,6 +159,10 @@ impl World {
                 self.pipeline.wake();
                 self.model.lower_gate(gate);
                 self.check();
+                Ok(())
+            }
+            Act::Cut(more) => {
+                self.cut(more);
                 Ok(())
             }
             Act::Trim(idle_since) => {
@@ -286,7 +292,7 @@ impl World {
     fn take(&mut self) -> Result<(), Happened> {
         let (taken, answer) = self.attempt(Who::Consumer, |table| table.take(0), Model::take)?;
         let is = match taken {
-            Taken::Ready { slots, ticket, copy } => {
+            Taken::Ready { slots, ticket, copy, .. } => {
                 assert_eq!(ticket, self.model.ticket);
                 self.must_copy = copy;
                 self.in_flight = slots.iter().map(|taken| taken.slot.index()).collect();
@@ -329,6 +335,18 @@ impl World {
         self.attempt(Who::Consumer, |table| table.release(slot), Model::release)?;
         self.check();
         Ok(())
+    }
+
+    fn cut(&mut self, more: u64) {
+        let number = match self.arrival {
+            Arrival::Stage => self.brought + more,
+            _ => self.model.buffer.entered,
+        };
+        self.pipeline.hold();
+        self.pipeline.cut(number, 0);
+        self.pipeline.let_take();
+        self.model.cut(number);
+        self.check();
     }
 
     fn trim(&mut self, idle_since: u64) {
@@ -428,7 +446,8 @@ impl World {
         for (_, length) in &self.wait_for_room {
             let (arrival, owner) = (self.arrival, Self::producer_for(self.arrival));
             let mut looks_again = model.clone();
-            let in_vain = looks_again.reserve(*length, arrival, owner, self.trimming()) == Answer::Full;
+            let in_vain =
+                looks_again.reserve(*length, self.brought + 1, arrival, owner, self.trimming()) == Answer::Full;
             // A large buffer lets sleep until enough has been taken, which must be going to happen.
             let sleeps_on = model.waiting.len() > model.refill_at() && model.can_take();
             assert!((in_vain && looks_again == model) || sleeps_on, "whoever brings {length} bytes sleeps: {model:?}");
@@ -496,7 +515,7 @@ fn ask_for_room(
     trimming: usize,
     receipt: Option<Receipt>,
 ) -> Answer {
-    let answer = model.reserve(length, arrival, owner, trimming);
+    let answer = model.reserve(length, id.number, arrival, owner, trimming);
     if answer == (Answer::Gone { accepted: false }) {
         model.drop_on_arrival(id, arrival);
     }
