@@ -39,6 +39,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) buffer_size: u32,
 
+    /// Look for people in every so many frames only. They are tracked and drawn in every frame, with the newest
+    /// detections that there are, so that in a file, too, what is written depends a little on how fast the machine is
+    #[arg(long, value_name = "FRAMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) detect_every: u64,
+
     /// Stop after that many frames
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,

@@ -8,9 +8,10 @@ use crate::output::Output;
 use crate::processes;
 use crate::progress::{Counter, Progress};
 use crate::serial;
+use deeppipeline::builder::{Chain, IntoStage, Onward};
 use deeppipeline::pipeline::{Sourced, StopSignal, StopSignals};
-use deeppipeline::{BoxError, Overflow, Pipeline, Report, stage};
-use deeppipeline_vision::{ClassifyBehaviour, Scene};
+use deeppipeline::{BoxError, Overflow, Pipeline, Report, chain, stage};
+use deeppipeline_vision::{ClassifyBehaviour, Detections, Follow, Frame, Scene};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -111,7 +112,7 @@ fn start(
     let builder = Pipeline::builder().buffer_size(arguments.buffer_size as usize).overflow(overflow);
     if arguments.multiprocess {
         #[cfg(target_os = "linux")]
-        return Ok(processes::start(arguments, builder, opened.capture, output, seen)?);
+        return Ok(processes::start(arguments, builder, overflow, opened.capture, output, seen)?);
         #[cfg(not(target_os = "linux"))]
         return Err("--multiprocess needs Linux: leave it out, and each stage runs on a thread".into());
     }
@@ -120,10 +121,12 @@ fn start(
         seen.count(scene.people.len());
         scene
     };
-    let pipeline = builder
-        .source(capture)
-        .stage(detect)
-        .stage(track)
+    let builder = builder.source(capture);
+    let tracked = match arguments.detect_every {
+        1 => builder.stage(detect).stage(track),
+        every => builder.parallel_latest((frames(), detections(every, overflow, detect))).stage(Follow::new(track)),
+    };
+    let pipeline = tracked
         .stage(pose)
         .stage(stage(classify).intake(ClassifyBehaviour::window().by_keys(ClassifyBehaviour::sights)))
         .stage(record)
@@ -132,6 +135,24 @@ fn start(
         .end_stage(write)
         .start()?;
     Ok(pipeline)
+}
+
+/// The branch in which every frame goes on at once.
+pub(crate) fn frames() -> Chain<Frame, Frame> {
+    chain().stage(stage(|frame: Frame| frame).name("Frames"))
+}
+
+/// The branch in which people are looked for, in every so many frames. It must not be late behind a live stream; of a
+/// file nothing is left out.
+pub(crate) fn detections<S, M>(every: u64, overflow: Overflow, detect: S) -> Chain<Frame, Detections>
+where
+    S: IntoStage<Frame, M, Onward<Scene>>,
+{
+    let looked_at = move |frame: Frame| frame.index.is_multiple_of(every).then_some(frame);
+    chain()
+        .stage(stage(looked_at).name("EveryNth").overflow(overflow))
+        .stage(detect)
+        .stage(stage(Detections::from).name("Detections"))
 }
 
 /// The same stages one after the other on one thread, and what the pipeline gained over that.
@@ -144,7 +165,7 @@ fn compare(
     let stages = arguments.open()?.stages(&scratch)?;
     let progress = Progress::new(stages.capture.frames());
     let before = Cost::now();
-    let serial = serial::run(stages, &progress, || interrupted().is_some())?;
+    let serial = serial::run(stages, arguments.detect_every, &progress, || interrupted().is_some())?;
     let cost = Cost::now() - before;
     progress.finish();
     if interrupted().is_some() {

@@ -1,16 +1,18 @@
 //! The stages in processes of their own; reading the input and counting what is done stay in the command's.
 
 use crate::arguments::Arguments;
+use crate::behaviour::{detections, frames};
 use crate::output::Output;
 use crate::progress::Counter;
 use deeppipeline::builder::Builder;
 use deeppipeline::error::StartError;
 use deeppipeline::pipeline::Sourced;
 use deeppipeline::processes::{OnCrash, Workers};
-use deeppipeline::{BoxError, Give, Isolated, Pipeline, Stage, isolated, stage};
+use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Stage, isolated, stage};
 use deeppipeline_vision::{
     Capture, ClassifyBehaviour, ClassifyBehaviourSettings, DetectPeople, DetectPeopleSettings, Draw, EstimatePose,
-    EstimatePoseSettings, Frame, Record, RecordSettings, Scene, Track, TrackSettings, WriteVideo, WriteVideoSettings,
+    EstimatePoseSettings, Follow, Frame, Record, RecordSettings, Scene, Track, TrackSettings, WriteVideo,
+    WriteVideoSettings,
 };
 
 /// The workers that this program can be started as.
@@ -23,6 +25,7 @@ pub(crate) fn workers() -> Workers {
 pub(crate) fn start(
     arguments: &Arguments,
     builder: Builder<Frame, Frame>,
+    overflow: Overflow,
     capture: Capture,
     output: &Output,
     seen: Counter,
@@ -33,10 +36,14 @@ pub(crate) fn start(
     let record = isolated::<Record>(RecordSettings { path: output.jsonl() });
     let write = isolated::<Write>(WriteVideoSettings { path: output.video(), frame_rate }).name("WriteVideo");
     let classify = isolated::<ClassifyBehaviour>(ClassifyBehaviourSettings { model: classify, runtime });
-    builder
-        .source(capture)
-        .stage(isolated::<DetectPeople>(DetectPeopleSettings { model: detect, runtime, min_score: None }))
-        .stage(isolated::<Track>(TrackSettings::default()))
+    let detect = isolated::<DetectPeople>(DetectPeopleSettings { model: detect, runtime, min_score: None });
+    let builder = builder.source(capture);
+    let tracked = match arguments.detect_every {
+        1 => builder.stage(detect).stage(isolated::<Track>(TrackSettings::default())),
+        // Here, where the pictures are: it does little for each.
+        every => builder.parallel_latest((frames(), detections(every, overflow, detect))).stage(Follow::default()),
+    };
+    tracked
         .stage(isolated::<EstimatePose>(EstimatePoseSettings { model: pose, runtime }))
         .stage(classify.intake(ClassifyBehaviour::window()))
         // Half a file cannot be gone on with.

@@ -4,7 +4,7 @@ use crate::arguments::Stages;
 use crate::progress::Progress;
 use deeppipeline::engine::WindowStore;
 use deeppipeline::{BoxError, Give, Source, Stage};
-use deeppipeline_vision::ClassifyBehaviour;
+use deeppipeline_vision::{ClassifyBehaviour, DetectPeople, Detections, Follow, Frame, Scene, Track};
 use std::time::{Duration, Instant};
 
 /// The measured time of a serial run.
@@ -24,11 +24,16 @@ impl Serial {
     }
 }
 
-/// Runs the stages frame by frame, until the input ends or it is interrupted.
-pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() -> bool) -> Result<Serial, BoxError> {
+/// Runs the stages frame by frame, until the input ends or it is interrupted; people are looked for in every so many.
+pub(crate) fn run(
+    stages: Stages,
+    detect_every: u64,
+    progress: &Progress,
+    interrupted: impl Fn() -> bool,
+) -> Result<Serial, BoxError> {
     let Stages { mut capture, detect, track, pose, classify, record, draw, write } = stages;
     let mut detect = Timed::new(detect)?;
-    let mut track = Timed::new(track)?;
+    let mut track = Tracking::new(track, detect_every)?;
     let mut pose = Timed::new(pose)?;
     let mut classify = Timed::new(classify)?;
     let mut windows = WindowStore::new(ClassifyBehaviour::window());
@@ -46,8 +51,7 @@ pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() ->
         capturing += asked.elapsed();
         let Some(frame) = frame.filter(|_| !interrupted()) else { break };
         frames += 1;
-        let Some(scene) = detect.run(frame)? else { continue };
-        let Some(scene) = track.run(scene)? else { continue };
+        let Some(scene) = track.run(frame, &mut detect)? else { continue };
         let Some(scene) = pose.run(scene)? else { continue };
         let sights = ClassifyBehaviour::sights(&scene);
         let Some(scene) = classify.run(windows.windows(scene, sights))? else { continue };
@@ -70,6 +74,42 @@ pub(crate) fn run(stages: Stages, progress: &Progress, interrupted: impl Fn() ->
     times.push(write.end()?);
     drop(capture);
     Ok(Serial { frames, elapsed: started.elapsed(), times })
+}
+
+/// The stage that follows people: in every frame, or in those that are looked at and on from there.
+enum Tracking {
+    EveryFrame(Timed<Track>),
+    EveryNth(Timed<Follow>, u64),
+}
+
+impl Tracking {
+    fn new(track: Track, detect_every: u64) -> Result<Self, BoxError> {
+        Ok(match detect_every {
+            1 => Tracking::EveryFrame(Timed::new(track)?),
+            every => Tracking::EveryNth(Timed::new(Follow::new(track))?, every),
+        })
+    }
+
+    fn run(&mut self, frame: Frame, detect: &mut Timed<DetectPeople>) -> Result<Option<Scene>, BoxError> {
+        match self {
+            Tracking::EveryFrame(track) => match detect.run(frame)? {
+                Some(scene) => track.run(scene),
+                None => Ok(None),
+            },
+            Tracking::EveryNth(follow, every) => {
+                let looked_at = frame.index.is_multiple_of(*every).then(|| frame.clone());
+                let found = looked_at.map(|frame| detect.run(frame)).transpose()?.flatten();
+                follow.run((frame, found.map(Detections::from)))
+            }
+        }
+    }
+
+    fn end(self) -> Result<(String, Duration), BoxError> {
+        match self {
+            Tracking::EveryFrame(track) => track.end(),
+            Tracking::EveryNth(follow, _) => follow.end(),
+        }
+    }
 }
 
 /// A stage and the time spent in it.

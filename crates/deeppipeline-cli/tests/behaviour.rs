@@ -1,5 +1,6 @@
 //! The `deeppipeline behaviour` command as a user runs it: good input, bad input, interrupts.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -54,6 +55,34 @@ fn writes_a_video_and_a_line_per_frame_and_track() {
         for wanted in ["track", "box", "behaviour", "score"] {
             assert!(!line[wanted].is_null(), "{wanted} is missing in {line}");
         }
+    }
+}
+
+#[test]
+fn people_are_followed_through_frames_in_which_nobody_was_looked_for() {
+    for more in [vec!["--compare-serial"], vec!["--multiprocess"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = command(&clip(), folder.path())
+            .args(["--limit", "40", "--detect-every", "4"])
+            .args(&more)
+            .output()
+            .unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "{stderr}");
+        for wanted in ["EveryNth", "Follow", "40 frames"] {
+            assert!(stdout.contains(wanted), "{wanted} is missing in {stdout}");
+        }
+        let detect = stdout.lines().find(|line| line.starts_with("DetectPeople")).expect("the detector has a row");
+        assert!(
+            detect.split_whitespace().any(|word| word == "10"),
+            "it looked at other frames than every fourth: {detect}"
+        );
+
+        let lines = fs::read_to_string(folder.path().join("park.behaviour.jsonl")).unwrap();
+        let frame = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["frame"].as_u64().unwrap();
+        let frames: BTreeSet<u64> = lines.lines().map(frame).collect();
+        assert!(frames.iter().any(|frame| frame % 4 != 0), "{frames:?}");
+        assert!(frames.len() > 20, "{frames:?}");
     }
 }
 

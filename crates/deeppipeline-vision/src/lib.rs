@@ -1,7 +1,7 @@
 //! Stages for video: capture, detect people, track them, read their pose, name their behaviour, draw, write.
 //!
 //! A [`Capture`] gives [`Frame`]s. [`DetectPeople`] makes a [`Scene`] of each, and every later stage fills in a little
-//! more about the people in it: [`Track`] their number, [`EstimatePose`] their joints, [`ClassifyBehaviour`] what they
+//! more about the people in it: [`Track`] their number (or [`Follow`], where not every picture is looked at), [`EstimatePose`] their joints, [`ClassifyBehaviour`] what they
 //! do. [`Draw`] puts all of it into the picture, [`Record`] writes it down as lines of JSON, [`WriteVideo`] writes the
 //! pictures. Each is a `deeppipeline` stage and keeps one core busy at most, so that a pipeline can run them all at
 //! once.
@@ -59,6 +59,7 @@ mod debug;
 mod detect;
 mod draw;
 mod ffmpeg;
+mod follow;
 mod frame;
 #[cfg(processes)]
 mod isolated;
@@ -84,6 +85,7 @@ pub use capture::{Capture, CaptureError, CaptureOptions};
 pub use detect::DetectPeople;
 pub use draw::Draw;
 pub use ffmpeg::FfmpegError;
+pub use follow::{Detections, Follow};
 pub use frame::Frame;
 #[cfg(processes)]
 pub use isolated::{
