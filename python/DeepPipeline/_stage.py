@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, NamedTuple, Self, SupportsIndex, TypeVar, get_args, overload
@@ -70,6 +71,10 @@ class Sample(NamedTuple):
     """The time at which it was put, or at which the source handed it over, in seconds of `time.monotonic()`."""
     source: str | None = None
     """The name of the source or entrance that it came from; None where the pipeline has one without a name."""
+
+    def age(self) -> float:
+        """The seconds since its birth."""
+        return time.monotonic() - self.birth
 
 
 SINGLE = Single()
@@ -167,6 +172,14 @@ class Stage:
         """The sample that the stage works on; None outside of `stage_run`. For a list, its newest."""
         found = _engine.current_sample()
         return None if found is None else Sample(*found)
+
+    @GivesWay
+    def worker(self) -> int | None:
+        """The index of the worker among those of the stage, from 0, the same after a restart; None before it runs.
+
+        So each worker can have a GPU, a port or a file of its own.
+        """
+        return _engine.worker_index()
 
     @GivesWay
     def cancelled(self) -> bool:

@@ -68,6 +68,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::Spread>()?;
     module.add_class::<window::WindowStore>()?;
     module.add_function(wrap_pyfunction!(worker::cancelled, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::worker_index, module)?)?;
     module.add_function(wrap_pyfunction!(worker::restarted, module)?)?;
     module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
 }

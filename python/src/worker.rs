@@ -280,10 +280,16 @@ fn skip(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     SKIP.get_or_try_init(py, || Ok(py.import("DeepPipeline._give")?.getattr("SKIP")?.unbind()))
 }
 
+/// The index of the worker that runs the calling stage, from 0; None on a thread that is no worker.
+#[pyfunction]
+pub(crate) fn worker_index() -> Option<usize> {
+    deeppipeline::pipeline::current_worker().map(|worker| worker.index())
+}
+
 /// Returns true if the calling stage is in a process that was started again after a crash.
 #[pyfunction]
 pub(crate) fn restarted() -> bool {
-    deeppipeline::processes::restarted()
+    deeppipeline::pipeline::current_worker().is_some_and(|worker| worker.restarted())
 }
 
 /// Returns true if the sample that the calling stage works on had entered the pipeline before a flush.

@@ -54,6 +54,23 @@ class UntilCancelled(Stage):
         return x
 
 
+class TellsWorker(Stage):
+    """Leaves a file for each `setup`: which worker, and whether again. The second worker dies of its first sample."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def setup(self) -> None:
+        (self.folder / f"{self.worker} {self.restarted}").touch(exist_ok=False)
+
+    def stage_run(self, x: Any) -> Any:
+        if self.worker == 1 and not self.restarted:
+            os.kill(os.getpid(), signal.SIGKILL)
+        while not (self.folder / "1 True").exists():
+            pass
+        return x
+
+
 class Endless(Stage):
     """Gives one value after the other, and says when it has given some and when it is asked for no more."""
 

@@ -62,6 +62,7 @@ pub mod intake;
 mod into_stage;
 #[cfg(processes)]
 mod isolated;
+mod job;
 mod join;
 mod ledger;
 mod notices;
@@ -79,6 +80,7 @@ mod signals;
 mod source_id;
 mod stage;
 mod stage_name;
+mod stage_run;
 #[cfg(signals)]
 mod stop_signals;
 mod stream;
@@ -94,13 +96,13 @@ mod worker;
 pub use builder::{chain, made_by, stage};
 pub use error::{BoxError, StageError};
 pub use intake::{All, Batch, Latest, Window};
+pub use job::{cancelled, current_sample};
 pub use pipeline::{Pipeline, Put};
 pub use policies::Overflow;
 #[cfg(processes)]
 pub use processes::{Isolated, isolated, worker};
 pub use report::Report;
 pub use retry::{OnError, retry};
-pub use sample::{SampleInfo, cancelled, current_sample};
 pub use stage::{Give, Source, Stage};
 
 /// Stages in processes of their own; on Linux, with the feature `processes`.
@@ -113,7 +115,6 @@ pub mod processes {
     #[cfg(processes)]
     pub use crate::isolated::{Isolated, IsolatedWindows, Workers, worker};
     pub use crate::policies::OnCrash;
-    pub use crate::sample::restarted;
     #[cfg(processes)]
     pub use crate::transfer::Transfer;
 }
@@ -121,6 +122,7 @@ pub mod processes {
 /// A pipeline on a virtual clock.
 pub mod simulate {
     pub use crate::executor::simulated::{Event, Simulation, UnknownStage};
+    pub use crate::stage_run::{StageRun, run_stage};
 }
 
 /// Types by which the compiler tells apart what a closure may be and return, and what else stands in signatures only.

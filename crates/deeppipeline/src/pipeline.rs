@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use crate::job::{WorkerInfo, current_worker};
 #[cfg(signals)]
 pub use crate::stop_signals::{StopSignal, StopSignals};
 pub use crate::stream::Stream;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use crate::join::JoinCounts;
 pub use crate::ledger::{BufferCounts, Spread, StageCounts};
-pub use crate::sample::SampleId;
+pub use crate::sample::{SampleId, SampleInfo};
 pub use crate::supervisor::SOURCE;
 
 /// The state of a pipeline.

@@ -1,11 +1,10 @@
 //! Samples: a value with its identity and its time of birth.
 
 use crate::clock::Moment;
+use crate::job;
 use crate::source_id::SourceId;
-use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The identity of a sample: the number of its `put`, from 1, and its part when a stage made many of one.
 ///
@@ -79,130 +78,16 @@ impl SampleInfo {
         self.source.name()
     }
 
+    /// Returns the time since its birth, on the clock of the pipeline: in a simulation, the virtual one.
+    pub fn age(&self) -> Duration {
+        Duration::from_nanos(job::now().since(self.birth))
+    }
+
     /// Returns true if it had entered the pipeline before a flush: no later than the sample of that number. What `finish`
     /// gives where there was no sample has no number.
     pub(crate) fn has_entered_before(&self, cut: u64) -> bool {
         self.id.number > 0 && self.id.number <= cut
     }
-}
-
-/// The work of the calling thread, and the pipeline for which it is done.
-#[derive(Clone, Copy)]
-struct Job {
-    pipeline: u64,
-    restarted: bool,
-    sample: Option<SampleInfo>,
-}
-
-/// Returns the number of the last sample that had entered a worker's pipeline before the last flush, or 0.
-pub(crate) type LastCut = Arc<dyn Fn() -> u64 + Send + Sync>;
-
-/// What a thread worked on, to be returned to later.
-pub(crate) struct Interrupted {
-    job: Option<Job>,
-    last_cut: Option<LastCut>,
-}
-
-thread_local! {
-    static JOB: Cell<Option<Job>> = const { Cell::new(None) };
-    static LAST_CUT: RefCell<Option<LastCut>> = const { RefCell::new(None) };
-}
-
-/// Returns the sample that the calling stage works on; `None` outside of `stage_run`.
-///
-/// ```
-/// use deeppipeline::{Pipeline, current_sample};
-///
-/// let pipeline = Pipeline::builder()
-///     .end_stage(|x: i32| println!("{x} is sample {}", current_sample().unwrap().id))
-///     .start()?;
-/// pipeline.put(42)?;
-/// pipeline.setstop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn current_sample() -> Option<SampleInfo> {
-    JOB.get()?.sample
-}
-
-/// Returns true if the calling stage is in a process that was started again after a crash: an earlier one had been set
-/// up, and what it did outside of the pipeline is still there. A `setup` that opens a file asks, so as to append to it.
-/// Always false on a thread.
-///
-/// ```no_run
-/// use deeppipeline::BoxError;
-/// use deeppipeline::processes::restarted;
-/// use std::fs::{File, OpenOptions};
-///
-/// fn setup() -> Result<File, BoxError> {
-///     let mut options = OpenOptions::new();
-///     options.write(true).create(true).append(restarted()).truncate(!restarted());
-///     Ok(options.open("rows.jsonl")?)
-/// }
-/// ```
-pub fn restarted() -> bool {
-    JOB.get().is_some_and(|job| job.restarted)
-}
-
-/// Returns true if the sample that the calling stage works on had entered the pipeline before a
-/// [`flush`](crate::Pipeline::flush): what comes of it goes nowhere, so a stage that takes long may stop. Always false
-/// outside of `stage_run`.
-///
-/// ```
-/// use deeppipeline::{Give, cancelled};
-///
-/// fn speak(words: Vec<&str>) -> Give<String> {
-///     let mut said = String::new();
-///     for word in words {
-///         if cancelled() {
-///             return Give::Skip;
-///         }
-///         said.push_str(word);
-///     }
-///     Give::One(said)
-/// }
-/// ```
-pub fn cancelled() -> bool {
-    let last_cut = LAST_CUT.with_borrow(|last_cut| last_cut.as_ref().map_or(0, |last_cut| last_cut()));
-    current_sample().is_some_and(|sample| sample.has_entered_before(last_cut))
-}
-
-/// Notes for which worker the calling thread works from now on, by what is known of its pipeline's last flush.
-pub(crate) fn enter_worker(last_cut: &LastCut) {
-    LAST_CUT.with_borrow_mut(|known| {
-        if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, last_cut)) {
-            *known = Some(Arc::clone(last_cut));
-        }
-    });
-}
-
-/// Notes what the calling thread works on from now on.
-#[inline]
-pub(crate) fn enter_job(pipeline: u64, restarted: bool, sample: Option<SampleInfo>) {
-    // `LocalKey::set` moves the value twice more.
-    JOB.with(|job| job.set(Some(Job { pipeline, restarted, sample })));
-}
-
-/// Returns what the calling thread works on, to be returned to later.
-pub(crate) fn present_job() -> Interrupted {
-    Interrupted { job: JOB.get(), last_cut: LAST_CUT.with_borrow(Clone::clone) }
-}
-
-/// Lets the calling thread work again on what it did before.
-pub(crate) fn return_to_job(interrupted: Interrupted) {
-    JOB.set(interrupted.job);
-    LAST_CUT.set(interrupted.last_cut);
-}
-
-/// Notes that the calling thread works for no pipeline any more.
-pub(crate) fn leave_job() {
-    JOB.set(None);
-    LAST_CUT.set(None);
-}
-
-/// Returns true if the calling thread is one of this pipeline's workers.
-#[inline]
-pub(crate) fn works_for(pipeline: u64) -> bool {
-    JOB.get().is_some_and(|job| job.pipeline == pipeline)
 }
 
 /// The result of one take, which one `stage_run` gets.

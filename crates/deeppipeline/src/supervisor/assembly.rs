@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::error::GraphError;
 use crate::graph::{Flow, Graph, Layout, Node};
 use crate::inlet::Inlet;
+use crate::job::WorkerInfo;
 use crate::notices::{DropLog, Notices};
 use crate::parallel::Blocks;
 use crate::phase::{Phase, WorkerPhase};
@@ -171,6 +172,15 @@ impl<V: Send + 'static> Supervisor<V> {
         let options = node.map_or_else(|| Node::new(SOURCE), |node| node.options.clone());
         let input = index.map(|index| Arc::clone(&self.inlets[index]));
         let last_cut = Arc::clone(&self.last_cut);
+        let info = WorkerInfo {
+            index: match worker_id {
+                WorkerId::Stage { worker, .. } => worker,
+                WorkerId::Source => 0,
+            },
+            restarted: false,
+            clock: self.clock.clone(),
+            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
+        };
         let has_timer = options.time_limit.is_some() && !options.executor.is_process();
 
         WorkerContext {
@@ -178,9 +188,8 @@ impl<V: Send + 'static> Supervisor<V> {
             worker_id,
             role: node.map_or(Role::Source, |node| node.role),
             name: input.as_ref().map_or_else(|| Arc::new(StageName::new(SOURCE)), |inlet| Arc::clone(&inlet.name)),
-            restarted: false,
+            info: Arc::new(info),
             clock: self.clock.clone(),
-            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
             output: self.output_of(worker_id),
             reorders: index.is_some_and(|index| self.layout.limits[index].consumers.reorders()),
             joined: node.is_some_and(|node| node.joined),

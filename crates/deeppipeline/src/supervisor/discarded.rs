@@ -5,7 +5,7 @@ use super::Supervisor;
 use crate::aside;
 use crate::buffer::Wait;
 use crate::clock::Clock;
-use crate::sample::{enter_job, leave_job};
+use crate::job::{enter_job, leave_job};
 use crate::unwind::release;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -160,7 +160,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// asks, it counts as one of the pipeline's workers: code that runs when a value is released must not wait for the
     /// pipeline, which waits for it.
     pub fn next_discarded(&self) -> Option<Discarded<V>> {
-        enter_job(self.id, false, None);
+        enter_job(self.id, None);
         let next = self.for_binding.next();
         if next.is_none() {
             leave_job();
@@ -205,7 +205,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let pipeline = self.id;
         let thread = std::thread::Builder::new().name("discarded".to_owned()).spawn(move || {
             // Code that runs when a value is released must not wait for the pipeline, which waits for it.
-            enter_job(pipeline, false, None);
+            enter_job(pipeline, None);
             handed_over.into_iter().for_each(drop);
             leave_job();
         });

@@ -6,9 +6,10 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::graph::Node;
 use crate::inlet::Inlet;
+use crate::job::{WorkerInfo, enter_job};
 use crate::parallel::Blocks;
 use crate::phase::WorkerEvent;
-use crate::sample::{LastCut, SampleId, SampleInfo, enter_job};
+use crate::sample::{SampleId, SampleInfo};
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
 use crate::worker::{Role, WorkerId};
@@ -25,10 +26,9 @@ pub(crate) struct WorkerContext<V> {
     pub(crate) name: Arc<StageName>,
     /// The options of its stage; those of a stage that says none for the source.
     pub(crate) options: Node,
-    /// True if an earlier process of the same worker had been set up, and has died.
-    pub(crate) restarted: bool,
+    /// What its stage may know of it.
+    pub(crate) info: Arc<WorkerInfo>,
     pub(crate) clock: Clock,
-    pub(crate) last_cut: LastCut,
     /// The inlet that it takes from; none for the source.
     pub(crate) input: Option<Arc<Inlet<V>>>,
     pub(crate) output: Output<V>,
@@ -115,7 +115,7 @@ impl<V> WorkerContext<V> {
     /// Notes that the calling thread now works for this worker, on that sample.
     #[inline]
     pub(crate) fn enter(&self, sample: Option<SampleInfo>) {
-        enter_job(self.pipeline, self.restarted, sample);
+        enter_job(self.pipeline, sample);
     }
 
     /// Shows that the stage runs on a sample, for that long already; or (`None`) that it does not.

@@ -16,10 +16,11 @@ use crate::buffer::{Take, Unsettled, Wait};
 use crate::clock::Moment;
 use crate::error::Doing;
 use crate::graph::Node;
+use crate::job::{enter_worker, leave_job, works_for};
 use crate::ledger::Fate;
 use crate::parallel::Forked;
 use crate::phase::WorkerEvent;
-use crate::sample::{SampleInfo, enter_worker, leave_job, works_for};
+use crate::sample::SampleInfo;
 use crate::stage::Give;
 use crate::unwind::release;
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
@@ -269,7 +270,7 @@ impl<V> Worker<V> {
 
     /// Says that the calling thread now works on what this worker has in flight.
     pub(crate) fn enter(&self) {
-        enter_worker(&self.context.last_cut);
+        enter_worker(&self.context.info);
         self.context.enter(self.in_flight());
     }
 

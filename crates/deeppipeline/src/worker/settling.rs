@@ -88,7 +88,7 @@ impl<V> Worker<V> {
         let on_error = self.context.options.on_error;
         let ending = match ending {
             Ending::Failed(cause) if in_flight.failures < on_error.retries() => {
-                if in_flight.newest.has_entered_before((self.context.last_cut)()) {
+                if in_flight.newest.has_entered_before((self.context.info.last_cut)()) {
                     return self.flush_failed(in_flight, &cause);
                 }
                 return self.try_again(in_flight, &cause);

@@ -3,7 +3,7 @@
 use crate::alone;
 use crate::line::{Desk, Line};
 use crate::support::until;
-use deeppipeline::processes::restarted;
+use deeppipeline::pipeline::current_worker;
 use deeppipeline::{BoxError, Give, Isolated, Stage};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
@@ -219,7 +219,7 @@ fn does(line: &Arc<Mutex<Line>>, what: Do, x: i64) -> Result<Give<i64>, BoxError
     match what {
         Do::Go => Ok(Give::One(x)),
         Do::Skip => Ok(Give::Skip),
-        Do::GiveRestarted => Ok(Give::One(restarted().into())),
+        Do::GiveRestarted => Ok(Give::One(current_worker().is_some_and(|worker| worker.restarted()).into())),
         Do::Many(parts) => {
             let line = Arc::clone(line);
             let parts = (1..=parts + 1).map_while(move |part| {

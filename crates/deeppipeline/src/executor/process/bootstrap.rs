@@ -7,6 +7,7 @@ use crate::buffer::{Buffer, Wait};
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::inlet::Inlet;
+use crate::job::WorkerInfo;
 use crate::phase::WorkerEvent;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
@@ -129,6 +130,8 @@ impl Bootstrap {
         };
 
         let cut_in = Arc::clone(&input);
+        let last_cut = Arc::new(move || cut_in.buffer.shared().map_or(0, shared::Buffer::last_cut));
+        let info = WorkerInfo { index: worker, restarted, clock: Clock::Monotonic, last_cut };
         let voice = Arc::new(Mutex::new(self.link));
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let context = WorkerContext {
@@ -137,9 +140,8 @@ impl Bootstrap {
             role: Role::Stage(index),
             name,
             options,
-            restarted,
+            info: Arc::new(info),
             clock: Clock::Monotonic,
-            last_cut: Arc::new(move || cut_in.buffer.shared().map_or(0, shared::Buffer::last_cut)),
             input: Some(input),
             output,
             reorders: limits.consumers.reorders(),
