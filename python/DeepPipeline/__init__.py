@@ -28,6 +28,7 @@ from DeepPipeline._engine import (
     StageReport,
     Ticket,
 )
+from DeepPipeline._entrances import Entrance
 from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
@@ -58,6 +59,7 @@ __all__ = [
     "All",
     "Batch",
     "BufferCounts",
+    "Entrance",
     "FlushTimeout",
     "GraphError",
     "JoinCounts",

@@ -26,6 +26,16 @@ class Block:
 
 
 @dataclass(frozen=True)
+class EntranceDescription:
+    """An entrance that has a name."""
+
+    name: str
+    source: SourceStage | None
+    overflow: Overflow | None
+    max_age: float | None
+
+
+@dataclass(frozen=True)
 class PipelineDescription:
     """A pipeline as plain data."""
 
@@ -35,4 +45,5 @@ class PipelineDescription:
     buffer_bytes: int | None
     overflow: Overflow | None
     source: SourceStage | None
+    entrances: list[EntranceDescription]
     max_age: float | None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, SupportsIndex, final
 
-from DeepPipeline._description import PipelineDescription
+from DeepPipeline._description import EntranceDescription, PipelineDescription
 from DeepPipeline._intake import Kind
 from DeepPipeline._stage import Overflow
 
@@ -198,11 +198,24 @@ class StageReport:
 
 @final
 class SourceReport:
-    """The time for which the source lets the pipeline wait. Its own wait for room does not count."""
+    """One source, or one entrance to put into."""
 
     @property
+    def name(self) -> str:
+        """Its name; "source" for one without a name."""
+    @property
+    def state(self) -> str:
+        """ "opening", "streaming", "ended" or "failed"; "open" for an entrance to put into."""
+    @property
+    def error(self) -> str | None:
+        """The text of the error that ended it."""
+    @property
+    def counts(self) -> BufferCounts:
+        """The counts of its samples in front of the first stage, without the numbers of those that were dropped."""
+    @property
     def wait(self) -> float | None:
-        """Seconds for which it has been asked for its next sample by now; `None` when it is not being asked."""
+        """Seconds for which it has been asked for its next sample by now; `None` when it is not being asked. Its own
+        wait for room does not count."""
     @property
     def longest_wait(self) -> float:
         """The most seconds for which it was asked for one sample, the present wait included."""
@@ -260,8 +273,8 @@ class Report:
     def elapsed(self) -> float:
         """Seconds from the moment every stage was up until the last worker ended (or now)."""
     @property
-    def source(self) -> SourceReport | None:
-        """The source, where samples come from one and not by `put`."""
+    def sources(self) -> list[SourceReport]:
+        """One entry per source, and per entrance with a name, in the order in which they were added."""
     @property
     def stages(self) -> list[StageReport]:
         """One entry per stage, in order."""
@@ -285,6 +298,9 @@ class Report:
         """Returns true if every sample has exactly one fate: always true at a quiet moment."""
     def stage(self, name: str) -> StageReport:
         """The stage of that name. Raises `KeyError`, which names those that there are."""
+    def source(self, name: str = "source") -> SourceReport:
+        """The source or entrance of that name ("source" for one without). Raises `KeyError`, which names those that
+        there are."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names, as for JSON; durations are in seconds."""
     def _repr_html_(self) -> str:
@@ -373,7 +389,7 @@ class Notice:
 def simulate(
     description: PipelineDescription,
     durations: Sequence[tuple[str, float | Callable[[int], float]]],
-    arrivals: Sequence[float],
+    arrivals: Sequence[tuple[str | None, Sequence[float]]],
     flushes: Sequence[float],
 ) -> Report: ...
 
@@ -390,7 +406,13 @@ class Engine:
     def drop_drivers(self) -> None: ...
     def start_native(self) -> None: ...
     def join_native(self) -> None: ...
-    def put(self, x: Any, timeout: float | None) -> Ticket | None: ...
+    def put(self, x: Any, entrance: str | None, timeout: float | None) -> Ticket | None: ...
+    def add_source(
+        self, description: EntranceDescription, native: NativeCapture | None
+    ) -> tuple[int, Worker | None]: ...
+    def remove_source(self, name: str) -> None: ...
+    def wait_source_ended(self, name: str, timeout: float | None) -> bool: ...
+    def close_after_sources(self) -> None: ...
     def wait_up(self, timeout: float | None) -> Startup: ...
     def wait_ended(self, timeout: float | None) -> bool: ...
     def drain(
@@ -406,7 +428,7 @@ class Engine:
     def close(self) -> None: ...
     def abort(self) -> None: ...
     def called_by_own_worker(self) -> bool: ...
-    def source_should_end(self) -> bool: ...
+    def sources_that_should_end(self) -> list[int]: ...
     def not_ended(self) -> list[str]: ...
     def next_notice(self) -> Notice.Dropped | Notice.Failed | Notice.Hangs | None: ...
     def next_discarded(self) -> Discarded | None: ...

@@ -23,7 +23,7 @@ from DeepPipeline import _engine
 from DeepPipeline._intake import Intake
 from DeepPipeline._stage import Stage, method_of, options_of
 from DeepPipeline._windows import with_windows
-from DeepPipeline._worker import work
+from DeepPipeline._worker import Running, work
 from DeepPipeline._worker_logs import LogSettings
 from DeepPipeline._worker_signals import leave_to_the_program
 from DeepPipeline.errors import StartError
@@ -95,7 +95,7 @@ class Job:
         leave_to_the_program()
         worker = self._lifeline.become_worker()
         self._logs.send_home(worker)
-        work(worker, _StageToBe(self._make, worker), None)
+        work(worker, _StageToBe(self._make, worker), Running())
         threading.Thread(target=_end_in_time, args=(worker.name,), name="DeepPipeline end", daemon=True).start()
 
 

@@ -14,6 +14,9 @@ from DeepPipeline.errors import GraphError
 Durations = Mapping[str, float | Callable[[int], float]]
 """For stages by name: the seconds that each sample takes there, or a function from its number to them."""
 
+Arrivals = Iterable[float] | Mapping[str, Iterable[float]]
+"""The times at which samples arrive, by the name of the entrance where entrances have names."""
+
 LONGEST = 1e8
 """Seconds that a time in a simulation may be at most, some three years: its clock does not go on for ever."""
 
@@ -25,19 +28,31 @@ def every(interval: float, samples: SupportsIndex) -> list[float]:
 
 
 def simulate(
-    description: PipelineDescription, durations: Durations, arrivals: Iterable[float], flushes: Iterable[float]
+    description: PipelineDescription, durations: Durations, arrivals: Arrivals, flushes: Iterable[float]
 ) -> Report:
     """Runs the simulation, and returns its report."""
     if not isinstance(durations, Mapping):
         raise GraphError(f"durations is {what(durations)}, but must be a dict of the names of stages and seconds")
     takes = [(name, _taking(f"durations[{name!r}]", duration)) for name, duration in durations.items()]
-    return _engine.simulate(description, takes, _times("arrivals", arrivals), _times("flushes", flushes))
+    entrances = [entrance.name for entrance in description.entrances]
+    return _engine.simulate(description, takes, _arriving(arrivals, entrances), _times("flushes", flushes))
 
 
-def _times(argument: str, times: Iterable[float]) -> list[float]:
-    if not isinstance(times, Iterable):
-        raise GraphError(f"{argument} is {what(times)}, but must be a list of times, in seconds")
-    return [_checked(f"{argument}[{index}]", time) for index, time in enumerate(times)]
+def _arriving(arrivals: Arrivals, entrances: list[str]) -> list[tuple[str | None, list[float]]]:
+    if not entrances:
+        return [(None, _times("arrivals", arrivals))]
+    if not isinstance(arrivals, Mapping):
+        wants = (
+            f"must be a dict of the names of entrances and lists of times: there are {', '.join(map(repr, entrances))}"
+        )
+        raise GraphError(f"arrivals is {what(arrivals)}, but {wants}")
+    return [(str(name), _times(f"arrivals[{name!r}]", times)) for name, times in arrivals.items()]
+
+
+def _times(place: str, times: object) -> list[float]:
+    if not isinstance(times, Iterable) or isinstance(times, Mapping):
+        raise GraphError(f"{place} is {what(times)}, but must be a list of times, in seconds")
+    return [_checked(f"{place}[{index}]", time) for index, time in enumerate(times)]
 
 
 def _taking(place: str, duration: float | Callable[[int], float]) -> float | Callable[[int], float]:

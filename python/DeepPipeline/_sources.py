@@ -31,13 +31,13 @@ def iterate(source: Any) -> Iterator[Any]:
     return iter(source)
 
 
-def check_source(source: object) -> None:
+def check_source(source: object, place: str = "source") -> None:
     """Refuses what cannot be iterated over, and what is not meant by its elements, with the way out."""
     wrong = _wrong_elements(source)
     if wrong is None and not _is_iterable(source):
         wrong = f"but must be iterable: a list, a generator, an object with __iter__, or a data set{_way_out(source)}"
     if wrong is not None:
-        raise GraphError(f"source is {what(source)}, {wrong}")
+        raise GraphError(f"{place} is {what(source)}, {wrong}")
 
 
 def _is_iterable(source: object) -> bool:

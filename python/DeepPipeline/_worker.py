@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from DeepPipeline import _engine
@@ -37,7 +37,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
-def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_arguments: bool = False) -> None:
+def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, keeps_arguments: bool = False) -> None:
     """Makes the calls that the engine asks for. The engine decides; the user's code runs here, in Python.
 
     What a stage got is kept for another try only where that may come, and not at all in a worker process, where the
@@ -102,8 +102,8 @@ def work(worker: _engine.Worker, stage: Any, source: SourceStage | None, keeps_a
                 # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
                 with contextlib.suppress(Exception):
                     logger.warning("stage %r %s", worker.name, str(event), exc_info=error)
-            elif source is not None:
-                source.wake()
+            else:
+                sources.wake()
             if event != _engine.FailureEvent.Retried:
                 kept = ()
         else:
@@ -162,7 +162,8 @@ class SourceStage:
     """An iterable as the source's worker sees it."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.given = source
+        """The source as it was given."""
         native = getattr(source, "_native", None)
         self._deeppipeline_native = native if isinstance(native, _engine.NativeCapture) else None
         """A source that runs in the engine instead of in Python."""
@@ -183,7 +184,7 @@ class SourceStage:
             if self._wanted.locked():  # already, before it could be told
                 self._closer.close()
         try:
-            self._iterator = iterate(self._source)
+            self._iterator = iterate(self.given)
         except BaseException:
             self._no_longer_wanted()
             raise
@@ -203,6 +204,11 @@ class SourceStage:
         if isinstance(self._iterator, types.GeneratorType):
             self._iterator.close()
 
+    @property
+    def is_used_up_by_one(self) -> bool:
+        """True if what one takes from the source, another does not get: an iterator, or a camera."""
+        return isinstance(self.given, Iterator) or self.is_live
+
     def wake(self) -> None:
         """Makes a waiting source return soon, if it knows how. Called from other threads, any number of times."""
         if self._close is None or threading.current_thread() is self._thread:
@@ -212,8 +218,8 @@ class SourceStage:
 
     def keep(self) -> None:
         """Keeps what a thread that is left behind reads from: closing it would abort the interpreter that exits."""
-        streams = [owner for owner in gc.get_referrers(self._source) if isinstance(owner, io.IOBase)]
-        _engine.keep_for_ever([self._source, *streams, sys.stdin, sys.__stdin__])
+        streams = [owner for owner in gc.get_referrers(self.given) if isinstance(owner, io.IOBase)]
+        _engine.keep_for_ever([self.given, *streams, sys.stdin, sys.__stdin__])
 
     def still_closes(self, patience: float) -> bool:
         """Returns true if `close()` of the source has been called, and does not return within `patience` seconds."""
@@ -222,6 +228,15 @@ class SourceStage:
     def _no_longer_wanted(self) -> None:
         if self._wanted.acquire(blocking=False) and self._closer is not None:
             self._closer.let_go()
+
+
+class Running(dict[int, SourceStage]):
+    """The sources of a pipeline by the numbers of their workers."""
+
+    def wake(self) -> None:
+        """Makes all that wait return soon, as far as they know how."""
+        for source in [*self.values()]:
+            source.wake()
 
 
 class Closer:

@@ -19,18 +19,26 @@ from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, o
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
 from DeepPipeline._engine import Report, StageCounts, Startup, Ticket
+from DeepPipeline._entrances import (
+    Entrance,
+    Entrances,
+    Sources,
+    checked_entrances,
+    checked_named_source,
+    checked_sources,
+)
 from DeepPipeline._function import StageLike
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
-from DeepPipeline._simulate import Durations, simulate
+from DeepPipeline._simulate import Arrivals, Durations, simulate
 from DeepPipeline._sources import Source, check_source
 from DeepPipeline._stage import OVERFLOWS, Executor, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
-from DeepPipeline._worker import SourceStage, work
+from DeepPipeline._worker import Running, SourceStage, work
 from DeepPipeline.errors import (
     FlushTimeout,
     GraphError,
@@ -57,6 +65,12 @@ class Pipeline:
       otherwise for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
     - `source`: an iterable or a data set that samples come from, on a worker of its own, instead of `put`. One whose
       samples come at their own pace, as a camera's do, says so by an attribute `is_live` that is True.
+    - `sources`: several sources by name, each on a worker of its own: `{"north": camera, "south": other}`. The first
+      stage takes from those that have something in turn, so that a fast one starves nobody; order is kept for each, and
+      `self.sample.source` names it. One that fails ends alone, and `join` tells of it at the end. `Entrance(...)` says
+      more of one.
+    - `entrances`: the names of entrances to put into, `put(x, entrance="a")`, each with a buffer of its own in front of
+      the first stage. Sources and entrances may stand together.
     - `overflow`: what happens when a buffer is full, for stages that do not say: "drop_oldest" for live streams (the
       default with `put` and a live source), "drop_newest", or "block" where nothing may be lost (the default with any
       other source, and in a `stream`).
@@ -76,6 +90,8 @@ class Pipeline:
         multiprocess: bool = False,
         *,
         source: Source | None = None,
+        sources: Sources | None = None,
+        entrances: Entrances | None = None,
         overflow: Overflow | None = None,
         buffer_bytes: SupportsIndex | None = None,
         start_method: StartMethod = "spawn",
@@ -90,6 +106,11 @@ class Pipeline:
         self._overflow: Overflow | None = None if overflow is None else one_of("overflow", overflow, OVERFLOWS)
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
         self._source = None if source is None else _checked_source(source)
+        self._entrances = [*checked_sources(sources), *checked_entrances(entrances)]
+        if self._source is not None and self._entrances:
+            raise GraphError("source stands beside sources or entrances: give it a name, as one of sources")
+        self._running = Running()
+        """The sources by the numbers of their workers."""
         self._engine: _engine.Engine | None = None
         self._threads: list[WorkerThread] = []
         self._notices: Notices | None = None
@@ -133,11 +154,12 @@ class Pipeline:
             raise StartTimeout(f"start timed out after {timeout} s: still in setup: {late}; the pipeline was aborted")
         return self
 
-    def put(self, x: Any, timeout: float | None = None) -> Ticket:
-        """Puts one sample into the first buffer. Safe from many threads.
+    def put(self, x: Any, timeout: float | None = None, *, entrance: str | None = None) -> Ticket:
+        """Puts one sample into the first buffer, by the entrance of that name where they have names.
 
-        The ticket is true when the sample was accepted, and knows its `number`; it is false when the sample was dropped
-        on arrival ("drop_newest"). Under "block" it waits for room, at most `timeout` seconds, then raises
+        Safe from many threads. The ticket is true when the sample was accepted, and knows its `number`; it is false
+        when the sample was dropped on arrival ("drop_newest"). Under "block" it waits for room, at most `timeout`
+        seconds, then raises
         `PutTimeout`. Every error of `put` is a `PutError` and has the sample as its `value`; after a failure it is the
         `StageError` as well.
         """
@@ -146,7 +168,9 @@ class Pipeline:
             raise PutError("put before start: call start() first, or use `with Pipeline(...) as p:`", x)
         if self._source is not None:
             raise PutError("put on a pipeline with a source: its samples come from the source alone", x)
-        ticket = engine.put(x, None if timeout is None else _checked_wait("timeout", timeout))
+        if entrance is not None and not isinstance(entrance, str):
+            raise PutError(f"entrance is {what(entrance)}, but must be the name of one", x)
+        ticket = engine.put(x, entrance, None if timeout is None else _checked_wait("timeout", timeout))
         if ticket is not None:
             return ticket
         failure = self._failure(engine, engine.report())
@@ -173,9 +197,45 @@ class Pipeline:
         Without a source it does the same as `setstop`. Ctrl-C drains, a second one aborts.
         """
         engine = self._started("join")
-        if self._source is None:
+        if self._has_source():
+            engine.close_after_sources()
+        else:
             self._close(engine)
         return self._drain(engine, None)
+
+    def add_source(self, name: str, source: Source | Entrance) -> None:
+        """Adds a source while the pipeline runs, which began with named `sources` or `entrances`.
+
+        A name is free again once the source that had it has ended; its row in the report goes on.
+        """
+        engine = self._started("add_source")
+        described = checked_named_source("source", name, source)
+        body = described.source
+        assert body is not None
+        for stage in self._chain[:1]:
+            if not isinstance(stage, Branches):
+                _check_neighbours(body, stage)
+        _check_unused(body)
+        number, worker = engine.add_source(described, body._deeppipeline_native)
+        self._running[number] = body
+        if worker is None:
+            return
+        thread = WorkerThread(worker.name, work, worker, body, body, False)
+        self._threads = [*(other for other in self._threads if other.is_alive() or not other.ident), thread]
+        thread.start()
+
+    def remove_source(self, name: str, timeout: float | None = None) -> bool:
+        """Asks a source for nothing more, and waits until its own code has returned; False if that takes longer.
+
+        What it gave flows out in order, and the others go on. From the pipeline's own stages it only asks.
+        """
+        engine = self._started("remove_source")
+        timeout = _checked_wait("timeout", timeout)
+        if not isinstance(name, str):
+            raise GraphError(f"name is {what(name)}, but must be the name of a source")
+        engine.remove_source(name)
+        self._wake_source(engine)
+        return not engine.called_by_own_worker() and engine.wait_source_ended(name, timeout)
 
     def run(self, source: Source | None = None) -> Report:
         """Starts, takes all samples from the source, waits for everything to flow out, and returns the report."""
@@ -196,15 +256,16 @@ class Pipeline:
         self.start()
         return Stream(self, hand_over)
 
-    def simulate(self, durations: Durations, arrivals: Iterable[float], *, flushes: Iterable[float] = ()) -> Report:
+    def simulate(self, durations: Durations, arrivals: Arrivals, *, flushes: Iterable[float] = ()) -> Report:
         """Returns the report of what would become of samples that arrive at these times: drops, order, ages, exactly.
 
         No stage runs, and no time passes: a virtual clock does. `durations` says of stages, by name, how many seconds
         each sample takes there: a number, or a function from the sample's number to one; otherwise none. Every stage
         gives one result for what it takes; a window by key counts as one of all samples. `arrivals` are times in
         seconds: `every(0.04, 100)` is a camera's. Where the pipeline has a source, these are its samples, and a full
-        buffer does what it does behind that source. `flushes` are the times at which the pipeline is flushed. The
-        report names all samples that were dropped. The pipeline may still be started, or may have been.
+        buffer does what it does behind that source; where entrances have names, `arrivals` is a dict of these and their
+        times. `flushes` are the times at which the pipeline is flushed. The report names all samples that were dropped.
+        The pipeline may still be started, or may have been.
         """
         return self._described(lambda description: simulate(description, durations, arrivals, flushes))
 
@@ -273,11 +334,19 @@ class Pipeline:
 
     def _needs_source(self, what: str, source: Source | None) -> None:
         if source is not None:
-            if self._source is not None:
+            if self._has_source() or self._entrances:
                 raise GraphError(f"{what} got a source, but the pipeline has one already: give one of the two")
             self._source = _checked_source(source)
-        if self._source is None:
+        if not self._has_source():
             raise GraphError(f"{what} needs a source: {what}(source), or Pipeline(source=..., ...)")
+
+    def _sources(self) -> list[SourceStage]:
+        """Returns the sources that are there from the beginning."""
+        named = [entrance.source for entrance in self._entrances if entrance.source is not None]
+        return named if self._source is None else [self._source]
+
+    def _has_source(self) -> bool:
+        return bool(self._running or self._sources())
 
     def _lay_out(self) -> None:
         self._row: Row = in_a_row(self._chain)
@@ -297,7 +366,9 @@ class Pipeline:
 
     def _described(self, make: Callable[[PipelineDescription], T]) -> T:
         """Hands the description to the engine, which refuses what cannot work."""
-        _check_native(self._source, self._chain)
+        sources: list[SourceStage | None] = [*self._sources()]
+        for source in sources or [None]:
+            _check_native(source, self._chain)
         stages = [
             replace(options_of(stage), name=name_of(stage), executor=executor)
             for stage, executor in zip(self._row.stages, self._executors, strict=True)
@@ -305,7 +376,14 @@ class Pipeline:
         overflow = self._overflow or (None if self._hand_over is None else "block")
         return make(
             PipelineDescription(
-                stages, self._row.blocks, self._buffer_size, self._buffer_bytes, overflow, self._source, self._max_age
+                stages,
+                self._row.blocks,
+                self._buffer_size,
+                self._buffer_bytes,
+                overflow,
+                self._source,
+                self._entrances,
+                self._max_age,
             )
         )
 
@@ -320,7 +398,7 @@ class Pipeline:
             check_stages(in_process, self._start_method)
 
     def _bodies(self) -> list[list[Stage | SourceStage]]:
-        """Returns what the workers of each stage run, one entry per worker; the source's last."""
+        """Returns what the workers of each stage run, one entry per worker; those of sources last."""
         bodies: list[list[Stage | SourceStage]] = []
         for stage, executor in zip(self._row.stages, self._executors, strict=True):
             workers = options_of(stage).workers
@@ -334,13 +412,14 @@ class Pipeline:
                     f"stage {name_of(stage)!r} cannot be copied for its {workers} workers: {error}. "
                     "Make what cannot be copied in setup(), which runs on each worker"
                 ) from error
-        if self._source is not None:
-            bodies.append([self._source])
+        bodies.extend([source] for source in self._sources())
         return bodies
 
     def _start_workers(self, engine: _engine.Engine, of_stages: list[list[Stage | SourceStage]]) -> None:
         natives = [stage._deeppipeline_native for stage in self._row.stages]
-        drivers = engine.drivers(natives if self._source is None else [*natives, self._source._deeppipeline_native])
+        sources = self._sources()
+        self._running.update(enumerate(sources))
+        drivers = engine.drivers([*natives, *(source._deeppipeline_native for source in sources)])
         left = [iter(bodies) for bodies in of_stages]
         workers = [(driver, Relay() if index is None else next(left[index])) for index, driver in drivers]
         notices = self._notices = Notices(engine)
@@ -348,7 +427,9 @@ class Pipeline:
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).intake, driver) if isinstance(body, Stage) else body
                 keeps_arguments = isinstance(body, Stage) and isinstance(options_of(body).on_error, Retry)
-                self._threads.append(WorkerThread(driver.name, work, driver, running, self._source, keeps_arguments))
+                # A stage that fails ends all sources with the pipeline, a named source only itself.
+                wakes = body if isinstance(body, SourceStage) else self._running
+                self._threads.append(WorkerThread(driver.name, work, driver, running, wakes, keeps_arguments))
             elif driver is not None and isinstance(body, Stage):
                 watch = Watch(driver, body, self._start_method)
                 self._threads.append(WorkerThread(driver.name, watch.run, watch=watch))
@@ -440,8 +521,9 @@ class Pipeline:
         engine.drain(None if deadline == math.inf else max(0.0, deadline - time.monotonic()), look, note, no_longer)
 
     def _wake_source(self, engine: _engine.Engine) -> None:
-        if self._source is not None and engine.source_should_end():
-            self._source.wake()
+        for number in engine.sources_that_should_end():
+            if number in self._running:
+                self._running[number].wake()
 
     def _abort(self, engine: _engine.Engine) -> Report:
         self._request_abort()
@@ -492,7 +574,7 @@ class Pipeline:
                 self._notices.wait(_engine.GRACE)
             if self._discarded is not None:
                 self._discarded.wait()
-            if not self._joined and self._source is not None and self._source.still_closes(_engine.GRACE):
+            if not self._joined and any(source.still_closes(_engine.GRACE) for source in self._running.values()):
                 logger.warning("close() of the source has not returned: it is left behind")
             self._joined = True
 
@@ -504,8 +586,9 @@ class Pipeline:
         try:
             return self._drain_open(engine, patience)
         finally:
-            if self._source is not None and not engine.wait_ended(0):
-                self._source.keep()
+            if not engine.wait_ended(0):
+                for source in self._running.values():
+                    source.keep()
 
     def _drain_open(self, engine: _engine.Engine, patience: float) -> bool:
         drained = True

@@ -10,7 +10,7 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results, Role, SourceNode,
+    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results, Role, SourceNode,
     Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, UnknownPolicy, WorkerDied};
@@ -40,6 +40,7 @@ pub(crate) struct PipelineDescription {
     buffer_bytes: Option<usize>,
     overflow: Option<String>,
     source: Option<SourceDescription>,
+    entrances: Vec<EntranceDescription>,
     max_age: Option<f64>,
 }
 
@@ -73,6 +74,26 @@ enum Takes {
 #[derive(FromPyObject)]
 struct SourceDescription {
     is_live: bool,
+}
+
+/// An entrance with a name as the Python package describes it.
+#[derive(FromPyObject)]
+pub(crate) struct EntranceDescription {
+    name: String,
+    source: Option<SourceDescription>,
+    overflow: Option<String>,
+    max_age: Option<f64>,
+}
+
+impl EntranceDescription {
+    fn node(self) -> PyResult<EntranceNode> {
+        Ok(EntranceNode {
+            name: self.name,
+            source: self.source.map(|source| SourceNode { is_live: source.is_live }),
+            overflow: self.overflow.as_deref().map(policy).transpose()?,
+            max_age: self.max_age.map(seconds),
+        })
+    }
 }
 
 /// The policy for a stage that fails on a sample.
@@ -237,12 +258,13 @@ impl Engine {
     }
 
     /// Hands out the drivers, once, one per worker, with the index in `natives` of what it runs; none for a relay.
-    /// `natives` has one entry per stage, and one for the source. Native stages are kept for `start_native`.
+    /// `natives` has one entry per stage, and one per source. Native stages are kept for `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<(Option<usize>, Driver)>> {
         let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let stages = natives.len() - undriven.iter().filter(|worker| matches!(worker.role(), Role::Source(_))).count();
         let index_of = |worker: &Undriven| match worker.role() {
             Role::Stage(index) => Some(index),
-            Role::Source => Some(natives.len() - 1),
+            Role::Source(source) => Some(stages + source),
             Role::Relay => None,
         };
         let native_of = |worker: &Undriven| index_of(worker).and_then(|index| natives.get(index)?.as_ref());
@@ -276,8 +298,8 @@ impl Engine {
                 (Undriven::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
                 (Undriven::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
-                    if worker.role() == Role::Source {
-                        self.supervisor.set_closer(closer);
+                    if let Role::Source(source) = worker.role() {
+                        self.supervisor.set_closer(source, closer);
                     }
                     self.natives.lock().unwrap_or_else(PoisonError::into_inner).push((worker, body));
                     Driver::Engine(None)
@@ -318,7 +340,7 @@ impl Engine {
     }
 
     /// Puts one sample, and returns its ticket; none where the pipeline has failed. What else refuses it is a `PutError`.
-    fn put(&self, x: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Option<Ticket>> {
+    fn put(&self, x: &Bound<'_, PyAny>, entrance: Option<&str>, timeout: Option<f64>) -> PyResult<Option<Ticket>> {
         let py = x.py();
         let birth = Moment::now();
         let payload = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here));
@@ -328,8 +350,8 @@ impl Engine {
         })?;
         // Where there is room, the interpreter is not let go of.
         let first = match takes_a_while(&payload) {
-            true => py.detach(|| self.supervisor.put_born(payload, birth, Wait::No)),
-            false => self.supervisor.put_born(payload, birth, Wait::No),
+            true => py.detach(|| self.supervisor.put_born(payload, entrance, birth, Wait::No)),
+            false => self.supervisor.put_born(payload, entrance, birth, Wait::No),
         };
         let mut refused = match first {
             Ok(put) => return Ok(Some(Ticket::new(put.number))),
@@ -358,11 +380,12 @@ impl Engine {
                         "put from one of the pipeline's own stages: return the value from stage_run (Many for several)";
                     return Err(put_error(x, "PutError", text, None));
                 }
+                PutError::Entrance(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
                 PutError::Refused(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
                 _ => return Ok(None),
             };
             py.check_signals()?;
-            match py.detach(|| self.supervisor.put_born(payload, birth, slice(deadline))) {
+            match py.detach(|| self.supervisor.put_born(payload, entrance, birth, slice(deadline))) {
                 Ok(put) => return Ok(Some(Ticket::new(put.number))),
                 Err(again) => refused = again,
             }
@@ -476,9 +499,52 @@ impl Engine {
         self.supervisor.called_by_own_worker()
     }
 
-    /// Returns true if the source has been asked to end and has not ended yet.
-    fn source_should_end(&self) -> bool {
-        self.supervisor.source_should_end()
+    /// Returns the sources that have been asked to end and have not ended yet.
+    fn sources_that_should_end(&self) -> Vec<usize> {
+        self.supervisor.sources_that_should_end()
+    }
+
+    /// Adds a source, and returns its number and its worker; none for a native source, which runs already.
+    fn add_source(
+        &self,
+        description: EntranceDescription,
+        native: Option<Native>,
+    ) -> PyResult<(usize, Option<Worker>)> {
+        let worker = self.supervisor.add_source(description.node()?, None).map_err(graph_error)?;
+        let Role::Source(source) = worker.role() else { return Err(PyRuntimeError::new_err("this is no source")) };
+        let Some(native) = native else {
+            let next = self.entrance.get().map_or(Next::Here, Next::clone);
+            return Ok((source, Some(Worker::new(worker, next))));
+        };
+        let (body, closer) = native.take(worker.name())?;
+        self.supervisor.set_closer(source, closer);
+        let thread = spawn(worker, Box::new(move || body))?;
+        self.native_threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok((source, None))
+    }
+
+    /// Asks a source for nothing more.
+    fn remove_source(&self, name: &str) -> PyResult<()> {
+        self.supervisor.remove_source(name).map_err(graph_error)
+    }
+
+    /// Waits until a source that was removed has ended; false after the time-out.
+    fn wait_source_ended(&self, py: Python<'_>, name: &str, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = deadline(timeout);
+        loop {
+            if py.detach(|| self.supervisor.wait_source_ended(name, slice(deadline))) {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(false);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Closes the entrance once all sources have ended; at once where there are none.
+    fn close_after_sources(&self) {
+        self.supervisor.close_after_sources();
     }
 
     /// Waits for something that is to be logged; None once everything has ended.
@@ -581,6 +647,7 @@ impl PipelineDescription {
     pub(crate) fn graph(self) -> PyResult<Graph> {
         Ok(Graph {
             source: self.source.map(|source| SourceNode { is_live: source.is_live }),
+            entrances: self.entrances.into_iter().map(EntranceDescription::node).collect::<PyResult<_>>()?,
             stages: self.stages.into_iter().map(node).collect::<PyResult<_>>()?,
             blocks: self.blocks.into_iter().map(block).collect(),
             buffer_size: match self.buffer_size {

@@ -222,15 +222,24 @@ reported! {
 }
 
 reported! {
-    /// The time for which the source lets the pipeline wait. Its own wait for room does not count.
+    /// One source, or one entrance to put into.
     SourceReport {
-        /// Seconds for which it has been asked for its next sample by now; `None` when it is not being asked.
+        /// Its name; "source" for one without a name.
+        name: String = |s| s.name.clone();
+        /// "opening", "streaming", "ended" or "failed"; "open" for an entrance to put into.
+        state: String = |s| s.state.to_string();
+        /// The text of the error that ended it.
+        error: Option<String> = |s| s.error.clone();
+        /// The counts of its samples in front of the first stage, without the numbers of those that were dropped.
+        counts: BufferCounts = |s| BufferCounts(s.counts.clone());
+        /// Seconds for which it has been asked for its next sample by now; `None` when it is not being asked. Its own
+        /// wait for room does not count.
         wait: Option<f64> = |s| s.wait.map(|wait| wait.as_secs_f64());
         /// The most seconds for which it was asked for one sample, the present wait included.
         longest_wait: f64 = |s| s.longest_wait.as_secs_f64();
         @repr |s| {
-            let wait = s.wait.map_or_else(|| "None".to_owned(), |wait| format!("{:?}", wait.as_secs_f64()));
-            format!("<SourceReport wait={wait} longest_wait={:?}>", s.longest_wait.as_secs_f64())
+            let (entered, dropped) = (s.counts.entered, s.counts.dropped());
+            format!("<SourceReport {:?} {} entered={entered} dropped={dropped}>", s.name, s.state)
         };
     }
 }
@@ -279,8 +288,8 @@ reported! {
         outcome: String = |r| r.outcome.to_string();
         /// Seconds from the moment every stage was up until the last worker ended (or now).
         elapsed: f64 = |r| r.elapsed.as_secs_f64();
-        /// The source, where samples come from one and not by `put`.
-        source: Option<SourceReport> = |r| r.source.map(SourceReport);
+        /// One entry per source, and per entrance with a name, in the order in which they were added.
+        sources: Vec<SourceReport> = |r| r.sources.iter().cloned().map(SourceReport).collect();
         /// One entry per stage, in order.
         stages: Vec<StageReport> = |r| r.stages.iter().cloned().map(StageReport).collect();
         /// The ages of samples when the end stage was done with them (for a list, its newest).
@@ -310,6 +319,16 @@ reported! {
             self.0.stage(&name).cloned().map(StageReport).ok_or_else(|| {
                 let known: Vec<String> = self.0.stages.iter().map(|stage| format!("{:?}", stage.name)).collect();
                 PyKeyError::new_err(format!("no stage is called {name:?}: there are {}", known.join(", ")))
+            })
+        }
+
+        /// The source or entrance of that name ("source" for one without). Raises `KeyError`, which names those that
+        /// there are.
+        #[pyo3(signature = (name = deeppipeline::report::SOURCE))]
+        fn source(&self, name: &str) -> PyResult<SourceReport> {
+            self.0.source(name).cloned().map(SourceReport).ok_or_else(|| {
+                let known: Vec<String> = self.0.sources.iter().map(|source| format!("{:?}", source.name)).collect();
+                PyKeyError::new_err(format!("no source is called {name:?}: there are {}", known.join(", ")))
             })
         }
 

@@ -16,13 +16,14 @@ pub(crate) enum Takes {
     Of(Py<PyAny>),
 }
 
-/// Simulates what is described: `durations` by the names of stages, samples that arrive at these times, and flushes.
+/// Simulates what is described: `durations` by the names of stages, samples that arrive at these times, by the name of
+/// the entrance where entrances have names, and flushes.
 #[pyfunction]
 pub(crate) fn simulate(
     py: Python<'_>,
     description: PipelineDescription,
     durations: Vec<(String, Takes)>,
-    arrivals: Vec<f64>,
+    arrivals: Vec<(Option<String>, Vec<f64>)>,
     flushes: Vec<f64>,
 ) -> PyResult<Report> {
     let mut simulation = Simulation::of(description.graph()?).map_err(graph_error)?;
@@ -46,8 +47,13 @@ pub(crate) fn simulate(
         told.map_err(graph_error)?;
     }
 
-    for arrival in arrivals {
-        simulation.put_at(duration(arrival), ());
+    for (entrance, times) in arrivals {
+        for time in times.into_iter().map(duration) {
+            match &entrance {
+                Some(name) => drop(simulation.put_into_at(time, name, ()).map_err(graph_error)?),
+                None => drop(simulation.put_at(time, ())),
+            }
+        }
     }
 
     for flush in flushes {

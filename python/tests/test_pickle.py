@@ -187,12 +187,12 @@ def test_reports_survive() -> None:
     for again in copies(report):
         assert (str(again), repr(again), again.balances()) == (str(report), repr(report), True)
         assert (again.age, again.elapsed) == (report.age, report.elapsed)
-        parts = ([*of.stages, *of.joins, of.source] for of in (again, report))
+        parts = ([*of.stages, *of.joins, *of.sources] for of in (again, report))
         for part, original in zip(*parts, strict=True):
             assert part == original
             assert part.to_dict() == original.to_dict()
     within = [part for stage in report.stages for part in (stage.buffer, stage.counts, stage.age)]
-    for part in (*report.stages, *within, *report.joins, report.joins[0].counts, report.source):
+    for part in (*report.stages, *within, *report.joins, report.joins[0].counts, *report.sources):
         assert {repr(again) for again in copies(part)} == {repr(part)}
 
 

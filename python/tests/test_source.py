@@ -109,15 +109,15 @@ def test_a_report_tells_how_long_the_source_has_given_nothing() -> None:
     camera = Camera()
     p = Pipeline(source=camera, stages=[Collect()]).start()
     camera.wait()
-    first, later = p.report().source, p.report().source
+    first, later = p.report().source(), p.report().source()
     assert first is not None and first.wait is not None
     assert later is not None and later.wait is not None
     assert 0 <= first.wait == first.longest_wait < later.wait == later.longest_wait
-    source = p.setstop().source
+    source = p.setstop().source()
     assert source is not None and source.wait is None
     assert source.longest_wait >= later.wait
     with Pipeline([Collect()]) as without:
-        assert without.report().source is None
+        assert without.report().sources == []
 
 
 def test_setstop_wakes_it() -> None:

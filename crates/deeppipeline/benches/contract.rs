@@ -120,7 +120,7 @@ fn step(worker: &mut Worker<u64>, mut wanted: bool) {
             }
             _ => Give::Skip,
         }));
-        if worker.worker_id() == WorkerId::Source && !wanted {
+        if matches!(worker.worker_id(), WorkerId::Source(_)) && !wanted {
             return;
         }
     }

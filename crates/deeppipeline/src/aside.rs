@@ -46,6 +46,11 @@ pub(crate) fn shown(error: &dyn std::fmt::Display) -> String {
     if !tracing::dispatcher::has_been_set() {
         return String::new();
     }
+    text_of(error)
+}
+
+/// Returns the text of an error of the user's, which may panic.
+pub(crate) fn text_of(error: &dyn std::fmt::Display) -> String {
     let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| error.to_string()));
     shown.unwrap_or_else(|_| "an error that panics when it is to be shown".to_owned())
 }

@@ -46,7 +46,7 @@ pub use crate::executor::process::{
 };
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory, Relay};
-pub use crate::graph::{Block, BufferSize, Flow, Graph, Node, Results, SourceNode};
+pub use crate::graph::{Block, BufferSize, EntranceNode, Flow, Graph, Node, Results, SourceNode};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;
 pub use crate::parallel::{ForkJoin, Forker};

@@ -315,6 +315,64 @@ pub enum PutError<T> {
     OwnStage(T),
     /// The first stage runs in a process, and the sample cannot be sent there.
     Refused(T, BoxError),
+    /// The pipeline has no entrance of that name, or several, of which none was named.
+    Entrance(T, EntranceError),
+}
+
+/// A reason why an entrance or a source cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntranceError {
+    /// A `put` must say where, once there are several entrances.
+    #[error("the entrances of the pipeline have names, and the put says none: it wants one of {known:?}")]
+    NotNamed {
+        /// The names of those into which samples may be put.
+        known: Vec<String>,
+    },
+    /// There is no entrance of that name to put into.
+    #[error("no entrance to put into is named {got:?}; there are {known:?}")]
+    UnknownEntrance {
+        /// The name that was asked for.
+        got: String,
+        /// The names of those that there are.
+        known: Vec<String>,
+    },
+    /// There is no source of that name.
+    #[error("no source is named {got:?}; there are {known:?}")]
+    UnknownSource {
+        /// The name that was asked for.
+        got: String,
+        /// The names of those that there are.
+        known: Vec<String>,
+    },
+    /// Names tell entrances apart.
+    #[error("an entrance is named {name:?} already: give the source a name of its own, or remove the other first")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// There is a limit to the entrances at one time.
+    #[error("the pipeline has {most} entrances, and cannot have more at the same time: remove a source first")]
+    TooMany {
+        /// The number that there may be.
+        most: usize,
+    },
+    /// Only what has a name can be added or removed.
+    #[error(
+        "the pipeline has one entrance, without a name: begin with named sources or entrances to add others while it runs"
+    )]
+    OnlyOne,
+    /// The description of the entrance is invalid.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// What stops takes nothing more.
+    #[error(
+        "source {name:?} is added after setstop, or after all sources have ended: the pipeline takes no more samples"
+    )]
+    Closed {
+        /// The name of the source.
+        name: String,
+    },
 }
 
 impl<T> PutError<T> {
@@ -322,7 +380,7 @@ impl<T> PutError<T> {
     pub fn into_sample(self) -> T {
         match self {
             PutError::Timeout(x) | PutError::Closed(x) | PutError::OwnStage(x) => x,
-            PutError::Stage(x, _) | PutError::Refused(x, _) => x,
+            PutError::Stage(x, _) | PutError::Refused(x, _) | PutError::Entrance(x, _) => x,
         }
     }
 
@@ -333,6 +391,7 @@ impl<T> PutError<T> {
             PutError::Stage(x, error) => PutError::Stage(f(x), error),
             PutError::OwnStage(x) => PutError::OwnStage(f(x)),
             PutError::Refused(x, cause) => PutError::Refused(f(x), cause),
+            PutError::Entrance(x, cause) => PutError::Entrance(f(x), cause),
         }
     }
 }
@@ -347,6 +406,7 @@ impl<T> fmt::Display for PutError<T> {
                 "put from one of the pipeline's own stages: give the value back from stage_run instead (Many for several)"
             }
             PutError::Refused(_, cause) => return cause.fmt(f),
+            PutError::Entrance(_, cause) => return cause.fmt(f),
         })
     }
 }
@@ -356,7 +416,7 @@ impl<T> std::error::Error for PutError<T> {
         match self {
             PutError::Stage(_, error) => error.source(),
             PutError::Refused(_, cause) => cause.source(),
-            PutError::Timeout(_) | PutError::Closed(_) | PutError::OwnStage(_) => None,
+            PutError::Timeout(_) | PutError::Closed(_) | PutError::OwnStage(_) | PutError::Entrance(..) => None,
         }
     }
 }

@@ -27,6 +27,12 @@ pub const DEFAULT_STACK_SIZE: usize = 16 << 20;
 /// The number of workers that a stage may have at most.
 pub const MAX_WORKERS: usize = 1024;
 
+/// The number of entrances that a pipeline may have at the same time.
+pub const MAX_ENTRANCES: usize = 256;
+
+/// The length in bytes that the name of an entrance may have.
+pub(crate) const LONGEST_NAME: usize = 1024;
+
 /// The time in which the restarts of a worker process are counted.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
 
@@ -202,11 +208,51 @@ pub struct SourceNode {
     pub is_live: bool,
 }
 
+/// An entrance that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntranceNode {
+    /// The name, which its samples tell.
+    pub name: String,
+    /// The source that samples come from; `None` where they are put.
+    pub source: Option<SourceNode>,
+    /// The policy when it is full; `None` follows the first stage, then the pipeline, and then what suits the source.
+    pub overflow: Option<Overflow>,
+    /// The age beyond which a sample is dropped when it is taken; `None` follows the first stage, then the pipeline.
+    pub max_age: Option<Duration>,
+}
+
+impl EntranceNode {
+    /// Refuses what cannot work in front of a stage that takes so.
+    ///
+    /// # Errors
+    /// The first thing found wrong.
+    pub(crate) fn check(&self, intake: Intake) -> Result<(), GraphError> {
+        let name = || self.name.clone();
+        if self.name.is_empty() {
+            return Err(GraphError::EntranceWithoutName);
+        }
+        if self.name.len() > LONGEST_NAME {
+            return Err(GraphError::EntranceNameTooLong { bytes: self.name.len() });
+        }
+        if self.max_age == Some(Duration::ZERO) {
+            return Err(GraphError::MaxAgeZeroAtEntrance { name: name() });
+        }
+        match self.overflow {
+            Some(overflow) if intake.supersedes() && overflow != Overflow::DropOldest => {
+                Err(GraphError::OverflowOfEntrance { name: name(), overflow })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A whole pipeline as plain data: what there is, in order, without the code of the stages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Graph {
     /// The source that samples come from, if they do not come by `put`.
     pub source: Option<SourceNode>,
+    /// The entrances that have names, instead of that source and of `put` without a name.
+    pub entrances: Vec<EntranceNode>,
     /// The stages, the end stage last.
     pub stages: Vec<Node>,
     /// Branches that run in parallel, in reading order: a block inside another comes after it.
@@ -244,6 +290,7 @@ impl Graph {
             return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.stages.len() });
         }
 
+        self.check_entrances()?;
         let layout = Layout::new(self)?;
         if self.buffer_bytes.is_some() && self.stages.iter().all(|node| !node.executor.is_process()) {
             return Err(GraphError::BufferBytesOnThreads);
@@ -286,10 +333,28 @@ impl Graph {
     /// The policy of stages that do not say: the pipeline's, else what suits the producer of the samples. A source that
     /// is not live can wait, and nothing of it has to be lost.
     pub(crate) fn default_overflow(&self) -> Overflow {
-        self.overflow.unwrap_or(match self.source {
-            Some(SourceNode { is_live: false }) => Overflow::Block,
-            Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,
+        let of_entrances = self.entrances.iter().map(|entrance| entrance.source);
+        let mut sources = of_entrances.chain([self.source]).flatten();
+        self.overflow.unwrap_or(match sources.any(|source| !source.is_live) {
+            true => Overflow::Block,
+            false => Overflow::DropOldest,
         })
+    }
+
+    fn check_entrances(&self) -> Result<(), GraphError> {
+        if self.entrances.len() > MAX_ENTRANCES {
+            return Err(GraphError::TooManyEntrances { got: self.entrances.len() });
+        }
+        if self.source.is_some() && !self.entrances.is_empty() {
+            return Err(GraphError::SourceBesideEntrances);
+        }
+        for (place, entrance) in self.entrances.iter().enumerate() {
+            if self.entrances[..place].iter().any(|other| other.name == entrance.name) {
+                return Err(GraphError::EntranceTwice { name: entrance.name.clone() });
+            }
+            entrance.check(self.stages[0].intake)?;
+        }
+        Ok(())
     }
 
     /// Refuses what would be said in vain of a stage on a thread, which takes the program with it when it crashes.

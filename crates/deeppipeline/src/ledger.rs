@@ -99,8 +99,22 @@ macro_rules! counts {
     };
 }
 
+/// Makes the sum of two of that type.
+macro_rules! sums {
+    ($counts:ident $($(#[$doc:meta])* $count:ident,)* ; $($(#[$total_doc:meta])* $total:ident,)*) => {
+        impl $counts {
+            /// Adds the counters of another part, or of another time.
+            pub(crate) fn add(&mut self, other: &$counts) {
+                $(self.$count += other.$count;)*
+                $(self.$total += other.$total;)*
+            }
+        }
+    };
+}
+
 macro_rules! buffer_counts {
     ($($listed:tt)*) => {
+        sums!(BufferCounts $($listed)*);
         counts! {
             /// The counters of one buffer. At any quiet moment
             /// `entered = taken + oldest + newest + superseded + expired + discarded + flushed + waiting`.

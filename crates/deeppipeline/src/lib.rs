@@ -93,7 +93,7 @@ mod unwind;
 mod window;
 mod worker;
 
-pub use builder::{chain, made_by, stage};
+pub use builder::{chain, entrance, made_by, stage};
 pub use error::{BoxError, StageError};
 pub use intake::{All, Batch, Latest, Window};
 pub use job::{cancelled, current_sample};

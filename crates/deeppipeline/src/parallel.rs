@@ -276,7 +276,7 @@ impl<V> Blocks<V> {
         let stage = next.name.get().to_owned();
         let worker_id = match self.blocks[block].fork {
             Producer::Node(index) => WorkerId::Stage { index, worker: 0 },
-            Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => WorkerId::Source,
+            Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => WorkerId::Source(0),
         };
         control.fail(worker_id, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
     }

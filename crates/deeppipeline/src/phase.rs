@@ -83,6 +83,11 @@ pub(crate) enum WorkerEvent {
 }
 
 impl WorkerPhase {
+    /// Returns true if a worker gives nothing any more.
+    pub(crate) fn gives_no_more(self) -> bool {
+        matches!(self, WorkerPhase::TearingDown | WorkerPhase::Stopped)
+    }
+
     pub(crate) fn after(self, event: WorkerEvent) -> WorkerPhase {
         use WorkerPhase::{Crashed, Draining, Ready, Restarting, Running, Starting, Stopped, TearingDown};
         match (self, event) {

@@ -2,10 +2,12 @@
 
 use crate::aside;
 use crate::buffer::Wait;
-use crate::builder::{Builder, Plan};
-use crate::error::{FlushTimeout, PutError, StageError, StartError};
+use crate::builder::{Builder, Entrance, Plan, source_and_closer};
+use crate::error::{EntranceError, FlushTimeout, PutError, StageError, StartError};
 use crate::executor::{BodyFactory, thread};
+use crate::graph::SourceNode;
 use crate::report::Report;
+use crate::stage::Source;
 use crate::supervisor::{Startup, Supervisor, Waiting};
 use crate::typed::{Value, unbox};
 use crate::worker::{Worker, WorkerId};
@@ -85,7 +87,45 @@ impl<I: Send + 'static> Pipeline<I> {
     /// # Errors
     /// See [`PutError`]; the sample is handed back in each of them.
     pub fn put(&self, x: I) -> Result<Put, PutError<I>> {
-        self.put_boxed(Box::new(x), Wait::Forever)
+        self.put_boxed(Box::new(x), None, Wait::Forever)
+    }
+
+    /// Works like [`put`](Pipeline::put), by the entrance of that name, where the pipeline has
+    /// [entrances](Builder::entrance).
+    ///
+    /// # Errors
+    /// As `put`, and [`PutError::Entrance`].
+    pub fn put_into(&self, entrance: &str, x: I) -> Result<Put, PutError<I>> {
+        self.put_boxed(Box::new(x), Some(entrance), Wait::Forever)
+    }
+
+    /// Works like [`put_into`](Pipeline::put_into), but waits for room no longer than that.
+    ///
+    /// # Errors
+    /// As `put_into`, and [`PutError::Timeout`].
+    pub fn put_into_timeout(&self, entrance: &str, x: I, timeout: Duration) -> Result<Put, PutError<I>> {
+        self.put_boxed(Box::new(x), Some(entrance), within(timeout))
+    }
+
+    /// Adds a source while the pipeline runs, which [began](Builder::source_at) with named sources or entrances. A name
+    /// is free again once the source that had it has ended; its row in the report goes on.
+    ///
+    /// # Errors
+    /// See [`EntranceError`].
+    pub fn add_source<S>(&self, entrance: impl Into<Entrance>, source: S) -> Result<(), EntranceError>
+    where
+        S: Source<Item = I> + Send,
+    {
+        let node = entrance.into().into_node(Some(SourceNode { is_live: source.is_live() }));
+        let (factory, closer) = source_and_closer(source);
+        let worker = self.supervisor.add_source(node, closer)?;
+        // A thread that the system refuses is a failure of that source, as which it is told.
+        if let Ok(thread) = thread::spawn(worker, factory) {
+            let mut threads = self.threads.lock();
+            threads.retain(|thread| !thread.is_finished());
+            threads.push(thread);
+        }
+        Ok(())
     }
 
     /// Works like [`put`](Pipeline::put), but waits for room no longer than that.
@@ -93,11 +133,11 @@ impl<I: Send + 'static> Pipeline<I> {
     /// # Errors
     /// As `put`, and [`PutError::Timeout`].
     pub fn put_timeout(&self, x: I, timeout: Duration) -> Result<Put, PutError<I>> {
-        self.put_boxed(Box::new(x), within(timeout))
+        self.put_boxed(Box::new(x), None, within(timeout))
     }
 
-    fn put_boxed(&self, x: Value, wait: Wait) -> Result<Put, PutError<I>> {
-        match self.supervisor.put(x, wait) {
+    fn put_boxed(&self, x: Value, entrance: Option<&str>, wait: Wait) -> Result<Put, PutError<I>> {
+        match self.supervisor.put_at(x, entrance, wait) {
             Ok(put) => Ok(put.number.map_or(Put::Dropped, |number| Put::Accepted { number })),
             Err(error) => given_back(error),
         }
@@ -180,9 +220,7 @@ impl<I> Pipeline<I> {
     /// # Errors
     /// As `setstop`.
     pub fn join(&self) -> Result<Report, StageError> {
-        if !self.supervisor.has_source() {
-            self.supervisor.close();
-        }
+        self.supervisor.close_after_sources();
         self.drained(None)
     }
 
@@ -242,6 +280,19 @@ impl<I> Pipeline<I> {
             Ok::<_, Infallible>(())
         });
         flushed
+    }
+
+    /// Asks a source for nothing more, and waits until its own code has returned; what it gave flows out in order, and
+    /// the others go on. Called by one of the pipeline's own stages it does not wait.
+    ///
+    /// # Errors
+    /// See [`EntranceError`].
+    pub fn remove_source(&self, name: &str) -> Result<(), EntranceError> {
+        self.supervisor.remove_source(name)?;
+        if !self.supervisor.called_by_own_worker() {
+            self.supervisor.wait_source_ended(name, Wait::Forever);
+        }
+        Ok(())
     }
 
     /// Returns what happened to every sample up to now.
@@ -363,7 +414,9 @@ impl Job {
 #[cfg(not(processes))]
 fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
     let (supervisor, workers) = Supervisor::new(std::mem::take(&mut plan.graph))?;
-    supervisor.set_closer(plan.closer.take());
+    for (source, closer) in std::mem::take(&mut plan.closers).into_iter().enumerate() {
+        supervisor.set_closer(source, closer);
+    }
     supervisor.set_blocks(std::mem::take(&mut plan.fork_joins));
     let jobs = workers.into_iter().map(|worker| {
         let factory = plan.factory(worker.role());
@@ -384,7 +437,9 @@ fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError
     });
     let codecs = codecs.collect();
     let (supervisor, drivers) = Supervisor::with_processes(std::mem::take(&mut plan.graph), codecs)?;
-    supervisor.set_closer(plan.closer.take());
+    for (source, closer) in std::mem::take(&mut plan.closers).into_iter().enumerate() {
+        supervisor.set_closer(source, closer);
+    }
     supervisor.set_blocks(std::mem::take(&mut plan.fork_joins));
 
     let worker_arguments: Arc<[OsString]> = std::mem::take(&mut plan.worker_arguments).into();

@@ -49,8 +49,9 @@ pub struct Report {
     /// The time from the moment every stage was up until the last worker ended (or now).
     #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub elapsed: Duration,
-    /// The source, where samples come from one and not by `put`.
-    pub source: Option<SourceReport>,
+    /// One entry per source, and per entrance with a name, in the order in which they were added; a source without a name
+    /// is named [`SOURCE`].
+    pub sources: Vec<SourceReport>,
     /// One entry per stage, in order, and one per parallel block, in front of its branches.
     pub stages: Vec<StageReport>,
     /// The ages of samples when the end stage was done with them (for a list, its newest).
@@ -67,12 +68,50 @@ pub struct Report {
     has_unbalanced_relay: bool,
 }
 
-/// The time that the source lets the pipeline wait. That it waits for room itself does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The state of a source, or of an entrance to put into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum SourceState {
+    /// The source is being set up, or waits for the pipeline to come up.
+    Opening,
+    /// It gives samples.
+    Streaming,
+    /// It has ended, or was removed; nothing more is put into the entrance.
+    Ended,
+    /// It has failed for good.
+    Failed,
+    /// Samples may be put into the entrance.
+    Open,
+}
+
+impl fmt::Display for SourceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceState::Opening => "opening",
+            SourceState::Streaming => "streaming",
+            SourceState::Ended => "ended",
+            SourceState::Failed => "failed",
+            SourceState::Open => "open",
+        })
+    }
+}
+
+/// One source, or one entrance to put into.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SourceReport {
-    /// The time for which it has been asked for its next sample by now; `None` when it is not being asked.
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: SourceState,
+    /// The text of the error that ended it.
+    pub error: Option<String>,
+    /// The counts of its samples in front of the first stage, without the numbers of those that were dropped.
+    pub counts: BufferCounts,
+    /// The time for which it has been asked for its next sample by now; `None` when it is not being asked. That it waits
+    /// for room itself does not count.
     #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
     pub wait: Option<Duration>,
     /// The longest that it was asked for one sample, the present wait included.
@@ -153,7 +192,17 @@ impl Report {
         let has_unbalanced_relay = nodes.iter().any(|(node, is_relay)| *is_relay && !node.balances());
         let stages = nodes.into_iter().filter(|(_, is_relay)| !is_relay).map(|(stage, _)| stage).collect();
         let left_behind = Vec::new();
-        Report { outcome, elapsed, source: None, stages, joins, age, recent_age, left_behind, has_unbalanced_relay }
+        Report {
+            outcome,
+            elapsed,
+            sources: Vec::new(),
+            stages,
+            joins,
+            age,
+            recent_age,
+            left_behind,
+            has_unbalanced_relay,
+        }
     }
 
     /// Returns true if every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on
@@ -162,6 +211,12 @@ impl Report {
         !self.has_unbalanced_relay
             && self.stages.iter().all(StageReport::balances)
             && self.joins.iter().all(|join| join.counts.balances())
+            && self.sources.iter().all(|source| source.counts.balances())
+    }
+
+    /// Returns the source or entrance of that name.
+    pub fn source(&self, name: &str) -> Option<&SourceReport> {
+        self.sources.iter().find(|source| source.name == name)
     }
 
     /// Returns the stage of that name.

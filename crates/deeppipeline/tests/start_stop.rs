@@ -3,7 +3,7 @@
 mod support;
 
 use deeppipeline::error::{Doing, PutError, StartError};
-use deeppipeline::report::Outcome;
+use deeppipeline::report::{Outcome, SOURCE};
 use deeppipeline::{BoxError, Give, Overflow, Pipeline, Source, Stage, stage};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -429,12 +429,12 @@ fn a_report_tells_how_long_the_source_has_given_nothing() {
         simulation.step().unwrap();
     }
     let report = simulation.report();
-    let source = report.source.unwrap();
+    let source = report.source(SOURCE).unwrap();
     assert_eq!((source.wait, source.longest_wait), (Some(seconds(2)), seconds(5)), "asked since it gave the first");
     assert!(report.to_string().ends_with("; the source has given nothing for 2.00 s"), "{report}");
 
     let report = simulation.run().unwrap();
-    let source = report.source.unwrap();
+    let source = report.source(SOURCE).unwrap();
     assert_eq!((source.wait, source.longest_wait), (None, seconds(5)));
     assert!(report.to_string().ends_with("; the source once gave nothing for 5.00 s"), "{report}");
 }
@@ -446,7 +446,7 @@ fn that_a_source_waits_for_room_is_not_its_silence() {
     let short = Duration::from_millis(500);
     simulation.takes("source", short).unwrap().takes("closure", Duration::from_secs(100)).unwrap();
     let report = simulation.run().unwrap();
-    assert_eq!(report.source.unwrap().longest_wait, short);
+    assert_eq!(report.source(SOURCE).unwrap().longest_wait, short);
     assert!(!report.to_string().contains("the source"), "{report}");
 }
 
@@ -456,13 +456,13 @@ fn a_source_on_a_thread_that_is_being_asked_is_in_the_report() {
     let source = Unclosable { asked, over: Arc::new(Mutex::new(over)) };
     let pipeline = Pipeline::builder().source(source).end_stage(|_: u32| {}).start().unwrap();
     was_asked.recv().unwrap();
-    assert!(pipeline.report().source.unwrap().wait.is_some());
+    assert!(pipeline.report().source(SOURCE).unwrap().wait.is_some());
     drop(end);
-    assert_eq!(pipeline.join().unwrap().source.unwrap().wait, None);
+    assert_eq!(pipeline.join().unwrap().source(SOURCE).unwrap().wait, None);
 }
 
 #[test]
 fn a_pipeline_without_a_source_has_none_in_its_report() {
     let pipeline = Pipeline::builder().end_stage(|_: u32| {}).start().unwrap();
-    assert_eq!(pipeline.setstop().unwrap().source, None);
+    assert!(pipeline.setstop().unwrap().sources.is_empty());
 }

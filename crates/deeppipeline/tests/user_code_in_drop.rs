@@ -3,7 +3,7 @@
 
 mod support;
 
-use deeppipeline::engine::{Graph, Node, Supervisor};
+use deeppipeline::engine::{Graph, Node, SourceNode, Supervisor};
 use deeppipeline::report::Outcome;
 use deeppipeline::{BoxError, Give, Latest, OnError, Overflow, Pipeline, Source, Stage, stage};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -225,13 +225,14 @@ fn a_closer_is_freed_outside_of_the_engines_locks() {
             self.1.send(()).unwrap();
         }
     }
-    let graph = Graph { stages: vec![Node::new("end")], ..Graph::default() };
+    let source = Some(SourceNode { is_live: false });
+    let graph = Graph { source, stages: vec![Node::new("end")], ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u32>::new(graph).unwrap();
     drop(workers);
     let (freed, is_freed) = channel();
     let looks = Looks(Arc::clone(&supervisor), freed);
-    supervisor.set_closer(Some(Box::new(move || drop(looks.1.clone()))));
-    std::thread::spawn(move || supervisor.set_closer(None));
+    supervisor.set_closer(0, Some(Box::new(move || drop(looks.1.clone()))));
+    std::thread::spawn(move || supervisor.set_closer(0, None));
     is_freed.recv_timeout(Duration::from_secs(60)).expect("the closer is freed");
 }
 

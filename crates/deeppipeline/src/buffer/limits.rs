@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) intake: Intake,
     /// A sample that is older when it leaves is dropped instead.
     pub(crate) max_age: Option<Duration>,
+    /// The number of entrances that it may have, each with a lane of its own; 0 where samples come in one way.
+    pub(crate) lanes: usize,
     pub(crate) producers: Workers,
     pub(crate) consumers: Workers,
     /// True if it is in front of the end stage.

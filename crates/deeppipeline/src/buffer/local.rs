@@ -2,9 +2,9 @@
 //! under the lock.
 
 use super::histogram::{Durations, Histogram};
-use super::policy::{self, Change, Flight, Label, Refusal, Slot, Storage, Taken, Wake, Wakes};
+use super::policy::{self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Wake, Wakes};
 use super::to_free::ToFree;
-use super::{Arrival, Gate, Limits, Overdue, Push, Take, Unsettled, Wait};
+use super::{Arrival, Gate, Limits, Origin, Overdue, Push, Take, Unsettled, Wait};
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::sample::{ForkTicket, Input, Sample, SampleId};
@@ -101,6 +101,7 @@ struct State<V> {
     /// The value of each slot, unless it was taken.
     values: Vec<Option<V>>,
     places: Vec<policy::Place>,
+    lanes: Vec<policy::Lane>,
     ended: Vec<u64>,
     last_dropped: VecDeque<SampleId>,
     drops_to_remember: usize,
@@ -142,6 +143,13 @@ impl<V> Storage for State<V> {
 
     fn places(&self) -> usize {
         self.places.len()
+    }
+
+    fn lane(&mut self, place: usize) -> &mut policy::Lane {
+        if place >= self.lanes.len() {
+            self.lanes.resize_with(place + 1, policy::Lane::default);
+        }
+        &mut self.lanes[place]
     }
 
     fn refill_at(&self) -> u64 {
@@ -268,6 +276,7 @@ impl<V> Buffer<V> {
             slots: Vec::new(),
             values: Vec::new(),
             places: vec![policy::Place::default(); limits.consumers.workers],
+            lanes: Vec::new(),
             ended: vec![0; limits.turns()],
             last_dropped: VecDeque::new(),
             drops_to_remember,
@@ -299,9 +308,11 @@ impl<V> Buffer<V> {
 
     /// Puts in a sample, waiting for room where the policy is `block`, and where it has a turn and too many others are
     /// out of order, for that. The caller frees what is handed back.
-    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, turn: Option<u64>, wait: Wait) -> Push<V> {
+    pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         let Sample { id, birth, fork, source, value } = sample;
-        let mut label = Label { id, birth: birth.0, fork, source, turn, arrival, came: self.arrival_time(), length: 0 };
+        let Origin { lane, turn, .. } = origin;
+        let mut label =
+            Label { id, birth: birth.0, fork, source, lane, turn, arrival, came: self.arrival_time(), length: 0 };
         let mut locked = self.lock();
         let mut patient = true;
 
@@ -329,6 +340,26 @@ impl<V> Buffer<V> {
         }
         let number = locked.state.slots[slot].number;
         Push::Done { accepted: true, number, to_free: locked.leave() }
+    }
+
+    pub(crate) fn open_lane(&self, options: LaneOptions) -> Option<LaneKey> {
+        self.change(|change| change.open_lane(options)).0
+    }
+
+    pub(crate) fn reopen_lane(&self, lane: LaneKey, options: LaneOptions) {
+        self.change(|change| change.reopen_lane(lane, options));
+    }
+
+    pub(crate) fn close_lane(&self, lane: LaneKey) {
+        self.change(|change| change.close_lane(lane));
+    }
+
+    pub(crate) fn free_lane(&self, lane: LaneKey) -> Option<BufferCounts> {
+        self.change(|change| change.free_lane(lane)).0
+    }
+
+    pub(crate) fn lane_counts(&self, lane: LaneKey) -> Option<BufferCounts> {
+        self.change(|change| change.lane_counts(lane)).0
     }
 
     /// Ends the turn of that take: nothing more comes of it. The caller frees what is handed back.

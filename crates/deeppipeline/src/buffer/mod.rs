@@ -17,7 +17,7 @@ mod to_free;
 pub(crate) use error::NoAddresses;
 pub use error::{MemoryDamaged, SampleTooLarge};
 pub(crate) use limits::{Limits, Workers};
-pub(crate) use policy::Settlement;
+pub(crate) use policy::{LaneKey, LaneOptions, Settlement};
 pub(crate) use to_free::ToFree;
 
 use crate::clock::{Clock, Moment};
@@ -192,6 +192,8 @@ pub(crate) enum Receipt {}
 /// The origin of a result.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Origin {
+    /// The lane that it comes in by, where the buffer has several.
+    pub(crate) lane: LaneKey,
     /// The take, where several workers' results have to be put in order.
     pub(crate) turn: Option<u64>,
     /// The same for a worker that may die.
@@ -213,11 +215,57 @@ impl<V> Buffer<V> {
         Buffer::Local(Box::new(local::Buffer::new(limits, drops_to_remember, clock)))
     }
 
+    /// Opens a lane for an entrance; `None` where there are as many as there may be.
+    pub(crate) fn open_lane(&self, options: LaneOptions) -> Option<LaneKey> {
+        match self {
+            Buffer::Local(buffer) => buffer.open_lane(options),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.open_lane(options),
+        }
+    }
+
+    /// Opens a lane again that was not taken away yet, behind what is still inside.
+    pub(crate) fn reopen_lane(&self, lane: LaneKey, options: LaneOptions) {
+        match self {
+            Buffer::Local(buffer) => buffer.reopen_lane(lane, options),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.reopen_lane(lane, options),
+        }
+    }
+
+    /// Closes a lane: nothing more is put into it, what is inside flows out.
+    pub(crate) fn close_lane(&self, lane: LaneKey) {
+        match self {
+            Buffer::Local(buffer) => buffer.close_lane(lane),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.close_lane(lane),
+        }
+        self.wake();
+    }
+
+    /// Takes a closed lane away once nothing is inside, and returns its counters.
+    pub(crate) fn free_lane(&self, lane: LaneKey) -> Option<BufferCounts> {
+        match self {
+            Buffer::Local(buffer) => buffer.free_lane(lane),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.free_lane(lane),
+        }
+    }
+
+    /// Returns the counters of a lane, unless it was taken away.
+    pub(crate) fn lane_counts(&self, lane: LaneKey) -> Option<BufferCounts> {
+        match self {
+            Buffer::Local(buffer) => buffer.lane_counts(lane),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.lane_counts(lane),
+        }
+    }
+
     /// Puts in a sample, waiting for room where the policy is `block`, and for its turn where it is the result of one
     /// of several workers. The caller frees what is handed back.
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         match self {
-            Buffer::Local(buffer) => buffer.push(sample, arrival, origin.turn, wait),
+            Buffer::Local(buffer) => buffer.push(sample, arrival, origin, wait),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.push(sample, arrival, origin, wait),
         }

@@ -2,12 +2,14 @@
 
 mod chain;
 mod described;
+mod entrances;
 mod parts;
 #[cfg(processes)]
 mod processes;
 
 pub use chain::{Branches, BranchesWithLatest, Chain, chain};
 pub use described::{Described, MadeBy, MakesMany, One, made_by, stage};
+pub use entrances::{Entrance, entrance};
 pub use parts::Parts;
 #[cfg(processes)]
 pub use processes::Crossing;
@@ -15,7 +17,7 @@ pub use processes::Crossing;
 pub use processes::{InProcess, isolated};
 
 pub use crate::gives::{Ended, Flows, Gives, Last, Onward};
-pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_WORKERS};
+pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_ENTRANCES, MAX_WORKERS};
 pub use crate::into_stage::{IntoStage, Part};
 pub use crate::retry::{Copies, Retry};
 
@@ -69,8 +71,7 @@ pub struct Builder<I, T> {
     parts: Parts,
     /// What is said of the whole pipeline; its stages are in the parts.
     graph: Graph,
-    source: Option<BodyFactory<Value>>,
-    closer: Option<Closer>,
+    sources: Vec<(BodyFactory<Value>, Option<Closer>)>,
     #[cfg(processes)]
     worker_arguments: Vec<std::ffi::OsString>,
     types: PhantomData<fn(I) -> T>,
@@ -82,14 +83,22 @@ impl<I, T> fmt::Debug for Builder<I, T> {
     }
 }
 
+/// Returns the code of a source's worker, and how the source is woken.
+pub(crate) fn source_and_closer<S: Source + Send>(source: S) -> (BodyFactory<Value>, Option<Closer>) {
+    let closer = source.closer();
+    (Box::new(move || Box::new(SourceBody(source))), closer)
+}
+
 /// A pipeline as it was described, ready for an executor.
 pub(crate) struct Plan {
     pub(crate) graph: Graph,
     bodies: Vec<Bodies>,
-    source: Option<BodyFactory<Value>>,
+    /// One per source; none once its worker has it.
+    sources: Vec<Option<BodyFactory<Value>>>,
     /// One per parallel block.
     pub(crate) fork_joins: Vec<ForkJoin<Value>>,
-    pub(crate) closer: Option<Closer>,
+    /// One per source: how it is woken.
+    pub(crate) closers: Vec<Option<Closer>>,
     /// One per stage: what its process is told, where it has one.
     #[cfg(processes)]
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
@@ -103,7 +112,9 @@ impl Plan {
         match role {
             Role::Stage(index) => self.bodies[index].factory(),
             Role::Relay => Box::new(|| Box::new(Relay)),
-            Role::Source => self.source.take().unwrap_or_else(|| unreachable!("a source has one worker")),
+            Role::Source(source) => {
+                self.sources[source].take().unwrap_or_else(|| unreachable!("a source has one worker"))
+            }
         }
     }
 }
@@ -156,8 +167,7 @@ impl<I: Send + 'static> Builder<I, I> {
         Builder {
             parts: Parts::default(),
             graph: Graph::default(),
-            source: None,
-            closer: None,
+            sources: Vec::new(),
             #[cfg(processes)]
             worker_arguments: Vec::new(),
             types: PhantomData,
@@ -175,9 +185,41 @@ impl<I: Send + 'static, T> Builder<I, T> {
     {
         let mut builder: Builder<Sourced, T> = self.retyped();
         builder.graph.source = Some(SourceNode { is_live: source.is_live() });
-        builder.closer = source.closer();
-        builder.source = Some(Box::new(move || Box::new(SourceBody(source))));
+        builder.sources = vec![source_and_closer(source)];
         builder
+    }
+
+    /// Adds an entrance of that name, by which samples are [put](Pipeline::put_into). Each entrance has room for as many
+    /// samples as the first stage's buffer holds, and the first stage takes from those that have something in turn.
+    pub fn entrance(mut self, entrance: impl Into<Entrance>) -> Self {
+        self.graph.entrances.push(entrance.into().into_node(None));
+        self
+    }
+
+    /// Adds a source of that name, on a worker of its own. Several may stand side by side, beside entrances to put into,
+    /// and others may be [added](Pipeline::add_source) while the pipeline runs. The first stage takes from those that
+    /// have something in turn, so that a fast one starves nobody. One that fails ends alone; `join` tells of it at the
+    /// end.
+    ///
+    /// ```
+    /// use deeppipeline::{Pipeline, current_sample};
+    ///
+    /// let pipeline = Pipeline::builder()
+    ///     .source_at("odd", (1..10).step_by(2))
+    ///     .source_at("even", (2..10).step_by(2))
+    ///     .end_stage(|x: u32| println!("{x} of {:?}", current_sample().unwrap().source()))
+    ///     .start()?;
+    /// let report = pipeline.join()?;
+    /// assert_eq!(report.source("odd").unwrap().counts.taken, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn source_at<S>(mut self, entrance: impl Into<Entrance>, source: S) -> Self
+    where
+        S: Source<Item = I> + Send,
+    {
+        self.graph.entrances.push(entrance.into().into_node(Some(SourceNode { is_live: source.is_live() })));
+        self.sources.push(source_and_closer(source));
+        self
     }
 }
 
@@ -355,14 +397,15 @@ impl<I, T> Builder<I, T> {
     }
 
     fn plan(self) -> Result<Plan, GraphError> {
+        let (sources, closers) = self.sources.into_iter().map(|(source, closer)| (Some(source), closer)).unzip();
         let Parts { stages, blocks, bodies, fork_joins, problem, .. } = self.parts;
         problem.map_or(Ok(()), Err)?;
         Ok(Plan {
             graph: Graph { stages, blocks, ..self.graph },
             bodies,
-            source: self.source,
+            sources,
             fork_joins,
-            closer: self.closer,
+            closers,
             #[cfg(processes)]
             isolated: self.parts.isolated,
             #[cfg(processes)]
@@ -374,8 +417,7 @@ impl<I, T> Builder<I, T> {
         Builder {
             parts: self.parts,
             graph: self.graph,
-            source: self.source,
-            closer: self.closer,
+            sources: self.sources,
             #[cfg(processes)]
             worker_arguments: self.worker_arguments,
             types: PhantomData,

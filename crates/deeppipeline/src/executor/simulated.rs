@@ -9,7 +9,7 @@ use super::{Body, BodyFactory, make_call};
 use crate::buffer::Wait;
 use crate::builder::Plan;
 use crate::clock::{Clock, Moment, VirtualClock};
-use crate::error::{GraphError, PutError, StageError};
+use crate::error::{EntranceError, GraphError, PutError, StageError};
 use crate::graph::Graph;
 use crate::job::{present_job, return_to_job};
 use crate::parallel::ForkJoin;
@@ -79,10 +79,8 @@ pub struct Simulation<I> {
     /// The actors, from the end stage backwards, the source last; the workers of one stage in order.
     actors: Vec<Actor>,
     up_at: Option<Duration>,
-    puts: VecDeque<(Duration, Value)>,
-    put_waits: bool,
-    /// The time when the put that has been waiting was called.
-    put_since: Option<Moment>,
+    /// The puts into each entrance.
+    puts: Vec<Puts>,
     /// The times of the flushes to come.
     flushes: BinaryHeap<Reverse<Duration>>,
     stop_at: Option<Duration>,
@@ -96,6 +94,15 @@ pub struct Simulation<I> {
 pub struct UnknownStage {
     got: String,
     known: Vec<String>,
+}
+
+/// The puts into one entrance: one that waits for room delays the next.
+struct Puts {
+    entrance: Option<String>,
+    to_come: VecDeque<(Duration, Value)>,
+    waits: bool,
+    /// The time when the put that has been waiting was called.
+    since: Option<Moment>,
 }
 
 /// One worker, and what it does at the moment.
@@ -135,8 +142,19 @@ impl<I: Send + 'static> Simulation<I> {
     /// The pipeline gets a `put` at that time; puts are made in the order of these calls, and one that has to wait
     /// delays the next.
     pub fn put_at(&mut self, at: Duration, x: I) -> &mut Self {
-        self.puts.push_back((at, Box::new(x)));
+        self.add_put(at, None, Box::new(x));
         self
+    }
+
+    /// Works like [`put_at`](Simulation::put_at), by the entrance of that name. Puts into one entrance do not delay those
+    /// into another.
+    ///
+    /// # Errors
+    /// An error if there is no entrance of that name.
+    pub fn put_into_at(&mut self, at: Duration, entrance: &str, x: I) -> Result<&mut Self, EntranceError> {
+        self.supervisor.check_entrance(entrance)?;
+        self.add_put(at, Some(entrance), Box::new(x));
+        Ok(self)
     }
 }
 
@@ -165,7 +183,7 @@ impl<I> Simulation<I> {
         // From the end stage backwards: what happens at one instant happens in this order.
         actors.sort_by_key(|actor| match actor.worker.worker_id() {
             WorkerId::Stage { index, worker } => (Reverse(Some(index)), worker),
-            WorkerId::Source => (Reverse(None), 0),
+            WorkerId::Source(source) => (Reverse(None), source),
         });
 
         Ok(Simulation {
@@ -173,14 +191,22 @@ impl<I> Simulation<I> {
             clock,
             actors,
             up_at: Some(Duration::ZERO),
-            puts: VecDeque::new(),
-            put_waits: false,
-            put_since: None,
+            puts: Vec::new(),
             flushes: BinaryHeap::new(),
             stop_at: None,
             stopped: false,
             types: PhantomData,
         })
+    }
+
+    fn add_put(&mut self, at: Duration, entrance: Option<&str>, x: Value) {
+        let known = self.puts.iter().position(|puts| puts.entrance.as_deref() == entrance);
+        let puts = known.unwrap_or_else(|| {
+            let entrance = entrance.map(str::to_owned);
+            self.puts.push(Puts { entrance, to_come: VecDeque::new(), waits: false, since: None });
+            self.puts.len() - 1
+        });
+        self.puts[puts].to_come.push_back((at, x));
     }
 
     /// Lets the workers come up that long after the beginning; until then samples only wait.
@@ -275,7 +301,7 @@ impl<I> Simulation<I> {
                     Event::Up
                 }
                 Next::Completion(index) => self.actors[index].complete(),
-                Next::Put => match self.put() {
+                Next::Put(entrance) => match self.put(entrance) {
                     Some(event) => event,
                     None => continue,
                 },
@@ -292,7 +318,7 @@ impl<I> Simulation<I> {
                 }
             };
             // Whatever happened may have made room.
-            self.put_waits = false;
+            self.puts.iter_mut().for_each(|puts| puts.waits = false);
             self.settle();
             return Some(event);
         }
@@ -306,9 +332,11 @@ impl<I> Simulation<I> {
             State::Calling(_, until) => Some((until, Next::Completion(index))),
             State::Idle | State::Giving(..) | State::Ended => None,
         });
-        let put = self.puts.front().filter(|_| !self.put_waits).map(|(at, _)| (*at, Next::Put));
-        let stop_at = self.stop_at.or((!self.supervisor.has_source()).then_some(now));
-        let stop = stop_at.filter(|_| !self.stopped && self.puts.is_empty()).map(|at| (at, Next::Stop));
+        let puts = self.puts.iter().enumerate().filter(|(_, puts)| !puts.waits);
+        let put = puts.filter_map(|(place, puts)| Some((puts.to_come.front()?.0, Next::Put(place))));
+        let are_over = self.puts.iter().all(|puts| puts.to_come.is_empty());
+        let stop_at = self.stop_at.or((!self.supervisor.has_sources()).then_some(now));
+        let stop = stop_at.filter(|_| !self.stopped && are_over).map(|at| (at, Next::Stop));
         let due = self.supervisor.due_after(self.clock.now()).filter(|_| self.up_at.is_none());
         let due = due.map(|due| (self.clock.since_origin(due), Next::Due));
         // The order of the chain is the order at one instant: `min_by_key` keeps the first of equals.
@@ -325,16 +353,16 @@ impl<I> Simulation<I> {
     }
 
     /// Tries the next put; `None` when it has to wait for room.
-    fn put(&mut self) -> Option<Event> {
-        let (at, value) = self.puts.pop_front()?;
+    fn put(&mut self, place: usize) -> Option<Event> {
+        let puts = &mut self.puts[place];
+        let (at, value) = puts.to_come.pop_front()?;
         let now = Clock::Virtual(self.clock.clone()).moment();
-        let birth = self.put_since.take().unwrap_or(now);
-        match self.supervisor.put_born(value, birth, Wait::No) {
+        let birth = puts.since.take().unwrap_or(now);
+        match self.supervisor.put_born(value, puts.entrance.as_deref(), birth, Wait::No) {
             Ok(put) => Some(Event::Put(put.number.is_some())),
             Err(PutError::Timeout(value)) => {
-                self.puts.push_front((at, value));
-                self.put_since = Some(birth);
-                self.put_waits = true;
+                puts.to_come.push_front((at, value));
+                (puts.since, puts.waits) = (Some(birth), true);
                 None
             }
             Err(_) => Some(Event::Refused),
@@ -490,7 +518,8 @@ enum Next {
     /// The end of the call of the actor at this index.
     Completion(usize),
     Due,
-    Put,
+    /// A put into the entrance at this index.
+    Put(usize),
     Flush,
     Stop,
 }

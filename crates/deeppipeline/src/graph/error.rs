@@ -1,6 +1,6 @@
 //! What makes a description invalid, in words.
 
-use super::MAX_WORKERS;
+use super::{LONGEST_NAME, MAX_ENTRANCES, MAX_WORKERS};
 use crate::policies::{Intake, Overflow};
 
 /// A reason why the description of a pipeline is invalid; found before anything starts.
@@ -124,6 +124,48 @@ pub enum GraphError {
     MaxAgeZero {
         /// The stage.
         stage: String,
+    },
+    /// There is a limit to the entrances of a pipeline.
+    #[error("the pipeline has {got} entrances, but may have {MAX_ENTRANCES} at the same time")]
+    TooManyEntrances {
+        /// The number of entrances.
+        got: usize,
+    },
+    /// A source without a name stands alone.
+    #[error("the pipeline has a source without a name beside named entrances: give it a name, as one of the sources")]
+    SourceBesideEntrances,
+    /// A name says something.
+    #[error("the name of an entrance is empty: give it one that its samples can tell")]
+    EntranceWithoutName,
+    /// A name is no text.
+    #[error("the name of an entrance has {bytes} bytes, but may have {LONGEST_NAME}")]
+    EntranceNameTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Names tell entrances apart.
+    #[error("two entrances are named {name:?}: give each a name of its own")]
+    EntranceTwice {
+        /// The name.
+        name: String,
+    },
+    /// Samples must be allowed some age.
+    #[error(
+        "max_age of entrance {name:?} is 0, but must be more: how old a sample may be when the first stage takes it"
+    )]
+    MaxAgeZeroAtEntrance {
+        /// The entrance.
+        name: String,
+    },
+    /// The intake `latest` implies `drop_oldest`.
+    #[error(
+        "the first stage takes the latest of each entrance, which implies overflow \"drop_oldest\", but overflow of entrance {name:?} is \"{overflow}\": leave one of the two out"
+    )]
+    OverflowOfEntrance {
+        /// The entrance.
+        name: String,
+        /// The policy that was asked of it.
+        overflow: Overflow,
     },
     /// Samples must become bytes where processes meet.
     #[error("no codec was given for the buffer of stage {stage:?}, which processes share")]

@@ -5,7 +5,10 @@
 //! the join itself, as one worker on a thread. A process reaches neither the other branches nor the join; results of
 //! several workers are in order only behind a buffer; and what is put, or joined by another block, needs one to lie in.
 
-use super::{Block, BufferSize, DEFAULT_BUFFER_SIZE, Flow, Graph, GraphError, Node, Results, SourceNode};
+use super::{
+    Block, BufferSize, DEFAULT_BUFFER_SIZE, EntranceNode, Flow, Graph, GraphError, MAX_ENTRANCES, Node, Results,
+    SourceNode,
+};
 use crate::buffer::{Limits, Workers};
 use crate::policies::Overflow;
 use crate::worker::Role;
@@ -15,6 +18,10 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) source: Option<SourceNode>,
+    /// The entrances that have names, instead of that source and of `put` without a name.
+    pub(crate) entrances: Vec<EntranceNode>,
+    /// The policy of entrances that do not say; `None` is what suits each.
+    entrance_overflow: Option<Overflow>,
     /// The place where what comes from the source goes, or what is put.
     pub(crate) entrance: Flow,
     /// All nodes, in reading order.
@@ -82,15 +89,29 @@ impl Layout {
     /// A block that is not where a chain has it, or an end that is none.
     pub(super) fn new(graph: &Graph) -> Result<Self, GraphError> {
         let (nodes, limits, blocks) = (Vec::new(), Vec::new(), Vec::new());
-        let layout = Layout { source: graph.source, entrance: Flow::End, nodes, limits, blocks };
+        let (source, entrances, entrance) = (graph.source, graph.entrances.clone(), Flow::End);
+        let layout = Layout { source, entrances, entrance_overflow: graph.overflow, entrance, nodes, limits, blocks };
         let mut walk = Walk { graph, layout, names: Vec::new(), joins_around: 0 };
         walk.chain(0..graph.stages.len(), Producer::Entrance, None)?;
         let mut layout = walk.layout;
         if layout.blocks.len() < graph.blocks.len() {
             return Err(misplaced("it begins at no stage of a chain, or is not behind the block around it"));
         }
+        if let Some(first) = layout.nodes.first().filter(|first| first.role != Role::Relay) {
+            let implied = first.options.intake.supersedes().then_some(Overflow::DropOldest);
+            layout.entrance_overflow = first.options.overflow.or(implied).or(graph.overflow);
+        }
         layout.limits = (0..layout.nodes.len()).map(|index| layout.limits_of(graph, index)).collect();
         Ok(layout)
+    }
+
+    /// The policy of an entrance: its own, else what the first stage and the pipeline say, else what suits its source.
+    pub(crate) fn overflow_of(&self, entrance: &EntranceNode) -> Overflow {
+        let suits = match entrance.source {
+            Some(SourceNode { is_live: false }) => Overflow::Block,
+            Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,
+        };
+        entrance.overflow.or(self.entrance_overflow).unwrap_or(suits)
     }
 
     /// Returns true if a node is in a process.
@@ -144,7 +165,7 @@ impl Layout {
             (Some(own), ..) => own,
             (None, BufferSize::Each(size), _) => *size,
             (None, BufferSize::List(sizes), Role::Stage(stage)) => sizes[*stage],
-            (None, BufferSize::List(_), Role::Relay | Role::Source) => DEFAULT_BUFFER_SIZE,
+            (None, BufferSize::List(_), Role::Relay | Role::Source(_)) => DEFAULT_BUFFER_SIZE,
         };
         Limits {
             capacity,
@@ -152,6 +173,7 @@ impl Layout {
             overflow: options.overflow_in(graph),
             intake: options.intake,
             max_age: options.max_age.or(graph.max_age).filter(|_| *role != Role::Relay),
+            lanes: if *from == Producer::Entrance && !graph.entrances.is_empty() { MAX_ENTRANCES } else { 0 },
             producers: match from {
                 Producer::Node(before) => self.workers_of(*before),
                 Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => Workers::ONE,

@@ -1,6 +1,6 @@
 //! The report as a table: as text, and as HTML.
 
-use super::{Report, SourceReport, StageReport};
+use super::{Report, SOURCE, StageReport};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -59,14 +59,20 @@ impl Report {
     /// What is said below the table.
     fn summary(&self) -> String {
         let mut said = vec![format!("{} after {:.2} s", self.outcome, self.elapsed.as_secs_f64())];
-        match self.source {
-            Some(SourceReport { wait: Some(wait), .. }) if wait >= SILENCE => {
-                said.push(format!("the source has given nothing for {:.2} s", wait.as_secs_f64()));
+        for source in &self.sources {
+            let name = if source.name == SOURCE { "the source" } else { &source.name };
+            match (source.wait, source.longest_wait) {
+                (Some(wait), _) if wait >= SILENCE => {
+                    said.push(format!("{name} has given nothing for {:.2} s", wait.as_secs_f64()));
+                }
+                (_, longest) if longest >= SILENCE => {
+                    said.push(format!("{name} once gave nothing for {:.2} s", longest.as_secs_f64()));
+                }
+                _ => {}
             }
-            Some(SourceReport { longest_wait, .. }) if longest_wait >= SILENCE => {
-                said.push(format!("the source once gave nothing for {:.2} s", longest_wait.as_secs_f64()));
+            if let Some(error) = source.error.as_ref().filter(|_| source.name != SOURCE) {
+                said.push(format!("{name} failed: {error}"));
             }
-            Some(_) | None => {}
         }
         for join in self.joins.iter().filter(|join| join.counts.unjoined > 0) {
             said.push(format!("{}: {} joined, {} unjoined", join.name, join.counts.joined, join.counts.unjoined));

@@ -1,11 +1,11 @@
 //! The assembly of a pipeline from its description: its buffers, its workers, and what each of them is given.
 
-use super::{ForBinding, SOURCE, State, Supervisor};
+use super::{ForBinding, State, Supervisor};
 use crate::activity::Shown;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::error::GraphError;
-use crate::graph::{Flow, Graph, Layout, Node};
+use crate::graph::{Flow, Graph, Layout};
 use crate::inlet::Inlet;
 use crate::job::WorkerInfo;
 use crate::notices::{DropLog, Notices};
@@ -13,7 +13,7 @@ use crate::parallel::Blocks;
 use crate::phase::{Phase, WorkerPhase};
 use crate::stage_name::StageName;
 use crate::time_limits::Timekeeper;
-use crate::worker::{Output, Role, Worker, WorkerContext, WorkerId};
+use crate::worker::{Entry, Output, Worker, WorkerContext, WorkerId};
 #[cfg(processes)]
 use crate::{
     buffer::shared::{self, Codec},
@@ -21,12 +21,11 @@ use crate::{
     executor::process::{Driver, Waker, WorkerProcess},
     graph::Producer,
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 #[cfg(processes)]
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 /// The number of dropped samples that a buffer remembers by number.
 const DROPS_TO_REMEMBER: usize = 16;
@@ -49,8 +48,9 @@ impl<V: Send + 'static> Supervisor<V> {
         let layout = graph.layout()?;
         let buffers = layout.limits.iter().map(|limits| Buffer::in_memory(*limits, drops, clock.clone())).collect();
         let supervisor = Arc::new(Self::assembled(layout, clock, buffers));
-        let worker_ids = supervisor.worker_ids.iter();
-        let workers = worker_ids.map(|worker_id| Worker::new(supervisor.context_of(*worker_id))).collect();
+        let workers = supervisor.workers.iter();
+        let workers = workers.map(|(index, worker)| Worker::new(supervisor.context_of(*index, *worker)));
+        let workers = workers.chain(supervisor.source_workers()).collect();
         Ok((supervisor, workers))
     }
 
@@ -76,8 +76,7 @@ impl<V: Send + 'static> Supervisor<V> {
         // The supervisor has the wakers before any worker has the supervisor: what it tells reaches all of them.
         let mut supervisor = Self::assembled(layout, Clock::Monotonic, buffers);
         let mut wakers = Vec::new();
-        for worker_id in &supervisor.worker_ids {
-            let WorkerId::Stage { index, .. } = *worker_id else { continue };
+        for (index, _) in supervisor.workers.iter().copied() {
             let stage = &supervisor.layout.nodes[index].options.name;
             let waker = supervisor.layout.is_in_process(index).then(Waker::new).transpose();
             wakers.push(waker.map_err(|cause| StartError::Process { stage: stage.clone(), cause })?);
@@ -85,15 +84,15 @@ impl<V: Send + 'static> Supervisor<V> {
         supervisor.watchers = wakers.iter().flatten().cloned().collect();
 
         let supervisor = Arc::new(supervisor);
-        let wakers = wakers.into_iter().chain(std::iter::repeat(None));
-        let drivers = supervisor.worker_ids.iter().zip(wakers).map(|(worker_id, waker)| {
-            let context = supervisor.context_of(*worker_id);
+        let drivers = supervisor.workers.iter().zip(wakers).map(|((index, worker), waker)| {
+            let context = supervisor.context_of(*index, *worker);
             match waker {
                 Some(waker) => Driver::Process(WorkerProcess::new(Arc::clone(&supervisor), context, waker)),
                 None => Driver::Thread(Worker::new(context)),
             }
         });
-        let drivers = drivers.collect();
+        let sources = supervisor.source_workers().into_iter().map(Driver::Thread);
+        let drivers = drivers.chain(sources).collect();
         Ok((supervisor, drivers))
     }
 
@@ -101,10 +100,9 @@ impl<V: Send + 'static> Supervisor<V> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let nodes = &layout.nodes;
         let workers_of = |index: usize| nodes[index].options.workers;
-        let of_nodes = (0..nodes.len())
-            .flat_map(|index| (0..workers_of(index)).map(move |worker| WorkerId::Stage { index, worker }));
-        let worker_ids: Vec<WorkerId> = of_nodes.chain(layout.source.map(|_| WorkerId::Source)).collect();
-        let workers = worker_ids.len();
+        let of_nodes = (0..nodes.len()).flat_map(|index| (0..workers_of(index)).map(move |worker| (index, worker)));
+        let all_workers: Vec<(usize, usize)> = of_nodes.collect();
+        let workers = all_workers.len();
         let first_workers = (0..nodes.len()).map(|index| (0..index).map(workers_of).sum()).collect();
 
         let notices = Arc::<Notices>::default();
@@ -116,22 +114,19 @@ impl<V: Send + 'static> Supervisor<V> {
         let inlets: Vec<_> = inlets.collect();
         let is_watched = layout.has_time_limits_on_threads() && matches!(clock, Clock::Monotonic);
         let timekeeper = is_watched.then(|| {
-            let timed = worker_ids.iter().map(|worker_id| match worker_id {
-                WorkerId::Stage { index, .. } => {
-                    (Arc::clone(&names[*index]), nodes[*index].options.time_limit.unwrap_or_default())
-                }
-                WorkerId::Source => (Arc::new(StageName::new(SOURCE)), Duration::ZERO),
-            });
+            let timed = all_workers
+                .iter()
+                .map(|(index, _)| (Arc::clone(&names[*index]), nodes[*index].options.time_limit.unwrap_or_default()));
             Timekeeper::new(timed.collect(), Arc::clone(&notices))
         });
-        Supervisor {
-            worker_ids,
+        let supervisor = Supervisor {
+            workers: all_workers,
             first_workers,
             blocks: Arc::new(Blocks::new(layout.blocks.clone(), inlets.clone())),
             inlets,
             notices,
             activities: (0..workers).map(|_| Arc::new(Shown::new())).collect(),
-            source_waits: Arc::default(),
+            doors: RwLock::default(),
             timekeeper,
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -146,7 +141,9 @@ impl<V: Send + 'static> Supervisor<V> {
                 aborted_at: None,
                 has_discarded: false,
                 left_behind: false,
-                close_source: None,
+                sources: Vec::new(),
+                entrances: Vec::new(),
+                closes_after_sources: false,
                 up_since: None,
                 ended_at: None,
             }),
@@ -158,51 +155,51 @@ impl<V: Send + 'static> Supervisor<V> {
             #[cfg(processes)]
             watchers: Vec::new(),
             layout,
-        }
+        };
+        supervisor.open_entrances();
+        supervisor
     }
 
-    /// Returns what a worker is given to work with.
-    fn context_of(self: &Arc<Self>, worker_id: WorkerId) -> WorkerContext<V> {
-        let place = self.index_of(worker_id);
-        let index = match worker_id {
-            WorkerId::Stage { index, .. } => Some(index),
-            WorkerId::Source => None,
-        };
-        let node = index.map(|index| &self.layout.nodes[index]);
-        let options = node.map_or_else(|| Node::new(SOURCE), |node| node.options.clone());
-        let input = index.map(|index| Arc::clone(&self.inlets[index]));
-        let last_cut = Arc::clone(&self.last_cut);
-        let info = WorkerInfo {
-            index: match worker_id {
-                WorkerId::Stage { worker, .. } => worker,
-                WorkerId::Source => 0,
-            },
-            restarted: false,
-            clock: self.clock.clone(),
-            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
-        };
+    /// Returns what a stage's worker is given to work with.
+    fn context_of(self: &Arc<Self>, index: usize, worker: usize) -> WorkerContext<V> {
+        let (worker_id, place) = (WorkerId::Stage { index, worker }, self.place_of(index, worker));
+        let (node, input) = (&self.layout.nodes[index], Arc::clone(&self.inlets[index]));
+        let options = node.options.clone();
+        let info = self.info_of(worker);
         let has_timer = options.time_limit.is_some() && !options.executor.is_process();
 
         WorkerContext {
             pipeline: self.id,
             worker_id,
-            role: node.map_or(Role::Source, |node| node.role),
-            name: input.as_ref().map_or_else(|| Arc::new(StageName::new(SOURCE)), |inlet| Arc::clone(&inlet.name)),
+            role: node.role,
+            name: Arc::clone(&input.name),
             info: Arc::new(info),
             clock: self.clock.clone(),
             output: self.output_of(worker_id),
-            reorders: index.is_some_and(|index| self.layout.limits[index].consumers.reorders()),
-            joined: node.is_some_and(|node| node.joined),
+            entry: Entry::default(),
+            reorders: self.layout.limits[index].consumers.reorders(),
+            joined: node.joined,
             activity: Arc::clone(&self.activities[place]),
             timer: self.timekeeper.as_ref().filter(|_| has_timer).map(|keeper| keeper.timer(place)),
-            source_waits: index.is_none().then(|| Arc::clone(&self.source_waits)),
+            source_waits: None,
             control: Arc::clone(self) as _,
-            input,
+            input: Some(input),
             options,
         }
     }
 
-    fn output_of(&self, worker_id: WorkerId) -> Output<V> {
+    /// Returns what the worker of that index may know of itself.
+    pub(super) fn info_of(&self, index: usize) -> WorkerInfo {
+        let last_cut = Arc::clone(&self.last_cut);
+        WorkerInfo {
+            index,
+            restarted: false,
+            clock: self.clock.clone(),
+            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) fn output_of(&self, worker_id: WorkerId) -> Output<V> {
         let blocks = || Arc::clone(&self.blocks);
         match self.flow(worker_id) {
             Flow::End => Output::End,

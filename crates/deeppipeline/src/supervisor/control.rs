@@ -1,8 +1,8 @@
 //! The words of the workers: that they move on, that they fail, and what each sets off.
 
-use super::{State, Supervisor, call};
+use super::{Closer, State, Supervisor, call};
 use crate::aside;
-use crate::buffer::Wait;
+use crate::buffer::{LaneKey, Wait};
 use crate::error::{Doing, Failure};
 use crate::notices::Notice;
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
@@ -12,8 +12,8 @@ use crate::worker::{Control, WorkerId};
 use std::sync::Arc;
 
 impl<V: Send + 'static> Control for Supervisor<V> {
-    fn wants_samples(&self) -> bool {
-        self.state.lock().phase.wants_samples()
+    fn wants_samples(&self, worker_id: WorkerId) -> bool {
+        self.source_is_wanted(worker_id)
     }
 
     fn tell_name(&self, worker_id: WorkerId, name: String) {
@@ -40,9 +40,14 @@ impl<V: Send + 'static> Control for Supervisor<V> {
 
     fn advance(&self, worker_id: WorkerId, event: WorkerEvent) {
         let change = self.change(&mut self.state.lock(), worker_id, event);
+        if let Some(lane) = change.closes_lane {
+            self.inlets[0].buffer.close_lane(lane);
+        }
         if change.was_the_last_of_its_stage {
+            self.close_doors();
             self.close_after(worker_id);
         }
+        release(change.closer);
         if change.have_all_ended {
             #[cfg(processes)]
             self.look_for_the_last();
@@ -61,16 +66,22 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         let discarded = match (failure.doing, worker_id) {
             (Doing::Setup, _) => (0..self.inlets.len()).collect(),
             (_, WorkerId::Stage { index, .. }) => self.layout.up_to(index),
-            (_, WorkerId::Source) => Vec::new(),
+            (_, WorkerId::Source(_)) => Vec::new(),
         };
         let (stage, doing, cause) = (failure.stage.clone(), failure.doing, aside::shown(&failure.cause));
         aside::log(move || tracing::error!(stage, %doing, "{cause}"));
         let failure = Arc::new(failure);
-        let (first, wake_source) = {
+        let text = aside::text_of(&failure.cause);
+        let (first, wake_sources) = {
             let mut state = self.state.lock();
+            if let WorkerId::Source(source) = worker_id
+                && state.source_failed(source, &failure, text)
+            {
+                return true;
+            }
             state.phase = state.phase.after(Event::Halt);
             let first = state.phase != Phase::Stopped && self.failure.set(Arc::clone(&failure)).is_ok();
-            (first, state.close_source.clone())
+            (first, state.closers())
         };
         if first {
             self.notices.tell(Notice::Failed);
@@ -78,7 +89,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         // A later failure is freed here, outside of the lock: its error is the user's.
         release(failure);
         self.discard(&discarded);
-        call(wake_source);
+        wake_sources.into_iter().for_each(call);
         self.tell_all();
         first
     }
@@ -88,38 +99,64 @@ impl<V: Send + 'static> Control for Supervisor<V> {
 struct Change {
     /// True if no worker of its stage gives anything any more.
     was_the_last_of_its_stage: bool,
+    /// The lane of a source that gives nothing any more.
+    closes_lane: Option<LaneKey>,
+    /// The closer of a source that has ended, to be released.
+    closer: Option<Arc<Closer>>,
     have_all_ended: bool,
 }
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Moves a worker on, and the pipeline where this was what it waited for.
     fn change(&self, state: &mut State, worker_id: WorkerId, event: WorkerEvent) -> Change {
-        let index = self.index_of(worker_id);
-        let before = state.workers[index];
-        let now = before.after(event);
-        state.workers[index] = now;
-        state.restarts[index] += u64::from(event == WorkerEvent::StartedAgain);
+        let (before, now) = match worker_id {
+            WorkerId::Stage { index, worker } => {
+                let place = self.place_of(index, worker);
+                let before = state.workers[place];
+                state.workers[place] = before.after(event);
+                state.restarts[place] += u64::from(event == WorkerEvent::StartedAgain);
+                (before, state.workers[place])
+            }
+            WorkerId::Source(source) => state.move_source(source, event),
+        };
 
         // What was aborted while it started never comes up, even if the last `setup` still succeeds.
         if state.up_since.is_none()
             && state.phase != Phase::Halting
             && state.workers.iter().all(|w| *w == WorkerPhase::Ready)
+            && state.sources_are_up()
         {
             state.phase = state.phase.after(Event::AllUp);
             state.up_since = Some(self.clock.now());
             name_made_stages(self.inlets.iter().map(|inlet| &*inlet.name), &mut state.names);
         }
         if state.up_since.is_some() {
-            state.workers.iter_mut().for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));
+            let sources = state.sources.iter_mut().map(|source| &mut source.phase);
+            state.workers.iter_mut().chain(sources).for_each(|worker| *worker = worker.after(WorkerEvent::AllUp));
         }
 
-        let have_all_ended = now != before && state.workers.iter().all(|w| *w == WorkerPhase::Stopped);
+        let ends = !before.gives_no_more() && now.gives_no_more();
+        let was_the_last_of_its_stage = ends
+            && match worker_id {
+                WorkerId::Stage { index, .. } => {
+                    self.workers_of(index).all(|place| state.workers[place].gives_no_more())
+                }
+                WorkerId::Source(_) => state.is_without_sources(),
+            };
+        let (closes_lane, closer) = match worker_id {
+            WorkerId::Source(source) => state.leave_source(source, ends, now),
+            WorkerId::Stage { .. } => (None, None),
+        };
+
+        let mut all = state.workers.iter().chain(state.sources.iter().map(|source| &source.phase));
+        let have_all_ended = now != before && all.all(|worker| *worker == WorkerPhase::Stopped);
         if have_all_ended {
             state.ended_at = Some(self.clock.now());
+            // The others went on without it. Now there is somebody to be told.
+            if let Some(failure) = state.failure_of_a_source() {
+                let _ = self.failure.set(failure);
+            }
         }
-        let gives_no_more = |phase: WorkerPhase| matches!(phase, WorkerPhase::TearingDown | WorkerPhase::Stopped);
-        let mut colleagues = self.colleagues_of(worker_id).map(|index| state.workers[index]);
-        let was_the_last_of_its_stage = now != before && !gives_no_more(before) && colleagues.all(gives_no_more);
-        Change { was_the_last_of_its_stage, have_all_ended }
+        Change { was_the_last_of_its_stage, closes_lane, closer, have_all_ended }
     }
 }

@@ -6,18 +6,19 @@
 mod assembly;
 mod control;
 mod discarded;
+mod entrances;
 mod flush;
 mod snapshot;
 mod stopping;
 mod warnings;
 
-use crate::activity::{Shown, SourceWaits};
+use crate::activity::Shown;
 use crate::aside;
-use crate::buffer::{Arrival, Origin, Push, Wait};
+use crate::buffer::{Arrival, LaneKey, Origin, Push, Wait};
 use crate::clock::{Clock, Moment};
 #[cfg(processes)]
 use crate::error::{Doing, MemoryDamaged};
-use crate::error::{Failure, PutError};
+use crate::error::{EntranceError, Failure, PutError};
 use crate::graph::{Flow, Layout};
 use crate::inlet::Inlet;
 use crate::job::works_for;
@@ -27,7 +28,7 @@ use crate::phase::{Event, Phase, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use crate::time_limits::Timekeeper;
-use crate::unwind::{catch_panic, release};
+use crate::unwind::catch_panic;
 #[cfg(processes)]
 use crate::worker::Control;
 use crate::worker::WorkerId;
@@ -35,8 +36,11 @@ use crate::worker::WorkerId;
 pub use assembly::Codecs;
 pub use discarded::Discarded;
 use discarded::{ForBinding, Releaser, Unreleased};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use entrances::{Entrance, RunningSource};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -75,8 +79,8 @@ pub type Closer = Box<dyn Fn() + Send + Sync>;
 pub struct Supervisor<V> {
     id: u64,
     layout: Layout,
-    /// The workers of the first node, of the second, and so on, and the source's last where there is one.
-    worker_ids: Vec<WorkerId>,
+    /// The workers, by node and worker: of the first node, of the second, and so on. Those of sources come and go, and are in the state.
+    workers: Vec<(usize, usize)>,
     /// The place of each node's first worker among them.
     first_workers: Vec<usize>,
     clock: Clock,
@@ -95,7 +99,8 @@ pub struct Supervisor<V> {
     notices: Arc<Notices>,
     /// One per worker.
     activities: Vec<Arc<Shown>>,
-    source_waits: Arc<SourceWaits>,
+    /// The entrances into which samples are put by name.
+    doors: RwLock<HashMap<String, (SourceId, LaneKey)>>,
     /// The timekeeper, where a stage on a thread has a time limit.
     timekeeper: Option<Arc<Timekeeper>>,
     unreleased: Arc<Unreleased>,
@@ -126,7 +131,11 @@ struct State {
     has_discarded: bool,
     /// True if no caller waits any longer for workers that have not ended.
     left_behind: bool,
-    close_source: Option<Arc<Closer>>,
+    /// The sources that have a worker, and all entrances.
+    sources: Vec<RunningSource>,
+    entrances: Vec<Entrance>,
+    /// True if the entrances to put into close once all sources have ended.
+    closes_after_sources: bool,
     up_since: Option<Instant>,
     ended_at: Option<Instant>,
 }
@@ -137,21 +146,40 @@ impl<V: Send + 'static> Supervisor<V> {
     /// # Errors
     /// See [`PutError`]; the sample is handed back in each of them.
     pub fn put(&self, value: V, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
-        self.put_born(value, self.clock.moment(), wait)
+        self.put_at(value, None, wait)
     }
 
-    /// Works like [`put`](Supervisor::put), for a caller that waits in several attempts: the sample was born at the
-    /// first.
+    /// Works like [`put`](Supervisor::put), by the entrance of that name where they have names.
     ///
     /// # Errors
     /// As `put`.
-    pub fn put_born(&self, value: V, birth: Moment, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
+    pub fn put_at(&self, value: V, entrance: Option<&str>, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
+        self.put_born(value, entrance, self.clock.moment(), wait)
+    }
+
+    /// Works like [`put_at`](Supervisor::put_at), for a caller that waits in several attempts: the sample was born at
+    /// the first.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn put_born(
+        &self,
+        value: V,
+        entrance: Option<&str>,
+        birth: Moment,
+        wait: Wait,
+    ) -> Result<Accepted<V>, PutError<V>> {
         if works_for(self.id) {
             return Err(PutError::OwnStage(value));
         }
+        let (source, lane) = match self.door(entrance) {
+            Ok(door) => door,
+            Err(error) => return Err(PutError::Entrance(value, error)),
+        };
         let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
-        let sample = Sample { id, birth, fork, source: SourceId::default(), value };
-        match self.inlets[0].buffer.push(sample, Arrival::Outside, Origin::default(), wait) {
+        let sample = Sample { id, birth, fork, source, value };
+        let origin = Origin { lane, ..Origin::default() };
+        match self.inlets[0].buffer.push(sample, Arrival::Outside, origin, wait) {
             Push::Done { accepted, number, to_free } => {
                 if !accepted || !to_free.is_empty() {
                     self.inlets[0].note_drop(birth);
@@ -173,14 +201,14 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Closes the entrance: `put` is refused from now on, a source is asked for nothing more, what is inside flows out.
     pub fn close(&self) {
-        let wake_source = {
+        let (wake_sources, is_over) = {
             let mut state = self.state.lock();
             state.phase = state.phase.after(Event::Close);
-            state.close_source.clone()
+            (state.closers(), state.entrance_is_over())
         };
-        if self.layout.source.is_some() {
-            call(wake_source);
-        } else {
+        self.close_doors();
+        wake_sources.into_iter().for_each(call);
+        if is_over {
             self.close_buffer(0);
         }
         self.tell_all();
@@ -188,18 +216,18 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Discards what is inside and asks every worker to end after its present call; does not wait.
     pub fn abort(&self) {
-        let wake_source = {
+        let wake_sources = {
             let mut state = self.state.lock();
             if state.phase != Phase::Stopped {
                 state.aborted_at.get_or_insert_with(|| self.clock.now());
             }
             state.phase = state.phase.after(Event::Halt);
-            state.close_source.clone()
+            state.closers()
         };
         // First, so that a process that hangs while it has a buffer's lock is killed in time.
         self.tell_all();
         self.discard(&(0..self.inlets.len()).collect::<Vec<_>>());
-        call(wake_source);
+        wake_sources.into_iter().for_each(call);
         self.tell_all();
     }
 
@@ -220,7 +248,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns where what a worker gives goes.
     pub fn flow(&self, worker_id: WorkerId) -> Flow {
         match worker_id {
-            WorkerId::Source => self.layout.entrance,
+            WorkerId::Source(_) => self.layout.entrance,
             WorkerId::Stage { index, .. } => self.layout.nodes[index].flow,
         }
     }
@@ -293,7 +321,11 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns the phase of a worker.
     #[cfg(processes)]
     pub(crate) fn phase_of(&self, worker_id: WorkerId) -> WorkerPhase {
-        self.state.lock().workers[self.index_of(worker_id)]
+        let state = self.state.lock();
+        match worker_id {
+            WorkerId::Stage { index, worker } => state.workers[self.place_of(index, worker)],
+            WorkerId::Source(source) => state.sources[source].phase,
+        }
     }
 
     /// Returns when something will happen by itself after that moment, if anything will: what waits for others is due,
@@ -324,15 +356,11 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`] after
     /// an abort.
     pub fn wait_processes_ended(&self, wait: Wait) -> bool {
-        let in_process = |worker_id: &WorkerId| match worker_id {
-            WorkerId::Stage { index, .. } => cfg!(processes) && self.layout.is_in_process(*index),
-            WorkerId::Source => false,
-        };
+        let in_process = |index: usize| cfg!(processes) && self.layout.is_in_process(index);
         let mut state = self.state.lock();
         loop {
-            let mut left =
-                self.worker_ids.iter().zip(&state.workers).filter(|(_, phase)| **phase != WorkerPhase::Stopped);
-            if !left.any(|(worker_id, _)| in_process(worker_id)) {
+            let mut left = self.workers.iter().zip(&state.workers).filter(|(_, phase)| **phase != WorkerPhase::Stopped);
+            if !left.any(|((index, _), _)| in_process(*index)) {
                 return true;
             }
             if !self.wait_for_change(&mut state, wait) {
@@ -367,11 +395,12 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     fn workers_that(&self, wanted: impl Fn(WorkerPhase) -> bool) -> Vec<String> {
-        let phases = self.state.lock().workers.clone();
-        let mut named: Vec<(WorkerId, WorkerPhase)> = self.worker_ids.iter().copied().zip(phases).collect();
-        named.sort_by_key(|(worker_id, _)| *worker_id);
-        let wanted = named.into_iter().filter(|(_, phase)| wanted(*phase));
-        let mut names: Vec<String> = wanted.map(|(worker_id, _)| self.name_of(worker_id).to_owned()).collect();
+        let state = self.state.lock();
+        let sources = state.sources.iter().enumerate().filter(|(_, source)| wanted(source.phase));
+        let sources = sources.map(|(source, _)| state.source_name(source).to_owned());
+        let workers = self.workers.iter().zip(&state.workers).filter(|(_, phase)| wanted(**phase));
+        let workers = workers.map(|((index, _), _)| self.stage_name(*index).to_owned());
+        let mut names: Vec<String> = sources.chain(workers).collect();
         // The workers of one stage stand side by side.
         names.dedup();
         names
@@ -382,17 +411,21 @@ impl<V: Send + 'static> Supervisor<V> {
         works_for(self.id)
     }
 
-    /// Returns true if samples come from a source instead of `put`.
-    pub fn has_source(&self) -> bool {
-        self.layout.source.is_some()
+    /// Checks that samples may be put into the entrance of that name.
+    pub(crate) fn check_entrance(&self, entrance: &str) -> Result<(), EntranceError> {
+        self.door(Some(entrance)).map(drop)
     }
 
-    /// Returns true if the source has been asked to end and has not ended yet.
-    pub fn source_should_end(&self) -> bool {
-        let state = self.state.lock();
-        self.layout.source.is_some()
-            && !state.phase.wants_samples()
-            && state.workers.last() != Some(&WorkerPhase::Stopped)
+    /// Returns the name and the lane of the entrance that a `put` is for.
+    fn door(&self, entrance: Option<&str>) -> Result<(SourceId, LaneKey), EntranceError> {
+        match entrance {
+            None if !self.has_named_entrances() => Ok(Default::default()),
+            None => Err(EntranceError::NotNamed { known: self.state.lock().known_doors() }),
+            Some(name) => self.doors.read().get(name).copied().ok_or_else(|| EntranceError::UnknownEntrance {
+                got: name.to_owned(),
+                known: self.state.lock().known_doors(),
+            }),
+        }
     }
 
     /// Closes a buffer: nothing more comes into it.
@@ -432,20 +465,9 @@ impl<V: Send + 'static> Supervisor<V> {
         self.inlets[index].name.get()
     }
 
-    /// The name of a worker's stage, or of the source.
-    pub(crate) fn name_of(&self, worker_id: WorkerId) -> &str {
-        match worker_id {
-            WorkerId::Source => SOURCE,
-            WorkerId::Stage { index, .. } => self.stage_name(index),
-        }
-    }
-
-    /// The place of a worker among all.
-    fn index_of(&self, worker_id: WorkerId) -> usize {
-        match worker_id {
-            WorkerId::Stage { index, worker } => self.first_workers[index] + worker,
-            WorkerId::Source => self.worker_ids.len() - 1,
-        }
+    /// The place of a stage's worker among all.
+    fn place_of(&self, index: usize, worker: usize) -> usize {
+        self.first_workers[index] + worker
     }
 
     /// Closes what is behind a node that gives no more.
@@ -466,31 +488,16 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// The workers of the same stage, itself among them, by their place among all.
-    fn colleagues_of(&self, worker_id: WorkerId) -> impl Iterator<Item = usize> {
-        let workers = match worker_id {
-            WorkerId::Stage { index, .. } => self.layout.nodes[index].options.workers,
-            WorkerId::Source => 1,
-        };
-        let first = self.index_of(match worker_id {
-            WorkerId::Stage { index, .. } => WorkerId::Stage { index, worker: 0 },
-            WorkerId::Source => worker_id,
-        });
-        first..first + workers
-    }
-
-    /// Sets how the source is woken from another thread.
-    pub fn set_closer(&self, closer: Option<Closer>) {
-        let before = std::mem::replace(&mut self.state.lock().close_source, closer.map(Arc::new));
-        // What it has captured is the user's.
-        release(before);
+    /// The workers of a stage, by their place among all.
+    fn workers_of(&self, index: usize) -> Range<usize> {
+        let first = self.first_workers[index];
+        first..first + self.layout.nodes[index].options.workers
     }
 }
 
 /// Wakes the source, outside of every lock and on a thread of its own: a closer is the user's code and may wait, which
 /// the caller that stops a pipeline must not. One that panics has no caller that could make use of it.
-fn call(closer: Option<Arc<Closer>>) {
-    let Some(close) = closer else { return };
+fn call(close: Arc<Closer>) {
     let close = move || {
         let called = catch_panic(|| {
             close();

@@ -6,8 +6,8 @@ use crate::graph::{Flow, PlacedBlock, Producer};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::phase::Phase;
 use crate::policies::{Intake, Overflow};
-use crate::report::{JoinReport, Outcome, Recent, Report, SourceReport, Spread, StageReport};
-use crate::worker::{Role, WorkerId};
+use crate::report::{JoinReport, Outcome, Recent, Report, Spread, StageReport};
+use crate::worker::Role;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,10 +68,7 @@ impl<V: Send + 'static> Supervisor<V> {
             counts: self.blocks.join(index).counts(&ended),
         });
         let mut report = Report::new(outcome, elapsed, rows, joins.collect(), age);
-        report.source = self.layout.source.map(|_| {
-            let (wait, longest_wait) = self.source_waits.read(self.clock.now());
-            SourceReport { wait, longest_wait }
-        });
+        report.sources = self.source_rows();
         if self.state.lock().left_behind {
             report.left_behind = self.not_ended();
         }
@@ -117,10 +114,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// The number of times that workers of that node were started again.
     fn restarts_of(&self, wanted: usize) -> u64 {
         let state = self.state.lock();
-        let workers = self.worker_ids.iter().zip(&state.restarts);
-        let of_node =
-            workers.filter(|(worker_id, _)| matches!(worker_id, WorkerId::Stage { index, .. } if *index == wanted));
-        of_node.map(|(_, restarts)| restarts).sum()
+        self.workers_of(wanted).map(|place| state.restarts[place]).sum()
     }
 
     /// Returns true if a relay hands samples to the branches of a block.

@@ -4,7 +4,6 @@ use super::Supervisor;
 use crate::activity::Activity;
 use crate::notices::Notice;
 use crate::phase::WorkerPhase;
-use crate::worker::WorkerId;
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Makes notices from now on wait for [`next_notice`](Supervisor::next_notice).
@@ -19,22 +18,28 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns which workers are still in the user's code, and what the others that have not ended wait for.
     pub fn still_busy(&self) -> String {
-        let phases = self.state.lock().workers.clone();
-        let mut left: Vec<_> = self.worker_ids.iter().copied().zip(phases).enumerate().collect();
-        left.retain(|(_, (_, phase))| *phase != WorkerPhase::Stopped);
-        left.sort_by_key(|(_, (worker_id, _))| *worker_id);
+        let mut left = Vec::new();
+        {
+            let state = self.state.lock();
+            let sources = state.sources.iter().enumerate();
+            for (place, source) in sources.filter(|(_, source)| source.phase != WorkerPhase::Stopped) {
+                left.push((state.source_name(place).to_owned(), source.activity.get(), true));
+            }
+            let workers = self.workers.iter().zip(&state.workers).zip(&self.activities);
+            for (((index, _), _), shown) in workers.filter(|((_, phase), _)| **phase != WorkerPhase::Stopped) {
+                left.push((self.stage_name(*index).to_owned(), shown.get(), !self.layout.is_in_process(*index)));
+            }
+        }
+
         let (mut busy, mut waiting) = (Vec::new(), Vec::new());
-        for (worker, (worker_id, _)) in left {
-            let name = self.name_of(worker_id);
-            match self.activities[worker].get() {
-                Activity::WaitsForRoom(index) if self.is_on_a_thread(worker_id) => {
+        for (name, activity, is_on_a_thread) in left {
+            match activity {
+                Activity::WaitsForRoom(index) if is_on_a_thread => {
                     waiting.push(format!("{name} waits for room in front of {}", self.stage_name(index)));
                 }
-                Activity::WaitsForSamples if self.is_on_a_thread(worker_id) => {
-                    waiting.push(format!("{name} waits for samples"));
-                }
+                Activity::WaitsForSamples if is_on_a_thread => waiting.push(format!("{name} waits for samples")),
                 // What a process does is not seen from here.
-                _ => busy.push(name.to_owned()),
+                _ => busy.push(name),
             }
         }
         // The workers of one stage stand side by side.
@@ -43,13 +48,6 @@ impl<V: Send + 'static> Supervisor<V> {
         waiting.dedup();
         let busy = (!busy.is_empty()).then(|| busy.join(", "));
         busy.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")
-    }
-
-    fn is_on_a_thread(&self, worker_id: WorkerId) -> bool {
-        match worker_id {
-            WorkerId::Stage { index, .. } => !self.layout.is_in_process(index),
-            WorkerId::Source => true,
-        }
     }
 
     /// Tells what is left to tell, since no caller waits any longer.

@@ -28,8 +28,8 @@ pub enum GiveError<V> {
 /// The job of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Asks the source.
-    Source,
+    /// Asks the source at that index of those that the pipeline has.
+    Source(usize),
     /// Runs the stage at that index of the description.
     Stage(usize),
     /// Gives what it takes, in front of a block or behind a branch, where the stage there cannot do it.
@@ -41,7 +41,7 @@ impl Role {
     pub fn stage(self) -> Option<usize> {
         match self {
             Role::Stage(index) => Some(index),
-            Role::Source | Role::Relay => None,
+            Role::Source(_) | Role::Relay => None,
         }
     }
 }
@@ -49,8 +49,8 @@ impl Role {
 /// The identity of a worker in its pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkerId {
-    /// Feeds the first buffer.
-    Source,
+    /// Feeds the first buffer: the source at that index of those that the pipeline has.
+    Source(usize),
     /// Runs a stage, or is a relay.
     Stage {
         /// The index of the node, from 0: all stages and relays, in reading order.

@@ -1,7 +1,7 @@
 //! The context of a worker: what it is given to work with, once, when it is made.
 
 use crate::activity::{Shown, SourceWaits};
-use crate::buffer::{Buffer, Wait};
+use crate::buffer::{Buffer, LaneKey, Wait};
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::graph::Node;
@@ -10,6 +10,7 @@ use crate::job::{WorkerInfo, enter_job};
 use crate::parallel::Blocks;
 use crate::phase::WorkerEvent;
 use crate::sample::{SampleId, SampleInfo};
+use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
 use crate::worker::{Role, WorkerId};
@@ -32,6 +33,8 @@ pub(crate) struct WorkerContext<V> {
     /// The inlet that it takes from; none for the source.
     pub(crate) input: Option<Arc<Inlet<V>>>,
     pub(crate) output: Output<V>,
+    /// The entrance by which samples come in, where it is a source.
+    pub(crate) entry: Entry,
     /// True if its results have to be put in order with those of other workers of its stage.
     pub(crate) reorders: bool,
     /// True if what it gives is joined with what others give.
@@ -43,6 +46,14 @@ pub(crate) struct WorkerContext<V> {
     /// The times for which it waits for its source, where it has one.
     pub(crate) source_waits: Option<Arc<SourceWaits>>,
     pub(crate) control: Arc<dyn Control>,
+}
+
+/// The entrance that samples come in by: its name, and its lane where there are several. The default is the one that has
+/// no name, and that of a worker that is no source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Entry {
+    pub(crate) source: SourceId,
+    pub(crate) lane: LaneKey,
 }
 
 /// The place where what a worker gives goes.
@@ -63,8 +74,8 @@ pub(crate) trait Control: Send + Sync {
     /// wait.
     fn wait_for_all_up(&self, wait: Wait) -> Option<bool>;
 
-    /// Returns true if a source is to be asked for one more sample: a close may come before any.
-    fn wants_samples(&self) -> bool;
+    /// Returns true if that source is to be asked for one more sample: a close may come before any.
+    fn wants_samples(&self, worker_id: WorkerId) -> bool;
 
     /// Tells the name that a stage gives itself, as its worker has made it: at the end of its `setup`.
     fn tell_name(&self, worker_id: WorkerId, name: String);
@@ -82,7 +93,7 @@ impl<V> WorkerContext<V> {
     pub(crate) fn index(&self) -> usize {
         match self.worker_id {
             WorkerId::Stage { index, .. } => index,
-            WorkerId::Source => 0,
+            WorkerId::Source(_) => 0,
         }
     }
 
@@ -90,7 +101,7 @@ impl<V> WorkerContext<V> {
     pub(crate) fn worker(&self) -> usize {
         match self.worker_id {
             WorkerId::Stage { worker, .. } => worker,
-            WorkerId::Source => 0,
+            WorkerId::Source(_) => 0,
         }
     }
 

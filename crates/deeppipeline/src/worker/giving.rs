@@ -7,7 +7,6 @@ use crate::clock::Moment;
 use crate::error::NotJoined;
 use crate::inlet::Inlet;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
-use crate::source_id::SourceId;
 use crate::unwind::{BoxError, catch_panic, release};
 
 impl<V> Worker<V> {
@@ -74,7 +73,7 @@ impl<V> Worker<V> {
 
         let fork = self.running().map_or_else(ForkTicket::default, |in_flight| in_flight.fork);
         let (id, birth, arrival) = self.identity(part);
-        let source = self.last.map_or_else(SourceId::default, |last| last.source);
+        let source = self.last.map_or(self.context.entry.source, |last| last.source);
         let sample = Sample { id, birth, fork, source, value };
         let given = match &self.context.output {
             Output::Fork { blocks, block } => {
@@ -101,7 +100,7 @@ impl<V> Worker<V> {
             Output::Next(next) => {
                 self.show_waiting(next, wait);
                 let receipt = self.running().and_then(|in_flight| in_flight.receipt(part));
-                let origin = Origin { turn: self.turn, receipt };
+                let origin = Origin { lane: self.context.entry.lane, turn: self.turn, receipt };
                 (Some(&**next), self.push_in_turn(&next.buffer, sample, arrival, origin, wait))
             }
             Output::Join { blocks, block, branch } => {
@@ -205,8 +204,10 @@ impl<V> Worker<V> {
     fn identity(&self, part: Part) -> (SampleId, Moment, Arrival) {
         let Some(SampleInfo { id, birth, .. }) = self.last else {
             let birth = self.waiting_since.unwrap_or_else(|| self.context.clock.moment());
-            let arrival =
-                if self.context.worker_id == WorkerId::Source { Arrival::Source } else { Arrival::PartOfPart };
+            let arrival = match self.context.worker_id {
+                WorkerId::Source(_) => Arrival::Source,
+                WorkerId::Stage { .. } => Arrival::PartOfPart,
+            };
             return (SampleId { number: 0, part: 0 }, birth, arrival);
         };
         let is_part = part == Part::OfMany || matches!(self.step, Step::Finishing);

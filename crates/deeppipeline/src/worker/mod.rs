@@ -24,7 +24,7 @@ use crate::sample::SampleInfo;
 use crate::stage::Give;
 use crate::unwind::release;
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
-pub(crate) use context::{Control, Output, WorkerContext};
+pub(crate) use context::{Control, Entry, Output, WorkerContext};
 use in_flight::InFlight;
 use std::fmt;
 use std::task::Poll;
@@ -194,8 +194,8 @@ impl<V> Worker<V> {
     /// Asks for what an idle worker is to work on, and begins; `None` when it is to look at its step again.
     #[inline(always)]
     fn begin_next(&mut self, wait: Wait) -> Option<Poll<Option<Call<V>>>> {
-        if self.context.worker_id == WorkerId::Source {
-            if !self.context.control.wants_samples() {
+        if let WorkerId::Source(_) = self.context.worker_id {
+            if !self.context.control.wants_samples(self.context.worker_id) {
                 self.give_up();
                 return None;
             }
@@ -353,7 +353,7 @@ impl<V> Drop for Worker<V> {
             (Step::Fresh | Step::SettingUp, _) => (Doing::Setup, None),
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
-            (_, WorkerId::Source) => {
+            (_, WorkerId::Source(_)) => {
                 self.context.show_source_asked(false);
                 (Doing::SourceNext, None)
             }

@@ -94,11 +94,11 @@ impl<'a> Follower<'a> {
                 let logic = Logic::new(&spec.name, spec.does, self.case.is_end(index), around.clone());
                 GatedStage::new(logic, spec.windows(), around).factory()
             }
-            (Role::Source, Inputs::Source { samples, fails, is_live, .. }) => {
+            (Role::Source(_), Inputs::Source { samples, fails, is_live, .. }) => {
                 let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
                 GatedSource::new(numbers, self.gates.of(SOURCE)).factory()
             }
-            (Role::Source, Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
+            (Role::Source(_), Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
         };
         spawn(worker, body).unwrap()
     }

@@ -311,7 +311,7 @@ fn run(described: Described, samples: i64, source: Option<SourceNode>, told: &st
     let body = |worker: &Worker<i64>| -> BodyFactory<i64> {
         match worker.role() {
             Role::Relay => Box::new(|| Box::new(Relay)),
-            Role::Source => Box::new(move || Box::new(Counting(0..samples))),
+            Role::Source(_) => Box::new(move || Box::new(Counting(0..samples))),
             Role::Stage(index) => {
                 let running = Running { index, does: does[index], got: Arc::clone(&got) };
                 Box::new(move || Box::new(running))

@@ -159,11 +159,11 @@ fn a_sample_that_is_too_old_never_comes_into_a_process() {
     let (supervisor, processes) = worker_processes_of(&[player.strings()], graph);
     let drivers: Vec<_> = processes.into_iter().map(|process| std::thread::spawn(|| drive(process))).collect();
     let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(100)) else { return supervisor.abort() };
-    supervisor.put_born(1, Moment::of(long_ago), Wait::Forever).unwrap();
+    supervisor.put_born(1, None, Moment::of(long_ago), Wait::Forever).unwrap();
     supervisor.put(2, Wait::Forever).unwrap();
     player.next().kills(At::Run(2));
     // What is inside when its worker dies ages on.
-    supervisor.put_born(3, Moment::of(long_ago), Wait::Forever).unwrap();
+    supervisor.put_born(3, None, Moment::of(long_ago), Wait::Forever).unwrap();
     supervisor.put(4, Wait::Forever).unwrap();
     player.next().lets(At::Run(4));
     supervisor.close();

@@ -2,7 +2,7 @@
 
 use super::lists::Queue;
 use super::state::SlotState;
-use super::{Change, Storage, Totals, Wake, lower};
+use super::{BufferTotals, Change, LaneKey, Storage, Wake, lower};
 use crate::buffer::parts::Parts;
 use crate::buffer::{Arrival, Gate};
 use crate::policies::Overflow;
@@ -16,6 +16,8 @@ pub(in crate::buffer) struct Label {
     pub(in crate::buffer) birth: u64,
     pub(in crate::buffer) fork: ForkTicket,
     pub(in crate::buffer) source: SourceId,
+    /// The lane that it comes in by, where there are several entrances.
+    pub(in crate::buffer) lane: LaneKey,
     /// The take of which it is the result, where several workers' results have to be put in order.
     pub(in crate::buffer) turn: Option<u64>,
     pub(in crate::buffer) arrival: Arrival,
@@ -87,8 +89,11 @@ impl<S: Storage> Change<'_, S> {
         if gate != Gate::Open && label.arrival == Arrival::Outside {
             return Err(Refusal::Shut);
         }
+        if self.has_lanes() && label.arrival == Arrival::Outside && self.is_lane_shut(label.lane) {
+            return Err(Refusal::Shut);
+        }
         if gate == Gate::Discarding {
-            self.count_discarded(1);
+            self.count_discarded(1, label.lane);
             return Err(Refusal::Discarded);
         }
         if self.is_cut_off(label) {
@@ -96,27 +101,36 @@ impl<S: Storage> Change<'_, S> {
             return Err(Refusal::Flushed);
         }
 
-        let room = self.has_room_for(label.length);
-        if !room && self.limits.overflow == Overflow::DropNewest {
+        let room = self.has_room_for(label.length, label.lane);
+        let overflow = if self.has_lanes() { self.overflow_of(label.lane) } else { self.limits.overflow };
+        if !room && overflow == Overflow::DropNewest {
             let id = self.count_arrival(label);
             self.totals().buffer.dropped_newest += 1;
+            if let Some(place) = self.lane_of(label.lane) {
+                self.storage.lane(place).totals.dropped_newest += 1;
+            }
             self.storage.remember_drop(id);
             return Err(Refusal::Dropped);
         }
         // A gate that is closed lets its one stage in, even beyond the capacity.
-        let waits = !room && gate == Gate::Open && self.limits.overflow == Overflow::Block;
+        let waits = !room && gate == Gate::Open && overflow == Overflow::Block;
         if waits || !self.has_free_slot() { Err(Refusal::Full) } else { Ok(Way::InTurn) }
     }
 
     /// Returns true if a sample of that many bytes has room beside what is inside, or will be.
     #[inline(always)]
-    pub(super) fn has_room_for(&mut self, length: u64) -> bool {
-        let head = self.head();
-        let inside = head.waiting.len.saturating_add(head.writing);
+    pub(super) fn has_room_for(&mut self, length: u64, lane: LaneKey) -> bool {
+        let (inside, bytes) = match self.has_lanes() {
+            true => self.inside_lane(lane),
+            false => {
+                let head = self.head();
+                (head.waiting.len.saturating_add(head.writing), head.bytes)
+            }
+        };
         if inside >= self.limits.capacity as u64 {
             return false;
         }
-        let room = !self.is_too_much(inside, length);
+        let room = !self.is_too_much(inside, bytes, length);
         if !room {
             self.note_full_by_bytes();
         }
@@ -125,13 +139,13 @@ impl<S: Storage> Change<'_, S> {
 
     /// Returns true if a sample of that many bytes does not fit beside what is inside. One alone always does.
     #[inline(always)]
-    fn is_too_much(&mut self, inside: u64, length: u64) -> bool {
-        inside > 0 && self.head().bytes.saturating_add(length) > self.limits.bytes
+    fn is_too_much(&self, inside: u64, bytes: u64, length: u64) -> bool {
+        inside > 0 && bytes.saturating_add(length) > self.limits.bytes
     }
 
     /// Notes that a buffer has no room for the bytes of another sample: for the list intakes it is as full as one with
     /// too many.
-    fn note_full_by_bytes(&mut self) {
+    pub(super) fn note_full_by_bytes(&mut self) {
         if self.limits.intake.takes_lists() && self.head().full_by_bytes == 0 {
             self.head().full_by_bytes = 1;
             self.wake_consumers(Wake::All);
@@ -142,6 +156,11 @@ impl<S: Storage> Change<'_, S> {
     #[inline(always)]
     pub(super) fn count_arrival(&mut self, label: &Label) -> SampleId {
         self.head().entered += 1;
+        if self.has_lanes()
+            && let Some(place) = self.lane_of(label.lane)
+        {
+            self.storage.lane(place).entered += 1;
+        }
         match label.arrival {
             Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart => self.enter_part(label.id, label.arrival),
             Arrival::Source | Arrival::Outside => SampleId { number: self.head().entered, part: 0 },
@@ -161,24 +180,30 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Counts samples that enter only to be given up.
-    pub(super) fn count_discarded(&mut self, samples: u64) {
+    pub(super) fn count_discarded(&mut self, samples: u64, lane: LaneKey) {
         self.head().entered += samples;
         self.totals().buffer.discarded += samples;
+        if let Some(place) = self.lane_of(lane) {
+            let lane = self.storage.lane(place);
+            lane.entered += samples;
+            lane.totals.discarded += samples;
+        }
     }
 
     #[inline(always)]
     pub(super) fn fill(&mut self, slot: usize, label: &Label) {
-        let Label { id, birth, fork, source, .. } = *label;
+        let Label { id, birth, fork, source, lane, .. } = *label;
         let filled = self.storage.slot(slot);
         (filled.number, filled.part, filled.birth, filled.fork) = (id.number, id.part, birth, fork.0);
         (filled.deaths, filled.given, filled.failures, filled.source) = (0, 0, 0, source.to_word());
+        filled.lane = lane.0;
     }
 
     /// Lines up a sample behind the others; the oldest go where the policy says so.
     #[inline(always)]
     pub(super) fn line_up(&mut self, slot: usize, came: u64) {
         let length = self.storage.slot(slot).length;
-        if self.limits.overflow == Overflow::DropOldest {
+        if self.limits.overflow == Overflow::DropOldest && !self.has_lanes() {
             self.make_room_for(length);
         }
         let head = self.head();
@@ -186,6 +211,9 @@ impl<S: Storage> Change<'_, S> {
         let entered = head.entered;
         let filled = self.storage.slot(slot);
         (filled.state, filled.came, filled.used_at) = (SlotState::Waiting as u64, came, entered);
+        if self.has_lanes() {
+            return self.line_up_in_lane(slot, came);
+        }
         self.push_back(Queue::Waiting, slot);
         // The first of a batch makes the consumer wait no longer than until it is due.
         if self.can_take(came) || (self.limits.intake.waits_for_more() && self.waiting() == 1) {
@@ -200,7 +228,8 @@ impl<S: Storage> Change<'_, S> {
         while let Some(slot) = oldest {
             let waiting = self.waiting();
             let room_for_one = waiting < self.limits.capacity as u64;
-            if room_for_one && !self.is_too_much(waiting, length) {
+            let bytes = self.head().bytes;
+            if room_for_one && !self.is_too_much(waiting, bytes, length) {
                 break;
             }
             oldest = self.after(slot);
@@ -211,15 +240,15 @@ impl<S: Storage> Change<'_, S> {
             if room_for_one {
                 self.note_full_by_bytes();
             }
-            self.drop_waiting(slot, |totals| &mut totals.buffer.dropped_oldest);
+            self.drop_waiting(slot, |totals| &mut totals.dropped_oldest);
         }
     }
 
     /// Drops a sample that waits, and counts it there.
     #[inline(always)]
-    pub(super) fn drop_waiting(&mut self, slot: usize, counter: impl FnOnce(&mut Totals) -> &mut u64) {
+    pub(super) fn drop_waiting(&mut self, slot: usize, counter: impl FnOnce(&mut BufferTotals) -> &mut u64) {
         self.leave_waiting(slot);
-        *counter(self.totals()) += 1;
+        *counter(&mut self.totals().buffer) += 1;
         self.drop_slot(slot);
     }
 

@@ -125,6 +125,10 @@ impl<S: Storage> Change<'_, S> {
         head.bytes = head.bytes.saturating_add(length);
         lower(&mut head.taken, 1);
         lower(&mut head.in_flight, 1);
+        if let Some(lane) = self.lane_of_slot(slot) {
+            lower(&mut lane.taken, 1);
+            lane.returned += 1;
+        }
         self.push_front(Queue::Waiting, slot);
     }
 }

@@ -55,9 +55,14 @@ impl<S: Storage> Change<'_, S> {
             }
             self.leave_waiting(slot);
             self.totals().buffer.flushed += 1;
+            if let Some(lane) = self.lane_of_slot(slot) {
+                lower(&mut lane.returned, 1);
+                lane.totals.flushed += 1;
+            }
             self.storage.give_up(slot);
             self.free(slot);
         }
+        self.flush_lanes();
         left
     }
 

@@ -10,6 +10,8 @@ pub(super) enum Queue {
     Waiting,
     /// Results that came before their turn, by the take that they are of.
     OutOfOrder,
+    /// Samples that wait in that lane, the oldest first.
+    Lane(usize),
 }
 
 #[inline]
@@ -28,6 +30,7 @@ impl<S: Storage> Change<'_, S> {
         match queue {
             Queue::Waiting => &mut self.storage.head().waiting,
             Queue::OutOfOrder => &mut self.storage.totals().out_of_order,
+            Queue::Lane(place) => &mut self.storage.lane(place).waiting,
         }
     }
 

@@ -12,6 +12,7 @@ mod arrive;
 #[cfg(processes)]
 mod crash;
 mod cut;
+mod lanes;
 mod lists;
 #[cfg(processes)]
 mod look;
@@ -26,11 +27,12 @@ mod write;
 pub(super) use arrive::{Label, Refusal};
 #[cfg(processes)]
 pub(crate) use crash::{Receipt, Verdict};
+pub(crate) use lanes::{LaneKey, LaneOptions};
 #[cfg(processes)]
 pub(super) use look::{Forked, InFlight};
 pub(super) use settle::Flight;
 pub(crate) use settle::Settlement;
-pub(super) use state::{Head, Place, Slot, Totals};
+pub(super) use state::{Head, Lane, Place, Slot, Totals};
 #[cfg(all(test, processes))]
 pub(super) use state::{List, SlotState, WHOLE};
 pub(super) use take::Taken;
@@ -40,7 +42,7 @@ pub(super) use write::{Published, Trim};
 use super::damage::{Damage, damaged};
 use super::histogram::Durations;
 use super::{Gate, Limits};
-use crate::ledger::{BufferCounts, StageCounts};
+use crate::ledger::{BufferCounts, BufferTotals, StageCounts};
 use crate::sample::{ForkTicket, SampleId};
 use lists::Queue;
 use std::collections::VecDeque;
@@ -56,6 +58,8 @@ pub(super) trait Storage {
     /// Returns the number of slots that there are at most.
     fn slots(&self) -> u64;
     fn place(&mut self, place: usize) -> &mut Place;
+    /// Returns a lane: one that is in use, or the next.
+    fn lane(&mut self, place: usize) -> &mut Lane;
     fn places(&self) -> usize;
     /// Holds the number of a take that has ended before its turn.
     fn ended(&mut self, ticket: u64) -> &mut u64;
@@ -115,8 +119,10 @@ impl<'a, S: Storage> Change<'a, S> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn waiting(&mut self) -> u64 {
-        self.head().waiting.len
+        let in_lanes = if self.has_lanes() { self.totals().in_lanes } else { 0 };
+        self.head().waiting.len.saturating_add(in_lanes)
     }
 
     pub(super) fn wake_consumers(&mut self, wake: Wake) {
@@ -125,7 +131,8 @@ impl<'a, S: Storage> Change<'a, S> {
 
     pub(super) fn wake_producers(&mut self, wake: Wake) {
         // Producers of several kinds wait side by side: for room, and for their turn. One alone might be the wrong one.
-        let wake = if wake == Wake::One && self.limits.producers.reorders() { Wake::All } else { wake };
+        let several = self.limits.producers.reorders() || self.has_lanes();
+        let wake = if wake == Wake::One && several { Wake::All } else { wake };
         self.wakes.producers = self.wakes.producers.max(wake);
     }
 
@@ -141,9 +148,14 @@ impl<'a, S: Storage> Change<'a, S> {
         if lowered == Gate::Discarding {
             while let Some(slot) = self.pop_waiting() {
                 self.totals().buffer.discarded += 1;
+                if let Some(lane) = self.lane_of_slot(slot) {
+                    lower(&mut lane.returned, 1);
+                    lane.totals.discarded += 1;
+                }
                 self.storage.give_up(slot);
                 self.free(slot);
             }
+            self.discard_lanes();
         }
     }
 
@@ -155,7 +167,7 @@ impl<'a, S: Storage> Change<'a, S> {
             reordering: totals.out_of_order.len + totals.writing_out_of_order,
             entered: head.entered,
             taken: head.taken,
-            waiting: head.waiting.len,
+            waiting: self.waiting(),
             last_dropped,
             ..totals.buffer.into()
         };

@@ -4,7 +4,7 @@
 use super::arrive::Way;
 use super::lists::Queue;
 use super::state::SlotState;
-use super::{Change, Label, Refusal, Storage, Wake};
+use super::{Change, Label, LaneKey, Refusal, Storage, Wake};
 use crate::buffer::{Arrival, Gate};
 use crate::policies::Overflow;
 
@@ -44,7 +44,7 @@ impl<S: Storage> Change<'_, S> {
             return Err(Refusal::Late);
         }
         if self.is_behind_a_failure(ticket) {
-            self.count_discarded(1);
+            self.count_discarded(1, label.lane);
             return Err(Refusal::Discarded);
         }
         if self.is_cut_off(label) {
@@ -129,7 +129,7 @@ impl<S: Storage> Change<'_, S> {
                 Some(slot) => {
                     // A closed gate lets no producer wait for room, but these can.
                     let length = self.storage.slot(slot).length;
-                    let room = self.has_room_for(length);
+                    let room = self.has_room_for(length, LaneKey::default());
                     if !room && self.limits.overflow == Overflow::Block {
                         break;
                     }
@@ -183,7 +183,7 @@ impl<S: Storage> Change<'_, S> {
             && self.storage.slot(slot).ticket >= ticket
         {
             self.remove(Queue::OutOfOrder, slot);
-            self.count_discarded(1);
+            self.count_discarded(1, LaneKey::default());
             self.storage.give_up(slot);
             self.free(slot);
         }

@@ -91,6 +91,14 @@ pub(in crate::buffer) struct Totals {
     pub(in crate::buffer) failed_turn: u64,
     /// The parts that have entered, as [`Parts`](crate::buffer::parts::Parts) has them.
     pub(in crate::buffer) parts: [u64; 7],
+
+    /// Where there are several entrances: the lanes that were ever used at the same time, how many were opened, the
+    /// samples that wait in them, and the first and the last of those that have something, counted from 1.
+    pub(in crate::buffer) lanes: u64,
+    pub(in crate::buffer) lanes_opened: u64,
+    pub(in crate::buffer) in_lanes: u64,
+    pub(in crate::buffer) first_ready: u64,
+    pub(in crate::buffer) last_ready: u64,
 }
 
 /// One slot.
@@ -114,8 +122,9 @@ pub(in crate::buffer) struct Slot {
 
     /// The ticket by which a join around the buffer knows it.
     pub(in crate::buffer) fork: u64,
-    /// The source or entrance that it came from.
+    /// The source or entrance that it came from, and the key of its lane, where it is in front of the first stage.
     pub(in crate::buffer) source: u64,
+    pub(in crate::buffer) lane: u64,
     /// The time when it came, for the intake batch.
     pub(in crate::buffer) came: u64,
     /// The way it arrived, while it is out of order, as its part is numbered when it enters.
@@ -130,6 +139,32 @@ pub(in crate::buffer) struct Slot {
     pub(in crate::buffer) used_at: u64,
     /// Bytes of the slot that may be backed by memory.
     pub(in crate::buffer) touched: u64,
+}
+
+/// One entrance of a buffer that has several.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub(in crate::buffer) struct Lane {
+    /// Its key, and whether it is open, closed, or (0) no entrance's.
+    pub(in crate::buffer) key: u64,
+    pub(in crate::buffer) gate: u64,
+    /// Its overflow policy, and the age that its samples may have.
+    pub(in crate::buffer) overflow: u64,
+    pub(in crate::buffer) max_age: u64,
+    pub(in crate::buffer) waiting: List,
+    /// Samples that a dead worker had in flight, and that wait in front of all lanes.
+    pub(in crate::buffer) returned: u64,
+    /// Samples that are being written, and have their place inside.
+    pub(in crate::buffer) writing: u64,
+    /// Bytes of samples waiting or being written.
+    pub(in crate::buffer) bytes: u64,
+    pub(in crate::buffer) entered: u64,
+    pub(in crate::buffer) taken: u64,
+    pub(in crate::buffer) totals: BufferTotals,
+    /// 1 while it is among those that have something, and the one behind it there, counted from 1.
+    pub(in crate::buffer) is_ready: u64,
+    pub(in crate::buffer) next: u64,
 }
 
 impl Head {

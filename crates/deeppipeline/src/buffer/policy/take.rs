@@ -56,7 +56,14 @@ impl<S: Storage> Change<'_, S> {
             return Taken::Empty { due: self.due() };
         }
 
-        if let Some(max_age) = self.limits.max_age {
+        if self.has_lanes() && self.head().waiting.len == 0 {
+            if self.expire_in_lanes(now) {
+                self.wake_producers(Wake::All);
+                if !self.can_take(now) {
+                    return Taken::Expired;
+                }
+            }
+        } else if let Some(max_age) = self.limits.max_age {
             self.expire(now, in_nanoseconds(max_age));
             if !self.can_take(now) {
                 self.wake_producers(Wake::All);
@@ -66,7 +73,7 @@ impl<S: Storage> Change<'_, S> {
         let (first, samples) = self.take_in(place, next, now);
         self.head().full_by_bytes = 0;
         self.go_on(now);
-        if self.waiting() <= self.storage.refill_at() {
+        if self.has_lanes() || self.waiting() <= self.storage.refill_at() {
             self.wake_producers(if samples == 1 { Wake::One } else { Wake::All });
         }
         if self.limits.consumers.workers > 1 && self.can_take(now) {
@@ -83,6 +90,8 @@ impl<S: Storage> Change<'_, S> {
         let samples = match self.limits.intake {
             Intake::Single | Intake::Window { .. } => 1,
             Intake::Latest if tried_again > 0 && self.limits.consumers.reorders() => 1,
+            // The newest of each: a lane is superseded when it is its turn.
+            Intake::Latest if self.has_lanes() => 1,
             Intake::Latest => {
                 self.supersede();
                 1
@@ -92,6 +101,12 @@ impl<S: Storage> Change<'_, S> {
             Intake::Batch { max_size, .. } => self.waiting().min(max_size as u64),
         };
 
+        if self.has_lanes() {
+            match tried_again {
+                0 => self.draw(samples),
+                _ => self.count_return_of_the_first(samples),
+            }
+        }
         self.begin_flight(place, ticket, now);
         let (mut first, mut last) = (None, None);
         for _ in 0..samples {
@@ -122,7 +137,7 @@ impl<S: Storage> Change<'_, S> {
         while self.waiting() > 1
             && let Some(old) = self.first(Queue::Waiting)
         {
-            self.drop_waiting(old, |totals| &mut totals.buffer.superseded);
+            self.drop_waiting(old, |totals| &mut totals.superseded);
             self.wake_producers(Wake::All);
         }
     }
@@ -187,8 +202,11 @@ impl<S: Storage> Change<'_, S> {
     #[inline(always)]
     pub(in crate::buffer) fn due(&mut self) -> Option<u64> {
         let Intake::Batch { max_wait, .. } = self.limits.intake else { return None };
-        let front = self.first(Queue::Waiting)?;
-        self.storage.slot(front).came.checked_add(in_nanoseconds(max_wait))
+        let came = match self.first(Queue::Waiting) {
+            Some(front) => self.storage.slot(front).came,
+            None => self.has_lanes().then(|| self.first_came_in_lanes())??,
+        };
+        came.checked_add(in_nanoseconds(max_wait))
     }
 
     /// Drops those that are too old of what is about to leave, and lets in what has waited for their places.
@@ -209,7 +227,7 @@ impl<S: Storage> Change<'_, S> {
             let waiting = self.storage.slot(slot);
             // What is to be tried again was fresh when it was taken.
             if now.saturating_sub(waiting.birth) > max_age && !waiting.is_tried_again() {
-                self.drop_waiting(slot, |totals| &mut totals.buffer.expired);
+                self.drop_waiting(slot, |totals| &mut totals.expired);
                 any = true;
             } else if one_at_a_time {
                 break;

@@ -58,6 +58,11 @@ impl<S: Storage> Change<'_, S> {
             Way::InTurn => {
                 head.writing += 1;
                 head.bytes = head.bytes.saturating_add(label.length);
+                if let Some(place) = self.lane_of(label.lane) {
+                    let lane = self.storage.lane(place);
+                    lane.writing += 1;
+                    lane.bytes = lane.bytes.saturating_add(label.length);
+                }
                 SlotState::Writing
             }
             Way::OutOfOrder => {
@@ -68,7 +73,7 @@ impl<S: Storage> Change<'_, S> {
 
         let written = self.storage.slot(slot);
         (written.state, written.owner) = (state as u64, place as u64);
-        (written.length, written.used_at) = (label.length, entered);
+        (written.length, written.used_at, written.lane) = (label.length, entered, label.lane.0);
         written.touched = written.touched.max(label.length);
         Ok(slot)
     }
@@ -90,7 +95,8 @@ impl<S: Storage> Change<'_, S> {
     ) -> Published {
         let way = self.stop_writing(place, slot);
         let gate = self.gate();
-        if label.arrival == Arrival::Outside && gate != Gate::Open {
+        let is_shut = gate != Gate::Open || (self.has_lanes() && self.is_lane_shut(label.lane));
+        if label.arrival == Arrival::Outside && is_shut {
             self.free(slot);
             return Published::Shut;
         }
@@ -98,7 +104,7 @@ impl<S: Storage> Change<'_, S> {
         // A failure, or a stop, may have come while it was written.
         let is_given_up = gate == Gate::Discarding || label.turn.is_some_and(|ticket| !self.is_still_to_come(ticket));
         if is_given_up {
-            self.count_discarded(1);
+            self.count_discarded(1, label.lane);
             self.free(slot);
             return Published::Discarded;
         }
@@ -123,6 +129,10 @@ impl<S: Storage> Change<'_, S> {
             let head = self.head();
             lower(&mut head.writing, 1);
             lower(&mut head.bytes, written.length);
+            if let Some(lane) = self.lane_of_slot(slot) {
+                lower(&mut lane.writing, 1);
+                lower(&mut lane.bytes, written.length);
+            }
             Way::InTurn
         } else {
             lower(&mut self.totals().writing_out_of_order, 1);

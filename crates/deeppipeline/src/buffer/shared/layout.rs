@@ -2,7 +2,7 @@
 
 use super::owner::Owner;
 use crate::buffer::histogram::{Durations, TIMES, WINDOWS};
-use crate::buffer::policy::{Head, Place, Slot, Totals};
+use crate::buffer::policy::{Head, Lane, Place, Slot, Totals};
 use std::mem::offset_of;
 
 /// The largest number of slots: more cannot be numbered.
@@ -16,6 +16,7 @@ pub(super) const HEAD: usize = size_of::<Head>() / 8;
 pub(super) const TOTALS: usize = size_of::<Totals>() / 8;
 pub(super) const PLACE: usize = size_of::<Place>() / 8;
 pub(super) const SLOT: usize = size_of::<Slot>() / 8;
+pub(super) const LANE: usize = size_of::<Lane>() / 8;
 
 /// Words in a cache line.
 const CACHE_LINE: usize = 8;
@@ -45,7 +46,10 @@ pub(crate) struct Layout {
     pub(super) places: usize,
     /// Takes behind which others may have ended.
     pub(super) turns: usize,
+    /// Entrances that have a lane each.
+    pub(super) lanes: usize,
     place_at: usize,
+    lane_at: usize,
     rings_at: usize,
     time_at: usize,
     slot_at: usize,
@@ -65,20 +69,21 @@ const TOTALS_AT: usize = (HEAD + 1).next_multiple_of(CACHE_LINE) + CACHE_LINE;
 const SEALED_SLOT: usize = SLOT + 1;
 
 impl Layout {
-    pub(super) fn new(slots: usize, places: usize, turns: usize) -> Self {
+    pub(super) fn new(slots: usize, places: usize, turns: usize, lanes: usize) -> Self {
         let place_at = TOTALS_AT + lines(TOTALS + 1);
-        let rings_at = place_at + places * lines(PLACE + 1);
+        let lane_at = place_at + places * lines(PLACE + 1);
+        let rings_at = lines(lane_at + lanes * (LANE + 1));
         let time_at = lines(rings_at + 2 * DROPS + turns + 1);
         let slot_at = lines(time_at + HISTOGRAMS * HISTOGRAM);
         let own_at = lines(slot_at + slots.saturating_mul(SEALED_SLOT));
         // Each word is changed once at most. Beside the head and every slot, a change has to do with two places, of the
-        // process that makes it and of a dead one, with all turns, all drops, and a time of each sample and of a call.
-        // What is kept for windows, at each place, a flush changes as well.
+        // process that makes it and of a dead one, with all lanes, all turns, all drops, and a time of each sample and of
+        // a call. What is kept for windows, at each place, a flush changes as well.
         let kept = places.saturating_mul(2);
         let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + 2 * DROPS + turns + 1 + 2 * HISTOGRAMS;
-        let changes = once + slots.saturating_mul(SEALED_SLOT + 1);
+        let changes = once + lanes * (LANE + 1) + slots.saturating_mul(SEALED_SLOT + 1);
         let own = lines(OWN + 2 * changes);
-        Layout { slots, places, turns, place_at, rings_at, time_at, slot_at, own_at, own, changes }
+        Layout { slots, places, turns, lanes, place_at, lane_at, rings_at, time_at, slot_at, own_at, own, changes }
     }
 
     pub(super) fn head(self) -> usize {
@@ -100,6 +105,10 @@ impl Layout {
 
     pub(super) fn place(self, place: usize) -> usize {
         self.place_at + place * lines(PLACE + 1)
+    }
+
+    pub(super) fn lane(self, lane: usize) -> usize {
+        self.lane_at + lane * (LANE + 1)
     }
 
     /// The last drops, and takes that have ended before their turn, with one seal behind.

@@ -22,7 +22,7 @@ pub(crate) use map::addresses;
 pub(crate) use owner::Owner;
 pub(crate) use table::{Receipt, Verdict};
 
-use super::{Arrival, Gate, Limits, Origin, Push, Take, Taken, ToFree, Unsettled, Wait};
+use super::{Arrival, Gate, LaneKey, LaneOptions, Limits, Origin, Push, Take, Taken, ToFree, Unsettled, Wait};
 use crate::aside;
 use crate::buffer::histogram::Durations;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
@@ -141,7 +141,7 @@ impl<V> Buffer<V> {
             Err(cause) => return Push::Refused(value, cause),
         };
 
-        let Origin { receipt, turn } = origin;
+        let Origin { lane, receipt, turn } = origin;
         let mut scratch = [0; SMALL];
         let small = self.serialise_small(&value, size, &mut scratch);
 
@@ -150,7 +150,8 @@ impl<V> Buffer<V> {
         let slot = loop {
             let reserved = match small {
                 Some(bytes) => {
-                    let label = Label { id, birth: birth.0, fork, source, receipt, turn, came: self.arrival_time() };
+                    let label =
+                        Label { id, birth: birth.0, fork, source, lane, receipt, turn, came: self.arrival_time() };
                     match self.table.put(size, label, arrival, |slot| self.copy_into(slot, bytes)) {
                         Ok(published) => return pushed(published, value),
                         Err(reserved) => reserved,
@@ -185,7 +186,7 @@ impl<V> Buffer<V> {
             return Push::Refused(value, cause);
         }
 
-        let label = Label { id, birth: birth.0, fork, source, receipt, turn, came: self.arrival_time() };
+        let label = Label { id, birth: birth.0, fork, source, lane, receipt, turn, came: self.arrival_time() };
         pushed(self.table.publish(slot, label, arrival), value)
     }
 
@@ -218,6 +219,26 @@ impl<V> Buffer<V> {
     /// The time in nanoseconds, if the buffer is interested in when samples arrive.
     fn arrival_time(&self) -> u64 {
         if self.limits().intake.waits_for_more() { Moment::now().0 } else { 0 }
+    }
+
+    pub(crate) fn open_lane(&self, options: LaneOptions) -> Option<LaneKey> {
+        self.table.open_lane(options)
+    }
+
+    pub(crate) fn reopen_lane(&self, lane: LaneKey, options: LaneOptions) {
+        self.table.reopen_lane(lane, options);
+    }
+
+    pub(crate) fn close_lane(&self, lane: LaneKey) {
+        self.table.close_lane(lane);
+    }
+
+    pub(crate) fn free_lane(&self, lane: LaneKey) -> Option<BufferCounts> {
+        self.table.free_lane(lane)
+    }
+
+    pub(crate) fn lane_counts(&self, lane: LaneKey) -> Option<BufferCounts> {
+        self.table.lane_counts(lane)
     }
 
     /// Ends the turn of that take by one of several workers: nothing more comes of it.

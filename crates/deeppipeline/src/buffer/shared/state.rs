@@ -3,12 +3,12 @@
 //!
 //! What is read is sealed, so that a stray write of some process is found before anything follows from it.
 
-use super::layout::{DROPS, HEAD, Layout, PLACE, SLOT, TOTALS};
+use super::layout::{DROPS, HEAD, LANE, Layout, PLACE, SLOT, TOTALS};
 use super::words::SharedWords;
 use crate::buffer::Limits;
 use crate::buffer::damage::{Damage, damaged};
 use crate::buffer::histogram::{self, Durations, TIMES, period, place_of, time_step};
-use crate::buffer::policy::{Head, Place, Slot, Storage, Totals};
+use crate::buffer::policy::{Head, Lane, Place, Slot, Storage, Totals};
 use crate::sample::SampleId;
 use std::collections::VecDeque;
 
@@ -37,6 +37,9 @@ pub(super) struct Scratch {
     /// The place of a slot among those, counted from 1; 0 for the rest.
     places_of_slots: Vec<u32>,
     places: Vec<Read<Place>>,
+    lanes: Vec<Read<Lane>>,
+    /// The place of a lane among those, counted from 1; 0 for the rest.
+    places_of_lanes: Vec<u32>,
     rings: Option<Read<()>>,
     /// The words of the rings, as they were and as they are.
     rings_were: Vec<u64>,
@@ -52,6 +55,9 @@ pub(super) fn write_empty<W: SharedWords>(words: &W, layout: Layout) {
     write_sealed::<_, TOTALS>(words, layout.totals(), bytemuck::cast(Totals::empty()));
     for place in 0..layout.places {
         write_sealed::<_, PLACE>(words, layout.place(place), bytemuck::cast(Place::default()));
+    }
+    for lane in 0..layout.lanes {
+        write_sealed::<_, LANE>(words, layout.lane(lane), bytemuck::cast(Lane::default()));
     }
     words.set(layout.rings() + layout.in_rings(), seal(layout.rings(), &vec![0; layout.in_rings()]));
 }
@@ -78,6 +84,9 @@ impl<'a, W: SharedWords> State<'a, W> {
         }
         scratch.places_of_slots.resize(layout.slots, 0);
         scratch.places.clear();
+        scratch.lanes.clear();
+        scratch.places_of_lanes.clear();
+        scratch.places_of_lanes.resize(layout.lanes, 0);
         scratch.times.clear();
         (scratch.totals, scratch.rings) = (None, None);
         let (head, seal) = read_sealed::<_, HEAD>(words, layout.head());
@@ -89,7 +98,7 @@ impl<'a, W: SharedWords> State<'a, W> {
 impl Scratch {
     /// Returns the words that have changed, and what they are to be.
     pub(super) fn changes(&mut self) -> &[(usize, u64)] {
-        let Scratch { head, totals, slots, places, rings, rings_were, rings_are, times, changes, .. } = self;
+        let Scratch { head, totals, slots, places, lanes, rings, rings_were, rings_are, times, changes, .. } = self;
         changes.clear();
         add::<HEAD>(changes, head.at, head.seal, bytemuck::cast_ref(&head.was), bytemuck::cast_ref(&head.is));
         if let Some(Read { at, seal, was, is }) = totals {
@@ -97,6 +106,9 @@ impl Scratch {
         }
         for Read { at, seal, was, is } in &*places {
             add::<PLACE>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
+        }
+        for Read { at, seal, was, is } in &*lanes {
+            add::<LANE>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
         }
         for Read { at, seal, was, is } in &*slots {
             add::<SLOT>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
@@ -252,6 +264,17 @@ impl<W: SharedWords> Storage for State<'_, W> {
 
     fn places(&self) -> usize {
         self.layout.places
+    }
+
+    fn lane(&mut self, place: usize) -> &mut Lane {
+        let Some(read) = self.scratch.places_of_lanes.get_mut(place) else { damaged(Damage::Queue) };
+        if *read == 0 {
+            let at = self.layout.lane(place);
+            let (lane, seal) = read_sealed::<_, LANE>(self.words, at);
+            self.scratch.lanes.push(Read::new(at, seal, bytemuck::cast(lane)));
+            *read = self.scratch.lanes.len() as u32;
+        }
+        &mut self.scratch.lanes[*read as usize - 1].is
     }
 
     fn ended(&mut self, ticket: u64) -> &mut u64 {

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(in crate::buffer) use policy::Published;
+use policy::{LaneKey, LaneOptions};
 pub(crate) use policy::{Receipt, Verdict};
 
 /// One slot, claimed by the owner of this value: there is never a second one for the same slot.
@@ -85,6 +86,7 @@ impl Limits {
         let writers = WRITERS.max(self.producers.workers);
         let of_consumer = self.at_once().saturating_add(self.holdable());
         self.capacity
+            .saturating_mul(self.lanes.max(1))
             .saturating_add(writers + reordering)
             .saturating_add(self.consumers.workers.saturating_mul(of_consumer))
     }
@@ -92,7 +94,7 @@ impl Limits {
     /// Returns the layout of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
         let places = Owner::places(self.producers.workers.max(self.consumers.workers));
-        Layout::new(self.slots(), places, self.turns())
+        Layout::new(self.slots(), places, self.turns(), self.lanes)
     }
 }
 
@@ -104,6 +106,8 @@ pub(crate) struct Label {
     pub(crate) birth: u64,
     pub(crate) fork: ForkTicket,
     pub(crate) source: SourceId,
+    /// The lane that it comes in by, where there are several entrances.
+    pub(crate) lane: LaneKey,
     /// The take of which it is the result.
     pub(crate) receipt: Option<Receipt>,
     /// The same where several workers' results have to be put in order.
@@ -114,8 +118,8 @@ pub(crate) struct Label {
 
 impl Label {
     fn of(self, arrival: Arrival, length: usize) -> policy::Label {
-        let Label { id, birth, fork, source, turn, came, .. } = self;
-        policy::Label { id, birth, fork, source, turn, arrival, came, length: length as u64 }
+        let Label { id, birth, fork, source, lane, turn, came, .. } = self;
+        policy::Label { id, birth, fork, source, lane, turn, arrival, came, length: length as u64 }
     }
 }
 
@@ -332,9 +336,9 @@ impl<W: SharedWords> SlotTable<W> {
     /// Asks for a slot of that many bytes. Where there is no room, what that means for an arriving sample is decided
     /// here, before it is written; its receipt is kept if that is its end.
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
-        let Origin { turn, receipt } = origin;
-        let label =
-            Label { id, birth: 0, fork: ForkTicket::default(), source: SourceId::default(), receipt, turn, came: 0 };
+        let Origin { lane, turn, receipt } = origin;
+        let (fork, source) = (ForkTicket::default(), SourceId::default());
+        let label = Label { id, birth: 0, fork, source, lane, receipt, turn, came: 0 };
         let label = label.of(arrival, length);
         self.at_once(Self::gone(arrival), |change, guard| match change.reserve(self.place(), &label, receipt) {
             Ok(index) => {
@@ -354,6 +358,31 @@ impl<W: SharedWords> SlotTable<W> {
             Refusal::Dropped => Reserved::Gone { accepted: false },
             Refusal::Discarded | Refusal::Flushed => Reserved::Gone { accepted: true },
         }
+    }
+
+    /// Opens a lane for an entrance; `None` where there are as many as there may be.
+    pub(crate) fn open_lane(&self, options: LaneOptions) -> Option<LaneKey> {
+        self.at_once(None, |change, _| change.open_lane(options))
+    }
+
+    /// Opens a lane again that was not taken away yet, behind what is still inside.
+    pub(crate) fn reopen_lane(&self, lane: LaneKey, options: LaneOptions) {
+        self.at_once((), |change, _| change.reopen_lane(lane, options));
+    }
+
+    /// Closes a lane: nothing more is put into it, what is inside flows out.
+    pub(crate) fn close_lane(&self, lane: LaneKey) {
+        self.at_once((), |change, _| change.close_lane(lane));
+    }
+
+    /// Takes a closed lane away once nothing is inside, and returns its counters.
+    pub(crate) fn free_lane(&self, lane: LaneKey) -> Option<BufferCounts> {
+        self.at_once(None, |change, _| change.free_lane(lane))
+    }
+
+    /// Returns the counters of a lane, unless it was taken away.
+    pub(crate) fn lane_counts(&self, lane: LaneKey) -> Option<BufferCounts> {
+        self.at_once(None, |change, _| change.lane_counts(lane))
     }
 
     /// Reserves a slot and hands it in, in one change. `write` copies what is in it under the lock, so it is for few

@@ -1,6 +1,6 @@
 //! The worker's side: what stands for the supervisor in a worker process.
 
-use super::link::{AllUp, Begin, LONGEST_SAID, Link, Read, Said};
+use super::link::{Begin, Heard, LONGEST_SAID, Link, Read, Said};
 use crate::activity::Shown;
 use crate::buffer::shared::{self, Codec, Owner};
 use crate::buffer::{Buffer, Wait};
@@ -9,9 +9,10 @@ use crate::error::Failure;
 use crate::inlet::Inlet;
 use crate::job::WorkerInfo;
 use crate::phase::WorkerEvent;
+use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
-use crate::worker::{Control, Output, Role, Worker, WorkerContext, WorkerId};
+use crate::worker::{Control, Entry, Output, Role, Worker, WorkerContext, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -144,6 +145,7 @@ impl Bootstrap {
             clock: Clock::Monotonic,
             input: Some(input),
             output,
+            entry: Entry::default(),
             reorders: limits.consumers.reorders(),
             joined,
             activity: Arc::new(Shown::new()),
@@ -199,7 +201,8 @@ fn listen(
         if !hear(&mut link, &mut memory, alive)? {
             return Ok(());
         }
-        if let Some(begin) = link.next_read()? {
+        if let Some(begin) = link.next_read::<Begin>()? {
+            SourceId::number_with(begin.parity);
             break begin;
         }
     };
@@ -207,9 +210,14 @@ fn listen(
     // No thread waits for it where this process is on its way out already.
     let _ = begins.send((begin, memory));
     loop {
-        while let Some(AllUp(up)) = link.next_read()? {
-            *all_up.known.lock() = Some(up);
-            all_up.changed.notify_all();
+        while let Some(heard) = link.next_read()? {
+            match heard {
+                Heard::AllUp(up) => {
+                    *all_up.known.lock() = Some(up);
+                    all_up.changed.notify_all();
+                }
+                Heard::Source(number, name) => SourceId::learn(number, name),
+            }
         }
         if !hear(&mut link, &mut Vec::new(), alive)? {
             return Ok(());
@@ -261,7 +269,7 @@ impl Control for Remote {
     }
 
     /// Sources are in the pipeline's process.
-    fn wants_samples(&self) -> bool {
+    fn wants_samples(&self, _: WorkerId) -> bool {
         false
     }
 

@@ -1,7 +1,7 @@
 //! One worker process, from its start to its end: what it says, what it writes to stderr, and whether it lives.
 
 use super::exit;
-use super::link::{AllUp, Begin, Link, Read, Said};
+use super::link::{Begin, Heard, Link, Read, Said};
 use super::stderr::{Stderr, Written};
 use super::waker::Waker;
 use crate::buffer::shared::Verdict;
@@ -90,6 +90,8 @@ pub(super) struct ChildProcess {
     is_gone: bool,
     /// True if it has been told that everything is up, or will never be.
     pub(super) knows_all_up: bool,
+    /// The number of sources whose names it has been told.
+    pub(super) sources_told: usize,
     /// The time when it said that its work is done.
     pub(super) torn_down: Option<Instant>,
     pub(super) killed: Option<Killed>,
@@ -115,6 +117,7 @@ impl ChildProcess {
             process: None,
             is_gone: false,
             knows_all_up: false,
+            sources_told: 0,
             torn_down: None,
             killed: None,
             verdict: None,
@@ -166,7 +169,14 @@ impl ChildProcess {
     pub(super) fn tell_all_up(&mut self, up: bool) {
         self.knows_all_up = true;
         // A yes or no that cannot be framed is none.
-        let _ = self.link.post(&AllUp(up));
+        let _ = self.link.post(&Heard::AllUp(up));
+    }
+
+    /// Tells it the number and the name of one more source.
+    pub(super) fn tell_source(&mut self, (number, name): (u32, String)) {
+        self.sources_told += 1;
+        // A name is never too long to be framed.
+        let _ = self.link.post(&Heard::Source(number, name));
     }
 
     /// Kills it. Of several reasons the first one counts.

@@ -36,13 +36,20 @@ pub(crate) struct Begin {
     pub(crate) may_retry: bool,
     /// True if an earlier process of this worker had been set up.
     pub(crate) restarted: bool,
+    /// The parity of the numbers that it gives to names of its own.
+    pub(crate) parity: u32,
     /// The addition of the binding.
     pub(crate) init_payload: Vec<u8>,
 }
 
-/// The message that a worker process gets later: everything is up, or (false) will never be.
+/// A message that a worker process gets later.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct AllUp(pub(super) bool);
+pub(super) enum Heard {
+    /// Everything is up, or (false) will never be.
+    AllUp(bool),
+    /// A source of the pipeline has that number, by which its samples tell it, and that name.
+    Source(u32, String),
+}
 
 /// A message of a worker process.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use crate::buffer::shared::{self, Owner, is_stopped};
 use crate::error::{Doing, Failure, RemoteError};
 use crate::phase::{WorkerEvent, WorkerPhase};
 use crate::sample::SampleId;
+use crate::source_id::SourceId;
 use crate::supervisor::GRACE;
 use crate::supervisor::Supervisor;
 use crate::worker::{Control, WorkerContext, WorkerId};
@@ -156,6 +157,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
             restarted: self.was_ready,
+            parity: SourceId::parity_in_workers(),
             init_payload: self.init_payload.clone(),
             node,
         })
@@ -181,6 +183,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             if let Some(news) = present.news.pop_front() {
                 return Ok(news);
             }
+            self.tell_sources();
             self.tell_all_up();
             let mut deadline = self.see_to_deadlines()?;
             if self.present.as_ref().is_some_and(|present| !present.news.is_empty()) {
@@ -195,6 +198,14 @@ impl<V: Send + 'static> WorkerProcess<V> {
             if !reads.is_all() && self.present.as_ref().is_none_or(|present| present.news.is_empty()) {
                 return Ok(Watched::Nothing);
             }
+        }
+    }
+
+    /// Tells the process the names of sources that it does not know yet.
+    fn tell_sources(&mut self) {
+        if let Some(present) = &mut self.present {
+            let untold = self.supervisor.sources_told_after(present.sources_told);
+            untold.into_iter().for_each(|source| present.tell_source(source));
         }
     }
 

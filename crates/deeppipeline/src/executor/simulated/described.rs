@@ -13,14 +13,20 @@ use crate::worker::{Call, Done, Windowed};
 
 impl Simulation<()> {
     /// Makes a simulation of a description. Every stage gives one result for what it takes; where samples come from a
-    /// source, they are [`put_at`](Simulation::put_at) the times at which the source has them, and a full buffer does
-    /// what it does behind that source.
+    /// source, they are [`put_at`](Simulation::put_at) the times at which the source has them, or
+    /// [`put_into_at`](Simulation::put_into_at) where sources have names, and a full buffer does what it does behind that
+    /// source.
     ///
     /// # Errors
     /// The fault that makes the description invalid.
     pub fn of(mut graph: Graph) -> Result<Self, GraphError> {
+        if !graph.entrances.is_empty() {
+            let layout = graph.layout()?;
+            graph.entrances.iter_mut().for_each(|entrance| entrance.overflow = Some(layout.overflow_of(entrance)));
+        }
         graph.overflow = Some(graph.default_overflow());
         graph.source = None;
+        graph.entrances.iter_mut().for_each(|entrance| entrance.source = None);
         let copies = || -> Forker<Value> { Box::new(|_, copies| (0..copies).map(|_| Box::new(()) as Value).collect()) };
         let fork_join = |block: &Block| ForkJoin {
             fork: copies(),

@@ -5,6 +5,7 @@ use super::super::table::{Label, Reserved, SlotTable, Taken, Trim};
 use super::super::words::{Futex, SharedWords};
 use super::limits;
 use super::memory::Plain;
+use crate::buffer::LaneKey;
 use crate::buffer::{Arrival, Limits, Origin, Wait, Workers};
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
@@ -75,7 +76,7 @@ fn reads_of_early_results(capacity: usize) -> u64 {
     let pipeline = SlotTable::create(words.clone(), limits);
     let producer = SlotTable::open(Counted::new(words), limits, Owner(1));
     for ticket in [3, 2, 1] {
-        let origin = Origin { turn: Some(ticket), receipt: None };
+        let origin = Origin { turn: Some(ticket), ..Origin::default() };
         let Reserved::Slot(slot) = producer.reserve_for(1, id(ticket), Arrival::Stage, origin) else {
             panic!("there is room")
         };
@@ -87,6 +88,7 @@ fn reads_of_early_results(capacity: usize) -> u64 {
             came: 0,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         producer.publish(slot, label, Arrival::Stage);
         producer.end_turn(ticket, 0);
@@ -114,6 +116,7 @@ fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
             came: 0,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         pipeline.publish(slot, label, Arrival::Source);
     }

@@ -9,6 +9,7 @@ use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::memory::{Looked, Plain};
 use super::{Random, Told, limits, policies};
+use crate::buffer::LaneKey;
 use crate::buffer::damage::Damage;
 use crate::buffer::policy::{Head, SlotState};
 use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
@@ -49,7 +50,12 @@ impl Process {
         let id = SampleId { number: random.below(9), part: 0 };
         let turn = (arrival == Arrival::Stage).then(|| 1 + random.below(6));
         let receipt = turn.map(|ticket| Receipt { ticket, parts: None });
-        match self.table.reserve_for(random.below(60) as usize, id, arrival, Origin { turn, receipt }) {
+        match self.table.reserve_for(
+            random.below(60) as usize,
+            id,
+            arrival,
+            Origin { turn, receipt, ..Origin::default() },
+        ) {
             Reserved::Slot(slot) => {
                 self.checks(&slot);
                 self.writing.push(slot);
@@ -73,6 +79,7 @@ impl Process {
                         came: 1,
                         fork: ForkTicket::default(),
                         source: SourceId::default(),
+                        lane: LaneKey::default(),
                     },
                     arrival,
                 );
@@ -232,11 +239,19 @@ impl InState {
         let consumer = SlotTable::open(memory.clone(), limits, Owner::of_worker(1, 0));
         let id = SampleId { number: 1, part: 0 };
         let turn = Some(if matches!(state, SlotState::WritingOutOfOrder | SlotState::OutOfOrder) { 2 } else { 1 });
-        let reserved = producer.reserve_for(7, id, Arrival::Stage, Origin { turn, receipt: None });
+        let reserved = producer.reserve_for(7, id, Arrival::Stage, Origin { turn, ..Origin::default() });
         let Reserved::Slot(slot) = reserved else { panic!("there is room: {reserved:?}") };
         let index = slot.index();
-        let label =
-            Label { id, birth: 1, receipt: None, turn, came: 1, fork: ForkTicket(5), source: SourceId::default() };
+        let label = Label {
+            id,
+            birth: 1,
+            receipt: None,
+            turn,
+            came: 1,
+            fork: ForkTicket(5),
+            source: SourceId::default(),
+            lane: LaneKey::default(),
+        };
         match state {
             SlotState::Free => producer.cancel(slot),
             SlotState::Writing | SlotState::WritingOutOfOrder => {}
@@ -366,6 +381,7 @@ fn a_slot_is_never_in_the_hands_of_two_whatever_the_words_say() {
         came: 0,
         fork: ForkTicket::default(),
         source: SourceId::default(),
+        lane: LaneKey::default(),
     };
     for _ in 0..2 {
         let Reserved::Slot(slot) = pipeline.reserve(1, id, Arrival::Outside) else { panic!("there is room") };

@@ -6,6 +6,7 @@ use super::memory::Plain;
 use super::world::{Act, World};
 use super::{INTAKES, Random, Told, limits, policies};
 use crate::buffer::{Arrival, Gate, Limits, Push, Take, Unsettled, Wait, local};
+use crate::buffer::{LaneKey, Origin};
 use crate::clock::{Clock, Moment};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
@@ -81,7 +82,7 @@ impl Both {
         let pushed = match self.local.push(
             Sample { id, birth: Moment::now(), fork: ForkTicket::default(), source: SourceId::default(), value: () },
             self.arrival,
-            None,
+            Origin::default(),
             Wait::No,
         ) {
             Push::Done { accepted, .. } => format!("accepted: {accepted}"),
@@ -99,6 +100,7 @@ impl Both {
             came: 0,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         // One by and by, one at once.
         let put = match self.brought.is_multiple_of(2) {

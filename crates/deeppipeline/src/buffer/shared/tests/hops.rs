@@ -6,6 +6,7 @@ use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::Model;
 use super::{Told, limits};
+use crate::buffer::LaneKey;
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
@@ -57,6 +58,7 @@ impl Hop {
                 came: 0,
                 fork: ForkTicket::default(),
                 source: SourceId::default(),
+                lane: LaneKey::default(),
             };
             assert!(matches!(self.input.publish(slot, label, Arrival::Outside), Published::Inside(_)));
         }
@@ -123,10 +125,11 @@ impl Worker {
             came: 0,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         // One by and by, one at once.
         let reserved = if (id.number + id.part).is_multiple_of(2) {
-            self.output.reserve_for(1, id, Arrival::Stage, Origin { turn: None, receipt })
+            self.output.reserve_for(1, id, Arrival::Stage, Origin { receipt, ..Origin::default() })
         } else {
             match self.output.put(1, label, Arrival::Stage, Ok) {
                 Ok(published) => return assert!(matches!(published, Published::Inside(_))),

@@ -8,6 +8,7 @@ use super::came_of;
 use super::limits;
 use super::memory::{Died, Loomed, Seen, unless_dead};
 use super::model::Model;
+use crate::buffer::LaneKey;
 use crate::buffer::{Arrival, Gate, Limits, Wait};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
@@ -56,6 +57,7 @@ impl Process {
                 came: 0,
                 fork: ForkTicket::default(),
                 source: SourceId::default(),
+                lane: LaneKey::default(),
             },
             arrival,
         ) != Published::Shut
@@ -72,6 +74,7 @@ impl Process {
             came: 0,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         loop {
             let write = |slot: Slot| {

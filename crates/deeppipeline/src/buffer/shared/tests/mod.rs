@@ -47,6 +47,7 @@ fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Li
         consumers,
         is_last: true,
         is_looked_for: false,
+        lanes: 0,
     }
 }
 

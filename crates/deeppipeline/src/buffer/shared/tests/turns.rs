@@ -7,6 +7,7 @@ use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::memory::{Died, Life, Looked, Mortal, Plain, unless_dead};
 use super::{Random, Told, limits};
+use crate::buffer::LaneKey;
 use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
@@ -193,7 +194,7 @@ impl Worker {
     /// Whether the result had its end, inside or not.
     fn puts(&self, id: SampleId, ticket: u64, receipt: Receipt) -> bool {
         let (turn, receipt) = (Some(ticket), Some(receipt));
-        match self.output.reserve_for(1, id, Arrival::Stage, Origin { turn, receipt }) {
+        match self.output.reserve_for(1, id, Arrival::Stage, Origin { turn, receipt, ..Origin::default() }) {
             Reserved::Slot(slot) => {
                 let label = Label {
                     id,
@@ -203,6 +204,7 @@ impl Worker {
                     came: 0,
                     fork: ForkTicket::default(),
                     source: SourceId::default(),
+                    lane: LaneKey::default(),
                 };
                 assert_ne!(self.output.publish(slot, label, Arrival::Stage), Published::Shut);
                 true
@@ -283,6 +285,7 @@ impl Stage {
                 came: 0,
                 fork: ForkTicket::default(),
                 source: SourceId::default(),
+                lane: LaneKey::default(),
             };
             assert!(matches!(self.input.publish(slot, label, Arrival::Outside), Published::Inside(_)));
             self.brought += 1;
@@ -572,7 +575,7 @@ impl Alone {
     fn gives(&self, worker: usize, ticket: u64, length: usize, birth: u64) {
         let producer = self.as_worker(0, worker);
         let (id, turn) = (SampleId { number: ticket, part: 0 }, Some(ticket));
-        let reserved = producer.reserve_for(length, id, Arrival::Stage, Origin { turn, receipt: None });
+        let reserved = producer.reserve_for(length, id, Arrival::Stage, Origin { turn, ..Origin::default() });
         let Reserved::Slot(slot) = reserved else { panic!("{ticket}: {reserved:?}") };
         let label = Label {
             id,
@@ -582,6 +585,7 @@ impl Alone {
             came: birth,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         assert!(matches!(producer.publish(slot, label, Arrival::Stage), Published::Inside(_)));
         producer.end_turn(ticket, birth);
@@ -598,6 +602,7 @@ impl Alone {
             came: 1,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         assert!(matches!(self.table.publish(slot, label, Arrival::Outside), Published::Inside(_)));
         self.brought += 1;

@@ -9,6 +9,7 @@ use super::super::words::{Futex, SharedWords};
 use super::came_of;
 use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};
+use crate::buffer::LaneKey;
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
@@ -185,7 +186,7 @@ impl World {
         let receipt = self.receipt(id.number);
         let (reserved, answer) = self.attempt(
             Who::Producer,
-            |table| table.reserve_for(length as usize, id, arrival, Origin { turn: None, receipt }),
+            |table| table.reserve_for(length as usize, id, arrival, Origin { receipt, ..Origin::default() }),
             |model| ask_for_room(model, length, id, arrival, owner, trimming, receipt),
         )?;
         let (is, slot) = match reserved {
@@ -218,6 +219,7 @@ impl World {
             came: 0,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         let (put, answer) = self.attempt(
             Who::Producer,
@@ -265,6 +267,7 @@ impl World {
             came: 0,
             fork: ForkTicket::default(),
             source: SourceId::default(),
+            lane: LaneKey::default(),
         };
         let (published, answer) = self.attempt(
             Who::Producer,

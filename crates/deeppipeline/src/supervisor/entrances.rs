@@ -1,0 +1,449 @@
+//! The entrances of a pipeline: where samples are put, and the sources, which come and go while it runs.
+
+use super::{Closer, SOURCE, State, Supervisor, call};
+use crate::activity::{Shown, SourceWaits};
+use crate::buffer::{LaneKey, LaneOptions, Wait};
+use crate::error::{EntranceError, Failure};
+use crate::graph::{EntranceNode, MAX_ENTRANCES, Node};
+use crate::ledger::BufferCounts;
+use crate::phase::{Event, WorkerEvent, WorkerPhase};
+use crate::report::{SourceReport, SourceState};
+use crate::source_id::SourceId;
+use crate::stage_name::StageName;
+use crate::unwind::release;
+use crate::worker::{Entry, Role, Worker, WorkerContext, WorkerId};
+use std::sync::Arc;
+
+/// A source that has a worker.
+pub(super) struct RunningSource {
+    /// The place of its entrance among all.
+    entrance: usize,
+    pub(super) phase: WorkerPhase,
+    pub(super) activity: Arc<Shown>,
+    closer: Option<Arc<Closer>>,
+    /// False once it is to give nothing more, though the others go on.
+    is_wanted: bool,
+}
+
+/// One entrance.
+pub(super) struct Entrance {
+    /// The default for the one that has no name.
+    id: SourceId,
+    /// The source's worker, by its place among those that have one; none for an entrance to put into, and for a source
+    /// that has ended.
+    source: Option<usize>,
+    has_source: bool,
+    lane: LaneKey,
+    /// The counters of its lanes that were taken away.
+    past: BufferCounts,
+    waits: Arc<SourceWaits>,
+    /// The failure that ended the source, and its text.
+    failure: Option<Arc<Failure>>,
+    error: Option<String>,
+    is_removed: bool,
+}
+
+impl Entrance {
+    fn new(id: SourceId, lane: LaneKey, source: Option<usize>) -> Self {
+        Entrance {
+            id,
+            source,
+            has_source: source.is_some(),
+            lane,
+            past: BufferCounts::default(),
+            waits: Arc::default(),
+            failure: None,
+            error: None,
+            is_removed: false,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        self.id.name().unwrap_or(SOURCE)
+    }
+}
+
+impl RunningSource {
+    fn of(entrance: usize) -> Self {
+        let activity = Arc::new(Shown::new());
+        RunningSource { entrance, phase: WorkerPhase::Starting, activity, closer: None, is_wanted: true }
+    }
+}
+
+impl State {
+    /// Returns true if every source is up, or has ended without being up.
+    pub(super) fn sources_are_up(&self) -> bool {
+        self.sources.iter().all(|source| {
+            let ended_alone = self.entrances[source.entrance].id != SourceId::default();
+            source.phase == WorkerPhase::Ready || (ended_alone && source.phase.gives_no_more())
+        })
+    }
+
+    /// Returns true if no sample comes in any more: all sources have ended, and nothing may be put.
+    pub(super) fn entrance_is_over(&self) -> bool {
+        let has_doors = self.entrances.iter().any(|entrance| !entrance.has_source);
+        let may_be_put = has_doors && self.phase.wants_samples();
+        !may_be_put && self.sources.iter().all(|source| source.phase.gives_no_more())
+    }
+
+    /// Returns the closers of all sources.
+    pub(super) fn closers(&self) -> Vec<Arc<Closer>> {
+        self.sources.iter().filter_map(|source| source.closer.clone()).collect()
+    }
+
+    /// The entrance whose source has that worker.
+    fn entrance_of(&self, source: usize) -> &Entrance {
+        &self.entrances[self.sources[source].entrance]
+    }
+
+    /// Returns the title of the source that has that worker.
+    pub(super) fn source_name(&self, source: usize) -> &'static str {
+        self.entrance_of(source).name()
+    }
+
+    /// Notes that a source has failed for good. Returns true where that is no failure of the pipeline: it has others.
+    pub(super) fn source_failed(&mut self, source: usize, failure: &Arc<Failure>, error: String) -> bool {
+        let entrance = &mut self.entrances[self.sources[source].entrance];
+        entrance.error.get_or_insert(error);
+        let goes_on = entrance.id != SourceId::default();
+        if goes_on {
+            entrance.failure.get_or_insert_with(|| Arc::clone(failure));
+        }
+        goes_on
+    }
+
+    /// Returns the failure of a source that is to be told to the callers that wait for the end.
+    pub(super) fn failure_of_a_source(&self) -> Option<Arc<Failure>> {
+        let of_user =
+            self.entrances.iter().filter(|entrance| !entrance.is_removed && entrance.id != SourceId::default());
+        of_user.filter_map(|entrance| entrance.failure.clone()).next()
+    }
+
+    /// Moves a source on, and returns its phase before and now.
+    pub(super) fn move_source(&mut self, source: usize, event: WorkerEvent) -> (WorkerPhase, WorkerPhase) {
+        let phase = &mut self.sources[source].phase;
+        let before = *phase;
+        *phase = before.after(event);
+        (before, *phase)
+    }
+
+    /// Returns true if no source gives anything any more, and nothing else comes in then. From now on nothing does.
+    pub(super) fn is_without_sources(&mut self) -> bool {
+        let has_doors = self.entrances.iter().any(|entrance| !entrance.has_source);
+        let all_end = self.sources.iter().all(|source| source.phase.gives_no_more());
+        if !all_end || (has_doors && self.phase.wants_samples() && !self.closes_after_sources) {
+            return false;
+        }
+        if self.entrances.iter().any(|entrance| entrance.id != SourceId::default()) {
+            self.phase = self.phase.after(Event::Close);
+        }
+        true
+    }
+
+    /// Notes how far the end of a source has come. Returns the lane that closes with it, and its closer once it is not
+    /// needed any more.
+    pub(super) fn leave_source(
+        &mut self,
+        source: usize,
+        ends: bool,
+        now: WorkerPhase,
+    ) -> (Option<LaneKey>, Option<Arc<Closer>>) {
+        let entrance = &mut self.entrances[self.sources[source].entrance];
+        if entrance.id == SourceId::default() {
+            return (None, None);
+        }
+        if ends {
+            entrance.source = None;
+        }
+        let closer = (now == WorkerPhase::Stopped).then(|| self.sources[source].closer.take()).flatten();
+        (ends.then_some(entrance.lane), closer)
+    }
+
+    fn known_sources(&self) -> Vec<String> {
+        let sources = self.entrances.iter().filter(|entrance| entrance.has_source && !entrance.is_removed);
+        sources.map(|entrance| entrance.name().to_owned()).collect()
+    }
+
+    pub(super) fn known_doors(&self) -> Vec<String> {
+        let doors = self.entrances.iter().filter(|entrance| !entrance.has_source);
+        doors.map(|entrance| entrance.name().to_owned()).collect()
+    }
+}
+
+impl<V: Send + 'static> Supervisor<V> {
+    /// Opens the entrances that are described, the one without a name among them.
+    pub(super) fn open_entrances(&self) {
+        let state = &mut *self.state.lock();
+        if self.layout.source.is_some() {
+            state.entrances.push(Entrance::new(SourceId::default(), LaneKey::default(), Some(0)));
+            state.sources.push(RunningSource::of(0));
+        }
+        for node in &self.layout.entrances {
+            let id = SourceId::of(&node.name);
+            // The description has no more than there may be.
+            let lane = self.inlets[0].buffer.open_lane(self.lane_options(node)).unwrap_or_default();
+            let source = node.source.map(|_| state.sources.len());
+            if source.is_some() {
+                state.sources.push(RunningSource::of(state.entrances.len()));
+            } else {
+                self.doors.write().insert(node.name.clone(), (id, lane));
+            }
+            state.entrances.push(Entrance::new(id, lane, source));
+        }
+    }
+
+    fn lane_options(&self, node: &EntranceNode) -> LaneOptions {
+        let max_age = node.max_age.or(self.layout.limits[0].max_age);
+        LaneOptions { overflow: self.layout.overflow_of(node), max_age }
+    }
+
+    /// Returns the workers of the sources that are there from the beginning.
+    pub(super) fn source_workers(self: &Arc<Self>) -> Vec<Worker<V>> {
+        let sources = self.state.lock().sources.len();
+        (0..sources).map(|source| Worker::new(self.context_of_source(source))).collect()
+    }
+
+    /// Returns what the worker of a source is given to work with.
+    fn context_of_source(self: &Arc<Self>, source: usize) -> WorkerContext<V> {
+        let state = self.state.lock();
+        let entrance = state.entrance_of(source);
+        let worker_id = WorkerId::Source(source);
+        WorkerContext {
+            pipeline: self.id,
+            worker_id,
+            role: Role::Source(source),
+            name: Arc::new(StageName::new(entrance.name())),
+            options: Node::new(entrance.name()),
+            restarted: false,
+            clock: self.clock.clone(),
+            last_cut: Arc::new(|| 0),
+            input: None,
+            output: self.output_of(worker_id),
+            entry: Entry { source: entrance.id, lane: entrance.lane },
+            reorders: false,
+            joined: false,
+            activity: Arc::clone(&state.sources[source].activity),
+            timer: None,
+            source_waits: Some(Arc::clone(&entrance.waits)),
+            control: Arc::clone(self) as _,
+        }
+    }
+
+    /// Adds a source while the pipeline runs, and returns its worker, which is to be given a driver.
+    ///
+    /// # Errors
+    /// A name that another source has, as many sources as there may be, or a pipeline that takes no more.
+    pub fn add_source(
+        self: &Arc<Self>,
+        node: EntranceNode,
+        closer: Option<Closer>,
+    ) -> Result<Worker<V>, EntranceError> {
+        if !self.has_named_entrances() {
+            return Err(EntranceError::OnlyOne);
+        }
+        node.check(self.layout.limits[0].intake)?;
+        let source = {
+            let state = &mut *self.state.lock();
+            if !state.phase.wants_samples() {
+                return Err(EntranceError::Closed { name: node.name });
+            }
+            let id = SourceId::of(&node.name);
+            let known = state.entrances.iter().position(|entrance| entrance.id == id);
+            let is_taken = |entrance: &Entrance| !entrance.has_source || (entrance.source.is_some());
+            if known.is_some_and(|place| is_taken(&state.entrances[place])) {
+                return Err(EntranceError::Twice { name: node.name });
+            }
+            self.free_lanes(state);
+
+            // What an earlier source of that name gave is taken before what this one gives.
+            let (buffer, options) = (&self.inlets[0].buffer, self.lane_options(&node));
+            let before = known.map(|place| state.entrances[place].lane).filter(|lane| *lane != LaneKey::default());
+            let lane = match before {
+                Some(lane) => {
+                    buffer.reopen_lane(lane, options);
+                    lane
+                }
+                None => buffer.open_lane(options).ok_or(EntranceError::TooMany { most: MAX_ENTRANCES })?,
+            };
+            let free = state.sources.iter().position(|source| source.phase == WorkerPhase::Stopped);
+            let source = free.unwrap_or(state.sources.len());
+            let entrance = known.unwrap_or(state.entrances.len());
+            match known {
+                Some(place) => {
+                    let before = std::mem::replace(&mut state.entrances[place], Entrance::new(id, lane, Some(source)));
+                    state.entrances[place].past = before.past;
+                }
+                None => state.entrances.push(Entrance::new(id, lane, Some(source))),
+            }
+            match free {
+                Some(_) => state.sources[source] = RunningSource::of(entrance),
+                None => state.sources.push(RunningSource::of(entrance)),
+            }
+            state.sources[source].closer = closer.map(Arc::new);
+            source
+        };
+        self.tell_all();
+        Ok(Worker::new(self.context_of_source(source)))
+    }
+
+    /// Asks a source for nothing more, while the others go on; what it gave flows out in order. Does not wait.
+    ///
+    /// # Errors
+    /// A name that no source has.
+    pub fn remove_source(&self, name: &str) -> Result<(), EntranceError> {
+        let closer = {
+            let state = &mut *self.state.lock();
+            let is_it = |entrance: &&mut Entrance| {
+                entrance.has_source && !entrance.is_removed && entrance.id.name() == Some(name)
+            };
+            let Some(entrance) = state.entrances.iter_mut().find(is_it) else {
+                return Err(EntranceError::UnknownSource { got: name.to_owned(), known: state.known_sources() });
+            };
+            entrance.is_removed = true;
+            let source = entrance.source;
+            source.and_then(|source| {
+                state.sources[source].is_wanted = false;
+                state.sources[source].closer.clone()
+            })
+        };
+        closer.into_iter().for_each(call);
+        self.tell_all();
+        Ok(())
+    }
+
+    /// Waits until the worker of a source that was removed has ended; false when the caller would not wait any longer.
+    pub fn wait_source_ended(&self, name: &str, wait: Wait) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            let mut removed = state.sources.iter().enumerate().filter(|(_, source)| !source.is_wanted);
+            let runs =
+                removed.any(|(place, source)| source.phase != WorkerPhase::Stopped && state.source_name(place) == name);
+            if !runs {
+                return true;
+            }
+            if !self.wait_for_change(&mut state, wait) {
+                return false;
+            }
+        }
+    }
+
+    /// Takes away lanes whose source has ended, once nothing is inside.
+    fn free_lanes(&self, state: &mut State) {
+        for entrance in &mut state.entrances {
+            let has_ended = entrance.has_source && entrance.source.is_none() && entrance.lane != LaneKey::default();
+            if has_ended && let Some(counts) = self.inlets[0].buffer.free_lane(entrance.lane) {
+                entrance.past.add(&counts);
+                entrance.lane = LaneKey::default();
+            }
+        }
+    }
+
+    /// Closes the entrance once all sources have ended; at once where there are none.
+    pub fn close_after_sources(&self) {
+        let is_over = {
+            let mut state = self.state.lock();
+            state.closes_after_sources = true;
+            let has_sources = state.entrances.iter().any(|entrance| entrance.has_source);
+            let has_doors = state.entrances.iter().any(|entrance| !entrance.has_source);
+            !has_sources || (has_doors && state.sources.iter().all(|source| source.phase.gives_no_more()))
+        };
+        if is_over {
+            self.close();
+        }
+    }
+
+    /// Returns true if samples come from a source.
+    pub fn has_sources(&self) -> bool {
+        self.state.lock().entrances.iter().any(|entrance| entrance.has_source)
+    }
+
+    /// Returns true if samples may only be put by the name of an entrance.
+    pub(super) fn has_named_entrances(&self) -> bool {
+        !self.layout.entrances.is_empty()
+    }
+
+    /// Closes the lanes into which samples are put.
+    pub(super) fn close_doors(&self) {
+        let lanes: Vec<_> = self.doors.read().values().map(|(_, lane)| *lane).collect();
+        lanes.into_iter().for_each(|lane| self.inlets[0].buffer.close_lane(lane));
+    }
+
+    /// Returns true if a source is to be asked for one more sample.
+    pub(super) fn source_is_wanted(&self, worker_id: WorkerId) -> bool {
+        let state = self.state.lock();
+        let is_wanted = match worker_id {
+            WorkerId::Source(source) => state.sources[source].is_wanted,
+            WorkerId::Stage { .. } => true,
+        };
+        is_wanted && state.phase.wants_samples()
+    }
+
+    /// Returns what worker processes are told of the sources that were added after so many: their numbers and names.
+    #[cfg(processes)]
+    pub(crate) fn sources_told_after(&self, told: usize) -> Vec<(u32, String)> {
+        if !self.has_named_entrances() {
+            return Vec::new();
+        }
+        let state = self.state.lock();
+        state.entrances.iter().skip(told).filter_map(|entrance| entrance.id.told()).collect()
+    }
+
+    /// Returns the sources that have been asked to end and have not ended yet, by their places among those with a
+    /// worker.
+    pub fn sources_that_should_end(&self) -> Vec<usize> {
+        let state = self.state.lock();
+        let closes = !state.phase.wants_samples();
+        let sources = state.sources.iter().enumerate();
+        let late = sources.filter(|(_, source)| (closes || !source.is_wanted) && source.phase != WorkerPhase::Stopped);
+        late.map(|(place, _)| place).collect()
+    }
+
+    /// Sets how a source is woken from another thread.
+    pub fn set_closer(&self, source: usize, closer: Option<Closer>) {
+        let closer = closer.map(Arc::new);
+        let mut state = self.state.lock();
+        let before = match state.sources.get_mut(source) {
+            Some(source) => std::mem::replace(&mut source.closer, closer),
+            None => closer,
+        };
+        drop(state);
+        // What it has captured is the user's.
+        release(before);
+    }
+
+    /// The rows of all entrances that have a name, and of the source without one.
+    pub(super) fn source_rows(&self) -> Vec<SourceReport> {
+        let state = self.state.lock();
+        let buffer = &self.inlets[0].buffer;
+        let rows = state.entrances.iter().map(|entrance| {
+            let mut counts = entrance.past.clone();
+            match entrance.id == SourceId::default() {
+                // What branches that it feeds itself get is in their rows.
+                true => counts.add(&buffer.counts()),
+                false => buffer.lane_counts(entrance.lane).iter().for_each(|lane| counts.add(lane)),
+            }
+            counts.last_dropped.clear();
+            let (wait, longest_wait) = entrance.waits.read(self.clock.now());
+            SourceReport {
+                name: entrance.name().to_owned(),
+                state: self.state_of(&state, entrance),
+                error: entrance.error.clone(),
+                counts,
+                wait,
+                longest_wait,
+            }
+        });
+        rows.collect()
+    }
+
+    fn state_of(&self, state: &State, entrance: &Entrance) -> SourceState {
+        match entrance.source.map(|source| state.sources[source].phase) {
+            _ if entrance.error.is_some() => SourceState::Failed,
+            None if entrance.has_source || !state.phase.wants_samples() => SourceState::Ended,
+            None => SourceState::Open,
+            Some(WorkerPhase::Starting | WorkerPhase::Ready) => SourceState::Opening,
+            Some(WorkerPhase::TearingDown | WorkerPhase::Stopped) => SourceState::Ended,
+            Some(_) => SourceState::Streaming,
+        }
+    }
+}
