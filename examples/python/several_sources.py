@@ -1,4 +1,4 @@
-"""Two cameras and a caller of `put` feed one stage, which takes from them in turn; each sample tells where it is from."""
+"""Three cameras and a caller of `put` feed one stage, which takes from them in turn; a sample knows its source."""
 
 import threading
 from collections.abc import Iterator

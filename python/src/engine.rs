@@ -10,8 +10,8 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results, Role, SourceNode,
-    Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results, Role,
+    SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, UnknownPolicy, WorkerDied};
 use deeppipeline::intake::Intake;

@@ -316,7 +316,7 @@ pub enum PutError<T> {
     /// The first stage runs in a process, and the sample cannot be sent there.
     Refused(T, BoxError),
     /// The pipeline has no entrance of that name, or several, of which none was named.
-    Entrance(T, EntranceError),
+    Entrance(T, Box<EntranceError>),
 }
 
 /// A reason why an entrance or a source cannot be had.

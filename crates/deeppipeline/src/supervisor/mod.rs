@@ -28,7 +28,7 @@ use crate::phase::{Event, Phase, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use crate::time_limits::Timekeeper;
-use crate::unwind::catch_panic;
+use crate::unwind::{catch_panic, release};
 #[cfg(processes)]
 use crate::worker::Control;
 use crate::worker::WorkerId;
@@ -174,7 +174,7 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let (source, lane) = match self.door(entrance) {
             Ok(door) => door,
-            Err(error) => return Err(PutError::Entrance(value, error)),
+            Err(error) => return Err(PutError::Entrance(value, Box::new(error))),
         };
         let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
         let sample = Sample { id, birth, fork, source, value };
