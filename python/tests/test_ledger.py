@@ -28,13 +28,13 @@ from DeepPipeline import (
 )
 
 FIELDS: dict[type, str] = {
-    Report: "outcome elapsed source stages age recent_age joins left_behind dropped balances stage",
+    Report: "outcome elapsed sources stages age recent_age joins left_behind dropped balances stage source",
     StageReport: "name intake overflow buffer_size buffer counts workers restarts age busy p50 p99 recent",
     Recent: "age run",
-    BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
-    "waiting last_dropped",
-    StageCounts: "used absorbed skipped failed lost flushed in_flight gave",
-    SourceReport: "wait longest_wait",
+    BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded waiting "
+    "last_dropped",
+    StageCounts: "used absorbed skipped failed lost in_flight gave",
+    SourceReport: "name state error counts wait longest_wait",
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
     Spread: "p50 p99 max",
@@ -209,7 +209,7 @@ def test_a_report_is_plain_data_with_the_same_names() -> None:
     report = a_report_of_everything()
     data = report.to_dict()
     check(data, report)
-    assert {"outcome", "elapsed", "source", "stages", "age", "joins", "left_behind"} <= {*data}
+    assert {"outcome", "elapsed", "sources", "stages", "age", "joins", "left_behind"} <= {*data}
     batch = data["stages"][-2]
     assert (batch["overflow"], batch["intake"]["batch"]["max_size"]) == ("block", 2)
     assert batch["counts"] == report.stages[-2].counts.to_dict()

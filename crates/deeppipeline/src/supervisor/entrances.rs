@@ -13,6 +13,7 @@ use crate::stage_name::StageName;
 use crate::unwind::release;
 use crate::worker::{Entry, Role, Worker, WorkerContext, WorkerId};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A source that has a worker.
 pub(super) struct RunningSource {
@@ -207,7 +208,7 @@ impl<V: Send + 'static> Supervisor<V> {
     fn context_of_source(self: &Arc<Self>, source: usize) -> WorkerContext<V> {
         let state = self.state.lock();
         let entrance = state.entrance_of(source);
-        let worker_id = WorkerId::Source(source);
+        let (worker_id, last_cut) = (WorkerId::Source(source), Arc::clone(&self.last_cut));
         WorkerContext {
             pipeline: self.id,
             worker_id,
@@ -216,7 +217,7 @@ impl<V: Send + 'static> Supervisor<V> {
             options: Node::new(entrance.name()),
             restarted: false,
             clock: self.clock.clone(),
-            last_cut: Arc::new(|| 0),
+            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
             input: None,
             output: self.output_of(worker_id),
             entry: Entry { source: entrance.id, lane: entrance.lane },
