@@ -31,9 +31,9 @@ FIELDS: dict[type, str] = {
     Report: "outcome elapsed sources stages age recent_age joins left_behind dropped balances stage source",
     StageReport: "name intake overflow buffer_size buffer counts workers restarts age busy p50 p99 recent",
     Recent: "age run",
-    BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded waiting "
-    "last_dropped",
-    StageCounts: "used absorbed skipped failed lost in_flight gave",
+    BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
+    "waiting last_dropped",
+    StageCounts: "used absorbed skipped failed lost flushed in_flight gave",
     SourceReport: "name state error counts wait longest_wait",
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",

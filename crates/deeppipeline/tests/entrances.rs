@@ -76,6 +76,28 @@ fn each_entrance_has_a_buffer_and_a_policy_of_its_own() {
 }
 
 #[test]
+fn a_flush_cuts_every_entrance_at_the_same_moment() {
+    let seen = Seen::default();
+    let mut simulation = Pipeline::<u32>::builder()
+        .buffer_size(4)
+        .entrance("a")
+        .entrance("b")
+        .end_stage(keeping(&seen))
+        .simulate()
+        .unwrap();
+    simulation.up_after(Duration::from_millis(10)).flush_at(Duration::from_millis(2));
+    for x in [1, 3] {
+        simulation.put_into_at(Duration::from_millis(u64::from(x)), "a", x).unwrap();
+        simulation.put_into_at(Duration::from_millis(u64::from(x)), "b", 10 + x).unwrap();
+    }
+    let report = simulation.run().unwrap();
+    assert_eq!(*seen.lock().unwrap(), [("a".to_owned(), 3), ("b".to_owned(), 13)]);
+    let counts = |name: &str| report.source(name).unwrap().counts.clone();
+    assert_eq!((counts("a").flushed, counts("b").flushed, report.stages[0].buffer.flushed), (1, 1, 2));
+    assert!(report.balances());
+}
+
+#[test]
 fn latest_takes_the_newest_of_each() {
     let seen = Seen::default();
     let mut simulation = Pipeline::<u32>::builder()
