@@ -13,7 +13,6 @@ use crate::stage_name::StageName;
 use crate::unwind::release;
 use crate::worker::{Entry, Role, Worker, WorkerContext, WorkerId};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A source that has a worker.
 pub(super) struct RunningSource {
@@ -208,16 +207,15 @@ impl<V: Send + 'static> Supervisor<V> {
     fn context_of_source(self: &Arc<Self>, source: usize) -> WorkerContext<V> {
         let state = self.state.lock();
         let entrance = state.entrance_of(source);
-        let (worker_id, last_cut) = (WorkerId::Source(source), Arc::clone(&self.last_cut));
+        let worker_id = WorkerId::Source(source);
         WorkerContext {
             pipeline: self.id,
             worker_id,
             role: Role::Source(source),
             name: Arc::new(StageName::new(entrance.name())),
             options: Node::new(entrance.name()),
-            restarted: false,
+            info: Arc::new(self.info_of(0)),
             clock: self.clock.clone(),
-            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
             input: None,
             output: self.output_of(worker_id),
             entry: Entry { source: entrance.id, lane: entrance.lane },
