@@ -57,6 +57,7 @@ pub mod error;
 mod executor;
 mod gives;
 mod graph;
+mod hand_over;
 mod inlet;
 pub mod intake;
 mod into_stage;

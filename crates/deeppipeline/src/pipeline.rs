@@ -268,6 +268,11 @@ impl<I> Pipeline<I> {
         }
     }
 
+    /// Calls this after each flush that cuts the buffers, before the end stages are waited for.
+    pub(crate) fn when_flushed(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.supervisor.when_flushed(Box::new(call));
+    }
+
     fn flushed(&self, timeout: Option<Duration>) -> bool {
         self.supervisor.flush();
         if self.supervisor.called_by_own_worker() {

@@ -1,11 +1,11 @@
 //! The last stage's values, for a caller that asks for them one by one instead of writing an end stage.
 
 use crate::error::StageError;
+use crate::hand_over::Taker;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::report::Report;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::sync::mpsc::Receiver;
 
 /// The name of the stage that hands values over to a [`Stream`].
 pub(crate) const STREAM: &str = "stream";
@@ -18,7 +18,7 @@ pub(crate) const STREAM: &str = "stream";
 pub struct Stream<T> {
     pipeline: Pipeline<Sourced>,
     /// The values; none once everything has come out, or the stream was given up.
-    values: Option<Receiver<T>>,
+    values: Option<Taker<T>>,
 }
 
 impl<T> fmt::Debug for Stream<T> {
@@ -28,8 +28,28 @@ impl<T> fmt::Debug for Stream<T> {
 }
 
 impl<T> Stream<T> {
-    pub(crate) fn new(pipeline: Pipeline<Sourced>, values: Receiver<T>) -> Self {
+    pub(crate) fn new(pipeline: Pipeline<Sourced>, values: Taker<T>) -> Self
+    where
+        T: Send + 'static,
+    {
+        pipeline.when_flushed(values.look());
         Stream { pipeline, values: Some(values) }
+    }
+
+    /// Drops all that has entered by now, as [`Pipeline::flush`] does: nothing of it comes out of here any more.
+    ///
+    /// ```
+    /// use deeppipeline::Pipeline;
+    ///
+    /// let mut numbers = Pipeline::builder().source(1..).stage(|x: u32| x).stream()?;
+    /// let first = numbers.next().ok_or("there is a first")??;
+    /// numbers.flush();
+    /// let next = numbers.next().ok_or("there is another")??;
+    /// assert!(next > first);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flush(&self) {
+        self.pipeline.flush();
     }
 
     /// Returns what happened to every sample up to now.
@@ -43,7 +63,7 @@ impl<T> Iterator for Stream<T> {
 
     /// Waits for the next value. After the last one that came out, an error says why no more will.
     fn next(&mut self) -> Option<Self::Item> {
-        if let Ok(value) = self.values.as_ref()?.recv() {
+        if let Some(value) = self.values.as_ref()?.take() {
             return Some(Ok(value));
         }
         self.values = None;

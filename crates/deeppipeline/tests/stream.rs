@@ -134,3 +134,17 @@ fn an_empty_source_is_an_empty_stream() {
     assert!(stream.next().is_none());
     assert!(stream.next().is_none());
 }
+
+#[test]
+fn a_flush_takes_back_what_the_stream_waits_with() {
+    let (put, source) = std::sync::mpsc::channel();
+    let mut stream = Pipeline::builder().source(source.into_iter()).stage(|x: i32| x).stream().unwrap();
+    put.send(1).unwrap();
+    until(|| stream.report().stages[1].counts.in_flight == 1);
+    stream.flush();
+    put.send(2).unwrap();
+    drop(put);
+    assert_eq!(stream.next().unwrap().unwrap(), 2);
+    assert!(stream.next().is_none());
+    assert!(stream.report().balances());
+}

@@ -25,6 +25,7 @@ use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{BodyFactory, Relay};
 use crate::graph::{Graph, SourceNode};
+use crate::hand_over::hand_over;
 use crate::into_stage::Making;
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
@@ -448,9 +449,9 @@ impl<T> Builder<Sourced, T> {
         if let BufferSize::List(sizes) = &mut self.graph.buffer_size {
             sizes.push(DEFAULT_BUFFER_SIZE);
         }
-        let (sender, values) = std::sync::mpsc::sync_channel(0);
+        let (giver, values) = hand_over();
         // Once no caller asks any more, the stream has been dropped and has ended the pipeline.
-        let hand_over = move |x: T| drop(sender.send(x));
+        let hand_over = move |x: T| giver.give(x);
         let hand_over = stage(hand_over).name(STREAM).overflow(Overflow::Block);
         Ok(Stream::new(self.end_stage(hand_over).start()?, values))
     }

@@ -132,6 +132,7 @@ impl<V: Send + 'static> Supervisor<V> {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
             last_cut: Arc::default(),
+            when_flushed: OnceLock::new(),
             cutting: Mutex::default(),
             state: Mutex::new(State {
                 phase: Phase::Starting,

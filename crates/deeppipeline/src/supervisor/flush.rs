@@ -26,10 +26,18 @@ impl<V: Send + 'static> Supervisor<V> {
         let joins: Vec<_> = joins.filter(|(_, values)| !values.is_empty()).collect();
         entrances.iter().for_each(|index| self.inlets[*index].buffer.let_take());
         drop(cutting);
+        if let Some(call) = self.when_flushed.get() {
+            call();
+        }
 
         (0..self.layout.blocks.len()).for_each(|block| self.blocks.tidy(block));
         self.release_discarded(flushed);
         self.release_discarded(joins);
+    }
+
+    /// Sets what is called after each flush, before the end stages are waited for; it is set once.
+    pub(crate) fn when_flushed(&self, call: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.when_flushed.set(call);
     }
 
     /// Waits until no end stage works on anything that had entered before the last flush; false when it still does after

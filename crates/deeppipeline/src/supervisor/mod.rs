@@ -87,6 +87,8 @@ pub struct Supervisor<V> {
     /// The number of the last sample that had entered before the last flush. Nothing follows from it but a hint to stages,
     /// so no order is needed.
     last_cut: Arc<AtomicU64>,
+    /// Called when they are cut: makes an end stage look that waits with a value.
+    when_flushed: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Held by the one caller that cuts the buffers.
     cutting: Mutex<()>,
     /// One per node.

@@ -9,8 +9,11 @@ mod bytes;
 mod chaos;
 mod collected;
 mod crash;
+#[path = "../support/cuts.rs"]
+mod cuts;
 mod engine;
 mod flow;
+mod flush;
 mod haste;
 #[path = "../support/line.rs"]
 mod line;

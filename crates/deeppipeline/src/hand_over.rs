@@ -1,0 +1,87 @@
+//! The hand-over of the last stage's values to a caller that asks for them: one at a time, which the stage has in flight
+//! until it was taken. Unlike a channel's, a value from before a flush is taken back.
+
+use crate::job::cancelled;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+struct State<T> {
+    value: Option<T>,
+    /// True if no more values come.
+    over: bool,
+    /// True if no caller asks any more.
+    unwanted: bool,
+}
+
+/// The stage's side.
+pub(crate) struct Giver<T>(Arc<Shared<T>>);
+
+/// The caller's side.
+pub(crate) struct Taker<T>(Arc<Shared<T>>);
+
+pub(crate) fn hand_over<T>() -> (Giver<T>, Taker<T>) {
+    let state = State { value: None, over: false, unwanted: false };
+    let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+    (Giver(Arc::clone(&shared)), Taker(shared))
+}
+
+impl<T> Giver<T> {
+    /// Hands over a value, and waits until it was taken, or is not wanted any more.
+    pub(crate) fn give(&self, value: T) {
+        let Shared { state: shared, changed } = &*self.0;
+        let mut state = shared.lock();
+        state.value = Some(value);
+        changed.notify_all();
+        while state.value.is_some() && !state.unwanted && !cancelled() {
+            changed.wait(&mut state);
+        }
+        let not_taken = state.value.take();
+        // It is the user's, and freed outside of the lock.
+        drop(state);
+        drop(not_taken);
+    }
+}
+
+impl<T> Drop for Giver<T> {
+    fn drop(&mut self) {
+        self.0.state.lock().over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl<T> Taker<T> {
+    /// Waits for the next value; `None` after the last.
+    pub(crate) fn take(&self) -> Option<T> {
+        let mut state = self.0.state.lock();
+        while state.value.is_none() && !state.over {
+            self.0.changed.wait(&mut state);
+        }
+        let value = state.value.take();
+        self.0.changed.notify_all();
+        value
+    }
+}
+
+impl<T: Send + 'static> Taker<T> {
+    /// Returns what makes the stage look whether the value that it waits with was flushed.
+    pub(crate) fn look(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::clone(&self.0);
+        move || {
+            // Taking the lock rules out a lost wake-up: the stage is not between looking and waiting.
+            drop(shared.state.lock());
+            shared.changed.notify_all();
+        }
+    }
+}
+
+impl<T> Drop for Taker<T> {
+    fn drop(&mut self) {
+        self.0.state.lock().unwanted = true;
+        self.0.changed.notify_all();
+    }
+}
