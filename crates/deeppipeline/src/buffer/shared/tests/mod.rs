@@ -8,6 +8,7 @@ mod fates;
 mod given_back;
 mod hops;
 mod inherited;
+mod lanes;
 mod loom;
 mod memory;
 mod model;
