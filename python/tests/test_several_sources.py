@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -185,3 +186,46 @@ def test_unknown_names_are_told_the_known_ones() -> None:
             plain.add_source("a", [1])
         with pytest.raises(PutError, match="no entrance to put into"):
             plain.put(1, entrance="a")
+
+
+def test_two_pipelines_flow_into_a_third() -> None:
+    keep = Keep()
+    with Pipeline([keep], entrances=["one", "two"], overflow="block") as merged:
+
+        def double(x: int) -> None:
+            merged.put(2 * x, entrance="one")
+
+        def add(x: int) -> None:
+            merged.put(x + 10, entrance="two")
+
+        pipelines = [Pipeline([double], source=[1, 2, 3]), Pipeline([add], source=[4, 5, 6])]
+        for pipeline in pipelines:
+            pipeline.start()
+        for pipeline in pipelines:
+            pipeline.join()
+    assert keep.of("one") == [2, 4, 6]
+    assert keep.of("two") == [14, 15, 16]
+
+
+class Dies(Stage):
+    """Kills its process on one sample, the first time."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def stage_run(self, x: int) -> int:
+        if x == 105 and not os.path.exists(self.mark):
+            open(self.mark, "w").close()
+            os._exit(1)
+        return x
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_crash_behind_several_sources_loses_nothing_that_is_tried_again(tmp_path: Any, workers: int) -> None:
+    keep = Keep()
+    dies = Dies(str(tmp_path / "mark")).options(executor="process", on_crash="retry", workers=workers)
+    report = Pipeline([dies, keep], sources={"a": range(30), "b": range(100, 130)}).run()
+    assert (keep.of("a"), keep.of("b")) == (list(range(30)), list(range(100, 130)))
+    assert [row.counts.taken for row in report.sources] == [30, 30]
+    assert report.stages[0].restarts == 1
+    assert report.balances()

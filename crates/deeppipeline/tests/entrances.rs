@@ -156,6 +156,9 @@ fn named_sources_are_told_to_the_last_stage_and_counted_apart() {
     assert_eq!(of(&seen, "even"), (2..100).step_by(2).collect::<Vec<_>>());
     assert_eq!((taken(&report, "odd"), taken(&report, "even")), (50, 49));
     assert_eq!(report.source("odd").unwrap().state, SourceState::Ended);
+    let row = report.to_string().lines().find(|line| line.starts_with("odd")).map(str::to_owned).unwrap();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["odd", "ended", "50", "50", "0", "0"]);
+    assert!(report.to_html().contains("<th style=\"text-align: left\">odd</th><td>ended</td><td>50</td>"));
     assert!(report.balances());
 }
 

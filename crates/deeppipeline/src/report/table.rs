@@ -1,6 +1,6 @@
 //! The report as a table: as text, and as HTML.
 
-use super::{Report, SOURCE, StageReport};
+use super::{Report, SOURCE, SourceReport, StageReport};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -24,19 +24,44 @@ const COLUMNS: [(&str, usize); 10] = [
     ("discarded", 10),
 ];
 
+/// The columns behind the name of a source.
+const SOURCE_COLUMNS: [(&str, usize); 5] =
+    [("state", 9), ("entered", 8), ("taken", 8), ("dropped", 8), ("discarded", 10)];
+
 impl Report {
-    /// Returns the report as HTML: a table with a row per stage, and what is said below it; for a notebook or a page.
+    /// Returns the report as HTML: a table with a row per stage, one with a row per named source, and what is said below
+    /// them; for a notebook or a page.
     pub fn to_html(&self) -> String {
         let titles = COLUMNS.map(|(title, _)| format!("<th>{title}</th>")).concat();
         let rows = self.stages.iter().map(|stage| {
             let cells = self.cells(stage).map(|cell| format!("<td>{cell}</td>")).concat();
             format!("<tr><th style=\"text-align: left\">{}</th>{cells}</tr>", escaped(&stage.name))
         });
-        format!(
-            "<table><thead><tr><th style=\"text-align: left\">stage</th>{titles}</tr></thead><tbody>{}</tbody></table><p>{}</p>",
-            rows.collect::<String>(),
-            escaped(&self.summary())
-        )
+        let stages = table("stage", &titles, rows.collect());
+        let rows = self.named_sources().map(|source| {
+            let cells = Self::source_cells(source).map(|cell| format!("<td>{cell}</td>")).concat();
+            format!("<tr><th style=\"text-align: left\">{}</th>{cells}</tr>", escaped(&source.name))
+        });
+        let titles = SOURCE_COLUMNS.map(|(title, _)| format!("<th>{title}</th>")).concat();
+        let rows: String = rows.collect();
+        let sources = if rows.is_empty() { String::new() } else { table("source", &titles, rows) };
+        format!("{stages}{sources}<p>{}</p>", escaped(&self.summary()))
+    }
+
+    fn named_sources(&self) -> impl Iterator<Item = &SourceReport> {
+        self.sources.iter().filter(|source| source.name != SOURCE)
+    }
+
+    /// What the row of a source says behind its name.
+    fn source_cells(source: &SourceReport) -> [String; SOURCE_COLUMNS.len()] {
+        let counts = &source.counts;
+        [
+            source.state.to_string(),
+            counts.entered.to_string(),
+            counts.taken.to_string(),
+            counts.dropped().to_string(),
+            counts.discarded.to_string(),
+        ]
     }
 
     /// What the row of a stage says behind its name.
@@ -107,8 +132,29 @@ impl fmt::Display for Report {
         for stage in &self.stages {
             row(&stage.name, self.cells(stage).each_ref().map(String::as_str))?;
         }
+        if self.named_sources().next().is_some() {
+            let longest = self.named_sources().map(|source| source.name.chars().count()).max();
+            let width = longest.unwrap_or(0).clamp("source".len(), WIDEST_NAME);
+            let mut row = |name: &str, cells: [&str; SOURCE_COLUMNS.len()]| {
+                write!(f, "{name:width$} ")?;
+                for (cell, (_, width)) in cells.into_iter().zip(SOURCE_COLUMNS) {
+                    write!(f, " {cell:>width$}")?;
+                }
+                f.write_char('\n')
+            };
+            row("source", SOURCE_COLUMNS.map(|(title, _)| title))?;
+            for source in self.named_sources() {
+                row(&source.name, Self::source_cells(source).each_ref().map(String::as_str))?;
+            }
+        }
         f.write_str(&self.summary())
     }
+}
+
+/// A table in HTML.
+fn table(first: &str, titles: &str, rows: String) -> String {
+    let head = format!("<thead><tr><th style=\"text-align: left\">{first}</th>{titles}</tr></thead>");
+    format!("<table>{head}<tbody>{rows}</tbody></table>")
 }
 
 /// `once`, or `3 times`.
