@@ -1,7 +1,8 @@
 //! What happens when a buffer of two is full: five samples arrive while the stage is busy with the first.
 
 use deeppipeline::error::PutError;
-use deeppipeline::{Overflow, Pipeline, Put};
+use deeppipeline::pipeline::Put;
+use deeppipeline::{Overflow, Pipeline};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 

@@ -3,7 +3,8 @@
 mod support;
 
 use deeppipeline::error::PutError;
-use deeppipeline::{BoxError, Give, Overflow, Pipeline, Put, Stage, current_sample, stage};
+use deeppipeline::pipeline::Put;
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, current_sample, stage};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
