@@ -30,7 +30,7 @@ from DeepPipeline._engine import (
 )
 from DeepPipeline._entrances import Entrance
 from DeepPipeline._function import stage
-from DeepPipeline._give import SKIP, Many
+from DeepPipeline._give import SKIP, Failed, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
 from DeepPipeline._simulate import every
 from DeepPipeline._stage import Retry, Sample, Stage, retry
@@ -60,6 +60,7 @@ __all__ = [
     "Batch",
     "BufferCounts",
     "Entrance",
+    "Failed",
     "FlushTimeout",
     "GraphError",
     "JoinCounts",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sized
 from typing import Final, final
 
 
@@ -38,6 +39,45 @@ class Many:
 
     def __repr__(self) -> str:
         return f"Many({self.values!r})"
+
+
+@final
+class Failed:
+    """An error given back from `stage_run`: the sample fails, as if the stage had raised it.
+
+    It is for a stage that takes batches, which gives back a result for each sample: the others go on.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        if not isinstance(error, BaseException):
+            raise TypeError(f"Failed wants an exception, but got {type(error).__name__}")
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"Failed({self.error!r})"
+
+
+def results_of(result: object, arguments: tuple[object, ...]) -> list[object]:
+    """Returns what a stage gave for each sample of a batch, if it is something that has an order and an end."""
+    results = None
+    if isinstance(result, Sized) and isinstance(result, Iterable) and not isinstance(result, NO_RESULTS):
+        with contextlib.suppress(TypeError):  # an array without a first axis
+            results = [*result] if len(result) >= 0 else None
+    if results is None:
+        raise TypeError(
+            f"stage_run returned a {type(result).__name__}, but a stage that takes batches gives back a list with a "
+            "result for each sample (which may be SKIP, Many or Failed), or with fold=True one result for all"
+        )
+    for one in results:
+        if type(one) in UNFINISHED and not was_given(one, arguments):
+            raise TypeError(unfinished("stage_run", one))
+    return results
+
+
+NO_RESULTS: Final = (str, bytes, bytearray, memoryview, Mapping, set, frozenset)
+"""The types that have a length and can be iterated, and are no list of results."""
 
 
 UNFINISHED: Final = frozenset({types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType})

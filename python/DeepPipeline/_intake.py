@@ -38,19 +38,26 @@ class All:
 class Batch:
     """Takes a list of 1 to `max_size` samples: whatever is there once the first has waited `max_wait` seconds.
 
-    The stage's `buffer_size` must be `max_size` at least. Each sample is used once.
+    The stage's `buffer_size` must be `max_size` at least. `stage_run` gives back a list with a result for each sample,
+    in order, which goes on as that sample's; it may be `SKIP`, `Many(...)` or `Failed(error)`. So a batch may stand in
+    a branch of a `Parallel`. Where it raises, and `on_error` is not "stop", it is called again for each sample alone,
+    with a list of one.
+
+    With `fold`, it gives back one result for all, which goes on as the newest sample's.
     """
 
     kind: ClassVar[Kind] = "batch"
     max_size: SupportsIndex
     _: KW_ONLY
     max_wait: float = 0.0
+    fold: bool = False
 
     def __post_init__(self) -> None:
         _set(
             self,
             max_size=checked_count("max_size", self.max_size),
             max_wait=checked_seconds("max_wait", self.max_wait, zero=True),
+            fold=checked_flag("fold", self.fold),
         )
 
 

@@ -153,7 +153,8 @@ class Stage:
     def stage_run(self, x: Any, /) -> Any:
         """Works on one sample. What it gives back goes on, lists and None included.
 
-        `SKIP` ends the sample, `Many(iterable)` gives many. What the last stage gives back is ignored.
+        `SKIP` ends the sample, `Many(iterable)` gives many. What the last stage gives back is ignored. A stage that
+        takes batches gives back a list with a result for each sample.
         """
         raise NotImplementedError
 
@@ -209,9 +210,10 @@ class Stage:
         """Takes a list of `buffer_size` samples as soon as the buffer is full, as `options(intake=All())`."""
         return _with(self, intake=All())
 
-    def set_get_batch(self, max_size: SupportsIndex, timeout: float) -> Self:
-        """Takes a list of 1 to `max_size` samples, as `options(intake=Batch(max_size, max_wait=timeout))`."""
-        return _with(self, intake=Batch(max_size, max_wait=checked_seconds("timeout", timeout, zero=True)))
+    def set_get_batch(self, max_size: SupportsIndex, timeout: float, *, fold: bool = False) -> Self:
+        """Takes a list of 1 to `max_size` samples, as `options(intake=Batch(max_size, max_wait=timeout, ...))`."""
+        max_wait = checked_seconds("timeout", timeout, zero=True)
+        return _with(self, intake=Batch(max_size, max_wait=max_wait, fold=fold))
 
     def set_get_window(
         self,

@@ -12,12 +12,13 @@ import sys
 import threading
 import traceback
 import types
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from DeepPipeline import _engine
 from DeepPipeline._checks import checked_flag
-from DeepPipeline._give import SKIP, UNFINISHED, Many, unfinished, was_given
+from DeepPipeline._give import SKIP, UNFINISHED, Failed, Many, Skip, results_of, unfinished, was_given
 from DeepPipeline._sources import Source, iterate
 from DeepPipeline._stage import method_of
 from DeepPipeline._windows import KEPT
@@ -45,23 +46,31 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
     """
     arguments: tuple[Any, ...] | None
     kept: tuple[Any, ...] = ()
+    results: deque[Any] = deque()
     forks = _forks
+    takes_batches = worker.takes_batches
     while (method := worker.next()) is not None:
         arguments = x = result = None
         late = False
+        if results and method != "run_alone":
+            results.clear()  # those of a batch that was given up before its next sample was tried again
         try:
             arguments = worker.arguments()
             if method == "run_again":
                 arguments = arguments or kept
                 run = getattr(stage, "_deeppipeline_run_again", None) or method_of(stage, "stage_run")
+            elif method == "run_alone":
+                arguments = arguments or ([kept[0][worker.alone()]],)
+                run = method_of(stage, "stage_run")
             else:
                 run = method_of(stage, method)
-            if keeps_arguments:
-                kept = arguments
+                if keeps_arguments:
+                    # The list is the stage's, which may empty it.
+                    kept = ([*arguments[0]],) if takes_batches and method == "stage_run" else arguments
             result = run(*arguments)
             if _forks != forks:
                 _end_fork(worker.name, None)
-            if method == "stage_run" and not keeps_arguments and callable(stage.stage_run):
+            if method == "stage_run" and not keeps_arguments and not takes_batches and callable(stage.stage_run):
                 # The shortest way from one sample to the next, as long as nothing else is to be done.
                 while type(result) not in NO_VALUE:
                     arguments = x = None  # a sample that has gone on is not kept alive here while waiting for room
@@ -79,8 +88,19 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 arguments = arguments or (x,)
             # A generator that the source gave is a sample like any other.
             not_run = type(result) in UNFINISHED and method != "source_next" and not was_given(result, arguments)
+            are_results = takes_batches and method in ("stage_run", "run_alone") and not not_run
+            if are_results and (type(result) in (Skip, Failed) or (worker.is_end_stage() and not has_failed(result))):
+                are_results = False  # one for all of them
+            if are_results:
+                each = results_of(result, arguments)
+                worker.expect_results(len(each))
+                results.extendleft(reversed(each))
+                del each
+                result = None
             del arguments  # a sample that has gone on is not kept alive here while waiting for room
-            if result is END:
+            if are_results:
+                pass  # each is handed on below
+            elif result is END:
                 worker.exhausted()
             elif result is KEPT:
                 late = worker.keep()
@@ -90,6 +110,8 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 worker.done(SKIP)
             elif type(result) is Many:
                 late = give_many(worker, result)
+            elif type(result) is Failed and method != "source_next":
+                raise result.error
             else:
                 late = worker.done(result)
             if late:
@@ -97,18 +119,48 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if _forks != forks:
                 _end_fork(worker.name, error)
-            event = worker.fail(error)
-            if event is not None:
-                # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
-                with contextlib.suppress(Exception):
-                    logger.warning("stage %r %s", worker.name, str(event), exc_info=error)
-            else:
-                sources.wake()
-            if event != _engine.FailureEvent.Retried:
-                kept = ()
-        else:
+            _fail(worker, sources, error)
+        if results:
+            arguments = x = result = None
+            give_each(worker, sources, results)
+        if not (keeps_arguments and worker.tries_again()):
             kept = ()
+        if results and not worker.tries_again():
+            results.clear()
         arguments = x = result = None  # nor is it while waiting for the next
+
+
+def give_each(worker: _engine.Worker, sources: Wakes, results: deque[Any]) -> None:
+    """Hands on the results of a batch, up to the next sample on which the stage is to be run again.
+
+    One that cannot go on fails its own sample.
+    """
+    while results and worker.expects_result():
+        result = results.popleft()
+        try:
+            if type(result) is Failed:
+                raise result.error
+            late = give_many(worker, result) if type(result) is Many else worker.done(result)
+            if late:
+                _warn_late(worker)
+        except BaseException as error:
+            _fail(worker, sources, error)
+        result = None  # one that has gone on is not kept alive while the next waits for room
+
+
+def has_failed(results: object) -> bool:
+    """Returns true if there is an error among the results of an end stage, which are ignored otherwise."""
+    return isinstance(results, (list, tuple)) and any(type(result) is Failed for result in results)
+
+
+def _fail(worker: _engine.Worker, sources: Wakes, error: BaseException) -> None:
+    event = worker.fail(error)
+    if event is not None:
+        # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
+        with contextlib.suppress(Exception):
+            logger.warning("stage %r %s", worker.name, str(event), exc_info=error)
+    else:
+        sources.wake()
 
 
 def _warn_late(worker: _engine.Worker) -> None:
@@ -140,6 +192,8 @@ def give_many(worker: _engine.Worker, many: Many) -> bool:
     given = worker.is_end_stage()  # whose values nobody asks for
     if not given:
         for value in many.values:
+            if type(value) is Failed:
+                raise value.error
             given = True
             if not worker.give_part(value):
                 break
@@ -154,7 +208,7 @@ END = _End()
 """The value that a source gives when it has no more samples."""
 
 
-NO_VALUE: Final = UNFINISHED | {_End, Many, type(KEPT)}
+NO_VALUE: Final = UNFINISHED | {_End, Failed, Many, type(KEPT)}
 """The types of results that are not simply handed on."""
 
 

@@ -35,7 +35,7 @@ from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._simulate import Arrivals, Durations, simulate
 from DeepPipeline._sources import Source, check_source
-from DeepPipeline._stage import OVERFLOWS, Executor, Overflow, Retry, Stage, name_of, options_of
+from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import Running, SourceStage, work
@@ -426,7 +426,7 @@ class Pipeline:
         for worker, (driver, body) in reversed(list(enumerate(workers))):
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).intake, driver) if isinstance(body, Stage) else body
-                keeps_arguments = isinstance(body, Stage) and isinstance(options_of(body).on_error, Retry)
+                keeps_arguments = isinstance(body, Stage) and _may_run_again(options_of(body))
                 # A stage that fails ends all sources with the pipeline, a named source only itself.
                 wakes = body if isinstance(body, SourceStage) else self._running
                 self._threads.append(WorkerThread(driver.name, work, driver, running, wakes, keeps_arguments))
@@ -622,6 +622,12 @@ class Pipeline:
         if not self._joined:
             self._engine = None
             self._threads = []
+
+
+def _may_run_again(options: Options) -> bool:
+    """Returns true if a stage may be run again on what it got: after an error, or on each of a batch alone."""
+    is_batch = isinstance(options.intake, Batch) and not options.intake.fold
+    return isinstance(options.on_error, Retry) or (is_batch and options.on_error != "stop")
 
 
 def _check_native(source: SourceStage | None, chain: Chain) -> None:

@@ -65,7 +65,7 @@ struct Description {
 /// The way in which a stage takes, as far as the engine is concerned; the first that has all the attributes counts.
 #[derive(FromPyObject)]
 enum Takes {
-    Batch { max_size: usize, max_wait: f64 },
+    Batch { max_size: usize, max_wait: f64, fold: bool },
     Window { size: usize, stride: usize },
     Plain { kind: String },
 }
@@ -120,6 +120,7 @@ enum Sizes {
 
 /// The driver of a worker: a Python thread, a process that a Python thread watches, or nothing in Python.
 #[derive(IntoPyObject)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each worker, which becomes an object at once")]
 enum Driver {
     Thread(Worker),
     #[cfg(processes)]
@@ -685,7 +686,7 @@ fn node(description: Description) -> PyResult<Node> {
     node.on_crash = description.on_crash.as_deref().map(policy).transpose()?;
 
     node.intake = match description.intake {
-        Takes::Batch { max_size, max_wait } => Intake::Batch { max_size, max_wait: seconds(max_wait) },
+        Takes::Batch { max_size, max_wait, fold } => Intake::Batch { max_size, max_wait: seconds(max_wait), fold },
         Takes::Window { size, stride } => Intake::Window { size, stride },
         Takes::Plain { kind } => {
             Intake::plain(&kind).ok_or_else(|| PyValueError::new_err(format!("intake is {kind:?}")))?

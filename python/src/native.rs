@@ -77,7 +77,9 @@ where
                 },
                 _ => Err(self.wrong_type()),
             },
-            Call::StageRun(Input::List(_)) | Call::RunAgain(_) | Call::SourceNext => Err(self.wrong_type()),
+            Call::StageRun(Input::List(_)) | Call::RunAgain(_) | Call::RunAlone(..) | Call::SourceNext => {
+                Err(self.wrong_type())
+            }
         };
         match result {
             Ok(Give::One(x)) => Done::Gave(Give::One(Payload::Native(x.wrap()))),
@@ -105,9 +107,12 @@ impl Body<Payload> for CaptureBody {
                 Ok(None) => Done::Exhausted,
                 Err(cause) => Done::Failed(cause),
             },
-            Call::Setup | Call::StageRun(_) | Call::RunAgain(_) | Call::Finish | Call::Teardown => {
-                Done::Gave(Give::Skip)
-            }
+            Call::Setup
+            | Call::StageRun(_)
+            | Call::RunAgain(_)
+            | Call::RunAlone(..)
+            | Call::Finish
+            | Call::Teardown => Done::Gave(Give::Skip),
         }
     }
 }

@@ -5,11 +5,12 @@ use deeppipeline::engine::{
     Call, Ending, GiveError, Given, Input, LogEvent, Part, Wait, Windowed, Worker as EngineWorker,
 };
 use deeppipeline::error::NotJoined;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -29,6 +30,8 @@ pub(crate) struct Worker {
     inner: Mutex<Option<EngineWorker<Payload>>>,
     name: String,
     next: Next,
+    /// The index of the sample on which the stage is run alone, in the batch that it got.
+    alone: AtomicUsize,
     /// The input of the current call.
     input: Mutex<Option<Input<Payload>>>,
     /// A call that `next_input` has come upon, for `next`.
@@ -45,6 +48,7 @@ impl Worker {
             inner: Mutex::new(Some(inner)),
             name,
             next,
+            alone: AtomicUsize::new(0),
             input: Mutex::default(),
             call: Mutex::default(),
             #[cfg(processes)]
@@ -136,6 +140,11 @@ impl Worker {
                 *self.input.lock().unwrap_or_else(PoisonError::into_inner) = input;
                 Some(intern!(py, "run_again"))
             }
+            Call::RunAlone(index, input) => {
+                *self.input.lock().unwrap_or_else(PoisonError::into_inner) = input;
+                self.alone.store(index, Ordering::Relaxed);
+                Some(intern!(py, "run_alone"))
+            }
             Call::Setup => Some(intern!(py, "setup")),
             Call::SourceNext => Some(intern!(py, "source_next")),
             Call::Finish => Some(intern!(py, "finish")),
@@ -156,7 +165,35 @@ impl Worker {
         }
     }
 
-    /// The arguments of the call, once; none for `run_again` where the stage got objects of this process, which its
+    /// The index of the sample on which `run_alone` runs the stage, in the batch that it got last.
+    fn alone(&self) -> usize {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if the stage gives a result for each sample of a list.
+    #[getter]
+    fn takes_batches(&self) -> bool {
+        self.lock().as_ref().is_some_and(EngineWorker::takes_batches)
+    }
+
+    /// Notes that the stage returned so many results, one for each sample: each is then handed on as that of a call of its
+    /// own, while one is expected. It fails where the stage got another number of samples.
+    fn expect_results(&self, results: usize) -> PyResult<()> {
+        let expected = self.lock().as_mut().map_or(Ok(()), |worker| worker.expect_results(results));
+        expected.map_err(|cause| PyValueError::new_err(cause.to_string()))
+    }
+
+    /// Returns true if the next result of a batch is to be handed on.
+    fn expects_result(&self) -> bool {
+        self.lock().as_ref().is_some_and(EngineWorker::expects_result)
+    }
+
+    /// Returns true if the stage is to be run again on what it got, so that the results that are left are kept.
+    fn tries_again(&self) -> bool {
+        self.lock().as_ref().is_some_and(EngineWorker::tries_again)
+    }
+
+    /// The arguments of the call, once; none for `run_again` and `run_alone` where the stage got objects of this process, which its
     /// caller has kept. It fails where a sample from another process cannot be made again here.
     fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();

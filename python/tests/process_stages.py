@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from DeepPipeline import SKIP, Many, Stage, Windows
+from DeepPipeline import SKIP, Failed, Many, Stage, Windows
 
 
 class Wire:
@@ -641,3 +641,31 @@ class Scale:
 
     def times(self, x: int) -> int:
         return self(x)
+
+
+class Mixed(Stage):
+    """Gives back, for the samples of a batch, one of each that it may."""
+
+    def stage_run(self, batch: list[int]) -> list[Any]:
+        assert batch == [0, 1, 2, 3, 4]
+        return [None, SKIP, Many([20, 21]), Failed(ValueError("a bad image")), [4]]
+
+
+class BadBatch(Stage):
+    """Raises for a batch with 2 in it."""
+
+    def stage_run(self, batch: list[int]) -> list[int]:
+        if 2 in batch:
+            raise ValueError("a bad image")
+        return batch
+
+
+class DiesInBatch(Stage):
+    """Dies between the second and the third result of its first batch."""
+
+    def stage_run(self, batch: list[int]) -> list[Any]:
+        return [Many(self._dies()) if x == 2 and not self.restarted else x for x in batch]
+
+    def _dies(self) -> Iterator[int]:
+        os._exit(3)
+        yield 0

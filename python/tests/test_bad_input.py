@@ -262,6 +262,11 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
         "max_wait is -1, but must be a number of seconds, at least 0",
     ),
     (
+        "a batch that folds by a word",
+        lambda: Batch(2, fold="yes"),  # type: ignore[arg-type]
+        "fold is 'yes' (str), but must be True or False",
+    ),
+    (
         "no buffer of its own",
         lambda: Pass().options(buffer_size=0),
         "buffer_size is 0, but must be a whole number of samples, at least 1",

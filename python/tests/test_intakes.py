@@ -71,7 +71,7 @@ def test_all_gives_a_list_of_its_own() -> None:
 
 
 def test_a_batch_is_handed_over_once_it_is_complete() -> None:
-    gate, end = Gate().set_get_batch(3, timeout=3600), Collect()
+    gate, end = Gate().set_get_batch(3, timeout=3600, fold=True), Collect()
     p = Pipeline([gate, end], buffer_size=[4, 2], overflow="block").start()
     for x in (1, 2, 3):
         p.put(x)
@@ -88,7 +88,7 @@ def test_a_batch_is_handed_over_once_it_is_complete() -> None:
 
 @pytest.mark.parametrize("timeout", [0, 0.01])
 def test_a_batch_is_whatever_is_there_once_the_first_has_waited(timeout: float) -> None:
-    gate, end = Gate().set_get_batch(3, timeout), Collect()
+    gate, end = Gate().set_get_batch(3, timeout, fold=True), Collect()
     p = Pipeline([gate, end], buffer_size=[4, 2], overflow="block").start()
     p.put(1)
     assert gate.in_flight() == [1]
@@ -102,13 +102,13 @@ def test_a_batch_is_whatever_is_there_once_the_first_has_waited(timeout: float) 
 @pytest.mark.parametrize("timeout", [float("inf"), 10**400])
 def test_a_batch_may_wait_as_long_as_it_takes(timeout: float) -> None:
     end = Collect()
-    Pipeline([Pass().set_get_batch(2, timeout), end], overflow="block").run([1, 2, 3])
+    Pipeline([Pass().set_get_batch(2, timeout, fold=True), end], overflow="block").run([1, 2, 3])
     assert end.got == [[1, 2], [3]]
 
 
 def test_batches_in_a_process() -> None:
     end = Collect().options(executor="thread")
-    stages = [process_stages.Pass().set_get_batch(3, 3600), end]
+    stages = [process_stages.Pass().set_get_batch(3, 3600, fold=True), end]
     report = Pipeline(stages, multiprocess=True, buffer_size=4, overflow="block").run(range(7))
     assert end.got == [[0, 1, 2], [3, 4, 5], [6]]
     assert report.balances()
@@ -194,7 +194,7 @@ SAME: dict[str, tuple[Stage, Stage]] = {
     "single": (Pass().options(intake=Single()), Pass().set_get_single()),
     "latest": (Pass().options(intake=Latest()), Pass().set_get_latest()),
     "all": (Pass().options(intake=All()), Pass().set_get_all()),
-    "batch": (Pass().options(intake=Batch(2, max_wait=3.5)), Pass().set_get_batch(2, 3.5)),
+    "batch": (Pass().options(intake=Batch(2, max_wait=3.5, fold=True)), Pass().set_get_batch(2, 3.5, fold=True)),
     "window": (
         Pass().options(intake=Window(4, 2, key=id, max_keys=8, idle=3, partial=True)),
         Pass().set_get_window(4, 2, key=id, max_keys=8, idle=3, partial=True),
@@ -212,7 +212,7 @@ def test_an_intake_is_a_value_and_the_setters_say_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_batches_and_windows_by_value(executor: Literal["thread", "process"]) -> None:
-    batched = process_stages.Pass().options(intake=Batch(2, max_wait=3600), executor=executor)
+    batched = process_stages.Pass().options(intake=Batch(2, max_wait=3600, fold=True), executor=executor)
     windowed = process_stages.Pass().options(intake=Window(2, partial=True), executor=executor)
     assert list(Pipeline([batched, windowed]).stream([1, 2, 3])) == [[[1, 2]], [[1, 2], [3]]]
 

@@ -81,7 +81,8 @@ def test_a_source_that_waits_loses_nothing_and_a_live_one_does() -> None:
 
 INTAKES: dict[str, tuple[Stage, list[int]]] = {
     "latest": (Pass().options(intake=Latest()), [2, 0, 0]),
-    "batch": (Pass().options(intake=Batch(2, max_wait=1)), [2, 2, 0]),
+    "batch": (Pass().options(intake=Batch(2, max_wait=1)), [4, 0, 0]),
+    "folded batch": (Pass().options(intake=Batch(2, max_wait=1, fold=True)), [2, 2, 0]),
     "window": (Pass().options(intake=Window(2, 2)), [2, 2, 0]),
     "window between which samples lie": (Pass().options(intake=Window(1, 3)), [2, 0, 2]),
 }

@@ -226,6 +226,17 @@ impl std::error::Error for WorkerDied {}
 #[error("{0}")]
 pub struct NotJoined(pub(crate) &'static str);
 
+/// The error of a stage that gave another number of results than it got samples.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it gave {results} results for a batch of {samples}, but must give one for each sample; a batch that folds gives one \
+     for all"
+)]
+pub struct WrongNumberOfResults {
+    pub(crate) results: usize,
+    pub(crate) samples: usize,
+}
+
 /// The pipeline did not come up.
 #[derive(thiserror::Error)]
 #[non_exhaustive]

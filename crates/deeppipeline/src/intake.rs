@@ -36,7 +36,24 @@ pub struct All;
 
 /// Takes a list of 1 to `max_size` samples: whatever is there once the first has waited [`max_wait`](Batch::max_wait).
 ///
-/// The stage's `buffer_size` must be `max_size` at least.
+/// The stage's `buffer_size` must be `max_size` at least. It gives back a list with a result for each sample, in order:
+/// whatever a [closure](crate::builder::Gives) may return for one. Each goes on as its own sample's, an `Err` fails that
+/// sample alone, and a `None` skips it; another number of results is an error of the stage. So a batch may stand in a
+/// branch of a parallel block. When a call fails and the policy is not to stop, the stage is run on each sample alone, in
+/// lists of one.
+///
+/// ```
+/// use deeppipeline::{Batch, OnError, Pipeline, stage};
+///
+/// let roots = |list: Vec<f64>| list.into_iter().map(|x| if x < 0.0 { Err("negative") } else { Ok(x.sqrt()) }).collect::<Vec<_>>();
+/// let given = Pipeline::builder()
+///     .source([4.0, -1.0, 9.0].into_iter())
+///     .stage(stage(roots).intake(Batch::new(2)).on_error(OnError::Skip))
+///     .stage(|root: f64| root)
+///     .stream()?;
+/// assert_eq!(given.collect::<Result<Vec<_>, _>>()?, [2.0, 3.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
     max_size: usize,
@@ -55,7 +72,34 @@ impl Batch {
     pub fn max_wait(self, max_wait: Duration) -> Self {
         Batch { max_wait, ..self }
     }
+
+    /// Lets the stage give one result for all samples of a batch, which goes on as the newest's.
+    #[must_use]
+    pub fn fold(self) -> FoldedBatch {
+        FoldedBatch(self)
+    }
 }
+
+/// Takes batches for a stage that gives one result for each list, as the newest sample's: what
+/// [`Batch::fold`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldedBatch(Batch);
+
+/// An intake with which a stage gives one result for what it takes: all but [`Batch`].
+#[diagnostic::on_unimplemented(
+    message = "a stage with the intake `{Self}` does not give a result for each sample",
+    label = "gives one result, or a list that does not fit what comes behind it",
+    note = "with `Batch` a stage returns a `Vec` with a result for each sample; with `Batch::new(..).fold()` it returns one for all"
+)]
+pub trait GivesOne {}
+
+impl GivesOne for Single {}
+impl GivesOne for Latest {}
+impl GivesOne for All {}
+impl GivesOne for FoldedBatch {}
+impl GivesOne for Window {}
+impl<T, F> GivesOne for ByKey<T, F> {}
+impl<T, F> GivesOne for ByKeys<T, F> {}
 
 /// An intake that takes `T` samples and hands a stage a `G`: `T` itself, or a list.
 #[diagnostic::on_unimplemented(
@@ -126,7 +170,20 @@ impl<T: Flows> Takes<T, Vec<T>> for Batch {
     type Unpack = ListOf<T>;
 
     fn intake(&self) -> Intake {
-        Intake::Batch { max_size: self.max_size, max_wait: self.max_wait }
+        Intake::Batch { max_size: self.max_size, max_wait: self.max_wait, fold: false }
+    }
+
+    fn unpacker(&self) -> ListOf<T> {
+        ListOf::new()
+    }
+}
+
+impl<T: Flows> Takes<T, Vec<T>> for FoldedBatch {
+    type Unpack = ListOf<T>;
+
+    fn intake(&self) -> Intake {
+        let FoldedBatch(Batch { max_size, max_wait }) = *self;
+        Intake::Batch { max_size, max_wait, fold: true }
     }
 
     fn unpacker(&self) -> ListOf<T> {
@@ -198,5 +255,6 @@ takes_as_on_a_thread! {
     Single T: |_| WorkerTakes::One;
     Latest T: |_| WorkerTakes::One;
     All Vec<T>: |_| WorkerTakes::Lists;
-    Batch Vec<T>: |_| WorkerTakes::Lists;
+    Batch Vec<T>: |_| WorkerTakes::Batches;
+    FoldedBatch Vec<T>: |_| WorkerTakes::Lists;
 }

@@ -124,6 +124,14 @@ pub struct IsMade<F, M>(PhantomData<(F, M)>);
 #[derive(Debug)]
 pub struct IsDescribed<M>(PhantomData<M>);
 
+/// Marks what gives a result for each sample of a batch: how it is made, and what its results are.
+#[derive(Debug)]
+pub struct IsBatch<M, R, N>(PhantomData<(M, R, N)>);
+
+/// Marks what ends batches, and gives nothing.
+#[derive(Debug)]
+pub struct EndsBatch<M>(PhantomData<M>);
+
 /// Marks a chain.
 #[derive(Debug)]
 pub struct IsChain;
@@ -132,6 +140,11 @@ pub struct IsChain;
 #[cfg(processes)]
 #[derive(Debug)]
 pub struct IsIsolated;
+
+/// Marks what gives a result for each sample of a batch, and runs in a process.
+#[cfg(processes)]
+#[derive(Debug)]
+pub struct IsIsolatedBatch<R, N>(PhantomData<(R, N)>);
 
 impl<S: Stage, To: Behind<S::Output>> AsStage<IsStage, To> for S {
     type Input = S::Input;

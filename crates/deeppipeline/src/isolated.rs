@@ -8,10 +8,11 @@ use crate::buffer::shared::Codec;
 use crate::error::{GraphError, StartError};
 use crate::executor::process::{Bootstrap, Console, Lifeline, Reads, Then, Watched, WorkerProcess, Written};
 use crate::executor::{BodyFactory, thread};
+use crate::gives::Onward;
 use crate::stage::Stage;
 use crate::transfer::wire::{self, WireError, to_readable_bytes};
 use crate::transfer::{Transfer, Typed};
-use crate::typed::{ListOf, OfKey, OfKeys, OneOf, StageBody, Unpack, Value};
+use crate::typed::{EachResult, ListOf, OfKey, OfKeys, OneOf, OneResult, Returns, StageBody, Unpack, Value};
 use crate::unwind::BoxError;
 use crate::window::{Window, Windows};
 use parking_lot::Mutex;
@@ -184,8 +185,10 @@ type MakeBody = fn(WorkerTakes, Vec<u8>) -> Option<BodyFactory<Value>>;
 pub enum WorkerTakes {
     /// One sample at a time.
     One,
-    /// Lists of samples.
+    /// Lists of samples, with one result for each list.
     Lists,
+    /// Lists of samples, with a result for each sample.
+    Batches,
     /// Windows of one sample each.
     Window(Window),
     /// Windows of the many keys of a sample.
@@ -198,6 +201,7 @@ impl WorkerTakes {
         match self {
             WorkerTakes::One => "stage",
             WorkerTakes::Lists => "stage_all",
+            WorkerTakes::Batches => "stage_batch",
             WorkerTakes::Window(_) => "stage_window",
             WorkerTakes::Windows(_) => "stage_windows",
         }
@@ -210,20 +214,37 @@ impl Workers {
     where
         S: Isolated<Input: Transfer, Output: Transfer>,
     {
-        self.knows::<S, S::Input>(|takes, settings| match takes {
-            WorkerTakes::One => Some(body::<S, _>(settings, OneOf::new)),
+        self.knows::<S, S::Input, S::Output>(|takes, settings| match takes {
+            WorkerTakes::One => Some(body::<S, _, OneResult>(settings, OneOf::new)),
             _ => None,
         })
     }
 
-    /// Knows a stage that takes lists.
+    /// Knows a stage that takes lists and gives one result for each list: its intake is
+    /// [`All`](crate::All), or a [`Batch`](crate::Batch) that [folds](crate::Batch::fold).
     pub fn stage_all<S, T>(self) -> Self
     where
         S: Isolated<Input = Vec<T>, Output: Transfer>,
         T: Transfer,
     {
-        self.knows::<S, T>(|takes, settings| match takes {
-            WorkerTakes::Lists => Some(body::<S, _>(settings, ListOf::<T>::new)),
+        self.knows::<S, T, S::Output>(|takes, settings| match takes {
+            WorkerTakes::Lists => Some(body::<S, _, OneResult>(settings, ListOf::<T>::new)),
+            _ => None,
+        })
+    }
+
+    /// Knows a stage that takes lists of `T` and gives a list with a result for each sample, of which a `V` goes on to the
+    /// next stage: its intake is [`Batch`](crate::Batch). What `M` is, the compiler finds out:
+    /// `stage_batch::<Detect, Frame, Boxes, _>()`. At the end `V` is `()`.
+    pub fn stage_batch<S, T, V, M>(self) -> Self
+    where
+        S: Isolated<Input = Vec<T>>,
+        T: Transfer,
+        V: Transfer,
+        EachResult<Onward<V>, M>: Returns<S::Output>,
+    {
+        self.knows::<S, T, V>(|takes, settings| match takes {
+            WorkerTakes::Batches => Some(body::<S, _, EachResult<Onward<V>, M>>(settings, ListOf::<T>::new)),
             _ => None,
         })
     }
@@ -234,8 +255,10 @@ impl Workers {
         S: Isolated<Input = Vec<T>, Output: Transfer>,
         T: Transfer + Clone,
     {
-        self.knows::<S, T>(|takes, settings| match takes {
-            WorkerTakes::Window(window) => Some(body::<S, _>(settings, move || OfKey::new(window, |_: &T| ()))),
+        self.knows::<S, T, S::Output>(|takes, settings| match takes {
+            WorkerTakes::Window(window) => {
+                Some(body::<S, _, OneResult>(settings, move || OfKey::new(window, |_: &T| ())))
+            }
             _ => None,
         })
     }
@@ -245,19 +268,22 @@ impl Workers {
     where
         S: IsolatedWindows<Output: Transfer>,
     {
-        self.knows::<S, S::Sample>(|takes, settings| match takes {
-            WorkerTakes::Windows(window) => Some(body::<S, _>(settings, move || OfKeys::new(window, S::keys))),
+        self.knows::<S, S::Sample, S::Output>(|takes, settings| match takes {
+            WorkerTakes::Windows(window) => {
+                Some(body::<S, _, OneResult>(settings, move || OfKeys::new(window, S::keys)))
+            }
             _ => None,
         })
     }
 
-    fn knows<S, T>(mut self, body: MakeBody) -> Self
+    fn knows<S, T, V>(mut self, body: MakeBody) -> Self
     where
-        S: Isolated<Output: Transfer>,
+        S: Isolated,
         T: Transfer,
+        V: Transfer,
     {
-        let (input, output) = (Arc::new(Typed::<T>::new()), Arc::new(Typed::<S::Output>::new()));
-        let types = Types::of::<S>();
+        let (input, output) = (Arc::new(Typed::<T>::new()), Arc::new(Typed::<V>::new()));
+        let types = Types::of::<S, V>();
         if let Some(other) = self.known.iter().find(|known| known.name == S::NAME && known.types != types) {
             let (first, second) = (other.types.stage.clone(), types.stage.clone());
             self.problem.get_or_insert(GraphError::SameIsolatedName { name: S::NAME.to_owned(), first, second });
@@ -372,30 +398,32 @@ impl fmt::Debug for IsolatedStage {
 }
 
 impl IsolatedStage {
-    pub(crate) fn new<S, T>(settings: &[u8], takes: WorkerTakes) -> Result<Self, WireError>
+    pub(crate) fn new<S, T, V>(settings: &[u8], takes: WorkerTakes) -> Result<Self, WireError>
     where
-        S: Isolated<Output: Transfer>,
+        S: Isolated,
         T: Transfer,
+        V: Transfer,
     {
         let payload =
-            InitPayload { name: S::NAME.to_owned(), types: Types::of::<S>(), takes, settings: settings.to_vec() };
+            InitPayload { name: S::NAME.to_owned(), types: Types::of::<S, V>(), takes, settings: settings.to_vec() };
         Ok(IsolatedStage {
             init_payload: to_readable_bytes(&payload)?,
             input: Arc::new(Typed::<T>::new()),
-            output: Arc::new(Typed::<S::Output>::new()),
+            output: Arc::new(Typed::<V>::new()),
         })
     }
 }
 
 /// The stage at work, made from its settings by the worker.
-pub(crate) fn body<S, U>(settings: Vec<u8>, unpack: impl FnOnce() -> U + Send + 'static) -> BodyFactory<Value>
+pub(crate) fn body<S, U, R>(settings: Vec<u8>, unpack: impl FnOnce() -> U + Send + 'static) -> BodyFactory<Value>
 where
     S: Isolated,
     U: Unpack<S::Input>,
+    R: Returns<S::Output>,
 {
     Box::new(move || {
         let make = move || S::make(wire::read(&settings)?);
-        Box::new(StageBody::new(make, unpack()))
+        Box::new(StageBody::<S, U, R>::new(make, unpack()))
     })
 }
 

@@ -133,9 +133,13 @@ pub mod marker {
     pub use crate::builder::Crossing;
     pub use crate::builder::Parts;
     pub use crate::gives::{Behind, IsGive, IsOption, IsResult, IsValue};
-    #[cfg(processes)]
-    pub use crate::into_stage::IsIsolated;
     pub use crate::into_stage::{
-        AsStage, ClosureStage, IsChain, IsClosure, IsDescribed, IsGiven, IsMade, IsStage, Makes, Making,
+        AsStage, ClosureStage, EndsBatch, IsBatch, IsChain, IsClosure, IsDescribed, IsGiven, IsMade, IsStage, Makes,
+        Making,
     };
+    #[cfg(processes)]
+    pub use crate::into_stage::{IsIsolated, IsIsolatedBatch};
+    pub use crate::retry::{ForEach, NotSaid};
+    #[cfg(processes)]
+    pub use crate::typed::{EachResult, Returns};
 }

@@ -165,6 +165,8 @@ pub enum Intake {
         /// The time that the first of them waits for others.
         #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
         max_wait: Duration,
+        /// True if the stage gives one result for a list, under its newest sample; otherwise one for each sample.
+        fold: bool,
     },
 }
 
@@ -184,6 +186,12 @@ impl Intake {
     #[inline]
     pub(crate) fn takes_lists(self) -> bool {
         matches!(self, Intake::All | Intake::Batch { .. })
+    }
+
+    /// Returns true if each sample of a list has a result and a fate of its own.
+    #[inline]
+    pub(crate) fn keeps_identity(self) -> bool {
+        matches!(self, Intake::Batch { fold: false, .. })
     }
 
     /// Returns the number of samples that one take takes at most from a buffer of that size.

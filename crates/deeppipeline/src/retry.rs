@@ -72,14 +72,58 @@ impl From<Retry> for ErrorPolicy {
 /// Makes the retry copy.
 pub(crate) type Copy<T> = fn(&T) -> T;
 
+/// Makes the list of the one sample at that index.
+pub(crate) type Alone<T> = fn(&T, usize) -> T;
+
 /// An [`OnError`], or what [`retry`] returns, for a stage on a thread that gets a `T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what may follow when a stage that gets `{T}` fails",
-    note = "`on_error` takes an `OnError`, or `retry(times)` where what the stage gets is `Clone`"
+    note = "`on_error` takes an `OnError`, or `retry(times)` where what the stage gets is `Clone`",
+    note = "a stage that takes a `Batch` is run on each sample alone after an error: any `on_error` wants samples that are `Clone`"
 )]
 pub trait Copies<T>: Into<ErrorPolicy> {
     /// The way the retry copy is made, where one is needed.
     const COPY: Option<fn(&T) -> T>;
+    /// The way a list of one sample is made, where a stage that takes batches is run on each alone.
+    const ALONE: Option<fn(&T, usize) -> T> = None;
+}
+
+/// The policy of a stage about whose errors nothing was said: as [`OnError::Stop`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotSaid;
+
+impl From<NotSaid> for ErrorPolicy {
+    fn from(_: NotSaid) -> Self {
+        ErrorPolicy::Stop
+    }
+}
+
+impl<T> Copies<T> for NotSaid {
+    const COPY: Option<Copy<T>> = None;
+}
+
+/// The policy of a stage that gives a result for each sample of a batch, on which it may have to run alone.
+#[derive(Debug)]
+pub struct ForEach<E>(pub(crate) E);
+
+impl<E: Into<ErrorPolicy>> From<ForEach<E>> for ErrorPolicy {
+    fn from(ForEach(on_error): ForEach<E>) -> Self {
+        on_error.into()
+    }
+}
+
+impl<T> Copies<Vec<T>> for ForEach<NotSaid> {
+    const COPY: Option<Copy<Vec<T>>> = None;
+}
+
+impl<T: Clone> Copies<Vec<T>> for ForEach<OnError> {
+    const COPY: Option<Copy<Vec<T>>> = Some(Vec::clone);
+    const ALONE: Option<Alone<Vec<T>>> = Some(|list, index| vec![list[index].clone()]);
+}
+
+impl<T: Clone> Copies<Vec<T>> for ForEach<Retry> {
+    const COPY: Option<Copy<Vec<T>>> = Some(Vec::clone);
+    const ALONE: Option<Alone<Vec<T>>> = Some(|list, index| vec![list[index].clone()]);
 }
 
 impl<T> Copies<T> for OnError {

@@ -1,7 +1,8 @@
 //! The conversion of stages of different types into workers that are all alike.
 
 use crate::executor::Body;
-use crate::retry::Copy;
+use crate::gives::Gives;
+use crate::retry::{Alone, Copy};
 use crate::sample::Input;
 use crate::stage::{Give, Source, Stage};
 use crate::unwind::BoxError;
@@ -170,39 +171,125 @@ where
     }
 }
 
+/// The meaning of what a stage returns.
+#[cfg_attr(not(processes), expect(unreachable_pub, reason = "bounds name it where there are processes"))]
+pub trait Returns<G>: 'static {
+    /// Returns what comes of a call of `stage_run`.
+    fn of_run(give: Give<G>) -> Done<Value>;
+
+    /// Returns what comes of `finish`.
+    fn of_finish(give: Give<G>) -> Done<Value>;
+}
+
+/// A stage returns the result for what it got.
+pub(crate) struct OneResult;
+
+impl<G: Send + 'static> Returns<G> for OneResult {
+    fn of_run(give: Give<G>) -> Done<Value> {
+        Done::Gave(box_values(give))
+    }
+
+    fn of_finish(give: Give<G>) -> Done<Value> {
+        Done::Gave(box_values(give))
+    }
+}
+
+/// A stage returns a list with a result for each sample that it got; [`Gives`] says what may be one.
+#[derive(Debug)]
+#[cfg_attr(not(processes), expect(unreachable_pub, reason = "bounds name it where there are processes"))]
+pub struct EachResult<To, M>(PhantomData<fn() -> (To, M)>);
+
+impl<R, To, M> Returns<Vec<R>> for EachResult<To, M>
+where
+    R: Gives<To, M> + Send + 'static,
+    To: 'static,
+    M: 'static,
+{
+    fn of_run(give: Give<Vec<R>>) -> Done<Value> {
+        match give {
+            Give::One(results) => {
+                Done::Each(results.into_iter().map(|result| Ok(box_values(result.into_give()?))).collect())
+            }
+            Give::Skip => Done::Gave(Give::Skip),
+            Give::Many(_) => {
+                Done::Failed("it gave many lists, but must give one, with a result for each sample".into())
+            }
+        }
+    }
+
+    /// There is no sample to which they belong: they go on in order, up to the first that failed.
+    fn of_finish(give: Give<Vec<R>>) -> Done<Value> {
+        let lists: Box<dyn Iterator<Item = Vec<R>> + Send> = match give {
+            Give::Skip => return Done::Gave(Give::Skip),
+            Give::One(results) => Box::new(std::iter::once(results)),
+            Give::Many(lists) => lists,
+        };
+        let mut values: Vec<Value> = Vec::new();
+        for result in lists.flatten() {
+            match result.into_give() {
+                Ok(Give::One(x)) => values.push(Box::new(x)),
+                Ok(Give::Skip) => {}
+                Ok(Give::Many(many)) => values.extend(many.map(|x| Box::new(x) as Value)),
+                Err(cause) => return Done::Failed(cause),
+            }
+        }
+        Done::Gave(Give::many(values))
+    }
+}
+
+/// The way in which a stage on a thread can be run again on what it got.
+pub(crate) struct Copying<T> {
+    /// Makes the retry copy of all.
+    pub(crate) all: Option<Copy<T>>,
+    /// Makes the list of the one sample at that index.
+    pub(crate) alone: Option<Alone<T>>,
+}
+
 /// A stage on its worker.
-pub(crate) struct StageBody<S: Stage, U> {
+pub(crate) struct StageBody<S: Stage, U, R = OneResult> {
     make: Option<Box<dyn FnOnce() -> Result<S, BoxError>>>,
     stage: Option<S>,
     unpack: U,
     windowed: Windowed,
     /// The retry copy: how it is made of what the stage gets, and the last one.
-    copy: Option<Copy<S::Input>>,
+    copying: Copying<S::Input>,
     last: Option<Box<S::Input>>,
+    returns: PhantomData<fn() -> R>,
 }
 
-impl<S: Stage, U> StageBody<S, U> {
+impl<S: Stage, U, R> StageBody<S, U, R> {
     pub(crate) fn new(make: impl FnOnce() -> Result<S, BoxError> + 'static, unpack: U) -> Self {
         StageBody {
             make: Some(Box::new(make)),
             stage: None,
             unpack,
             windowed: Windowed::default(),
-            copy: None,
+            copying: Copying { all: None, alone: None },
             last: None,
+            returns: PhantomData,
         }
     }
 
     /// Makes it possible to run the stage again on what it got.
-    pub(crate) fn copying(self, copy: Option<Copy<S::Input>>) -> Self {
-        StageBody { copy, ..self }
+    pub(crate) fn copying(self, copying: Copying<S::Input>) -> Self {
+        StageBody { copying, ..self }
+    }
+
+    /// Returns what the stage got once more, all or the one at that index, if it was kept.
+    fn again(&self, alone: Option<usize>) -> Option<Box<S::Input>> {
+        let last = self.last.as_ref()?;
+        match alone {
+            Some(index) => Some(Box::new(self.copying.alone?(last, index))),
+            None => Some(copied(self.copying.all?, last)),
+        }
     }
 }
 
-impl<S, U> Body<Value> for StageBody<S, U>
+impl<S, U, R> Body<Value> for StageBody<S, U, R>
 where
     S: Stage,
     U: Unpack<S::Input>,
+    R: Returns<S::Output>,
 {
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         if let Some(make) = self.make.take() {
@@ -211,37 +298,38 @@ where
                 Err(cause) => return Done::Failed(cause),
             }
         }
+        let again = match call {
+            Call::RunAgain(None) => self.again(None),
+            Call::RunAlone(index, None) => self.again(Some(index)),
+            _ => None,
+        };
         let Some(stage) = &mut self.stage else { return Done::Failed("the stage was never made".into()) };
 
         let result = match call {
-            Call::Setup => stage.setup().map(|()| Give::Skip),
-            Call::Teardown => stage.teardown().map(|()| Give::Skip),
-            Call::Finish => finish(stage),
-            Call::RunAgain(_) if let (Some(copy), Some(x)) = (self.copy, &self.last) => run(stage, copied(copy, x)),
-            Call::StageRun(_) | Call::RunAgain(_) => {
+            Call::Setup => stage.setup().map(|()| Done::Gave(Give::Skip)),
+            Call::Teardown => stage.teardown().map(|()| Done::Gave(Give::Skip)),
+            Call::Finish => finish::<S, R>(stage),
+            _ if let Some(x) = again => run::<S, R>(stage, x),
+            Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => {
                 let (unpacked, windowed) = match call {
                     Call::StageRun(input) => self.unpack.unpack(input),
-                    Call::RunAgain(Some(input)) => self.unpack.again(input),
+                    Call::RunAgain(Some(input)) | Call::RunAlone(_, Some(input)) => self.unpack.again(input),
                     _ => return Done::Failed("what it got was not kept for another try".into()),
                 };
                 self.windowed = windowed;
                 match unpacked {
                     Unpacked::Run(x) => {
-                        self.last = self.copy.map(|copy| copied(copy, &x));
-                        run(stage, x)
+                        self.last = self.copying.all.map(|copy| copied(copy, &x));
+                        run::<S, R>(stage, x)
                     }
-                    Unpacked::Keep => return Done::Windowed,
-                    Unpacked::Skip => Ok(Give::Skip),
+                    Unpacked::Keep => Ok(Done::Windowed),
+                    Unpacked::Skip => Ok(Done::Gave(Give::Skip)),
                     Unpacked::Wrong => Err("the sample is not of the type that the chain was built for".into()),
                 }
             }
             Call::SourceNext => Err("a stage was asked for the source's next sample".into()),
         };
-
-        match result {
-            Ok(give) => Done::Gave(give),
-            Err(cause) => Done::Failed(cause),
-        }
+        result.unwrap_or_else(Done::Failed)
     }
 
     fn windowed(&mut self) -> Windowed {
@@ -285,16 +373,16 @@ fn list<T: 'static>(input: Input<Value>) -> Option<Box<Vec<T>>> {
 // has room for each value it names all the time it runs, and not many fit where values are large.
 
 #[expect(clippy::boxed_local, reason = "by value it would be on the stack of every caller, too")]
-fn run<S: Stage>(stage: &mut S, x: Box<S::Input>) -> Result<Give<Value>, BoxError> {
+fn run<S: Stage, R: Returns<S::Output>>(stage: &mut S, x: Box<S::Input>) -> Result<Done<Value>, BoxError> {
     match stage.stage_run(*x) {
-        Ok(give) => Ok(box_values(give)),
+        Ok(give) => Ok(R::of_run(give)),
         Err(cause) => Err(cause),
     }
 }
 
-fn finish<S: Stage>(stage: &mut S) -> Result<Give<Value>, BoxError> {
+fn finish<S: Stage, R: Returns<S::Output>>(stage: &mut S) -> Result<Done<Value>, BoxError> {
     match stage.finish() {
-        Ok(give) => Ok(box_values(give)),
+        Ok(give) => Ok(R::of_finish(give)),
         Err(cause) => Err(cause),
     }
 }
@@ -322,9 +410,12 @@ impl<S: Source> Body<Value> for SourceBody<S> {
                 Ok(None) => Done::Exhausted,
                 Err(cause) => Done::Failed(cause),
             },
-            Call::Setup | Call::StageRun(_) | Call::RunAgain(_) | Call::Finish | Call::Teardown => {
-                Done::Gave(Give::Skip)
-            }
+            Call::Setup
+            | Call::StageRun(_)
+            | Call::RunAgain(_)
+            | Call::RunAlone(..)
+            | Call::Finish
+            | Call::Teardown => Done::Gave(Give::Skip),
         }
     }
 }

@@ -174,12 +174,12 @@ fn windows_and_batches_that_cannot_be() {
         refusal(several),
         "stage \"sum\" takes windows and has 2 workers, each of which would see some of the samples: leave workers out"
     );
-    let batch = Pipeline::builder().stage(stage(|_: Vec<u32>| {}).intake(Batch::new(4)).name("sum"));
+    let batch = Pipeline::builder().stage(stage(|list: Vec<u32>| list).intake(Batch::new(4)).name("sum"));
     assert_eq!(
         refusal(batch),
         "stage \"sum\" takes batches of up to 4, but its buffer_size is 2: give it a buffer_size of 4 or more"
     );
-    let batch = Pipeline::builder().stage(stage(|_: Vec<u32>| {}).intake(Batch::new(0)).name("sum"));
+    let batch = Pipeline::builder().stage(stage(|list: Vec<u32>| list).intake(Batch::new(0)).name("sum"));
     assert_eq!(refusal(batch), "max_size of the batch of stage \"sum\" is 0, but must be at least 1");
 }
 

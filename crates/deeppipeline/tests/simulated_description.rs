@@ -24,14 +24,14 @@ fn it_tells_the_same_as_one_in_which_the_stages_run() {
     let takes = [("detect", 14 * MS), ("track", 25 * MS), ("show", 3 * MS)];
     let built = Pipeline::builder()
         .stage(stage(|_: ()| ()).name("detect"))
-        .stage(stage(|_: Vec<()>| ()).name("track").intake(Batch::new(2).max_wait(20 * MS)))
+        .stage(stage(|list: Vec<()>| list).name("track").intake(Batch::new(2).max_wait(20 * MS)))
         .end_stage(stage(|_: Vec<()>| {}).name("show").intake(Window::new(3).stride(2)));
     let mut graph = Graph {
         stages: ["detect", "track", "show"].map(Node::new).into(),
         buffer_size: BufferSize::Each(2),
         ..Graph::default()
     };
-    graph.stages[1].intake = Intake::Batch { max_size: 2, max_wait: 20 * MS };
+    graph.stages[1].intake = Intake::Batch { max_size: 2, max_wait: 20 * MS, fold: false };
     graph.stages[2].intake = Intake::Window { size: 3, stride: 2 };
     let described = filmed(Simulation::of(graph).unwrap(), || (), &takes);
     assert!(described.balances() && described.dropped() > 0);

@@ -4,7 +4,7 @@
 use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Wake, Wakes};
 use super::to_free::ToFree;
-use super::{Arrival, Gate, Limits, Origin, Overdue, Push, Take, Unsettled, Wait};
+use super::{Arrival, Gate, Limits, Member, Origin, Overdue, Push, Settlement, Take, Unsettled, Wait};
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::sample::{ForkTicket, Input, Sample, SampleId};
@@ -425,6 +425,11 @@ impl<V> Buffer<V> {
         self.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement));
     }
 
+    /// Settles the oldest of the samples that a worker has in flight.
+    pub(crate) fn settle_first(&self, worker: usize, ticket: u64, settlement: Settlement) {
+        self.change(|change| change.settle(worker, Flight::FirstOfTake(ticket), settlement));
+    }
+
     /// Keeps what a worker has in flight for a later window of the stage.
     pub(crate) fn keep_for_window(&self, worker: usize, ticket: u64) {
         self.change(|change| change.keep_for_window(worker, Flight::OfTake(ticket)));
@@ -556,10 +561,12 @@ impl<V> Locked<'_, V> {
             }
             false => self.take_out(first).map(Input::One),
         };
-        let cut = self.state.head.cut;
+        let (cut, keeps_identity) = (self.state.head.cut, self.buffer.limits.intake.keeps_identity());
         let to_free = self.leave();
         let Some(input) = input else { return Take::Expired(to_free) };
-        let taken = super::Taken { ticket, at, cut, fork: input.newest_fork(), lease: None, given: 0, failures: 0 };
+        let members = keeps_identity.then(|| members_of(&input));
+        let fork = input.newest_fork();
+        let taken = super::Taken { ticket, at, cut, fork, lease: None, given: 0, failures: 0, members };
         Take::Ready { input, to_free, taken }
     }
 
@@ -569,6 +576,13 @@ impl<V> Locked<'_, V> {
         let slot = &self.state.slots[slot];
         Some(Sample { id: slot.id(), birth: Moment(slot.birth), fork: slot.fork(), source: slot.source(), value })
     }
+}
+
+/// Returns the samples of a list, without their values.
+fn members_of<V>(input: &Input<V>) -> Box<[Member]> {
+    let member =
+        |sample: &Sample<V>| Member { info: sample.info(), fork: sample.fork, entered: 0, given: 0, failures: 0 };
+    input.samples().iter().map(member).collect()
 }
 
 /// Waits for a notification; false when the caller's patience is over.

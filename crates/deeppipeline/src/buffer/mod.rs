@@ -141,6 +141,21 @@ pub(crate) struct Taken {
     pub(crate) given: u64,
     /// The number of times that the stage had failed on it before its worker died.
     pub(crate) failures: u32,
+    /// Its samples, oldest first, where each has a result of its own.
+    pub(crate) members: Option<Box<[Member]>>,
+}
+
+/// One of several samples of a take, each with a result of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) info: SampleInfo,
+    pub(crate) fork: ForkTicket,
+    /// The number of samples that had entered its buffer with it, where that is between processes.
+    pub(crate) entered: u64,
+    /// The number of its parts that a worker that died had given.
+    pub(crate) given: u64,
+    /// The number of times that the stage had failed on it before its worker died.
+    pub(crate) failures: u32,
 }
 
 /// A take that a worker had in flight, and what came of it.
@@ -163,11 +178,11 @@ pub(crate) enum Lease {}
 
 #[cfg(not(processes))]
 impl Lease {
-    pub(crate) fn receipt(&self, _ticket: u64, _parts: Option<u64>) -> Receipt {
+    pub(crate) fn receipt(&self, _ticket: u64, _sample: u64, _parts: Option<u64>) -> Receipt {
         match *self {}
     }
 
-    pub(crate) fn note_failures(&self, _failures: u32) {
+    pub(crate) fn note_failures(&self, _failures: impl Iterator<Item = u32>) {
         match *self {}
     }
 
@@ -332,6 +347,15 @@ impl<V> Buffer<V> {
             Buffer::Local(buffer) => buffer.settle(worker, unsettled),
             #[cfg(processes)]
             Buffer::Shared(_) => shared::settle(unsettled),
+        }
+    }
+
+    /// Settles the oldest of the samples that a worker has in flight; the others stay there.
+    pub(crate) fn settle_first(&self, worker: usize, ticket: u64, lease: Option<&mut Lease>, settlement: Settlement) {
+        match (self, lease) {
+            (Buffer::Local(buffer), _) => buffer.settle_first(worker, ticket, settlement),
+            #[cfg(processes)]
+            (Buffer::Shared(_), lease) => lease.into_iter().for_each(|lease| lease.settle_first(settlement)),
         }
     }
 
@@ -509,15 +533,17 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Returns what a worker has in flight once more, as it was taken, where the buffer still has it.
+    /// Returns what a worker has in flight once more, as it was taken, where the buffer still has it: so many samples at
+    /// most.
     pub(crate) fn read_again(
         &self,
         #[cfg_attr(not(processes), expect(unused_variables))] lease: Option<&Lease>,
+        #[cfg_attr(not(processes), expect(unused_variables))] at_most: usize,
     ) -> Result<Option<Input<V>>, BoxError> {
         match self {
             Buffer::Local(_) => Ok(None),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => lease.map(|lease| buffer.read_again(lease)).transpose(),
+            Buffer::Shared(buffer) => lease.map(|lease| buffer.read_again(lease, at_most)).transpose(),
         }
     }
 

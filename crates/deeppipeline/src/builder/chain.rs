@@ -5,7 +5,7 @@ use crate::gives::{Ended, Flows, Last, Onward};
 use crate::intake::Single;
 use crate::into_stage::{IntoStage, IsChain, Part};
 use crate::join::Joiner;
-use crate::retry::OnError;
+use crate::retry::NotSaid;
 use crate::typed::{Value, clones, unbox};
 use std::marker::PhantomData;
 
@@ -93,7 +93,7 @@ impl<A, T> Chain<A, T> {
 impl<A, T: Flows> Part<IsChain, Onward<T>> for Chain<A, T> {
     type Input = A;
     type Intake = Single;
-    type OnError = OnError;
+    type OnError = NotSaid;
 
     fn into_parts_behind<B>(self) -> Parts {
         self.parts
@@ -103,7 +103,7 @@ impl<A, T: Flows> Part<IsChain, Onward<T>> for Chain<A, T> {
 impl<A, T: Last> Part<IsChain, Ended> for Chain<A, T> {
     type Input = A;
     type Intake = Single;
-    type OnError = OnError;
+    type OnError = NotSaid;
 
     fn into_parts_behind<B>(self) -> Parts {
         self.parts

@@ -1,12 +1,15 @@
 //! A stage with its options: what a user says of a stage before the builder gets it.
 
 use super::{Bodies, Parts};
+use crate::gives::{Ended, Gives, Last, Onward};
 use crate::graph::Node;
-use crate::intake::{Single, Takes};
-use crate::into_stage::{AsStage, IsDescribed, IsGiven, IsMade, Makes, Making, Part};
+use crate::intake::{Batch, GivesOne, Single, Takes};
+use crate::into_stage::{AsStage, EndsBatch, IsBatch, IsDescribed, IsGiven, IsMade, Makes, Making, Part};
+use crate::policies::ErrorPolicy;
 use crate::policies::Overflow;
-use crate::retry::{Copies, OnError};
+use crate::retry::{Copies, ForEach, NotSaid};
 use crate::stage::Stage;
+use crate::typed::{EachResult, OneResult, Returns};
 use crate::unwind::BoxError;
 use std::fmt;
 use std::time::Duration;
@@ -17,14 +20,14 @@ use std::time::Duration;
 /// use deeppipeline::{Batch, OnError, Pipeline, stage};
 /// use std::time::Duration;
 ///
-/// let mean = |list: Vec<f64>| list.iter().sum::<f64>() / list.len() as f64;
+/// let halves = |list: Vec<f64>| list.iter().map(|x| x / 2.0).collect::<Vec<_>>();
 /// let pipeline = Pipeline::builder()
 ///     .stage(stage(|x: f64| x.sqrt()).name("root").on_error(OnError::Skip))
-///     .stage(stage(mean).name("mean").intake(Batch::new(8).max_wait(Duration::from_millis(5))).buffer_size(16))
-///     .end_stage(|mean: f64| println!("{mean}"))
+///     .stage(stage(halves).name("halves").intake(Batch::new(8).max_wait(Duration::from_millis(5))).buffer_size(16))
+///     .end_stage(|half: f64| println!("{half}"))
 ///     .start()?;
 /// pipeline.put(4.0)?;
-/// assert_eq!(pipeline.setstop()?.stages[1].name, "mean");
+/// assert_eq!(pipeline.setstop()?.stages[1].name, "halves");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -63,7 +66,7 @@ where
 ///
 /// `O` is where the stages of its workers come from, `N` how it takes from its buffer, `E` what follows when it fails.
 #[must_use = "a description does nothing until a builder gets it"]
-pub struct Described<O, N = Single, E = OnError> {
+pub struct Described<O, N = Single, E = NotSaid> {
     pub(crate) origin: O,
     pub(crate) intake: N,
     pub(crate) on_error: E,
@@ -81,7 +84,7 @@ impl<O, N, E> fmt::Debug for Described<O, N, E> {
 
 impl<O> Described<O> {
     pub(crate) fn new(origin: O) -> Self {
-        Described { origin, intake: Single, on_error: OnError::Stop, name: None, node: Node::new("") }
+        Described { origin, intake: Single, on_error: NotSaid, name: None, node: Node::new("") }
     }
 }
 
@@ -120,8 +123,8 @@ impl<O, N, E> Described<O, N, E> {
         Described { origin, intake, on_error, name, node }
     }
 
-    /// Sets what happens when the stage fails on a sample: [`OnError::Stop`], by default, [`OnError::Skip`] or
-    /// [`retry`](crate::retry()).
+    /// Sets what happens when the stage fails on a sample: [`OnError::Stop`](crate::OnError::Stop), by default,
+    /// [`OnError::Skip`](crate::OnError::Skip) or [`retry`](crate::retry()).
     pub fn on_error<F>(self, on_error: F) -> Described<O, N, F> {
         let Described { origin, intake, name, node, .. } = self;
         Described { origin, intake, on_error, name, node }
@@ -235,7 +238,7 @@ where
 {
     type Input = S::Input;
     type Intake = Single;
-    type OnError = OnError;
+    type OnError = NotSaid;
 
     fn into_parts_behind<T>(self) -> Parts
     where
@@ -248,6 +251,7 @@ where
 impl<O, N, E, M, To> Part<IsDescribed<M>, To> for Described<O, N, E>
 where
     O: Makes<M, To>,
+    N: GivesOne,
 {
     type Input = O::Input;
     type Intake = N;
@@ -258,16 +262,86 @@ where
         N: Takes<T, O::Input>,
         E: Copies<O::Input>,
     {
-        let Described { origin, intake, on_error, name, node } = self;
+        self.into_parts::<M, To, T, E, OneResult>(|on_error| on_error)
+    }
+}
+
+impl<O, E, M, R, N, V> Part<IsBatch<M, R, N>, Onward<V>> for Described<O, Batch, E>
+where
+    O: Makes<M, Onward<Vec<R>>, Stage: Stage<Output = Vec<R>>>,
+    R: Gives<Onward<V>, N, Value = V> + Send + 'static,
+    V: 'static,
+    N: 'static,
+{
+    type Input = O::Input;
+    type Intake = Batch;
+    type OnError = ForEach<E>;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Batch: Takes<T, O::Input>,
+        ForEach<E>: Copies<O::Input>,
+    {
+        self.into_parts::<M, Onward<Vec<R>>, T, ForEach<E>, EachResult<Onward<V>, N>>(ForEach)
+    }
+}
+
+impl<O, E, M, R, N> Part<IsBatch<M, R, N>, Ended> for Described<O, Batch, E>
+where
+    O: Makes<M, Onward<Vec<R>>, Stage: Stage<Output = Vec<R>>>,
+    R: Gives<Ended, N> + Send + 'static,
+    N: 'static,
+{
+    type Input = O::Input;
+    type Intake = Batch;
+    type OnError = ForEach<E>;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Batch: Takes<T, O::Input>,
+        ForEach<E>: Copies<O::Input>,
+    {
+        self.into_parts::<M, Onward<Vec<R>>, T, ForEach<E>, EachResult<Ended, N>>(ForEach)
+    }
+}
+
+impl<O, E, M> Part<EndsBatch<M>, Ended> for Described<O, Batch, E>
+where
+    O: Makes<M, Ended, Stage: Stage<Output: Last>>,
+{
+    type Input = O::Input;
+    type Intake = Batch;
+    type OnError = ForEach<E>;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Batch: Takes<T, O::Input>,
+        ForEach<E>: Copies<O::Input>,
+    {
+        self.into_parts::<M, Ended, T, ForEach<E>, OneResult>(ForEach)
+    }
+}
+
+impl<O, N, E> Described<O, N, E> {
+    /// Returns what it adds to a pipeline behind a stage that gives a `T`, where `R` says what comes of what it returns.
+    fn into_parts<M, To, T, F, R>(self, on_error: impl FnOnce(E) -> F) -> Parts
+    where
+        O: Makes<M, To>,
+        N: Takes<T, O::Input>,
+        F: Copies<O::Input>,
+        R: Returns<<O::Stage as Stage>::Output>,
+    {
+        let Described { origin, intake, on_error: said, name, node } = self;
         let (making, own_name) = origin.into_making();
         let is_made = matches!(making, Making::Made(_)) && name.is_none();
-        let node = Node {
-            name: name.unwrap_or(own_name),
-            is_made,
-            intake: intake.intake(),
-            on_error: on_error.into(),
-            ..node
-        };
-        Parts::one(node, intake.problem(), Bodies::of_stage(making, move || intake.unpacker(), E::COPY))
+        let on_error: ErrorPolicy = on_error(said).into();
+        let node = Node { name: name.unwrap_or(own_name), is_made, intake: intake.intake(), on_error, ..node };
+
+        let problem = intake.problem();
+
+        // A stage that stops the pipeline when it fails is not run again.
+        let copy = F::COPY.filter(|_| on_error != ErrorPolicy::Stop);
+        let bodies = Bodies::of_stage::<_, _, R>(making, move || intake.unpacker(), copy, F::ALONE);
+        Parts::one(node, problem, bodies)
     }
 }

@@ -33,11 +33,12 @@ use crate::parallel::ForkJoin;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::policies::Overflow;
 use crate::report::Report;
-use crate::retry::Copy;
+use crate::retry::{Alone, Copy};
 use crate::stage::{Source, Stage};
 use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
-use crate::typed::{SourceBody, StageBody, Unpack, Value};
+use crate::typed::{Copying, Returns, SourceBody, StageBody, Unpack, Value};
+use crate::unwind::BoxError;
 use crate::worker::Role;
 use std::fmt;
 use std::marker::PhantomData;
@@ -130,25 +131,30 @@ pub(crate) enum Bodies {
 
 impl Bodies {
     /// The code around a stage on threads.
-    fn of_stage<S, U>(
+    fn of_stage<S, U, R>(
         making: Making<S>,
         unpacker: impl Fn() -> U + Send + Sync + 'static,
-        copy: Option<Copy<S::Input>>,
+        all: Option<Copy<S::Input>>,
+        alone: Option<Alone<S::Input>>,
     ) -> Self
     where
         S: Stage,
         U: Unpack<S::Input>,
+        R: Returns<S::Output>,
     {
+        let body = move |make: Box<dyn FnOnce() -> Result<S, BoxError>>, unpack: U| {
+            StageBody::<S, U, R>::new(make, unpack).copying(Copying { all, alone })
+        };
         match making {
             Making::Given(stage) => {
-                let body = move || StageBody::new(move || Ok(stage()), unpacker()).copying(copy);
-                Bodies::One(Some(Box::new(move || Box::new(body()))))
+                let make = move || Ok(stage());
+                Bodies::One(Some(Box::new(move || Box::new(body(Box::new(make), unpacker())))))
             }
             Making::Made(make) => {
                 let unpacker = Arc::new(unpacker);
                 Bodies::Each(Box::new(move || {
                     let (make, unpacker) = (Arc::clone(&make), Arc::clone(&unpacker));
-                    Box::new(move || Box::new(StageBody::new(move || make(), unpacker()).copying(copy)))
+                    Box::new(move || Box::new(body(Box::new(move || make()), unpacker())))
                 }))
             }
         }

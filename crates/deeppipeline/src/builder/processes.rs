@@ -2,16 +2,17 @@
 
 use super::{Bodies, Builder, Described, MakesMany, Parts};
 use crate::error::GraphError;
-use crate::gives::Behind;
+use crate::gives::{Behind, Ended, Gives, Onward};
 use crate::graph::Node;
-use crate::intake::{Takes, TakesIsolated};
-use crate::into_stage::{IsIsolated, Part};
+use crate::intake::{Batch, GivesOne, Takes, TakesIsolated};
+use crate::into_stage::{IsIsolated, IsIsolatedBatch, Part};
 use crate::isolated::{Isolated, IsolatedStage, body};
 use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash};
-use crate::retry::OnError;
+use crate::retry::NotSaid;
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;
 use crate::transfer::wire::to_readable_bytes;
+use crate::typed::{EachResult, OneResult, Returns};
 use crate::unwind::BoxError;
 use std::fmt;
 use std::marker::PhantomData;
@@ -65,16 +66,68 @@ impl<S: Isolated, N, E> Described<InProcess<S>, N, E> {
 impl<S, N, E, To> Part<IsIsolated, To> for Described<InProcess<S>, N, E>
 where
     S: Isolated<Output: Transfer>,
+    N: GivesOne,
     E: Into<ErrorPolicy>,
     To: Behind<S::Output>,
 {
     type Input = S::Input;
-    type Intake = Crossing<S, N>;
-    type OnError = OnError;
+    type Intake = Crossing<S, N, S::Output>;
+    type OnError = NotSaid;
 
     fn into_parts_behind<T>(self) -> Parts
     where
-        Crossing<S, N>: Takes<T, S::Input>,
+        Crossing<S, N, S::Output>: Takes<T, S::Input>,
+    {
+        self.into_isolated_parts::<T, S::Output, OneResult>()
+    }
+}
+
+impl<S, E, R, N, V> Part<IsIsolatedBatch<R, N>, Onward<V>> for Described<InProcess<S>, Batch, E>
+where
+    S: Isolated<Output = Vec<R>>,
+    R: Gives<Onward<V>, N, Value = V> + Send + 'static,
+    V: Transfer,
+    N: 'static,
+    E: Into<ErrorPolicy>,
+{
+    type Input = S::Input;
+    type Intake = Crossing<S, Batch, V>;
+    type OnError = NotSaid;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Crossing<S, Batch, V>: Takes<T, S::Input>,
+    {
+        self.into_isolated_parts::<T, V, EachResult<Onward<V>, N>>()
+    }
+}
+
+impl<S, E, R, N> Part<IsIsolatedBatch<R, N>, Ended> for Described<InProcess<S>, Batch, E>
+where
+    S: Isolated<Output = Vec<R>>,
+    R: Gives<Onward<()>, N, Value = ()> + Send + 'static,
+    N: 'static,
+    E: Into<ErrorPolicy>,
+{
+    type Input = S::Input;
+    type Intake = Crossing<S, Batch, ()>;
+    type OnError = NotSaid;
+
+    fn into_parts_behind<T>(self) -> Parts
+    where
+        Crossing<S, Batch, ()>: Takes<T, S::Input>,
+    {
+        self.into_isolated_parts::<T, (), EachResult<Onward<()>, N>>()
+    }
+}
+
+impl<S: Isolated, N, E: Into<ErrorPolicy>> Described<InProcess<S>, N, E> {
+    /// Returns what it adds to a pipeline behind a stage that gives a `T`: it gives a `V` to the next, where `R` says what
+    /// comes of what it returns.
+    fn into_isolated_parts<T, V, R>(self) -> Parts
+    where
+        Crossing<S, N, V>: Takes<T, S::Input>,
+        R: Returns<S::Output>,
     {
         let Described { origin, intake, on_error, name, node } = self;
         let intake = Crossing { intake, stage: PhantomData };
@@ -97,29 +150,30 @@ where
         let intake = Arc::new(intake);
         let bodies = Bodies::Each(Box::new(move || {
             let intake = Arc::clone(&intake);
-            body::<S, _>(settings.clone(), move || intake.unpacker())
+            body::<S, _, R>(settings.clone(), move || intake.unpacker())
         }));
         Parts { isolated: vec![stage], ..Parts::one(node, problem, bodies) }
     }
 }
 
-/// The intake of the isolated stage `S`, to which samples cross from another process.
-pub struct Crossing<S, N> {
+/// The intake of the isolated stage `S`, to which samples cross from another process, and which gives a `V` to the next.
+pub struct Crossing<S, N, V> {
     intake: N,
-    stage: PhantomData<fn() -> S>,
+    stage: PhantomData<fn() -> (S, V)>,
 }
 
-impl<S, N> fmt::Debug for Crossing<S, N> {
+impl<S, N, V> fmt::Debug for Crossing<S, N, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Crossing").finish_non_exhaustive()
     }
 }
 
-impl<S, N, T, G> Takes<T, G> for Crossing<S, N>
+impl<S, N, T, G, V> Takes<T, G> for Crossing<S, N, V>
 where
-    S: Isolated<Input = G, Output: Transfer>,
+    S: Isolated<Input = G>,
     N: TakesIsolated<S, T, G>,
     T: Transfer,
+    V: Transfer,
 {
     type Unpack = N::Unpack;
 
@@ -132,7 +186,7 @@ where
     }
 
     fn isolated(&self, settings: &[u8]) -> Result<Option<IsolatedStage>, BoxError> {
-        Ok(Some(IsolatedStage::new::<S, T>(settings, self.intake.of_worker())?))
+        Ok(Some(IsolatedStage::new::<S, T, V>(settings, self.intake.of_worker())?))
     }
 
     fn unpacker(&self) -> N::Unpack {

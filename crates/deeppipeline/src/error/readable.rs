@@ -2,7 +2,7 @@
 
 use super::{
     FlushTimeout, GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic,
-    StartError, WorkerDied,
+    StartError, WorkerDied, WrongNumberOfResults,
 };
 use crate::executor::simulated::UnknownStage;
 use crate::policies::UnknownPolicy;
@@ -28,7 +28,7 @@ macro_rules! readable {
 
 readable!(
     FlushTimeout GraphError NotJoined RemoteError RunError SampleTooLarge StageError StagePanic StartError UnknownPolicy UnknownStage
-    WorkerDied
+    WorkerDied WrongNumberOfResults
 );
 
 impl<T> fmt::Debug for PutError<T> {

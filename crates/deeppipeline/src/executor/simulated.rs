@@ -18,7 +18,7 @@ use crate::sample::SampleId;
 use crate::stage::Give;
 use crate::supervisor::Supervisor;
 use crate::typed::Value;
-use crate::unwind::{catch_panic, release};
+use crate::unwind::{BoxError, catch_panic, release};
 use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Role, Worker, WorkerId};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -110,6 +110,8 @@ struct Actor {
     worker: Worker<Value>,
     body: Box<dyn Body<Value>>,
     duration: Rc<dyn Fn(SampleId) -> Duration>,
+    /// Results that the stage has given for samples of a batch, and that have not gone on.
+    results: VecDeque<Result<Give<Value>, BoxError>>,
     state: State,
 }
 
@@ -177,6 +179,7 @@ impl<I> Simulation<I> {
             body: body_of(worker.role())(),
             worker,
             duration: Rc::new(|_| Duration::ZERO),
+            results: VecDeque::new(),
             state: State::Idle,
         });
         let mut actors: Vec<Actor> = actors.collect();
@@ -399,7 +402,7 @@ impl Actor {
                 }
                 let ending = std::mem::replace(ending, Ending::Gave(true));
                 self.worker.settle(ending);
-                self.state = State::Idle;
+                self.give_next_result();
                 true
             }
 
@@ -424,7 +427,9 @@ impl Actor {
     fn duration_of(&self, call: &Call<Value>) -> Option<Duration> {
         match call {
             Call::StageRun(_) if self.worker.role() == Role::Relay => None,
-            Call::StageRun(_) | Call::RunAgain(_) => self.worker.in_flight().map(|newest| (self.duration)(newest.id)),
+            Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => {
+                self.worker.in_flight().map(|newest| (self.duration)(newest.id))
+            }
             Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
             Call::Setup | Call::Finish | Call::Teardown => None,
         }
@@ -435,7 +440,7 @@ impl Actor {
         let stage = self.worker.name().to_owned();
         let mut sample = None;
         if let State::Calling(call, _) = std::mem::replace(&mut self.state, State::Idle) {
-            if let Call::StageRun(_) | Call::RunAgain(_) = &call {
+            if let Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) = &call {
                 sample = self.worker.in_flight().map(|newest| newest.id);
             }
             self.worker.enter();
@@ -445,17 +450,49 @@ impl Actor {
     }
 
     fn make_call(&mut self, call: Call<Value>) {
+        // Those of a batch that was given up before its next sample was tried again.
+        if !matches!(call, Call::RunAlone(..)) {
+            self.results.drain(..).for_each(release);
+        }
         let done = make_call(&mut self.worker, &mut *self.body, call);
         self.worker.account(self.body.windowed());
+        let gives = match done {
+            Done::Failed(cause) => Err(Ending::Failed(cause)),
+            Done::Exhausted => Err(Ending::Exhausted),
+            Done::Windowed => Err(Ending::Windowed),
+            Done::Gave(give) => Ok(give),
+            Done::Each(results) => match self.worker.expect_results(results.len()) {
+                Ok(()) => {
+                    results.into_iter().rev().for_each(|result| self.results.push_front(result));
+                    return self.give_next_result();
+                }
+                Err(cause) => Err(Ending::Failed(cause)),
+            },
+        };
+        self.begin_to_give(gives);
+    }
+
+    /// Begins to hand over the next result of a batch, if one is to go on now.
+    fn give_next_result(&mut self) {
+        self.state = State::Idle;
+        if self.worker.expects_result()
+            && let Some(result) = self.results.pop_front()
+        {
+            self.begin_to_give(result.map_err(Ending::Failed));
+        } else if !self.worker.tries_again() {
+            self.results.drain(..).for_each(release);
+        }
+    }
+
+    /// Begins to hand over what was given, or ends a call that gave nothing.
+    fn begin_to_give(&mut self, gives: Result<Give<Value>, Ending>) {
         let ends_here = self.worker.is_end_stage();
-        let (more, is_many, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match done {
-            Done::Failed(cause) => (Box::new(empty()), false, Ending::Failed(cause)),
-            Done::Exhausted => (Box::new(empty()), false, Ending::Exhausted),
-            Done::Windowed => (Box::new(empty()), false, Ending::Windowed),
-            Done::Gave(Give::Skip) => (Box::new(empty()), false, Ending::Gave(false)),
-            Done::Gave(Give::One(value)) => (Box::new(once(value)), false, Ending::Gave(true)),
-            Done::Gave(Give::Many(_)) if ends_here => (Box::new(empty()), true, Ending::Gave(true)),
-            Done::Gave(Give::Many(values)) => (values, true, Ending::Gave(false)),
+        let (more, is_many, ending): (Box<dyn Iterator<Item = Value>>, _, _) = match gives {
+            Err(ending) => (Box::new(empty()), false, ending),
+            Ok(Give::Skip) => (Box::new(empty()), false, Ending::Gave(false)),
+            Ok(Give::One(value)) => (Box::new(once(value)), false, Ending::Gave(true)),
+            Ok(Give::Many(_)) if ends_here => (Box::new(empty()), true, Ending::Gave(true)),
+            Ok(Give::Many(values)) => (values, true, Ending::Gave(false)),
         };
         self.state = State::Giving(Giving { next: None, more, is_many }, ending);
     }

@@ -18,16 +18,17 @@ pub(super) struct Types {
 }
 
 impl Types {
-    pub(super) fn of<S: Isolated>() -> Self {
+    /// Those of a stage that gives a `V` to the next.
+    pub(super) fn of<S: Isolated, V: 'static>() -> Self {
         let mut hasher = DefaultHasher::new();
         TypeId::of::<S>().hash(&mut hasher);
         TypeId::of::<S::Input>().hash(&mut hasher);
-        TypeId::of::<S::Output>().hash(&mut hasher);
+        TypeId::of::<V>().hash(&mut hasher);
         TypeId::of::<S::Settings>().hash(&mut hasher);
         Types {
             stage: type_name::<S>().to_owned(),
             input: type_name::<S::Input>().to_owned(),
-            output: type_name::<S::Output>().to_owned(),
+            output: type_name::<V>().to_owned(),
             settings: type_name::<S::Settings>().to_owned(),
             fingerprint: hasher.finish(),
         }

@@ -3,6 +3,7 @@
 use crate::sample::Input;
 use crate::stage::Give;
 use crate::unwind::BoxError;
+use std::convert::Infallible;
 
 /// The outcome for a value that was handed on.
 #[derive(Debug)]
@@ -69,6 +70,9 @@ pub enum Call<V> {
     StageRun(Input<V>),
     /// Another call of `stage_run` with what it got last, of which this is a copy where one can be made.
     RunAgain(Option<Input<V>>),
+    /// A call of `stage_run` with one sample of the batch that it got last, the one at that index: a list of one, of
+    /// which this is a copy where one can be made.
+    RunAlone(usize, Option<Input<V>>),
     /// The call that asks the source for its next sample.
     SourceNext,
     /// The call of `finish`.
@@ -79,9 +83,11 @@ pub enum Call<V> {
 
 /// The outcome of a call.
 #[derive(Debug)]
-pub enum Outcome<G> {
+pub enum Outcome<G, E = Infallible> {
     /// The call returned this. After `setup` and `teardown` it is ignored.
     Gave(G),
+    /// The call returned a result for each sample of a batch.
+    Each(E),
     /// The source has no more samples.
     Exhausted,
     /// The stage keeps the sample: a later list will use it.
@@ -91,9 +97,9 @@ pub enum Outcome<G> {
 }
 
 /// The outcome of a call, with what it gave.
-pub type Done<V> = Outcome<Give<V>>;
+pub type Done<V> = Outcome<Give<V>, Vec<Result<Give<V>, BoxError>>>;
 
-/// The outcome of a call once everything it gave has been handed over with
+/// The outcome of a call, or of one result for a sample of a batch, once everything it gave has been handed over with
 /// [`Worker::give`](crate::engine::Worker::give): true if that was something.
 pub type Ending = Outcome<bool>;
 

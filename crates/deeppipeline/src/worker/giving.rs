@@ -1,12 +1,13 @@
 //! The results that a worker gives: the consumer of each, its number, and what has to be waited for.
 
-use super::{Ending, GiveError, Given, Output, Part, Step, Worker, WorkerId};
+use super::{Ending, GiveError, Given, LogEvent, Output, Part, Step, Worker, WorkerId};
 use crate::activity::Activity;
 use crate::buffer::{Arrival, Buffer, Origin, Push, Wait};
 use crate::clock::Moment;
-use crate::error::NotJoined;
+use crate::error::{NotJoined, WrongNumberOfResults};
 use crate::inlet::Inlet;
 use crate::sample::{ForkTicket, Sample, SampleId, SampleInfo};
+use crate::stage::Give;
 use crate::unwind::{BoxError, catch_panic, release};
 
 impl<V> Worker<V> {
@@ -27,6 +28,86 @@ impl<V> Worker<V> {
                 Err(cause)
             }
         }
+    }
+
+    /// Hands on all that a call gave for its sample.
+    #[inline(always)]
+    pub(super) fn give_all(&mut self, give: Give<V>) -> Ending {
+        match give {
+            Give::Skip => Ending::Gave(false),
+            Give::One(value) => match self.give_and_free(value, Part::Whole) {
+                Ok(_) => Ending::Gave(true),
+                Err(cause) => Ending::Failed(cause),
+            },
+            Give::Many(values) => self.give_many(values),
+        }
+    }
+
+    /// Notes that the stage has returned so many results, one for each sample that it got. Each is then handed on, with
+    /// [`give`](Worker::give), and [settled](Worker::settle), as long as the worker
+    /// [expects one](Worker::expects_result).
+    ///
+    /// # Errors
+    /// An error of the stage, where it got another number of samples.
+    pub fn expect_results(&mut self, results: usize) -> Result<(), BoxError> {
+        let Step::Running(in_flight) = &mut self.step else { return Ok(()) };
+        let Some(batch) = &mut in_flight.batch else {
+            return Err("it gave a list of results, but got no batch".into());
+        };
+        let samples = if batch.alone { 1 } else { batch.left() };
+        if results != samples {
+            return Err(Box::new(WrongNumberOfResults { results, samples }));
+        }
+        let present = batch.present();
+        batch.alone = false;
+        batch.to_come += results;
+        // One that is run again alone stays what it is, with the parts that went on before.
+        if samples > 1 {
+            in_flight.stand_at(present);
+            let (present, parts) = (in_flight.present, in_flight.parts);
+            self.stands_at(present, parts);
+        }
+        Ok(())
+    }
+
+    /// Returns true if the next result of a batch is to be handed on. Otherwise it is kept, if the stage is to be run on
+    /// the present sample again, or goes nowhere.
+    pub fn expects_result(&self) -> bool {
+        self.running().and_then(|in_flight| in_flight.batch.as_ref()).is_some_and(|batch| batch.to_come > 0)
+    }
+
+    /// Hands on the results of a batch, up to the next sample on which the stage is to be run again.
+    pub(super) fn give_results(&mut self) -> LogEvent {
+        // Nobody takes what an end stage gives: where all were used, they are settled at once.
+        let are_used = || self.results.iter().all(|result| matches!(result, Ok(Give::One(_) | Give::Many(_))));
+        if self.is_end_stage()
+            && are_used()
+            && let Step::Running(in_flight) = &mut self.step
+            && in_flight.are_all_results_here()
+        {
+            in_flight.end_results();
+            self.release_results();
+            return self.settle(Ending::Gave(true));
+        }
+
+        let mut event = LogEvent::Nothing;
+        while self.expects_result()
+            && let Some(result) = self.results.pop()
+        {
+            let ending = match result {
+                Ok(give) => self.give_all(give),
+                Err(cause) => Ending::Failed(cause),
+            };
+            event = self.settle(ending);
+        }
+        if !self.tries_again() {
+            self.release_results();
+        }
+        event
+    }
+
+    pub(super) fn release_results(&mut self) {
+        self.results.drain(..).for_each(release);
     }
 
     pub(super) fn give_many(&mut self, mut values: Box<dyn Iterator<Item = V> + Send>) -> Ending {

@@ -22,7 +22,7 @@ use crate::parallel::Forked;
 use crate::phase::WorkerEvent;
 use crate::sample::SampleInfo;
 use crate::stage::Give;
-use crate::unwind::release;
+use crate::unwind::{BoxError, release};
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
 pub(crate) use context::{Control, Entry, Output, WorkerContext};
 use in_flight::InFlight;
@@ -68,6 +68,8 @@ pub struct Worker<V> {
     parts: u64,
     /// The sample that not every branch of the block behind it has yet.
     forked: Option<Forked<V>>,
+    /// Results that the stage has given for samples of a batch, and that have not gone on, the next one last.
+    results: Vec<Result<Give<V>, BoxError>>,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Moment>,
     /// True if it has ended only once its driver has released the stage.
@@ -96,6 +98,7 @@ impl<V> Worker<V> {
             forgets_windows: false,
             parts: 0,
             forked: None,
+            results: Vec::new(),
             waiting_since: None,
             frees_stage: false,
         }
@@ -119,6 +122,11 @@ impl<V> Worker<V> {
     /// Returns true if what it gives is ignored.
     pub fn is_end_stage(&self) -> bool {
         matches!(self.context.output, Output::End)
+    }
+
+    /// Returns true if it gives a result for each sample of the list that it takes.
+    pub fn takes_batches(&self) -> bool {
+        self.context.options.intake.keeps_identity()
     }
 
     /// Returns what it is there for.
@@ -274,9 +282,15 @@ impl<V> Worker<V> {
         self.context.enter(self.in_flight());
     }
 
-    /// Returns the sample on which the stage is run: for a list, the newest.
+    /// Returns the sample on which the stage is run: for a list, the newest, and once it has returned a result for each,
+    /// the one whose result goes on.
     pub(crate) fn in_flight(&self) -> Option<SampleInfo> {
-        self.running().map(|in_flight| in_flight.newest)
+        self.running().map(|in_flight| in_flight.present)
+    }
+
+    /// Returns true if the stage is to be run again on what is in flight.
+    pub fn tries_again(&self) -> bool {
+        matches!(self.step, Step::Trying(_))
     }
 
     fn running(&self) -> Option<&InFlight> {
@@ -312,14 +326,17 @@ impl<V> Worker<V> {
             Done::Failed(cause) => Ending::Failed(cause),
             Done::Exhausted => Ending::Exhausted,
             Done::Windowed => Ending::Windowed,
-            Done::Gave(Give::Skip) => Ending::Gave(false),
-            Done::Gave(Give::One(value)) => match self.give_and_free(value, Part::Whole) {
-                Ok(_) => Ending::Gave(true),
+            Done::Gave(give) => self.give_all(give),
+            Done::Each(results) => match self.expect_results(results.len()) {
+                Ok(()) => {
+                    self.results.extend(results.into_iter().rev());
+                    return self.give_results();
+                }
                 Err(cause) => Ending::Failed(cause),
             },
-            Done::Gave(Give::Many(values)) => self.give_many(values),
         };
-        self.settle(ending)
+        let event = self.settle(ending);
+        if self.results.is_empty() { event } else { self.give_results() }
     }
 
     #[inline(always)]
@@ -337,7 +354,7 @@ impl<V> Worker<V> {
     fn resume(&mut self) {
         match &mut self.step {
             Step::Running(in_flight) => {
-                self.context.show_running(Some((in_flight.newest.id, Duration::from_nanos(in_flight.busy))));
+                self.context.show_running(Some((in_flight.present.id, Duration::from_nanos(in_flight.busy))));
                 in_flight.run(self.context.clock.moment());
             }
             Step::Pulling => self.context.show_source_asked(true),
@@ -358,7 +375,7 @@ impl<V> Drop for Worker<V> {
                 (Doing::SourceNext, None)
             }
             (Step::Running(in_flight) | Step::Trying(in_flight), WorkerId::Stage { .. }) => {
-                let sample = in_flight.newest.id;
+                let sample = in_flight.present.id;
                 self.count(in_flight, Fate::Failed);
                 (Doing::StageRun, Some(sample))
             }

@@ -3,11 +3,12 @@
 use super::in_flight::InFlight;
 use super::{Ending, LogEvent, Step, Worker};
 use crate::aside;
-use crate::buffer::{Settlement, Unsettled};
+use crate::buffer::Unsettled;
 use crate::error::{Doing, Failure};
 use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
-use crate::sample::SampleId;
+use crate::policies::ErrorPolicy;
+use crate::sample::{SampleId, SampleInfo};
 use crate::unwind::BoxError;
 use std::time::Duration;
 
@@ -80,15 +81,89 @@ impl<V> Worker<V> {
         event
     }
 
-    /// Settles a call of `stage_run`: another try, or the fate of what is in flight and what follows from it.
+    /// Settles a call of `stage_run`, or one of the results that it gave for the samples of a batch.
     #[inline(always)]
     fn settle_run(&mut self, mut in_flight: InFlight, ending: Ending) -> LogEvent {
         self.context.show_running(None);
         in_flight.pause(&self.context.clock);
+        match in_flight.batch {
+            None => self.settle_all(in_flight, ending),
+            Some(_) => self.settle_batch(in_flight, ending),
+        }
+    }
+
+    /// Settles what came of a batch: of all of it where the call gave no results, otherwise of the present sample.
+    fn settle_batch(&mut self, mut in_flight: InFlight, ending: Ending) -> LogEvent {
+        let on_error = self.context.options.on_error;
+        let Some(batch) = &mut in_flight.batch else { return self.settle_all(in_flight, ending) };
+        if !batch.alone && batch.to_come == 0 {
+            return match ending {
+                Ending::Failed(cause) if on_error != ErrorPolicy::Stop && batch.left() > 1 => {
+                    self.try_each_alone(in_flight, &cause)
+                }
+                ending => self.settle_all(in_flight, ending),
+            };
+        }
+
+        let was_alone = batch.end_result();
+        let is_last = batch.left() == 1;
+        match ending {
+            Ending::Failed(cause) if in_flight.failures < on_error.retries() => self.try_again(in_flight, &cause),
+            Ending::Failed(_) if on_error.stops() => self.settle_all(in_flight, ending),
+            ending if is_last => self.settle_all(in_flight, ending),
+            ending => self.settle_first(in_flight, ending, was_alone),
+        }
+    }
+
+    /// Gives the present sample of a batch its fate, and goes on with the next: with its result, or with the stage.
+    fn settle_first(&mut self, mut in_flight: InFlight, ending: Ending, was_alone: bool) -> LogEvent {
+        let fate = match ending {
+            Ending::Gave(true) | Ending::Exhausted | Ending::Windowed => Fate::Used,
+            Ending::Gave(false) => Fate::Skipped,
+            Ending::Failed(_) => Fate::Failed,
+        };
+        let sample = in_flight.present.id;
+        let took = was_alone.then(|| std::mem::take(&mut in_flight.busy));
+        let settlement = in_flight.settlement(fate, took);
+        if let Some(buffer) = self.context.input() {
+            buffer.settle_first(self.context.worker(), in_flight.ticket, in_flight.lease.as_mut(), settlement);
+        }
+
+        let has_result = in_flight.go_on_with_next();
+        self.stands_at(in_flight.present, in_flight.parts);
+        self.step = if has_result { Step::Running(in_flight) } else { Step::Trying(in_flight) };
+        match ending {
+            Ending::Failed(cause) => self.skip_failed(sample, &cause),
+            _ => self.warn_if_slow(sample, Duration::from_nanos(took.unwrap_or(0))),
+        }
+    }
+
+    /// Lets the stage run on each sample of a batch alone, as it has failed on all of them together.
+    fn try_each_alone(&mut self, mut in_flight: InFlight, cause: &BoxError) -> LogEvent {
+        let (stage, samples, cause) = (self.name().to_owned(), in_flight.samples, aside::shown(cause));
+        aside::log(move || {
+            tracing::warn!(stage, "runs on each of a batch of {samples} alone, after an error: {cause}")
+        });
+        in_flight.note_failure(true);
+        in_flight.go_on_alone();
+        self.stands_at(in_flight.present, in_flight.parts);
+        self.step = Step::Trying(in_flight);
+        LogEvent::RetriedFailure
+    }
+
+    /// Makes the present sample of a batch the one that the user's code sees, and whose parts are numbered.
+    pub(super) fn stands_at(&mut self, present: SampleInfo, parts: u64) {
+        (self.last, self.parts) = (Some(present), parts);
+        self.context.enter(self.last);
+    }
+
+    /// Settles what is in flight: another try, or its fate and what follows from it.
+    #[inline(always)]
+    fn settle_all(&mut self, in_flight: InFlight, ending: Ending) -> LogEvent {
         let on_error = self.context.options.on_error;
         let ending = match ending {
             Ending::Failed(cause) if in_flight.failures < on_error.retries() => {
-                if in_flight.newest.has_entered_before((self.context.info.last_cut)()) {
+                if in_flight.present.has_entered_before((self.context.info.last_cut)()) {
                     return self.flush_failed(in_flight, &cause);
                 }
                 return self.try_again(in_flight, &cause);
@@ -101,29 +176,29 @@ impl<V> Worker<V> {
             self.fail_turn();
         }
         self.finish_turn();
-        let (newest, took) = (in_flight.newest.id, Duration::from_nanos(in_flight.busy));
+        let (sample, took) = (in_flight.present.id, Duration::from_nanos(in_flight.busy));
         match &ending {
             Ending::Gave(true) | Ending::Exhausted => self.count(in_flight, Fate::Used),
             Ending::Gave(false) => self.count(in_flight, Fate::Skipped),
             Ending::Windowed => self.keep_for_window(in_flight),
-            Ending::Failed(_) => self.count(in_flight, Fate::Failed),
+            Ending::Failed(_) | Ending::Each(_) => self.count(in_flight, Fate::Failed),
         }
 
         self.step = Step::Idle;
         match ending {
-            Ending::Failed(cause) => self.failed_for_good(newest, cause),
-            _ => self.warn_if_slow(newest, took),
+            Ending::Failed(cause) => self.failed_for_good(sample, cause),
+            _ => self.warn_if_slow(sample, took),
         }
     }
 
     /// Lets the stage run once more on what it has failed on; the parts that went on are left out then.
     fn try_again(&mut self, mut in_flight: InFlight, cause: &BoxError) -> LogEvent {
-        let (stage, sample, cause) = (self.name().to_owned(), in_flight.newest.id, aside::shown(cause));
+        let (stage, sample, cause) = (self.name().to_owned(), in_flight.present.id, aside::shown(cause));
         aside::log(move || tracing::warn!(stage, %sample, "tried again after an error: {cause}"));
-        in_flight.failures += 1;
+        in_flight.note_failure(false);
         in_flight.leave_out = in_flight.parts;
-        if let Some(lease) = &in_flight.lease {
-            lease.note_failures(in_flight.failures);
+        if let Some(batch) = &mut in_flight.batch {
+            batch.alone = true;
         }
         self.step = Step::Trying(in_flight);
         LogEvent::RetriedFailure
@@ -132,7 +207,7 @@ impl<V> Worker<V> {
     /// Ends what the stage has failed on, which would have been tried again if no flush had come meanwhile.
     fn flush_failed(&mut self, in_flight: InFlight, cause: &BoxError) -> LogEvent {
         self.finish_turn();
-        let (stage, sample, cause) = (self.name().to_owned(), in_flight.newest.id, aside::shown(cause));
+        let (stage, sample, cause) = (self.name().to_owned(), in_flight.present.id, aside::shown(cause));
         self.count(in_flight, Fate::Flushed);
         self.step = Step::Idle;
         aside::log(
@@ -150,7 +225,11 @@ impl<V> Worker<V> {
             self.give_up();
             return event;
         }
-        let (stage, cause) = (self.name().to_owned(), aside::shown(&cause));
+        self.skip_failed(sample, &cause)
+    }
+
+    fn skip_failed(&self, sample: SampleId, cause: &BoxError) -> LogEvent {
+        let (stage, cause) = (self.name().to_owned(), aside::shown(cause));
         aside::log(move || tracing::warn!(stage, %sample, "skipped after an error: {cause}"));
         LogEvent::SkippedFailure
     }
@@ -192,14 +271,7 @@ impl<V> Worker<V> {
     /// Notes the fate of the samples in flight, which is settled with the next take or, if none follows, by `flush`.
     #[inline(always)]
     pub(super) fn count(&mut self, in_flight: InFlight, fate: Fate) {
-        let age = in_flight.paused_at.since(in_flight.newest.birth);
-        let settlement = Settlement {
-            fate,
-            windowed: in_flight.windowed,
-            took: in_flight.busy,
-            age,
-            ended_at: in_flight.paused_at.0,
-        };
+        let settlement = in_flight.settlement(fate, Some(in_flight.busy));
         self.unsettled = Some(Unsettled { ticket: in_flight.ticket, lease: in_flight.lease, settlement });
     }
 

@@ -94,17 +94,29 @@ impl<V> Worker<V> {
             }
             self.finish_turn();
             self.count(in_flight, Fate::Failed);
+            self.release_results();
             return None;
         }
-        let again = buffer.read_again(in_flight.lease.as_ref());
+        // The next of a batch, on which it failed before a flush.
+        if in_flight.present.has_entered_before((self.context.info.last_cut)()) {
+            self.finish_turn();
+            self.count(in_flight, Fate::Flushed);
+            self.release_results();
+            return None;
+        }
+        let alone = in_flight.batch.as_ref().map(|batch| batch.present());
+        let again = buffer.read_again(in_flight.lease.as_ref(), if alone.is_some() { 1 } else { usize::MAX });
         self.context.activity.set(Activity::Calls);
-        self.context.show_running(Some((in_flight.newest.id, Duration::from_nanos(in_flight.busy))));
+        self.context.show_running(Some((in_flight.present.id, Duration::from_nanos(in_flight.busy))));
         in_flight.run(self.context.clock.moment());
         self.step = Step::Running(in_flight);
         match again {
             Ok(input) => {
                 self.enter();
-                Some(Poll::Ready(Some(Call::RunAgain(input))))
+                Some(Poll::Ready(Some(match alone {
+                    Some(index) => Call::RunAlone(index, input),
+                    None => Call::RunAgain(input),
+                })))
             }
             Err(cause) => {
                 self.settle(Ending::Failed(cause));

@@ -55,7 +55,7 @@ pub(crate) struct StageSpec {
     pub(crate) but: Vec<(u64, Duration)>,
 }
 
-/// What a stage does with a sample. A list counts as the sum of its values.
+/// What a stage does with a sample, and with each of a batch. Another list counts as the sum of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Does {
@@ -67,6 +67,10 @@ pub(crate) enum Does {
     /// Like `Many(4)`, but the iterator panics after two.
     BrokenMany,
     FailOn(i64),
+    /// Fails on a batch with that one in it, and on that one alone.
+    FailWith(i64),
+    /// Gives back a result too few for a batch.
+    OneTooFew,
     /// Fails so often on that one before it goes through.
     FailAtFirst {
         on: i64,
@@ -124,7 +128,15 @@ impl StageSpec {
     }
 
     pub(crate) fn batch(self, max_size: usize, max_wait: u64) -> Self {
-        StageSpec { intake: Intake::Batch { max_size, max_wait: ms(max_wait) }, ..self }
+        StageSpec { intake: Intake::Batch { max_size, max_wait: ms(max_wait), fold: false }, ..self }
+    }
+
+    /// The batch gives one result for all, which counts as the sum of its values.
+    pub(crate) fn fold(mut self) -> Self {
+        if let Intake::Batch { fold, .. } = &mut self.intake {
+            *fold = true;
+        }
+        self
     }
 
     pub(crate) fn window(self, size: usize, stride: usize) -> Self {

@@ -92,7 +92,7 @@ impl<'a> Follower<'a> {
             (Role::Stage(index), _) => {
                 let (spec, around) = (&self.case.stages[index], self.around(index));
                 let logic = Logic::new(&spec.name, spec.does, self.case.is_end(index), around.clone());
-                GatedStage::new(logic, spec.windows(), around).factory()
+                GatedStage::new(logic, spec, around).factory()
             }
             (Role::Source(_), Inputs::Source { samples, fails, is_live, .. }) => {
                 let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };

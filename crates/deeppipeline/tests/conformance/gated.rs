@@ -1,9 +1,11 @@
 //! The stages as the engine calls them, on every executor that follows the simulation: each call waits for its permit.
 
+use crate::case::StageSpec;
 use crate::stages::{Logic, Numbers, Witness};
 use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, Relay, WindowStore, Windowed, account};
+use deeppipeline::intake::Intake;
 use deeppipeline::report::SampleId;
-use deeppipeline::{BoxError, Give, Window, current_sample};
+use deeppipeline::{BoxError, Give, current_sample};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// The test around one stage, wherever the stage runs.
@@ -68,14 +70,34 @@ pub(crate) struct GatedStage {
     around: Arc<dyn Around>,
     windows: Option<(WindowStore<i64, i64>, i64)>,
     windowed: Windowed,
+    /// True if it gives a result for each sample of a list.
+    gives_each: bool,
     /// What it was run on last.
-    last: i64,
+    last: Vec<i64>,
 }
 
 impl GatedStage {
-    pub(crate) fn new(logic: Logic, windows: Option<(Window, i64)>, around: Arc<dyn Around>) -> Self {
-        let windows = windows.map(|(window, keys)| (WindowStore::new(window), keys));
-        GatedStage { logic, around, windows, windowed: Windowed::default(), last: 0 }
+    pub(crate) fn new(logic: Logic, spec: &StageSpec, around: Arc<dyn Around>) -> Self {
+        let windows = spec.windows().map(|(window, keys)| (WindowStore::new(window), keys));
+        let gives_each = matches!(spec.intake, Intake::Batch { fold: false, .. });
+        GatedStage { logic, around, windows, windowed: Windowed::default(), gives_each, last: Vec::new() }
+    }
+
+    fn run_batch(&mut self, batch: &[i64]) -> Done<i64> {
+        match self.logic.run_batch(batch) {
+            Ok(results) => Done::Each(results.into_iter().map(|result| Ok(self.gives(result?))).collect()),
+            Err(cause) => Done::Failed(cause),
+        }
+    }
+
+    /// Lets parts go on only to an idle stage.
+    fn gives(&self, give: Give<i64>) -> Give<i64> {
+        let Give::Many(mut values) = give else { return give };
+        let around = Arc::clone(&self.around);
+        Give::many(std::iter::from_fn(move || {
+            around.next_has_taken();
+            values.next()
+        }))
     }
 
     /// The window that is due with this sample, as a sum.
@@ -106,17 +128,26 @@ impl Body<i64> for GatedStage {
             }
             Call::RunAgain(_) => {
                 self.around.pass(current_sample().map(|sample| sample.id));
-                self.logic.stage_run(self.last)
+                self.logic.stage_run(self.last.iter().sum())
+            }
+            Call::RunAlone(index, _) => {
+                self.around.pass(current_sample().map(|sample| sample.id));
+                let one = [self.last[index]];
+                return self.run_batch(&one);
             }
             Call::StageRun(input) => {
                 self.around.pass(current_sample().map(|sample| sample.id));
-                let x = match input {
-                    Input::One(sample) => sample.value,
-                    Input::List(samples) => samples.iter().map(|sample| sample.value).sum(),
+                let got: Vec<i64> = match input {
+                    Input::One(sample) => vec![sample.value],
+                    Input::List(samples) => samples.iter().map(|sample| sample.value).collect(),
                 };
-                match self.window(x) {
+                if self.gives_each {
+                    self.last.clone_from(&got);
+                    return self.run_batch(&got);
+                }
+                match self.window(got.iter().sum()) {
                     Ok(x) => {
-                        self.last = x;
+                        self.last = vec![x];
                         self.logic.stage_run(x)
                     }
                     Err(done) => return done,
@@ -130,14 +161,7 @@ impl Body<i64> for GatedStage {
             Call::SourceNext => Err("this is no source".into()),
         };
         match result {
-            Ok(Give::Many(mut values)) => {
-                let around = Arc::clone(&self.around);
-                Done::Gave(Give::many(std::iter::from_fn(move || {
-                    around.next_has_taken();
-                    values.next()
-                })))
-            }
-            Ok(give) => Done::Gave(give),
+            Ok(give) => Done::Gave(self.gives(give)),
             Err(cause) => Done::Failed(cause),
         }
     }
@@ -199,7 +223,7 @@ impl Body<i64> for GatedSource {
                 self.gate.pass(None);
                 self.numbers.source_next()
             }
-            Call::StageRun(_) | Call::RunAgain(_) | Call::Finish | Call::Teardown => return Done::Gave(Give::Skip),
+            _ => return Done::Gave(Give::Skip),
         };
         match next {
             Ok(Some(x)) => Done::Gave(Give::One(x)),

@@ -110,8 +110,8 @@ fn become_a_worker() {
     let around: Arc<dyn Around> = Arc::new(AroundElsewhere(Mutex::new(Line::to(&address).unwrap())));
     let codec = Arc::new(EightBytes);
     let (worker, _) = bootstrap.begin(codec.clone(), codec, |_| Vec::new()).unwrap();
-    let windows = StageSpec { intake, keys, idle, ..stage(&name, does, 0) }.windows();
-    let stage = GatedStage::new(Logic::new(&name, does, is_end, around.clone()), windows, around);
+    let spec = StageSpec { intake, keys, idle, ..stage(&name, does, 0) };
+    let stage = GatedStage::new(Logic::new(&name, does, is_end, around.clone()), &spec, around);
     spawn(worker, stage.factory()).unwrap().join().unwrap();
     std::process::exit(0);
 }

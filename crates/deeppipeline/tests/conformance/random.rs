@@ -94,6 +94,8 @@ fn keeps_order(case: &Case) -> bool {
         && last.workers == 1
         // It sees a sample again that it tries again.
         && !matches!(last.on_error, ErrorPolicy::Retry { .. })
+        // Samples of a batch are all seen under the newest.
+        && !matches!(last.intake, Intake::Batch { fold: false, .. })
         && case.stages.iter().all(is_alone)
         // What a worker gives at its end goes under the number of its last sample, which others may have passed.
         && !(case.stages.iter().any(gives_late) && case.stages.iter().any(|stage| stage.workers > 1))
@@ -213,7 +215,10 @@ impl Random {
             1 => Intake::All,
             2 => Intake::Window { size: 1 + self.below(4) as usize, stride: 1 + self.below(4) as usize },
             // The clock of another executor is not the simulation's: a batch waits for ever or not at all.
-            3 => Intake::Batch { max_size: 1 + self.below(4) as usize, max_wait: ms(3_600_000 * self.below(2)) },
+            3 => {
+                let (max_size, max_wait) = (1 + self.below(4) as usize, ms(3_600_000 * self.below(2)));
+                Intake::Batch { max_size, max_wait, fold: self.one_in(2) }
+            }
             _ => Intake::Single,
         };
         let overflow = (intake != Intake::Latest && self.one_in(3)).then(|| self.overflow());
@@ -249,13 +254,19 @@ impl Random {
         let joined = parallel.is_some_and(|(before, [first, second])| before + first + second < stages.len());
         for index in 0..stages.len() {
             let stage = &mut stages[index];
+            if parallel.is_some_and(|(before, _)| before == index + 1)
+                && let Intake::Batch { fold, .. } = &mut stage.intake
+            {
+                *fold = true;
+            }
+            let gives_batches = matches!(stage.intake, Intake::Batch { fold: false, .. });
             let holds = matches!(stage.does, Does::HoldUntilFinish | Does::FinishGives(_));
             // Which of several that wait for room is the first is up to the machine, also in front of a join.
             stage.ordered |= in_block(index) || parallel.is_some_and(|(before, _)| before == index + 1);
             let gives_many =
                 holds || matches!(stage.does, Does::Many(_) | Does::BrokenMany | Does::BreakAtFirst { .. });
             // Which worker holds what, and whose parts come early, is up to the machine; and a window is of one worker.
-            if gives_many || matches!(stage.intake, Intake::Window { .. }) {
+            if gives_many || gives_batches || matches!(stage.intake, Intake::Window { .. }) {
                 stage.workers = 1;
             }
             // A join takes one result of each branch; and in front of a branch an idle stage is not the next to take.
@@ -282,6 +293,8 @@ impl Random {
             {
                 next.overflow = Some(Overflow::DropOldest);
             }
+            // A batch gives its results at once, as several workers do.
+            let (gives_many, bursts) = (gives_many || gives_batches, bursts || gives_batches);
             // How many of several idle workers take from a burst is up to the machine.
             // What a window has kept looks like being busy.
             if gives_many && let Some(next) = stages.get_mut(index + 1) {

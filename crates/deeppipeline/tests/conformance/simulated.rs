@@ -129,6 +129,7 @@ fn logic_of(case: &Case, index: usize, log: &Arc<Log>) -> impl Fn() -> Logic + S
 /// Adds a stage with its options.
 fn add<A, T, F, N, M>(chain: Chain<A, T>, spec: &StageSpec, stage: Described<MadeBy<F>, N>) -> Chain<A, i64>
 where
+    Described<MadeBy<F>, N>: IntoStage<T, M, Onward<i64>>,
     Described<MadeBy<F>, N, OnError>: IntoStage<T, M, Onward<i64>>,
     Described<MadeBy<F>, N, Retry>: IntoStage<T, M, Onward<i64>>,
     T: Send + 'static,
@@ -155,13 +156,18 @@ where
 fn add_stage(chain: Chain<i64, i64>, case: &Case, index: usize, log: &Arc<Log>) -> Chain<i64, i64> {
     let spec = &case.stages[index];
     let (logic, logic_of_lists) = (logic_of(case, index, log), logic_of(case, index, log));
+    let logic_of_batches = logic_of(case, index, log);
     let one = made_by(move || Ok(One(logic())));
     let list = made_by(move || Ok(List(logic_of_lists())));
     match spec.intake {
         Intake::Single => add(chain, spec, one),
         Intake::Latest => add(chain, spec, one.intake(Latest)),
         Intake::All => add(chain, spec, list.intake(All)),
-        Intake::Batch { max_size, max_wait } => add(chain, spec, list.intake(Batch::new(max_size).max_wait(max_wait))),
+        Intake::Batch { max_size, max_wait, fold } => {
+            let batch = Batch::new(max_size).max_wait(max_wait);
+            let each = made_by(move || Ok(Each(logic_of_batches())));
+            if fold { add(chain, spec, list.intake(batch.fold())) } else { add(chain, spec, each.intake(batch)) }
+        }
         Intake::Window { .. } => match spec.windows().unwrap() {
             (window, 1) => add(chain, spec, list.intake(window)),
             (window, keys) => add(chain, spec, list.intake(window.by_key(move |x: &i64| x % keys))),
@@ -271,6 +277,30 @@ impl Stage for List {
 
     fn finish(&mut self) -> Result<Give<i64>, BoxError> {
         self.0.finish()
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        self.0.teardown()
+    }
+}
+
+/// A stage that gets a list, and gives a result for each.
+struct Each(Logic);
+
+impl Stage for Each {
+    type Input = Vec<i64>;
+    type Output = Vec<Result<Give<i64>, BoxError>>;
+
+    fn setup(&mut self) -> Result<(), BoxError> {
+        self.0.setup()
+    }
+
+    fn stage_run(&mut self, list: Vec<i64>) -> Result<Give<Self::Output>, BoxError> {
+        Ok(Give::One(self.0.run_batch(&list)?))
+    }
+
+    fn finish(&mut self) -> Result<Give<Self::Output>, BoxError> {
+        Ok(Give::One(vec![self.0.finish()]))
     }
 
     fn teardown(&mut self) -> Result<(), BoxError> {

@@ -107,7 +107,7 @@ impl Logic {
                     i => 10 * x + i,
                 })))
             }
-            Does::FailOn(bad) if x == bad => Err(format!("{x} is bad").into()),
+            Does::FailOn(bad) | Does::FailWith(bad) if x == bad => Err(format!("{x} is bad").into()),
             Does::PanicOn(bad) if x == bad => panic!("{x} is very bad"),
             Does::HoldUntilFinish => {
                 self.held.push(x);
@@ -116,12 +116,24 @@ impl Logic {
             Does::Identity
             | Does::SkipEven
             | Does::FailOn(_)
+            | Does::FailWith(_)
+            | Does::OneTooFew
             | Does::FailAtFirst { .. }
             | Does::PanicOn(_)
             | Does::FinishGives(_)
             | Does::FailInSetup
             | Does::FailInFinish
             | Does::FailInTeardown => Ok(Give::One(x)),
+        }
+    }
+
+    /// Runs on each sample of a batch.
+    pub(crate) fn run_batch(&mut self, batch: &[i64]) -> Result<Vec<Result<Give<i64>, BoxError>>, BoxError> {
+        match self.does {
+            Does::FailWith(bad) if batch.contains(&bad) => Err(format!("{bad} is in the batch").into()),
+            Does::PanicOn(bad) if batch.contains(&bad) => panic!("{bad} is very bad"),
+            Does::OneTooFew => Ok(batch[1..].iter().map(|x| self.stage_run(*x)).collect()),
+            _ => Ok(batch.iter().map(|x| self.stage_run(*x)).collect()),
         }
     }
 

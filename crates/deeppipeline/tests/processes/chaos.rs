@@ -328,7 +328,7 @@ fn pipeline(random: &mut Random, desk: &Desk) -> Builder<Ware, Ware> {
             true => ErrorPolicy::Retry { times: 1, skip: true },
             false => ErrorPolicy::Skip,
         };
-        let batch = Batch::new(max_size).max_wait(max_wait);
+        let batch = Batch::new(max_size).max_wait(max_wait).fold();
         let one = || made_by(move || Ok(Reckless::on_a_thread(seed))).on_error(OnError::Skip);
         let list = || made_by(move || Ok(RecklessList(Reckless::on_a_thread(seed)))).on_error(OnError::Skip);
         let isolated_one = || restarted(isolated::<Reckless>(settings.clone()), on_crash).on_error(on_error);

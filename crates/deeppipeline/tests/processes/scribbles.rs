@@ -189,7 +189,7 @@ impl Plan {
             Intake::Single,
             Intake::Latest,
             Intake::All,
-            Intake::Batch { max_size: buffer_size.min(5), max_wait },
+            Intake::Batch { max_size: buffer_size.min(5), max_wait, fold: true },
         ];
         let workers = 1 + random.below(3);
         Plan {
@@ -215,8 +215,8 @@ fn run(plan: Plan) -> (Result<Report, StageError>, Vec<(u64, u64)>) {
         let builder = match plan.intake {
             Intake::Latest => builder.stage(scribbler().intake(Latest)),
             Intake::All => builder.stage(of_lists().intake(All)),
-            Intake::Batch { max_size, max_wait } => {
-                builder.stage(of_lists().intake(Batch::new(max_size).max_wait(max_wait)))
+            Intake::Batch { max_size, max_wait, .. } => {
+                builder.stage(of_lists().intake(Batch::new(max_size).max_wait(max_wait).fold()))
             }
             _ => builder.stage(scribbler()),
         };

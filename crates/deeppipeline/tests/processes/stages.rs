@@ -67,6 +67,9 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::chaos::Reckless>()
         .stage_all::<crate::chaos::RecklessList, _>()
         .stage::<crate::serial::Mixer>()
+        .stage_batch::<crate::batches::Tenfold, _, i64, _>()
+        .stage_batch::<crate::batches::DiesInBatch, _, i64, _>()
+        .stage_batch::<crate::batches::Ends, _, (), _>()
 }
 
 /// A pipeline of these tests: it blocks, so that nothing is dropped.

@@ -9,11 +9,13 @@ use deeppipeline::error::WorkerDied;
 use deeppipeline::intake::Single;
 use deeppipeline::processes::{InProcess, OnCrash, SharedBytes, Transfer};
 use deeppipeline::report::Outcome;
-use deeppipeline::{Batch, BoxError, Give, OnError, Pipeline, Report, Stage, Window, isolated, made_by, retry, stage};
+use deeppipeline::{Batch, BoxError, Give, Pipeline, Report, Stage, Window, isolated, made_by, retry, stage};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// A puppet of whose options nothing is said.
+type Plain = Described<InProcess<Puppet>>;
 /// A puppet with its options.
 type Of<E> = Described<InProcess<Puppet>, Single, E>;
 
@@ -25,7 +27,7 @@ struct Crew {
 }
 
 impl Crew {
-    fn new<E: Into<ErrorPolicy>>(options: impl FnOnce(Described<InProcess<Puppet>>) -> Of<E>) -> Self {
+    fn new<E: Into<ErrorPolicy>>(options: impl FnOnce(Plain) -> Of<E>) -> Self {
         let (player, (end, values)) = (Player::new(), end());
         let pipeline = pipeline()
             .buffer_size(8)
@@ -157,7 +159,7 @@ fn all_workers_die_at_the_same_time() {
 }
 
 /// Two workers, of which the first dies in a way that stops the pipeline, while the other is ahead of it.
-fn stopped(options: impl FnOnce(Of<OnError>) -> Of<OnError>, way: Do) -> (Vec<i64>, Report) {
+fn stopped(options: impl FnOnce(Plain) -> Plain, way: Do) -> (Vec<i64>, Report) {
     let crew = Crew::new(options);
     let [mut dies, mut other] = crew.at_work();
     crew.pipeline.put(3).unwrap();
@@ -179,7 +181,7 @@ fn stopped(options: impl FnOnce(Of<OnError>) -> Of<OnError>, way: Do) -> (Vec<i6
 
 #[test]
 fn a_death_that_stops_the_pipeline_lets_nothing_out_that_was_taken_later() {
-    let ways: [fn(Of<OnError>) -> Of<OnError>; 2] =
+    let ways: [fn(Plain) -> Plain; 2] =
         [|stage| stage.workers(2).on_crash(OnCrash::Stop), |stage| stage.workers(2).max_restarts(0)];
     for options in ways {
         let (values, report) = stopped(options, Do::Abort);
@@ -324,7 +326,7 @@ fn batches_cross_between_processes() {
         .stage(isolated::<Double>(()).workers(2))
         .stage(
             isolated::<Puppets>(player.strings())
-                .intake(Batch::new(2).max_wait(Duration::from_secs(3600)))
+                .intake(Batch::new(2).max_wait(Duration::from_secs(3600)).fold())
                 .workers(2)
                 .on_crash(OnCrash::Retry),
         )
@@ -353,7 +355,7 @@ fn batches_cross_between_processes() {
 fn a_batch_that_is_not_complete_comes_when_it_is_due() {
     let (player, (end, values)) = (Player::new(), end());
     let pipeline = pipeline()
-        .stage(isolated::<Puppets>(player.strings()).intake(Batch::new(2).max_wait(Duration::from_millis(1))))
+        .stage(isolated::<Puppets>(player.strings()).intake(Batch::new(2).max_wait(Duration::from_millis(1)).fold()))
         .end_stage(end)
         .start()
         .unwrap();

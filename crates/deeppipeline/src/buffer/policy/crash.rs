@@ -13,6 +13,8 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Receipt {
     pub(crate) ticket: u64,
+    /// The sample of that take, where each has a result of its own: how many had entered with it.
+    pub(crate) sample: u64,
     /// Parts received so far; `None` for the one result.
     pub(crate) parts: Option<u64>,
 }
@@ -31,12 +33,21 @@ pub(crate) enum Verdict {
     Retried(SampleId),
 }
 
+/// The fate of what a dead worker had in flight where no result had gone on.
+#[derive(Debug, Clone, Copy)]
+enum WithoutResult {
+    Lost,
+    Flushed,
+    Retried,
+}
+
 impl<S: Storage> Change<'_, S> {
     /// Remembers of which take an arrival is the result, until its worker has settled it.
     pub(super) fn keep_receipt(&mut self, place: usize, receipt: Option<Receipt>) {
-        if let Some(Receipt { ticket, parts }) = receipt {
+        if let Some(Receipt { ticket, sample, parts }) = receipt {
             let place = self.storage.place(place);
-            (place.receipt_ticket, place.receipt_parts) = (ticket, parts.unwrap_or(WHOLE));
+            (place.receipt_ticket, place.receipt_sample) = (ticket, sample);
+            place.receipt_parts = parts.unwrap_or(WHOLE);
         }
     }
 
@@ -57,8 +68,8 @@ impl<S: Storage> Change<'_, S> {
             self.free(*slot);
         }
         let place = self.storage.place(place);
-        let (ticket, parts) = (place.receipt_ticket, place.receipt_parts);
-        (ticket > 0).then_some(Receipt { ticket, parts: (parts != WHOLE).then_some(parts) })
+        let (ticket, sample, parts) = (place.receipt_ticket, place.receipt_sample, place.receipt_parts);
+        (ticket > 0).then_some(Receipt { ticket, sample, parts: (parts != WHOLE).then_some(parts) })
     }
 
     /// Frees what a dead worker looked at, and judges what it had in flight. Returns the verdict, and which take it
@@ -86,24 +97,52 @@ impl<S: Storage> Change<'_, S> {
     /// Gives what a dead worker had in flight, oldest first, its fate.
     fn judge(&mut self, place: usize, in_flight: &[usize], on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
         let Some(newest) = in_flight.last().map(|slot| *self.storage.slot(*slot)) else { return Verdict::Nothing };
-        let id = newest.id();
         let is_old = self.lands_old(in_flight.iter().copied());
         let received = received.filter(|receipt| receipt.ticket == newest.ticket);
         // One that has killed two workers is not tried a third time.
         let may_retry = on_crash == OnCrash::Retry
             && self.gate() != Gate::Discarding
             && !in_flight.iter().any(|slot| self.storage.slot(*slot).is_tried_again());
-        let (fate, verdict) = match received {
-            Some(Receipt { parts: None, .. }) => (Fate::Used, Verdict::Used(id)),
-            Some(_) if on_crash == OnCrash::Skip => (Fate::Used, Verdict::Used(id)),
+        let without_result = match may_retry {
             // A sample from before a flush is not tried again.
-            _ if may_retry && is_old => (Fate::Flushed, Verdict::Flushed(id)),
-            _ if may_retry => {
+            true if is_old => WithoutResult::Flushed,
+            true => WithoutResult::Retried,
+            false => WithoutResult::Lost,
+        };
+        if !self.limits.intake.keeps_identity() {
+            return self.judge_alike(place, in_flight, on_crash, received, without_result);
+        }
+
+        // Those before the one of the receipt have their fate already, and those behind it had no result yet.
+        let received_of = |sample: u64| received.filter(|receipt| receipt.sample == sample);
+        let is_of_first = received_of(self.storage.slot(in_flight[0]).used_at).is_some();
+        let (first, others) = in_flight.split_at(usize::from(is_of_first));
+        let of_others = self.judge_alike(place, others, on_crash, None, without_result);
+        let of_first = self.judge_alike(place, first, on_crash, received, without_result);
+        if others.is_empty() { of_first } else { of_others }
+    }
+
+    /// Gives samples, oldest first, one fate.
+    fn judge_alike(
+        &mut self,
+        place: usize,
+        in_flight: &[usize],
+        on_crash: OnCrash,
+        received: Option<Receipt>,
+        without_result: WithoutResult,
+    ) -> Verdict {
+        let Some(newest) = in_flight.last() else { return Verdict::Nothing };
+        let id = self.storage.slot(*newest).id();
+        let (fate, verdict) = match (received, without_result) {
+            (Some(Receipt { parts: None, .. }), _) => (Fate::Used, Verdict::Used(id)),
+            (Some(_), _) if on_crash == OnCrash::Skip => (Fate::Used, Verdict::Used(id)),
+            (_, WithoutResult::Flushed) => (Fate::Flushed, Verdict::Flushed(id)),
+            (_, WithoutResult::Lost) => (Fate::Lost, Verdict::Lost(id)),
+            (_, WithoutResult::Retried) => {
                 let given = received.and_then(|receipt| receipt.parts).unwrap_or(0);
                 in_flight.iter().rev().for_each(|slot| self.put_back(place, *slot, given));
                 return Verdict::Retried(id);
             }
-            _ => (Fate::Lost, Verdict::Lost(id)),
         };
         for slot in in_flight {
             self.expect(*slot, place, &[SlotState::InFlight]);

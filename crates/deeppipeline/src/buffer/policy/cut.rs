@@ -128,6 +128,11 @@ impl<S: Storage> Change<'_, S> {
     pub(super) fn land_old(&mut self, place: usize, flight: Flight<'_>) {
         match flight {
             Flight::Slots(slots) => self.lands_old(slots.iter().map(|(slot, _)| *slot)),
+            Flight::OneOf((slot, _)) => self.lands_old([slot].into_iter()),
+            Flight::FirstOfTake(_) => {
+                let first = self.first_of_take(place);
+                self.lands_old(first.into_iter())
+            }
             Flight::OfTake(_) => {
                 let mut slots = Vec::new();
                 let mut next = self.first_of_take(place);

@@ -13,6 +13,8 @@ pub(in crate::buffer) struct InFlight {
     pub(in crate::buffer) fork: ForkTicket,
     pub(in crate::buffer) source: SourceId,
     pub(in crate::buffer) length: u64,
+    /// The number of samples that had entered with it.
+    pub(in crate::buffer) entered: u64,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(in crate::buffer) given: u64,
     /// The number of times that the stage had failed on it.
@@ -23,7 +25,7 @@ pub(in crate::buffer) struct InFlight {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::buffer) struct Forked {
     pub(in crate::buffer) fork: ForkTicket,
-    /// The place where it is in flight in a list: the take, and a number that is higher for the newer ones.
+    /// The place where it is in flight in a list that gives one result: the take, and a number that is higher for the newer ones.
     pub(in crate::buffer) of_list: Option<(u64, u64)>,
 }
 
@@ -67,6 +69,7 @@ impl<S: Storage> Change<'_, S> {
             fork: slot.fork(),
             source: slot.source(),
             length: slot.length,
+            entered: slot.used_at,
             given: slot.given,
             failures: slot.failures,
         }
@@ -81,7 +84,8 @@ impl<S: Storage> Change<'_, S> {
     pub(in crate::buffer) fn fork_in(&mut self, slot: usize) -> Option<Forked> {
         let slot = *self.storage.slot(slot);
         let fork = slot.fork();
-        if slot.is_in(SlotState::InFlight) && self.limits.intake.takes_lists() {
+        let intake = self.limits.intake;
+        if slot.is_in(SlotState::InFlight) && intake.takes_lists() && !intake.keeps_identity() {
             return Some(Forked { fork, of_list: Some((slot.ticket, slot.used_at)) });
         }
         let is_here = [SlotState::Waiting, SlotState::InFlight, SlotState::OutOfOrder].iter().any(|s| slot.is_in(*s));

@@ -175,8 +175,8 @@ impl<'a, S: Storage> Change<'a, S> {
         (buffer, stage)
     }
 
-    /// Returns the tickets of the samples inside, in flight, or out of order. A list in flight has its newest sample's,
-    /// as its result will.
+    /// Returns the tickets of the samples inside, in flight, or out of order. A list in flight that gives one result has
+    /// its newest sample's, as that will.
     pub(super) fn forks(&mut self) -> Vec<ForkTicket> {
         let mut forks = Vec::new();
         for queue in [Queue::Waiting, Queue::OutOfOrder] {
@@ -186,13 +186,15 @@ impl<'a, S: Storage> Change<'a, S> {
                 next = self.after(slot);
             }
         }
+        let each_has_a_result = self.limits.intake.keeps_identity();
         for place in 0..self.storage.places() {
-            let (mut newest, mut next) = (None, self.first_of_take(place));
+            let mut next = self.first_of_take(place);
             while let Some(slot) = next {
-                newest = next;
                 next = self.after(slot);
+                if next.is_none() || each_has_a_result {
+                    forks.push(self.storage.slot(slot).fork());
+                }
             }
-            forks.extend(newest.map(|slot| self.storage.slot(slot).fork()));
         }
         forks
     }

@@ -11,8 +11,9 @@ pub(crate) struct Settlement {
     pub(crate) fate: Fate,
     /// Samples kept before for a window that its list has used, too.
     pub(crate) windowed: u64,
-    /// Nanoseconds in `stage_run`, and of the newest sample's age.
-    pub(crate) took: u64,
+    /// Nanoseconds in `stage_run`, where a call has ended with it.
+    pub(crate) took: Option<u64>,
+    /// Nanoseconds of the newest sample's age.
     pub(crate) age: u64,
     /// The time when `stage_run` ended.
     pub(crate) ended_at: u64,
@@ -23,25 +24,54 @@ pub(crate) struct Settlement {
 pub(in crate::buffer) enum Flight<'a> {
     /// The slots that the place remembers, unless they are from another take by now.
     OfTake(u64),
+    /// The first of those.
+    FirstOfTake(u64),
     /// These slots, and whether each is still looked at: it is [released](Change::release) later.
     #[cfg_attr(not(processes), expect(dead_code, reason = "between threads the place remembers"))]
     Slots(&'a [(usize, bool)]),
+    /// One slot of several.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "between threads the place remembers"))]
+    OneOf((usize, bool)),
 }
 
 impl<S: Storage> Change<'_, S> {
     /// Settles what is in flight, unless it was given up before.
     #[inline(always)]
     pub(in crate::buffer) fn settle(&mut self, place: usize, flight: Flight<'_>, settlement: Settlement) {
+        let Settlement { fate, windowed, took, age, ended_at } = settlement;
+        if self.limits.is_last && self.limits.intake.keeps_identity() {
+            self.record_ages_after(place, flight, ended_at);
+        }
         let samples = self.land(place, flight);
         if samples == 0 {
             return;
         }
-        let Settlement { fate, windowed, took, age, ended_at } = settlement;
         let windowed = self.use_windowed(place, windowed);
         self.count_settled(samples.saturating_add(windowed), fate);
-        self.count_call(took, ended_at);
-        if self.limits.is_last {
+        if let Some(took) = took {
+            self.count_call(took, ended_at);
+        }
+        if self.limits.is_last && !self.limits.intake.keeps_identity() {
             self.storage.record(Durations::AgesAfter, age, ended_at);
+        }
+    }
+
+    /// Counts the age of each sample in flight, where each has a fate of its own.
+    fn record_ages_after(&mut self, place: usize, flight: Flight<'_>, ended_at: u64) {
+        let record = |change: &mut Self, slot: usize| {
+            let age = ended_at.saturating_sub(change.storage.slot(slot).birth);
+            change.storage.record(Durations::AgesAfter, age, ended_at);
+        };
+        match flight {
+            Flight::Slots(slots) => slots.iter().for_each(|(slot, _)| record(self, *slot)),
+            Flight::OneOf((slot, _)) => record(self, slot),
+            Flight::OfTake(ticket) | Flight::FirstOfTake(ticket) => {
+                let mut next = self.first_of_take(place).filter(|_| self.storage.place(place).ticket == ticket);
+                while let Some(slot) = next {
+                    record(self, slot);
+                    next = if matches!(flight, Flight::OfTake(_)) { self.after(slot) } else { None };
+                }
+            }
         }
     }
 
@@ -89,7 +119,8 @@ impl<S: Storage> Change<'_, S> {
     /// Frees the slots of what is in flight, and returns how many samples that were.
     #[inline(always)]
     pub(super) fn land(&mut self, place: usize, flight: Flight<'_>) -> u64 {
-        if matches!(flight, Flight::OfTake(ticket) if self.storage.place(place).ticket != ticket) {
+        if matches!(flight, Flight::OfTake(ticket) | Flight::FirstOfTake(ticket) if self.storage.place(place).ticket != ticket)
+        {
             return 0;
         }
         if self.head().old > 0 {
@@ -97,6 +128,11 @@ impl<S: Storage> Change<'_, S> {
         }
         let samples = match flight {
             Flight::OfTake(_) => self.free_all(place),
+            Flight::FirstOfTake(_) => return self.free_first(place),
+            Flight::OneOf((slot, viewed)) => {
+                self.free_one(place, slot, viewed);
+                return 1;
+            }
             Flight::Slots(slots) => {
                 slots.iter().for_each(|(slot, viewed)| self.free_one(place, *slot, *viewed));
                 slots.len() as u64
@@ -116,6 +152,15 @@ impl<S: Storage> Change<'_, S> {
             samples += 1;
         }
         samples
+    }
+
+    /// Frees the first slot of the take that a place remembers, which goes on with the others.
+    fn free_first(&mut self, place: usize) -> u64 {
+        let Some(slot) = self.first_of_take(place) else { return 0 };
+        let next = self.after(slot);
+        self.storage.place(place).first = next.map_or(0, |slot| slot as u64 + 1);
+        self.free(slot);
+        1
     }
 
     fn free_one(&mut self, place: usize, slot: usize, viewed: bool) {
@@ -151,13 +196,13 @@ impl<S: Storage> Change<'_, S> {
 
     #[inline(always)]
     pub(super) fn count_settled(&mut self, samples: u64, fate: Fate) {
-        let head = self.head();
-        lower(&mut head.in_flight, samples);
+        lower(&mut self.head().in_flight, samples);
         match fate {
             Fate::Used => {
-                head.used += 1;
-                if samples > 1 {
-                    self.totals().stage.absorbed += samples - 1;
+                let used = if samples > 1 && self.limits.intake.keeps_identity() { samples } else { 1 };
+                self.head().used += used;
+                if samples > used {
+                    self.totals().stage.absorbed += samples - used;
                 }
             }
             Fate::Skipped => self.totals().stage.skipped += samples,

@@ -135,7 +135,7 @@ pub(in crate::buffer) struct Slot {
     pub(in crate::buffer) given: u64,
     /// The number of times that the stage has failed on it.
     pub(in crate::buffer) failures: u64,
-    /// The number of samples that had entered when it was used last.
+    /// The number of samples that had entered when it was used last: no two that wait or are in flight have the same.
     pub(in crate::buffer) used_at: u64,
     /// Bytes of the slot that may be backed by memory.
     pub(in crate::buffer) touched: u64,
@@ -231,8 +231,10 @@ pub(in crate::buffer) struct Place {
     pub(in crate::buffer) first: u64,
     /// Samples kept for a later window.
     pub(in crate::buffer) windowed: u64,
-    /// The take for which its last sample was received, and how many parts of it, or [`WHOLE`].
+    /// The take for which its last sample was received, the sample of that take, and how many parts of it, or
+    /// [`WHOLE`].
     pub(in crate::buffer) receipt_ticket: u64,
+    pub(in crate::buffer) receipt_sample: u64,
     pub(in crate::buffer) receipt_parts: u64,
 }
 

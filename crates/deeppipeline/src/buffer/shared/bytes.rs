@@ -147,7 +147,7 @@ impl Lease {
         self.table.words().room(slot).map_err(|(_, cause)| NoAddresses { size, cause }.into())
     }
 
-    /// Returns copies of all that is in flight.
+    /// Returns copies of all that is in flight, oldest first.
     pub(super) fn copies(&self) -> impl Iterator<Item = (SampleInfo, Result<SharedBytes, BoxError>)> {
         self.slots.iter().map(|seen| {
             let room = self.room(Slot { index: seen.slot, length: seen.length });
@@ -155,9 +155,9 @@ impl Lease {
         })
     }
 
-    /// Notes that the stage has failed that often on what is in flight.
-    pub(crate) fn note_failures(&self, failures: u32) {
-        self.table.note_failures(self.slots.iter().map(|seen| seen.slot), failures.into());
+    /// Notes how often the stage has failed on each that is in flight, oldest first.
+    pub(crate) fn note_failures(&self, failures: impl Iterator<Item = u32>) {
+        self.table.note_failures(self.slots.iter().map(|seen| seen.slot).zip(failures.map(u64::from)));
     }
 
     /// Returns the number of samples in flight.
@@ -165,15 +165,23 @@ impl Lease {
         self.slots.len() as u64
     }
 
-    /// Returns what the next buffer is to remember of a value given now: the take that it belongs to, and of which part.
+    /// Returns what the next buffer is to remember of a value given now: the take that it belongs to, the sample of it,
+    /// and of which part.
     #[expect(clippy::unused_self, reason = "only what is in flight from another process is remembered like this")]
-    pub(crate) fn receipt(&self, ticket: u64, parts: Option<u64>) -> Receipt {
-        Receipt { ticket, parts }
+    pub(crate) fn receipt(&self, ticket: u64, sample: u64, parts: Option<u64>) -> Receipt {
+        Receipt { ticket, sample, parts }
     }
 
     /// Notes that the user's code runs on it, or does not.
     pub(crate) fn set_running_since(&self, nanoseconds: Option<u64>) {
         self.table.set_running_since(nanoseconds);
+    }
+
+    /// Gives the oldest its fate; the others stay in flight.
+    pub(crate) fn settle_first(&mut self, settlement: Settlement) {
+        let first = Lease { table: Arc::clone(&self.table), slots: vec![self.slots.remove(0)], process: self.process };
+        let table = &self.table;
+        first.leave(|slots| table.settle_one(slots[0], settlement));
     }
 
     /// Gives the samples their fate.

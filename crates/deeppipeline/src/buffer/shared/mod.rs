@@ -22,7 +22,7 @@ pub(crate) use map::addresses;
 pub(crate) use owner::Owner;
 pub(crate) use table::{Receipt, Verdict};
 
-use super::{Arrival, Gate, LaneKey, LaneOptions, Limits, Origin, Push, Take, Taken, ToFree, Unsettled, Wait};
+use super::{Arrival, Gate, LaneKey, LaneOptions, Limits, Member, Origin, Push, Take, Taken, ToFree, Unsettled, Wait};
 use crate::aside;
 use crate::buffer::histogram::Durations;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
@@ -318,15 +318,19 @@ impl<V> Buffer<V> {
             }
         };
 
-        // A list is read to its end even if one of it is unreadable: all of them are in flight, and get one fate.
+        // A list is read to its end even if one of it is unreadable: all of them are in flight.
         let mut lease = Lease::new(&self.table, self.process);
         let mut samples = Vec::with_capacity(slots.len());
         let mut problem: Option<BoxError> = None;
+        let mut members = self.limits().intake.keeps_identity().then(|| Vec::with_capacity(slots.len()));
         let (mut newest, mut fork, mut given, mut failures) = (None, ForkTicket::default(), 0, 0);
         for taken in slots {
             let (id, birth, source) = (taken.id, Moment(taken.birth), taken.source);
             let info = SampleInfo { id, birth, source };
             (newest, fork, given, failures) = (Some(info), taken.fork, taken.given, taken.failures as u32);
+            if let Some(members) = &mut members {
+                members.push(Member { info, fork, entered: taken.entered, given, failures });
+            }
             let bytes = lease.look_at(taken.slot, info, copy, !self.may_retry);
             match bytes.and_then(|bytes| catch_panic(|| self.codec.read(bytes))) {
                 Ok(value) => samples.push(Sample { id, birth, fork, source, value }),
@@ -335,7 +339,8 @@ impl<V> Buffer<V> {
         }
 
         let count = lease.count();
-        let taken = Taken { ticket, at, cut, fork, lease: Some(lease), given, failures };
+        let members = members.map(Vec::into_boxed_slice);
+        let taken = Taken { ticket, at, cut, fork, lease: Some(lease), given, failures, members };
         match (problem, newest) {
             (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
             _ => match self.input_of(samples) {
@@ -352,15 +357,15 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Returns what a worker has in flight once more, read from copies.
-    pub(crate) fn read_again(&self, lease: &Lease) -> Result<Input<V>, BoxError> {
+    /// Returns what a worker has in flight once more, so many samples at most, read from copies.
+    pub(crate) fn read_again(&self, lease: &Lease, at_most: usize) -> Result<Input<V>, BoxError> {
         // The worker has its ticket.
         let fork = ForkTicket::default();
         let read = |(SampleInfo { id, birth, source }, bytes): (SampleInfo, Result<SharedBytes, BoxError>)| {
             let bytes = bytes?;
             Ok(Sample { id, birth, fork, source, value: catch_panic(|| self.codec.read(bytes))? })
         };
-        let samples = lease.copies().map(read).collect::<Result<Vec<_>, BoxError>>()?;
+        let samples = lease.copies().take(at_most).map(read).collect::<Result<Vec<_>, BoxError>>()?;
         self.input_of(samples).ok_or_else(|| "there is nothing in flight".into())
     }
 

@@ -146,6 +146,8 @@ pub(crate) struct TakenSlot {
     pub(crate) birth: u64,
     pub(crate) fork: ForkTicket,
     pub(crate) source: SourceId,
+    /// The number of samples that had entered with it.
+    pub(crate) entered: u64,
     /// Parts that a worker that died had given of it, to be left out now.
     pub(crate) given: u64,
     /// The number of times that the stage had failed on it.
@@ -526,8 +528,8 @@ impl<W: SharedWords> SlotTable<W> {
             }
             self.claims.claim(index);
             let slot = Slot { index, length };
-            let policy::InFlight { id, birth, fork, source, given, failures, .. } = taken;
-            slots.push(TakenSlot { slot, id, birth, fork, source, given, failures });
+            let policy::InFlight { id, birth, fork, source, entered, given, failures, .. } = taken;
+            slots.push(TakenSlot { slot, id, birth, fork, source, entered, given, failures });
             next = change.after(index);
         }
         let holdable = self.limits.consumers.workers * self.limits.holdable();
@@ -540,9 +542,9 @@ impl<W: SharedWords> SlotTable<W> {
         self.at_once((), |change, _| change.end_finish(self.place()));
     }
 
-    /// Notes that the stage has failed that often on what it has in flight, and is to be run again.
-    pub(crate) fn note_failures(&self, slots: impl Iterator<Item = usize>, failures: u64) {
-        self.at_once((), |change, _| slots.for_each(|slot| change.note_failures(slot, failures)));
+    /// Notes that the stage has failed so often on each that it has in flight, and is to be run again.
+    pub(crate) fn note_failures(&self, failures: impl Iterator<Item = (usize, u64)>) {
+        self.at_once((), |change, _| failures.for_each(|(slot, failures)| change.note_failures(slot, failures)));
     }
 
     /// Leaves what was in flight with the stage, for a later list.
@@ -563,6 +565,12 @@ impl<W: SharedWords> SlotTable<W> {
         self.at_once((), |change, _| {
             change.settle(self.place(), Flight::Slots(slots), settlement);
         });
+    }
+
+    /// Settles one of the samples in flight, and goes on with the others.
+    pub(crate) fn settle_one(&self, slot: (usize, bool), settlement: Settlement) {
+        self.let_go(&[slot]);
+        self.at_once((), |change, _| change.settle(self.place(), Flight::OneOf(slot), settlement));
     }
 
     /// Releases a slot at which nothing looks any longer.
@@ -648,8 +656,8 @@ impl<W: SharedWords> SlotTable<W> {
         });
     }
 
-    /// The samples that are inside, in flight, or out of order: of a list in flight the newest, as its result will go
-    /// on as that one's. Takes the lock for some slots at a time, so that no other waits long for it. A sample is in
+    /// The samples that are inside, in flight, or out of order: of a list in flight that gives one result the newest, as
+    /// that will go on as that one's. Takes the lock for some slots at a time, so that no other waits long for it. A sample is in
     /// one slot as long as it is at this buffer, so none that is there all the time is missed.
     pub(crate) fn forks(&self) -> Vec<ForkTicket> {
         let (mut forks, mut lists) = (Vec::new(), HashMap::new());

@@ -6,14 +6,15 @@ use crate::executor::{Body, BodyFactory};
 use crate::graph::{Block, Graph};
 use crate::parallel::{ForkJoin, Forker};
 use crate::policies::Intake;
+use crate::sample::Input;
 use crate::stage::Give;
 use crate::typed::Value;
 use crate::window::{Put, Window, WindowStore, account};
 use crate::worker::{Call, Done, Windowed};
 
 impl Simulation<()> {
-    /// Makes a simulation of a description. Every stage gives one result for what it takes; where samples come from a
-    /// source, they are [`put_at`](Simulation::put_at) the times at which the source has them, or
+    /// Makes a simulation of a description. Every stage gives one result for what it takes, or for each of a batch; where
+    /// samples come from a source, they are [`put_at`](Simulation::put_at) the times at which the source has them, or
     /// [`put_into_at`](Simulation::put_into_at) where sources have names, and a full buffer does what it does behind that
     /// source.
     ///
@@ -45,6 +46,8 @@ impl Simulation<()> {
 struct Passing {
     window: Option<WindowStore<(), ()>>,
     windowed: Windowed,
+    /// True if it gives a result for each sample of a list.
+    gives_each: bool,
 }
 
 impl Passing {
@@ -53,7 +56,9 @@ impl Passing {
         if let Intake::Window { size, stride } = intake {
             window = Some(WindowStore::new(Window::new(size).stride(stride)));
         }
-        Box::new(move || Box::new(Passing { window, windowed: Windowed::default() }))
+        Box::new(move || {
+            Box::new(Passing { window, windowed: Windowed::default(), gives_each: intake.keeps_identity() })
+        })
     }
 
     fn run(&mut self) -> Done<Value> {
@@ -74,7 +79,10 @@ impl Passing {
 impl Body<Value> for Passing {
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         match call {
-            Call::StageRun(_) | Call::RunAgain(_) => self.run(),
+            Call::StageRun(Input::List(list)) if self.gives_each => {
+                Done::Each(list.iter().map(|_| Ok(Give::One(Box::new(()) as Value))).collect())
+            }
+            Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => self.run(),
             Call::Setup | Call::Finish | Call::Teardown => Done::Gave(Give::Skip),
             Call::SourceNext => Done::Exhausted,
         }

@@ -49,7 +49,7 @@ impl Process {
     fn brings(&mut self, random: &mut Random, arrival: Arrival) {
         let id = SampleId { number: random.below(9), part: 0 };
         let turn = (arrival == Arrival::Stage).then(|| 1 + random.below(6));
-        let receipt = turn.map(|ticket| Receipt { ticket, parts: None });
+        let receipt = turn.map(|ticket| Receipt { ticket, sample: 0, parts: None });
         match self.table.reserve_for(
             random.below(60) as usize,
             id,
@@ -156,7 +156,7 @@ fn run(limits: Limits, seed: u64) {
                 bringers[worker] = open(Owner::of_worker(0, worker));
             }
             7 if random.one_in(4) => {
-                let received = Some(Receipt { ticket: consumers[worker].ticket, parts: Some(1) });
+                let received = Some(Receipt { ticket: consumers[worker].ticket, sample: 0, parts: Some(1) });
                 let on_crash = random.choice(&[OnCrash::Skip, OnCrash::Retry]);
                 pipeline.consumer_died(Owner::of_worker(1, worker), on_crash, received);
                 consumers[worker] = open(Owner::of_worker(1, worker));

@@ -15,7 +15,7 @@ const ON_CRASH: [OnCrash; 3] = [OnCrash::Skip, OnCrash::Retry, OnCrash::Stop];
 const BRING: [Act; 2] = [Act::Reserve(20), Act::Publish];
 
 /// Everything that a worker does.
-const OPERATIONS: [Act; 11] = [
+const OPERATIONS: [Act; 13] = [
     Act::Reserve(20),
     Act::Reserve(90),
     Act::Put(20),
@@ -26,6 +26,8 @@ const OPERATIONS: [Act; 11] = [
     Act::Settle(0, Fate::Used),
     Act::Settle(0, Fate::Skipped),
     Act::Settle(1, Fate::Used),
+    Act::SettleFirst(false, Fate::Failed),
+    Act::SettleFirst(true, Fate::Used),
     Act::Release,
 ];
 
@@ -80,12 +82,16 @@ fn world(limits: Limits, on_crash: OnCrash, received: Option<Receipt>, acts: &[A
     world
 }
 
-/// What the buffer behind the consumer may have received: nothing, a result of another take, a result, some of many.
-const RECEIVED: [Option<Receipt>; 4] = [
+/// What the buffer behind the consumer may have received: nothing, a result of another take, a result, some of many; of
+/// a batch also those of its first sample, or of its second.
+const RECEIVED: [Option<Receipt>; 7] = [
     None,
-    Some(Receipt { ticket: 99, parts: None }),
-    Some(Receipt { ticket: 1, parts: None }),
-    Some(Receipt { ticket: 1, parts: Some(2) }),
+    Some(Receipt { ticket: 99, sample: 0, parts: None }),
+    Some(Receipt { ticket: 1, sample: 0, parts: None }),
+    Some(Receipt { ticket: 1, sample: 0, parts: Some(2) }),
+    Some(Receipt { ticket: 1, sample: 1, parts: None }),
+    Some(Receipt { ticket: 1, sample: 1, parts: Some(2) }),
+    Some(Receipt { ticket: 1, sample: 2, parts: None }),
 ];
 
 #[test]
@@ -110,7 +116,18 @@ fn what_was_in_flight_has_the_fate_that_the_next_buffer_tells() {
                 for received in RECEIVED {
                     let told = Told((intake, situation, on_crash, received));
                     let make = || world(limits(2, 100, Overflow::Block, intake), on_crash, received, &acts);
-                    at_every_step(Act::Settle(1, Fate::Used), make);
+                    // Those before the one of which a result was received have their fate.
+                    if received.is_none_or(|receipt| receipt.sample < 2) {
+                        at_every_step(Act::Settle(1, Fate::Used), make);
+                        at_every_step(Act::SettleFirst(true, Fate::Used), make);
+                    } else {
+                        let make = || {
+                            let mut world = make();
+                            world.acts(&[Act::SettleFirst(false, Fate::Failed)]);
+                            world
+                        };
+                        at_every_step(Act::Settle(1, Fate::Used), make);
+                    }
                     drop(told);
                 }
             }
@@ -210,7 +227,8 @@ fn random_lives_end_at_random_steps() {
                     world.life(who).ends_after(random.below(120));
                     let ticket = world.model.ticket + random.below(2);
                     let parts = Some(random.below(4)).filter(|parts| *parts > 0);
-                    world.received = random.one_in(2).then_some(Receipt { ticket, parts });
+                    let sample = world.model.in_flight.first().map_or(0, |first| first.entered);
+                    world.received = random.one_in(2).then_some(Receipt { ticket, sample, parts });
                 }
                 let lives = world.act(act).is_ok();
                 if let Some(who) = act.of().filter(|_| lives) {

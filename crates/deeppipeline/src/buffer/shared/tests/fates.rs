@@ -30,6 +30,9 @@ impl World {
             }
             0..25 => Act::Publish,
             25 => Act::Cancel,
+            26..36 if self.has_in_flight() && random.one_in(3) => {
+                Act::SettleFirst(random.one_in(2), random.choice(&FATES))
+            }
             26..36 if self.has_in_flight() => {
                 let viewed = if random.one_in(2) { random.below(self.at_once() as u64 + 1) } else { 0 };
                 Act::Settle(viewed as usize, random.choice(&FATES))
@@ -126,6 +129,9 @@ impl Both {
         let taken = match self.local.take(0, &mut None, u64::MAX, Wait::No) {
             Take::Ready { input, taken, .. } => {
                 let settlement = came_of(Fate::Used, 0, 0);
+                if taken.members.as_ref().is_some_and(|members| members.len() > 1) {
+                    self.local.settle_first(0, taken.ticket, came_of(Fate::Skipped, 0, 0));
+                }
                 self.local.settle(0, Unsettled { ticket: taken.ticket, lease: None, settlement });
                 Ok(match input {
                     Input::One(sample) => ids(vec![sample]),
@@ -142,7 +148,10 @@ impl Both {
         let shared = match self.shared.take(0) {
             Taken::Ready { slots, .. } => {
                 let settled: Vec<_> = slots.iter().map(|taken| (taken.slot.index(), false)).collect();
-                self.shared.settle(&settled, came_of(Fate::Used, 0, 0));
+                let keeps_identity = self.shared.limits().intake.keeps_identity();
+                let (first, others) = settled.split_at(usize::from(keeps_identity && settled.len() > 1));
+                first.iter().for_each(|slot| self.shared.settle_one(*slot, came_of(Fate::Skipped, 0, 0)));
+                self.shared.settle(others, came_of(Fate::Used, 0, 0));
                 Ok(slots.iter().map(|taken| taken.id).collect::<Vec<_>>())
             }
             Taken::Empty(..) => Err("empty"),

@@ -102,11 +102,11 @@ impl Worker {
         while let Taken::Ready { slots, ticket, .. } = self.input.take(0) {
             let Some(newest) = slots.last() else { panic!("a take takes something") };
             match gives {
-                Gives::One => self.gives(newest.id, Receipt { ticket, parts: None }),
+                Gives::One => self.gives(newest.id, Receipt { ticket, sample: 0, parts: None }),
                 Gives::Many(count) => {
                     for part in newest.given + 1..=count {
                         let id = SampleId { number: newest.id.number, part };
-                        self.gives(id, Receipt { ticket, parts: Some(part) });
+                        self.gives(id, Receipt { ticket, sample: 0, parts: Some(part) });
                     }
                 }
             }

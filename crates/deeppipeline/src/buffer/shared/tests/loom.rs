@@ -46,7 +46,7 @@ impl Process {
             }
         };
         self.memory().write_slot(slot.index(), number);
-        let receipt = Some(Receipt { ticket: number, parts: None });
+        let receipt = Some(Receipt { ticket: number, sample: 0, parts: None });
         self.0.publish(
             slot,
             Label {
@@ -65,7 +65,7 @@ impl Process {
 
     /// Does the same in one change.
     fn puts(&self, number: u64, arrival: Arrival) -> bool {
-        let (id, receipt) = (SampleId { number, part: 0 }, Some(Receipt { ticket: number, parts: None }));
+        let (id, receipt) = (SampleId { number, part: 0 }, Some(Receipt { ticket: number, sample: 0, parts: None }));
         let label = Label {
             id,
             birth: 1,
@@ -295,8 +295,11 @@ fn a_producer_that_dies_leaves_a_buffer_that_goes_on() {
             let producer = buffer.spawn(PRODUCER, move |producer| mortal(producer, step, bring_one).is_err());
             let consumer = buffer.spawn(CONSUMER, Process::takes_all);
             let died = producer.join().expect("a death is caught");
-            let receipt =
-                if died { buffer.pipeline.0.producer_died(PRODUCER) } else { Some(Receipt { ticket: 1, parts: None }) };
+            let receipt = if died {
+                buffer.pipeline.0.producer_died(PRODUCER)
+            } else {
+                Some(Receipt { ticket: 1, sample: 0, parts: None })
+            };
             let successor = Process::new(&buffer.memory, buffer.limits, PRODUCER);
             assert!(successor.brings(2, Arrival::Stage));
             buffer.pipeline.0.lower_gate(Gate::Closed);

@@ -22,18 +22,19 @@ use crate::policies::{Intake, Overflow};
 use std::fmt::Debug;
 use std::time::Duration;
 
-const INTAKES: [Intake; 5] = [
+const INTAKES: [Intake; 6] = [
     Intake::Single,
     Intake::Latest,
     Intake::All,
     // A batch is due at once, so that no test has to wait.
-    Intake::Batch { max_size: 2, max_wait: Duration::ZERO },
+    Intake::Batch { max_size: 2, max_wait: Duration::ZERO, fold: true },
+    Intake::Batch { max_size: 2, max_wait: Duration::ZERO, fold: false },
     Intake::Window { size: 3, stride: 1 },
 ];
 
 /// What came of a call that took so many nanoseconds.
 fn came_of(fate: Fate, windowed: u64, took: u64) -> Settlement {
-    Settlement { fate, windowed, took, age: 0, ended_at: 0 }
+    Settlement { fate, windowed, took: Some(took), age: 0, ended_at: 0 }
 }
 
 fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {

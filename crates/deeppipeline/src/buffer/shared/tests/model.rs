@@ -20,13 +20,15 @@ const SPARE: usize = 4;
 pub(super) struct Waiting {
     pub(super) id: SampleId,
     pub(super) length: u64,
+    /// How many had come inside with it.
+    pub(super) entered: u64,
     deaths: u64,
     given: u64,
 }
 
 impl Waiting {
     fn of(slot: Slot) -> Self {
-        Waiting { id: slot.id(), length: slot.length, deaths: slot.deaths, given: slot.given }
+        Waiting { id: slot.id(), length: slot.length, entered: slot.used_at, deaths: slot.deaths, given: slot.given }
     }
 
     pub(super) fn is_retried(&self) -> bool {
@@ -210,7 +212,8 @@ impl Model {
             self.buffer.dropped_oldest += 1;
             self.remember(oldest.id);
         }
-        self.waiting.push_back(Waiting { id, length, deaths: 0, given: 0 });
+        let entered = self.buffer.entered;
+        self.waiting.push_back(Waiting { id, length, entered, deaths: 0, given: 0 });
         Answer::Inside
     }
 
@@ -282,8 +285,21 @@ impl Model {
         let count = self.in_flight.len() as u64;
         self.in_flight.clear();
         self.held += viewed;
+        self.count(count, fate);
+    }
+
+    /// Settles the oldest in flight; the others go on.
+    pub(super) fn settle_first(&mut self, viewed: bool, fate: Fate) {
+        let first = self.in_flight.remove(0);
+        self.old -= u64::from(first.id.number <= self.cut);
+        self.held += usize::from(viewed);
+        self.count(1, fate);
+    }
+
+    fn count(&mut self, count: u64, fate: Fate) {
         self.stage.in_flight -= count;
         match fate {
+            Fate::Used if self.limits.intake.keeps_identity() => self.stage.used += count,
             Fate::Used => {
                 self.stage.used += 1;
                 self.stage.absorbed += count - 1;
@@ -318,27 +334,50 @@ impl Model {
 
     pub(super) fn consumer_died(&mut self, on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
         self.held = 0;
-        let Some(newest) = self.in_flight.last() else { return Verdict::Nothing };
-        let id = newest.id;
         let received = received.filter(|receipt| receipt.ticket == self.ticket);
-        let parts = received.and_then(|receipt| receipt.parts);
-        let used = received.is_some() && (parts.is_none() || on_crash == OnCrash::Skip);
         let again = on_crash == OnCrash::Retry
             && self.gate != Gate::Discarding
             && self.in_flight.iter().all(|sample| sample.deaths == 0);
+        let is_old = self.old_in_flight() > 0;
+        self.old -= self.old_in_flight();
+        let in_flight = std::mem::take(&mut self.in_flight);
+        if !self.limits.intake.keeps_identity() {
+            return self.judge(in_flight, on_crash, received, (again, is_old));
+        }
+
+        // Each is judged alone, the newest first, as what is tried again goes to the front.
+        let of_each = in_flight.into_iter().rev().map(|sample| {
+            let received = received.filter(|receipt| receipt.sample == sample.entered);
+            self.judge(vec![sample], on_crash, received, (again, is_old))
+        });
+        let of_each: Vec<_> = of_each.collect();
+        of_each.first().copied().unwrap_or(Verdict::Nothing)
+    }
+
+    /// Gives samples that were in flight one fate.
+    fn judge(
+        &mut self,
+        mut in_flight: Vec<Waiting>,
+        on_crash: OnCrash,
+        received: Option<Receipt>,
+        (again, is_old): (bool, bool),
+    ) -> Verdict {
+        let Some(newest) = in_flight.last() else { return Verdict::Nothing };
+        let (id, count) = (newest.id, in_flight.len() as u64);
+        let parts = received.and_then(|receipt| receipt.parts);
+        let used = received.is_some() && (parts.is_none() || on_crash == OnCrash::Skip);
         let (fate, verdict) = match (used, again) {
             (true, _) => (Fate::Used, Verdict::Used(id)),
-            (false, true) if self.old_in_flight() > 0 => (Fate::Flushed, Verdict::Flushed(id)),
+            (false, true) if is_old => (Fate::Flushed, Verdict::Flushed(id)),
             (false, _) => (Fate::Lost, Verdict::Lost(id)),
         };
         if used || !again || fate == Fate::Flushed {
-            self.settle(0, fate);
+            self.count(count, fate);
             return verdict;
         }
-        let count = self.in_flight.len() as u64;
         self.buffer.taken -= count;
         self.stage.in_flight -= count;
-        while let Some(sample) = self.in_flight.pop() {
+        while let Some(sample) = in_flight.pop() {
             self.waiting.push_front(Waiting { deaths: 1, given: parts.unwrap_or(0), ..sample });
         }
         Verdict::Retried(id)
@@ -365,8 +404,8 @@ impl Model {
         in_flight.sort_by_key(|slot| slots[*slot].used_at);
         let ticket = head.next_ticket - 1;
         assert!(in_flight.iter().all(|slot| slots[*slot].ticket == ticket), "one take is in flight");
-        let receipt = places.iter().map(|place| (place.receipt_ticket, place.receipt_parts)).max();
-        let receipt = receipt.filter(|(ticket, _)| *ticket > 0);
+        let receipts = places.iter().map(|place| (place.receipt_ticket, place.receipt_sample, place.receipt_parts));
+        let receipt = receipts.max().filter(|(ticket, ..)| *ticket > 0);
         let queue = looked.list(head.waiting);
         let put_back = queue.iter().take_while(|slot| slots[**slot].deaths > 0).count();
         assert!(queue[put_back..].is_sorted_by_key(|slot| slots[*slot].used_at), "{queue:?} is not as it came");
@@ -379,7 +418,11 @@ impl Model {
             ticket,
             held: looked.in_state(SlotState::Viewed).count(),
             full_by_bytes: head.full_by_bytes != 0,
-            receipt: receipt.map(|(ticket, parts)| Receipt { ticket, parts: Some(parts).filter(|n| *n != WHOLE) }),
+            receipt: receipt.map(|(ticket, sample, parts)| Receipt {
+                ticket,
+                sample,
+                parts: Some(parts).filter(|n| *n != WHOLE),
+            }),
             cut: head.cut,
             old: head.old,
             buffer,

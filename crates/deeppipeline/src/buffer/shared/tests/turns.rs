@@ -140,7 +140,7 @@ impl Worker {
             Does::Giving { slots, newest, ticket, part } if self.gives.parts().contains(&part) => {
                 let id = SampleId { number: newest.number, part };
                 let parts = matches!(self.gives, Gives::Many(_)).then_some(part);
-                let went_on = self.puts(id, ticket, Receipt { ticket, parts });
+                let went_on = self.puts(id, ticket, Receipt { ticket, sample: 0, parts });
                 let part = if went_on { part + 1 } else { part };
                 self.does = Does::Giving { slots, newest, ticket, part };
                 went_on
@@ -670,7 +670,7 @@ fn samples_that_are_too_old_make_room_for_early_results() {
 
 #[test]
 fn a_batch_is_not_due_while_too_many_results_would_wait() {
-    let intake = Intake::Batch { max_size: 2, max_wait: Duration::from_nanos(10) };
+    let intake = Intake::Batch { max_size: 2, max_wait: Duration::from_nanos(10), fold: true };
     let mut buffer = Alone::new(Limits { consumers: several(2), ..limits(8, 100, Overflow::Block, intake) });
     buffer.bring(1);
     assert!(buffer.takes(0, 100).is_some());
@@ -717,7 +717,7 @@ fn how_often_a_stage_has_failed_is_known_to_the_next_worker() {
     buffer.bring(1);
     buffer.bring(1);
     let (ticket, slots) = buffer.takes(0, 1).expect("one is inside");
-    buffer.as_worker(1, 0).note_failures(slots.iter().map(|taken| taken.slot.index()), 2);
+    buffer.as_worker(1, 0).note_failures(slots.iter().map(|taken| (taken.slot.index(), 2)));
     assert_eq!(buffer.dies(0, OnCrash::Retry).0, Verdict::Retried(SampleId { number: 1, part: 0 }));
     let (again, slots) = buffer.takes(1, 1).expect("it is tried again");
     assert_eq!((again, slots[0].failures), (ticket, 2));

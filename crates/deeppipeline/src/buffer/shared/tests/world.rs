@@ -40,6 +40,8 @@ pub(super) enum Act {
     Take,
     /// Ends what is in flight, of which so many samples are still looked at.
     Settle(usize, Fate),
+    /// Ends the oldest in flight, which may still be looked at, and goes on with the others: of a batch.
+    SettleFirst(bool, Fate),
     /// Looks no longer at the one held first.
     Release,
     Gate(Gate),
@@ -53,7 +55,7 @@ impl Act {
     pub(super) fn of(self) -> Option<Who> {
         match self {
             Act::Reserve(_) | Act::Put(_) | Act::Publish | Act::Cancel => Some(Who::Producer),
-            Act::Take | Act::Settle(..) | Act::Release => Some(Who::Consumer),
+            Act::Take | Act::Settle(..) | Act::SettleFirst(..) | Act::Release => Some(Who::Consumer),
             Act::Gate(_) | Act::Cut(_) | Act::Trim(_) => None,
         }
     }
@@ -153,8 +155,11 @@ impl World {
             Act::Cancel if !self.writing.is_empty() => self.cancel(),
             Act::Take if self.in_flight.is_empty() => self.take(),
             Act::Settle(viewed, fate) if !self.in_flight.is_empty() => self.settle(viewed, fate),
+            Act::SettleFirst(viewed, fate) if self.in_flight.len() > 1 && self.limits().intake.keeps_identity() => {
+                self.settle_first(viewed, fate)
+            }
             Act::Release if !self.held.is_empty() => self.release(),
-            Act::Publish | Act::Cancel | Act::Take | Act::Settle(..) | Act::Release => Ok(()),
+            Act::Publish | Act::Cancel | Act::Take | Act::Settle(..) | Act::SettleFirst(..) | Act::Release => Ok(()),
             Act::Gate(gate) => {
                 self.pipeline.lower_gate(gate);
                 self.pipeline.wake();
@@ -250,15 +255,18 @@ impl World {
     /// The producer makes one of each that it takes, or many.
     fn receipt(&self, number: u64) -> Option<Receipt> {
         let parts = Some(number % 3).filter(|parts| *parts > 0);
-        (self.arrival == Arrival::Stage).then_some(Receipt { ticket: number, parts })
+        (self.arrival == Arrival::Stage).then_some(Receipt { ticket: number, sample: 0, parts })
     }
 
     fn publish(&mut self) -> Result<(), Happened> {
         let slot = self.writing.remove(0);
         let (length, arrival, owner) = (slot.length() as u64, self.arrival, Self::producer_for(self.arrival));
         let id = SampleId { number: self.brought, part: 0 };
-        let receipt = (arrival == Arrival::Stage)
-            .then_some(Receipt { ticket: self.brought, parts: Some(self.brought % 3).filter(|parts| *parts > 0) });
+        let receipt = (arrival == Arrival::Stage).then_some(Receipt {
+            ticket: self.brought,
+            sample: 0,
+            parts: Some(self.brought % 3).filter(|parts| *parts > 0),
+        });
         let label = Label {
             id,
             birth: self.brought,
@@ -329,6 +337,19 @@ impl World {
             |model| model.settle(viewed, fate),
         )?;
         self.held.extend(slots.iter().filter(|(_, viewed)| *viewed).map(|(slot, _)| *slot));
+        self.check();
+        Ok(())
+    }
+
+    fn settle_first(&mut self, viewed: bool, fate: Fate) -> Result<(), Happened> {
+        let slot = (self.in_flight.remove(0), viewed && !self.must_copy);
+        let settlement = came_of(fate, 0, 7000);
+        self.attempt(
+            Who::Consumer,
+            |table| table.settle_one(slot, settlement),
+            |model| model.settle_first(slot.1, fate),
+        )?;
+        self.held.extend(slot.1.then_some(slot.0));
         self.check();
         Ok(())
     }
