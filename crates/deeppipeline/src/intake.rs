@@ -86,11 +86,6 @@ impl Batch {
 pub struct FoldedBatch(Batch);
 
 /// An intake with which a stage gives one result for what it takes: all but [`Batch`].
-#[diagnostic::on_unimplemented(
-    message = "a stage with the intake `{Self}` does not give a result for each sample",
-    label = "gives one result, or a list that does not fit what comes behind it",
-    note = "with `Batch` a stage returns a `Vec` with a result for each sample; with `Batch::new(..).fold()` it returns one for all"
-)]
 pub trait GivesOne {}
 
 impl GivesOne for Single {}

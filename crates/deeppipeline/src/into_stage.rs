@@ -16,7 +16,8 @@ use std::sync::Arc;
     message = "`{Self}` is not a stage",
     label = "must be a `Stage` that is `Send`, or a closure of one argument",
     note = "a stage that must not move between threads is given with `made_by`; what an isolated stage gives must be `Transfer`",
-    note = "at the end a closure returns nothing, or a `Result`, `Option` or `Give` of nothing: end its last line with `;`"
+    note = "at the end a closure returns nothing, or a `Result`, `Option` or `Give` of nothing: end its last line with `;`",
+    note = "with the intake `Batch` it returns a `Vec` with a result for each sample, with `Batch::new(..).fold()` one for all"
 )]
 pub trait IntoStage<T, Marker, To> {
     /// Returns what it adds to a pipeline.
