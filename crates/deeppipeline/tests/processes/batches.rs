@@ -1,7 +1,8 @@
 //! Batches in processes: a result and a fate for each sample, whoever dies.
 
 use crate::stages::{end, ended, pipeline};
-use deeppipeline::processes::{OnCrash, restarted};
+use deeppipeline::pipeline::current_worker;
+use deeppipeline::processes::OnCrash;
 use deeppipeline::{Batch, BoxError, Give, Isolated, OnError, Pipeline, Stage, isolated, retry};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Stage for DiesInBatch {
         let results = batch.into_iter().map(|x| match x {
             2 => Give::Skip,
             3 => Give::many((0..2).map(move |part| {
-                if part == parts && !restarted() {
+                if part == parts && !current_worker().is_some_and(|worker| worker.restarted()) {
                     std::process::abort();
                 }
                 10 * x + part
