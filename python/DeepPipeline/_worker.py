@@ -130,7 +130,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
         arguments = x = result = None  # nor is it while waiting for the next
 
 
-def give_each(worker: _engine.Worker, sources: Wakes, results: deque[Any]) -> None:
+def give_each(worker: _engine.Worker, sources: Running | SourceStage, results: deque[Any]) -> None:
     """Hands on the results of a batch, up to the next sample on which the stage is to be run again.
 
     One that cannot go on fails its own sample.
@@ -153,7 +153,7 @@ def has_failed(results: object) -> bool:
     return isinstance(results, (list, tuple)) and any(type(result) is Failed for result in results)
 
 
-def _fail(worker: _engine.Worker, sources: Wakes, error: BaseException) -> None:
+def _fail(worker: _engine.Worker, sources: Running | SourceStage, error: BaseException) -> None:
     event = worker.fail(error)
     if event is not None:
         # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
