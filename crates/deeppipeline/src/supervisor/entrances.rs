@@ -412,27 +412,46 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// The rows of all entrances that have a name, and of the source without one.
     pub(super) fn source_rows(&self) -> Vec<SourceReport> {
-        let state = self.state.lock();
+        match self.counted_rows() {
+            (rows, true) => rows,
+            // A lane was taken away meanwhile: its counters are in its row by now.
+            (_, false) => self.counted_rows().0,
+        }
+    }
+
+    /// Does so, and returns true if every lane was still there when its counters were read.
+    fn counted_rows(&self) -> (Vec<SourceReport>, bool) {
+        let rows: Vec<_> = {
+            let state = self.state.lock();
+            let rows = state.entrances.iter().map(|entrance| {
+                let (wait, longest_wait) = entrance.waits.read(self.clock.now());
+                let row = SourceReport {
+                    name: entrance.name().to_owned(),
+                    state: self.state_of(&state, entrance),
+                    error: entrance.error.clone(),
+                    counts: entrance.past.clone(),
+                    wait,
+                    longest_wait,
+                };
+                (row, entrance.id, entrance.lane)
+            });
+            rows.collect()
+        };
+        // A buffer's lock may be one that a process has, which no caller waits for while it has the supervisor's.
         let buffer = &self.inlets[0].buffer;
-        let rows = state.entrances.iter().map(|entrance| {
-            let mut counts = entrance.past.clone();
-            match entrance.id == SourceId::default() {
-                // What branches that it feeds itself get is in their rows.
-                true => counts.add(&buffer.counts()),
-                false => buffer.lane_counts(entrance.lane).iter().for_each(|lane| counts.add(lane)),
-            }
-            counts.last_dropped.clear();
-            let (wait, longest_wait) = entrance.waits.read(self.clock.now());
-            SourceReport {
-                name: entrance.name().to_owned(),
-                state: self.state_of(&state, entrance),
-                error: entrance.error.clone(),
-                counts,
-                wait,
-                longest_wait,
-            }
+        let mut are_whole = true;
+        let counted = rows.into_iter().map(|(mut row, id, lane)| {
+            let counts = match id == SourceId::default() {
+                true => Some(buffer.counts()),
+                false => buffer.lane_counts(lane),
+            };
+            are_whole &= counts.is_some() || lane == LaneKey::default();
+            counts.iter().for_each(|counts| row.counts.add(counts));
+            row.counts.last_dropped.clear();
+            row
         });
-        rows.collect()
+        let counted = counted.collect();
+        (counted, are_whole)
     }
 
     fn state_of(&self, state: &State, entrance: &Entrance) -> SourceState {

@@ -27,6 +27,7 @@ mod puppet;
 mod restarts;
 mod scribbles;
 mod serial;
+mod sources;
 mod stack;
 mod stages;
 mod start;

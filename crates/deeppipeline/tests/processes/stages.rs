@@ -47,6 +47,7 @@ pub(crate) fn known() -> Workers {
         .stage_all::<Puppets, _>()
         .stage_window::<Puppets, _>()
         .stage_windows::<crate::windows::Parted>()
+        .stage::<crate::sources::Asks>()
         .stage::<crate::stack::Deep>()
         .stage::<crate::start::NeverMade>()
         .stage::<crate::start::OwnName>()
