@@ -37,15 +37,16 @@ pub struct All;
 /// Takes a list of 1 to `max_size` samples: whatever is there once the first has waited [`max_wait`](Batch::max_wait).
 ///
 /// The stage's `buffer_size` must be `max_size` at least. It gives back a list with a result for each sample, in order:
-/// whatever a [closure](crate::builder::Gives) may return for one. Each goes on as its own sample's, an `Err` fails that
-/// sample alone, and a `None` skips it; another number of results is an error of the stage. So a batch may stand in a
-/// branch of a parallel block. When a call fails and the policy is not to stop, the stage is run on each sample alone, in
-/// lists of one.
+/// whatever a [closure](crate::builder::Gives) may return for one. Each goes on as its own sample's, an `Err` fails
+/// that sample alone, and a `None` skips it; another number of results is an error of the stage. So a batch may stand in
+/// a branch of a parallel block. When a call fails and the policy is not to stop, the stage is run on each sample alone,
+/// in lists of one.
 ///
 /// ```
 /// use deeppipeline::{Batch, OnError, Pipeline, stage};
 ///
-/// let roots = |list: Vec<f64>| list.into_iter().map(|x| if x < 0.0 { Err("negative") } else { Ok(x.sqrt()) }).collect::<Vec<_>>();
+/// let root = |x: f64| if x < 0.0 { Err("negative") } else { Ok(x.sqrt()) };
+/// let roots = move |list: Vec<f64>| list.into_iter().map(root).collect::<Vec<_>>();
 /// let given = Pipeline::builder()
 ///     .source([4.0, -1.0, 9.0].into_iter())
 ///     .stage(stage(roots).intake(Batch::new(2)).on_error(OnError::Skip))

@@ -70,8 +70,8 @@ impl<V> Worker<V> {
         Ok(())
     }
 
-    /// Returns true if the next result of a batch is to be handed on. Otherwise it is kept, if the stage is to be run on
-    /// the present sample again, or goes nowhere.
+    /// Returns true if the next result of a batch is to be handed on. Otherwise it is kept, if the stage is to be run
+    /// on the present sample again, or goes nowhere.
     pub fn expects_result(&self) -> bool {
         self.running().and_then(|in_flight| in_flight.batch.as_ref()).is_some_and(|batch| batch.to_come > 0)
     }
