@@ -15,6 +15,7 @@
 4
 """
 
+from DeepPipeline._answers import Answer
 from DeepPipeline._engine import (
     BufferCounts,
     JoinCounts,
@@ -36,14 +37,22 @@ from DeepPipeline._simulate import every
 from DeepPipeline._stage import Retry, Sample, Stage, retry
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
+    Discarded,
+    Dropped,
+    Flushed,
     FlushTimeout,
     GraphError,
+    Lost,
+    NoAnswer,
     PipelineError,
     PutAfterFailure,
     PutError,
     PutTimeout,
     RemoteError,
+    ResultTimeout,
+    SampleFailed,
     SendError,
+    Skipped,
     StageError,
     StartError,
     StartTimeout,
@@ -52,21 +61,27 @@ from DeepPipeline.errors import (
 from DeepPipeline.parallel import Parallel
 from DeepPipeline.pipeline import Pipeline
 from DeepPipeline.signals import StopSignals, drain_on_signals
-from DeepPipeline.stream import Stream
+from DeepPipeline.stream import Results, Stream
 
 __all__ = [
     "SKIP",
     "All",
+    "Answer",
     "Batch",
     "BufferCounts",
+    "Discarded",
+    "Dropped",
     "Entrance",
     "Failed",
     "FlushTimeout",
+    "Flushed",
     "GraphError",
     "JoinCounts",
     "JoinReport",
     "Latest",
+    "Lost",
     "Many",
+    "NoAnswer",
     "Parallel",
     "Pipeline",
     "PipelineError",
@@ -76,11 +91,15 @@ __all__ = [
     "Recent",
     "RemoteError",
     "Report",
+    "ResultTimeout",
+    "Results",
     "Retry",
     "Sample",
+    "SampleFailed",
     "SampleId",
     "SendError",
     "Single",
+    "Skipped",
     "SourceReport",
     "Spread",
     "Stage",

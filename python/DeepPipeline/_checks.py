@@ -6,6 +6,7 @@ import math
 import numbers
 import operator
 import sys
+import threading
 from typing import SupportsIndex, TypeVar
 
 from DeepPipeline.errors import GraphError
@@ -62,6 +63,15 @@ def checked_seconds(argument: str, got: object, *, zero: bool = False, of: str =
         if seconds > 0 or (zero and seconds == 0):
             return min(seconds, sys.float_info.max)
     raise GraphError(f"{argument} is {got!r}, but must be a number of {of}, {'at least' if zero else 'more than'} 0")
+
+
+def checked_wait(argument: str, seconds: float | None) -> float | None:
+    """The seconds, or None, if it is a time that a caller may wait."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not seconds >= 0:
+        raise GraphError(f"{argument} is {what(seconds)}, but must be None or a number of seconds, at least 0")
+    return float(min(seconds, threading.TIMEOUT_MAX))
 
 
 def checked_flag(argument: str, got: object) -> bool:

@@ -46,4 +46,6 @@ class PipelineDescription:
     overflow: Overflow | None
     source: SourceStage | None
     entrances: list[EntranceDescription]
+    answers: bool
+    """True if samples may be submitted: what the last stage gives is their answer."""
     max_age: float | None

@@ -100,6 +100,67 @@ class PutAfterFailure(PutError, StageError):
         self.value = value
 
 
+class NoAnswer(PipelineError):
+    """The last stage gave nothing for a sample that was submitted: the subclass names the sample's fate."""
+
+
+class Dropped(NoAnswer):
+    """The sample was dropped in front of a stage."""
+
+    stage: str
+    """The name of the stage."""
+    why: str
+    """The rule: "oldest", "newest", "superseded" or "expired", as the report counts it."""
+
+    def __init__(self, message: str, stage: str, why: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.why = why
+
+
+class Skipped(NoAnswer):
+    """A stage ended the sample without a result of its own."""
+
+    stage: str
+    """The name of the stage."""
+    why: str
+    """The way: the "stage" gave SKIP, a "list" used it whose result went on under its newest sample's number, or a
+    "window" keeps it for a later list."""
+
+    def __init__(self, message: str, stage: str, why: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.why = why
+
+
+class Lost(NoAnswer):
+    """A worker had the sample in flight when its process died, or kept others waiting with it for too long."""
+
+    stage: str
+    """The name of the stage."""
+
+    def __init__(self, message: str, stage: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class Discarded(NoAnswer):
+    """The sample was given up because the pipeline stopped; after a failure, that `StageError` is the `__cause__`."""
+
+
+class Flushed(NoAnswer):
+    """A flush came before the sample had gone through."""
+
+
+class SampleFailed(NoAnswer, StageError):
+    """A stage failed on the sample, whether the pipeline stopped for it or not. The stage's own exception is the
+    `__cause__`."""
+
+
+class ResultTimeout(PipelineError, TimeoutError):
+    """No result came out of the pipeline until the time-out of `next`."""
+
+
 class CaptureError(PipelineError):
     """A video, camera or stream cannot be opened or read."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 import threading
 import time
 import traceback as tracebacks
@@ -14,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self, SupportsIndex, TypeVar
 
 from DeepPipeline import _aside, _engine, _exit
+from DeepPipeline._answers import Answer, Answers
 from DeepPipeline._aside import logger
-from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, one_of, what
+from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, checked_wait, one_of, what
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
 from DeepPipeline._engine import Report, StageCounts, Startup, Ticket
@@ -49,7 +49,7 @@ from DeepPipeline.errors import (
     StartTimeout,
 )
 from DeepPipeline.parallel import Branches, Chain, Parallel, Relay, Row, checked_chain, in_a_row
-from DeepPipeline.stream import HandOver, Stream
+from DeepPipeline.stream import HandOver, Results, Stream
 
 T = TypeVar("T")
 
@@ -119,6 +119,8 @@ class Pipeline:
         self._aborted = False
         self._hand_over: HandOver | None = None
         """The end stage of a stream."""
+        self._answers: Answers | None = None
+        self._answers_made = threading.Lock()
         self._told = False
         """True if a failure has been raised to the caller."""
         self._described(_engine.Engine.check)
@@ -130,7 +132,7 @@ class Pipeline:
         `setstop`; no stage runs before every `setup` has succeeded. Raises `StageError` for a `setup` that failed and
         `StartTimeout` for one that takes longer than `timeout` seconds; then nothing is left running.
         """
-        timeout = _checked_wait("timeout", timeout)
+        timeout = checked_wait("timeout", timeout)
         self._check_fresh()
         self._check_processes()
         bodies = self._bodies()
@@ -163,22 +165,69 @@ class Pipeline:
         `PutTimeout`. Every error of `put` is a `PutError` and has the sample as its `value`; after a failure it is the
         `StageError` as well.
         """
+        engine = self._entrance("put", x, entrance)
+        ticket = engine.put(x, entrance, None if timeout is None else checked_wait("timeout", timeout))
+        if ticket is None:
+            raise self._refusal(engine, "put", x)
+        return ticket
+
+    def submit(self, x: Any, timeout: float | None = None, *, entrance: str | None = None) -> Answer:
+        """Puts one sample as `put` does, and returns the answer to come: what the last stage gives for it.
+
+        The answer is a `concurrent.futures.Future` that can be awaited, too. It always comes: where the last stage
+        gives nothing for the sample, it raises a `NoAnswer` that names the sample's fate, also for a sample that was
+        dropped on arrival. Under "block" it waits for room, at most `timeout` seconds, and so it does where very many
+        answers are to come. Raises what `put` raises.
+        """
+        engine = self._entrance("submit", x, entrance)
+        if not self._may_answer():
+            raise PutError("submit on a pipeline that ends in parallel: join the branches, or use put", x)
+        seconds = None if timeout is None else checked_wait("timeout", timeout)
+        answer, answers = Answer(), self._open_answers(engine, x)
+        answers.pending.add(answer)
+        try:
+            ticket = engine.submit(x, entrance, answer, seconds)
+        except BaseException:
+            answers.pending.discard(answer)
+            raise
+        if ticket is None:
+            answers.pending.discard(answer)
+            raise self._refusal(engine, "submit", x)
+        answer._number = ticket.number
+        return answer
+
+    def _entrance(self, call: str, x: Any, entrance: str | None) -> _engine.Engine:
         engine = self._engine
         if engine is None:
-            raise PutError("put before start: call start() first, or use `with Pipeline(...) as p:`", x)
+            raise PutError(f"{call} before start: call start() first, or use `with Pipeline(...) as p:`", x)
         if self._source is not None:
-            raise PutError("put on a pipeline with a source: its samples come from the source alone", x)
+            raise PutError(f"{call} on a pipeline with a source: its samples come from the source alone", x)
         if entrance is not None and not isinstance(entrance, str):
             raise PutError(f"entrance is {what(entrance)}, but must be the name of one", x)
-        ticket = engine.put(x, entrance, None if timeout is None else _checked_wait("timeout", timeout))
-        if ticket is not None:
-            return ticket
+        return engine
+
+    def _may_answer(self) -> bool:
+        ends_apart = bool(self._chain) and isinstance(self._chain[-1], Branches)
+        return self._source is None and not ends_apart
+
+    def _open_answers(self, engine: _engine.Engine, x: Any) -> Answers:
+        with self._answers_made:
+            if self._answers is None:
+                try:
+                    self._answers = Answers(engine)
+                except RuntimeError as error:
+                    raise PutError(f"cannot start a thread for answers: {error}", x) from error
+            return self._answers
+
+    def _refusal(self, engine: _engine.Engine, what: str, x: Any) -> PutError:
+        """Returns the error of a put after a failure."""
         failure = self._failure(engine, engine.report())
         if failure is None:
-            raise PutError("put after the pipeline failed", x)
+            return PutError(f"{what} after the pipeline failed", x)
         stage, doing, sample, report = failure.stage, failure.doing, failure.sample, failure.report
         refused = PutAfterFailure(str(failure), x, stage=stage, doing=doing, sample=sample, report=report)
-        raise refused from failure.__cause__
+        refused.__cause__ = failure.__cause__
+        return refused
 
     def setstop(self, abort_after: float | None = None) -> Report:
         """Closes the entrance, lets everything inside flow out in order, and returns the report.
@@ -186,7 +235,7 @@ class Pipeline:
         It can be called again. After `abort_after` seconds what is still inside is discarded, as by `abort`. Raises
         `StageError` if a stage failed. From the pipeline's own stages it only requests the stop.
         """
-        abort_after = _checked_wait("abort_after", abort_after)
+        abort_after = checked_wait("abort_after", abort_after)
         engine = self._started("setstop")
         self._close(engine)
         return self._drain(engine, abort_after)
@@ -230,7 +279,7 @@ class Pipeline:
         What it gave flows out in order, and the others go on. From the pipeline's own stages it only asks.
         """
         engine = self._started("remove_source")
-        timeout = _checked_wait("timeout", timeout)
+        timeout = checked_wait("timeout", timeout)
         if not isinstance(name, str):
             raise GraphError(f"name is {what(name)}, but must be the name of a source")
         engine.remove_source(name)
@@ -256,6 +305,23 @@ class Pipeline:
         self.start()
         return Stream(self, hand_over)
 
+    def results(self, with_sample: bool = False) -> Results:
+        """Starts, and gives out what the last stage gives, in order, while samples are put: an iterator.
+
+        A caller that does not ask for the next result makes the pipeline wait, as a `stream` does, until `setstop`:
+        what is inside then flows out, and the iterator has all that is left. `with_sample` makes each result a pair of
+        the `Sample` that it comes from and the value. A sample that was submitted has its answer once its result was
+        asked for.
+        """
+        self._check_fresh()
+        with_sample = checked_flag("with_sample", with_sample)
+        if self._source is not None:
+            raise GraphError("results on a pipeline with a source: use stream(), or leave the source out")
+        hand_over = self._hand_over = HandOver(with_sample, flows_out=True)
+        self._add_end_stage(hand_over)
+        self.start()
+        return Results(self, hand_over)
+
     def simulate(self, durations: Durations, arrivals: Arrivals, *, flushes: Iterable[float] = ()) -> Report:
         """Returns the report of what would become of samples that arrive at these times: drops, order, ages, exactly.
 
@@ -278,7 +344,7 @@ class Pipeline:
         sample is left then. From the pipeline's own stages it only requests the flush. Once the pipeline has ended it
         does nothing.
         """
-        timeout = _checked_wait("timeout", timeout)
+        timeout = checked_wait("timeout", timeout)
         engine = self._started("flush")
         engine.flush()
         if self._hand_over is not None:
@@ -383,6 +449,7 @@ class Pipeline:
                 overflow,
                 self._source,
                 self._entrances,
+                self._may_answer(),
                 self._max_age,
             )
         )
@@ -480,7 +547,7 @@ class Pipeline:
         engine.close()
         self._wake_source(engine)
         if self._hand_over is not None:
-            self._hand_over.give_up()  # whoever waits for the end does not ask for values meanwhile
+            self._hand_over.close()  # whoever waits for the end does not ask for values meanwhile
 
     def _drain(self, engine: _engine.Engine, abort_after: float | None) -> Report:
         if engine.called_by_own_worker():
@@ -572,6 +639,8 @@ class Pipeline:
             engine.join_native()
             if self._notices is not None:
                 self._notices.wait(_engine.GRACE)
+            if self._answers is not None:
+                self._answers.wait(_engine.GRACE)
             if self._discarded is not None:
                 self._discarded.wait()
             if not self._joined and any(source.still_closes(_engine.GRACE) for source in self._running.values()):
@@ -619,6 +688,8 @@ class Pipeline:
 
     def _forget(self) -> None:
         """Makes the pipeline one that was never started, in a forked child: there are no workers here."""
+        if self._answers is not None:
+            self._answers.forget()
         if not self._joined:
             self._engine = None
             self._threads = []
@@ -717,11 +788,3 @@ def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages:
 def _checked_source(source: Source) -> SourceStage:
     check_source(source)
     return SourceStage(source)
-
-
-def _checked_wait(argument: str, seconds: float | None) -> float | None:
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not seconds >= 0:
-        raise GraphError(f"{argument} is {what(seconds)}, but must be None or a number of seconds, at least 0")
-    return float(min(seconds, threading.TIMEOUT_MAX))

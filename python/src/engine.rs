@@ -1,5 +1,6 @@
 //! The handle of one pipeline, for the Python package.
 
+use crate::answers::{AnswerQueue, in_words};
 use crate::discarded::Discarded;
 use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, raise, takes_a_while};
@@ -10,14 +11,16 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results, Role,
-    SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Accepted, Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results,
+    Role, SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, UnknownPolicy, WorkerDied};
 use deeppipeline::intake::Intake;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
+use std::error::Error;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -41,6 +44,7 @@ pub(crate) struct PipelineDescription {
     overflow: Option<String>,
     source: Option<SourceDescription>,
     entrances: Vec<EntranceDescription>,
+    answers: bool,
     max_age: Option<f64>,
 }
 
@@ -222,6 +226,8 @@ pub(crate) struct Engine {
     native_threads: Mutex<Vec<JoinHandle<()>>>,
     /// The consumer of what is put.
     entrance: OnceLock<Next>,
+    /// The answers that have come, for the thread that hands them over.
+    answers: Arc<AnswerQueue>,
 }
 
 #[pymethods]
@@ -249,6 +255,7 @@ impl Engine {
             natives: Mutex::default(),
             native_threads: Mutex::default(),
             entrance: OnceLock::new(),
+            answers: Arc::default(),
         })
     }
 
@@ -282,6 +289,7 @@ impl Engine {
         };
         let next_after = |worker: &Undriven| match self.supervisor.flow(worker.worker_id()) {
             Flow::End => Next::Nobody,
+            Flow::Answers => Next::Here,
             Flow::Next(node) => at(node),
             Flow::Fork(block) => Next::Branches(self.supervisor.branches(block).map(at).collect()),
             Flow::Join { .. } => Next::Join,
@@ -342,55 +350,28 @@ impl Engine {
 
     /// Puts one sample, and returns its ticket; none where the pipeline has failed. What else refuses it is a `PutError`.
     fn put(&self, x: &Bound<'_, PyAny>, entrance: Option<&str>, timeout: Option<f64>) -> PyResult<Option<Ticket>> {
-        let py = x.py();
-        let birth = Moment::now();
-        let payload = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here));
-        let payload = payload.map_err(|error| match is_send_error(py, &error) {
-            true => put_error(x, "PutError", &error.value(py).to_string(), error.cause(py)),
-            false => error,
-        })?;
-        // Where there is room, the interpreter is not let go of.
-        let first = match takes_a_while(&payload) {
-            true => py.detach(|| self.supervisor.put_born(payload, entrance, birth, Wait::No)),
-            false => self.supervisor.put_born(payload, entrance, birth, Wait::No),
-        };
-        let mut refused = match first {
-            Ok(put) => return Ok(Some(Ticket::new(put.number))),
-            Err(refused) => refused,
-        };
+        self.put_for(x, timeout, "put", |payload, birth, wait| self.supervisor.put_born(payload, entrance, birth, wait))
+    }
 
-        let deadline = deadline(timeout);
-        loop {
-            let payload = match refused {
-                PutError::Timeout(payload) if deadline.is_none_or(|deadline| Instant::now() < deadline) => payload,
-                PutError::Timeout(_) => {
-                    let waited = timeout.unwrap_or_default();
-                    let text = format!("put timed out after {waited} s: the buffer of the first stage stayed full");
-                    return Err(put_error(x, "PutTimeout", &text, None));
-                }
-                PutError::Closed(_) => {
-                    return Err(put_error(
-                        x,
-                        "PutError",
-                        "put after setstop: the pipeline takes no more samples",
-                        None,
-                    ));
-                }
-                PutError::OwnStage(_) => {
-                    let text =
-                        "put from one of the pipeline's own stages: return the value from stage_run (Many for several)";
-                    return Err(put_error(x, "PutError", text, None));
-                }
-                PutError::Entrance(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
-                PutError::Refused(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
-                _ => return Ok(None),
-            };
-            py.check_signals()?;
-            match py.detach(|| self.supervisor.put_born(payload, entrance, birth, slice(deadline))) {
-                Ok(put) => return Ok(Some(Ticket::new(put.number))),
-                Err(again) => refused = again,
-            }
-        }
+    /// Puts one sample as `put` does; `next_answers` hands out the answer to it with this object.
+    fn submit(
+        &self,
+        x: &Bound<'_, PyAny>,
+        entrance: Option<&str>,
+        answer: Py<PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Ticket>> {
+        let receiver = self.answers.receiver(answer);
+        self.put_for(x, timeout, "submit", |payload, birth, wait| {
+            self.supervisor.submit(payload, entrance, birth, wait, Arc::clone(&receiver) as _)
+        })
+    }
+
+    /// Waits for answers; None once no more will come. Each comes with the object that was given for it, and what it is
+    /// in words.
+    fn next_answers<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
+        let Some(answers) = py.detach(|| self.answers.next()) else { return Ok(None) };
+        answers.into_iter().map(|(answer, outcome)| in_words(py, answer, outcome)).collect::<PyResult<_>>().map(Some)
     }
 
     /// Waits until every stage is up.
@@ -407,7 +388,6 @@ impl Engine {
             }
         }
     }
-
     /// Waits until every worker has ended; false after the time-out.
     fn wait_ended(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let deadline = deadline(timeout);
@@ -550,7 +530,12 @@ impl Engine {
 
     /// Waits for something that is to be logged; None once everything has ended.
     fn next_notice(&self, py: Python<'_>) -> Option<Notice> {
-        let notice = py.detach(|| self.supervisor.next_notice())?;
+        let notice = py.detach(|| self.supervisor.next_notice());
+        if notice.is_none() {
+            // Everything has ended, and so every answer has come.
+            self.answers.close();
+        }
+        let notice = notice?;
         let text = notice.to_string();
         Some(match notice {
             EngineNotice::Hangs { worker, .. } => Notice::Hangs { text, worker },
@@ -594,15 +579,7 @@ impl Engine {
     #[expect(clippy::type_complexity, reason = "one tuple for one exception's fields")]
     fn failure(&self, py: Python<'_>) -> Option<(String, String, String, Option<SampleId>, Py<PyAny>)> {
         let failure: StageError = self.supervisor.failure()?;
-        let cause = if let Some(raised) = failure.cause().downcast_ref::<Raised>() {
-            raised.exception.clone_ref(py)
-        } else if let Some(remote) = failure.cause().downcast_ref::<RemoteError>() {
-            exception_of(py, remote)
-        } else if let Some(died) = failure.cause().downcast_ref::<WorkerDied>() {
-            worker_died(py, died)
-        } else {
-            PyRuntimeError::new_err(failure.cause().to_string()).into_value(py).into_any()
-        };
+        let cause = cause_of(py, failure.cause());
         let sample = failure.sample().map(SampleId::from);
         let message = match failure.doing() {
             // A source in Python has no method of that name.
@@ -610,6 +587,68 @@ impl Engine {
             _ => failure.to_string(),
         };
         Some((message, failure.stage().to_owned(), failure.doing().to_string(), sample, cause))
+    }
+}
+
+impl Engine {
+    /// Puts one sample by that call, waiting for room in slices between which signals are looked for.
+    fn put_for(
+        &self,
+        x: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        what: &str,
+        put: impl Fn(Payload, Moment, Wait) -> Result<Accepted<Payload>, PutError<Payload>> + Sync,
+    ) -> PyResult<Option<Ticket>> {
+        let py = x.py();
+        let birth = Moment::now();
+        let payload = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here));
+        let payload = payload.map_err(|error| match is_send_error(py, &error) {
+            true => put_error(x, "PutError", &error.value(py).to_string(), error.cause(py)),
+            false => error,
+        })?;
+        // Where there is room, the interpreter is not let go of.
+        let first = match takes_a_while(&payload) {
+            true => py.detach(|| put(payload, birth, Wait::No)),
+            false => put(payload, birth, Wait::No),
+        };
+        let mut refused = match first {
+            Ok(put) => return Ok(Some(Ticket::new(put.number))),
+            Err(refused) => refused,
+        };
+
+        let deadline = deadline(timeout);
+        loop {
+            let payload = match refused {
+                PutError::Timeout(payload) if deadline.is_none_or(|deadline| Instant::now() < deadline) => payload,
+                PutError::Timeout(_) => {
+                    let waited = timeout.unwrap_or_default();
+                    let text = format!("{what} timed out after {waited} s: the buffer of the first stage stayed full");
+                    return Err(put_error(x, "PutTimeout", &text, None));
+                }
+                PutError::Closed(_) => {
+                    return Err(put_error(
+                        x,
+                        "PutError",
+                        &format!("{what} after setstop: the pipeline takes no more samples"),
+                        None,
+                    ));
+                }
+                PutError::OwnStage(_) => {
+                    let text = format!(
+                        "{what} from one of the pipeline's own stages: return the value from stage_run (Many for several)"
+                    );
+                    return Err(put_error(x, "PutError", &text, None));
+                }
+                PutError::Entrance(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
+                PutError::Refused(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
+                _ => return Ok(None),
+            };
+            py.check_signals()?;
+            match py.detach(|| put(payload, birth, slice(deadline))) {
+                Ok(put) => return Ok(Some(Ticket::new(put.number))),
+                Err(again) => refused = again,
+            }
+        }
     }
 }
 
@@ -626,6 +665,19 @@ fn put_error(x: &Bound<'_, PyAny>, class: &str, text: &str, cause: Option<PyErr>
 fn is_send_error(py: Python<'_>, error: &PyErr) -> bool {
     let class = py.import("DeepPipeline.errors").and_then(|errors| errors.getattr("SendError"));
     class.is_ok_and(|class| error.matches(py, class).unwrap_or(false))
+}
+
+/// The exception that a failure was, or one that says what is known of it.
+pub(crate) fn cause_of(py: Python<'_>, cause: &(dyn Error + Send + Sync + 'static)) -> Py<PyAny> {
+    if let Some(raised) = cause.downcast_ref::<Raised>() {
+        raised.exception.clone_ref(py)
+    } else if let Some(remote) = cause.downcast_ref::<RemoteError>() {
+        exception_of(py, remote)
+    } else if let Some(died) = cause.downcast_ref::<WorkerDied>() {
+        worker_died(py, died)
+    } else {
+        PyRuntimeError::new_err(cause.to_string()).into_value(py).into_any()
+    }
 }
 
 /// The package's `WorkerDied`.
@@ -647,6 +699,7 @@ impl PipelineDescription {
     /// The same for the engine.
     pub(crate) fn graph(self) -> PyResult<Graph> {
         Ok(Graph {
+            answers: self.answers,
             source: self.source.map(|source| SourceNode { is_live: source.is_live }),
             entrances: self.entrances.into_iter().map(EntranceDescription::node).collect::<PyResult<_>>()?,
             stages: self.stages.into_iter().map(node).collect::<PyResult<_>>()?,

@@ -1,6 +1,7 @@
 //! The binding between the engine and the Python package `DeepPipeline`. It has no logic of its own: it turns Python
 //! objects into payloads, errors into exceptions, and lets go of the interpreter in every wait.
 
+mod answers;
 mod discarded;
 mod engine;
 mod frame;

@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     next: Next,
     /// The index of the sample on which the stage is run alone, in the batch that it got.
     alone: AtomicUsize,
+    /// True if it is a worker of the last stage.
+    is_last: bool,
     /// The input of the current call.
     input: Mutex<Option<Input<Payload>>>,
     /// A call that `next_input` has come upon, for `next`.
@@ -44,11 +46,14 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(inner: EngineWorker<Payload>, next: Next) -> Self {
         let name = inner.name().to_owned();
+        // Nobody waits for anything yet.
+        let is_last = inner.is_end_stage();
         Worker {
             inner: Mutex::new(Some(inner)),
             name,
             next,
             alone: AtomicUsize::new(0),
+            is_last,
             input: Mutex::default(),
             call: Mutex::default(),
             #[cfg(processes)]
@@ -65,7 +70,7 @@ impl Worker {
     pub(crate) fn of_bootstrap(bootstrap: Bootstrap) -> std::io::Result<Self> {
         let carrier = Arc::new(Carrier::default());
         let (inner, notes) = bootstrap.begin(Arc::clone(&carrier) as _, carrier, detail)?;
-        let next = if inner.is_end_stage() { Next::Nobody } else { Next::Elsewhere(None) };
+        let next = if inner.gives_nothing() { Next::Nobody } else { Next::Elsewhere(None) };
         Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
     }
 
@@ -93,6 +98,10 @@ impl Worker {
     /// call's next one is wanted.
     fn give(&self, value: &Bound<'_, PyAny>, part: Part) -> PyResult<bool> {
         let py = value.py();
+        // At the end a value is made ready only where somebody waits for it.
+        if self.is_last && self.is_end_stage() {
+            return Ok(false);
+        }
         let value = Payload::from_object(value, &self.next)?;
         // What a branch has completed goes on from here, and its worker waits until there is room for it.
         let may_take_a_while = takes_a_while(&value) || matches!(self.next, Next::Join);

@@ -36,6 +36,7 @@ use crate::error::GraphError;
 use crate::executor::simulated::Simulation;
 use crate::gives::Last;
 
+pub use crate::answers::{Got, Receives};
 pub use crate::buffer::Wait;
 #[cfg(processes)]
 pub use crate::buffer::shared::Codec;
@@ -70,6 +71,6 @@ pub use crate::worker::{
 pub fn simulate<I, T: Last>(
     builder: Builder<I, T>,
     change: impl FnOnce(&mut Graph),
-) -> Result<Simulation<I>, GraphError> {
+) -> Result<Simulation<I, T>, GraphError> {
     builder.simulate_as(change)
 }

@@ -1,5 +1,6 @@
 //! Errors: one small type per operation. An error that concerns a sample of the caller's hands it back.
 
+mod no_answer;
 mod readable;
 
 use crate::report::Report;
@@ -12,6 +13,7 @@ pub use crate::buffer::{MemoryDamaged, SampleTooLarge};
 pub use crate::graph::GraphError;
 pub use crate::policies::UnknownPolicy;
 pub use crate::unwind::{BoxError, StagePanic};
+pub use no_answer::{Discarded, DroppedBy, NoAnswer, SkippedBy, StageFailure};
 
 /// The operation of a stage during which it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +100,13 @@ impl StageError {
 
 impl fmt::Display for StageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { stage, doing, sample, cause } = &*self.failure;
+        self.failure.fmt(f)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { stage, doing, sample, cause } = self;
         write!(f, "stage {stage:?} failed in {doing}")?;
         if let Some(sample) = sample {
             write!(f, " on sample {sample}")?;

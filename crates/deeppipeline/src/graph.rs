@@ -189,6 +189,8 @@ pub enum Flow {
     End,
     /// The buffer in front of that node.
     Next(usize),
+    /// The answers to what was submitted.
+    Answers,
     /// Every branch of that block.
     Fork(usize),
     /// The join of a block, as the result of a branch.
@@ -253,6 +255,8 @@ pub struct Graph {
     pub source: Option<SourceNode>,
     /// The entrances that have names, instead of that source and of `put` without a name.
     pub entrances: Vec<EntranceNode>,
+    /// True if samples may be submitted: what the last stage gives for them is their answer.
+    pub answers: bool,
     /// The stages, the end stage last.
     pub stages: Vec<Node>,
     /// Branches that run in parallel, in reading order: a block inside another comes after it.

@@ -16,7 +16,6 @@ use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes one value of those of all branches, in their order: each has one, unless the first goes on with the newest of
 /// the others.
@@ -70,6 +69,8 @@ struct State<V> {
     /// The number of results of each branch.
     arrived: Vec<u64>,
     branches_ended: usize,
+    /// The last that were given up, by their ticket, with the one in the block around this one.
+    gone: VecDeque<(ForkTicket, ForkTicket)>,
     /// The number of entries at which it is time to look for those that no worker works on any more.
     crowd: usize,
 }
@@ -82,7 +83,13 @@ struct Entry<V> {
     values: Vec<Option<V>>,
     /// True while not every branch has it yet.
     is_entering: bool,
+    /// True if some branch has ended it: nothing will go on of it.
+    is_doomed: bool,
 }
+
+/// The number of samples with an answer to come that are remembered after they were given up: their end may be told
+/// later.
+const GONE_TO_REMEMBER: usize = 4096;
 
 /// A sample of which every branch has a result.
 pub(crate) struct Ready<V> {
@@ -132,6 +139,18 @@ impl<V> Ready<V> {
 /// The number of entries below which a look is not worth its cost.
 const SMALL_CROWD: usize = 16;
 
+impl<V> State<V> {
+    /// Remembers a sample that is given up, if somebody waits for an answer.
+    fn remember(&mut self, ticket: ForkTicket, outer: ForkTicket) {
+        if !outer.is_none() {
+            if self.gone.len() == GONE_TO_REMEMBER {
+                self.gone.pop_front();
+            }
+            self.gone.push_back((ticket, outer));
+        }
+    }
+}
+
 impl<V> Join<V> {
     pub(crate) fn new(branches: usize) -> Self {
         let state = State {
@@ -144,6 +163,7 @@ impl<V> Join<V> {
             newest: (0..branches).map(|_| None).collect(),
             arrived: vec![0; branches],
             branches_ended: 0,
+            gone: VecDeque::new(),
             crowd: SMALL_CROWD,
         };
         Join { branches, state: Mutex::new(state) }
@@ -152,12 +172,11 @@ impl<V> Join<V> {
     /// Enters a sample, with its ticket in the block around this one, that is about to be given to the branches, and
     /// returns the ticket by which its results are known.
     pub(crate) fn enter(&self, birth: Moment, source: SourceId, outer: ForkTicket) -> ForkTicket {
-        // One count for all joins: a ticket of one block is never taken for one of a block inside it.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let ticket = ForkTicket(NEXT.fetch_add(1, Ordering::Relaxed));
+        let ticket = ForkTicket::next();
         let values = (0..self.branches).map(|_| None).collect();
         let mut state = self.state.lock();
-        state.entries.insert(ticket, Entry { birth, source, outer, values, is_entering: true });
+        let entry = Entry { birth, source, outer, values, is_entering: true, is_doomed: false };
+        state.entries.insert(ticket, entry);
         state.counts.entered += 1;
         ticket
     }
@@ -319,6 +338,7 @@ impl<V> Join<V> {
         for ticket in ended {
             if let Some(entry) = state.entries.remove(ticket) {
                 state.counts.unjoined += 1;
+                state.remember(*ticket, entry.outer);
                 given_up.extend(entry.values.into_iter().flatten());
             }
         }
@@ -336,10 +356,22 @@ impl<V> Join<V> {
         values.chain(ready.into_iter().flat_map(Ready::into_values)).chain(newest).collect()
     }
 
+    /// Notes that a branch has ended a sample, and returns its ticket in the block around this one; none for a ticket
+    /// that is not of this block.
+    pub(crate) fn doom(&self, ticket: ForkTicket) -> Option<ForkTicket> {
+        let mut state = self.state.lock();
+        if let Some(entry) = state.entries.get_mut(&ticket) {
+            entry.is_doomed = true;
+            return Some(entry.outer);
+        }
+        state.gone.iter().find(|(gone, _)| *gone == ticket).map(|(_, outer)| *outer)
+    }
+
     /// Adds the samples of the block around this one that are in it, without those that its branches have ended.
     pub(crate) fn find_outer(&self, ended: &HashSet<ForkTicket>, found: &mut HashSet<ForkTicket>) {
         let state = self.state.lock();
-        let entries = state.entries.iter().filter(|(ticket, _)| !ended.contains(ticket));
+        let is_inside = |(ticket, entry): &(&ForkTicket, &Entry<V>)| !ended.contains(ticket) && !entry.is_doomed;
+        let entries = state.entries.iter().filter(is_inside);
         found.extend(entries.map(|(_, entry)| entry.outer));
         found.extend(state.ready.iter().map(|ready| ready.outer));
         found.extend(state.on_its_way);

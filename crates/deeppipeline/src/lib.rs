@@ -47,6 +47,8 @@
 //! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
 
 mod activity;
+mod answer;
+mod answers;
 mod aside;
 mod buffer;
 pub mod builder;
@@ -72,6 +74,7 @@ mod phase;
 pub mod pipeline;
 mod policies;
 pub mod report;
+mod results;
 mod retry;
 mod sample;
 #[cfg(feature = "serde")]
@@ -98,7 +101,7 @@ pub use builder::{chain, entrance, made_by, stage};
 pub use error::{BoxError, StageError};
 pub use intake::{All, Batch, Latest, Window};
 pub use job::{cancelled, current_sample};
-pub use pipeline::Pipeline;
+pub use pipeline::{Answer, Pipeline};
 pub use policies::Overflow;
 #[cfg(processes)]
 pub use processes::{Isolated, isolated, worker};

@@ -223,6 +223,31 @@ impl<V> Blocks<V> {
         expected
     }
 
+    /// Notes that a branch has ended a sample, of whatever block the ticket is, and returns that of the submission.
+    pub(crate) fn doom(&self, mut ticket: ForkTicket) -> ForkTicket {
+        // A block inside another comes after it.
+        for join in self.joins.iter().rev() {
+            ticket = join.doom(ticket).unwrap_or(ticket);
+        }
+        ticket
+    }
+
+    /// Returns those of these, which were submitted, that are nowhere in the pipeline.
+    pub(crate) fn nowhere(&self, expected: Vec<ForkTicket>) -> Vec<ForkTicket> {
+        let ended = self.ended_in_branches(0);
+        // From the front on: a sample is in the next buffer before it leaves a worker.
+        let mut found = HashSet::new();
+        for (index, inlet) in self.inlets.iter().enumerate() {
+            inlet.buffer.find(&mut found);
+            for (inner, block) in self.blocks.iter().enumerate() {
+                if block.results != Results::End && block.nodes().end == index + 1 {
+                    self.joins[inner].find_outer(&ended[inner], &mut found);
+                }
+            }
+        }
+        expected.into_iter().filter(|ticket| !found.contains(ticket)).collect()
+    }
+
     /// The inlet of the stage that gets what a block has joined.
     pub(crate) fn behind(&self, block: usize) -> Option<&Inlet<V>> {
         self.blocks[block].behind.map(|next| &*self.inlets[next])
@@ -256,6 +281,10 @@ impl<V> Blocks<V> {
                 Push::Done { accepted, to_free, .. } => {
                     next.has_got(accepted, to_free);
                     join.has_gone_on();
+                    // It may have ended already, and one part of several is looked for.
+                    if id.part > 0 && !fork.is_none() {
+                        control.has_gone_on(fork);
+                    }
                 }
                 Push::Refused(value, cause) => {
                     join.has_gone_on();
@@ -278,7 +307,7 @@ impl<V> Blocks<V> {
             Producer::Node(index) => WorkerId::Stage { index, worker: 0 },
             Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => WorkerId::Source(0),
         };
-        control.fail(worker_id, Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause });
+        control.fail(worker_id, Arc::new(Failure { stage, doing: Doing::StageRun, sample: Some(sample), cause }));
     }
 }
 

@@ -1,10 +1,13 @@
 //! The handle of a running pipeline.
 
+use crate::answer::Promise;
 use crate::aside;
 use crate::buffer::Wait;
-use crate::builder::{Builder, Entrance, Plan, source_and_closer};
+use crate::builder::{Builder, Ended, Entrance, Plan, source_and_closer};
+use crate::clock::Moment;
 use crate::error::{EntranceError, FlushTimeout, PutError, StageError, StartError};
 use crate::executor::{BodyFactory, thread};
+use crate::gives::Flows;
 use crate::graph::SourceNode;
 use crate::report::Report;
 use crate::stage::Source;
@@ -30,7 +33,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use crate::answer::Answer;
 pub use crate::job::{WorkerInfo, current_worker};
+pub use crate::results::{NoResultYet, Results};
 #[cfg(signals)]
 pub use crate::stop_signals::{StopSignal, StopSignals};
 pub use crate::stream::Stream;
@@ -59,17 +64,17 @@ impl Put {
     }
 }
 
-/// A running pipeline. `I` is what [`put`](Pipeline::put) takes.
+/// A running pipeline. `I` is what [`put`](Pipeline::put) takes, and `T` what an [`Answer`] has, where it gives any.
 ///
 /// It may be shared between threads by reference. Dropping it without `setstop` or `join` aborts the pipeline and does
 /// not wait.
-pub struct Pipeline<I> {
+pub struct Pipeline<I, T = Ended> {
     supervisor: Arc<Supervisor<Value>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    types: PhantomData<fn(I)>,
+    types: PhantomData<fn(I) -> T>,
 }
 
-impl<I> fmt::Debug for Pipeline<I> {
+impl<I, T> fmt::Debug for Pipeline<I, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline").field("supervisor", &self.supervisor).finish_non_exhaustive()
     }
@@ -80,7 +85,9 @@ impl<I: Send + 'static> Pipeline<I> {
     pub fn builder() -> Builder<I, I> {
         Builder::new()
     }
+}
 
+impl<I: Send + 'static, T> Pipeline<I, T> {
     /// Puts one sample into the first buffer, and says what became of it; under `block` it waits for room. Safe from
     /// many threads; samples are numbered in the order of their acceptance.
     ///
@@ -144,13 +151,40 @@ impl<I: Send + 'static> Pipeline<I> {
     }
 }
 
+impl<I: Send + 'static, T: Flows> Pipeline<I, T> {
+    /// Puts one sample, as [`put`](Pipeline::put) does, and returns the answer to come: what the last stage gives for it.
+    /// It waits also where so many answers are to come that the pipeline has no room for their samples.
+    ///
+    /// # Errors
+    /// As `put`; a sample that was dropped on arrival is no error, but has its fate as its answer.
+    pub fn submit(&self, x: I) -> Result<Answer<T>, PutError<I>> {
+        self.submit_boxed(Box::new(x), Wait::Forever)
+    }
+
+    /// Works like [`submit`](Pipeline::submit), but waits for room no longer than that.
+    ///
+    /// # Errors
+    /// As `submit`, and [`PutError::Timeout`].
+    pub fn submit_timeout(&self, x: I, timeout: Duration) -> Result<Answer<T>, PutError<I>> {
+        self.submit_boxed(Box::new(x), within(timeout))
+    }
+
+    fn submit_boxed(&self, x: Value, wait: Wait) -> Result<Answer<T>, PutError<I>> {
+        let promise = Arc::<Promise>::default();
+        match self.supervisor.submit(x, None, Moment::now(), wait, Arc::clone(&promise) as _) {
+            Ok(put) => Ok(Answer::new(promise, put.number)),
+            Err(error) => given_back(error),
+        }
+    }
+}
+
 /// The error of a `put`, with the sample as it was given. A function of its own: as long as all goes well, no room for
 /// a sample is taken on the stack.
-fn given_back<I: 'static>(error: PutError<Value>) -> Result<Put, PutError<I>> {
+fn given_back<I: 'static, P>(error: PutError<Value>) -> Result<P, PutError<I>> {
     Err(error.map(unbox))
 }
 
-impl<I> Pipeline<I> {
+impl<I, T> Pipeline<I, T> {
     #[cfg(signals)]
     pub(crate) fn supervisor(&self) -> &Arc<Supervisor<Value>> {
         &self.supervisor
@@ -374,7 +408,7 @@ impl<I> Pipeline<I> {
     }
 }
 
-impl<I> Drop for Pipeline<I> {
+impl<I, T> Drop for Pipeline<I, T> {
     fn drop(&mut self) {
         if !self.supervisor.wait_ended(Wait::No) {
             self.supervisor.abort();

@@ -4,6 +4,7 @@ use crate::clock::Moment;
 use crate::job;
 use crate::source_id::SourceId;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The identity of a sample: the number of its `put`, from 1, and its part when a stage made many of one.
@@ -36,6 +37,20 @@ impl fmt::Display for SampleId {
 /// The default is that of a sample in no branch that is joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct ForkTicket(pub(crate) u64);
+
+impl ForkTicket {
+    /// Makes one that no other has had: a ticket of one block, or of a submission, is never taken for another's.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        ForkTicket(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns true if it is that of a sample for which nobody waits.
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
 
 /// A value on its way through the pipeline.
 #[derive(Debug, Clone)]

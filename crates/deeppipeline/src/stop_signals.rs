@@ -57,7 +57,7 @@ impl StopSignals {
     }
 }
 
-impl<I> Pipeline<I> {
+impl<I, T> Pipeline<I, T> {
     /// Makes the first Ctrl-C, SIGTERM or SIGHUP from now on drain the pipeline, and a second one abort it. Each of
     /// several pipelines may ask for it. Once the pipelines have ended and what this returned for them is gone, such a
     /// signal ends the program, as it does without this. A signal that the program was started to ignore, as by

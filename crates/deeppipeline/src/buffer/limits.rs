@@ -55,6 +55,6 @@ pub(crate) struct Limits {
     pub(crate) consumers: Workers,
     /// True if it is in front of the end stage.
     pub(crate) is_last: bool,
-    /// True if a join may look for samples in it and in flight from it.
-    pub(crate) is_looked_for: bool,
+    /// The number of answers that may be to come at once: the ends of samples with a ticket are told. 0 where none are.
+    pub(crate) answers: usize,
 }

@@ -4,13 +4,16 @@
 use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Wake, Wakes};
 use super::to_free::ToFree;
-use super::{Arrival, Gate, Limits, Member, Origin, Overdue, Push, Settlement, Take, Unsettled, Wait};
+use super::{
+    Arrival, Ended, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, Settlement, Take, Unsettled, Wait,
+};
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::sample::{ForkTicket, Input, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,8 @@ pub(crate) struct Buffer<V> {
     state: Mutex<State<V>>,
     not_empty: Waiters,
     not_full: Waiters,
+    /// The listener for the ends of samples, and the node that the buffer is in front of.
+    listener: OnceLock<(usize, Weak<dyn HearsEnds>)>,
 }
 
 /// The threads that wait for samples, or for room.
@@ -110,6 +115,8 @@ struct State<V> {
     ages_after: Histogram,
     /// Values that no consumer will take, to be freed outside of the lock.
     to_free: ToFree<V>,
+    /// Ends of samples, to be told outside of the lock.
+    ends: Vec<Ended>,
     consumers_waiting: usize,
     producers_waiting: usize,
 }
@@ -181,6 +188,10 @@ impl<V> Storage for State<V> {
 
     fn last_dropped(&mut self) -> VecDeque<SampleId> {
         self.last_dropped.clone()
+    }
+
+    fn note_end(&mut self, ended: Ended) {
+        self.ends.push(ended);
     }
 
     fn give_up(&mut self, slot: usize) {
@@ -256,6 +267,7 @@ impl<'a, V> Locked<'a, V> {
     #[inline(always)]
     fn leave(mut self) -> ToFree<V> {
         let to_free = std::mem::take(&mut self.state.to_free);
+        let ends = std::mem::take(&mut self.state.ends);
         let (buffer, Wakes { consumers, producers }) = (self.buffer, self.wakes);
         buffer.not_empty.tell(consumers);
         buffer.not_full.tell(producers);
@@ -264,7 +276,19 @@ impl<'a, V> Locked<'a, V> {
         drop(self.state);
         buffer.not_empty.wake(consumers);
         buffer.not_full.wake(producers);
+        if !ends.is_empty() {
+            buffer.tell(ends);
+        }
         to_free
+    }
+
+    /// Tells the ends of samples, without the lock, before the caller goes on under it.
+    fn tell_ends(&mut self) {
+        if !self.state.ends.is_empty() {
+            let ends = std::mem::take(&mut self.state.ends);
+            let buffer = self.buffer;
+            MutexGuard::unlocked(&mut self.state, || buffer.tell(ends));
+        }
     }
 }
 
@@ -284,10 +308,33 @@ impl<V> Buffer<V> {
             ages: Histogram::new(),
             ages_after: Histogram::new(),
             to_free: ToFree::Nothing,
+            ends: Vec::new(),
             consumers_waiting: 0,
             producers_waiting: 0,
         };
-        Buffer { limits, clock, state: Mutex::new(state), not_empty: Waiters::default(), not_full: Waiters::default() }
+        Buffer {
+            limits,
+            clock,
+            state: Mutex::new(state),
+            not_empty: Waiters::default(),
+            not_full: Waiters::default(),
+            listener: OnceLock::new(),
+        }
+    }
+
+    /// Lets the ends of samples be heard of there, as of the buffer in front of that node.
+    pub(crate) fn tell_ends_to(&self, node: usize, listener: Weak<dyn HearsEnds>) {
+        // It is said once, when the pipeline is assembled.
+        let _ = self.listener.set((node, listener));
+    }
+
+    #[cold]
+    fn tell(&self, ends: Vec<Ended>) {
+        if let Some((node, listener)) = self.listener.get()
+            && let Some(listener) = listener.upgrade()
+        {
+            listener.hear_ends(*node, ends);
+        }
     }
 
     fn lock(&self) -> Locked<'_, V> {
@@ -320,9 +367,13 @@ impl<V> Buffer<V> {
             match locked.change(|change| change.arrive(&label)) {
                 Ok(slot) => break slot,
                 Err(Refusal::Dropped) => {
+                    drop(locked.leave());
                     return Push::Done { accepted: false, number: 0, to_free: ToFree::One(value) };
                 }
-                Err(Refusal::Discarded | Refusal::Flushed) => return Push::Discarded(value),
+                Err(Refusal::Discarded | Refusal::Flushed) => {
+                    drop(locked.leave());
+                    return Push::Discarded(value);
+                }
                 Err(Refusal::Shut) => return Push::Shut(value),
                 Err(Refusal::Late) => return Push::Late(value),
                 Err(Refusal::Full) if !patient => return Push::Full(value),
@@ -401,6 +452,8 @@ impl<V> Buffer<V> {
         let mut locked = self.lock();
         if let Some(Unsettled { ticket, settlement, .. }) = unsettled.take() {
             locked.change(|change| change.settle(worker, Flight::OfTake(ticket), settlement));
+            // At once: the worker may wait for its next sample now.
+            locked.tell_ends();
         }
         let mut patient = true;
         loop {

@@ -17,7 +17,7 @@ mod to_free;
 pub(crate) use error::NoAddresses;
 pub use error::{MemoryDamaged, SampleTooLarge};
 pub(crate) use limits::{Limits, Workers};
-pub(crate) use policy::{LaneKey, LaneOptions, Settlement};
+pub(crate) use policy::{Ended, How, LaneKey, LaneOptions, Settlement};
 pub(crate) use to_free::ToFree;
 
 use crate::clock::{Clock, Moment};
@@ -25,6 +25,7 @@ use crate::ledger::{BufferCounts, Reading};
 use crate::sample::{ForkTicket, Input, Sample, SampleInfo};
 use crate::unwind::BoxError;
 use std::collections::HashSet;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 /// The time that a caller is ready to wait.
@@ -214,6 +215,16 @@ pub(crate) struct Origin {
     /// The same for a worker that may die.
     #[cfg_attr(not(processes), expect(dead_code, reason = "threads do not die"))]
     pub(crate) receipt: Option<Receipt>,
+}
+
+/// The listener for the ends of samples that have a ticket. It is told outside of every lock.
+pub(crate) trait HearsEnds: Send + Sync {
+    /// Hears of samples that have ended at the buffer in front of that node, or in the node.
+    fn hear_ends(&self, node: usize, ends: Vec<Ended>);
+
+    /// Hears that the ends of some are written down in the buffer in front of that node, which processes share.
+    #[cfg(processes)]
+    fn look_for_ends(&self, node: usize);
 }
 
 /// The buffer in front of a stage: between threads, or between processes.
@@ -496,6 +507,19 @@ impl<V> Buffer<V> {
                 buffer.lower_gate(gate);
                 Vec::new()
             }
+        }
+    }
+
+    /// Lets the ends of samples be heard of there, as of the buffer in front of that node.
+    pub(crate) fn tell_ends_to(&self, node: usize, listener: Weak<dyn HearsEnds>) {
+        match self {
+            Buffer::Local(buffer) => buffer.tell_ends_to(node, listener),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.tell_ends_by(Box::new(move || {
+                if let Some(listener) = listener.upgrade() {
+                    listener.look_for_ends(node);
+                }
+            })),
         }
     }
 

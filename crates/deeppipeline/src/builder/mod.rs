@@ -29,11 +29,14 @@ use crate::hand_over::hand_over;
 use crate::into_stage::Making;
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
+use crate::job::current_sample;
 use crate::parallel::ForkJoin;
 use crate::pipeline::{Pipeline, Sourced};
 use crate::policies::Overflow;
 use crate::report::Report;
+use crate::results::{RESULTS, Results};
 use crate::retry::{Alone, Copy};
+use crate::sample::SampleInfo;
 use crate::stage::{Source, Stage};
 use crate::stream::{STREAM, Stream};
 use crate::supervisor::Closer;
@@ -383,6 +386,31 @@ impl<I, T> Builder<I, T> {
         Pipeline::spawn(self.plan()?)
     }
 
+    /// Starts as [`start`](Builder::start) does a pipeline that answers: what the last stage gives for a sample that was
+    /// [submitted](Pipeline::submit) is the [`Answer`](crate::Answer) to it.
+    ///
+    /// ```
+    /// use deeppipeline::Pipeline;
+    ///
+    /// let pipeline = Pipeline::builder().stage(|x: u32| x * x).start_answering()?;
+    /// let answers = [pipeline.submit(3)?, pipeline.submit(4)?];
+    /// let squares: Result<Vec<u32>, _> = answers.into_iter().map(|answer| answer.wait()).collect();
+    /// assert_eq!(squares?, [9, 16]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_answering(mut self) -> Result<Pipeline<I, T>, StartError>
+    where
+        T: Flows,
+    {
+        self.graph.answers = true;
+        let pipeline = Pipeline::spawn(self.plan()?)?;
+        pipeline.wait_up(None)?;
+        Ok(pipeline)
+    }
+
     /// Makes the same pipeline on a virtual clock.
     ///
     /// # Errors
@@ -391,10 +419,40 @@ impl<I, T> Builder<I, T> {
     where
         T: Last,
     {
-        self.simulate_as(|_| ())
+        Simulation::new(self.plan()?)
     }
 
-    pub(crate) fn simulate_as(self, change: impl FnOnce(&mut Graph)) -> Result<Simulation<I>, GraphError>
+    /// Makes the same pipeline on a virtual clock, as one that [answers](Builder::start_answering).
+    ///
+    /// ```
+    /// use deeppipeline::error::NoAnswer;
+    /// use deeppipeline::{Pipeline, stage};
+    /// use std::time::Duration;
+    ///
+    /// let mut simulation = Pipeline::builder()
+    ///     .buffer_size(1)
+    ///     .stage(stage(|x: u32| x * x).name("square"))
+    ///     .simulate_answering()?;
+    /// let answers = [1, 2, 3].map(|x| simulation.submit_at(Duration::from_millis(x), x as u32));
+    /// simulation.takes("square", Duration::from_millis(10))?.run()?;
+    /// let [first, dropped, last] = answers.map(|answer| answer.wait());
+    /// assert_eq!((first?, last?), (1, 9));
+    /// assert!(matches!(dropped, Err(NoAnswer::Dropped { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The fault that makes the description invalid.
+    pub fn simulate_answering(self) -> Result<Simulation<I, T>, GraphError>
+    where
+        T: Flows,
+    {
+        let mut plan = self.plan()?;
+        plan.graph.answers = true;
+        Simulation::new(plan)
+    }
+
+    pub(crate) fn simulate_as(self, change: impl FnOnce(&mut Graph)) -> Result<Simulation<I, T>, GraphError>
     where
         T: Last,
     {
@@ -429,6 +487,51 @@ impl<I, T> Builder<I, T> {
             worker_arguments: self.worker_arguments,
             types: PhantomData,
         }
+    }
+}
+
+/// A pipeline and its results, or why it did not come up.
+type WithResults<I, R> = Result<(Pipeline<I>, Results<R>), StartError>;
+
+impl<I: Send + 'static, T: Flows> Builder<I, T> {
+    /// Starts, and gives out what the last stage gives, in order, while samples are put: an iterator beside the pipeline.
+    ///
+    /// ```
+    /// use deeppipeline::Pipeline;
+    /// use std::time::Duration;
+    ///
+    /// let (pipeline, mut results) = Pipeline::builder().stage(|x: u32| x * x).results()?;
+    /// pipeline.put(3)?;
+    /// assert_eq!(results.next(), Some(9));
+    /// assert!(results.next_timeout(Duration::from_millis(1)).is_err());
+    /// drop(results);
+    /// pipeline.setstop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn results(self) -> WithResults<I, T> {
+        self.results_by(|x| x)
+    }
+
+    /// Works like [`results`](Builder::results), and says of each result which sample it comes from.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn results_with_samples(self) -> WithResults<I, (SampleInfo, T)> {
+        self.results_by(|x| (current_sample().unwrap_or_else(|| unreachable!("a stage runs on a sample")), x))
+    }
+
+    fn results_by<R: Send + 'static>(mut self, result: impl Fn(T) -> R + Send + 'static) -> WithResults<I, R> {
+        if let BufferSize::List(sizes) = &mut self.graph.buffer_size {
+            sizes.push(DEFAULT_BUFFER_SIZE);
+        }
+        let (sender, values) = std::sync::mpsc::sync_channel(0);
+        // Once the results are dropped, what still comes is ignored.
+        let hand_over = move |x: T| drop(sender.send(result(x)));
+        let hand_over = stage(hand_over).name(RESULTS).overflow(Overflow::Block);
+        Ok((self.end_stage(hand_over).start()?, Results::new(values)))
     }
 }
 

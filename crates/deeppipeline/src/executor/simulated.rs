@@ -6,10 +6,13 @@
 mod described;
 
 use super::{Body, BodyFactory, make_call};
+use crate::answer::{Answer, Promise};
+use crate::answers::Receives;
 use crate::buffer::Wait;
 use crate::builder::Plan;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::error::{EntranceError, GraphError, PutError, StageError};
+use crate::gives::{Ended, Flows};
 use crate::graph::Graph;
 use crate::job::{present_job, return_to_job};
 use crate::parallel::ForkJoin;
@@ -73,7 +76,7 @@ pub enum Event {
 /// assert_eq!(report.stages[0].buffer.dropped(), 48);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Simulation<I> {
+pub struct Simulation<I, T = Ended> {
     supervisor: Arc<Supervisor<Value>>,
     clock: VirtualClock,
     /// The actors, from the end stage backwards, the source last; the workers of one stage in order.
@@ -85,7 +88,15 @@ pub struct Simulation<I> {
     flushes: BinaryHeap<Reverse<Duration>>,
     stop_at: Option<Duration>,
     stopped: bool,
-    types: PhantomData<fn(I)>,
+    types: PhantomData<fn(I) -> T>,
+}
+
+/// A put that is still to come.
+struct NextPut {
+    at: Duration,
+    value: Value,
+    /// The receiver of the answer, where it is a submission.
+    promise: Option<Arc<Promise>>,
 }
 
 /// A simulation was told something about a stage that it does not have.
@@ -99,7 +110,7 @@ pub struct UnknownStage {
 /// The puts into one entrance: one that waits for room delays the next.
 struct Puts {
     entrance: Option<String>,
-    to_come: VecDeque<(Duration, Value)>,
+    to_come: VecDeque<NextPut>,
     waits: bool,
     /// The time when the put that has been waiting was called.
     since: Option<Moment>,
@@ -134,17 +145,17 @@ struct Giving {
     is_many: bool,
 }
 
-impl<I> fmt::Debug for Simulation<I> {
+impl<I, T> fmt::Debug for Simulation<I, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation").field("now", &self.now()).finish_non_exhaustive()
     }
 }
 
-impl<I: Send + 'static> Simulation<I> {
+impl<I: Send + 'static, T> Simulation<I, T> {
     /// The pipeline gets a `put` at that time; puts are made in the order of these calls, and one that has to wait
     /// delays the next.
     pub fn put_at(&mut self, at: Duration, x: I) -> &mut Self {
-        self.add_put(at, None, Box::new(x));
+        self.add_put(at, None, Box::new(x), None);
         self
     }
 
@@ -155,12 +166,22 @@ impl<I: Send + 'static> Simulation<I> {
     /// An error if there is no entrance of that name.
     pub fn put_into_at(&mut self, at: Duration, entrance: &str, x: I) -> Result<&mut Self, EntranceError> {
         self.supervisor.check_entrance(entrance)?;
-        self.add_put(at, Some(entrance), Box::new(x));
+        self.add_put(at, Some(entrance), Box::new(x), None);
         Ok(self)
     }
 }
 
-impl<I> Simulation<I> {
+impl<I: Send + 'static, T: Flows> Simulation<I, T> {
+    /// The pipeline gets a `submit` at that time, as by [`put_at`](Simulation::put_at); the answer has come when the
+    /// simulation has come so far. One that the pipeline refuses, since it has stopped, is discarded.
+    pub fn submit_at(&mut self, at: Duration, x: I) -> Answer<T> {
+        let promise = Arc::<Promise>::default();
+        self.add_put(at, None, Box::new(x), Some(Arc::clone(&promise)));
+        Answer::new(promise, None)
+    }
+}
+
+impl<I, T> Simulation<I, T> {
     pub(crate) fn new(mut plan: Plan) -> Result<Self, GraphError> {
         let (graph, fork_joins) = (std::mem::take(&mut plan.graph), std::mem::take(&mut plan.fork_joins));
         Simulation::assembled(graph, fork_joins, |role| plan.factory(role))
@@ -202,14 +223,14 @@ impl<I> Simulation<I> {
         })
     }
 
-    fn add_put(&mut self, at: Duration, entrance: Option<&str>, x: Value) {
+    fn add_put(&mut self, at: Duration, entrance: Option<&str>, value: Value, promise: Option<Arc<Promise>>) {
         let known = self.puts.iter().position(|puts| puts.entrance.as_deref() == entrance);
         let puts = known.unwrap_or_else(|| {
             let entrance = entrance.map(str::to_owned);
             self.puts.push(Puts { entrance, to_come: VecDeque::new(), waits: false, since: None });
             self.puts.len() - 1
         });
-        self.puts[puts].to_come.push_back((at, x));
+        self.puts[puts].to_come.push_back(NextPut { at, value, promise });
     }
 
     /// Lets the workers come up that long after the beginning; until then samples only wait.
@@ -336,7 +357,7 @@ impl<I> Simulation<I> {
             State::Idle | State::Giving(..) | State::Ended => None,
         });
         let puts = self.puts.iter().enumerate().filter(|(_, puts)| !puts.waits);
-        let put = puts.filter_map(|(place, puts)| Some((puts.to_come.front()?.0, Next::Put(place))));
+        let put = puts.filter_map(|(place, puts)| Some((puts.to_come.front()?.at, Next::Put(place))));
         let are_over = self.puts.iter().all(|puts| puts.to_come.is_empty());
         let stop_at = self.stop_at.or((!self.supervisor.has_sources()).then_some(now));
         let stop = stop_at.filter(|_| !self.stopped && are_over).map(|at| (at, Next::Stop));
@@ -358,17 +379,32 @@ impl<I> Simulation<I> {
     /// Tries the next put; `None` when it has to wait for room.
     fn put(&mut self, place: usize) -> Option<Event> {
         let puts = &mut self.puts[place];
-        let (at, value) = puts.to_come.pop_front()?;
+        let NextPut { at, value, promise } = puts.to_come.pop_front()?;
         let now = Clock::Virtual(self.clock.clone()).moment();
         let birth = puts.since.take().unwrap_or(now);
-        match self.supervisor.put_born(value, puts.entrance.as_deref(), birth, Wait::No) {
+        let entrance = puts.entrance.as_deref();
+        let put = match &promise {
+            Some(promise) => self.supervisor.submit(value, entrance, birth, Wait::No, Arc::clone(promise) as _),
+            None => self.supervisor.put_born(value, entrance, birth, Wait::No),
+        };
+        match put {
             Ok(put) => Some(Event::Put(put.number.is_some())),
             Err(PutError::Timeout(value)) => {
-                puts.to_come.push_front((at, value));
+                puts.to_come.push_front(NextPut { at, value, promise });
                 (puts.since, puts.waits) = (Some(birth), true);
                 None
             }
-            Err(_) => Some(Event::Refused),
+            Err(_) => {
+                self.refuse(promise);
+                Some(Event::Refused)
+            }
+        }
+    }
+
+    /// Answers a submission that will not be put.
+    fn refuse(&self, promise: Option<Arc<Promise>>) {
+        if let Some(promise) = promise {
+            promise.receive(Err(self.supervisor.discarded()));
         }
     }
 
@@ -383,6 +419,15 @@ impl<I> Simulation<I> {
             if !moved {
                 return;
             }
+        }
+    }
+}
+
+/// What was not put any more has its answer, too.
+impl<I, T> Drop for Simulation<I, T> {
+    fn drop(&mut self) {
+        for put in std::mem::take(&mut self.puts).into_iter().flat_map(|puts| puts.to_come) {
+            self.refuse(put.promise);
         }
     }
 }

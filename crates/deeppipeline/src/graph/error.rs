@@ -229,6 +229,11 @@ pub enum GraphError {
         "a parallel block that joins its branches is the last, and nobody takes what it joins: add a stage behind it, or end each branch in a stage of its own"
     )]
     JoinAtTheEnd,
+    /// An answer is what one last stage gives.
+    #[error(
+        "end stages in parallel give no answers: join the branches, and let a stage behind them give what is the answer"
+    )]
+    AnswersOfBranches,
     /// The branches of a parallel block stand one after the other, in one chain.
     #[error("blocks has a parallel block out of place: {problem}")]
     MisplacedBlock {

@@ -10,7 +10,7 @@ use super::{
     SourceNode,
 };
 use crate::buffer::{Limits, Workers};
-use crate::policies::Overflow;
+use crate::policies::{ErrorPolicy, Overflow};
 use crate::worker::Role;
 use std::ops::Range;
 
@@ -30,7 +30,12 @@ pub(crate) struct Layout {
     pub(crate) limits: Vec<Limits>,
     /// All blocks, in reading order.
     pub(crate) blocks: Vec<PlacedBlock>,
+    /// The number of answers that may be to come at once, where samples may be submitted.
+    pub(crate) answers: Option<usize>,
 }
+
+/// The number of answers that may be to come at once, beside those to what has room inside.
+const SPARE_ANSWERS: usize = 1024;
 
 /// A node, and what is in front of it and behind it.
 #[derive(Debug)]
@@ -90,9 +95,10 @@ impl Layout {
     pub(super) fn new(graph: &Graph) -> Result<Self, GraphError> {
         let (nodes, limits, blocks) = (Vec::new(), Vec::new(), Vec::new());
         let (source, entrances, entrance) = (graph.source, graph.entrances.clone(), Flow::End);
-        let layout = Layout { source, entrances, entrance_overflow: graph.overflow, entrance, nodes, limits, blocks };
+        let (entrance_overflow, answers) = (graph.overflow, None);
+        let layout = Layout { source, entrances, entrance_overflow, entrance, nodes, limits, blocks, answers };
         let mut walk = Walk { graph, layout, names: Vec::new(), joins_around: 0 };
-        walk.chain(0..graph.stages.len(), Producer::Entrance, None)?;
+        walk.chain(0..graph.stages.len(), Producer::Entrance, graph.answers.then_some(Flow::Answers))?;
         let mut layout = walk.layout;
         if layout.blocks.len() < graph.blocks.len() {
             return Err(misplaced("it begins at no stage of a chain, or is not behind the block around it"));
@@ -102,6 +108,12 @@ impl Layout {
             layout.entrance_overflow = first.options.overflow.or(implied).or(graph.overflow);
         }
         layout.limits = (0..layout.nodes.len()).map(|index| layout.limits_of(graph, index)).collect();
+        if graph.answers {
+            let room = |limits: &Limits| limits.capacity.saturating_add(limits.consumers.ahead());
+            let answers = layout.limits.iter().map(room).fold(SPARE_ANSWERS, usize::saturating_add);
+            layout.limits.iter_mut().for_each(|limits| limits.answers = answers);
+            layout.answers = Some(answers);
+        }
         Ok(layout)
     }
 
@@ -112,6 +124,22 @@ impl Layout {
             Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,
         };
         entrance.overflow.or(self.entrance_overflow).unwrap_or(suits)
+    }
+
+    /// Returns true if a node is a relay that brings answers: no stage, so it has no row in the report.
+    pub(crate) fn brings_answers(&self, index: usize) -> bool {
+        let PlacedNode { role, flow, .. } = &self.nodes[index];
+        *role == Role::Relay && *flow == Flow::Answers
+    }
+
+    /// Returns true if a node is the last stage: what it gives ends the pipeline, or is an answer.
+    pub(crate) fn is_last(&self, index: usize) -> bool {
+        match self.nodes[index].flow {
+            Flow::End => true,
+            Flow::Answers => self.nodes[index].role != Role::Relay,
+            Flow::Next(next) => self.brings_answers(next),
+            Flow::Fork(_) | Flow::Join { .. } => false,
+        }
     }
 
     /// Returns true if a node is in a process.
@@ -151,16 +179,17 @@ impl Layout {
         nodes
     }
 
-    /// The workers of a node. Nothing leaves an end stage, so there is nothing to be put in order.
+    /// The workers of a node. Nothing leaves an end stage, so there is nothing to be put in order; and an answer knows
+    /// its sample.
     pub(crate) fn workers_of(&self, index: usize) -> Workers {
-        let PlacedNode { options, flow, .. } = &self.nodes[index];
+        let options = &self.nodes[index].options;
         let time_limit = options.time_limit.filter(|_| !options.executor.is_process());
-        Workers { workers: options.workers, ordered: options.ordered && *flow != Flow::End, time_limit }
+        Workers { workers: options.workers, ordered: options.ordered && !self.is_last(index), time_limit }
     }
 
     /// The limits of the buffer in front of a node.
     fn limits_of(&self, graph: &Graph, index: usize) -> Limits {
-        let PlacedNode { options, role, from, flow, joined, .. } = &self.nodes[index];
+        let PlacedNode { options, role, from, .. } = &self.nodes[index];
         let capacity = match (options.buffer_size, &graph.buffer_size, role) {
             (Some(own), ..) => own,
             (None, BufferSize::Each(size), _) => *size,
@@ -179,8 +208,8 @@ impl Layout {
                 Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => Workers::ONE,
             },
             consumers: self.workers_of(index),
-            is_last: *flow == Flow::End,
-            is_looked_for: *joined,
+            is_last: self.is_last(index),
+            answers: 0,
         }
     }
 }
@@ -213,6 +242,9 @@ impl Walk<'_> {
             stage = self.block(block, from, stages.end)?;
             let is_at_the_end = stage == stages.end;
             match block.results {
+                Results::End if is_at_the_end && to == Some(Flow::Answers) => {
+                    return Err(GraphError::AnswersOfBranches);
+                }
                 Results::End if !is_at_the_end || to.is_some() => return Err(GraphError::BehindTheEnd),
                 Results::Joined | Results::JoinedWithLatest if is_at_the_end && to.is_none() => {
                     return Err(GraphError::JoinAtTheEnd);
@@ -220,13 +252,20 @@ impl Walk<'_> {
                 _ => from = Producer::Join(number),
             }
         }
-        if let Some(Flow::Join { branch, .. }) = to {
+        if let Some(to) = to {
             let gives_itself = matches!(from, Producer::Node(last) if self.is_one_thread(last));
             if !gives_itself {
-                from = Producer::Node(self.relay(format!("join of branch {}", branch + 1), from));
+                let name = match to {
+                    Flow::Join { branch, .. } => format!("join of branch {}", branch + 1),
+                    _ => "answers".to_owned(),
+                };
+                let relay = self.relay(name, from);
+                if to == Flow::Answers {
+                    // An answer that cannot be made again from its bytes fails alone.
+                    self.layout.nodes[relay].options.on_error = ErrorPolicy::Skip;
+                }
+                from = Producer::Node(relay);
             }
-        }
-        if let Some(to) = to {
             self.connect(from, to);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::{ForBinding, State, Supervisor};
 use crate::activity::Shown;
+use crate::answers::Answers;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::error::GraphError;
@@ -48,6 +49,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let layout = graph.layout()?;
         let buffers = layout.limits.iter().map(|limits| Buffer::in_memory(*limits, drops, clock.clone())).collect();
         let supervisor = Arc::new(Self::assembled(layout, clock, buffers));
+        supervisor.listen_for_ends();
         let workers = supervisor.workers.iter();
         let workers = workers.map(|(index, worker)| Worker::new(supervisor.context_of(*index, *worker)));
         let workers = workers.chain(supervisor.source_workers()).collect();
@@ -84,6 +86,7 @@ impl<V: Send + 'static> Supervisor<V> {
         supervisor.watchers = wakers.iter().flatten().cloned().collect();
 
         let supervisor = Arc::new(supervisor);
+        supervisor.listen_for_ends();
         let drivers = supervisor.workers.iter().zip(wakers).map(|((index, worker), waker)| {
             let context = supervisor.context_of(*index, *worker);
             match waker {
@@ -122,6 +125,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let supervisor = Supervisor {
             workers: all_workers,
             first_workers,
+            answers: Arc::new(Answers::new(layout.answers)),
             blocks: Arc::new(Blocks::new(layout.blocks.clone(), inlets.clone())),
             inlets,
             notices,
@@ -180,6 +184,7 @@ impl<V: Send + 'static> Supervisor<V> {
             entry: Entry::default(),
             reorders: self.layout.limits[index].consumers.reorders(),
             joined: node.joined,
+            answers: self.layout.answers.is_some() && self.layout.is_last(index),
             activity: Arc::clone(&self.activities[place]),
             timer: self.timekeeper.as_ref().filter(|_| has_timer).map(|keeper| keeper.timer(place)),
             source_waits: None,
@@ -204,6 +209,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let blocks = || Arc::clone(&self.blocks);
         match self.flow(worker_id) {
             Flow::End => Output::End,
+            Flow::Answers => Output::Answers(Arc::clone(&self.answers)),
             Flow::Next(next) => Output::Next(Arc::clone(&self.inlets[next])),
             Flow::Fork(block) => Output::Fork { blocks: blocks(), block },
             Flow::Join { block, branch } => Output::Join { blocks: blocks(), block, branch },

@@ -2,10 +2,11 @@
 
 use super::{Closer, State, Supervisor, call};
 use crate::aside;
-use crate::buffer::{LaneKey, Wait};
+use crate::buffer::{HearsEnds, LaneKey, Wait};
 use crate::error::{Doing, Failure};
 use crate::notices::Notice;
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
+use crate::sample::ForkTicket;
 use crate::stage_name::name_made_stages;
 use crate::unwind::release;
 use crate::worker::{Control, WorkerId};
@@ -54,6 +55,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
             let mut state = self.state.lock();
             state.phase = state.phase.after(Event::AllEnded);
             drop(state);
+            self.end_answers();
             self.tell_the_last();
         }
         self.tell_all();
@@ -61,7 +63,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
 
     /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome
     /// stays.
-    fn fail(&self, worker_id: WorkerId, failure: Failure) -> bool {
+    fn fail(&self, worker_id: WorkerId, failure: Arc<Failure>) -> bool {
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, worker_id) {
             (Doing::Setup, _) => (0..self.inlets.len()).collect(),
@@ -70,7 +72,6 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         };
         let (stage, doing, cause) = (failure.stage.clone(), failure.doing, aside::shown(&failure.cause));
         aside::log(move || tracing::error!(stage, %doing, "{cause}"));
-        let failure = Arc::new(failure);
         let text = aside::text_of(&failure.cause);
         let (first, wake_sources) = {
             let mut state = self.state.lock();
@@ -92,6 +93,19 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         wake_sources.into_iter().for_each(call);
         self.tell_all();
         first
+    }
+
+    fn tell_failure(&self, worker_id: WorkerId, take: u64, failure: Arc<Failure>) {
+        if let WorkerId::Stage { index, .. } = worker_id {
+            let untold = self.answers.note_failure(index, take, failure);
+            if !untold.is_empty() {
+                self.hear_ends(index, untold);
+            }
+        }
+    }
+
+    fn has_gone_on(&self, ticket: ForkTicket) {
+        self.look_for(&[ticket]);
     }
 }
 

@@ -221,6 +221,7 @@ impl<V: Send + 'static> Supervisor<V> {
             entry: Entry { source: entrance.id, lane: entrance.lane },
             reorders: false,
             joined: false,
+            answers: false,
             activity: Arc::clone(&state.sources[source].activity),
             timer: None,
             source_waits: Some(Arc::clone(&entrance.waits)),

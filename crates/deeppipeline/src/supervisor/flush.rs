@@ -19,7 +19,9 @@ impl<V: Send + 'static> Supervisor<V> {
         let cut = entered.max().unwrap_or_default();
         self.last_cut.store(cut, Ordering::Relaxed);
         // The last one first: what finds room where something was flushed comes no further.
-        let flushed = self.inlets.iter().rev().map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
+        // What is on its way to who waits for it has left its end stage.
+        let cut_off = self.inlets.iter().rev().filter(|inlet| !self.layout.brings_answers(inlet.index));
+        let flushed = cut_off.map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
         let flushed: Vec<_> = flushed.filter(|(_, values)| !values.is_empty()).collect();
         let blocks = self.layout.blocks.iter().enumerate();
         let joins = blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).cut(cut)));
@@ -31,6 +33,8 @@ impl<V: Send + 'static> Supervisor<V> {
         }
 
         (0..self.layout.blocks.len()).for_each(|block| self.blocks.tidy(block));
+        // What waited in a join was told by no buffer.
+        self.look_for_all();
         self.release_discarded(flushed);
         self.release_discarded(joins);
     }
@@ -84,7 +88,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn end_stages(&self) -> impl Iterator<Item = usize> {
         let nodes = self.layout.nodes.iter().enumerate();
-        nodes.filter(|(_, node)| matches!(node.flow, Flow::End)).map(|(index, _)| index)
+        nodes.filter(|(index, node)| node.flow == Flow::Answers || self.layout.is_last(*index)).map(|(index, _)| index)
     }
 
     /// The nodes in front of which samples enter.
@@ -92,7 +96,7 @@ impl<V: Send + 'static> Supervisor<V> {
         match self.layout.entrance {
             Flow::Next(index) => vec![index],
             Flow::Fork(block) => self.branches(block).collect(),
-            Flow::End | Flow::Join { .. } => Vec::new(),
+            Flow::End | Flow::Answers | Flow::Join { .. } => Vec::new(),
         }
     }
 }

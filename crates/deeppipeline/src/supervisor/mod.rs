@@ -3,6 +3,7 @@
 //!
 //! What may follow what stands in the tables of `phase.rs`.
 
+mod answering;
 mod assembly;
 mod control;
 mod discarded;
@@ -13,6 +14,7 @@ mod stopping;
 mod warnings;
 
 use crate::activity::Shown;
+use crate::answers::Answers;
 use crate::aside;
 use crate::buffer::{Arrival, LaneKey, Origin, Push, Wait};
 use crate::clock::{Clock, Moment};
@@ -94,6 +96,8 @@ pub struct Supervisor<V> {
     /// One per node.
     inlets: Vec<Arc<Inlet<V>>>,
     blocks: Arc<Blocks<V>>,
+    /// The answers to what was submitted that are still to come.
+    answers: Arc<Answers<V>>,
     state: Mutex<State>,
     /// The failure that stopped the pipeline, set with the phase that follows from it.
     failure: OnceLock<Arc<Failure>>,
@@ -174,11 +178,22 @@ impl<V: Send + 'static> Supervisor<V> {
         if works_for(self.id) {
             return Err(PutError::OwnStage(value));
         }
+        self.put_with(value, entrance, birth, ForkTicket::default(), wait)
+    }
+
+    fn put_with(
+        &self,
+        value: V,
+        entrance: Option<&str>,
+        birth: Moment,
+        fork: ForkTicket,
+        wait: Wait,
+    ) -> Result<Accepted<V>, PutError<V>> {
         let (source, lane) = match self.door(entrance) {
             Ok(door) => door,
             Err(error) => return Err(PutError::Entrance(value, Box::new(error))),
         };
-        let (id, fork) = (SampleId { number: 0, part: 0 }, ForkTicket::default());
+        let id = SampleId { number: 0, part: 0 };
         let sample = Sample { id, birth, fork, source, value };
         let origin = Origin { lane, ..Origin::default() };
         match self.inlets[0].buffer.push(sample, Arrival::Outside, origin, wait) {
@@ -297,7 +312,10 @@ impl<V: Send + 'static> Supervisor<V> {
     #[cfg(processes)]
     fn fail_for(&self, index: usize, damage: MemoryDamaged) {
         let (worker_id, stage) = (WorkerId::Stage { index, worker: 0 }, self.stage_name(index).to_owned());
-        self.fail(worker_id, Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) });
+        self.fail(
+            worker_id,
+            Arc::new(Failure { stage, doing: Doing::StageRun, sample: None, cause: Box::new(damage) }),
+        );
     }
 
     /// Looks at what is left in the buffers once every worker has ended. Damage that no step has met is found here or
@@ -451,6 +469,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let unjoined: Vec<_> = joins.collect();
         buffers.iter().for_each(|index| self.inlets[*index].buffer.wake());
         self.state.lock().has_discarded = true;
+        self.look_after_a_stop();
         self.release_discarded(given_up);
         self.release_discarded(unjoined);
     }
@@ -475,7 +494,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Closes what is behind a node that gives no more.
     fn close_after(&self, worker_id: WorkerId) {
         match self.flow(worker_id) {
-            Flow::End => {}
+            Flow::End | Flow::Answers => {}
             Flow::Next(next) => self.close_buffer(next),
             Flow::Fork(block) => self.branches(block).for_each(|first| self.close_buffer(first)),
             Flow::Join { block, .. } => {

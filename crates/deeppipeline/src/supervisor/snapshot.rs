@@ -22,6 +22,8 @@ impl<V: Send + 'static> Supervisor<V> {
     /// ended.
     pub fn final_report(&self) -> Report {
         self.state.lock().left_behind = true;
+        // What a worker that is left behind still has gets no answer any more.
+        self.end_answers();
         self.inlets.iter().for_each(|inlet| inlet.tell_drops());
         self.report()
     }
@@ -56,10 +58,11 @@ impl<V: Send + 'static> Supervisor<V> {
             let begun = blocks().filter(|(_, block)| block.nodes().start == index && !self.has_relay(block));
             rows.extend(begun.map(|(block, _)| (self.row_of_block(block), false)));
             let (row, ages_after) = self.row_of_node(index);
+            let brings_answers = self.layout.brings_answers(index);
             // The last stage's stays.
-            age = ages_after;
+            age = if brings_answers { age } else { ages_after };
             let brings_to_join = node.role == Role::Relay && matches!(node.flow, Flow::Join { .. });
-            rows.push((row, brings_to_join));
+            rows.push((row, brings_to_join || brings_answers));
         }
 
         let joins = blocks().zip(ended).map(|((index, block), ended)| JoinReport {
@@ -148,12 +151,14 @@ impl<V: Send + 'static> Supervisor<V> {
         let entered = |node: usize| self.inlets[node].buffer.counts().entered;
         let node = &self.layout.nodes[index];
         let received = || match node.flow {
+            // What is submitted has an answer; the ledger is the same as without.
+            Flow::Next(next) if self.layout.brings_answers(next) => 0,
             Flow::Next(next) => entered(next),
             // A relay gives every copy; a stage gives the sample, and the block's row says of the copies.
             Flow::Fork(block) if node.role == Role::Relay => self.branches(block).map(entered).sum(),
             Flow::Fork(block) => self.branches(block).next().map_or(0, entered),
             Flow::Join { block, branch } => self.blocks.join(block).arrived(branch),
-            Flow::End => 0,
+            Flow::End | Flow::Answers => 0,
         };
         let (counts, mut reading) = self.inlets[index].buffer.read();
         // What a worker gave before it died is known only to the buffer that received it.

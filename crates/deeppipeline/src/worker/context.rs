@@ -1,6 +1,7 @@
 //! The context of a worker: what it is given to work with, once, when it is made.
 
 use crate::activity::{Shown, SourceWaits};
+use crate::answers::Answers;
 use crate::buffer::{Buffer, LaneKey, Wait};
 use crate::clock::Clock;
 use crate::error::Failure;
@@ -9,7 +10,7 @@ use crate::inlet::Inlet;
 use crate::job::{WorkerInfo, enter_job};
 use crate::parallel::Blocks;
 use crate::phase::WorkerEvent;
-use crate::sample::{SampleId, SampleInfo};
+use crate::sample::{ForkTicket, SampleId, SampleInfo};
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
@@ -39,6 +40,8 @@ pub(crate) struct WorkerContext<V> {
     pub(crate) reorders: bool,
     /// True if what it gives is joined with what others give.
     pub(crate) joined: bool,
+    /// True if only what it gives for a sample that was submitted is wanted: it is a worker of the last stage.
+    pub(crate) answers: bool,
     /// Shows what it does, for a caller that asks why the pipeline does not end.
     pub(crate) activity: Arc<Shown>,
     /// The timer of its calls, where they have a time limit and nothing kills it.
@@ -64,6 +67,8 @@ pub(crate) enum Output<V> {
     Next(Arc<Inlet<V>>),
     /// Every branch of that block.
     Fork { blocks: Arc<Blocks<V>>, block: usize },
+    /// The answers to what was submitted.
+    Answers(Arc<Answers<V>>),
     /// The join of a block, as the result of a branch.
     Join { blocks: Arc<Blocks<V>>, block: usize, branch: usize },
 }
@@ -84,7 +89,13 @@ pub(crate) trait Control: Send + Sync {
     fn advance(&self, worker_id: WorkerId, event: WorkerEvent);
 
     /// Reports that a stage or the source failed for good. Returns true for the failure that callers will be told of.
-    fn fail(&self, worker_id: WorkerId, failure: Failure) -> bool;
+    fn fail(&self, worker_id: WorkerId, failure: Arc<Failure>) -> bool;
+
+    /// Reports why the samples of that take, for which somebody waits, have failed: before they are counted.
+    fn tell_failure(&self, worker_id: WorkerId, take: u64, failure: Arc<Failure>);
+
+    /// Notes that what a block has joined has gone on, for which somebody waits.
+    fn has_gone_on(&self, ticket: ForkTicket);
 }
 
 impl<V> WorkerContext<V> {
@@ -114,7 +125,7 @@ impl<V> WorkerContext<V> {
     pub(crate) fn next(&self) -> Option<&Inlet<V>> {
         match &self.output {
             Output::Next(next) => Some(next),
-            Output::End | Output::Fork { .. } | Output::Join { .. } => None,
+            Output::End | Output::Fork { .. } | Output::Join { .. } | Output::Answers(_) => None,
         }
     }
 

@@ -160,11 +160,16 @@ impl<V> Worker<V> {
             Output::Fork { blocks, block } => {
                 blocks.hand_out(*block, &mut self.forked, sample, arrival, wait, &self.context.activity)
             }
+            Output::Answers(answers) => {
+                let Sample { id, fork, value, .. } = sample;
+                let to_free = answers.arrive(fork, id, part == Part::OfMany, value);
+                Ok(Given { to_free, wants_more: true })
+            }
             Output::Next(_) | Output::Join { .. } | Output::End => self.push(sample, part, arrival, wait),
         };
         self.context.activity.set(Activity::Calls);
         match &given {
-            Ok(_) => self.count_given(arrival),
+            Ok(_) => self.count_given(part, arrival),
             Err(GiveError::Full(_)) => self.waiting_since = Some(birth),
             Err(GiveError::Refused(..)) => {}
         }
@@ -189,7 +194,7 @@ impl<V> Worker<V> {
                 next.into_iter().for_each(|next| self.show_waiting(next, wait));
                 (next, blocks.arrive(*block, *branch, sample, wait, &*self.context.control))
             }
-            Output::End | Output::Fork { .. } => (None, Push::Shut(sample.value)),
+            Output::End | Output::Fork { .. } | Output::Answers(_) => (None, Push::Shut(sample.value)),
         };
 
         match pushed {
@@ -216,10 +221,11 @@ impl<V> Worker<V> {
 
     /// Counts one more value, which the next buffer has counted.
     #[inline(always)]
-    fn count_given(&mut self, arrival: Arrival) {
+    fn count_given(&mut self, part: Part, arrival: Arrival) {
         self.waiting_since = None;
         if let Step::Running(in_flight) = &mut self.step {
             in_flight.parts += 1;
+            in_flight.is_split |= part == Part::OfMany;
         }
         self.parts += u64::from(arrival == Arrival::PartOfWhole);
     }

@@ -15,6 +15,8 @@ pub(crate) struct InFlight {
     /// The sample whose result comes next: for a list of which none has come, the newest.
     pub(crate) present: SampleInfo,
     pub(crate) fork: ForkTicket,
+    /// True if somebody waits for an answer to it, or to another sample of the list.
+    pub(crate) is_awaited: bool,
     /// Nanoseconds in `stage_run`.
     pub(crate) busy: u64,
     /// `None` while the worker waits for room in the next buffer.
@@ -27,6 +29,8 @@ pub(crate) struct InFlight {
     pub(crate) lease: Option<Lease>,
     /// Parts given so far, those included that a worker before this one gave.
     pub(crate) parts: u64,
+    /// True if it has given parts.
+    pub(crate) is_split: bool,
     /// Parts still to come that were given before: by a worker before this one, or in a try before this one.
     pub(crate) leave_out: u64,
     /// The number of times that the stage has failed on it.
@@ -78,12 +82,14 @@ impl InFlight {
             windowed: 0,
             present: newest,
             fork,
+            is_awaited: !fork.is_none(),
             busy,
             running_since,
             paused_at,
             ticket,
             lease,
             parts: given,
+            is_split: given > 0,
             leave_out: given,
             failures,
             batch,
@@ -120,7 +126,7 @@ impl InFlight {
     #[inline(always)]
     pub(crate) fn settlement(&self, fate: Fate, took: Option<u64>) -> Settlement {
         let age = self.paused_at.since(self.present.birth);
-        Settlement { fate, windowed: self.windowed, took, age, ended_at: self.paused_at.0 }
+        Settlement { fate, windowed: self.windowed, took, age, ended_at: self.paused_at.0, is_split: self.is_split }
     }
 
     /// Goes on with the next sample of a batch; true if its result is here, otherwise the stage is run on it alone.
@@ -146,7 +152,7 @@ impl InFlight {
         batch.at = index;
         let Member { info, fork, given, failures, .. } = batch.members[index];
         (self.present, self.fork, self.failures) = (info, fork, failures);
-        (self.parts, self.leave_out) = (given, given);
+        (self.parts, self.leave_out, self.is_split) = (given, given, given > 0);
     }
 
     /// Returns true if the results of all samples of a batch are here that have no fate.

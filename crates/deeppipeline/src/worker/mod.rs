@@ -119,9 +119,20 @@ impl<V> Worker<V> {
         &self.context.options
     }
 
-    /// Returns true if what it gives is ignored.
+    /// Returns true if what it gives for the sample in flight is ignored.
     pub fn is_end_stage(&self) -> bool {
+        matches!(self.context.output, Output::End) || (self.context.answers && !self.is_awaited())
+    }
+
+    /// Returns true if what it gives is ignored, whatever it works on.
+    pub fn gives_nothing(&self) -> bool {
         matches!(self.context.output, Output::End)
+    }
+
+    /// Returns true if somebody waits for what comes of the sample in flight.
+    #[inline]
+    fn is_awaited(&self) -> bool {
+        self.running().is_some_and(|in_flight| !in_flight.fork.is_none())
     }
 
     /// Returns true if it gives a result for each sample of the list that it takes.
@@ -139,7 +150,7 @@ impl<V> Worker<V> {
     pub(crate) fn is_held_up(&self) -> bool {
         match &self.context.output {
             Output::Join { blocks, block, branch } => blocks.is_held_up(*block, *branch, &*self.context.control),
-            Output::End | Output::Next(_) | Output::Fork { .. } => false,
+            Output::End | Output::Next(_) | Output::Fork { .. } | Output::Answers(_) => false,
         }
     }
 

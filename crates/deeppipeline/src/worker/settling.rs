@@ -9,7 +9,8 @@ use crate::ledger::Fate;
 use crate::phase::WorkerEvent;
 use crate::policies::ErrorPolicy;
 use crate::sample::{SampleId, SampleInfo};
-use crate::unwind::BoxError;
+use crate::unwind::{BoxError, release};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl<V> Worker<V> {
@@ -123,6 +124,14 @@ impl<V> Worker<V> {
             Ending::Failed(_) => Fate::Failed,
         };
         let sample = in_flight.present.id;
+        let (ending, failure) = match ending {
+            Ending::Failed(cause) => (None, Some(self.failure(Doing::StageRun, Some(sample), cause))),
+            ending => (Some(ending), None),
+        };
+        // First, so that it is there when the sample is counted.
+        if let Some(failure) = failure.as_ref().filter(|_| in_flight.is_awaited) {
+            self.context.control.tell_failure(self.context.worker_id, in_flight.ticket, Arc::clone(failure));
+        }
         let took = was_alone.then(|| std::mem::take(&mut in_flight.busy));
         let settlement = in_flight.settlement(fate, took);
         if let Some(buffer) = self.context.input() {
@@ -132,9 +141,10 @@ impl<V> Worker<V> {
         let has_result = in_flight.go_on_with_next();
         self.stands_at(in_flight.present, in_flight.parts);
         self.step = if has_result { Step::Running(in_flight) } else { Step::Trying(in_flight) };
-        match ending {
-            Ending::Failed(cause) => self.skip_failed(sample, &cause),
-            _ => self.warn_if_slow(sample, Duration::from_nanos(took.unwrap_or(0))),
+        drop(ending);
+        match failure {
+            Some(failure) => self.skip_failed(sample, failure),
+            None => self.warn_if_slow(sample, Duration::from_nanos(took.unwrap_or(0))),
         }
     }
 
@@ -177,6 +187,7 @@ impl<V> Worker<V> {
         }
         self.finish_turn();
         let (sample, took) = (in_flight.present.id, Duration::from_nanos(in_flight.busy));
+        let take = in_flight.is_awaited.then_some(in_flight.ticket);
         match &ending {
             Ending::Gave(true) | Ending::Exhausted => self.count(in_flight, Fate::Used),
             Ending::Gave(false) => self.count(in_flight, Fate::Skipped),
@@ -186,7 +197,7 @@ impl<V> Worker<V> {
 
         self.step = Step::Idle;
         match ending {
-            Ending::Failed(cause) => self.failed_for_good(sample, cause),
+            Ending::Failed(cause) => self.failed_for_good(sample, take, cause),
             _ => self.warn_if_slow(sample, took),
         }
     }
@@ -216,21 +227,27 @@ impl<V> Worker<V> {
         LogEvent::SkippedFailure
     }
 
-    /// Does what the error policy says after the last try.
-    fn failed_for_good(&mut self, sample: SampleId, cause: BoxError) -> LogEvent {
+    /// Does what the error policy says after the last try. Who waits for a sample of that take is told the error.
+    fn failed_for_good(&mut self, sample: SampleId, take: Option<u64>, cause: BoxError) -> LogEvent {
+        let failure = self.failure(Doing::StageRun, Some(sample), cause);
+        // First, so that it is there when the sample is counted.
+        if let Some(take) = take {
+            self.context.control.tell_failure(self.context.worker_id, take, Arc::clone(&failure));
+        }
         if self.context.options.on_error.stops() {
             // The report of the failure counts the sample, too.
             self.flush();
-            let event = self.fail(Doing::StageRun, Some(sample), cause);
+            let event = self.tell_fail(failure);
             self.give_up();
             return event;
         }
-        self.skip_failed(sample, &cause)
+        self.skip_failed(sample, failure)
     }
 
-    fn skip_failed(&self, sample: SampleId, cause: &BoxError) -> LogEvent {
-        let (stage, cause) = (self.name().to_owned(), aside::shown(cause));
+    fn skip_failed(&self, sample: SampleId, failure: Arc<Failure>) -> LogEvent {
+        let (stage, cause) = (self.name().to_owned(), aside::shown(&failure.cause));
         aside::log(move || tracing::warn!(stage, %sample, "skipped after an error: {cause}"));
+        release(failure);
         LogEvent::SkippedFailure
     }
 
@@ -293,8 +310,15 @@ impl<V> Worker<V> {
     }
 
     pub(super) fn fail(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> LogEvent {
-        let stage = self.name().to_owned();
-        match self.context.control.fail(self.context.worker_id, Failure { stage, doing, sample, cause }) {
+        self.tell_fail(self.failure(doing, sample, cause))
+    }
+
+    fn failure(&self, doing: Doing, sample: Option<SampleId>, cause: BoxError) -> Arc<Failure> {
+        Arc::new(Failure { stage: self.name().to_owned(), doing, sample, cause })
+    }
+
+    fn tell_fail(&self, failure: Arc<Failure>) -> LogEvent {
+        match self.context.control.fail(self.context.worker_id, failure) {
             true => LogEvent::Nothing,
             false => LogEvent::LaterFailure,
         }

@@ -70,11 +70,20 @@ impl<V> Worker<V> {
         let newest = input.newest();
         if let Some(newest) = newest {
             self.take_into_flight(newest, input.count(), taken);
+            self.await_answers(&input);
             self.context.show_running(Some((newest.id, Duration::ZERO)));
         }
         self.context.activity.set(Activity::Calls);
         self.context.enter(newest);
         Poll::Ready(Some(Call::StageRun(input)))
+    }
+
+    /// Notes that somebody waits for a sample of a list.
+    #[inline(always)]
+    fn await_answers(&mut self, input: &Input<V>) {
+        if let (Input::List(list), Step::Running(in_flight)) = (input, &mut self.step) {
+            in_flight.is_awaited = list.iter().any(|sample| !sample.fork.is_none());
+        }
     }
 
     #[inline(always)]

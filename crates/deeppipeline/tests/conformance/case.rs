@@ -17,6 +17,8 @@ pub(crate) struct Case {
     pub(crate) overflow: Option<Overflow>,
     pub(crate) buffer_size: BufferSize,
     pub(crate) input: Input,
+    /// Whether each put is a submission, whose answer is looked at, too.
+    pub(crate) answers: bool,
     /// When the workers come up.
     pub(crate) up_after: Duration,
     /// When `setstop` is called; otherwise after the last put, or never where there is a source.
@@ -207,6 +209,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         overflow: None,
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
+        answers: false,
         up_after: Duration::ZERO,
         stop_at: None,
         flushes: Vec::new(),
@@ -264,6 +267,11 @@ impl Case {
             (true, false) => Results::Joined,
             (true, true) => Results::JoinedWithLatest,
         }
+    }
+
+    /// Whether the two branches end the pipeline.
+    pub(crate) fn ends_apart(&self) -> bool {
+        self.branches().is_some() && !self.is_joined()
     }
 
     /// Whether nothing comes after the stage at that index.

@@ -7,7 +7,8 @@ use crate::case::Does::{
 use crate::case::{Case, chain, stage};
 #[cfg(processes)]
 use crate::processes;
-use crate::{simulated, threads};
+use crate::simulated::{self, Run};
+use crate::threads;
 use deeppipeline::Overflow::{Block, DropNewest, DropOldest};
 
 /// Runs a case whose clock decides what happens: only a simulation's can be told what to show.
@@ -19,12 +20,20 @@ pub(crate) fn simulate(case: Case) -> Vec<String> {
 pub(crate) fn check(case: Case, expected: &[&str]) {
     let simulated = simulated::run(&case);
     assert_eq!(simulated.outcome.lines().collect::<Vec<_>>(), expected, "{case:#?}");
-    assert_eq!(threads::follow(&case, &simulated), simulated.outcome, "{case:#?}");
+    run_everywhere(&case, &simulated);
+    if let Some(case) = case.with_answers() {
+        run_everywhere(&case, &simulated::run(&case));
+    }
+}
+
+/// Runs the case on every executor but the simulated one.
+fn run_everywhere(case: &Case, simulated: &Run) {
+    assert_eq!(threads::follow(case, simulated), simulated.outcome, "{case:#?}");
     #[cfg(processes)]
     for (name, in_process) in processes::ALL_AND_MIXES {
-        let placed = simulated::run_in(&case, &in_process);
+        let placed = simulated::run_in(case, &in_process);
         assert_eq!(placed.outcome, simulated.outcome, "{name}: {case:#?}");
-        assert_eq!(processes::follow(&case, &placed, in_process), simulated.outcome, "{name}: {case:#?}");
+        assert_eq!(processes::follow(case, &placed, in_process), simulated.outcome, "{name}: {case:#?}");
     }
 }
 

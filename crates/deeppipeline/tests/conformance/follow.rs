@@ -1,16 +1,17 @@
 //! An executor made to follow the simulated order: every call of the user's code waits for a permit, and after each event
 //! the ledger must come to what the simulation's was.
 
+use crate::answers::{Receiver, lines};
 use crate::case::{Case, Does, Input as Inputs, StageSpec};
 use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage};
 use crate::outcome::{describe, ledger};
-use crate::simulated::{Moment, Run};
+use crate::simulated::{Moment as Simulated, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
-use deeppipeline::engine::{Block, Flow, ForkJoin, Graph, Node, Role, Supervisor, Wait, Worker, spawn};
+use deeppipeline::engine::{Block, Flow, ForkJoin, Graph, Moment, Node, Role, Supervisor, Wait, Worker, spawn};
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{SOURCE, SampleId, StageReport};
 use deeppipeline::simulate::Event;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(crate) fn graph(case: &Case) -> Graph {
         blocks: block.into_iter().collect(),
         buffer_size: case.buffer_size.clone(),
         overflow: case.overflow,
+        answers: case.answers,
         ..Graph::default()
     }
 }
@@ -61,6 +63,8 @@ pub(crate) struct Follower<'a> {
     supervisor: Arc<Supervisor<i64>>,
     gates: Gates,
     log: Arc<Log>,
+    /// The receivers of the answers to all puts so far.
+    answers: Mutex<Vec<Arc<Receiver>>>,
 }
 
 impl<'a> Follower<'a> {
@@ -68,7 +72,7 @@ impl<'a> Follower<'a> {
         let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.has_source().then_some(SOURCE));
         let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
         supervisor.set_blocks(fork_joins(case));
-        Follower { case, supervisor, gates, log: Arc::default() }
+        Follower { case, supervisor, gates, log: Arc::default(), answers: Mutex::default() }
     }
 
     /// The test around one stage, as it is in the process of the pipeline.
@@ -142,12 +146,22 @@ impl<'a> Follower<'a> {
         assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "left behind in {case:#?}");
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(log.every_teardown_ran(), "{case:#?}");
-        describe(&log.values(), supervisor.failure().as_ref(), &supervisor.report())
+        let outcome = describe(&log.values(), supervisor.failure().as_ref(), &supervisor.report());
+        let answers = self.answers.lock().unwrap();
+        outcome + &lines(answers.iter().map(|answer| answer.describe()))
     }
 
     fn bring_about(&self, event: &Event, next_put: &mut i64) {
         let mut put = || {
-            let put = self.supervisor.put(*next_put, Wait::Until(Instant::now() + WATCHDOG));
+            let wait = Wait::Until(Instant::now() + WATCHDOG);
+            let put = match self.case.answers {
+                true => {
+                    let receiver = Arc::<Receiver>::default();
+                    self.answers.lock().unwrap().push(Arc::clone(&receiver));
+                    self.supervisor.submit(*next_put, None, Moment::now(), wait, receiver)
+                }
+                false => self.supervisor.put(*next_put, wait),
+            };
             *next_put += 1;
             put
         };
@@ -170,7 +184,7 @@ impl<'a> Follower<'a> {
     /// Waits until the ledger is what the simulation's was after the same event, and the same stages are torn down. (A
     /// failure shows in the ledger before it has discarded every buffer; after that comes the teardown, or for a failed
     /// setup the end of all.)
-    fn catch_up(&self, moment: &Moment) {
+    fn catch_up(&self, moment: &Simulated) {
         let Follower { case, supervisor, log, .. } = self;
         let wanted = ledger(&moment.report);
         let give_up = Instant::now() + WATCHDOG;
@@ -195,11 +209,11 @@ impl<'a> Follower<'a> {
     }
 }
 
-fn is_up(past: &[Moment]) -> bool {
+fn is_up(past: &[Simulated]) -> bool {
     past.iter().any(|moment| moment.event == Event::Up)
 }
 
-fn is_of_source(moment: &Moment) -> bool {
+fn is_of_source(moment: &Simulated) -> bool {
     matches!(&moment.event, Event::Completed { stage, .. } if stage == SOURCE)
 }
 

@@ -4,6 +4,7 @@
 //! the order in which things happen; every other executor is made to follow that order step by step and must show the
 //! same ledger after each step. Another executor is one more file beside `threads.rs`.
 
+mod answers;
 mod case;
 mod cases;
 mod flush;

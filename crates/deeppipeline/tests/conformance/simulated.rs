@@ -1,19 +1,22 @@
 //! The simulated executor: decides the order of events.
 
+use crate::answers::{assert_as_counted, describe as describe_answer, lines};
 use crate::case::{Case, Input, StageSpec};
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry};
 use deeppipeline::engine::{ErrorPolicy, Executor, Graph, Results, simulate};
+use deeppipeline::error::GraphError;
 use deeppipeline::intake::Intake;
 use deeppipeline::report::SampleId;
 use deeppipeline::simulate::{Event, Simulation};
 use deeppipeline::{
-    All, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
+    All, Answer, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
 };
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What happened, and right after it the ledger and the stages that were torn down.
 pub(crate) struct Moment {
@@ -40,61 +43,68 @@ pub(crate) fn run(case: &Case) -> Run {
 /// that it does not have where threads hand out samples and bring results to the join themselves.
 pub(crate) fn run_in(case: &Case, in_process: &dyn Fn(usize) -> bool) -> Run {
     let log = Arc::<Log>::default();
-    match &case.input {
-        Input::Puts(times) => {
-            let mut simulation = build(case, &log, in_process, Pipeline::builder());
+    match (&case.input, case.ends_apart()) {
+        (Input::Puts(times), true) => {
+            let mut simulation = build_apart(case, &log, in_process, Pipeline::builder());
             for (at, x) in times.iter().zip(1..) {
                 simulation.put_at(*at, x);
             }
-            run_through(simulation, case, &log)
+            run_through(simulation, case, &log).0
         }
-        Input::Source { samples, each, fails, is_live } => {
+        (Input::Puts(times), false) => {
+            let mut simulation = build(case, &log, in_process, Pipeline::builder());
+            let mut answers = Vec::new();
+            for (at, x) in times.iter().zip(1..) {
+                match case.answers {
+                    true => answers.push(simulation.submit_at(*at, x).all()),
+                    false => {
+                        simulation.put_at(*at, x);
+                    }
+                }
+            }
+            let (run, report) = run_through(simulation, case, &log);
+            with_answers(run, case, answers, &report)
+        }
+        (Input::Source { samples, each, fails, is_live }, ends_apart) => {
             let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
-            let mut simulation = build(case, &log, in_process, Pipeline::builder().source(numbers));
+            let builder = Pipeline::builder().source(numbers);
+            if ends_apart {
+                let mut simulation = build_apart(case, &log, in_process, builder);
+                simulation.takes("source", *each).unwrap();
+                return run_through(simulation, case, &log).0;
+            }
+            let mut simulation = build(case, &log, in_process, builder);
             simulation.takes("source", *each).unwrap();
-            run_through(simulation, case, &log)
+            run_through(simulation, case, &log).0
         }
     }
 }
 
-fn build<I: 'static>(
-    case: &Case,
-    log: &Arc<Log>,
-    in_process: &dyn Fn(usize) -> bool,
-    builder: Builder<I, i64>,
-) -> Simulation<I> {
-    let place = |graph: &mut Graph| {
-        for (index, node) in graph.stages.iter_mut().enumerate() {
-            node.executor = if in_process(index) { Executor::Process } else { Executor::Thread };
-        }
-    };
-    let builder = builder.buffer_size(case.buffer_size.clone());
-    let builder = match case.overflow {
-        Some(overflow) => builder.overflow(overflow),
-        None => builder,
-    };
-    let part = |stages: Range<usize>| stages.fold(chain(), |chain, index| add_stage(chain, case, index, log));
-    let all = 0..case.stages.len();
-    let mut simulation = match case.branches() {
-        None => simulate(builder.stage(part(all)), place),
-        Some([first, second]) if case.is_joined() => {
-            let (before, after) = (part(0..first.start), part(second.end + 1..all.end));
-            // The next stage gets the sum, as it does with a list.
-            let (before, branches, behind) = (builder.stage(before), (part(first), part(second.clone())), second.end);
-            let joined = match case.results() {
-                Results::JoinedWithLatest => {
-                    before.parallel_latest(branches).stage(add_joining::<(i64, Option<i64>)>(case, behind, log))
-                }
-                _ => before.parallel(branches).stage(add_joining::<(i64, i64)>(case, behind, log)),
-            };
-            simulate(joined.stage(after), place)
-        }
-        Some([first, second]) => {
-            let before = part(0..first.start);
-            simulate(builder.stage(before).end_parallel((part(first), part(second))), place)
-        }
+/// The run with the answers to its puts.
+fn with_answers(run: Run, case: &Case, answers: Vec<Answer<Vec<i64>>>, report: &Report) -> Run {
+    if !case.answers {
+        return run;
     }
-    .unwrap();
+    let here = |answer: Answer<Vec<i64>>| answer.wait_timeout(Duration::ZERO).expect("every answer has come");
+    let answers: Vec<_> = answers.into_iter().map(here).collect();
+    let refused: Vec<bool> = run.puts().map(|event| *event == Event::Refused).collect();
+    let kept = answers.iter().zip(&refused).filter(|(_, refused)| !**refused).map(|(answer, _)| answer.clone());
+    assert_as_counted(case, &kept.collect::<Vec<_>>(), report);
+    let answers = answers.iter().zip(refused).map(|(answer, refused)| (!refused).then(|| describe_answer(answer)));
+    Run { outcome: run.outcome.clone() + &lines(answers), ..run }
+}
+
+impl Run {
+    /// What became of each put.
+    fn puts(&self) -> impl Iterator<Item = &Event> {
+        let events = self.moments.iter().map(|moment| &moment.event);
+        events.filter(|event| matches!(event, Event::Put(_) | Event::Refused))
+    }
+}
+
+/// The simulation of a case, with all that is said of times.
+fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case) -> Simulation<I, T> {
+    let mut simulation = simulation.unwrap();
     simulation.up_after(case.up_after);
     for spec in &case.stages {
         let spec = spec.clone();
@@ -107,6 +117,71 @@ fn build<I: 'static>(
         simulation.flush_at(*at);
     }
     simulation
+}
+
+/// What is said of the whole pipeline.
+fn described<I: Send + 'static, T>(builder: Builder<I, T>, case: &Case) -> Builder<I, T> {
+    let builder = builder.buffer_size(case.buffer_size.clone());
+    match case.overflow {
+        Some(overflow) => builder.overflow(overflow),
+        None => builder,
+    }
+}
+
+/// Says which stages are in processes, and whether there are answers.
+fn placing<'a>(case: &'a Case, in_process: &'a dyn Fn(usize) -> bool) -> impl FnOnce(&mut Graph) + 'a {
+    |graph| {
+        graph.answers = case.answers;
+        for (index, node) in graph.stages.iter_mut().enumerate() {
+            node.executor = if in_process(index) { Executor::Process } else { Executor::Thread };
+        }
+    }
+}
+
+fn chain_of(case: &Case, stages: Range<usize>, log: &Arc<Log>) -> Chain<i64, i64> {
+    stages.fold(chain(), |chain, index| add_stage(chain, case, index, log))
+}
+
+/// A case that ends in one stage.
+fn build<I: Send + 'static>(
+    case: &Case,
+    log: &Arc<Log>,
+    in_process: &dyn Fn(usize) -> bool,
+    builder: Builder<I, i64>,
+) -> Simulation<I, i64> {
+    let (builder, place) = (described(builder, case), placing(case, in_process));
+    let part = |stages: Range<usize>| chain_of(case, stages, log);
+    let all = 0..case.stages.len();
+    let simulation = match case.branches() {
+        Some([first, second]) => {
+            let (before, after) = (part(0..first.start), part(second.end + 1..all.end));
+            // The next stage gets the sum, as it does with a list.
+            let (before, branches, behind) = (builder.stage(before), (part(first), part(second.clone())), second.end);
+            let joined = match case.results() {
+                Results::JoinedWithLatest => {
+                    before.parallel_latest(branches).stage(add_joining::<(i64, Option<i64>)>(case, behind, log))
+                }
+                _ => before.parallel(branches).stage(add_joining::<(i64, i64)>(case, behind, log)),
+            };
+            simulate(joined.stage(after), place)
+        }
+        None => simulate(builder.stage(part(all)), place),
+    };
+    timed(simulation, case)
+}
+
+/// A case whose two branches end the pipeline.
+fn build_apart<I: Send + 'static>(
+    case: &Case,
+    log: &Arc<Log>,
+    in_process: &dyn Fn(usize) -> bool,
+    builder: Builder<I, i64>,
+) -> Simulation<I> {
+    let (builder, place) = (described(builder, case), placing(case, in_process));
+    let [first, second] = case.branches().expect("it has two branches");
+    let part = |stages: Range<usize>| chain_of(case, stages, log);
+    let before = part(0..first.start);
+    timed(simulate(builder.stage(before).end_parallel((part(first), part(second))), place), case)
 }
 
 /// The stage behind two branches.
@@ -176,7 +251,7 @@ fn add_stage(chain: Chain<i64, i64>, case: &Case, index: usize, log: &Arc<Log>) 
     }
 }
 
-fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Arc<Log>) -> Run {
+fn run_through<I, T>(mut simulation: Simulation<I, T>, case: &Case, log: &Arc<Log>) -> (Run, Report) {
     let mut moments = Vec::new();
     while let Some(event) = simulation.step() {
         let report = simulation.report();
@@ -192,7 +267,7 @@ fn run_through<I>(mut simulation: Simulation<I>, case: &Case, log: &Arc<Log>) ->
     };
     assert!(log.every_teardown_ran(), "{case:#?}");
     let values = log.values();
-    Run { moments, outcome: describe(&values, failure.as_ref(), &report), values }
+    (Run { moments, outcome: describe(&values, failure.as_ref(), &report), values }, report)
 }
 
 /// A stage that gets one sample.

@@ -13,11 +13,12 @@ use deeppipeline::error::{PutError, WorkerDied};
 use deeppipeline::processes::{InProcess, OnCrash, SharedBytes, Transfer};
 use deeppipeline::report::SampleId;
 use deeppipeline::{
-    All, Batch, BoxError, Give, Isolated, Latest, OnError, Overflow, Pipeline, Report, Stage, current_sample, isolated,
-    made_by,
+    All, Answer, Batch, BoxError, Give, Isolated, Latest, OnError, Overflow, Pipeline, Report, Stage, current_sample,
+    isolated, made_by,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -360,21 +361,23 @@ fn run(seed: u64) -> u64 {
     let random = &mut Random(seed);
     let desk = Desk::open();
     let (mut tell, values) = end();
-    let builder = pipeline(random, &desk).end_stage(move |ware: Ware| {
+    let builder = pipeline(random, &desk).stage(move |ware: Ware| {
         assert!(ware.is_whole(), "seed {seed}: sample {} is torn", ware.number);
         tell((current_sample().unwrap().id, ware.path));
+        ware.path
     });
-    let pipeline = Arc::new(builder.start_without_waiting().unwrap());
+    let pipeline = Arc::new(builder.start_answering().unwrap());
     let watchdog = watchdog(seed, &pipeline);
     let workers: Mutex<Vec<(i32, OwnedFd)>> = Mutex::default();
+    let answers = Answers::default();
     let is_over = AtomicBool::new(false);
     let stop = random.pick(&[Stop::Setstop, Stop::Setstop, Stop::Setstop, Stop::Timeout, Stop::Abort]);
     std::thread::scope(|scope| {
-        let (pipeline, workers, is_over, desk) = (&pipeline, &workers, &is_over, &desk);
+        let (pipeline, workers, is_over, desk, answers) = (&pipeline, &workers, &is_over, &desk, &answers);
         scope.spawn(move || welcome(desk, workers, is_over));
         let mut chance = Random(random.below(u64::MAX));
         scope.spawn(move || kill_some(pipeline, workers, is_over, &mut chance));
-        let putters = [0, 1].map(|half| scope.spawn(move || put_half(pipeline, half)));
+        let putters = [0, 1].map(|half| scope.spawn(move || put_half(pipeline, half, answers)));
         for putter in putters {
             putter.join().unwrap();
         }
@@ -401,7 +404,9 @@ fn run(seed: u64) -> u64 {
     let report = report.clone();
     drop(pipeline);
     drop(watchdog);
-    assert_order(seed, &values.rest(), &report);
+    let values = values.rest();
+    assert_order(seed, &values, &report);
+    assert_answers(seed, answers.into_inner().unwrap(), &values, &report);
     deaths
 }
 
@@ -415,8 +420,25 @@ fn assert_order(seed: u64, values: &[(SampleId, u64)], report: &Report) {
     }
 }
 
+/// The answers to what was submitted.
+type Answers = Mutex<Vec<Answer<Vec<u64>>>>;
+
+/// Every submission has one answer: what the end stage got of its sample, all of it.
+fn assert_answers(seed: u64, answers: Vec<Answer<Vec<u64>>>, values: &[(SampleId, u64)], report: &Report) {
+    let mut of_number = HashMap::<u64, Vec<u64>>::new();
+    for (id, path) in values {
+        of_number.entry(id.number).or_default().push(*path);
+    }
+    for answer in answers {
+        let number = answer.number();
+        let answer = answer.wait_timeout(Duration::ZERO).unwrap_or_else(|_| panic!("seed {seed}: {number:?} has none"));
+        let came = number.and_then(|number| of_number.remove(&number));
+        assert_eq!(answer.as_ref().ok(), came.as_ref(), "seed {seed}: {number:?} {answer:?}\n{report}");
+    }
+}
+
 /// Prints what there is to know, and ends everything, unless it is dropped in time.
-pub(crate) fn watchdog<I: Send + 'static>(seed: u64, pipeline: &Arc<Pipeline<I>>) -> Sender<()> {
+pub(crate) fn watchdog<I: Send + 'static, T: 'static>(seed: u64, pipeline: &Arc<Pipeline<I, T>>) -> Sender<()> {
     let (alive, ends) = channel::<()>();
     let pipeline = Arc::downgrade(pipeline);
     std::thread::spawn(move || {
@@ -451,7 +473,7 @@ fn welcome(desk: &Desk, workers: &Mutex<Vec<(i32, OwnedFd)>>, is_over: &AtomicBo
 
 /// Kills some of the workers, at moments that nobody knows: each about when a sample that it chose has entered.
 fn kill_some(
-    pipeline: &Pipeline<Ware>,
+    pipeline: &Pipeline<Ware, u64>,
     workers: &Mutex<Vec<(i32, OwnedFd)>>,
     is_over: &AtomicBool,
     chance: &mut Random,
@@ -474,12 +496,17 @@ fn kill_some(
     }
 }
 
-fn put_half(pipeline: &Pipeline<Ware>, half: u64) {
+fn put_half(pipeline: &Pipeline<Ware, u64>, half: u64, answers: &Answers) {
     for number in 0..SAMPLES / 2 {
         let number = 2 * number + half;
         let ware = Ware::new(number, 0, number * 13 % 4000);
-        match pipeline.put(ware) {
-            Ok(_) => {}
+        // Others are only put.
+        let put = match number % 3 {
+            0 => pipeline.put(ware).map(drop),
+            _ => pipeline.submit(ware).map(|answer| answers.lock().unwrap().push(answer.all())),
+        };
+        match put {
+            Ok(()) => {}
             Err(PutError::Stage(back, _) | PutError::Closed(back)) => return assert_eq!(back.number, number),
             Err(other) => panic!("{other}"),
         }

@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod alone;
+mod answers;
 mod batches;
 mod bytes;
 mod chaos;

@@ -2,7 +2,7 @@
 
 use super::lists::Queue;
 use super::state::SlotState;
-use super::{BufferTotals, Change, LaneKey, Storage, Wake, lower};
+use super::{Change, How, LaneKey, Storage, Wake, lower};
 use crate::buffer::parts::Parts;
 use crate::buffer::{Arrival, Gate};
 use crate::policies::Overflow;
@@ -93,11 +93,11 @@ impl<S: Storage> Change<'_, S> {
             return Err(Refusal::Shut);
         }
         if gate == Gate::Discarding {
-            self.count_discarded(1, label.lane);
+            self.discard_outside(label);
             return Err(Refusal::Discarded);
         }
         if self.is_cut_off(label) {
-            self.count_flushed();
+            self.flush_outside(label);
             return Err(Refusal::Flushed);
         }
 
@@ -110,6 +110,7 @@ impl<S: Storage> Change<'_, S> {
                 self.storage.lane(place).totals.dropped_newest += 1;
             }
             self.storage.remember_drop(id);
+            self.note_end_outside(label, id, How::DroppedNewest);
             return Err(Refusal::Dropped);
         }
         // A gate that is closed lets its one stage in, even beyond the capacity.
@@ -179,6 +180,12 @@ impl<S: Storage> Change<'_, S> {
         id
     }
 
+    /// Counts a sample as discarded that does not come in.
+    pub(super) fn discard_outside(&mut self, label: &Label) {
+        self.count_discarded(1, label.lane);
+        self.note_end_outside(label, label.id, How::Discarded);
+    }
+
     /// Counts samples that enter only to be given up.
     pub(super) fn count_discarded(&mut self, samples: u64, lane: LaneKey) {
         self.head().entered += samples;
@@ -240,21 +247,22 @@ impl<S: Storage> Change<'_, S> {
             if room_for_one {
                 self.note_full_by_bytes();
             }
-            self.drop_waiting(slot, |totals| &mut totals.dropped_oldest);
+            self.drop_waiting(slot, How::DroppedOldest);
         }
     }
 
-    /// Drops a sample that waits, and counts it there.
+    /// Drops a sample that waits.
     #[inline(always)]
-    pub(super) fn drop_waiting(&mut self, slot: usize, counter: impl FnOnce(&mut BufferTotals) -> &mut u64) {
+    pub(super) fn drop_waiting(&mut self, slot: usize, how: How) {
         self.leave_waiting(slot);
-        *counter(&mut self.totals().buffer) += 1;
-        self.drop_slot(slot);
+        self.drop_slot(slot, how);
     }
 
-    /// Remembers that what is in a slot is never taken.
+    /// Counts what is in a slot as dropped: it is never taken.
     #[inline(always)]
-    pub(super) fn drop_slot(&mut self, slot: usize) {
+    pub(super) fn drop_slot(&mut self, slot: usize, how: How) {
+        *how.counter(&mut self.totals().buffer) += 1;
+        self.note_end(slot, how);
         let id = self.storage.slot(slot).id();
         self.storage.remember_drop(id);
         self.storage.give_up(slot);

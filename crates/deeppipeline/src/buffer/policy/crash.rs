@@ -2,7 +2,7 @@
 
 use super::lists::Queue;
 use super::state::{SlotState, WHOLE};
-use super::{Change, Slot, Storage, lower};
+use super::{Change, How, Slot, Storage, lower};
 use crate::buffer::Gate;
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
@@ -144,8 +144,18 @@ impl<S: Storage> Change<'_, S> {
                 return Verdict::Retried(id);
             }
         };
+        let newest = in_flight.last().copied();
         for slot in in_flight {
             self.expect(*slot, place, &[SlotState::InFlight]);
+            if self.limits.answers > 0 {
+                let how = match fate {
+                    Fate::Used if newest == Some(*slot) => How::Used,
+                    Fate::Used => How::Absorbed,
+                    Fate::Flushed => How::Flushed,
+                    _ => How::Lost,
+                };
+                self.note_end_of(*slot, how, true);
+            }
             self.free(*slot);
         }
         self.count_settled(in_flight.len() as u64, fate);

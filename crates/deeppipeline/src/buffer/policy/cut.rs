@@ -6,7 +6,7 @@
 //! and no window has samples from both sides.
 
 use super::lists::Queue;
-use super::{Change, Flight, Label, Storage, Wake, lower};
+use super::{Change, Flight, How, Label, Storage, Wake, lower};
 use crate::buffer::Arrival;
 
 impl<S: Storage> Change<'_, S> {
@@ -59,6 +59,7 @@ impl<S: Storage> Change<'_, S> {
                 lower(&mut lane.returned, 1);
                 lane.totals.flushed += 1;
             }
+            self.note_end(slot, How::Flushed);
             self.storage.give_up(slot);
             self.free(slot);
         }
@@ -74,6 +75,7 @@ impl<S: Storage> Change<'_, S> {
             if self.is_old(number) {
                 self.remove(Queue::OutOfOrder, slot);
                 self.count_flushed();
+                self.note_end(slot, How::Flushed);
                 self.storage.give_up(slot);
                 self.free(slot);
             }
@@ -90,8 +92,14 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
+    /// Counts a sample as flushed that does not come in.
+    pub(super) fn flush_outside(&mut self, label: &Label) {
+        self.count_flushed();
+        self.note_end_outside(label, label.id, How::Flushed);
+    }
+
     /// Counts a sample that enters only to be given up.
-    pub(super) fn count_flushed(&mut self) {
+    fn count_flushed(&mut self) {
         self.head().entered += 1;
         self.totals().buffer.flushed += 1;
     }

@@ -5,7 +5,7 @@
 
 use super::lists::Queue;
 use super::state::Lane;
-use super::{BufferTotals, Change, Damage, Storage, Wake, damaged, lower};
+use super::{Change, Damage, How, Storage, Wake, damaged, lower};
 use crate::clock::in_nanoseconds;
 use crate::ledger::BufferCounts;
 use crate::policies::{Intake, Overflow};
@@ -192,18 +192,17 @@ impl<S: Storage> Change<'_, S> {
             if room_for_one {
                 self.note_full_by_bytes();
             }
-            self.drop_in_lane(place, slot, |totals| &mut totals.dropped_oldest);
+            self.drop_in_lane(place, slot, How::DroppedOldest);
         }
     }
 
     /// Drops a sample that waits in a lane, and counts it there and among all.
-    pub(super) fn drop_in_lane(&mut self, place: usize, slot: usize, counter: impl Fn(&mut BufferTotals) -> &mut u64) {
+    pub(super) fn drop_in_lane(&mut self, place: usize, slot: usize, how: How) {
         self.leave_lane(place, slot);
         let length = self.storage.slot(slot).length;
         lower(&mut self.head().bytes, length);
-        *counter(&mut self.storage.lane(place).totals) += 1;
-        *counter(&mut self.totals().buffer) += 1;
-        self.drop_slot(slot);
+        *how.counter(&mut self.storage.lane(place).totals) += 1;
+        self.drop_slot(slot, how);
     }
 
     /// Takes a sample out of those that wait in a lane.
@@ -253,7 +252,7 @@ impl<S: Storage> Change<'_, S> {
         while self.storage.lane(place).waiting.len > 1
             && let Some(old) = self.first(Queue::Lane(place))
         {
-            self.drop_in_lane(place, old, |totals| &mut totals.superseded);
+            self.drop_in_lane(place, old, How::Superseded);
         }
     }
 
@@ -342,7 +341,7 @@ impl<S: Storage> Change<'_, S> {
                 && let Some(slot) = self.first(Queue::Lane(place))
                 && self.is_too_old(place, slot, now)
             {
-                self.drop_in_lane(place, slot, |totals| &mut totals.expired);
+                self.drop_in_lane(place, slot, How::Expired);
                 any = true;
             }
             return any;
@@ -352,7 +351,7 @@ impl<S: Storage> Change<'_, S> {
             while let Some(slot) = next {
                 next = self.after(slot);
                 if self.is_too_old(place, slot, now) {
-                    self.drop_in_lane(place, slot, |totals| &mut totals.expired);
+                    self.drop_in_lane(place, slot, How::Expired);
                     any = true;
                 }
             }
@@ -367,20 +366,16 @@ impl<S: Storage> Change<'_, S> {
 
     /// Discards what waits in all lanes.
     pub(super) fn discard_lanes(&mut self) {
-        self.give_up_in_lanes(|_, _| true, |totals| &mut totals.discarded);
+        self.give_up_in_lanes(|_, _| true, How::Discarded);
     }
 
     /// Flushes what waits in any lane and had entered before the last flush.
     pub(super) fn flush_lanes(&mut self) {
-        self.give_up_in_lanes(|change, number| change.is_old(number), |totals| &mut totals.flushed);
+        self.give_up_in_lanes(|change, number| change.is_old(number), How::Flushed);
     }
 
     /// Gives up what waits in any lane and has such a number, and counts it there and among all.
-    fn give_up_in_lanes(
-        &mut self,
-        is_given_up: impl Fn(&mut Self, u64) -> bool,
-        counter: impl Fn(&mut BufferTotals) -> &mut u64,
-    ) {
+    fn give_up_in_lanes(&mut self, is_given_up: impl Fn(&mut Self, u64) -> bool, how: How) {
         if !self.has_lanes() {
             return;
         }
@@ -394,8 +389,9 @@ impl<S: Storage> Change<'_, S> {
                 }
                 self.leave_lane(place, slot);
                 lower(&mut self.head().bytes, length);
-                *counter(&mut self.storage.lane(place).totals) += 1;
-                *counter(&mut self.totals().buffer) += 1;
+                *how.counter(&mut self.storage.lane(place).totals) += 1;
+                *how.counter(&mut self.totals().buffer) += 1;
+                self.note_end(slot, how);
                 self.storage.give_up(slot);
                 self.free(slot);
             }

@@ -34,6 +34,11 @@ impl<S: Storage> Change<'_, S> {
         self.head().busy
     }
 
+    /// Returns the number of ends of samples that were written down.
+    pub(in crate::buffer) fn ends(&mut self) -> u64 {
+        self.totals().ends
+    }
+
     pub(in crate::buffer) fn entered(&mut self) -> u64 {
         self.head().entered
     }

@@ -12,6 +12,7 @@ mod arrive;
 #[cfg(processes)]
 mod crash;
 mod cut;
+mod ends;
 mod lanes;
 mod lists;
 #[cfg(processes)]
@@ -27,6 +28,7 @@ mod write;
 pub(super) use arrive::{Label, Refusal};
 #[cfg(processes)]
 pub(crate) use crash::{Receipt, Verdict};
+pub(crate) use ends::{Ended, How};
 pub(crate) use lanes::{LaneKey, LaneOptions};
 #[cfg(processes)]
 pub(super) use look::{Forked, InFlight};
@@ -42,7 +44,7 @@ pub(super) use write::{Published, Trim};
 use super::damage::{Damage, damaged};
 use super::histogram::Durations;
 use super::{Gate, Limits};
-use crate::ledger::{BufferCounts, BufferTotals, StageCounts};
+use crate::ledger::{BufferCounts, StageCounts};
 use crate::sample::{ForkTicket, SampleId};
 use lists::Queue;
 use std::collections::VecDeque;
@@ -69,6 +71,8 @@ pub(super) trait Storage {
     fn record(&mut self, durations: Durations, nanoseconds: u64, now: u64);
     fn remember_drop(&mut self, id: SampleId);
     fn last_dropped(&mut self) -> VecDeque<SampleId>;
+    /// Tells the caller that changes the buffer of the end of a sample.
+    fn note_end(&mut self, ended: Ended);
     /// Gives what is in that slot to the caller that changes the buffer, to release after the change: no consumer will
     /// take it.
     fn give_up(&mut self, slot: usize);
@@ -152,6 +156,7 @@ impl<'a, S: Storage> Change<'a, S> {
                     lower(&mut lane.returned, 1);
                     lane.totals.discarded += 1;
                 }
+                self.note_end(slot, How::Discarded);
                 self.storage.give_up(slot);
                 self.free(slot);
             }

@@ -4,7 +4,7 @@
 use super::arrive::Way;
 use super::lists::Queue;
 use super::state::SlotState;
-use super::{Change, Label, LaneKey, Refusal, Storage, Wake};
+use super::{Change, How, Label, LaneKey, Refusal, Storage, Wake};
 use crate::buffer::{Arrival, Gate};
 use crate::policies::Overflow;
 
@@ -44,11 +44,11 @@ impl<S: Storage> Change<'_, S> {
             return Err(Refusal::Late);
         }
         if self.is_behind_a_failure(ticket) {
-            self.count_discarded(1, label.lane);
+            self.discard_outside(label);
             return Err(Refusal::Discarded);
         }
         if self.is_cut_off(label) {
-            self.count_flushed();
+            self.flush_outside(label);
             return Err(Refusal::Flushed);
         }
         let totals = self.totals();
@@ -136,8 +136,7 @@ impl<S: Storage> Change<'_, S> {
                     self.remove(Queue::OutOfOrder, slot);
                     self.enter_out_of_order(slot);
                     if !room && self.limits.overflow == Overflow::DropNewest {
-                        self.totals().buffer.dropped_newest += 1;
-                        self.drop_slot(slot);
+                        self.drop_slot(slot, How::DroppedNewest);
                     } else {
                         self.line_up(slot, now);
                     }
@@ -184,6 +183,7 @@ impl<S: Storage> Change<'_, S> {
         {
             self.remove(Queue::OutOfOrder, slot);
             self.count_discarded(1, LaneKey::default());
+            self.note_end(slot, How::Discarded);
             self.storage.give_up(slot);
             self.free(slot);
         }

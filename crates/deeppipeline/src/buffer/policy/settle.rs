@@ -1,7 +1,7 @@
 //! The settling of samples that a worker has in flight.
 
 use super::state::SlotState;
-use super::{Change, Storage, Wake, lower};
+use super::{Change, How, Storage, Wake, lower};
 use crate::buffer::histogram::Durations;
 use crate::ledger::Fate;
 
@@ -17,6 +17,8 @@ pub(crate) struct Settlement {
     pub(crate) age: u64,
     /// The time when `stage_run` ended.
     pub(crate) ended_at: u64,
+    /// True if it gave parts.
+    pub(crate) is_split: bool,
 }
 
 /// The samples in flight from one take.
@@ -38,11 +40,11 @@ impl<S: Storage> Change<'_, S> {
     /// Settles what is in flight, unless it was given up before.
     #[inline(always)]
     pub(in crate::buffer) fn settle(&mut self, place: usize, flight: Flight<'_>, settlement: Settlement) {
-        let Settlement { fate, windowed, took, age, ended_at } = settlement;
+        let Settlement { fate, windowed, took, age, ended_at, is_split } = settlement;
         if self.limits.is_last && self.limits.intake.keeps_identity() {
             self.record_ages_after(place, flight, ended_at);
         }
-        let samples = self.land(place, flight);
+        let samples = self.land(place, flight, How::of(fate), is_split);
         if samples == 0 {
             return;
         }
@@ -85,7 +87,7 @@ impl<S: Storage> Change<'_, S> {
     /// Keeps what is in flight for a later window of the stage.
     pub(in crate::buffer) fn keep_for_window(&mut self, place: usize, flight: Flight<'_>) {
         let old = self.head().old;
-        let samples = self.land(place, flight);
+        let samples = self.land(place, flight, How::Windowed, false);
         if self.head().old < old {
             // The windows that it was for are gone.
             return self.count_settled(samples, Fate::Flushed);
@@ -116,12 +118,15 @@ impl<S: Storage> Change<'_, S> {
         self.end_flight(place);
     }
 
-    /// Frees the slots of what is in flight, and returns how many samples that were.
+    /// Frees the slots of what is in flight and has ended like this, and returns how many samples that were.
     #[inline(always)]
-    pub(super) fn land(&mut self, place: usize, flight: Flight<'_>) -> u64 {
+    pub(super) fn land(&mut self, place: usize, flight: Flight<'_>, how: How, is_split: bool) -> u64 {
         if matches!(flight, Flight::OfTake(ticket) | Flight::FirstOfTake(ticket) if self.storage.place(place).ticket != ticket)
         {
             return 0;
+        }
+        if self.limits.answers > 0 {
+            self.note_landing(place, flight, how, is_split);
         }
         if self.head().old > 0 {
             self.land_old(place, flight);
@@ -140,6 +145,51 @@ impl<S: Storage> Change<'_, S> {
         };
         self.end_flight(place);
         samples
+    }
+
+    /// Notes how what is in flight has ended.
+    #[inline]
+    fn note_landing(&mut self, place: usize, flight: Flight<'_>, how: How, is_split: bool) {
+        match flight {
+            Flight::OfTake(_) => {
+                let mut next = self.first_of_take(place);
+                while let Some(slot) = next {
+                    next = self.after(slot);
+                    self.note_landed(slot, next.is_none(), how, is_split);
+                }
+            }
+            Flight::FirstOfTake(_) => {
+                if let Some(slot) = self.first_of_take(place) {
+                    self.note_landed(slot, true, how, is_split);
+                }
+            }
+            Flight::OneOf((slot, _)) => self.note_landed(slot, true, how, is_split),
+            Flight::Slots(slots) => {
+                for (index, (slot, _)) in slots.iter().enumerate() {
+                    self.note_landed(*slot, index + 1 == slots.len(), how, is_split);
+                }
+            }
+        }
+    }
+
+    /// Does so for one sample. What of a list that was used goes on is its newest's.
+    #[inline]
+    fn note_landed(&mut self, slot: usize, is_newest: bool, how: How, is_split: bool) {
+        let landed = self.storage.slot(slot);
+        if landed.fork == 0 {
+            return;
+        }
+        let (number, is_part) = (landed.number, landed.part > 0);
+        let how = match how {
+            How::Used if !is_newest => How::Absorbed,
+            // The window that would keep it may be gone.
+            How::Windowed if self.head().cut > 0 && self.is_old(number) => How::Flushed,
+            how => how,
+        };
+        // A whole sample whose one result went on has not ended, unless that was flushed where no buffer tells of it.
+        if how != How::Used || is_split || is_part || (self.head().cut > 0 && self.is_old(number)) {
+            self.note_end_of(slot, how, is_split && is_newest);
+        }
     }
 
     /// Frees the slots of the take that a place remembers.
@@ -209,6 +259,18 @@ impl<S: Storage> Change<'_, S> {
             Fate::Failed => self.totals().stage.failed += samples,
             Fate::Lost => self.totals().stage.lost += samples,
             Fate::Flushed => self.totals().stage.flushed += samples,
+        }
+    }
+}
+
+impl How {
+    fn of(fate: Fate) -> Self {
+        match fate {
+            Fate::Used => How::Used,
+            Fate::Skipped => How::Skipped,
+            Fate::Failed => How::Failed,
+            Fate::Lost => How::Lost,
+            Fate::Flushed => How::Flushed,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::lists::Queue;
 use super::settle::Flight;
 use super::state::SlotState;
-use super::{Change, Damage, Storage, Wake, damaged};
+use super::{Change, Damage, How, Storage, Wake, damaged};
 use crate::buffer::histogram::Durations;
 use crate::buffer::{Gate, Overdue};
 use crate::clock::in_nanoseconds;
@@ -137,7 +137,7 @@ impl<S: Storage> Change<'_, S> {
         while self.waiting() > 1
             && let Some(old) = self.first(Queue::Waiting)
         {
-            self.drop_waiting(old, |totals| &mut totals.superseded);
+            self.drop_waiting(old, How::Superseded);
             self.wake_producers(Wake::All);
         }
     }
@@ -227,7 +227,7 @@ impl<S: Storage> Change<'_, S> {
             let waiting = self.storage.slot(slot);
             // What is to be tried again was fresh when it was taken.
             if now.saturating_sub(waiting.birth) > max_age && !waiting.is_tried_again() {
-                self.drop_waiting(slot, |totals| &mut totals.expired);
+                self.drop_waiting(slot, How::Expired);
                 any = true;
             } else if one_at_a_time {
                 break;
@@ -272,7 +272,7 @@ impl<S: Storage> Change<'_, S> {
         self.overdue_at().filter(|at| now >= *at)?;
         let (place, ticket) = self.oldest_in_flight()?;
         let after = now.saturating_sub(self.storage.place(place).since);
-        let samples = self.land(place, Flight::OfTake(ticket));
+        let samples = self.land(place, Flight::OfTake(ticket), How::Lost, true);
         // The turn of what `finish` gives has no sample.
         if samples > 0 {
             self.count_settled(samples, Fate::Lost);

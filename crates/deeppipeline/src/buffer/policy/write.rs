@@ -104,12 +104,12 @@ impl<S: Storage> Change<'_, S> {
         // A failure, or a stop, may have come while it was written.
         let is_given_up = gate == Gate::Discarding || label.turn.is_some_and(|ticket| !self.is_still_to_come(ticket));
         if is_given_up {
-            self.count_discarded(1, label.lane);
+            self.discard_outside(label);
             self.free(slot);
             return Published::Discarded;
         }
         if self.is_cut_off(label) {
-            self.count_flushed();
+            self.flush_outside(label);
             self.free(slot);
             self.wake_producers(Wake::All);
             return Published::Discarded;

@@ -53,6 +53,8 @@ pub(crate) struct Layout {
     rings_at: usize,
     time_at: usize,
     slot_at: usize,
+    ends_at: usize,
+    ends: usize,
     own_at: usize,
     own: usize,
     changes: usize,
@@ -68,22 +70,45 @@ const TOTALS_AT: usize = (HEAD + 1).next_multiple_of(CACHE_LINE) + CACHE_LINE;
 /// Words of a slot, with its seal.
 const SEALED_SLOT: usize = SLOT + 1;
 
+/// Words of the end of a sample. Behind it is a seal.
+pub(super) const END: usize = 5;
+
 impl Layout {
-    pub(super) fn new(slots: usize, places: usize, turns: usize, lanes: usize) -> Self {
+    pub(super) fn new(slots: usize, places: usize, turns: usize, lanes: usize, answers: usize) -> Self {
         let place_at = TOTALS_AT + lines(TOTALS + 1);
         let lane_at = place_at + places * lines(PLACE + 1);
         let rings_at = lines(lane_at + lanes * (LANE + 1));
         let time_at = lines(rings_at + 2 * DROPS + turns + 1);
         let slot_at = lines(time_at + HISTOGRAMS * HISTOGRAM);
-        let own_at = lines(slot_at + slots.saturating_mul(SEALED_SLOT));
+        let ends_at = lines(slot_at + slots.saturating_mul(SEALED_SLOT));
+        // One of each sample for which somebody waits, and one of each part of them that is here.
+        let ends = if answers > 0 { slots.saturating_add(answers) } else { 0 };
+        let own_at = lines(ends_at.saturating_add(ends.saturating_mul(END + 1)));
         // Each word is changed once at most. Beside the head and every slot, a change has to do with two places, of the
         // process that makes it and of a dead one, with all lanes, all turns, all drops, and a time of each sample and of
         // a call. What is kept for windows, at each place, a flush changes as well.
         let kept = places.saturating_mul(2);
         let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + 2 * DROPS + turns + 1 + 2 * HISTOGRAMS;
-        let changes = once + lanes * (LANE + 1) + slots.saturating_mul(SEALED_SLOT + 1);
+        let of_ends = if answers > 0 { slots.saturating_add(2).saturating_mul(END + 1) } else { 0 };
+        let of_slots = slots.saturating_mul(SEALED_SLOT + 1);
+        let changes = (once + lanes * (LANE + 1)).saturating_add(of_slots).saturating_add(of_ends);
         let own = lines(OWN + 2 * changes);
-        Layout { slots, places, turns, lanes, place_at, lane_at, rings_at, time_at, slot_at, own_at, own, changes }
+        Layout {
+            slots,
+            places,
+            turns,
+            lanes,
+            place_at,
+            lane_at,
+            rings_at,
+            time_at,
+            slot_at,
+            ends_at,
+            ends,
+            own_at,
+            own,
+            changes,
+        }
     }
 
     pub(super) fn head(self) -> usize {
@@ -158,6 +183,16 @@ impl Layout {
     /// The slot whose words begin there.
     pub(super) fn slot_at(self, at: usize) -> usize {
         (at - self.slot_at) / SEALED_SLOT
+    }
+
+    /// Returns the place of the end of a sample that has that number.
+    pub(super) fn end(self, number: u64) -> usize {
+        self.ends_at + (number % self.ends as u64) as usize * (END + 1)
+    }
+
+    /// Returns the number of ends of samples that are kept.
+    pub(super) fn ends(self) -> u64 {
+        self.ends as u64
     }
 
     fn own(self, owner: Owner) -> usize {

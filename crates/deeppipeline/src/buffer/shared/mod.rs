@@ -22,7 +22,9 @@ pub(crate) use map::addresses;
 pub(crate) use owner::Owner;
 pub(crate) use table::{Receipt, Verdict};
 
-use super::{Arrival, Gate, LaneKey, LaneOptions, Limits, Member, Origin, Push, Take, Taken, ToFree, Unsettled, Wait};
+use super::{
+    Arrival, Ended, Gate, LaneKey, LaneOptions, Limits, Member, Origin, Push, Take, Taken, ToFree, Unsettled, Wait,
+};
 use crate::aside;
 use crate::buffer::histogram::Durations;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
@@ -88,6 +90,17 @@ impl<V> Buffer<V> {
     /// Prepares the buffer for a worker process that is about to share it.
     pub(crate) fn share_with(&self, owner: Owner, pid: u32, process: Arc<OwnedFd>) {
         self.table.words().share_with(owner, pid, process);
+    }
+
+    /// Lets the ends of samples that this process writes down be told.
+    pub(crate) fn tell_ends_by(&self, ring: Box<dyn Fn() + Send + Sync>) {
+        self.table.set_bell(ring);
+    }
+
+    /// Reads the ends of samples that were written down since it was called last, and returns true if some of them
+    /// have been written over by others meanwhile.
+    pub(crate) fn read_ends(&self) -> (Vec<Ended>, bool) {
+        self.table.read_ends()
     }
 
     /// Looks at the process that has the lock, if one has: one that stands still is killed.

@@ -3,13 +3,13 @@
 //!
 //! What is read is sealed, so that a stray write of some process is found before anything follows from it.
 
-use super::layout::{DROPS, HEAD, LANE, Layout, PLACE, SLOT, TOTALS};
+use super::layout::{DROPS, END, HEAD, LANE, Layout, PLACE, SLOT, TOTALS};
 use super::words::SharedWords;
 use crate::buffer::Limits;
 use crate::buffer::damage::{Damage, damaged};
 use crate::buffer::histogram::{self, Durations, TIMES, period, place_of, time_step};
-use crate::buffer::policy::{Head, Lane, Place, Slot, Storage, Totals};
-use crate::sample::SampleId;
+use crate::buffer::policy::{Ended, Head, How, Lane, Place, Slot, Storage, Totals};
+use crate::sample::{ForkTicket, SampleId};
 use std::collections::VecDeque;
 
 /// A record of what was read at some words: what it has become since, where it was and what its seal was.
@@ -46,6 +46,8 @@ pub(super) struct Scratch {
     rings_are: Vec<u64>,
     /// Words of the histograms.
     times: Vec<Read<u64>>,
+    /// Ends of samples, and the number of each.
+    ends: Vec<(u64, Ended)>,
     changes: Vec<(usize, u64)>,
 }
 
@@ -88,6 +90,7 @@ impl<'a, W: SharedWords> State<'a, W> {
         scratch.places_of_lanes.clear();
         scratch.places_of_lanes.resize(layout.lanes, 0);
         scratch.times.clear();
+        scratch.ends.clear();
         (scratch.totals, scratch.rings) = (None, None);
         let (head, seal) = read_sealed::<_, HEAD>(words, layout.head());
         scratch.head = Read::new(layout.head(), seal, bytemuck::cast(head));
@@ -97,8 +100,9 @@ impl<'a, W: SharedWords> State<'a, W> {
 
 impl Scratch {
     /// Returns the words that have changed, and what they are to be.
-    pub(super) fn changes(&mut self) -> &[(usize, u64)] {
-        let Scratch { head, totals, slots, places, lanes, rings, rings_were, rings_are, times, changes, .. } = self;
+    pub(super) fn changes(&mut self, layout: Layout) -> &[(usize, u64)] {
+        let Scratch { head, totals, slots, places, lanes, rings, rings_were, rings_are, times, ends, changes, .. } =
+            self;
         changes.clear();
         add::<HEAD>(changes, head.at, head.seal, bytemuck::cast_ref(&head.was), bytemuck::cast_ref(&head.is));
         if let Some(Read { at, seal, was, is }) = totals {
@@ -117,7 +121,17 @@ impl Scratch {
             add_all(changes, at, seal, rings_were, rings_are);
         }
         changes.extend(times.iter().filter(|read| read.was != read.is).map(|read| (read.at, read.is)));
+        for (number, ended) in ends {
+            let (at, words) = (layout.end(*number), words_of(ended));
+            changes.extend((at..).zip(words));
+            changes.push((at + END, seal(at, &words)));
+        }
         changes
+    }
+
+    /// Returns true if ends of samples were noted.
+    pub(super) fn has_ends(&self) -> bool {
+        !self.ends.is_empty()
     }
 }
 
@@ -174,6 +188,20 @@ fn expect_sealed<W: SharedWords>(words: &W, at: usize, read: &[u64]) -> u64 {
         damaged(Damage::Word);
     }
     seal
+}
+
+/// The end of a sample as words.
+fn words_of(ended: &Ended) -> [u64; END] {
+    let Ended { fork, id, how, take, is_split } = *ended;
+    [fork.0, id.number, id.part, how as u64 | u64::from(is_split) << 8, take]
+}
+
+/// Reads the end of a sample.
+pub(super) fn read_end<W: SharedWords>(words: &W, at: usize) -> Ended {
+    let ([fork, number, part, how, take], _) = read_sealed::<_, END>(words, at);
+    let Some(known) = How::of_word(how & 0xff) else { damaged(Damage::Word) };
+    let id = SampleId { number, part };
+    Ended { fork: ForkTicket(fork), id, how: known, take, is_split: how >> 8 != 0 }
 }
 
 /// Spreads numbers over all bits (the golden ratio).
@@ -320,6 +348,13 @@ impl<W: SharedWords> Storage for State<'_, W> {
             SampleId { number: rings[at], part: rings[at + 1] }
         });
         last.collect()
+    }
+
+    fn note_end(&mut self, ended: Ended) {
+        let ends = &mut self.totals().ends;
+        let number = *ends;
+        *ends = ends.wrapping_add(1);
+        self.scratch.ends.push((number, ended));
     }
 
     fn give_up(&mut self, _: usize) {

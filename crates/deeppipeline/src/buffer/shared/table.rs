@@ -7,11 +7,11 @@ use super::claims::Claims;
 use super::layout::{Layout, Waited};
 use super::lock::LockGuard;
 use super::owner::Owner;
-use super::state::{Scratch, State, write_empty};
+use super::state::{Scratch, State, read_end, write_empty};
 use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
-use crate::buffer::policy::{self, Change, Flight, Refusal, Settlement, Wake, Wakes};
+use crate::buffer::policy::{self, Change, Ended, Flight, Refusal, Settlement, Wake, Wakes};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::Spread;
 use crate::ledger::{BufferCounts, StageCounts};
@@ -20,6 +20,7 @@ use crate::sample::{ForkTicket, SampleId};
 use crate::source_id::SourceId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,7 +95,7 @@ impl Limits {
     /// Returns the layout of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
         let places = Owner::places(self.producers.workers.max(self.consumers.workers));
-        Layout::new(self.slots(), places, self.turns(), self.lanes)
+        Layout::new(self.slots(), places, self.turns(), self.lanes, self.answers)
     }
 }
 
@@ -207,6 +208,19 @@ pub(crate) struct SlotTable<W> {
     damage: OnceLock<Damage>,
     /// The scratch space of the thread that has the lock in this process.
     scratch: Mutex<Scratch>,
+    /// Tells, outside of the lock, that this process has written down ends of samples.
+    bell: OnceLock<Bell>,
+    /// The number of ends of samples that this process has read.
+    ends_read: Mutex<u64>,
+}
+
+/// Tells that there is something to be read.
+pub(crate) struct Bell(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
+    }
 }
 
 type Changing<'a, 'b, W> = Change<'a, State<'b, W>>;
@@ -224,7 +238,30 @@ impl<W: SharedWords> SlotTable<W> {
     pub(crate) fn open(words: W, limits: Limits, me: Owner) -> Self {
         let (layout, claims) = (limits.layout(), Claims::new(limits.slots()));
         let (last_counts, damage, scratch) = (Mutex::default(), OnceLock::new(), Mutex::default());
-        SlotTable { words, limits, layout, me, claims, gate: None, last_counts, damage, scratch }
+        let (bell, ends_read) = (OnceLock::new(), Mutex::new(0));
+        SlotTable { words, limits, layout, me, claims, gate: None, last_counts, damage, scratch, bell, ends_read }
+    }
+
+    /// Lets the bell ring, outside of the lock, when this process has written down ends of samples.
+    pub(crate) fn set_bell(&self, ring: Box<dyn Fn() + Send + Sync>) {
+        // It is said once, when the buffer is opened.
+        let _ = self.bell.set(Bell(ring));
+    }
+
+    /// Reads the ends of samples that were written down since it was called last, and returns true if some of them
+    /// have been written over by others meanwhile.
+    pub(crate) fn read_ends(&self) -> (Vec<Ended>, bool) {
+        // Held, so that ends are read once and handed out in order.
+        let mut read = self.ends_read.lock();
+        let from = *read;
+        let (ends, until, missed) = self.at_once((Vec::new(), from, false), |change, _| {
+            let until = change.ends();
+            let first = from.max(until.saturating_sub(self.layout.ends()));
+            let ends = (first..until).map(|number| read_end(&self.words, self.layout.end(number))).collect();
+            (ends, until, first > from)
+        });
+        *read = until;
+        (ends, missed)
     }
 
     pub(crate) fn words(&self) -> &W {
@@ -270,9 +307,15 @@ impl<W: SharedWords> SlotTable<W> {
                 let result = change(&mut Change::new(&mut state, &self.limits, &mut wakes), &guard);
                 (result, wakes.consumers != Wake::Nobody, wakes.producers != Wake::Nobody)
             })?;
-            guard.make(scratch.changes())?;
+            guard.make(scratch.changes(self.layout))?;
             guard.leave(not_empty, not_full)?;
-            Ok(result)
+            Ok((result, scratch.has_ends()))
+        });
+        let done = done.map(|(result, has_ends)| {
+            if has_ends && let Some(Bell(ring)) = self.bell.get() {
+                ring();
+            }
+            result
         });
         done.unwrap_or_else(|damage| {
             // The first to be found is told.

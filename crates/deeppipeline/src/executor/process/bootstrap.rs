@@ -9,6 +9,7 @@ use crate::error::Failure;
 use crate::inlet::Inlet;
 use crate::job::WorkerInfo;
 use crate::phase::WorkerEvent;
+use crate::sample::ForkTicket;
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
@@ -105,7 +106,7 @@ impl Bootstrap {
         output: Arc<dyn Codec<V>>,
         detail: Detail,
     ) -> io::Result<(Worker<V>, Notes)> {
-        let Begin { index, worker, node: options, joined, may_retry, restarted, .. } = self.begin;
+        let Begin { index, worker, node: options, joined, answers, may_retry, restarted, .. } = self.begin;
         let (limits, after) = (self.begin.input, self.begin.output);
         let me = Owner::of_worker(index, worker);
         let mut memory = || self.memory.next().ok_or_else(|| io::Error::other("no memory came for a buffer"));
@@ -134,6 +135,13 @@ impl Bootstrap {
         let last_cut = Arc::new(move || cut_in.buffer.shared().map_or(0, shared::Buffer::last_cut));
         let info = WorkerInfo { index: worker, restarted, clock: Clock::Monotonic, last_cut };
         let voice = Arc::new(Mutex::new(self.link));
+        let behind = if let Output::Next(next) = &output { Some((next, false)) } else { None };
+        for (inlet, in_front) in std::iter::once((&input, true)).chain(behind) {
+            if let Some(buffer) = inlet.buffer.shared() {
+                let voice = Arc::clone(&voice);
+                buffer.tell_ends_by(Box::new(move || say(&voice, &Said::Ends { in_front })));
+            }
+        }
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let context = WorkerContext {
             pipeline: NO_PIPELINE,
@@ -148,6 +156,7 @@ impl Bootstrap {
             entry: Entry::default(),
             reorders: limits.consumers.reorders(),
             joined,
+            answers,
             activity: Arc::new(Shown::new()),
             timer: None,
             source_waits: None,
@@ -282,14 +291,29 @@ impl Control for Remote {
         say(&self.voice, &Said::Advance(event));
     }
 
-    fn fail(&self, _: WorkerId, failure: Failure) -> bool {
-        let Failure { doing, sample, cause, .. } = failure;
-        // An error that carries a data set with it is told without.
-        let detail = Some((self.detail)(&cause)).filter(|detail| detail.len() <= ROOM_FOR_ONE).unwrap_or_default();
-        let mut text = cause.to_string();
-        text.truncate(text.floor_char_boundary(ROOM_FOR_ONE));
-        say(&self.voice, &Said::Failed { doing, sample, text, detail });
+    fn fail(&self, _: WorkerId, failure: Arc<Failure>) -> bool {
+        let (text, detail) = self.in_words(&failure.cause);
+        say(&self.voice, &Said::Failed { doing: failure.doing, sample: failure.sample, text, detail });
         // Whether it is the first is known, and told, in the pipeline's process.
         true
+    }
+
+    fn tell_failure(&self, _: WorkerId, take: u64, failure: Arc<Failure>) {
+        let (text, detail) = self.in_words(&failure.cause);
+        say(&self.voice, &Said::FailedOn { take, sample: failure.sample, text, detail });
+    }
+
+    /// Blocks are in the pipeline's process.
+    fn has_gone_on(&self, _: ForkTicket) {}
+}
+
+impl Remote {
+    /// The text of an error, and what the binding adds.
+    fn in_words(&self, cause: &BoxError) -> (String, Vec<u8>) {
+        // An error that carries a data set with it is told without.
+        let detail = Some((self.detail)(cause)).filter(|detail| detail.len() <= ROOM_FOR_ONE).unwrap_or_default();
+        let mut text = cause.to_string();
+        text.truncate(text.floor_char_boundary(ROOM_FOR_ONE));
+        (text, detail)
     }
 }

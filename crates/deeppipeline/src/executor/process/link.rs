@@ -32,6 +32,8 @@ pub(crate) struct Begin {
     pub(crate) output: Option<Limits>,
     /// True if what it gives is joined with what others give.
     pub(crate) joined: bool,
+    /// True if only what it gives for a sample that was submitted is wanted.
+    pub(crate) answers: bool,
     /// True if samples may have to be handed out again.
     pub(crate) may_retry: bool,
     /// True if an earlier process of this worker had been set up.
@@ -60,6 +62,10 @@ pub(super) enum Said {
     Advance(WorkerEvent),
     /// It failed for good.
     Failed { doing: Doing, sample: Option<SampleId>, text: String, detail: Vec<u8> },
+    /// A failure on the samples of this take, for which somebody waits; it is counted next.
+    FailedOn { take: u64, sample: Option<SampleId>, text: String, detail: Vec<u8> },
+    /// Ends of samples are written down in a buffer beside it: the one in front, or the one behind.
+    Ends { in_front: bool },
     /// A message for the binding, in its own words.
     Note(Vec<u8>),
 }

@@ -3,6 +3,7 @@
 use super::child::{ChildProcess, Killed};
 use super::worker_process::WorkerProcess;
 use crate::aside;
+use crate::buffer::HearsEnds;
 use crate::buffer::shared::{self, Verdict};
 use crate::error::{Doing, Exit, WorkerDied};
 use crate::graph::RESTART_WINDOW;
@@ -157,6 +158,11 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let received = self.output().and_then(|output| output.producer_died(dead));
         let Ok(input) = self.input() else { return Verdict::Nothing };
         let (verdict, take) = input.consumer_died(dead, on_crash, received);
+        // It may have died before it could tell of the last that it wrote down.
+        self.supervisor.look_for_ends(self.context.index());
+        if let Some(next) = self.context.next() {
+            self.supervisor.look_for_ends(next.index);
+        }
 
         let Some(ticket) = take.filter(|_| self.context.reorders) else { return verdict };
         let is_given_up = on_crash == OnCrash::Retry && input.is_discarding();

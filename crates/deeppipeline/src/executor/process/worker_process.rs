@@ -4,8 +4,8 @@ use super::child::{ChildEnds, ChildProcess, Killed, Reads, Watched};
 use super::link::{Begin, Said};
 use super::restart::Deaths;
 use super::waker::Waker;
-use crate::buffer::Wait;
 use crate::buffer::shared::{self, Owner, is_stopped};
+use crate::buffer::{HearsEnds, Wait};
 use crate::error::{Doing, Failure, RemoteError};
 use crate::phase::{WorkerEvent, WorkerPhase};
 use crate::sample::SampleId;
@@ -153,6 +153,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             index: self.index(),
             worker: self.context.worker(),
             joined: self.context.joined,
+            answers: self.context.answers,
             may_retry: node.may_see_again(),
             input: self.input()?.limits(),
             output: self.output().map(shared::Buffer::limits),
@@ -360,9 +361,20 @@ impl<V: Send + 'static> WorkerProcess<V> {
             Said::Failed { doing, sample, text, detail } => {
                 let cause = RemoteError { text, detail };
                 let stage = self.name().to_owned();
-                let failure = Failure { stage, doing, sample, cause: Box::new(cause.clone()) };
+                let failure = Arc::new(Failure { stage, doing, sample, cause: Box::new(cause.clone()) });
                 if !self.supervisor.fail(self.worker_id(), failure) {
                     self.report(Watched::LaterFailure(cause));
+                }
+            }
+            Said::FailedOn { take, sample, text, detail } => {
+                let cause = Box::new(RemoteError { text, detail });
+                let (stage, doing) = (self.name().to_owned(), Doing::StageRun);
+                self.supervisor.tell_failure(self.worker_id(), take, Arc::new(Failure { stage, doing, sample, cause }));
+            }
+            Said::Ends { in_front: true } => self.supervisor.look_for_ends(self.index()),
+            Said::Ends { in_front: false } => {
+                if let Some(next) = self.context.next() {
+                    self.supervisor.look_for_ends(next.index);
                 }
             }
             Said::Note(note) => self.report(Watched::Note(note)),
@@ -434,7 +446,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     pub(super) fn fail(&mut self, doing: Doing, sample: Option<SampleId>, cause: crate::error::BoxError) {
         let stage = self.name().to_owned();
-        self.supervisor.fail(self.worker_id(), Failure { stage, doing, sample, cause });
+        self.supervisor.fail(self.worker_id(), Arc::new(Failure { stage, doing, sample, cause }));
         self.over();
     }
 }

@@ -34,7 +34,7 @@ const INTAKES: [Intake; 6] = [
 
 /// What came of a call that took so many nanoseconds.
 fn came_of(fate: Fate, windowed: u64, took: u64) -> Settlement {
-    Settlement { fate, windowed, took: Some(took), age: 0, ended_at: 0 }
+    Settlement { fate, windowed, took: Some(took), age: 0, ended_at: 0, is_split: false }
 }
 
 fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Limits {
@@ -48,7 +48,7 @@ fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Li
         producers,
         consumers,
         is_last: true,
-        is_looked_for: false,
+        answers: 0,
         lanes: 0,
     }
 }

@@ -1,0 +1,161 @@
+//! The answers to what is submitted: how a sample with a ticket comes in, and what its end means for who waits.
+
+use super::{Accepted, Supervisor};
+use crate::answers::{Receives, fate_of};
+use crate::buffer::{Ended, HearsEnds, How, Wait};
+use crate::clock::Moment;
+use crate::error::{Discarded, NoAnswer, PutError, StageFailure};
+use crate::job::works_for;
+use crate::sample::ForkTicket;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+impl<V: Send + 'static> Supervisor<V> {
+    /// Puts one sample into the first buffer, as [`put_born`](Supervisor::put_born) does, and lets the receiver have
+    /// what the last stage gives for it, or its fate: once, whatever happens, unless the sample is handed back.
+    ///
+    /// # Errors
+    /// As `put`; the receiver gets nothing then.
+    pub fn submit(
+        &self,
+        value: V,
+        entrance: Option<&str>,
+        birth: Moment,
+        wait: Wait,
+        receiver: Arc<dyn Receives<V>>,
+    ) -> Result<Accepted<V>, PutError<V>> {
+        if works_for(self.id) {
+            return Err(PutError::OwnStage(value));
+        }
+        let Some(ticket) = self.answers.enter(receiver, wait) else { return Err(PutError::Timeout(value)) };
+        let put = self.put_with(value, entrance, birth, ticket, wait);
+        match &put {
+            Ok(_) if self.answers.has_entered(ticket) => self.look_for(&[ticket]),
+            Ok(_) => {}
+            Err(_) => self.answers.withdraw(ticket),
+        }
+        put
+    }
+
+    /// Hears of the ends of samples from now on, where samples may be submitted.
+    pub(super) fn listen_for_ends(self: &Arc<Self>) {
+        if !self.answers.is_open() {
+            return;
+        }
+        let listener: Weak<Self> = Arc::downgrade(self);
+        for (node, inlet) in self.inlets.iter().enumerate() {
+            inlet.buffer.tell_ends_to(node, Weak::clone(&listener) as _);
+        }
+    }
+
+    /// Takes in one end.
+    fn hear_end(&self, node: usize, ended: &Ended, suspects: &mut Vec<ForkTicket>) {
+        // Nothing goes on of what a branch has ended, or gave to a join after a flush.
+        let is_old = ended.id.number <= self.last_cut.load(Ordering::Relaxed);
+        let ticket = match ended.how {
+            How::Used if !is_old => ended.fork,
+            _ => self.blocks.doom(ended.fork),
+        };
+        let is_discarded = ended.how == How::Discarded;
+        if is_discarded && !self.knows_why_it_stops() {
+            return self.answers.is_undecided(ticket, ended.id);
+        }
+        let failure = if ended.how == How::Failed { self.answers.failure(node, ended.take) } else { None };
+        let fate = match is_discarded {
+            true => Some(self.discarded()),
+            false => fate_of(ended.how, self.stage_name(node).to_owned(), failure),
+        };
+        // A stage may have given parts before it failed or died.
+        let may_be_split = matches!(ended.how, How::Used | How::Failed | How::Lost);
+        if self.answers.ended(ticket, ended.id, fate, ended.is_all() && !may_be_split) {
+            suspects.push(ticket);
+        }
+    }
+
+    /// Looks for what was submitted, and completes the answers to what is nowhere.
+    pub(super) fn look_for(&self, suspects: &[ForkTicket]) {
+        let expected = self.answers.expected(suspects);
+        if expected.is_empty() {
+            return;
+        }
+        // What was given up in a join no buffer has told of: a flush did that, or a stop.
+        let was_flushed = self.last_cut.load(Ordering::Relaxed) > 0 && !self.knows_why_it_stops();
+        for ticket in self.blocks.nowhere(expected) {
+            self.answers.is_nowhere(ticket, if was_flushed { NoAnswer::Flushed } else { self.discarded() });
+        }
+    }
+
+    /// Looks for everything that was submitted.
+    pub(super) fn look_for_all(&self) {
+        if self.answers.is_open() {
+            self.look_for(&self.answers.all());
+        }
+    }
+
+    /// Completes the answers to what a stop has discarded, once it is known why.
+    pub(super) fn look_after_a_stop(&self) {
+        if !self.answers.is_open() || !self.knows_why_it_stops() {
+            return;
+        }
+        let undecided = self.answers.take_undecided();
+        for (ticket, id) in undecided {
+            self.answers.ended(ticket, id, Some(self.discarded()), false);
+        }
+        // What waited in a join was told by no buffer.
+        self.look_for_all();
+    }
+
+    /// Completes all answers, since nothing more will happen.
+    pub(super) fn end_answers(&self) {
+        if !self.answers.is_open() {
+            return;
+        }
+        #[cfg(processes)]
+        (0..self.inlets.len()).for_each(|node| self.look_for_ends(node));
+        for (node, ended) in self.answers.take_untold() {
+            self.hear_end(node, &ended, &mut Vec::new());
+        }
+        self.look_after_a_stop();
+        self.answers.end(&self.discarded());
+    }
+
+    /// Returns true if a failure or an abort has said why samples are discarded.
+    fn knows_why_it_stops(&self) -> bool {
+        self.failure.get().is_some() || self.aborted_at().is_some()
+    }
+
+    /// The fate of what is discarded.
+    pub(crate) fn discarded(&self) -> NoAnswer {
+        let cause = self.failure.get().map(|failure| StageFailure::new(Arc::clone(failure)));
+        NoAnswer::Discarded(Discarded { cause })
+    }
+}
+
+impl<V: Send + 'static> HearsEnds for Supervisor<V> {
+    fn hear_ends(&self, node: usize, ends: Vec<Ended>) {
+        let mut suspects = Vec::new();
+        for ended in &ends {
+            // Another thread may have read this before the word of the worker.
+            #[cfg(processes)]
+            if ended.how == How::Failed && self.is_in_process(node) && self.answers.keep_untold(node, *ended) {
+                continue;
+            }
+            self.hear_end(node, ended, &mut suspects);
+        }
+        let failed = ends.iter().filter(|ended| ended.how == How::Failed);
+        self.answers.forget_failures(node, failed.map(|ended| ended.take));
+        self.look_for(&suspects);
+    }
+
+    #[cfg(processes)]
+    fn look_for_ends(&self, node: usize) {
+        let Some(buffer) = self.inlets[node].buffer.shared().filter(|_| self.answers.is_open()) else { return };
+        let (ends, missed) = buffer.read_ends();
+        if !ends.is_empty() {
+            self.hear_ends(node, ends);
+        }
+        if missed {
+            self.look_for_all();
+        }
+    }
+}
