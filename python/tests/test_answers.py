@@ -171,7 +171,7 @@ def test_a_sample_that_is_dropped_on_arrival_has_no_number() -> None:
 
 
 def test_lists_and_windows_answer_for_the_newest() -> None:
-    add = stage(sum, name="add", intake=Batch(2, max_wait=3600), buffer_size=2)
+    add = stage(sum, name="add", intake=Batch(2, max_wait=3600, fold=True), buffer_size=2)
     with Pipeline([add], overflow="block") as p:
         older, newest = p.submit(1), p.submit(2)
         assert newest.result(SOON) == 3

@@ -368,7 +368,7 @@ fn a_list_answers_the_newest_of_its_samples() {
         .overflow(Overflow::Block)
         .buffer_size(4)
         .stage(run)
-        .stage(stage(Sum).intake(Batch::new(2).max_wait(Duration::from_secs(3600))))
+        .stage(stage(Sum).intake(Batch::new(2).max_wait(Duration::from_secs(3600)).fold()))
         .start_answering()
         .unwrap();
     let (older, newest) = (pipeline.submit(1).unwrap(), pipeline.submit(2).unwrap());
