@@ -58,7 +58,7 @@ from DeepPipeline.errors import (
     StartTimeout,
     WorkerDied,
 )
-from DeepPipeline.parallel import Parallel
+from DeepPipeline.parallel import Parallel, Route
 from DeepPipeline.pipeline import Pipeline
 from DeepPipeline.signals import StopSignals, drain_on_signals
 from DeepPipeline.stream import Results, Stream
@@ -94,6 +94,7 @@ __all__ = [
     "ResultTimeout",
     "Results",
     "Retry",
+    "Route",
     "Sample",
     "SampleFailed",
     "SampleId",

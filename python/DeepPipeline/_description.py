@@ -22,6 +22,8 @@ class Block:
     """Of each branch the first stage, and the one behind it."""
     join: Join | None
     """The way the results are joined, for the stage behind; None if each branch ends in an end stage."""
+    routed: bool = False
+    """True if each sample goes to one of the branches."""
     name: str = "parallel"
 
 

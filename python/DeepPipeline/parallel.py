@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -33,9 +33,12 @@ class Parallel:
     """
 
     def __init__(
-        self, branches: Iterable[StageLike | Parallel | Iterable[StageLike | Parallel]], *, join: Join = "all"
+        self,
+        branches: Iterable[StageLike | Parallel | Route | Iterable[StageLike | Parallel | Route]],
+        *,
+        join: Join = "all",
     ) -> None:
-        if isinstance(branches, (Stage, Parallel, str, bytes, dict)) or not isinstance(branches, Iterable):
+        if isinstance(branches, (Stage, Parallel, Route, str, bytes, dict)) or not isinstance(branches, Iterable):
             raise GraphError(f"Parallel got {what(branches)}, but wants a list of branches: stages, or lists of stages")
         self._branches = [_branch(branch) for branch in branches]
         self._join: Join = one_of("join", join, JOINS)
@@ -52,6 +55,66 @@ def _branch(branch: Any) -> Any:
     return branch  # a stage, a block, or what is refused once its place is known
 
 
+class Route:
+    """Ways of which each sample goes one: an element of a pipeline's `stages`.
+
+    `by(x)` gives a key for each sample, which goes the way that `ways` has for it: a stage, a function, or a list of
+    them and of further blocks. A key that `ways` does not have goes the way `otherwise`; without one it is an error,
+    which stops the pipeline. The stage behind gets the results of all ways, in the order in which the samples came in.
+    A sample that ends on its way, since it is dropped or skipped, say, holds up nothing. At the end of a pipeline each
+    way ends in an end stage.
+
+    `by` runs in the pipeline's own process, on a thread of its own.
+    """
+
+    def __init__(
+        self,
+        by: Callable[[Any], Hashable],
+        ways: Mapping[Any, StageLike | Parallel | Route | Iterable[StageLike | Parallel | Route]],
+        *,
+        otherwise: StageLike | Parallel | Route | Iterable[StageLike | Parallel | Route] | None = None,
+    ) -> None:
+        if not callable(by):
+            raise GraphError(f"by is {what(by)}, but must be a function from a sample to its key")
+        if not isinstance(ways, Mapping):
+            raise GraphError(f"ways is {what(ways)}, but must be a dict from keys to stages, or lists of stages")
+        if not ways and otherwise is None:
+            raise GraphError("ways is empty: give a stage for a key, or an otherwise")
+        self._by = by
+        self._ways = {key: _branch(way) for key, way in ways.items()}
+        self._otherwise = None if otherwise is None else _branch(otherwise)
+
+    def __repr__(self) -> str:
+        otherwise = "" if self._otherwise is None else f", otherwise={self._otherwise!r}"
+        return f"Route({self._by!r}, {self._ways!r}{otherwise})"
+
+
+class Way:
+    """A sample, and the way that it goes."""
+
+    __slots__ = ("branch", "value")
+
+    def __init__(self, branch: int, value: Any) -> None:
+        self.branch = branch
+        self.value = value
+
+
+class Router(Stage):
+    """What runs in front of a route: it chooses a way."""
+
+    def __init__(self, route: Route) -> None:
+        self._by = route._by
+        self._branches = {key: branch for branch, key in enumerate(route._ways)}
+        self._otherwise = None if route._otherwise is None else len(self._branches)
+
+    def stage_run(self, x: Any) -> Way:
+        key = self._by(x)
+        branch = self._branches.get(key, self._otherwise)
+        if branch is None:
+            raise LookupError(f"no way is for the key {key!r}: there are {[*self._branches]!r}, and no otherwise")
+        return Way(branch, x)
+
+
 Chain = Sequence["Stage | Branches"]
 
 
@@ -61,17 +124,20 @@ class Branches:
 
     branches: list[Chain]
     join: Join
+    router: Router | None = None
+    """What chooses a branch, where each sample goes to one."""
 
 
 def checked_chain(
-    stages: Iterable[StageLike | Parallel], end_stage: StageLike | Parallel | None
+    stages: Iterable[StageLike | Parallel | Route], end_stage: StageLike | Parallel | Route | None
 ) -> tuple[list[Stage | Branches], int]:
     """The stages as they were given, and how many there are, if each of them can be one."""
     if isinstance(stages, Stage):
         name = type(stages).__name__
         raise GraphError(f"stages is a single {name}, but must be a list of stages: [{name}()]")
-    if isinstance(stages, Parallel):
-        raise GraphError("stages is a single Parallel, but must be a list of stages: [Parallel(...)]")
+    if isinstance(stages, (Parallel, Route)):
+        name = type(stages).__name__
+        raise GraphError(f"stages is a single {name}, but must be a list of stages: [{name}(...)]")
     if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
         raise GraphError(f"stages is {what(stages)}, but must be a list of stages")
     seen: list[tuple[str, object]] = []
@@ -97,8 +163,14 @@ def _checked(place: str, got: object, seen: list[tuple[str, object]]) -> Stage |
             )
         branches = [_checked_branch(f"{place}[{index}]", branch, seen) for index, branch in enumerate(got._branches)]
         return Branches(branches, got._join)
-    if got is Parallel:
-        raise GraphError(f"{place} is the class Parallel, but must be an instance: write Parallel([one, another])")
+    if isinstance(got, Route):
+        named = [*((f"{place}[{key!r}]", way) for key, way in got._ways.items())]
+        if got._otherwise is not None:
+            named.append((f"{place}'s otherwise", got._otherwise))
+        return Branches([_checked_branch(way_place, way, seen) for way_place, way in named], "all", Router(got))
+    if got is Parallel or got is Route:
+        example = "Parallel([one, another])" if got is Parallel else "Route(by, {key: stage})"
+        raise GraphError(f"{place} is the class {got.__name__}, but must be an instance: write {example}")
     stage = as_stage(place, got)
     if type(stage).stage_run is Stage.stage_run and not callable(vars(stage).get("stage_run")):
         raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
@@ -141,6 +213,8 @@ class Row:
 
     stages: list[Stage] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    routers: dict[int, Router] = field(default_factory=dict)
+    """What chooses the way, by the index of the block."""
 
 
 def in_a_row(chain: Chain) -> Row:
@@ -156,7 +230,12 @@ def _add(chain: Chain, row: Row, *, is_end: bool) -> None:
             row.stages.append(stage)
             continue
         is_joined = not is_end or index + 1 < len(chain)
-        block = Block([], stage.join if is_joined else None)
+        router = stage.router
+        block = Block(
+            [], stage.join if is_joined else None, router is not None, "parallel" if router is None else "route"
+        )
+        if router is not None:
+            row.routers[len(row.blocks)] = router
         row.blocks.append(block)
         for branch in stage.branches:
             first = len(row.stages)

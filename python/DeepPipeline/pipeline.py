@@ -48,7 +48,7 @@ from DeepPipeline.errors import (
     StartError,
     StartTimeout,
 )
-from DeepPipeline.parallel import Branches, Chain, Parallel, Relay, Row, checked_chain, in_a_row
+from DeepPipeline.parallel import Branches, Chain, Parallel, Relay, Route, Row, checked_chain, in_a_row
 from DeepPipeline.stream import HandOver, Results, Stream
 
 T = TypeVar("T")
@@ -58,7 +58,8 @@ class Pipeline:
     """Runs a chain of stages with every stage busy at the same time on a different sample.
 
     - `stages`: the stages in order: objects of `Stage`, functions and whatever else is called with a sample, and
-      `Parallel` blocks of branches. The last one is the end stage, unless `end_stage` is given apart.
+      `Parallel` blocks of branches, and a `Route` where each sample goes one of several ways. The last one is the end
+      stage, unless `end_stage` is given apart.
     - `buffer_size`: how many samples wait in front of a stage at most: one number for all, or a list with one per
       stage, the end stage included, in reading order where there are branches.
     - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
@@ -84,8 +85,8 @@ class Pipeline:
 
     def __init__(
         self,
-        stages: Iterable[StageLike | Parallel],
-        end_stage: StageLike | Parallel | None = None,
+        stages: Iterable[StageLike | Parallel | Route],
+        end_stage: StageLike | Parallel | Route | None = None,
         buffer_size: SupportsIndex | Iterable[SupportsIndex] = _engine.DEFAULT_BUFFER_SIZE,
         multiprocess: bool = False,
         *,
@@ -488,7 +489,11 @@ class Pipeline:
         self._running.update(enumerate(sources))
         drivers = engine.drivers([*natives, *(source._deeppipeline_native for source in sources)])
         left = [iter(bodies) for bodies in of_stages]
-        workers = [(driver, Relay() if index is None else next(left[index])) for index, driver in drivers]
+        relay = Relay()
+        workers = [
+            (driver, next(left[index]) if index is not None else relay if route is None else self._row.routers[route])
+            for index, route, driver in drivers
+        ]
         notices = self._notices = Notices(engine)
         for worker, (driver, body) in reversed(list(enumerate(workers))):
             if isinstance(driver, _engine.Worker):
@@ -725,6 +730,10 @@ def _check_neighbours(before: SourceStage | Stage | Branches | None, after: Stag
     if before is None or not after._deeppipeline_native:
         return
     takes = after._deeppipeline_native.takes
+    if isinstance(before, Branches) and before.router is not None:
+        for way in before.branches:
+            _check_neighbours(way[-1], after)
+        return
     if isinstance(before, Branches):
         raise GraphError(
             f"{_title(after)} takes a {takes}, but the parallel block before it gives a tuple: "

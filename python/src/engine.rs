@@ -113,6 +113,7 @@ struct BlockDescription {
     name: String,
     branches: Vec<(usize, usize)>,
     join: Option<String>,
+    routed: bool,
 }
 
 /// The number of samples that the buffers hold.
@@ -238,6 +239,7 @@ impl Engine {
         // On whatever thread gives, so nothing here may touch the interpreter.
         let fork_join = |block: &Block| ForkJoin::<Payload> {
             fork: Box::new(Payload::into_copies),
+            route: block.routed.then(|| Box::new(Payload::into_way) as _),
             join: Box::new(|parts| Payload::Tuple(Tuple::new(parts))),
             copy: block.branches.iter().skip(1).map(|_| Box::new(Payload::shared) as _).collect(),
         };
@@ -265,9 +267,10 @@ impl Engine {
         description.graph()?.check().map_err(graph_error)
     }
 
-    /// Hands out the drivers, once, one per worker, with the index in `natives` of what it runs; none for a relay.
+    /// Hands out the drivers, once, one per worker, with the index in `natives` of what it runs; none for a relay. With
+    /// the relay in front of a route comes the index of its block.
     /// `natives` has one entry per stage, and one per source. Native stages are kept for `start_native`.
-    fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<(Option<usize>, Driver)>> {
+    fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<(Option<usize>, Option<usize>, Driver)>> {
         let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let stages = natives.len() - undriven.iter().filter(|worker| matches!(worker.role(), Role::Source(_))).count();
         let index_of = |worker: &Undriven| match worker.role() {
@@ -291,15 +294,26 @@ impl Engine {
             Flow::End => Next::Nobody,
             Flow::Answers => Next::Here,
             Flow::Next(node) => at(node),
+            Flow::Fork(block) if self.supervisor.is_routed(block) => {
+                Next::Way(self.supervisor.branches(block).map(at).collect())
+            }
             Flow::Fork(block) => Next::Branches(self.supervisor.branches(block).map(at).collect()),
+            Flow::Join { block, .. } if self.supervisor.is_routed(block) => {
+                self.supervisor.behind(block).map_or(Next::Nobody, at)
+            }
             Flow::Join { .. } => Next::Join,
         };
         let _ = self.entrance.set(at(0));
 
         // Of all, before any is handed out.
-        let nexts: Vec<_> = undriven.iter().map(|worker| (index_of(worker), next_after(worker))).collect();
+        let route_of = |worker: &Undriven| match self.supervisor.flow(worker.worker_id()) {
+            Flow::Fork(block) if self.supervisor.is_routed(block) => Some(block),
+            _ => None,
+        };
+        let nexts: Vec<_> =
+            undriven.iter().map(|worker| (index_of(worker), route_of(worker), next_after(worker))).collect();
         let mut drivers = Vec::new();
-        for (worker, (index, next)) in undriven.into_iter().zip(nexts) {
+        for (worker, (index, route, next)) in undriven.into_iter().zip(nexts) {
             let native = index.and_then(|index| natives.get(index)?.as_ref());
             let driver = match (worker, native) {
                 #[cfg(processes)]
@@ -314,7 +328,7 @@ impl Engine {
                     Driver::Engine(None)
                 }
             };
-            drivers.push((index, driver));
+            drivers.push((index, route, driver));
         }
         Ok(drivers)
     }
@@ -716,13 +730,13 @@ impl PipelineDescription {
 }
 
 fn block(description: BlockDescription) -> Block {
-    let BlockDescription { name, branches, join } = description;
+    let BlockDescription { name, branches, join, routed } = description;
     let results = match join.as_deref() {
         None => Results::End,
         Some("latest") => Results::JoinedWithLatest,
         Some(_) => Results::Joined,
     };
-    Block { name, branches: branches.into_iter().map(|(first, end)| first..end).collect(), results }
+    Block { name, branches: branches.into_iter().map(|(first, end)| first..end).collect(), results, routed }
 }
 
 fn node(description: Description) -> PyResult<Node> {

@@ -9,7 +9,6 @@
 use crate::slot::{Laid, Packed};
 use crate::tuple::Tuple;
 use crate::{frame, scene};
-#[cfg(processes)]
 use deeppipeline::BoxError;
 use deeppipeline::error::RemoteError;
 use deeppipeline_vision::{Frame, Scene};
@@ -31,6 +30,8 @@ pub(crate) enum Payload {
     Tuple(Tuple),
     /// One payload for each branch of a parallel block, as its first stage takes it; the fork takes them apart.
     Branches(Vec<Payload>),
+    /// A payload for one way of a route, by its index, as its first stage takes it.
+    Way(usize, Box<Payload>),
     /// A sample on its way into another process.
     #[cfg(processes)]
     Packed(Packed),
@@ -51,6 +52,8 @@ pub(crate) enum Next {
     Elsewhere(Option<String>),
     /// The first stages of the branches of a parallel block, each of which gets the object.
     Branches(Vec<Next>),
+    /// The first stage of one way of a route: of that which what is given names.
+    Way(Vec<Next>),
     /// The join of a parallel block.
     Join,
     /// No consumer: what an end stage gives is ignored.
@@ -81,6 +84,7 @@ impl Payload {
             Payload::Native(Value::Nothing) => Ok(py.None()),
             Payload::Tuple(tuple) => tuple.into_object(py),
             Payload::Branches(_) => Err(PyRuntimeError::new_err("what is for several branches was given to one stage")),
+            Payload::Way(_, value) => value.into_object(py),
             #[cfg(processes)]
             Payload::Packed(packed) => Ok(packed.into_object()),
             #[cfg(processes)]
@@ -96,6 +100,7 @@ impl Payload {
             Payload::Native(_) => Vec::new(),
             Payload::Tuple(tuple) => tuple.into_objects(),
             Payload::Branches(payloads) => payloads.into_iter().flat_map(Payload::into_objects).collect(),
+            Payload::Way(_, value) => value.into_objects(),
             #[cfg(processes)]
             Payload::Packed(packed) => vec![packed.into_object()],
             #[cfg(processes)]
@@ -110,6 +115,14 @@ impl Payload {
             Payload::Branches(payloads) => payloads,
             Payload::Native(value) => vec![value; branches].into_iter().map(Payload::Native).collect(),
             _ => unreachable!("a thread of the engine gives native values alone"),
+        }
+    }
+
+    /// Returns the way that it goes, and what goes it: a thread of Python has chosen already.
+    pub(crate) fn into_way(self) -> Result<(usize, Payload), BoxError> {
+        match self {
+            Payload::Way(branch, value) => Ok((branch, *value)),
+            _ => Err("a route was given what names no way".into()),
         }
     }
 
@@ -133,6 +146,12 @@ impl Payload {
             Next::Branches(nexts) => {
                 let payloads = nexts.iter().map(|next| Payload::from_object(object, next));
                 return payloads.collect::<PyResult<_>>().map(Payload::Branches);
+            }
+            Next::Way(nexts) => {
+                let branch: usize = object.getattr("branch")?.extract()?;
+                let next = nexts.get(branch).unwrap_or(&Next::Here);
+                let value = Payload::from_object(&object.getattr("value")?, next)?;
+                return Ok(Payload::Way(branch, Box::new(value)));
             }
             Next::Native(stage) => Some(stage.as_str()),
             #[cfg(processes)]
@@ -170,6 +189,7 @@ pub(crate) fn takes_a_while(value: &Payload) -> bool {
         Payload::Object(_) | Payload::Shared(_) | Payload::Tuple(_) => false,
         Payload::Native(_) => true,
         Payload::Branches(payloads) => payloads.iter().any(takes_a_while),
+        Payload::Way(_, value) => takes_a_while(value),
         #[cfg(processes)]
         Payload::Packed(packed) => packed.size() > COPIED_AT_ONCE,
         #[cfg(processes)]

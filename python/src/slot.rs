@@ -296,6 +296,7 @@ impl Codec<Payload> for Carrier {
             | Payload::Object(_)
             | Payload::Shared(_)
             | Payload::Branches(_)
+            | Payload::Way(..)
             | Payload::Laid(_) => Err(not_packed()),
         }
     }

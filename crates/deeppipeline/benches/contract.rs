@@ -70,12 +70,18 @@ fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
 /// The same through a block of two branches with one stage in each.
 fn block() -> f64 {
     let stages = ["one", "other", "end"].map(Node::new).into();
-    let blocks = vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], results: Results::Joined }];
+    let blocks = vec![Block {
+        name: "parallel".to_owned(),
+        branches: vec![0..1, 1..2],
+        results: Results::Joined,
+        routed: false,
+    }];
     let graph = Graph { source: Some(SourceNode::default()), stages, blocks, ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u64>::new(graph).expect("is valid");
     let fork = Box::new(|value, branches| vec![value; branches]);
     supervisor.set_blocks(vec![ForkJoin {
         fork,
+        route: None,
         join: Box::new(|values| values.into_iter().flatten().sum()),
         copy: Vec::new(),
     }]);

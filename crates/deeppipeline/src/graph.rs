@@ -169,6 +169,8 @@ pub struct Block {
     pub branches: Vec<Range<usize>>,
     /// What becomes of the branches' results.
     pub results: Results,
+    /// True if each sample goes to one of the branches, which the block's code chooses, and not to all.
+    pub routed: bool,
 }
 
 /// The way of what the branches of a block give.

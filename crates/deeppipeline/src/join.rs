@@ -76,6 +76,8 @@ struct State<V> {
 }
 
 struct Entry<V> {
+    /// The number of samples that had entered with it.
+    turn: u64,
     birth: Moment,
     source: SourceId,
     /// Its ticket in the block around this one.
@@ -175,10 +177,38 @@ impl<V> Join<V> {
         let ticket = ForkTicket::next();
         let values = (0..self.branches).map(|_| None).collect();
         let mut state = self.state.lock();
-        let entry = Entry { birth, source, outer, values, is_entering: true, is_doomed: false };
-        state.entries.insert(ticket, entry);
         state.counts.entered += 1;
+        let turn = state.counts.entered;
+        state.entries.insert(ticket, Entry { turn, birth, source, outer, values, is_entering: true, is_doomed: false });
         ticket
+    }
+
+    /// Returns the turn of the next sample that enters, where each goes through one branch.
+    pub(crate) fn next_turn(&self) -> u64 {
+        self.state.lock().counts.entered + 1
+    }
+
+    /// Returns the turn of a sample, where each goes through one branch, and its ticket in the block around this one.
+    pub(crate) fn turn_of(&self, ticket: ForkTicket) -> Option<(u64, ForkTicket)> {
+        self.state.lock().entries.get(&ticket).map(|entry| (entry.turn, entry.outer))
+    }
+
+    /// Notes that a sample has left the one branch that it was in, as a result that goes on or `unjoined`, and returns
+    /// its turn and its ticket in the block around this one.
+    pub(crate) fn leave(&self, ticket: ForkTicket, result_of: Option<usize>) -> Option<(u64, ForkTicket)> {
+        let mut state = self.state.lock();
+        if let Some(branch) = result_of {
+            state.arrived[branch] += 1;
+        }
+        let Entry { turn, outer, .. } = state.entries.remove(&ticket)?;
+        match result_of {
+            Some(_) => state.counts.joined += 1,
+            None => {
+                state.counts.unjoined += 1;
+                state.remember(ticket, outer);
+            }
+        }
+        Some((turn, outer))
     }
 
     /// Notes that every branch has the sample.

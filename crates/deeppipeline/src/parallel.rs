@@ -17,10 +17,15 @@ use std::sync::{Arc, OnceLock};
 /// Makes a value for each of so many branches of one.
 pub type Forker<V> = Box<dyn Fn(V, usize) -> Vec<V> + Send + Sync>;
 
+/// Chooses the branch, by its index, that a value goes to, and returns it as that branch gets it.
+pub type Router<V> = Box<dyn Fn(V) -> Result<(usize, V), BoxError> + Send + Sync>;
+
 /// The code of a block.
 pub struct ForkJoin<V> {
     /// Makes what each branch gets.
     pub fork: Forker<V>,
+    /// Chooses a branch, where each sample goes to one.
+    pub route: Option<Router<V>>,
     /// Makes one value of the branches' results, where they are joined.
     pub join: Joiner<V>,
     /// Makes two of a result of each branch behind the first, where those of the first go on with the newest of the
@@ -89,6 +94,9 @@ impl<V> Blocks<V> {
         wait: Wait,
         shown: &Shown,
     ) -> Result<Given<V>, GiveError<V>> {
+        if self.blocks[block].routed {
+            return self.hand_to_one(block, forked, sample, arrival, wait, shown);
+        }
         let Sample { id, birth, fork: outer, source, mut value } = sample;
         let (join, results) = (&self.joins[block], self.blocks[block].results);
         let mut state = match forked.take() {
@@ -138,6 +146,110 @@ impl<V> Blocks<V> {
         refused.map_or(Ok(Given { to_free: None, wants_more: !state.discarded }), Err)
     }
 
+    /// Hands a sample to the branch that the block's code chooses. Where results are to come out in order, not more
+    /// samples go into the branches than may wait for their turn.
+    fn hand_to_one(
+        &self,
+        block: usize,
+        forked: &mut Option<Forked<V>>,
+        sample: Sample<V>,
+        arrival: Arrival,
+        wait: Wait,
+        shown: &Shown,
+    ) -> Result<Given<V>, GiveError<V>> {
+        let Sample { id, birth, fork: outer, source, mut value } = sample;
+        let join = &self.joins[block];
+        let shows = |inlet: &Inlet<V>| {
+            if !matches!(wait, Wait::No) {
+                shown.set(Activity::WaitsForRoom(inlet.index));
+            }
+        };
+        let state = match forked.take() {
+            Some(state) => state,
+            None => {
+                let ordered = self.behind(block).filter(|_| self.blocks[block].restores_order());
+                if let Some(next) = ordered {
+                    shows(next);
+                    if !next.buffer.wait_for_turns_up_to(join.next_turn(), wait) {
+                        return Err(GiveError::Full(value));
+                    }
+                }
+                let (branch, routed) = self.route(block, value)?;
+                value = routed;
+                let ticket = ordered.map_or(outer, |_| join.enter(birth, source, outer));
+                Forked { ticket, rest: VecDeque::new(), branch, discarded: false }
+            }
+        };
+
+        let inlet = &self.inlets[self.blocks[block].branches[state.branch].0];
+        shows(inlet);
+        let copy = Sample { id, birth, fork: state.ticket, source, value };
+        let given = match inlet.buffer.push(copy, arrival, Origin::default(), wait) {
+            Push::Full(value) => {
+                *forked = Some(state);
+                return Err(GiveError::Full(value));
+            }
+            Push::Refused(value, cause) => {
+                self.end_turn(block, state.ticket, false);
+                return Err(GiveError::Refused(Some(value), cause));
+            }
+            Push::Done { accepted, to_free, .. } => {
+                inlet.has_got(accepted, to_free);
+                Given { to_free: None, wants_more: true }
+            }
+            Push::Discarded(value) | Push::Shut(value) | Push::Late(value) => {
+                Given { to_free: Some(value), wants_more: false }
+            }
+        };
+        join.has_entered(state.ticket);
+        Ok(given)
+    }
+
+    /// Chooses the branch that a value goes to: the user's code.
+    fn route(&self, block: usize, value: V) -> Result<(usize, V), GiveError<V>> {
+        let Some(router) = self.code.get().and_then(|code| code.get(block)?.route.as_ref()) else {
+            return Err(GiveError::Refused(Some(value), "nothing was given that chooses a branch of its block".into()));
+        };
+        let branches = self.blocks[block].branches.len();
+        match catch_panic(|| router(value)) {
+            Ok((branch, value)) if branch >= branches => {
+                let cause = format!("branch {branch} was chosen, but there are {branches}");
+                Err(GiveError::Refused(Some(value), cause.into()))
+            }
+            Ok(routed) => Ok(routed),
+            Err(cause) => Err(GiveError::Refused(None, cause)),
+        }
+    }
+
+    /// Takes the result of the one branch that its sample was in: it goes on in its turn.
+    fn arrive_in_turn(&self, block: usize, branch: usize, sample: Sample<V>, wait: Wait) -> Push<V> {
+        let (join, ticket) = (&self.joins[block], sample.fork);
+        let (Some(next), Some((turn, outer))) = (self.behind(block), join.turn_of(ticket)) else {
+            join.leave(ticket, Some(branch));
+            return Push::Late(sample.value);
+        };
+        let origin = Origin { turn: Some(turn), ..Origin::default() };
+        let pushed = next.buffer.push(Sample { fork: outer, ..sample }, Arrival::Stage, origin, wait);
+        if !matches!(pushed, Push::Full(_)) {
+            join.leave(ticket, Some(branch));
+            next.buffer.end_turn(turn).release();
+        }
+        pushed
+    }
+
+    /// Ends the turn of a sample that has ended in the one branch that it was in; `fails` if nothing that entered later
+    /// may go on, either. Returns its ticket in the block around.
+    fn end_turn(&self, block: usize, ticket: ForkTicket, fails: bool) -> Option<ForkTicket> {
+        let (turn, outer) = self.joins[block].leave(ticket, None)?;
+        if let Some(next) = self.behind(block) {
+            match fails {
+                true => next.buffer.fail_turn(turn).release(),
+                false => next.buffer.end_turn(turn).release(),
+            }
+        }
+        Some(outer)
+    }
+
     /// Makes what each branch gets, the first and the others: the user's code.
     fn copies(&self, block: usize, value: V) -> Result<(V, VecDeque<V>), GiveError<V>> {
         let Some(code) = self.code.get().and_then(|code| code.get(block)) else {
@@ -162,6 +274,9 @@ impl<V> Blocks<V> {
         wait: Wait,
         control: &dyn Control,
     ) -> Push<V> {
+        if self.blocks[block].restores_order() {
+            return self.arrive_in_turn(block, branch, sample, wait);
+        }
         let join = &self.joins[block];
         let (is_complete, to_free) = match (self.blocks[block].results, branch) {
             (Results::JoinedWithLatest, 0) => join.arrive_first(sample),
@@ -190,8 +305,15 @@ impl<V> Blocks<V> {
     /// Gives up what waits in the table of a block, and of those inside it, for results that will not come.
     pub(crate) fn tidy(&self, block: usize) {
         let ended = self.ended_in_branches(block);
-        for (join, ended) in self.joins.iter().zip(ended) {
-            join.give_up(&ended).into_iter().for_each(release);
+        for (block, (join, ended)) in self.joins.iter().zip(ended).enumerate() {
+            match self.blocks[block].restores_order() {
+                true => {
+                    for ticket in ended {
+                        self.end_turn(block, ticket, false);
+                    }
+                }
+                false => join.give_up(&ended).into_iter().for_each(release),
+            }
         }
     }
 
@@ -223,11 +345,13 @@ impl<V> Blocks<V> {
         expected
     }
 
-    /// Notes that a branch has ended a sample, of whatever block the ticket is, and returns that of the submission.
-    pub(crate) fn doom(&self, mut ticket: ForkTicket) -> ForkTicket {
+    /// Notes that a branch has ended a sample, of whatever block the ticket is, and returns that of the submission;
+    /// `fails` if nothing that entered later may go on.
+    pub(crate) fn doom(&self, mut ticket: ForkTicket, fails: bool) -> ForkTicket {
         // A block inside another comes after it.
-        for join in self.joins.iter().rev() {
-            ticket = join.doom(ticket).unwrap_or(ticket);
+        for (block, join) in self.joins.iter().enumerate().rev() {
+            let left = if self.blocks[block].restores_order() { self.end_turn(block, ticket, fails) } else { None };
+            ticket = left.or_else(|| join.doom(ticket)).unwrap_or(ticket);
         }
         ticket
     }

@@ -247,6 +247,7 @@ fn refusal_of_blocks(stages: usize, blocks: &[ParallelBlock<'_>]) -> Option<Grap
         name: "block".to_owned(),
         branches: branches.to_vec(),
         results: if *joined { Results::Joined } else { Results::End },
+        routed: false,
     };
     let graph = Graph {
         stages: (0..stages).map(|_| Node::new("stage")).collect(),

@@ -183,7 +183,12 @@ fn a_report_changes_nothing_and_frees_nothing() {
 
 /// A stage, two branches with a stage in each, and one behind them.
 fn two_branches() -> Graph {
-    let blocks = vec![Block { name: "parallel".to_owned(), branches: vec![1..2, 2..3], results: Results::Joined }];
+    let blocks = vec![Block {
+        name: "parallel".to_owned(),
+        branches: vec![1..2, 2..3],
+        results: Results::Joined,
+        routed: false,
+    }];
     Graph { stages: ["front", "one", "other", "end"].map(Node::new).into(), blocks, ..Graph::default() }
 }
 
@@ -214,7 +219,7 @@ fn a_source_hands_samples_to_branches_itself_and_what_is_put_comes_by_a_relay() 
 
 #[test]
 fn what_a_block_has_joined_comes_into_the_next_one_by_a_relay() {
-    let block = |branches| Block { name: "parallel".to_owned(), branches, results: Results::Joined };
+    let block = |branches| Block { name: "parallel".to_owned(), branches, results: Results::Joined, routed: false };
     let stages = ["front", "a", "b", "c", "d", "end"].map(Node::new).into();
     let graph = Graph { stages, blocks: vec![block(vec![1..2, 2..3]), block(vec![3..4, 4..5])], ..Graph::default() };
     assert_eq!(names_of(graph), ["front", "a", "b", "parallel 2", "c", "d", "end"]);
@@ -222,7 +227,7 @@ fn what_a_block_has_joined_comes_into_the_next_one_by_a_relay() {
 
 #[test]
 fn a_block_that_begins_a_branch_or_ends_one_has_relays() {
-    let block = |branches| Block { name: "parallel".to_owned(), branches, results: Results::Joined };
+    let block = |branches| Block { name: "parallel".to_owned(), branches, results: Results::Joined, routed: false };
     let stages = ["front", "a", "b", "c", "end"].map(Node::new).into();
     let graph = Graph { stages, blocks: vec![block(vec![1..3, 3..4]), block(vec![1..2, 2..3])], ..Graph::default() };
     assert_eq!(names_of(graph), ["front", "parallel 2", "a", "b", "join of branch 1", "c", "end"]);
@@ -241,7 +246,12 @@ fn joined_by(joiner: impl FnOnce(Weak<Supervisor<i32>>) -> Joiner<i32>) -> (Arc<
     }
     let (supervisor, workers) = Supervisor::new(two_branches()).unwrap();
     let fork = Box::new(|value, branches| vec![value; branches]);
-    supervisor.set_blocks(vec![ForkJoin { fork, join: joiner(Arc::downgrade(&supervisor)), copy: Vec::new() }]);
+    supervisor.set_blocks(vec![ForkJoin {
+        fork,
+        route: None,
+        join: joiner(Arc::downgrade(&supervisor)),
+        copy: Vec::new(),
+    }]);
     let (end, ends) = channel();
     let threads: Vec<_> = workers
         .into_iter()

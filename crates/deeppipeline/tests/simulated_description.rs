@@ -42,7 +42,12 @@ fn it_tells_the_same_as_one_in_which_the_stages_run() {
 fn what_one_branch_drops_is_not_joined() {
     let mut graph = Graph {
         stages: ["fast", "slow", "end"].map(Node::new).into(),
-        blocks: vec![Block { name: "parallel".to_owned(), branches: vec![0..1, 1..2], results: Results::Joined }],
+        blocks: vec![Block {
+            name: "parallel".to_owned(),
+            branches: vec![0..1, 1..2],
+            results: Results::Joined,
+            routed: false,
+        }],
         overflow: Some(Overflow::Block),
         ..Graph::default()
     };

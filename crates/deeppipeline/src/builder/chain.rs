@@ -1,12 +1,13 @@
 //! Chains that are no pipelines yet, and the branches of a parallel block.
 
-use super::Parts;
+use super::{Parts, Routes};
 use crate::gives::{Ended, Flows, Last, Onward};
 use crate::intake::Single;
 use crate::into_stage::{IntoStage, IsChain, Part};
 use crate::join::Joiner;
 use crate::retry::NotSaid;
 use crate::typed::{Value, clones, unbox};
+use std::fmt;
 use std::marker::PhantomData;
 
 /// Begins a chain of stages: a branch of a [parallel](super::Builder::parallel) block, or a part of a pipeline that is
@@ -64,6 +65,25 @@ impl<A, T> Chain<A, T> {
         T: Flows + Clone,
     {
         self.add(branches.into_block_with_latest())
+    }
+
+    /// Adds ways of which each sample goes one; see [`Builder::route`](super::Builder::route).
+    pub fn route<K, O>(self, routes: Routes<T, K, Onward<O>>) -> Chain<A, O>
+    where
+        T: Flows,
+        K: PartialEq + fmt::Debug + Send + Sync + 'static,
+        O: Flows,
+    {
+        self.add(routes.into_joined())
+    }
+
+    /// Adds ways that each end in a last stage, of which each sample goes one.
+    pub fn end_route<K>(self, routes: Routes<T, K, Ended>) -> Chain<A, Ended>
+    where
+        T: Flows,
+        K: PartialEq + fmt::Debug + Send + Sync + 'static,
+    {
+        self.add(routes.into_ends())
     }
 
     /// Adds the last stage; what it gives back is ignored.

@@ -6,6 +6,7 @@ mod entrances;
 mod parts;
 #[cfg(processes)]
 mod processes;
+mod route;
 
 pub use chain::{Branches, BranchesWithLatest, Chain, chain};
 pub use described::{Described, MadeBy, MakesMany, One, made_by, stage};
@@ -15,6 +16,7 @@ pub use parts::Parts;
 pub use processes::Crossing;
 #[cfg(processes)]
 pub use processes::{InProcess, isolated};
+pub use route::{Routes, route_by};
 
 pub use crate::gives::{Ended, Flows, Gives, Last, Onward};
 pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_ENTRANCES, MAX_WORKERS};
@@ -293,6 +295,29 @@ impl<I, T> Builder<I, T> {
         T: Flows + Clone,
     {
         self.add(branches.into_block_with_latest())
+    }
+
+    /// Adds ways of which each sample goes one, as [`route_by`] says; their results come out in the order
+    /// in which the samples came in. So a slow way holds up what comes behind it on a fast one, while the others go on
+    /// working.
+    ///
+    /// A way gives one result for each sample, or none. A sample that ends on its way holds up nothing.
+    pub fn route<K, O>(self, routes: Routes<T, K, Onward<O>>) -> Builder<I, O>
+    where
+        T: Flows,
+        K: PartialEq + fmt::Debug + Send + Sync + 'static,
+        O: Flows,
+    {
+        self.add(routes.into_joined())
+    }
+
+    /// Adds ways that each end in a last stage, of which each sample goes one.
+    pub fn end_route<K>(self, routes: Routes<T, K, Ended>) -> Builder<I, Ended>
+    where
+        T: Flows,
+        K: PartialEq + fmt::Debug + Send + Sync + 'static,
+    {
+        self.add(routes.into_ends())
     }
 
     /// Adds the last stage; what it gives back is ignored.

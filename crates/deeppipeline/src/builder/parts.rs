@@ -6,12 +6,15 @@ use crate::graph::{Block, Node, Results};
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
-use crate::parallel::{ForkJoin, Forker};
+use crate::parallel::{ForkJoin, Forker, Router};
 use crate::typed::{Value, clones};
 use std::fmt;
 
 /// The name of a parallel block.
 const PARALLEL: &str = "parallel";
+
+/// The name of a block of which each sample goes to one branch.
+const ROUTE: &str = "route";
 
 /// What a stage, a chain or a block adds to a pipeline.
 #[derive(Default)]
@@ -94,8 +97,21 @@ impl Parts {
         join: Joiner<Value>,
         copy: Vec<Forker<Value>>,
     ) -> Self {
-        let block = Block { name: PARALLEL.to_owned(), branches: Vec::new(), results };
-        let fork_join = ForkJoin { fork: Box::new(clones::<T>), join, copy };
+        let block = Block { name: PARALLEL.to_owned(), branches: Vec::new(), results, routed: false };
+        Parts::of_block(block, ForkJoin { fork: Box::new(clones::<T>), route: None, join, copy }, branches)
+    }
+
+    /// Makes a block of which each sample goes to the branch that the router chooses; their results come out in order,
+    /// or each branch ends in an end stage.
+    pub(crate) fn routed(branches: Vec<Parts>, results: Results, route: Router<Value>) -> Self {
+        let block = Block { name: ROUTE.to_owned(), branches: Vec::new(), results, routed: true };
+        let one = |value, _| vec![value];
+        let join = |values: Vec<Option<Value>>| values.into_iter().flatten().next().unwrap_or_else(|| Box::new(()));
+        let fork_join = ForkJoin { fork: Box::new(one), route: Some(route), join: Box::new(join), copy: Vec::new() };
+        Parts::of_block(block, fork_join, branches)
+    }
+
+    fn of_block(block: Block, fork_join: ForkJoin<Value>, branches: Vec<Parts>) -> Self {
         let mut parts = Parts { blocks: vec![block], fork_joins: vec![fork_join], ..Parts::default() };
         for branch in branches {
             let first = parts.stages.len();

@@ -240,6 +240,15 @@ pub enum GraphError {
         /// The problem with it.
         problem: &'static str,
     },
+    /// A sample goes one way.
+    #[error("the key {key} is given twice in a route: a sample goes one way, so give each key once")]
+    SameKeyTwice {
+        /// The key.
+        key: String,
+    },
+    /// A sample must have somewhere to go.
+    #[error("a route has no ways: add a stage for a key, or an otherwise")]
+    NoWays,
     /// A branch does something.
     #[error("a branch of a parallel block is empty: add a stage to it")]
     EmptyBranch,

@@ -37,6 +37,9 @@ pub(crate) struct Layout {
 /// The number of answers that may be to come at once, beside those to what has room inside.
 const SPARE_ANSWERS: usize = 1024;
 
+/// The number of samples that may be in the branches of a block, each in one, behind the first that has not come out.
+const MOST_IN_BRANCHES: usize = 128;
+
 /// A node, and what is in front of it and behind it.
 #[derive(Debug)]
 pub(crate) struct PlacedNode {
@@ -77,9 +80,15 @@ pub(crate) struct PlacedBlock {
     /// The node that gets what is joined.
     pub(crate) behind: Option<usize>,
     pub(crate) results: Results,
+    pub(crate) routed: bool,
 }
 
 impl PlacedBlock {
+    /// Returns true if each sample goes through one of the branches, and they come out in order.
+    pub(crate) fn restores_order(&self) -> bool {
+        self.routed && self.results == Results::Joined
+    }
+
     /// All nodes in the branches.
     pub(crate) fn nodes(&self) -> Range<usize> {
         let ends = self.branches.first().zip(self.branches.last());
@@ -114,6 +123,10 @@ impl Layout {
             layout.limits.iter_mut().for_each(|limits| limits.answers = answers);
             layout.answers = Some(answers);
         }
+        for block in layout.blocks.iter().filter(|block| block.restores_order()) {
+            let inside = &mut layout.limits[block.nodes()];
+            inside.iter_mut().for_each(|limits| limits.answers = limits.answers.max(SPARE_ANSWERS));
+        }
         Ok(layout)
     }
 
@@ -124,6 +137,17 @@ impl Layout {
             Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,
         };
         entrance.overflow.or(self.entrance_overflow).unwrap_or(suits)
+    }
+
+    /// Returns true if the ends of samples have to be told: somebody waits for an answer, or other samples wait for
+    /// their turn.
+    pub(crate) fn tells_ends(&self) -> bool {
+        self.answers.is_some() || self.restores_order()
+    }
+
+    /// Returns true if samples go several ways somewhere, and come out in order.
+    pub(crate) fn restores_order(&self) -> bool {
+        self.blocks.iter().any(PlacedBlock::restores_order)
     }
 
     /// Returns true if a node is a relay that brings answers: no stage, so it has no row in the report.
@@ -187,17 +211,22 @@ impl Layout {
         Workers { workers: options.workers, ordered: options.ordered && !self.is_last(index), time_limit }
     }
 
-    /// The limits of the buffer in front of a node.
-    fn limits_of(&self, graph: &Graph, index: usize) -> Limits {
-        let PlacedNode { options, role, from, .. } = &self.nodes[index];
-        let capacity = match (options.buffer_size, &graph.buffer_size, role) {
+    /// The number of samples that the buffer in front of a node holds.
+    fn capacity_of(&self, graph: &Graph, index: usize) -> usize {
+        let PlacedNode { options, role, .. } = &self.nodes[index];
+        match (options.buffer_size, &graph.buffer_size, role) {
             (Some(own), ..) => own,
             (None, BufferSize::Each(size), _) => *size,
             (None, BufferSize::List(sizes), Role::Stage(stage)) => sizes[*stage],
             (None, BufferSize::List(_), Role::Relay | Role::Source(_)) => DEFAULT_BUFFER_SIZE,
-        };
+        }
+    }
+
+    /// The limits of the buffer in front of a node.
+    fn limits_of(&self, graph: &Graph, index: usize) -> Limits {
+        let PlacedNode { options, role, from, .. } = &self.nodes[index];
         Limits {
-            capacity,
+            capacity: self.capacity_of(graph, index),
             bytes: options.buffer_bytes.or(graph.buffer_bytes).unwrap_or(super::DEFAULT_BUFFER_BYTES) as u64,
             overflow: options.overflow_in(graph),
             intake: options.intake,
@@ -205,6 +234,13 @@ impl Layout {
             lanes: if *from == Producer::Entrance && !graph.entrances.is_empty() { MAX_ENTRANCES } else { 0 },
             producers: match from {
                 Producer::Node(before) => self.workers_of(*before),
+                Producer::Join(block) if self.blocks[*block].restores_order() => {
+                    // The branches are like workers, whose results have to be put in order.
+                    let inside = self.blocks[*block].nodes();
+                    let room = inside.map(|node| self.capacity_of(graph, node) + self.nodes[node].options.workers);
+                    let workers = room.fold(0, usize::saturating_add).div_ceil(2).clamp(2, MOST_IN_BRANCHES / 2);
+                    Workers { workers, ordered: true, time_limit: None }
+                }
                 Producer::Entrance | Producer::Fork(_) | Producer::Join(_) => Workers::ONE,
             },
             consumers: self.workers_of(index),
@@ -274,7 +310,10 @@ impl Walk<'_> {
     /// Lays out a block, and returns the stage behind it.
     fn block(&mut self, block: &Block, from: Producer, end: usize) -> Result<usize, GraphError> {
         let number = self.layout.blocks.len();
-        let (fork, name) = match self.forks(from) {
+        if block.routed && block.results == Results::JoinedWithLatest {
+            return Err(misplaced("it gives each sample to one branch, and joins it with what others give"));
+        }
+        let (fork, name) = match !block.routed && self.forks(from) {
             true => (from, self.own_name(&block.name)),
             false => {
                 let relay = self.relay(block.name.clone(), from);
@@ -283,7 +322,8 @@ impl Walk<'_> {
         };
         self.connect(fork, Flow::Fork(number));
         let branches = Vec::new();
-        self.layout.blocks.push(PlacedBlock { name, fork, branches, behind: None, results: block.results });
+        let Block { results, routed, .. } = *block;
+        self.layout.blocks.push(PlacedBlock { name, fork, branches, behind: None, results, routed });
 
         let around = self.joins_around;
         let mut next = block.branches[0].start;

@@ -6,6 +6,8 @@ use crate::buffer::{Ended, HearsEnds, How, Wait};
 use crate::clock::Moment;
 use crate::error::{Discarded, NoAnswer, PutError, StageFailure};
 use crate::job::works_for;
+#[cfg(processes)]
+use crate::policies::OnCrash;
 use crate::sample::ForkTicket;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -39,7 +41,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Hears of the ends of samples from now on, where samples may be submitted.
     pub(super) fn listen_for_ends(self: &Arc<Self>) {
-        if !self.answers.is_open() {
+        if !self.layout.tells_ends() {
             return;
         }
         let listener: Weak<Self> = Arc::downgrade(self);
@@ -54,7 +56,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let is_old = ended.id.number <= self.last_cut.load(Ordering::Relaxed);
         let ticket = match ended.how {
             How::Used if !is_old => ended.fork,
-            _ => self.blocks.doom(ended.fork),
+            _ => self.blocks.doom(ended.fork, self.stops_after(node, ended.how)),
         };
         let is_discarded = ended.how == How::Discarded;
         if is_discarded && !self.knows_why_it_stops() {
@@ -69,6 +71,17 @@ impl<V: Send + 'static> Supervisor<V> {
         let may_be_split = matches!(ended.how, How::Used | How::Failed | How::Lost);
         if self.answers.ended(ticket, ended.id, fate, ended.is_all() && !may_be_split) {
             suspects.push(ticket);
+        }
+    }
+
+    /// Returns true if the pipeline stops when a sample ends like that in a node.
+    fn stops_after(&self, node: usize, how: How) -> bool {
+        let options = &self.layout.nodes[node].options;
+        match how {
+            How::Failed => options.on_error.stops(),
+            #[cfg(processes)]
+            How::Lost => options.executor.is_process() && options.after_a_crash() == OnCrash::Stop,
+            _ => false,
         }
     }
 
@@ -137,7 +150,11 @@ impl<V: Send + 'static> HearsEnds for Supervisor<V> {
         for ended in &ends {
             // Another thread may have read this before the word of the worker.
             #[cfg(processes)]
-            if ended.how == How::Failed && self.is_in_process(node) && self.answers.keep_untold(node, *ended) {
+            if ended.how == How::Failed
+                && self.answers.is_open()
+                && self.is_in_process(node)
+                && self.answers.keep_untold(node, *ended)
+            {
                 continue;
             }
             self.hear_end(node, ended, &mut suspects);
@@ -149,12 +166,13 @@ impl<V: Send + 'static> HearsEnds for Supervisor<V> {
 
     #[cfg(processes)]
     fn look_for_ends(&self, node: usize) {
-        let Some(buffer) = self.inlets[node].buffer.shared().filter(|_| self.answers.is_open()) else { return };
+        let Some(buffer) = self.inlets[node].buffer.shared().filter(|_| self.layout.tells_ends()) else { return };
         let (ends, missed) = buffer.read_ends();
         if !ends.is_empty() {
             self.hear_ends(node, ends);
         }
         if missed {
+            self.blocks.tidy(0);
             self.look_for_all();
         }
     }

@@ -275,6 +275,16 @@ impl<V: Send + 'static> Supervisor<V> {
         self.layout.blocks[block].branches.iter().map(|(first, _)| *first)
     }
 
+    /// Returns true if each sample goes to one of the branches of a block.
+    pub fn is_routed(&self, block: usize) -> bool {
+        self.layout.blocks[block].routed
+    }
+
+    /// Returns the node that gets what the branches of a block give, if one does.
+    pub fn behind(&self, block: usize) -> Option<usize> {
+        self.layout.blocks[block].behind
+    }
+
     /// Sets how each block makes a value for each branch, and one of the branches' results; called before anything is
     /// put.
     pub fn set_blocks(&self, blocks: Vec<ForkJoin<V>>) {
@@ -291,6 +301,11 @@ impl<V: Send + 'static> Supervisor<V> {
     #[cfg(processes)]
     pub(crate) fn is_in_process(&self, index: usize) -> bool {
         self.layout.is_in_process(index)
+    }
+
+    /// Returns true if samples go several ways somewhere, and come out in order.
+    pub(crate) fn restores_order(&self) -> bool {
+        self.layout.restores_order()
     }
 
     /// Returns the time when the pipeline was aborted.

@@ -14,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) parallel: Option<(usize, [usize; 2])>,
     /// Whether the first goes on with the newest of the second, where they are joined.
     pub(crate) with_latest: bool,
+    /// Whether odd samples go to the first branch and even ones to the second, instead of all to both.
+    pub(crate) routed: bool,
     pub(crate) overflow: Option<Overflow>,
     pub(crate) buffer_size: BufferSize,
     pub(crate) input: Input,
@@ -206,6 +208,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         stages: stages.into_iter().collect(),
         parallel: None,
         with_latest: false,
+        routed: false,
         overflow: None,
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
@@ -238,6 +241,10 @@ impl Case {
         Case { parallel: Some((before, branches)), ..self }
     }
 
+    pub(crate) fn routed(self) -> Self {
+        Case { routed: true, ..self }
+    }
+
     pub(crate) fn with_latest(self) -> Self {
         Case { with_latest: true, ..self }
     }
@@ -262,7 +269,7 @@ impl Case {
 
     /// What becomes of the results of the two branches.
     pub(crate) fn results(&self) -> Results {
-        match (self.is_joined(), self.with_latest) {
+        match (self.is_joined(), self.with_latest && !self.routed) {
             (false, _) => Results::End,
             (true, false) => Results::Joined,
             (true, true) => Results::JoinedWithLatest,

@@ -21,8 +21,12 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 /// The pipeline that a case describes.
 pub(crate) fn graph(case: &Case) -> Graph {
     let results = case.results();
-    let block =
-        case.branches().map(|branches| Block { name: "parallel".to_owned(), branches: branches.into(), results });
+    let block = case.branches().map(|branches| Block {
+        name: if case.routed { "route" } else { "parallel" }.to_owned(),
+        branches: branches.into(),
+        results,
+        routed: case.routed,
+    });
     Graph {
         source: case.source_node(),
         stages: case.stages.iter().map(node).collect(),
@@ -39,6 +43,7 @@ pub(crate) fn fork_joins(case: &Case) -> Vec<ForkJoin<i64>> {
     let fork_join = |_| ForkJoin::<i64> {
         fork: Box::new(|value, branches| vec![value; branches]),
         join: Box::new(|values| values.into_iter().flatten().sum()),
+        route: case.routed.then(|| Box::new(|x: i64| Ok((usize::from(x.rem_euclid(2) == 0), x))) as _),
         copy: vec![Box::new(|value, copies| vec![value; copies])],
     };
     case.branches().iter().map(fork_join).collect()

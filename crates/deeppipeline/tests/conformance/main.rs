@@ -22,6 +22,7 @@ mod parallel;
 mod processes;
 mod random;
 mod retry;
+mod route;
 mod simulated;
 mod stages;
 #[path = "../support/mod.rs"]

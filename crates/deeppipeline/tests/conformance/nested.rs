@@ -24,7 +24,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 enum Element {
     Stage(Does),
-    Block { branches: Vec<Vec<Element>>, results: Results },
+    Block { branches: Vec<Vec<Element>>, results: Results, routed: bool },
 }
 
 /// What a stage does with a value.
@@ -61,6 +61,11 @@ fn join(results: Results, values: &[i64]) -> i64 {
     certain.iter().fold(7, |joined, x| joined.wrapping_mul(31).wrapping_add(*x))
 }
 
+/// The branch that a value goes to, where it goes to one.
+fn way(x: i64, branches: usize) -> usize {
+    x.rem_euclid(branches as i64) as usize
+}
+
 /// The description of a random pipeline.
 #[derive(Default)]
 struct Described {
@@ -74,14 +79,15 @@ impl Described {
         for element in chain {
             match element {
                 Element::Stage(does) => self.add_stage(*does, random),
-                Element::Block { branches, results } => {
+                Element::Block { branches, results, routed } => {
                     let number = self.blocks.len();
-                    self.blocks.push(Block { name: "block".to_owned(), branches: Vec::new(), results: *results });
+                    let (results, routed) = (*results, *routed);
+                    self.blocks.push(Block { name: "block".to_owned(), branches: Vec::new(), results, routed });
                     for branch in branches {
                         let first = self.stages.len();
                         self.add(branch, random);
                         // Otherwise it would drop what it has no time for.
-                        if *results == Results::JoinedWithLatest {
+                        if results == Results::JoinedWithLatest {
                             self.stages[first].overflow = Some(Overflow::Block);
                         }
                         self.blocks[number].branches.push(first..self.stages.len());
@@ -118,11 +124,9 @@ impl Expected {
             match element {
                 Element::Stage(Does::End) => self.ends[stage].append(&mut values),
                 Element::Stage(does) => values = values.into_iter().flat_map(|x| does.gives(x)).collect(),
-                Element::Block { branches, results } => {
-                    values = values
-                        .into_iter()
-                        .flat_map(|x| self.run_block(branches, *results, x, (stage, block)))
-                        .collect();
+                Element::Block { branches, results, routed } => {
+                    let run = |x| self.run_block(branches, (*results, *routed), x, (stage, block));
+                    values = values.into_iter().flat_map(run).collect();
                 }
             }
             let (stages, blocks) = size(element);
@@ -134,14 +138,16 @@ impl Expected {
     fn run_block(
         &mut self,
         branches: &[Vec<Element>],
-        results: Results,
+        (results, routed): (Results, bool),
         x: i64,
         (stage, block): (usize, usize),
     ) -> Vec<i64> {
         let (mut stage, mut inner) = (stage, block + 1);
         let mut given = Vec::new();
-        for branch in branches {
-            given.push(self.run(branch, x, (stage, inner)));
+        for (index, branch) in branches.iter().enumerate() {
+            if !routed || index == way(x, branches.len()) {
+                given.push(self.run(branch, x, (stage, inner)));
+            }
             for (stages, blocks) in branch.iter().map(size) {
                 (stage, inner) = (stage + stages, inner + blocks);
             }
@@ -151,11 +157,14 @@ impl Expected {
             Results::End => Vec::new(),
             Results::Joined => {
                 let one_of_each: Vec<i64> = given.into_iter().flatten().collect();
-                let is_whole = one_of_each.len() == branches.len();
+                let is_whole = one_of_each.len() == if routed { 1 } else { branches.len() };
                 counts.entered += 1;
                 counts.joined += u64::from(is_whole);
                 counts.unjoined += u64::from(!is_whole);
-                is_whole.then(|| join(results, &one_of_each)).into_iter().collect()
+                match routed {
+                    true => one_of_each,
+                    false => is_whole.then(|| join(results, &one_of_each)).into_iter().collect(),
+                }
             }
             Results::JoinedWithLatest => {
                 let first = given.remove(0);
@@ -183,7 +192,10 @@ fn size(element: &Element) -> (usize, usize) {
 fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
     let mut elements: Vec<_> = (0..random.below(3)).map(|_| element(random, depth, ends)).collect();
     match ends {
-        true if depth > 0 && random.one_in(3) => elements.push(block(random, depth, Results::End)),
+        true if depth > 0 && random.one_in(3) => {
+            let routed = random.one_in(3);
+            elements.push(block(random, depth, Results::End, routed));
+        }
         true => elements.push(Element::Stage(Does::End)),
         // A branch has a stage at least; a block inside may be all of it.
         false if elements.is_empty() => elements.push(element(random, depth, ends)),
@@ -195,7 +207,8 @@ fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
 fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
     if depth > 0 && random.one_in(2) {
         let results = if random.one_in(3) { Results::JoinedWithLatest } else { Results::Joined };
-        return block(random, depth, results);
+        let routed = results == Results::Joined && random.one_in(2);
+        return block(random, depth, results, routed);
     }
     let (remainder, of) = (random.below(3) as i64, 3 + random.below(4) as i64);
     Element::Stage(match random.below(6) {
@@ -206,14 +219,14 @@ fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
     })
 }
 
-fn block(random: &mut Random, depth: u64, results: Results) -> Element {
+fn block(random: &mut Random, depth: u64, results: Results, routed: bool) -> Element {
     let ends = results == Results::End;
     let mut branches: Vec<_> = (0..2 + random.below(2)).map(|_| chain(random, depth - 1, ends)).collect();
     if results == Results::JoinedWithLatest {
         // A stage of its own in front, which can be told to wait.
         branches.iter_mut().for_each(|branch| branch.insert(0, Element::Stage(Does::Add(1))));
     }
-    Element::Block { branches, results }
+    Element::Block { branches, results, routed }
 }
 
 /// The samples that each end stage has got, by the index of the stage.
@@ -286,8 +299,13 @@ fn simulates(described: &Described, samples: i64, told: &str) {
     }
     let report = simulation.takes("stage", Duration::from_millis(2)).unwrap().run().unwrap();
     assert!(report.balances(), "{told}\n{report}");
-    for (join, block) in report.joins.iter().zip(blocks).filter(|(_, block)| block.results == Results::Joined) {
-        assert_eq!(join.counts.joined, samples.unsigned_abs(), "{block:?} of {told}\n{report}");
+    for (join, block) in
+        report.joins.iter().zip(blocks).filter(|(_, block)| block.results == Results::Joined && !block.routed)
+    {
+        // A block inside another may be on one of several ways.
+        let entered =
+            if blocks.iter().any(|block| block.routed) { join.counts.entered } else { samples.unsigned_abs() };
+        assert_eq!(join.counts.joined, entered, "{block:?} of {told}\n{report}");
     }
 }
 
@@ -296,9 +314,10 @@ fn run(described: Described, samples: i64, source: Option<SourceNode>, told: &st
     let Described { stages, does, blocks } = described;
     let copies = || -> Forker<i64> { Box::new(|value, copies| vec![value; copies]) };
     let fork_join = |block: &Block| {
-        let results = block.results;
+        let (results, routed, branches) = (block.results, block.routed, block.branches.len());
         ForkJoin::<i64> {
             fork: copies(),
+            route: routed.then(|| Box::new(move |x| Ok((way(x, branches), x))) as _),
             join: Box::new(move |values| join(results, &values.into_iter().flatten().collect::<Vec<_>>())),
             copy: block.branches.iter().skip(1).map(|_| copies()).collect(),
         }

@@ -4,7 +4,7 @@ use crate::answers::{assert_as_counted, describe as describe_answer, lines};
 use crate::case::{Case, Input, StageSpec};
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
-use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry};
+use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry, route_by};
 use deeppipeline::engine::{ErrorPolicy, Executor, Graph, Results, simulate};
 use deeppipeline::error::GraphError;
 use deeppipeline::intake::Intake;
@@ -153,6 +153,11 @@ fn build<I: Send + 'static>(
     let part = |stages: Range<usize>| chain_of(case, stages, log);
     let all = 0..case.stages.len();
     let simulation = match case.branches() {
+        Some([first, second]) if case.routed => {
+            let first_of_block = first.start;
+            let ways = route_by(parity).on(1, part(first)).on(0, part(second.clone()));
+            simulate(builder.stage(part(0..first_of_block)).route(ways).stage(part(second.end..all.end)), place)
+        }
         Some([first, second]) => {
             let (before, after) = (part(0..first.start), part(second.end + 1..all.end));
             // The next stage gets the sum, as it does with a list.
@@ -181,7 +186,16 @@ fn build_apart<I: Send + 'static>(
     let [first, second] = case.branches().expect("it has two branches");
     let part = |stages: Range<usize>| chain_of(case, stages, log);
     let before = part(0..first.start);
+    if case.routed {
+        let ways = route_by(parity).on(1, part(first)).on(0, part(second));
+        return timed(simulate(builder.stage(before).end_route(ways), place), case);
+    }
     timed(simulate(builder.stage(before).end_parallel((part(first), part(second))), place), case)
+}
+
+/// The key by which a sample goes one of two ways.
+fn parity(x: &i64) -> i64 {
+    x.rem_euclid(2)
 }
 
 /// The stage behind two branches.

@@ -4,13 +4,14 @@ use super::Simulation;
 use crate::error::GraphError;
 use crate::executor::{Body, BodyFactory};
 use crate::graph::{Block, Graph};
-use crate::parallel::{ForkJoin, Forker};
+use crate::parallel::{ForkJoin, Forker, Router};
 use crate::policies::Intake;
 use crate::sample::Input;
 use crate::stage::Give;
 use crate::typed::Value;
 use crate::window::{Put, Window, WindowStore, account};
 use crate::worker::{Call, Done, Windowed};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Simulation<()> {
     /// Makes a simulation of a description. Every stage gives one result for what it takes, or for each of a batch; where
@@ -29,8 +30,14 @@ impl Simulation<()> {
         graph.source = None;
         graph.entrances.iter_mut().for_each(|entrance| entrance.source = None);
         let copies = || -> Forker<Value> { Box::new(|_, copies| (0..copies).map(|_| Box::new(()) as Value).collect()) };
+        // Which way a sample goes, its value would say: here they take turns.
+        let in_turn = |branches: usize| -> Router<Value> {
+            let next = AtomicUsize::new(0);
+            Box::new(move |value| Ok((next.fetch_add(1, Ordering::Relaxed) % branches, value)))
+        };
         let fork_join = |block: &Block| ForkJoin {
             fork: copies(),
+            route: block.routed.then(|| in_turn(block.branches.len())),
             join: Box::new(|_| Box::new(())),
             copy: block.branches.iter().skip(1).map(|_| copies()).collect(),
         };
