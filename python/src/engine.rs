@@ -133,6 +133,9 @@ enum Driver {
     Engine(Option<()>),
 }
 
+/// The index in the list of natives of what a worker runs, the block of which it chooses the way, and its driver.
+type HandedOut = (Option<usize>, Option<usize>, Driver);
+
 /// A worker that is to be given a driver.
 enum Undriven {
     Thread(EngineWorker<Payload>),
@@ -270,7 +273,7 @@ impl Engine {
     /// Hands out the drivers, once, one per worker, with the index in `natives` of what it runs; none for a relay. With
     /// the relay in front of a route comes the index of its block.
     /// `natives` has one entry per stage, and one per source. Native stages are kept for `start_native`.
-    fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<(Option<usize>, Option<usize>, Driver)>> {
+    fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<HandedOut>> {
         let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let stages = natives.len() - undriven.iter().filter(|worker| matches!(worker.role(), Role::Source(_))).count();
         let index_of = |worker: &Undriven| match worker.role() {

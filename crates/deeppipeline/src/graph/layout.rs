@@ -235,8 +235,10 @@ impl Layout {
             producers: match from {
                 Producer::Node(before) => self.workers_of(*before),
                 Producer::Join(block) if self.blocks[*block].restores_order() => {
-                    // The branches are like workers, whose results have to be put in order.
-                    let inside = self.blocks[*block].nodes();
+                    // The branches are like workers, whose results have to be put in order. Relays do not count: what
+                    // may be inside is the same wherever the stages run.
+                    let is_stage = |node: &usize| self.nodes[*node].role != Role::Relay;
+                    let inside = self.blocks[*block].nodes().filter(is_stage);
                     let room = inside.map(|node| self.capacity_of(graph, node) + self.nodes[node].options.workers);
                     let workers = room.fold(0, usize::saturating_add).div_ceil(2).clamp(2, MOST_IN_BRANCHES / 2);
                     Workers { workers, ordered: true, time_limit: None }
