@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let say_half = stage(|half: u32| format!("half of {} is {half}", 2 * half)).name("say_half");
 
     // A way is a stage, or a chain of them; `otherwise` is for any other key.
-    let ways = route_by(|x: &u32| if x % 2 == 0 { "even" } else { "odd" })
+    let ways = route_by(|x: &u32| if x.is_multiple_of(2) { "even" } else { "odd" })
         .on("odd", square)
         .on("even", chain().stage(halve).stage(say_half));
     let report = Pipeline::builder().source(1..7).route(ways).end_stage(|text: String| println!("{text}")).run()?;

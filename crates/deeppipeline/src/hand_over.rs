@@ -4,6 +4,7 @@
 use crate::job::cancelled;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
+use std::time::Instant;
 
 struct Shared<T> {
     state: Mutex<State<T>>,
@@ -20,6 +21,14 @@ struct State<T> {
 
 /// The stage's side.
 pub(crate) struct Giver<T>(Arc<Shared<T>>);
+
+/// The outcome of asking for the next value.
+pub(crate) enum Taken<T> {
+    Value(T),
+    /// No more values come.
+    Over,
+    TimedOut,
+}
 
 /// The caller's side.
 pub(crate) struct Taker<T>(Arc<Shared<T>>);
@@ -57,13 +66,31 @@ impl<T> Drop for Giver<T> {
 impl<T> Taker<T> {
     /// Waits for the next value; `None` after the last.
     pub(crate) fn take(&self) -> Option<T> {
-        let mut state = self.0.state.lock();
-        while state.value.is_none() && !state.over {
-            self.0.changed.wait(&mut state);
+        match self.take_until(None) {
+            Taken::Value(value) => Some(value),
+            Taken::Over | Taken::TimedOut => None,
         }
-        let value = state.value.take();
-        self.0.changed.notify_all();
-        value
+    }
+
+    /// Waits for the next value, no longer than until then, if there is a time.
+    pub(crate) fn take_until(&self, deadline: Option<Instant>) -> Taken<T> {
+        let mut state = self.0.state.lock();
+        loop {
+            if let Some(value) = state.value.take() {
+                self.0.changed.notify_all();
+                return Taken::Value(value);
+            }
+            if state.over {
+                return Taken::Over;
+            }
+            match deadline {
+                None => self.0.changed.wait(&mut state),
+                Some(deadline) if Instant::now() >= deadline => return Taken::TimedOut,
+                Some(deadline) => {
+                    self.0.changed.wait_until(&mut state, deadline);
+                }
+            }
+        }
     }
 }
 

@@ -102,7 +102,7 @@ pub use builder::{chain, entrance, made_by, stage};
 pub use error::{BoxError, StageError};
 pub use intake::{All, Batch, Latest, Window};
 pub use job::{cancelled, current_sample};
-pub use pipeline::{Answer, Pipeline};
+pub use pipeline::Pipeline;
 pub use policies::Overflow;
 #[cfg(processes)]
 pub use processes::{Isolated, isolated, worker};

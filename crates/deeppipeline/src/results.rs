@@ -1,9 +1,9 @@
 //! The last stage's values, for a caller that asks for them one by one while samples are put.
 
+use crate::hand_over::{Taken, Taker};
 use std::fmt;
 use std::iter::FusedIterator;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The name of the stage that hands values over to [`Results`].
 pub(crate) const RESULTS: &str = "results";
@@ -15,7 +15,7 @@ pub(crate) const RESULTS: &str = "results";
 /// for two threads, or the results are dropped before. What comes out once they are dropped is ignored.
 #[must_use = "the pipeline waits until its results are asked for, or this is dropped"]
 pub struct Results<T> {
-    values: Receiver<T>,
+    values: Taker<T>,
 }
 
 /// No result came out of the pipeline in time.
@@ -30,7 +30,7 @@ impl<T> fmt::Debug for Results<T> {
 }
 
 impl<T> Results<T> {
-    pub(crate) fn new(values: Receiver<T>) -> Self {
+    pub(crate) fn new(values: Taker<T>) -> Self {
         Results { values }
     }
 
@@ -39,10 +39,11 @@ impl<T> Results<T> {
     /// # Errors
     /// An error when none came in time; it may be asked again.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<T>, NoResultYet> {
-        match self.values.recv_timeout(timeout) {
-            Ok(value) => Ok(Some(value)),
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
-            Err(RecvTimeoutError::Timeout) => Err(NoResultYet),
+        // A time-out beyond what the clock can tell is none.
+        match self.values.take_until(Instant::now().checked_add(timeout)) {
+            Taken::Value(value) => Ok(Some(value)),
+            Taken::Over => Ok(None),
+            Taken::TimedOut => Err(NoResultYet),
         }
     }
 }
@@ -52,7 +53,7 @@ impl<T> Iterator for Results<T> {
 
     /// Waits for the next result; `None` once everything has come out: `setstop` says whether a stage has failed.
     fn next(&mut self) -> Option<T> {
-        self.values.recv().ok()
+        self.values.take()
     }
 }
 

@@ -412,7 +412,7 @@ impl<I, T> Builder<I, T> {
     }
 
     /// Starts as [`start`](Builder::start) does a pipeline that answers: what the last stage gives for a sample that was
-    /// [submitted](Pipeline::submit) is the [`Answer`](crate::Answer) to it.
+    /// [submitted](Pipeline::submit) is the [`Answer`](crate::pipeline::Answer) to it.
     ///
     /// ```
     /// use deeppipeline::Pipeline;
@@ -552,11 +552,12 @@ impl<I: Send + 'static, T: Flows> Builder<I, T> {
         if let BufferSize::List(sizes) = &mut self.graph.buffer_size {
             sizes.push(DEFAULT_BUFFER_SIZE);
         }
-        let (sender, values) = std::sync::mpsc::sync_channel(0);
+        let (giver, values) = hand_over();
         // Once the results are dropped, what still comes is ignored.
-        let hand_over = move |x: T| drop(sender.send(result(x)));
-        let hand_over = stage(hand_over).name(RESULTS).overflow(Overflow::Block);
-        Ok((self.end_stage(hand_over).start()?, Results::new(values)))
+        let give = move |x: T| giver.give(result(x));
+        let pipeline = self.end_stage(stage(give).name(RESULTS).overflow(Overflow::Block)).start()?;
+        pipeline.when_flushed(values.look());
+        Ok((pipeline, Results::new(values)))
     }
 }
 

@@ -8,10 +8,11 @@ use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward
 use deeppipeline::engine::{ErrorPolicy, Executor, Graph, Results, simulate};
 use deeppipeline::error::GraphError;
 use deeppipeline::intake::Intake;
+use deeppipeline::pipeline::Answer;
 use deeppipeline::report::SampleId;
 use deeppipeline::simulate::{Event, Simulation};
 use deeppipeline::{
-    All, Answer, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
+    All, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
 };
 use std::marker::PhantomData;
 use std::ops::Range;

@@ -4,8 +4,9 @@ use crate::line::WATCHDOG;
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{Double, assert_clear, pipeline};
 use deeppipeline::error::NoAnswer;
+use deeppipeline::pipeline::Answer;
 use deeppipeline::processes::OnCrash;
-use deeppipeline::{Answer, OnError, Overflow, isolated};
+use deeppipeline::{OnError, Overflow, isolated};
 use std::time::Duration;
 
 /// The answer, which comes in time.

@@ -10,11 +10,12 @@ use crate::support::until;
 use deeppipeline::builder::{Builder, Described, MakesMany};
 use deeppipeline::engine::ErrorPolicy;
 use deeppipeline::error::{PutError, WorkerDied};
+use deeppipeline::pipeline::Answer;
 use deeppipeline::processes::{InProcess, OnCrash, SharedBytes, Transfer};
 use deeppipeline::report::SampleId;
 use deeppipeline::{
-    All, Answer, Batch, BoxError, Give, Isolated, Latest, OnError, Overflow, Pipeline, Report, Stage, current_sample,
-    isolated, made_by,
+    All, Batch, BoxError, Give, Isolated, Latest, OnError, Overflow, Pipeline, Report, Stage, current_sample, isolated,
+    made_by,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
