@@ -18,6 +18,7 @@ from DeepPipeline import (
     Batch,
     Discarded,
     Dropped,
+    Failed,
     GraphError,
     Lost,
     Many,
@@ -398,3 +399,17 @@ def test_a_forked_child_waits_for_no_answer() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         gate.go.release()
         assert answer.result(SOON) == 1
+
+
+class FailOnEach(Stage):
+    def stage_run(self, xs: list[int]) -> list[Any]:
+        return [Failed(ValueError(f"{x} is bad")) for x in xs]
+
+
+@modes
+def test_each_sample_of_a_batch_that_fails_has_its_own_error(multiprocess: bool) -> None:
+    stage = FailOnEach().options(intake=Batch(8, max_wait=0.05), on_error="skip")
+    with Pipeline([stage], buffer_size=8, overflow="block", multiprocess=multiprocess) as pipeline:
+        answers = [pipeline.submit(x) for x in range(64)]
+        errors = [answer.exception(SOON) for answer in answers]
+    assert [str(error and error.__cause__) for error in errors] == [f"{x} is bad" for x in range(64)]

@@ -9,6 +9,7 @@ use crate::buffer::{Ended, How, Wait};
 use crate::error::{Discarded, DroppedBy, Failure, NoAnswer, SkippedBy, StageFailure};
 use crate::sample::{ForkTicket, SampleId};
 use crate::unwind::release;
+use crate::worker::FailedOn;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -42,8 +43,8 @@ pub(crate) struct Answers<V> {
 
 struct State<V> {
     pending: HashMap<ForkTicket, Pending<V>>,
-    /// Failures of which the samples have not been told yet, by the node and its take.
-    failures: HashMap<(usize, u64), Arc<Failure>>,
+    /// Failures of which the samples have not been told yet, by the node and what it has failed on.
+    failures: HashMap<(usize, FailedOn), Arc<Failure>>,
     /// Samples that were discarded before it was known for what.
     undecided: Vec<(ForkTicket, SampleId)>,
     /// Samples that have failed in a worker process whose word about it is on its way, by the node and its take.
@@ -172,21 +173,26 @@ impl<V> Answers<V> {
         None
     }
 
-    /// Keeps a failure for the samples of that take, whose ends are told next, and returns those that were told before.
-    pub(crate) fn note_failure(&self, node: usize, take: u64, failure: Arc<Failure>) -> Vec<Ended> {
+    /// Keeps a failure for samples whose ends are told next, and returns those that were told before.
+    pub(crate) fn note_failure(&self, node: usize, failed: FailedOn, failure: Arc<Failure>) -> Vec<Ended> {
         let mut state = self.state.lock();
-        let before = state.failures.insert((node, take), failure);
-        let untold = state.untold.remove(&(node, take));
+        let before = state.failures.insert((node, failed), failure);
+        let untold = state.untold.remove(&(node, failed.take)).unwrap_or_default();
+        let is_of = |ended: &Ended| failed.only.is_none_or(|only| only == ended.id);
+        let (told, untold): (Vec<_>, Vec<_>) = untold.into_iter().partition(is_of);
+        if !untold.is_empty() {
+            state.untold.insert((node, failed.take), untold);
+        }
         drop(state);
         release(before);
-        untold.unwrap_or_default()
+        told
     }
 
     /// Keeps the end of a sample that has failed until it is told why; false where that is known.
     #[cfg(processes)]
     pub(crate) fn keep_untold(&self, node: usize, ended: Ended) -> bool {
         let mut state = self.state.lock();
-        let is_untold = !state.failures.contains_key(&(node, ended.take));
+        let is_untold = failures_of(node, &ended).iter().all(|key| !state.failures.contains_key(key));
         if is_untold {
             state.untold.entry((node, ended.take)).or_default().push(ended);
         }
@@ -199,15 +205,17 @@ impl<V> Answers<V> {
         untold.into_iter().flat_map(|((node, _), ends)| ends.into_iter().map(move |ended| (node, ended))).collect()
     }
 
-    /// Returns the failure of that take, if one was noted.
-    pub(crate) fn failure(&self, node: usize, take: u64) -> Option<Arc<Failure>> {
-        self.state.lock().failures.get(&(node, take)).cloned()
+    /// Returns the failure of a sample, if one was noted.
+    pub(crate) fn failure(&self, node: usize, ended: &Ended) -> Option<Arc<Failure>> {
+        let state = self.state.lock();
+        failures_of(node, ended).iter().find_map(|key| state.failures.get(key)).cloned()
     }
 
-    /// Forgets the failures of these takes, of which all samples have been told.
-    pub(crate) fn forget_failures(&self, node: usize, takes: impl Iterator<Item = u64>) {
+    /// Forgets the failures of these samples, which have been told: of a take that has failed as a whole, all together.
+    pub(crate) fn forget_failures<'a>(&self, node: usize, ended: impl Iterator<Item = &'a Ended>) {
         let mut state = self.state.lock();
-        let told: Vec<_> = takes.filter_map(|take| state.failures.remove(&(node, take))).collect();
+        let told: Vec<_> =
+            ended.flat_map(|ended| failures_of(node, ended)).filter_map(|key| state.failures.remove(&key)).collect();
         drop(state);
         release(told);
     }
@@ -280,6 +288,11 @@ impl<V> Answers<V> {
         left.into_iter().for_each(|pending| pending.complete(instead.clone()).hand_over());
         release(failures);
     }
+}
+
+/// The failures that a sample which ended in that node may have: its own, or that of all of its take.
+fn failures_of(node: usize, ended: &Ended) -> [(usize, FailedOn); 2] {
+    [Some(ended.id), None].map(|only| (node, FailedOn { take: ended.take, only }))
 }
 
 /// No answer is left open, whatever becomes of its pipeline.

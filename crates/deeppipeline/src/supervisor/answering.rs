@@ -62,7 +62,7 @@ impl<V: Send + 'static> Supervisor<V> {
         if is_discarded && !self.knows_why_it_stops() {
             return self.answers.is_undecided(ticket, ended.id);
         }
-        let failure = if ended.how == How::Failed { self.answers.failure(node, ended.take) } else { None };
+        let failure = if ended.how == How::Failed { self.answers.failure(node, ended) } else { None };
         let fate = match is_discarded {
             true => Some(self.discarded()),
             false => fate_of(ended.how, self.stage_name(node).to_owned(), failure),
@@ -160,7 +160,7 @@ impl<V: Send + 'static> HearsEnds for Supervisor<V> {
             self.hear_end(node, ended, &mut suspects);
         }
         let failed = ends.iter().filter(|ended| ended.how == How::Failed);
-        self.answers.forget_failures(node, failed.map(|ended| ended.take));
+        self.answers.forget_failures(node, failed);
         self.look_for(&suspects);
     }
 

@@ -9,7 +9,7 @@ use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::sample::ForkTicket;
 use crate::stage_name::name_made_stages;
 use crate::unwind::release;
-use crate::worker::{Control, WorkerId};
+use crate::worker::{Control, FailedOn, WorkerId};
 use std::sync::Arc;
 
 impl<V: Send + 'static> Control for Supervisor<V> {
@@ -95,9 +95,12 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         first
     }
 
-    fn tell_failure(&self, worker_id: WorkerId, take: u64, failure: Arc<Failure>) {
-        if let WorkerId::Stage { index, .. } = worker_id {
-            let untold = self.answers.note_failure(index, take, failure);
+    fn tell_failure(&self, worker_id: WorkerId, failed: FailedOn, failure: Arc<Failure>) {
+        // In a branch nobody waits for a sample but its join, which need not know why it fails.
+        if let WorkerId::Stage { index, .. } = worker_id
+            && self.answers.is_open()
+        {
+            let untold = self.answers.note_failure(index, failed, failure);
             if !untold.is_empty() {
                 self.hear_ends(index, untold);
             }

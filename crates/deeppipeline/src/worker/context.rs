@@ -73,6 +73,15 @@ pub(crate) enum Output<V> {
     Join { blocks: Arc<Blocks<V>>, block: usize, branch: usize },
 }
 
+/// The samples of which a failure is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct FailedOn {
+    pub(crate) take: u64,
+    /// The one of a batch that it is, or `None` for all that are left of the take.
+    pub(crate) only: Option<SampleId>,
+}
+
 /// The supervisor as its workers see it: what is only known while the pipeline runs, and the words that move it on.
 pub(crate) trait Control: Send + Sync {
     /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not
@@ -91,8 +100,8 @@ pub(crate) trait Control: Send + Sync {
     /// Reports that a stage or the source failed for good. Returns true for the failure that callers will be told of.
     fn fail(&self, worker_id: WorkerId, failure: Arc<Failure>) -> bool;
 
-    /// Reports why the samples of that take, for which somebody waits, have failed: before they are counted.
-    fn tell_failure(&self, worker_id: WorkerId, take: u64, failure: Arc<Failure>);
+    /// Reports why samples, for which somebody waits, have failed: before they are counted.
+    fn tell_failure(&self, worker_id: WorkerId, failed: FailedOn, failure: Arc<Failure>);
 
     /// Notes that what a block has joined has gone on, for which somebody waits.
     fn has_gone_on(&self, ticket: ForkTicket);

@@ -24,7 +24,7 @@ use crate::sample::SampleInfo;
 use crate::stage::Give;
 use crate::unwind::{BoxError, release};
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
-pub(crate) use context::{Control, Entry, Output, WorkerContext};
+pub(crate) use context::{Control, Entry, FailedOn, Output, WorkerContext};
 use in_flight::InFlight;
 use std::fmt;
 use std::task::Poll;

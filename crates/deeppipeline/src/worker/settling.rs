@@ -1,7 +1,7 @@
 //! The end of a call: what it means for the worker, for what it has in flight, and for the pipeline.
 
 use super::in_flight::InFlight;
-use super::{Ending, LogEvent, Step, Worker};
+use super::{Ending, FailedOn, LogEvent, Step, Worker};
 use crate::aside;
 use crate::buffer::Unsettled;
 use crate::error::{Doing, Failure};
@@ -130,7 +130,8 @@ impl<V> Worker<V> {
         };
         // First, so that it is there when the sample is counted.
         if let Some(failure) = failure.as_ref().filter(|_| in_flight.is_awaited) {
-            self.context.control.tell_failure(self.context.worker_id, in_flight.ticket, Arc::clone(failure));
+            let failed = FailedOn { take: in_flight.ticket, only: Some(sample) };
+            self.context.control.tell_failure(self.context.worker_id, failed, Arc::clone(failure));
         }
         let took = was_alone.then(|| std::mem::take(&mut in_flight.busy));
         let settlement = in_flight.settlement(fate, took);
@@ -232,7 +233,8 @@ impl<V> Worker<V> {
         let failure = self.failure(Doing::StageRun, Some(sample), cause);
         // First, so that it is there when the sample is counted.
         if let Some(take) = take {
-            self.context.control.tell_failure(self.context.worker_id, take, Arc::clone(&failure));
+            let failed = FailedOn { take, only: None };
+            self.context.control.tell_failure(self.context.worker_id, failed, Arc::clone(&failure));
         }
         if self.context.options.on_error.stops() {
             // The report of the failure counts the sample, too.

@@ -13,7 +13,7 @@ use crate::sample::ForkTicket;
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
-use crate::worker::{Control, Entry, Output, Role, Worker, WorkerContext, WorkerId};
+use crate::worker::{Control, Entry, FailedOn, Output, Role, Worker, WorkerContext, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -298,9 +298,9 @@ impl Control for Remote {
         true
     }
 
-    fn tell_failure(&self, _: WorkerId, take: u64, failure: Arc<Failure>) {
+    fn tell_failure(&self, _: WorkerId, failed: FailedOn, failure: Arc<Failure>) {
         let (text, detail) = self.in_words(&failure.cause);
-        say(&self.voice, &Said::FailedOn { take, sample: failure.sample, text, detail });
+        say(&self.voice, &Said::FailedOn { failed, sample: failure.sample, text, detail });
     }
 
     /// Blocks are in the pipeline's process.

@@ -6,6 +6,7 @@ use crate::error::Doing;
 use crate::graph::Node;
 use crate::phase::WorkerEvent;
 use crate::sample::SampleId;
+use crate::worker::FailedOn;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -63,7 +64,7 @@ pub(super) enum Said {
     /// It failed for good.
     Failed { doing: Doing, sample: Option<SampleId>, text: String, detail: Vec<u8> },
     /// A failure on the samples of this take, for which somebody waits; it is counted next.
-    FailedOn { take: u64, sample: Option<SampleId>, text: String, detail: Vec<u8> },
+    FailedOn { failed: FailedOn, sample: Option<SampleId>, text: String, detail: Vec<u8> },
     /// Ends of samples are written down in a buffer beside it: the one in front, or the one behind.
     Ends { in_front: bool },
     /// A message for the binding, in its own words.

@@ -366,10 +366,11 @@ impl<V: Send + 'static> WorkerProcess<V> {
                     self.report(Watched::LaterFailure(cause));
                 }
             }
-            Said::FailedOn { take, sample, text, detail } => {
+            Said::FailedOn { failed, sample, text, detail } => {
                 let cause = Box::new(RemoteError { text, detail });
                 let (stage, doing) = (self.name().to_owned(), Doing::StageRun);
-                self.supervisor.tell_failure(self.worker_id(), take, Arc::new(Failure { stage, doing, sample, cause }));
+                let failure = Arc::new(Failure { stage, doing, sample, cause });
+                self.supervisor.tell_failure(self.worker_id(), failed, failure);
             }
             Said::Ends { in_front: true } => self.supervisor.look_for_ends(self.index()),
             Said::Ends { in_front: false } => {
