@@ -1,8 +1,12 @@
 //! The two calls of a worker, for those who drive them themselves.
 
-use deeppipeline::engine::{Call, Done, ErrorPolicy, Graph, Input, Node, SourceNode, Supervisor, Wait, Worker};
+use deeppipeline::engine::{
+    Call, Done, ErrorPolicy, Got, Graph, Input, Moment, Node, Receives, SourceNode, Supervisor, Wait, Worker,
+};
+use deeppipeline::error::NoAnswer;
 use deeppipeline::report::{Outcome, SOURCE};
 use deeppipeline::{Give, Overflow, current_sample};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 fn two_stages(overflow: Overflow) -> Graph {
@@ -138,4 +142,59 @@ fn the_calls_of_a_worker_in_order() {
     second.done(Done::Gave(Give::Skip));
     assert!(second.next().is_none() && second.next().is_none());
     assert!(supervisor.wait_ended(Wait::No));
+}
+
+/// The receiver of one answer, driven by hand.
+#[derive(Default)]
+struct Receiver(Mutex<Option<Result<Got<u32>, NoAnswer>>>);
+
+impl Receives<u32> for Receiver {
+    fn receive(&self, answer: Result<Got<u32>, NoAnswer>) {
+        assert!(self.0.lock().unwrap().replace(answer).is_none(), "one answer for each");
+    }
+}
+
+/// Three stages whose first has given what it was submitted, and not looked for another sample yet.
+fn submitted() -> (Arc<Supervisor<u32>>, Vec<Worker<u32>>, Arc<Receiver>) {
+    let stages: Vec<Node> = ["a", "b", "c"].map(|name| Node { on_error: ErrorPolicy::Skip, ..Node::new(name) }).into();
+    let (supervisor, mut workers) =
+        Supervisor::<u32>::new(Graph { stages, answers: true, ..Graph::default() }).unwrap();
+    bring_up(&mut workers);
+    let receiver = Arc::<Receiver>::default();
+    // On a thread of its own: this one works for the pipeline.
+    let submit = || supervisor.submit(1, None, Moment::now(), Wait::No, Arc::clone(&receiver) as _).map(drop);
+    std::thread::scope(|scope| scope.spawn(submit).join().unwrap().unwrap());
+    runs(&mut workers[0], Done::Gave(Give::One(1)));
+    (supervisor, workers, receiver)
+}
+
+/// Lets a worker take its next sample, of which that comes.
+fn runs(worker: &mut Worker<u32>, done: Done<u32>) {
+    assert!(matches!(worker.try_next(), Poll::Ready(Some(Call::StageRun(_)))), "{worker:?}");
+    worker.done(done);
+}
+
+#[test]
+fn a_failure_is_the_answer_though_the_stage_before_has_not_looked_for_another_sample() {
+    let (_supervisor, mut workers, receiver) = submitted();
+    runs(&mut workers[1], Done::Failed("it is bad".into()));
+    assert!(workers[1].try_next().is_pending());
+    let answer = receiver.0.lock().unwrap().take();
+    assert!(matches!(answer, Some(Err(NoAnswer::Failed(_)))), "{answer:?}");
+}
+
+#[test]
+fn parts_that_all_have_ended_are_the_answer_once_the_stages_before_have_looked_for_another_sample() {
+    let (_supervisor, mut workers, receiver) = submitted();
+    runs(&mut workers[1], Done::Gave(Give::many([11, 12])));
+    for _ in 0..2 {
+        runs(&mut workers[2], Done::Gave(Give::Skip));
+    }
+    assert!(workers[2].try_next().is_pending());
+    assert!(workers[1].try_next().is_pending());
+    // The first is found where it was, though it has gone on.
+    assert!(receiver.0.lock().unwrap().is_none());
+    assert!(workers[0].try_next().is_pending());
+    let answer = receiver.0.lock().unwrap().take();
+    assert!(matches!(answer, Some(Err(NoAnswer::Skipped { .. }))), "{answer:?}");
 }

@@ -67,9 +67,8 @@ impl<V: Send + 'static> Supervisor<V> {
             true => Some(self.discarded()),
             false => fate_of(ended.how, self.stage_name(node).to_owned(), failure),
         };
-        // A stage may have given parts before it failed or died.
-        let may_be_split = matches!(ended.how, How::Used | How::Failed | How::Lost);
-        if self.answers.ended(ticket, ended.id, fate, ended.is_all() && !may_be_split) {
+        // What is used has gone on.
+        if self.answers.ended(ticket, ended.id, fate, ended.is_all() && ended.how != How::Used) {
             suspects.push(ticket);
         }
     }

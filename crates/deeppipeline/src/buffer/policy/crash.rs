@@ -154,7 +154,8 @@ impl<S: Storage> Change<'_, S> {
                     Fate::Flushed => How::Flushed,
                     _ => How::Lost,
                 };
-                self.note_end_of(*slot, how, true);
+                // Parts of it may be elsewhere; where none was received, there are none.
+                self.note_end_of(*slot, how, received.is_some_and(|receipt| receipt.parts.is_some()));
             }
             self.free(*slot);
         }

@@ -64,6 +64,13 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
+    /// Lets whatever is in flight now be told when it is settled.
+    pub(in crate::buffer) fn is_looked_at(&mut self) {
+        if self.limits.answers > 0 {
+            self.totals().looked_at = self.head().next_ticket;
+        }
+    }
+
     /// Notes the end of a sample that does not come in.
     #[inline(always)]
     pub(super) fn note_end_outside(&mut self, label: &Label, id: SampleId, how: How) {

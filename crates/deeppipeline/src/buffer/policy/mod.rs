@@ -183,6 +183,7 @@ impl<'a, S: Storage> Change<'a, S> {
     /// Returns the tickets of the samples inside, in flight, or out of order. A list in flight that gives one result has
     /// its newest sample's, as that will.
     pub(super) fn forks(&mut self) -> Vec<ForkTicket> {
+        self.is_looked_at();
         let mut forks = Vec::new();
         for queue in [Queue::Waiting, Queue::OutOfOrder] {
             let mut next = self.first(queue);

@@ -179,15 +179,17 @@ impl<S: Storage> Change<'_, S> {
         if landed.fork == 0 {
             return;
         }
-        let (number, is_part) = (landed.number, landed.part > 0);
+        let (number, is_part, take) = (landed.number, landed.part > 0, landed.ticket);
         let how = match how {
             How::Used if !is_newest => How::Absorbed,
             // The window that would keep it may be gone.
             How::Windowed if self.head().cut > 0 && self.is_old(number) => How::Flushed,
             how => how,
         };
-        // A whole sample whose one result went on has not ended, unless that was flushed where no buffer tells of it.
-        if how != How::Used || is_split || is_part || (self.head().cut > 0 && self.is_old(number)) {
+        // A whole sample whose one result went on has not ended, unless that was flushed where no buffer tells of it. But
+        // who has looked and found it here, while its result had ended already, is to look again.
+        let is_of_interest = is_split || is_part || take < self.totals().looked_at;
+        if how != How::Used || is_of_interest || (self.head().cut > 0 && self.is_old(number)) {
             self.note_end_of(slot, how, is_split && is_newest);
         }
     }

@@ -101,6 +101,8 @@ pub(in crate::buffer) struct Totals {
     pub(in crate::buffer) last_ready: u64,
     /// The number of ends of samples that were written down, where processes share the buffer.
     pub(in crate::buffer) ends: u64,
+    /// Takes before this one were looked at while they were in flight, by who looks for samples that have ended.
+    pub(in crate::buffer) looked_at: u64,
 }
 
 /// One slot.

@@ -703,6 +703,9 @@ impl<W: SharedWords> SlotTable<W> {
     /// that will go on as that one's. Takes the lock for some slots at a time, so that no other waits long for it. A sample is in
     /// one slot as long as it is at this buffer, so none that is there all the time is missed.
     pub(crate) fn forks(&self) -> Vec<ForkTicket> {
+        if self.limits.answers > 0 {
+            self.at_once((), |change, _| change.is_looked_at());
+        }
         let (mut forks, mut lists) = (Vec::new(), HashMap::new());
         self.look_over(|change, among| {
             for slot in among {
