@@ -130,7 +130,7 @@ impl<V: Send + 'static> Supervisor<V> {
             inlets,
             notices,
             activities: (0..workers).map(|_| Arc::new(Shown::new())).collect(),
-            doors: RwLock::default(),
+            put_entrances: RwLock::default(),
             timekeeper,
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),

@@ -45,7 +45,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
             self.inlets[0].buffer.close_lane(lane);
         }
         if change.was_the_last_of_its_stage {
-            self.close_doors();
+            self.close_entrances();
             self.close_after(worker_id);
         }
         release(change.closer);

@@ -81,8 +81,8 @@ impl State {
 
     /// Returns true if no sample comes in any more: all sources have ended, and nothing may be put.
     pub(super) fn entrance_is_over(&self) -> bool {
-        let has_doors = self.entrances.iter().any(|entrance| !entrance.has_source);
-        let may_be_put = has_doors && self.phase.wants_samples();
+        let takes_puts = self.entrances.iter().any(|entrance| !entrance.has_source);
+        let may_be_put = takes_puts && self.phase.wants_samples();
         !may_be_put && self.sources.iter().all(|source| source.phase.gives_no_more())
     }
 
@@ -129,9 +129,9 @@ impl State {
 
     /// Returns true if no source gives anything any more, and nothing else comes in then. From now on nothing does.
     pub(super) fn is_without_sources(&mut self) -> bool {
-        let has_doors = self.entrances.iter().any(|entrance| !entrance.has_source);
+        let takes_puts = self.entrances.iter().any(|entrance| !entrance.has_source);
         let all_end = self.sources.iter().all(|source| source.phase.gives_no_more());
-        if !all_end || (has_doors && self.phase.wants_samples() && !self.closes_after_sources) {
+        if !all_end || (takes_puts && self.phase.wants_samples() && !self.closes_after_sources) {
             return false;
         }
         if self.entrances.iter().any(|entrance| entrance.id != SourceId::default()) {
@@ -164,9 +164,9 @@ impl State {
         sources.map(|entrance| entrance.name().to_owned()).collect()
     }
 
-    pub(super) fn known_doors(&self) -> Vec<String> {
-        let doors = self.entrances.iter().filter(|entrance| !entrance.has_source);
-        doors.map(|entrance| entrance.name().to_owned()).collect()
+    pub(super) fn entrances_to_put_into(&self) -> Vec<String> {
+        let open = self.entrances.iter().filter(|entrance| !entrance.has_source);
+        open.map(|entrance| entrance.name().to_owned()).collect()
     }
 }
 
@@ -186,7 +186,7 @@ impl<V: Send + 'static> Supervisor<V> {
             if source.is_some() {
                 state.sources.push(RunningSource::of(state.entrances.len()));
             } else {
-                self.doors.write().insert(node.name.clone(), (id, lane));
+                self.put_entrances.write().insert(node.name.clone(), (id, lane));
             }
             state.entrances.push(Entrance::new(id, lane, source));
         }
@@ -344,8 +344,8 @@ impl<V: Send + 'static> Supervisor<V> {
             let mut state = self.state.lock();
             state.closes_after_sources = true;
             let has_sources = state.entrances.iter().any(|entrance| entrance.has_source);
-            let has_doors = state.entrances.iter().any(|entrance| !entrance.has_source);
-            !has_sources || (has_doors && state.sources.iter().all(|source| source.phase.gives_no_more()))
+            let takes_puts = state.entrances.iter().any(|entrance| !entrance.has_source);
+            !has_sources || (takes_puts && state.sources.iter().all(|source| source.phase.gives_no_more()))
         };
         if is_over {
             self.close();
@@ -363,8 +363,8 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Closes the lanes into which samples are put.
-    pub(super) fn close_doors(&self) {
-        let lanes: Vec<_> = self.doors.read().values().map(|(_, lane)| *lane).collect();
+    pub(super) fn close_entrances(&self) {
+        let lanes: Vec<_> = self.put_entrances.read().values().map(|(_, lane)| *lane).collect();
         lanes.into_iter().for_each(|lane| self.inlets[0].buffer.close_lane(lane));
     }
 

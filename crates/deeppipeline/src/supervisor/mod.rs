@@ -106,7 +106,7 @@ pub struct Supervisor<V> {
     /// One per worker.
     activities: Vec<Arc<Shown>>,
     /// The entrances into which samples are put by name.
-    doors: RwLock<HashMap<String, (SourceId, LaneKey)>>,
+    put_entrances: RwLock<HashMap<String, (SourceId, LaneKey)>>,
     /// The timekeeper, where a stage on a thread has a time limit.
     timekeeper: Option<Arc<Timekeeper>>,
     unreleased: Arc<Unreleased>,
@@ -189,8 +189,8 @@ impl<V: Send + 'static> Supervisor<V> {
         fork: ForkTicket,
         wait: Wait,
     ) -> Result<Accepted<V>, PutError<V>> {
-        let (source, lane) = match self.door(entrance) {
-            Ok(door) => door,
+        let (source, lane) = match self.put_entrance(entrance) {
+            Ok(found) => found,
             Err(error) => return Err(PutError::Entrance(value, Box::new(error))),
         };
         let id = SampleId { number: 0, part: 0 };
@@ -223,7 +223,7 @@ impl<V: Send + 'static> Supervisor<V> {
             state.phase = state.phase.after(Event::Close);
             (state.closers(), state.entrance_is_over())
         };
-        self.close_doors();
+        self.close_entrances();
         wake_sources.into_iter().for_each(call);
         if is_over {
             self.close_buffer(0);
@@ -448,17 +448,17 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Checks that samples may be put into the entrance of that name.
     pub(crate) fn check_entrance(&self, entrance: &str) -> Result<(), EntranceError> {
-        self.door(Some(entrance)).map(drop)
+        self.put_entrance(Some(entrance)).map(drop)
     }
 
     /// Returns the name and the lane of the entrance that a `put` is for.
-    fn door(&self, entrance: Option<&str>) -> Result<(SourceId, LaneKey), EntranceError> {
+    fn put_entrance(&self, entrance: Option<&str>) -> Result<(SourceId, LaneKey), EntranceError> {
         match entrance {
             None if !self.has_named_entrances() => Ok(Default::default()),
-            None => Err(EntranceError::NotNamed { known: self.state.lock().known_doors() }),
-            Some(name) => self.doors.read().get(name).copied().ok_or_else(|| EntranceError::UnknownEntrance {
+            None => Err(EntranceError::NotNamed { known: self.state.lock().entrances_to_put_into() }),
+            Some(name) => self.put_entrances.read().get(name).copied().ok_or_else(|| EntranceError::UnknownEntrance {
                 got: name.to_owned(),
-                known: self.state.lock().known_doors(),
+                known: self.state.lock().entrances_to_put_into(),
             }),
         }
     }
