@@ -335,7 +335,7 @@ impl<V> Blocks<V> {
         // From the front on: a sample is in the next buffer before it leaves a worker.
         let mut found = HashSet::new();
         for index in self.blocks[block].nodes() {
-            self.inlets[index].buffer.find(&mut found);
+            self.inlets[index].buffer.find(&mut found, false);
             let is_its_last = |inner: &PlacedBlock| inner.results != Results::End && inner.nodes().end == index + 1;
             if let Some(inner) = self.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
                 self.joins[inner].find_outer(&ended[inner], &mut found);
@@ -362,7 +362,8 @@ impl<V> Blocks<V> {
         // From the front on: a sample is in the next buffer before it leaves a worker.
         let mut found = HashSet::new();
         for (index, inlet) in self.inlets.iter().enumerate() {
-            inlet.buffer.find(&mut found);
+            // Somebody waits for each of a list.
+            inlet.buffer.find(&mut found, true);
             for (inner, block) in self.blocks.iter().enumerate() {
                 if block.results != Results::End && block.nodes().end == index + 1 {
                     self.joins[inner].find_outer(&ended[inner], &mut found);

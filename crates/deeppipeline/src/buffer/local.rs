@@ -584,8 +584,8 @@ impl<V> Buffer<V> {
     }
 
     /// Adds the samples that are inside, in flight, or out of order.
-    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
-        found.extend(self.change(|change| change.forks()).0);
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
+        found.extend(self.change(|change| change.forks(all_of_lists)).0);
     }
 
     /// Returns true if what is inside was discarded.

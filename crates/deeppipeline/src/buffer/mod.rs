@@ -540,11 +540,13 @@ impl<V> Buffer<V> {
     }
 
     /// Adds the samples that are inside, in flight from it, or out of order.
-    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
+    ///
+    /// Of a list in flight that gives one result they are all, or the newest alone, whose result it will be.
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
         match self {
-            Buffer::Local(buffer) => buffer.find(found),
+            Buffer::Local(buffer) => buffer.find(found, all_of_lists),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.find(found),
+            Buffer::Shared(buffer) => buffer.find(found, all_of_lists),
         }
     }
 

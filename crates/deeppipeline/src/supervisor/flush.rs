@@ -26,6 +26,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let blocks = self.layout.blocks.iter().enumerate();
         let joins = blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).cut(cut)));
         let joins: Vec<_> = joins.filter(|(_, values)| !values.is_empty()).collect();
+        self.inlets.iter().for_each(|inlet| inlet.buffer.wake());
         entrances.iter().for_each(|index| self.inlets[*index].buffer.let_take());
         drop(cutting);
         if let Some(call) = self.when_flushed.get() {

@@ -247,3 +247,11 @@ fn assert_cut(moments: &[Moment], values: &[(SampleId, i64)]) {
     let came_out = values[after..].iter().filter(|(id, _)| id.number > cut).map(|(_, sum)| sum).sum::<i64>() as u64;
     assert_eq!(came_out, (cut + 1..=all).sum::<u64>(), "of {} to {all}", cut + 1);
 }
+
+#[test]
+fn a_list_that_the_end_stage_works_on_is_used_whole() {
+    check(
+        chain([stage("end", Identity, 10).all()]).buffer_size(3).overflow(Block).puts(7, 3).flush_at(10),
+        &["values: 3=6 7=18", "finished", "end: 7 entered, 6 taken, 1 flushed, 2 used, 4 absorbed"],
+    );
+}

@@ -24,7 +24,8 @@ impl<S: Storage> Change<'_, S> {
     }
 
     /// Gives up what has that number or a lower one: what waits, what waits for its turn, and what a worker keeps for a
-    /// window. What is in flight is counted, to be waited for.
+    /// window. What is in flight is counted, to be waited for. Who waits is woken by the caller, once all buffers are cut:
+    /// a worker that finds room here must not take what the buffer in front of it still has.
     pub(in crate::buffer) fn cut(&mut self, number: u64, now: u64) {
         let head = self.head();
         head.cut = head.cut.max(number);
@@ -36,8 +37,6 @@ impl<S: Storage> Change<'_, S> {
         head.old = head.in_flight + left;
         head.full_by_bytes = 0;
         self.go_on(now);
-        self.wake_producers(Wake::All);
-        self.wake_consumers(Wake::All);
     }
 
     /// Returns how many stay: others wait for the turn of what one of several workers is to try again.

@@ -182,7 +182,7 @@ impl<'a, S: Storage> Change<'a, S> {
 
     /// Returns the tickets of the samples inside, in flight, or out of order. A list in flight that gives one result has
     /// its newest sample's, as that will.
-    pub(super) fn forks(&mut self) -> Vec<ForkTicket> {
+    pub(super) fn forks(&mut self, all_of_lists: bool) -> Vec<ForkTicket> {
         self.is_looked_at();
         let mut forks = Vec::new();
         for queue in [Queue::Waiting, Queue::OutOfOrder] {
@@ -192,12 +192,12 @@ impl<'a, S: Storage> Change<'a, S> {
                 next = self.after(slot);
             }
         }
-        let each_has_a_result = self.limits.intake.keeps_identity();
+        let each_counts = all_of_lists || self.limits.intake.keeps_identity();
         for place in 0..self.storage.places() {
             let mut next = self.first_of_take(place);
             while let Some(slot) = next {
                 next = self.after(slot);
-                if next.is_none() || each_has_a_result {
+                if next.is_none() || each_counts {
                     forks.push(self.storage.slot(slot).fork());
                 }
             }

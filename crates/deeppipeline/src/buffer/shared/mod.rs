@@ -437,8 +437,8 @@ impl<V> Buffer<V> {
     }
 
     /// Adds the samples that are inside, in flight from it, or out of order.
-    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
-        found.extend(self.table.forks());
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
+        found.extend(self.table.forks(all_of_lists));
     }
 
     /// Returns true if what is inside was discarded.

@@ -702,7 +702,7 @@ impl<W: SharedWords> SlotTable<W> {
     /// The samples that are inside, in flight, or out of order: of a list in flight that gives one result the newest, as
     /// that will go on as that one's. Takes the lock for some slots at a time, so that no other waits long for it. A sample is in
     /// one slot as long as it is at this buffer, so none that is there all the time is missed.
-    pub(crate) fn forks(&self) -> Vec<ForkTicket> {
+    pub(crate) fn forks(&self, all_of_lists: bool) -> Vec<ForkTicket> {
         if self.limits.answers > 0 {
             self.at_once((), |change, _| change.is_looked_at());
         }
@@ -710,13 +710,13 @@ impl<W: SharedWords> SlotTable<W> {
         self.look_over(|change, among| {
             for slot in among {
                 match change.fork_in(slot) {
-                    Some(policy::Forked { of_list: Some((ticket, age)), fork }) => {
+                    Some(policy::Forked { of_list: Some((ticket, age)), fork }) if !all_of_lists => {
                         let newest = lists.entry(ticket).or_insert((age, fork));
                         if age > newest.0 {
                             *newest = (age, fork);
                         }
                     }
-                    Some(policy::Forked { of_list: None, fork }) => forks.push(fork),
+                    Some(policy::Forked { fork, .. }) => forks.push(fork),
                     None => {}
                 }
             }

@@ -121,7 +121,7 @@ fn what_concerns_every_slot_keeps_the_lock_for_some_slots_at_a_time() {
         pipeline.publish(slot, label, Arrival::Source);
     }
     pipeline.words().most.set(0);
-    assert_eq!(pipeline.forks().len(), 9);
+    assert_eq!(pipeline.forks(false).len(), 9);
     pipeline.producer_died(Owner(1));
     pipeline.consumer_died(Owner(2), OnCrash::Retry, None);
     assert!(pipeline.damage().is_none());

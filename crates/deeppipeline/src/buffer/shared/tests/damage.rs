@@ -145,7 +145,7 @@ fn run(limits: Limits, seed: u64) {
         }
         let worker = random.below(WORKERS as u64) as usize;
         match random.below(24) {
-            0 => drop(pipeline.forks()),
+            0 => drop(pipeline.forks(false)),
             1 => drop(pipeline.counts()),
             2 => drop(pipeline.next_to_trim(random.below(9), random.below(9))),
             3 => drop(pipeline.look_for_damage()),
