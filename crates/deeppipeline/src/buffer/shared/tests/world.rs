@@ -368,6 +368,8 @@ impl World {
         };
         self.pipeline.hold();
         self.pipeline.cut(number, 0);
+        // As who flushes does, once every buffer is cut.
+        self.pipeline.wake();
         self.pipeline.let_take();
         self.model.cut(number);
         self.check();
