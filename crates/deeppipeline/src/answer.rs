@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// ```
 /// use deeppipeline::Pipeline;
 ///
-/// let pipeline = Pipeline::builder().stage(|x: u32| x.checked_mul(2)).start_answering()?;
+/// let pipeline: Pipeline<u32, u32> = Pipeline::builder().stage(|x: u32| x.checked_mul(2)).start_answering()?;
 /// let answers = [pipeline.submit(21)?, pipeline.submit(u32::MAX)?];
 /// let [found, skipped] = answers.map(|answer| answer.wait());
 /// assert_eq!(found?, 42);

@@ -5,7 +5,7 @@
 //! answer is complete when nothing with its ticket is anywhere any more: mostly one word says so, and where a sample was
 //! split, the supervisor looks.
 
-use crate::buffer::{Ended, How, Wait};
+use crate::buffer::{How, SampleEnd, Wait};
 use crate::error::{Discarded, DroppedBy, Failure, NoAnswer, SkippedBy, StageFailure};
 use crate::sample::{ForkTicket, SampleId};
 use crate::unwind::release;
@@ -48,7 +48,7 @@ struct State<V> {
     /// Samples that were discarded before it was known for what.
     undecided: Vec<(ForkTicket, SampleId)>,
     /// Samples that have failed in a worker process whose word about it is on its way, by the node and its take.
-    untold: HashMap<(usize, u64), Vec<Ended>>,
+    untold: HashMap<(usize, u64), Vec<SampleEnd>>,
     /// True once nothing more will come.
     is_over: bool,
 }
@@ -174,11 +174,11 @@ impl<V> Answers<V> {
     }
 
     /// Keeps a failure for samples whose ends are told next, and returns those that were told before.
-    pub(crate) fn note_failure(&self, node: usize, failed: FailedOn, failure: Arc<Failure>) -> Vec<Ended> {
+    pub(crate) fn note_failure(&self, node: usize, failed: FailedOn, failure: Arc<Failure>) -> Vec<SampleEnd> {
         let mut state = self.state.lock();
         let before = state.failures.insert((node, failed), failure);
         let untold = state.untold.remove(&(node, failed.take)).unwrap_or_default();
-        let is_of = |ended: &Ended| failed.only.is_none_or(|only| only == ended.id);
+        let is_of = |ended: &SampleEnd| failed.only.is_none_or(|only| only == ended.id);
         let (told, untold): (Vec<_>, Vec<_>) = untold.into_iter().partition(is_of);
         if !untold.is_empty() {
             state.untold.insert((node, failed.take), untold);
@@ -190,7 +190,7 @@ impl<V> Answers<V> {
 
     /// Keeps the end of a sample that has failed until it is told why; false where that is known.
     #[cfg(processes)]
-    pub(crate) fn keep_untold(&self, node: usize, ended: Ended) -> bool {
+    pub(crate) fn keep_untold(&self, node: usize, ended: SampleEnd) -> bool {
         let mut state = self.state.lock();
         let is_untold = failures_of(node, &ended).iter().all(|key| !state.failures.contains_key(key));
         if is_untold {
@@ -200,19 +200,19 @@ impl<V> Answers<V> {
     }
 
     /// Returns the ends for which no word has come.
-    pub(crate) fn take_untold(&self) -> Vec<(usize, Ended)> {
+    pub(crate) fn take_untold(&self) -> Vec<(usize, SampleEnd)> {
         let untold = std::mem::take(&mut self.state.lock().untold);
         untold.into_iter().flat_map(|((node, _), ends)| ends.into_iter().map(move |ended| (node, ended))).collect()
     }
 
     /// Returns the failure of a sample, if one was noted.
-    pub(crate) fn failure(&self, node: usize, ended: &Ended) -> Option<Arc<Failure>> {
+    pub(crate) fn failure(&self, node: usize, ended: &SampleEnd) -> Option<Arc<Failure>> {
         let state = self.state.lock();
         failures_of(node, ended).iter().find_map(|key| state.failures.get(key)).cloned()
     }
 
     /// Forgets the failures of these samples, which have been told: of a take that has failed as a whole, all together.
-    pub(crate) fn forget_failures<'a>(&self, node: usize, ended: impl Iterator<Item = &'a Ended>) {
+    pub(crate) fn forget_failures<'a>(&self, node: usize, ended: impl Iterator<Item = &'a SampleEnd>) {
         let mut state = self.state.lock();
         let told: Vec<_> =
             ended.flat_map(|ended| failures_of(node, ended)).filter_map(|key| state.failures.remove(&key)).collect();
@@ -291,7 +291,7 @@ impl<V> Answers<V> {
 }
 
 /// The failures that a sample which ended in that node may have: its own, or that of all of its take.
-fn failures_of(node: usize, ended: &Ended) -> [(usize, FailedOn); 2] {
+fn failures_of(node: usize, ended: &SampleEnd) -> [(usize, FailedOn); 2] {
     [Some(ended.id), None].map(|only| (node, FailedOn { take: ended.take, only }))
 }
 

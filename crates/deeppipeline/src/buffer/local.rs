@@ -5,7 +5,7 @@ use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Wake, Wakes};
 use super::to_free::ToFree;
 use super::{
-    Arrival, Ended, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, Settlement, Take, Unsettled, Wait,
+    Arrival, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, SampleEnd, Settlement, Take, Unsettled, Wait,
 };
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
@@ -116,7 +116,7 @@ struct State<V> {
     /// Values that no consumer will take, to be freed outside of the lock.
     to_free: ToFree<V>,
     /// Ends of samples, to be told outside of the lock.
-    ends: Vec<Ended>,
+    ends: Vec<SampleEnd>,
     consumers_waiting: usize,
     producers_waiting: usize,
 }
@@ -190,7 +190,7 @@ impl<V> Storage for State<V> {
         self.last_dropped.clone()
     }
 
-    fn note_end(&mut self, ended: Ended) {
+    fn note_end(&mut self, ended: SampleEnd) {
         self.ends.push(ended);
     }
 
@@ -329,7 +329,7 @@ impl<V> Buffer<V> {
     }
 
     #[cold]
-    fn tell(&self, ends: Vec<Ended>) {
+    fn tell(&self, ends: Vec<SampleEnd>) {
         if let Some((node, listener)) = self.listener.get()
             && let Some(listener) = listener.upgrade()
         {

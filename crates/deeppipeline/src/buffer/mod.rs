@@ -17,7 +17,7 @@ mod to_free;
 pub(crate) use error::NoAddresses;
 pub use error::{MemoryDamaged, SampleTooLarge};
 pub(crate) use limits::{Limits, Workers};
-pub(crate) use policy::{Ended, How, LaneKey, LaneOptions, Settlement};
+pub(crate) use policy::{How, LaneKey, LaneOptions, SampleEnd, Settlement};
 pub(crate) use to_free::ToFree;
 
 use crate::clock::{Clock, Moment};
@@ -220,7 +220,7 @@ pub(crate) struct Origin {
 /// The listener for the ends of samples that have a ticket. It is told outside of every lock.
 pub(crate) trait HearsEnds: Send + Sync {
     /// Hears of samples that have ended at the buffer in front of that node, or in the node.
-    fn hear_ends(&self, node: usize, ends: Vec<Ended>);
+    fn hear_ends(&self, node: usize, ends: Vec<SampleEnd>);
 
     /// Hears that the ends of some are written down in the buffer in front of that node, which processes share.
     #[cfg(processes)]

@@ -2,7 +2,7 @@
 
 use super::{Accepted, Supervisor};
 use crate::answers::{Receives, fate_of};
-use crate::buffer::{Ended, HearsEnds, How, Wait};
+use crate::buffer::{HearsEnds, How, SampleEnd, Wait};
 use crate::clock::Moment;
 use crate::error::{Discarded, NoAnswer, PutError, StageFailure};
 use crate::job::works_for;
@@ -51,7 +51,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Takes in one end.
-    fn hear_end(&self, node: usize, ended: &Ended, suspects: &mut Vec<ForkTicket>) {
+    fn hear_end(&self, node: usize, ended: &SampleEnd, suspects: &mut Vec<ForkTicket>) {
         // Nothing goes on of what a branch has ended, or gave to a join after a flush.
         let is_old = ended.id.number <= self.last_cut.load(Ordering::Relaxed);
         let ticket = match ended.how {
@@ -144,7 +144,7 @@ impl<V: Send + 'static> Supervisor<V> {
 }
 
 impl<V: Send + 'static> HearsEnds for Supervisor<V> {
-    fn hear_ends(&self, node: usize, ends: Vec<Ended>) {
+    fn hear_ends(&self, node: usize, ends: Vec<SampleEnd>) {
         let mut suspects = Vec::new();
         for ended in &ends {
             // Another thread may have read this before the word of the worker.

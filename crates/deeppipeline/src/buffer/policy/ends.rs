@@ -28,7 +28,7 @@ pub(crate) enum How {
 
 /// The end of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct SampleEnd {
     pub(crate) fork: ForkTicket,
     pub(crate) id: SampleId,
     pub(crate) how: How,
@@ -38,7 +38,7 @@ pub(crate) struct Ended {
     pub(crate) is_split: bool,
 }
 
-impl Ended {
+impl SampleEnd {
     /// Returns true if nothing that was made of what was submitted can be elsewhere.
     pub(crate) fn is_all(&self) -> bool {
         self.id.part == 0 && !self.is_split
@@ -60,7 +60,7 @@ impl<S: Storage> Change<'_, S> {
         if slot.fork != 0 {
             let is_split = is_split || slot.given > 0;
             let take = if how.is_of_a_take() { slot.ticket } else { 0 };
-            self.storage.note_end(Ended { fork: slot.fork(), id: slot.id(), how, take, is_split });
+            self.storage.note_end(SampleEnd { fork: slot.fork(), id: slot.id(), how, take, is_split });
         }
     }
 
@@ -75,7 +75,7 @@ impl<S: Storage> Change<'_, S> {
     #[inline(always)]
     pub(super) fn note_end_outside(&mut self, label: &Label, id: SampleId, how: How) {
         if self.limits.answers > 0 && label.fork.0 != 0 {
-            self.storage.note_end(Ended { fork: label.fork, id, how, take: 0, is_split: false });
+            self.storage.note_end(SampleEnd { fork: label.fork, id, how, take: 0, is_split: false });
         }
     }
 }

@@ -28,7 +28,7 @@ mod write;
 pub(super) use arrive::{Label, Refusal};
 #[cfg(processes)]
 pub(crate) use crash::{Receipt, Verdict};
-pub(crate) use ends::{Ended, How};
+pub(crate) use ends::{How, SampleEnd};
 pub(crate) use lanes::{LaneKey, LaneOptions};
 #[cfg(processes)]
 pub(super) use look::{Forked, InFlight};
@@ -72,7 +72,7 @@ pub(super) trait Storage {
     fn remember_drop(&mut self, id: SampleId);
     fn last_dropped(&mut self) -> VecDeque<SampleId>;
     /// Tells the caller that changes the buffer of the end of a sample.
-    fn note_end(&mut self, ended: Ended);
+    fn note_end(&mut self, ended: SampleEnd);
     /// Gives what is in that slot to the caller that changes the buffer, to release after the change: no consumer will
     /// take it.
     fn give_up(&mut self, slot: usize);

@@ -97,7 +97,7 @@ impl Holders {
         let Known { sharers, seen } = &mut *self.known.lock();
         let holder = sharers.iter_mut().find(|sharer| sharer.owner == held.holder);
         if holder.as_ref().is_some_and(|holder| has_ended(&holder.process)) {
-            return Holder::Ended;
+            return Holder::SampleEnd;
         }
         let stands_for = seen.insert(Seen::again(*seen, held, now)).stands_for;
         if stands_for < PATIENCE {

@@ -23,7 +23,7 @@ pub(crate) use owner::Owner;
 pub(crate) use table::{Receipt, Verdict};
 
 use super::{
-    Arrival, Ended, Gate, LaneKey, LaneOptions, Limits, Member, Origin, Push, Take, Taken, ToFree, Unsettled, Wait,
+    Arrival, Gate, LaneKey, LaneOptions, Limits, Member, Origin, Push, SampleEnd, Take, Taken, ToFree, Unsettled, Wait,
 };
 use crate::aside;
 use crate::buffer::histogram::Durations;
@@ -99,7 +99,7 @@ impl<V> Buffer<V> {
 
     /// Reads the ends of samples that were written down since it was called last, and returns true if some of them
     /// have been written over by others meanwhile.
-    pub(crate) fn read_ends(&self) -> (Vec<Ended>, bool) {
+    pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, bool) {
         self.table.read_ends()
     }
 

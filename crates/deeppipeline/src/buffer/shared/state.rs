@@ -8,7 +8,7 @@ use super::words::SharedWords;
 use crate::buffer::Limits;
 use crate::buffer::damage::{Damage, damaged};
 use crate::buffer::histogram::{self, Durations, TIMES, period, place_of, time_step};
-use crate::buffer::policy::{Ended, Head, How, Lane, Place, Slot, Storage, Totals};
+use crate::buffer::policy::{Head, How, Lane, Place, SampleEnd, Slot, Storage, Totals};
 use crate::sample::{ForkTicket, SampleId};
 use std::collections::VecDeque;
 
@@ -47,7 +47,7 @@ pub(super) struct Scratch {
     /// Words of the histograms.
     times: Vec<Read<u64>>,
     /// Ends of samples, and the number of each.
-    ends: Vec<(u64, Ended)>,
+    ends: Vec<(u64, SampleEnd)>,
     changes: Vec<(usize, u64)>,
 }
 
@@ -191,17 +191,17 @@ fn expect_sealed<W: SharedWords>(words: &W, at: usize, read: &[u64]) -> u64 {
 }
 
 /// The end of a sample as words.
-fn words_of(ended: &Ended) -> [u64; END] {
-    let Ended { fork, id, how, take, is_split } = *ended;
+fn words_of(ended: &SampleEnd) -> [u64; END] {
+    let SampleEnd { fork, id, how, take, is_split } = *ended;
     [fork.0, id.number, id.part, how as u64 | u64::from(is_split) << 8, take]
 }
 
 /// Reads the end of a sample.
-pub(super) fn read_end<W: SharedWords>(words: &W, at: usize) -> Ended {
+pub(super) fn read_end<W: SharedWords>(words: &W, at: usize) -> SampleEnd {
     let ([fork, number, part, how, take], _) = read_sealed::<_, END>(words, at);
     let Some(known) = How::of_word(how & 0xff) else { damaged(Damage::Word) };
     let id = SampleId { number, part };
-    Ended { fork: ForkTicket(fork), id, how: known, take, is_split: how >> 8 != 0 }
+    SampleEnd { fork: ForkTicket(fork), id, how: known, take, is_split: how >> 8 != 0 }
 }
 
 /// Spreads numbers over all bits (the golden ratio).
@@ -350,7 +350,7 @@ impl<W: SharedWords> Storage for State<'_, W> {
         last.collect()
     }
 
-    fn note_end(&mut self, ended: Ended) {
+    fn note_end(&mut self, ended: SampleEnd) {
         let ends = &mut self.totals().ends;
         let number = *ends;
         *ends = ends.wrapping_add(1);

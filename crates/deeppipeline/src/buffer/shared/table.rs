@@ -11,7 +11,7 @@ use super::state::{Scratch, State, read_end, write_empty};
 use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
-use crate::buffer::policy::{self, Change, Ended, Flight, Refusal, Settlement, Wake, Wakes};
+use crate::buffer::policy::{self, Change, Flight, Refusal, SampleEnd, Settlement, Wake, Wakes};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::Spread;
 use crate::ledger::{BufferCounts, StageCounts};
@@ -250,7 +250,7 @@ impl<W: SharedWords> SlotTable<W> {
 
     /// Reads the ends of samples that were written down since it was called last, and returns true if some of them
     /// have been written over by others meanwhile.
-    pub(crate) fn read_ends(&self) -> (Vec<Ended>, bool) {
+    pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, bool) {
         // Held, so that ends are read once and handed out in order.
         let mut read = self.ends_read.lock();
         let from = *read;

@@ -57,7 +57,7 @@ enum Until {
     /// The first result, if there is one, has gone on.
     GaveFirst,
     /// Its turn is over, but what it had in flight has no fate yet.
-    Ended,
+    SampleEnd,
     Settled,
 }
 
@@ -71,7 +71,7 @@ const SCRIPTS: [Script; 8] = [
     &[(0, Until::Took), (1, Until::Settled), (1, Until::GaveFirst), (0, Until::Settled)],
     &[(0, Until::Took), (1, Until::GaveFirst), (0, Until::Settled), (0, Until::Took)],
     &[(1, Until::Took), (0, Until::Settled), (0, Until::Took), (1, Until::Settled)],
-    &[(1, Until::GaveFirst), (0, Until::Settled), (1, Until::Ended), (0, Until::Settled)],
+    &[(1, Until::GaveFirst), (0, Until::Settled), (1, Until::SampleEnd), (0, Until::Settled)],
     &[(0, Until::GaveFirst), (1, Until::Settled), (1, Until::Settled), (0, Until::Settled)],
     &[(1, Until::Took), (0, Until::Took), (2, Until::Settled), (0, Until::Settled), (1, Until::Settled)],
     // The other has come as far ahead as it may.
@@ -222,7 +222,7 @@ impl Worker {
             (Until::GaveFirst, Does::Giving { part, .. }) => {
                 *part > self.gives.parts().start || self.gives.count() == 0
             }
-            (Until::Ended, Does::Ending { .. }) => true,
+            (Until::SampleEnd, Does::Ending { .. }) => true,
             (Until::Settled, Does::Settled) => true,
             _ => false,
         }
