@@ -124,9 +124,9 @@ impl<V> Worker<V> {
             Ending::Failed(_) => Fate::Failed,
         };
         let sample = in_flight.present.id;
-        let (ending, failure) = match ending {
-            Ending::Failed(cause) => (None, Some(self.failure(Doing::StageRun, Some(sample), cause))),
-            ending => (Some(ending), None),
+        let failure = match ending {
+            Ending::Failed(cause) => Some(self.failure(Doing::StageRun, Some(sample), cause)),
+            Ending::Gave(_) | Ending::Exhausted | Ending::Windowed => None,
         };
         // First, so that it is there when the sample is counted.
         if let Some(failure) = failure.as_ref().filter(|_| in_flight.is_awaited) {
@@ -142,7 +142,6 @@ impl<V> Worker<V> {
         let has_result = in_flight.go_on_with_next();
         self.stands_at(in_flight.present, in_flight.parts);
         self.step = if has_result { Step::Running(in_flight) } else { Step::Trying(in_flight) };
-        drop(ending);
         match failure {
             Some(failure) => self.skip_failed(sample, failure),
             None => self.warn_if_slow(sample, Duration::from_nanos(took.unwrap_or(0))),
