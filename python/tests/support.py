@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ class Gate(Stage):
     def let_go(self, times: int = 1) -> None:
         for _ in range(times):
             self._let_go.put(None)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Waits for something that other threads bring about and nobody tells."""
+    give_up = time.monotonic() + WATCHDOG
+    while not is_so():
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
 
 
 def let_clock_pass(moment: float) -> None:

@@ -2,31 +2,22 @@
 
 import gc
 import threading
-import time
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from process_stages import FailAt, Pass, Square, Tag, Tell, Wire
-from support import WATCHDOG, Collect, Gate
+from support import WATCHDOG, Collect, Gate, wait_until
 
-from DeepPipeline import GraphError, Many, Parallel, Pipeline, Report, Stage, StageError
+from DeepPipeline import GraphError, Many, Parallel, Pipeline, Stage, StageError
 from DeepPipeline.vision import Draw, Frame, Scene, Track
 
 everywhere = pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
 
 
-def wait_until(pipeline: Pipeline, is_so: Callable[[Report], bool]) -> None:
-    until = time.monotonic() + WATCHDOG
-    while not is_so(report := pipeline.report()):
-        assert time.monotonic() < until, report
-        time.sleep(0.001)
-
-
 def wait_until_renewed(pipeline: Pipeline, times: int) -> None:
-    wait_until(pipeline, lambda report: report.joins[0].counts.renewed >= times)
+    wait_until(lambda: pipeline.report().joins[0].counts.renewed >= times)
 
 
 @everywhere
@@ -114,7 +105,7 @@ def test_what_the_other_branch_has_no_time_for_is_no_news(caplog: pytest.LogCapt
         assert slow.in_flight() == 0
         for x in range(20):
             pipeline.put(x)
-        wait_until(pipeline, lambda report: report.stage("Gate").buffer.entered == 21)
+        wait_until(lambda: pipeline.report().stage("Gate").buffer.entered == 21)
         slow.let_go(3)
     assert pipeline.report().stage("Gate").buffer.dropped_oldest == 18
     assert not caplog.records

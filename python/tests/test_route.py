@@ -1,14 +1,12 @@
 """Ways of which each sample goes one, and the order in which they come out."""
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from process_stages import FailAt, Pass, SkipOdd, Square, Tag, Tell, Wire
-from support import WATCHDOG, Collect, Gate
+from support import Collect, Gate, wait_until
 
 from DeepPipeline import GraphError, Many, Parallel, Pipeline, Route, StageError
 from DeepPipeline.vision import Draw, Frame, Scene, Track, WriteVideo
@@ -45,16 +43,6 @@ def test_a_slow_way_holds_up_what_comes_behind_it_and_no_work(multiprocess: bool
         assert said.empty()
         slow.let_go()
         assert [said.get() for _ in range(3)] == [1, 2, 4]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    give_up = threading.Event()
-    timer = threading.Timer(WATCHDOG, give_up.set)
-    timer.start()
-    while not is_so():
-        assert not give_up.is_set()
-        give_up.wait(0.001)
-    timer.cancel()
 
 
 @everywhere
