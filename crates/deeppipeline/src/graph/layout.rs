@@ -4,6 +4,7 @@
 //! A stage in front of a block hands its results to the branches itself, and one at the end of a branch brings them to
 //! the join itself, as one worker on a thread. A process reaches neither the other branches nor the join; results of
 //! several workers are in order only behind a buffer; and what is put, or joined by another block, needs one to lie in.
+//! In front of a route there is always one: its failure is the route's own, whoever gave the sample.
 
 use super::{
     Block, BufferSize, DEFAULT_BUFFER_SIZE, EntranceNode, Flow, Graph, GraphError, MAX_ENTRANCES, Node, Results,
