@@ -25,4 +25,6 @@ for name in $(comm -12 <(in_folder rust rs) <(in_folder python py)); do
     fi
     echo "ok $name"
 done
+cargo test --locked --quiet --doc -p examples
+echo "ok recipes in Rust"
 [ -z "$twinless" ] || { printf 'error: examples in one language only:\n%s\n' "$twinless" >&2; exit 1; }
