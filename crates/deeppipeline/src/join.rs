@@ -7,11 +7,13 @@
 //! branches do, and a few that no caller has looked for yet.
 //!
 //! Where each result of the first branch goes on at once, with the newest of the others beside it, nothing waits for
-//! another: the table only keeps the newest results, and lines up those of the first branch for the stage behind.
+//! another: the table only keeps the newest results of each source, and lines up those of the first branch for the stage
+//! behind.
 //!
 //! Results are put together outside of the lock, by the one thread that hands them on.
 
 use crate::clock::Moment;
+use crate::graph::MAX_ENTRANCES;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use parking_lot::Mutex;
@@ -64,8 +66,9 @@ struct State<V> {
     counts: JoinCounts,
     /// The number of the last sample that had entered the pipeline before the last flush, or 0.
     cut: u64,
-    /// The newest result of each branch, where the first goes on with those of the others: none while it is copied.
-    newest: Vec<Option<V>>,
+    /// The newest results of each branch, one of each source, where the first goes on with those of the others. The one
+    /// that came last is the last; one is not there while it is copied.
+    newest: Vec<Vec<(SourceId, V)>>,
     /// The number of results of each branch.
     arrived: Vec<u64>,
     branches_ended: usize,
@@ -116,13 +119,13 @@ impl<V> Ready<V> {
         self.id
     }
 
-    /// Makes the sample that goes on; `beside` gives the newest results of the other branches.
-    pub(crate) fn join(self, joiner: &Joiner<V>, beside: impl FnOnce() -> Vec<Option<V>>) -> Sample<V> {
+    /// Makes the sample that goes on; `beside` gives the newest results of the other branches that are of that source.
+    pub(crate) fn join(self, joiner: &Joiner<V>, beside: impl FnOnce(SourceId) -> Vec<Option<V>>) -> Sample<V> {
         let value = match self.results {
             Results::Apart(values) => joiner(values),
             Results::First(first) => {
                 let mut values = vec![Some(first)];
-                values.extend(beside());
+                values.extend(beside(self.source));
                 joiner(values)
             }
             Results::Joined(value) => value,
@@ -142,6 +145,10 @@ impl<V> Ready<V> {
 const SMALL_CROWD: usize = 16;
 
 impl<V> State<V> {
+    fn take_all_newest(&mut self) -> Vec<V> {
+        self.newest.iter_mut().flat_map(|of_branch| of_branch.drain(..)).map(|(_, value)| value).collect()
+    }
+
     /// Remembers a sample that is given up, if somebody waits for an answer.
     fn remember(&mut self, ticket: ForkTicket, outer: ForkTicket) {
         if !outer.is_none() {
@@ -162,7 +169,7 @@ impl<V> Join<V> {
             on_its_way: None,
             counts: JoinCounts::default(),
             cut: 0,
-            newest: (0..branches).map(|_| None).collect(),
+            newest: (0..branches).map(|_| Vec::new()).collect(),
             arrived: vec![0; branches],
             branches_ended: 0,
             gone: VecDeque::new(),
@@ -254,8 +261,8 @@ impl<V> Join<V> {
         (true, None)
     }
 
-    /// Takes the newest result of one of the other branches, and hands back the one before it, or one from
-    /// before a flush itself.
+    /// Takes the newest result of one of the other branches, and hands back the one of the same source before it, or one
+    /// from before a flush itself.
     pub(crate) fn renew(&self, branch: usize, result: Sample<V>) -> Option<V> {
         let mut state = self.state.lock();
         state.arrived[branch] += 1;
@@ -263,39 +270,46 @@ impl<V> Join<V> {
             return Some(result.value);
         }
         state.counts.renewed += 1;
-        state.newest[branch].replace(result.value)
+        let newest = &mut state.newest[branch];
+        let before = match newest.iter().position(|(source, _)| *source == result.source) {
+            Some(place) => Some(newest.remove(place)),
+            // Some source is gone for good: the one that gave nothing for the longest time.
+            None if newest.len() == MAX_ENTRANCES => Some(newest.remove(0)),
+            None => None,
+        };
+        newest.push((result.source, result.value));
+        before.map(|(_, value)| value)
     }
 
-    /// Takes out the newest result of a branch, to be copied outside of the lock; with it comes the last flush that it
-    /// has seen.
-    pub(crate) fn take_newest(&self, branch: usize) -> Option<(V, u64)> {
+    /// Takes out the newest result of a branch and a source, to be copied outside of the lock; with it comes the last
+    /// flush that it has seen.
+    pub(crate) fn take_newest(&self, branch: usize, source: SourceId) -> Option<(V, u64)> {
         let mut state = self.state.lock();
-        let cut = state.cut;
-        state.newest[branch].take().map(|newest| (newest, cut))
+        let place = state.newest[branch].iter().position(|(of, _)| *of == source)?;
+        let (_, newest) = state.newest[branch].remove(place);
+        Some((newest, state.cut))
     }
 
     /// Puts back what was taken out to be copied; hands it back where a newer one, or a flush, has come meanwhile.
-    pub(crate) fn put_back_newest(&self, branch: usize, value: V, cut: u64) -> Option<V> {
+    pub(crate) fn put_back_newest(&self, branch: usize, source: SourceId, value: V, cut: u64) -> Option<V> {
         let mut state = self.state.lock();
-        if state.cut > cut {
+        if state.cut > cut || state.newest[branch].iter().any(|(of, _)| *of == source) {
             return Some(value);
         }
-        match &mut state.newest[branch] {
-            Some(_) => Some(value),
-            newest => newest.replace(value),
-        }
+        state.newest[branch].push((source, value));
+        None
     }
 
     /// Gives up results of samples up to that number, which still arrive, and the newest ones; the caller frees them.
     pub(crate) fn cut(&self, number: u64) -> Vec<V> {
         let mut state = self.state.lock();
         state.cut = state.cut.max(number);
-        state.newest.iter_mut().filter_map(Option::take).collect()
+        state.take_all_newest()
     }
 
     /// Gives up the newest results, since nothing goes on with them any more; the caller frees them.
     pub(crate) fn forget_newest(&self) -> Vec<V> {
-        self.state.lock().newest.iter_mut().filter_map(Option::take).collect()
+        self.state.lock().take_all_newest()
     }
 
     /// Returns the number of results of a branch that have arrived.
@@ -381,7 +395,7 @@ impl<V> Join<V> {
         let mut state = self.state.lock();
         let (entries, ready) = (std::mem::take(&mut state.entries), std::mem::take(&mut state.ready));
         state.counts.unjoined += (entries.len() + ready.len()) as u64;
-        let newest: Vec<V> = state.newest.iter_mut().filter_map(Option::take).collect();
+        let newest = state.take_all_newest();
         let values = entries.into_values().flat_map(|entry| entry.values).flatten();
         values.chain(ready.into_iter().flat_map(Ready::into_values)).chain(newest).collect()
     }

@@ -8,6 +8,7 @@ use crate::graph::{PlacedBlock, Producer, Results};
 use crate::inlet::Inlet;
 use crate::join::{Join, Joiner};
 use crate::sample::{ForkTicket, Sample, SampleId};
+use crate::source_id::SourceId;
 use crate::unwind::{BoxError, catch_panic, release};
 use crate::worker::{Control, GiveError, Given, WorkerId};
 use std::collections::{HashSet, VecDeque};
@@ -388,7 +389,7 @@ impl<V> Blocks<V> {
         let join = &self.joins[block];
         while let Some(ready) = join.next_ready() {
             let id = ready.id();
-            let joined = match catch_panic(|| Ok(ready.join(joiner, || newest_beside(join, copy)))) {
+            let joined = match catch_panic(|| Ok(ready.join(joiner, |source| newest_beside(join, copy, source)))) {
                 Ok(joined) => joined,
                 Err(cause) => {
                     join.has_gone_on();
@@ -436,15 +437,16 @@ impl<V> Blocks<V> {
     }
 }
 
-/// Returns a copy of the newest result of each branch behind the first. The one that is kept is out of the table while
-/// it is copied, by the user's code; no other thread asks for it, since one at a time hands on what is joined.
-fn newest_beside<V>(join: &Join<V>, copy: &[Forker<V>]) -> Vec<Option<V>> {
+/// Returns a copy of the newest result of each branch behind the first that is of that source. The one that is kept is
+/// out of the table while it is copied, by the user's code; no other thread asks for it, since one at a time hands on
+/// what is joined.
+fn newest_beside<V>(join: &Join<V>, copy: &[Forker<V>], source: SourceId) -> Vec<Option<V>> {
     let branches = copy.iter().zip(1..);
     let newest = branches.map(|(copy, branch)| {
-        let (newest, cut) = join.take_newest(branch)?;
+        let (newest, cut) = join.take_newest(branch, source)?;
         let mut copies = copy(newest, 2).into_iter();
         let goes_on = copies.next();
-        release(copies.next().and_then(|kept| join.put_back_newest(branch, kept, cut)));
+        release(copies.next().and_then(|kept| join.put_back_newest(branch, source, kept, cut)));
         goes_on
     });
     newest.collect()

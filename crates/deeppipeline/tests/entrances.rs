@@ -1,11 +1,14 @@
 //! Several entrances: fair, each in order and counted apart, however they come and go.
 
+mod support;
+
 use deeppipeline::error::{EntranceError, PutError};
 use deeppipeline::report::{Report, SourceState};
 use deeppipeline::{BoxError, Overflow, Pipeline, Source, StageError, current_sample, entrance, stage};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::until;
 
 type Seen = Arc<Mutex<Vec<(String, u32)>>>;
 
@@ -116,6 +119,42 @@ fn latest_takes_the_newest_of_each() {
     assert_eq!(*seen.lock().unwrap(), [("a".to_owned(), 2), ("b".to_owned(), 12)]);
     assert_eq!(report.source("a").unwrap().counts.superseded, 2);
     assert!(report.balances());
+}
+
+#[test]
+fn the_newest_result_that_goes_on_beside_another_is_one_of_the_same_source() {
+    let (go_on, gate) = channel();
+    let detect = move |x: u32| {
+        // Nothing of the south is detected before the north has a result, and the test has seen what goes on without.
+        if x == 2 {
+            let _: Result<(), _> = gate.recv();
+        }
+        x
+    };
+    let (tell, told) = channel();
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .entrance("north")
+        .entrance("south")
+        .parallel_latest((|x: u32| x, detect))
+        .end_stage(move |x: (u32, Option<u32>)| tell.send(x).unwrap())
+        .start()
+        .unwrap();
+    let renewed = || pipeline.report().joins[0].counts.renewed;
+
+    pipeline.put_into("north", 1).unwrap();
+    told.recv().unwrap();
+    until(|| renewed() == 1);
+    pipeline.put_into("south", 2).unwrap();
+    assert_eq!(told.recv().unwrap(), (2, None));
+    go_on.send(()).unwrap();
+    until(|| renewed() == 2);
+    for (x, entrance, beside) in [(3, "north", 1), (4, "south", 2)] {
+        pipeline.put_into(entrance, x).unwrap();
+        let (first, newest) = told.recv().unwrap();
+        assert!(first == x && newest.is_some_and(|newest| newest == beside || newest == x), "{x} beside {newest:?}");
+    }
+    pipeline.setstop().unwrap();
 }
 
 #[test]
