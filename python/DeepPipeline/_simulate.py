@@ -17,6 +17,9 @@ Durations = Mapping[str, float | Callable[[int], float]]
 Arrivals = Iterable[float] | Mapping[str, Iterable[float]]
 """The times at which samples arrive, by the name of the entrance where entrances have names."""
 
+Pauses = Iterable[tuple[float, float]] | Mapping[str, Iterable[tuple[float, float]]]
+"""The times from when and until when the first stage is paused, or a stage by its name."""
+
 LONGEST = 1e8
 """Seconds that a time in a simulation may be at most, some three years: its clock does not go on for ever."""
 
@@ -28,14 +31,19 @@ def every(interval: float, samples: SupportsIndex) -> list[float]:
 
 
 def simulate(
-    description: PipelineDescription, durations: Durations, arrivals: Arrivals, flushes: Iterable[float]
+    description: PipelineDescription,
+    durations: Durations,
+    arrivals: Arrivals,
+    flushes: Iterable[float],
+    pauses: Pauses,
 ) -> Report:
     """Runs the simulation, and returns its report."""
     if not isinstance(durations, Mapping):
         raise GraphError(f"durations is {what(durations)}, but must be a dict of the names of stages and seconds")
     takes = [(name, _taking(f"durations[{name!r}]", duration)) for name, duration in durations.items()]
     entrances = [entrance.name for entrance in description.entrances]
-    return _engine.simulate(description, takes, _arriving(arrivals, entrances), _times("flushes", flushes))
+    flushed, paused = _times("flushes", flushes), _pausing(pauses)
+    return _engine.simulate(description, takes, _arriving(arrivals, entrances), flushed, paused)
 
 
 def _arriving(arrivals: Arrivals, entrances: list[str]) -> list[tuple[str | None, list[float]]]:
@@ -47,6 +55,27 @@ def _arriving(arrivals: Arrivals, entrances: list[str]) -> list[tuple[str | None
         )
         raise GraphError(f"arrivals is {what(arrivals)}, but {wants}")
     return [(str(name), _times(f"arrivals[{name!r}]", times)) for name, times in arrivals.items()]
+
+
+def _pausing(pauses: Pauses) -> list[tuple[str | None, float, float]]:
+    if isinstance(pauses, Mapping):
+        return [
+            (str(stage), *pause) for stage, times in pauses.items() for pause in _spans(f"pauses[{stage!r}]", times)
+        ]
+    return [(None, *pause) for pause in _spans("pauses", pauses)]
+
+
+def _spans(place: str, spans: object) -> list[tuple[float, float]]:
+    wants = "must be a list of pairs of times, from when and until when, in seconds"
+    if not isinstance(spans, Iterable) or isinstance(spans, Mapping):
+        raise GraphError(f"{place} is {what(spans)}, but {wants}")
+    checked = []
+    for index, span in enumerate(spans):
+        times = _times(f"{place}[{index}]", span)
+        if len(times) != 2 or times[0] > times[1]:
+            raise GraphError(f"{place}[{index}] is {span!r}, but {wants}")
+        checked.append((times[0], times[1]))
+    return checked
 
 
 def _times(place: str, times: object) -> list[float]:

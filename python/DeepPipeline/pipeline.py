@@ -15,6 +15,7 @@ from typing import Any, Self, SupportsIndex, TypeVar
 from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._answers import Answer, Answers
 from DeepPipeline._aside import logger
+from DeepPipeline._change import Changes
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, checked_wait, one_of, what
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
@@ -33,7 +34,7 @@ from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
-from DeepPipeline._simulate import Arrivals, Durations, simulate
+from DeepPipeline._simulate import Arrivals, Durations, Pauses, simulate
 from DeepPipeline._sources import Source, check_source
 from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
@@ -54,7 +55,7 @@ from DeepPipeline.stream import HandOver, Results, Stream
 T = TypeVar("T")
 
 
-class Pipeline:
+class Pipeline(Changes):
     """Runs a chain of stages with every stage busy at the same time on a different sample.
 
     - `stages`: the stages in order: objects of `Stage`, functions and whatever else is called with a sample, and
@@ -323,7 +324,9 @@ class Pipeline:
         self.start()
         return Results(self, hand_over)
 
-    def simulate(self, durations: Durations, arrivals: Arrivals, *, flushes: Iterable[float] = ()) -> Report:
+    def simulate(
+        self, durations: Durations, arrivals: Arrivals, *, flushes: Iterable[float] = (), pauses: Pauses = ()
+    ) -> Report:
         """Returns the report of what would become of samples that arrive at these times: drops, order, ages, exactly.
 
         No stage runs, and no time passes: a virtual clock does. `durations` says of stages, by name, how many seconds
@@ -331,10 +334,11 @@ class Pipeline:
         gives one result for what it takes; a window by key counts as one of all samples. `arrivals` are times in
         seconds: `every(0.04, 100)` is a camera's. Where the pipeline has a source, these are its samples, and a full
         buffer does what it does behind that source; where entrances have names, `arrivals` is a dict of these and their
-        times. `flushes` are the times at which the pipeline is flushed. The report names all samples that were dropped.
+        times. `flushes` are the times at which the pipeline is flushed, `pauses` pairs of times from when and until when
+        the first stage is paused, or a dict of these by the names of stages. The report names all samples that were dropped.
         The pipeline may still be started, or may have been.
         """
-        return self._described(lambda description: simulate(description, durations, arrivals, flushes))
+        return self._described(lambda description: simulate(description, durations, arrivals, flushes, pauses))
 
     def flush(self, timeout: float | None = None) -> None:
         """Drops all that has entered by now, and returns when nothing of it leaves the pipeline any more.

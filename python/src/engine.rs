@@ -482,6 +482,16 @@ impl Engine {
         raised.map_or(Ok(()), |raised| visit.call(&raised.exception))
     }
 
+    /// Lets a stage, or what stands at the entrance, take nothing until it is resumed.
+    fn pause(&self, py: Python<'_>, stage: Option<&str>) -> PyResult<()> {
+        py.detach(|| self.supervisor.pause(stage)).map_err(graph_error)
+    }
+
+    /// Lets a stage, or what stands at the entrance, take samples again.
+    fn resume(&self, py: Python<'_>, stage: Option<&str>) -> PyResult<()> {
+        py.detach(|| self.supervisor.resume(stage)).map_err(graph_error)
+    }
+
     /// Closes the entrance; what is inside flows out.
     fn close(&self) {
         self.supervisor.close();

@@ -203,6 +203,8 @@ reported! {
         counts: StageCounts = |s| StageCounts(s.counts.clone());
         /// The number of its workers.
         workers: usize = |s| s.workers;
+        /// True if it takes nothing until it is resumed.
+        paused: bool = |s| s.paused;
         /// The number of times that a worker process of it was started again after a death.
         restarts: u64 = |s| s.restarts;
         /// The ages of samples when it took them.

@@ -17,7 +17,7 @@ pub(crate) enum Takes {
 }
 
 /// Simulates what is described: `durations` by the names of stages, samples that arrive at these times, by the name of
-/// the entrance where entrances have names, and flushes.
+/// the entrance where entrances have names, flushes, and pauses: the stage, or none for the entrance, from when to when.
 #[pyfunction]
 pub(crate) fn simulate(
     py: Python<'_>,
@@ -25,6 +25,7 @@ pub(crate) fn simulate(
     durations: Vec<(String, Takes)>,
     arrivals: Vec<(Option<String>, Vec<f64>)>,
     flushes: Vec<f64>,
+    pauses: Vec<(Option<String>, f64, f64)>,
 ) -> PyResult<Report> {
     let mut simulation = Simulation::of(description.graph()?).map_err(graph_error)?;
 
@@ -58,6 +59,17 @@ pub(crate) fn simulate(
 
     for flush in flushes {
         simulation.flush_at(duration(flush));
+    }
+
+    for (stage, from, until) in pauses {
+        let (from, until) = (duration(from), duration(until));
+        match &stage {
+            None => drop(simulation.pause_at(from).resume_at(until)),
+            Some(stage) => {
+                let paused = simulation.pause_stage_at(from, stage);
+                paused.and_then(|paused| paused.resume_stage_at(until, stage)).map_err(graph_error)?;
+            }
+        }
     }
 
     while simulation.step().is_some() {

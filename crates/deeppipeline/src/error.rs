@@ -309,6 +309,17 @@ pub struct FlushTimeout {
     pub timeout: Duration,
 }
 
+/// A pipeline was told something about a stage that it does not have.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no stage is named {got:?}; there are {known:?}")]
+#[non_exhaustive]
+pub struct UnknownStage {
+    /// The name that was given.
+    pub got: String,
+    /// The names of its stages.
+    pub known: Vec<String>,
+}
+
 /// `run` failed.
 #[derive(thiserror::Error)]
 #[non_exhaustive]

@@ -126,7 +126,7 @@ pub mod processes {
 
 /// A pipeline on a virtual clock.
 pub mod simulate {
-    pub use crate::executor::simulated::{Event, Simulation, UnknownStage};
+    pub use crate::executor::simulated::{Event, Simulation};
     pub use crate::stage_run::{StageRun, run_stage};
 }
 

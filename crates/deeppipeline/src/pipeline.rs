@@ -1,5 +1,7 @@
 //! The handle of a running pipeline.
 
+mod change;
+
 use crate::answer::Promise;
 use crate::aside;
 use crate::buffer::Wait;

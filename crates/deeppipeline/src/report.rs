@@ -151,6 +151,8 @@ pub struct StageReport {
     pub counts: StageCounts,
     /// The number of its workers.
     pub workers: usize,
+    /// True if it takes nothing until it is resumed.
+    pub paused: bool,
     /// The number of times that a worker process of it was started again after a death.
     pub restarts: u64,
     /// The ages of samples when it took them.

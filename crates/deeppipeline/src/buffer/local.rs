@@ -532,6 +532,11 @@ impl<V> Buffer<V> {
         self.change(|change| change.let_take());
     }
 
+    /// Keeps everything from being taken, or lets samples be taken again.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.change(|change| change.set_paused(paused));
+    }
+
     /// Gives up what has that number or a lower one. The caller frees what is handed back.
     pub(crate) fn cut(&self, number: u64) -> ToFree<V> {
         let now = self.arrival_time();

@@ -467,6 +467,15 @@ impl<V> Buffer<V> {
         }
     }
 
+    /// Keeps everything from being taken, or lets samples be taken again; what arrives is let in as ever.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        match self {
+            Buffer::Local(buffer) => buffer.set_paused(paused),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.set_paused(paused),
+        }
+    }
+
     /// Gives up what is inside with that number or a lower one, and what still comes with one. The caller frees what is
     /// handed back.
     pub(crate) fn cut(&self, number: u64) -> Vec<V> {

@@ -2,9 +2,8 @@
 
 use super::{
     FlushTimeout, GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic,
-    StartError, WorkerDied, WrongNumberOfResults,
+    StartError, UnknownStage, WorkerDied, WrongNumberOfResults,
 };
-use crate::executor::simulated::UnknownStage;
 use crate::policies::UnknownPolicy;
 use std::error::Error;
 use std::fmt;

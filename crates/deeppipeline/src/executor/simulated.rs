@@ -4,6 +4,7 @@
 //! the end stage backwards, then puts.
 
 mod described;
+mod orders;
 
 use super::{Body, BodyFactory, make_call};
 use crate::answer::{Answer, Promise};
@@ -11,7 +12,7 @@ use crate::answers::Receives;
 use crate::buffer::Wait;
 use crate::builder::Plan;
 use crate::clock::{Clock, Moment, VirtualClock};
-use crate::error::{EntranceError, GraphError, PutError, StageError};
+use crate::error::{EntranceError, GraphError, PutError, StageError, UnknownStage};
 use crate::gives::{Ended, Flows};
 use crate::graph::Graph;
 use crate::job::{present_job, return_to_job};
@@ -24,7 +25,7 @@ use crate::typed::Value;
 use crate::unwind::{BoxError, catch_panic, release};
 use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Role, Worker, WorkerId};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::iter::{empty, once};
 use std::marker::PhantomData;
@@ -32,6 +33,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+
+use orders::Orders;
 
 /// An event at one moment of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,10 @@ pub enum Event {
     Refused,
     /// The pipeline was flushed.
     Flush,
+    /// The stage of that name was paused; without a name the first.
+    Pause(Option<String>),
+    /// The stage of that name was resumed; without a name the first.
+    Resume(Option<String>),
     /// `setstop` was called.
     Stop,
     /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
@@ -84,8 +91,7 @@ pub struct Simulation<I, T = Ended> {
     up_at: Option<Duration>,
     /// The puts into each entrance.
     puts: Vec<Puts>,
-    /// The times of the flushes to come.
-    flushes: BinaryHeap<Reverse<Duration>>,
+    orders: Orders,
     stop_at: Option<Duration>,
     stopped: bool,
     types: PhantomData<fn(I) -> T>,
@@ -97,14 +103,6 @@ struct NextPut {
     value: Value,
     /// The receiver of the answer, where it is a submission.
     promise: Option<Arc<Promise>>,
-}
-
-/// A simulation was told something about a stage that it does not have.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no stage is named {got:?}; there are {known:?}")]
-pub struct UnknownStage {
-    got: String,
-    known: Vec<String>,
 }
 
 /// The puts into one entrance: one that waits for room delays the next.
@@ -216,7 +214,7 @@ impl<I, T> Simulation<I, T> {
             actors,
             up_at: Some(Duration::ZERO),
             puts: Vec::new(),
-            flushes: BinaryHeap::new(),
+            orders: Orders::default(),
             stop_at: None,
             stopped: false,
             types: PhantomData,
@@ -262,19 +260,10 @@ impl<I, T> Simulation<I, T> {
             actor.duration = Rc::clone(&duration);
             known = true;
         }
-        if !known {
-            let stages = self.actors.iter().rev().filter(|actor| actor.worker.role() != Role::Relay);
-            let mut known: Vec<_> = stages.map(|actor| actor.worker.name().to_owned()).collect();
-            known.dedup();
-            return Err(UnknownStage { got: stage.to_owned(), known });
+        match known {
+            true => Ok(self),
+            false => Err(self.unknown(stage, |role| role != Role::Relay)),
         }
-        Ok(self)
-    }
-
-    /// Flushes the pipeline at that time, after the puts of the same moment: all that has entered by then is dropped.
-    pub fn flush_at(&mut self, at: Duration) -> &mut Self {
-        self.flushes.push(Reverse(at));
-        self
     }
 
     /// Calls `setstop` at that time; otherwise right after the last put (or, with a source, when it has ended).
@@ -330,11 +319,7 @@ impl<I, T> Simulation<I, T> {
                     None => continue,
                 },
                 Next::Due => Event::Due,
-                Next::Flush => {
-                    self.flushes.pop();
-                    self.supervisor.flush();
-                    Event::Flush
-                }
+                Next::Order => self.obey()?,
                 Next::Stop => {
                     self.stopped = true;
                     self.supervisor.close();
@@ -364,13 +349,13 @@ impl<I, T> Simulation<I, T> {
         let due = self.supervisor.due_after(self.clock.now()).filter(|_| self.up_at.is_none());
         let due = due.map(|due| (self.clock.since_origin(due), Next::Due));
         // The order of the chain is the order at one instant: `min_by_key` keeps the first of equals.
-        let flush = self.flushes.peek().map(|Reverse(at)| (*at, Next::Flush));
+        let order = self.orders.next_at().map(|at| (at, Next::Order));
         let next = up
             .into_iter()
             .chain(completions)
             .chain(due)
             .chain(put)
-            .chain(flush)
+            .chain(order)
             .chain(stop)
             .min_by_key(|(at, _)| *at)?;
         Some((next.0.max(now), next.1))
@@ -604,6 +589,6 @@ enum Next {
     Due,
     /// A put into the entrance at this index.
     Put(usize),
-    Flush,
+    Order,
     Stop,
 }

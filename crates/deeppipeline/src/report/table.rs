@@ -106,6 +106,7 @@ impl Report {
         if flushed > 0 {
             said.push(format!("{flushed} flushed"));
         }
+        said.extend(self.stages.iter().filter(|stage| stage.paused).map(|stage| format!("{} is paused", stage.name)));
         for stage in self.stages.iter().filter(|stage| stage.restarts > 0) {
             said.push(format!("{} restarted {}", stage.name, times(stage.restarts)));
         }

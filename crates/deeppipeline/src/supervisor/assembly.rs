@@ -138,6 +138,7 @@ impl<V: Send + 'static> Supervisor<V> {
             last_cut: Arc::default(),
             when_flushed: OnceLock::new(),
             cutting: Mutex::default(),
+            paused: Mutex::default(),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 names: vec![None; nodes.len()],

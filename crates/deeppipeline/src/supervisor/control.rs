@@ -90,6 +90,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         // A later failure is freed here, outside of the lock: its error is the user's.
         release(failure);
         self.discard(&discarded);
+        self.end_pauses();
         wake_sources.into_iter().for_each(call);
         self.tell_all();
         first

@@ -93,7 +93,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// The nodes in front of which samples enter.
-    fn entrances(&self) -> Vec<usize> {
+    pub(super) fn entrances(&self) -> Vec<usize> {
         match self.layout.entrance {
             Flow::Next(index) => vec![index],
             Flow::Fork(block) => self.branches(block).collect(),

@@ -9,6 +9,7 @@ mod control;
 mod discarded;
 mod entrances;
 mod flush;
+mod pausing;
 mod snapshot;
 mod stopping;
 mod warnings;
@@ -40,7 +41,7 @@ pub use discarded::Discarded;
 use discarded::{ForBinding, Releaser, Unreleased};
 use entrances::{Entrance, RunningSource};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
@@ -93,6 +94,8 @@ pub struct Supervisor<V> {
     when_flushed: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Held by the one caller that cuts the buffers.
     cutting: Mutex<()>,
+    /// The nodes that take nothing until they are resumed; held by the one caller that pauses or resumes.
+    paused: Mutex<BTreeSet<usize>>,
     /// One per node.
     inlets: Vec<Arc<Inlet<V>>>,
     blocks: Arc<Blocks<V>>,
@@ -224,6 +227,7 @@ impl<V: Send + 'static> Supervisor<V> {
             (state.closers(), state.entrance_is_over())
         };
         self.close_entrances();
+        self.end_pauses();
         wake_sources.into_iter().for_each(call);
         if is_over {
             self.close_buffer(0);
@@ -244,6 +248,7 @@ impl<V: Send + 'static> Supervisor<V> {
         // First, so that a process that hangs while it has a buffer's lock is killed in time.
         self.tell_all();
         self.discard(&(0..self.inlets.len()).collect::<Vec<_>>());
+        self.end_pauses();
         wake_sources.into_iter().for_each(call);
         self.tell_all();
     }

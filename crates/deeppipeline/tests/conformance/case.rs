@@ -27,6 +27,8 @@ pub(crate) struct Case {
     pub(crate) stop_at: Option<Duration>,
     /// When the pipeline is flushed.
     pub(crate) flushes: Vec<Duration>,
+    /// When a stage, or what stands at the entrance, is paused (true) or resumed.
+    pub(crate) pauses: Vec<(Duration, Option<usize>, bool)>,
 }
 
 /// Where the samples 1, 2, 3, … come from.
@@ -216,6 +218,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         up_after: Duration::ZERO,
         stop_at: None,
         flushes: Vec::new(),
+        pauses: Vec::new(),
     }
 }
 
@@ -305,6 +308,16 @@ impl Case {
 
     pub(crate) fn flush_at(mut self, milliseconds: u64) -> Self {
         self.flushes.push(ms(milliseconds));
+        self
+    }
+
+    pub(crate) fn pause_at(mut self, milliseconds: u64, stage: Option<usize>) -> Self {
+        self.pauses.push((ms(milliseconds), stage, true));
+        self
+    }
+
+    pub(crate) fn resume_at(mut self, milliseconds: u64, stage: Option<usize>) -> Self {
+        self.pauses.push((ms(milliseconds), stage, false));
         self
     }
 

@@ -181,6 +181,8 @@ impl<'a> Follower<'a> {
             Event::Put(accepted) => assert_eq!(put().unwrap().number.is_some(), *accepted, "put {}", *next_put - 1),
             Event::Refused => drop(put().unwrap_err()),
             Event::Flush => self.supervisor.flush(),
+            Event::Pause(stage) => self.supervisor.pause(stage.as_deref()).unwrap(),
+            Event::Resume(stage) => self.supervisor.resume(stage.as_deref()).unwrap(),
             Event::Stop => self.supervisor.close(),
             other => panic!("{other:?} is not known here"),
         }
@@ -269,6 +271,7 @@ impl Around for AroundHere {
 
 fn can_take(stage: &StageReport) -> bool {
     match stage.intake {
+        _ if stage.paused => false,
         Intake::All => stage.buffer.waiting >= stage.buffer_size as u64,
         Intake::Batch { max_wait, .. } if max_wait.is_zero() => stage.buffer.waiting > 0,
         Intake::Batch { max_size, .. } => stage.buffer.waiting >= max_size as u64,

@@ -18,6 +18,7 @@ mod lists;
 mod nested;
 mod outcome;
 mod parallel;
+mod pauses;
 #[cfg(processes)]
 mod processes;
 mod random;

@@ -10,6 +10,7 @@ use deeppipeline::Overflow;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::ErrorPolicy;
 use deeppipeline::intake::Intake;
+use std::time::Duration;
 
 const SEEDS: std::ops::Range<u64> = 0..1200;
 
@@ -145,6 +146,17 @@ impl Random {
         self.below(n) == 0
     }
 
+    /// Pauses and as many resumptions, of stages and of the entrance, in any order.
+    fn pauses(&mut self, stages: usize) -> Vec<(Duration, Option<usize>, bool)> {
+        let mut pauses = Vec::new();
+        for _ in 0..self.below(4).saturating_sub(1) {
+            let stage = (!self.one_in(2)).then(|| self.below(stages as u64) as usize);
+            pauses.push((ms(self.below(60)), stage, true));
+            pauses.push((ms(self.below(90)), stage, false));
+        }
+        pauses
+    }
+
     fn case(&mut self) -> Case {
         let count = 1 + self.below(5);
         let parallel = (count >= 2 && self.one_in(3)).then(|| self.parallel(count as usize));
@@ -194,6 +206,7 @@ impl Random {
             up_after: ms(if self.one_in(2) { 0 } else { self.below(30) }),
             stop_at: self.one_in(3).then(|| ms(self.below(60))),
             flushes: (0..self.below(4).saturating_sub(1)).map(|_| ms(self.below(80))).collect(),
+            pauses: self.pauses(count as usize),
             ..chain(stages)
         }
         .with_certain_tries()

@@ -117,6 +117,15 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case) ->
     for at in &case.flushes {
         simulation.flush_at(*at);
     }
+    for (at, stage, paused) in &case.pauses {
+        let stage = stage.map(|index| case.stages[index].name.as_str());
+        match (stage, paused) {
+            (None, true) => drop(simulation.pause_at(*at)),
+            (None, false) => drop(simulation.resume_at(*at)),
+            (Some(stage), true) => drop(simulation.pause_stage_at(*at, stage).unwrap()),
+            (Some(stage), false) => drop(simulation.resume_stage_at(*at, stage).unwrap()),
+        }
+    }
     simulation
 }
 

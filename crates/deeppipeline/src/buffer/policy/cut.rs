@@ -6,6 +6,7 @@
 //! and no window has samples from both sides.
 
 use super::lists::Queue;
+use super::pause::Holder;
 use super::{Change, Flight, How, Label, Storage, Wake, lower};
 use crate::buffer::Arrival;
 
@@ -13,14 +14,13 @@ impl<S: Storage> Change<'_, S> {
     /// Keeps everything from being taken until the buffer is cut; returns the number of the last sample that has
     /// entered.
     pub(in crate::buffer) fn hold(&mut self) -> u64 {
-        self.head().held = 1;
+        self.hold_for(Holder::Flush);
         self.head().entered
     }
 
     /// Lets samples be taken again.
     pub(in crate::buffer) fn let_take(&mut self) {
-        self.head().held = 0;
-        self.wake_consumers(Wake::All);
+        self.let_take_after(Holder::Flush);
     }
 
     /// Gives up what has that number or a lower one: what waits, what waits for its turn, and what a worker keeps for a

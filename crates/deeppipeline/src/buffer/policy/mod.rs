@@ -17,6 +17,7 @@ mod lanes;
 mod lists;
 #[cfg(processes)]
 mod look;
+mod pause;
 mod reorder;
 mod settle;
 #[cfg_attr(not(processes), expect(dead_code, reason = "between threads nobody dies, and a slot is filled at once"))]

@@ -71,7 +71,7 @@ pub(in crate::buffer) struct Head {
     pub(in crate::buffer) cut: u64,
     /// Samples from before it that are in flight.
     pub(in crate::buffer) old: u64,
-    /// 1 while a flush keeps samples from being taken.
+    /// The holders that keep samples from being taken, each a bit of its own: a flush, a pause.
     pub(in crate::buffer) held: u64,
 }
 

@@ -392,6 +392,11 @@ impl<V> Buffer<V> {
         self.table.let_take();
     }
 
+    /// Keeps everything from being taken, or lets samples be taken again.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.table.set_paused(paused);
+    }
+
     /// Gives up what has that number or a lower one.
     pub(crate) fn cut(&self, number: u64) {
         self.table.cut(number, self.arrival_time());

@@ -657,6 +657,11 @@ impl<W: SharedWords> SlotTable<W> {
         self.at_once((), |change, _| change.let_take());
     }
 
+    /// Keeps everything from being taken, or lets samples be taken again.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.at_once((), |change, _| change.set_paused(paused));
+    }
+
     /// Gives up what has that number or a lower one, at that time.
     pub(crate) fn cut(&self, number: u64, now: u64) {
         self.at_once((), |change, _| change.cut(number, now));

@@ -1,0 +1,100 @@
+//! The orders that a simulated pipeline gets at given times: flushes, pauses.
+
+use super::{Event, Simulation};
+use crate::error::UnknownStage;
+use crate::worker::Role;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// The orders to come: those of one moment in the order in which they were given.
+#[derive(Default)]
+pub(super) struct Orders {
+    to_come: BinaryHeap<Reverse<(Duration, usize)>>,
+    given: Vec<Event>,
+}
+
+impl Orders {
+    pub(super) fn next_at(&self) -> Option<Duration> {
+        self.to_come.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn add(&mut self, at: Duration, order: Event) {
+        self.to_come.push(Reverse((at, self.given.len())));
+        self.given.push(order);
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let Reverse((_, index)) = self.to_come.pop()?;
+        Some(self.given[index].clone())
+    }
+}
+
+impl<I, T> Simulation<I, T> {
+    /// Flushes the pipeline at that time, after the puts of the same moment: all that has entered by then is dropped.
+    pub fn flush_at(&mut self, at: Duration) -> &mut Self {
+        self.orders.add(at, Event::Flush);
+        self
+    }
+
+    /// Pauses the first stage at that time, after the puts of the same moment, until it is resumed or `setstop` is called.
+    pub fn pause_at(&mut self, at: Duration) -> &mut Self {
+        self.orders.add(at, Event::Pause(None));
+        self
+    }
+
+    /// Resumes the first stage at that time.
+    pub fn resume_at(&mut self, at: Duration) -> &mut Self {
+        self.orders.add(at, Event::Resume(None));
+        self
+    }
+
+    /// Works like [`pause_at`](Simulation::pause_at), for the stage of that name.
+    ///
+    /// # Errors
+    /// An error if there is no stage of that name.
+    pub fn pause_stage_at(&mut self, at: Duration, stage: &str) -> Result<&mut Self, UnknownStage> {
+        self.check_stage(stage)?;
+        self.orders.add(at, Event::Pause(Some(stage.to_owned())));
+        Ok(self)
+    }
+
+    /// Resumes the stage of that name at that time.
+    ///
+    /// # Errors
+    /// As `pause_stage_at`.
+    pub fn resume_stage_at(&mut self, at: Duration, stage: &str) -> Result<&mut Self, UnknownStage> {
+        self.check_stage(stage)?;
+        self.orders.add(at, Event::Resume(Some(stage.to_owned())));
+        Ok(self)
+    }
+
+    /// Does what the next order says.
+    pub(super) fn obey(&mut self) -> Option<Event> {
+        let order = self.orders.pop()?;
+        // The stage was known when the order was given.
+        match &order {
+            Event::Pause(stage) => drop(self.supervisor.pause(stage.as_deref())),
+            Event::Resume(stage) => drop(self.supervisor.resume(stage.as_deref())),
+            _ => self.supervisor.flush(),
+        }
+        Some(order)
+    }
+
+    fn check_stage(&self, stage: &str) -> Result<(), UnknownStage> {
+        let is_stage = |role: Role| matches!(role, Role::Stage(_));
+        let mut stages = self.actors.iter().filter(|actor| is_stage(actor.worker.role()));
+        match stages.any(|actor| actor.worker.name() == stage) {
+            true => Ok(()),
+            false => Err(self.unknown(stage, is_stage)),
+        }
+    }
+
+    /// The error for a name that no worker of that role has.
+    pub(super) fn unknown(&self, got: &str, of: impl Fn(Role) -> bool) -> UnknownStage {
+        let stages = self.actors.iter().rev().filter(|actor| of(actor.worker.role()));
+        let mut known: Vec<_> = stages.map(|actor| actor.worker.name().to_owned()).collect();
+        known.dedup();
+        UnknownStage { got: got.to_owned(), known }
+    }
+}
