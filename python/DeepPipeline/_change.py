@@ -13,9 +13,9 @@ class Changes:
     def pause(self, stage: str | None = None) -> None:
         """Lets the stage of that name, or the first, take nothing until it is resumed.
 
-        What comes in waits, or is dropped as the policy of the buffer says: a file loses nothing under "block", and of a
-        live camera the newest is there afterwards. A sample in work is finished. A stop ends every pause: `setstop` lets
-        everything inside flow out. Once the pipeline stops it does nothing.
+        What comes in waits, or is dropped as the policy of the buffer says: a file loses nothing under "block", and of
+        a live camera the newest is there afterwards. A sample in work is finished. A stop ends every pause: `setstop`
+        lets everything inside flow out. Once the pipeline stops it does nothing.
         """
         self._started("pause").pause(_checked_stage(stage))
 

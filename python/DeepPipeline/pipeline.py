@@ -334,9 +334,9 @@ class Pipeline(Changes):
         gives one result for what it takes; a window by key counts as one of all samples. `arrivals` are times in
         seconds: `every(0.04, 100)` is a camera's. Where the pipeline has a source, these are its samples, and a full
         buffer does what it does behind that source; where entrances have names, `arrivals` is a dict of these and their
-        times. `flushes` are the times at which the pipeline is flushed, `pauses` pairs of times from when and until when
-        the first stage is paused, or a dict of these by the names of stages. The report names all samples that were dropped.
-        The pipeline may still be started, or may have been.
+        times. `flushes` are the times at which the pipeline is flushed, `pauses` pairs of times from when and until
+        when the first stage is paused, or a dict of these by the names of stages. The report names all samples that
+        were dropped. The pipeline may still be started, or may have been.
         """
         return self._described(lambda description: simulate(description, durations, arrivals, flushes, pauses))
 

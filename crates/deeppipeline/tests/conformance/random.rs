@@ -146,13 +146,14 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// Pauses and as many resumptions, of stages and of the entrance, in any order.
+    /// Pauses of stages and of the entrance, each with an end.
     fn pauses(&mut self, stages: usize) -> Vec<(Duration, Option<usize>, bool)> {
         let mut pauses = Vec::new();
         for _ in 0..self.below(4).saturating_sub(1) {
             let stage = (!self.one_in(2)).then(|| self.below(stages as u64) as usize);
-            pauses.push((ms(self.below(60)), stage, true));
-            pauses.push((ms(self.below(90)), stage, false));
+            let from = self.below(60);
+            pauses.push((ms(from), stage, true));
+            pauses.push((ms(from + self.below(50)), stage, false));
         }
         pauses
     }
