@@ -259,6 +259,8 @@ pub struct Graph {
     pub entrances: Vec<EntranceNode>,
     /// True if samples may be submitted: what the last stage gives for them is their answer.
     pub answers: bool,
+    /// True if the fate of every sample is told.
+    pub fates: bool,
     /// The stages, the end stage last.
     pub stages: Vec<Node>,
     /// Branches that run in parallel, in reading order: a block inside another comes after it.

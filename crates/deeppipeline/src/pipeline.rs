@@ -13,7 +13,7 @@ use crate::gives::Flows;
 use crate::graph::SourceNode;
 use crate::report::Report;
 use crate::stage::Source;
-use crate::supervisor::{Startup, Supervisor, Waiting};
+use crate::supervisor::{ON_FATE, Startup, Supervisor, Waiting};
 use crate::typed::{Value, unbox};
 use crate::worker::{Worker, WorkerId};
 #[cfg(processes)]
@@ -192,10 +192,18 @@ impl<I, T> Pipeline<I, T> {
         &self.supervisor
     }
 
-    pub(crate) fn spawn(plan: Plan) -> Result<Self, StartError> {
+    pub(crate) fn spawn(mut plan: Plan) -> Result<Self, StartError> {
+        let on_fate = plan.on_fate.take();
         let (supervisor, mut jobs) = jobs(plan)?;
         supervisor.release_aside();
         let pipeline = Pipeline { supervisor, threads: Mutex::default(), types: PhantomData };
+        if let Some(on_fate) = on_fate
+            && let Err(cause) = pipeline.supervisor.tell_fates(on_fate)
+        {
+            drop(jobs);
+            pipeline.abort();
+            return Err(StartError::Thread { stage: ON_FATE.to_owned(), cause });
+        }
         // From the end stage backwards, the source last.
         jobs.sort_by_key(|job| std::cmp::Reverse(job.worker_id));
         let mut jobs = jobs.into_iter();

@@ -63,6 +63,8 @@ pub struct Report {
     /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was discarded
     /// and is still in its `Drop`.
     pub left_behind: Vec<String>,
+    /// The number of samples that did not come through of which `on_fate` learnt nothing, since it was too slow.
+    pub fates_missed: u64,
     /// True if a sample is missing in a relay that brings the results of a branch to their join.
     #[cfg_attr(feature = "serde", serde(skip))]
     has_unbalanced_relay: bool,
@@ -203,6 +205,7 @@ impl Report {
             age,
             recent_age,
             left_behind,
+            fates_missed: 0,
             has_unbalanced_relay,
         }
     }

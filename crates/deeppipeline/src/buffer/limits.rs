@@ -55,6 +55,8 @@ pub(crate) struct Limits {
     pub(crate) consumers: Workers,
     /// True if it is in front of the end stage.
     pub(crate) is_last: bool,
-    /// The number of answers that may be to come at once: the ends of samples with a ticket are told. 0 where none are.
-    pub(crate) answers: usize,
+    /// The number of ends of samples that may be to be told at once, where processes share it; 0 where none are told.
+    pub(crate) ends: usize,
+    /// True if the end of every sample is told, and not only of those with a ticket.
+    pub(crate) fates: bool,
 }

@@ -5,7 +5,8 @@ use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Wake, Wakes};
 use super::to_free::ToFree;
 use super::{
-    Arrival, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, SampleEnd, Settlement, Take, Unsettled, Wait,
+    Arrival, Ended, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, SampleEnd, Settlement, Take, Unsettled,
+    Wait,
 };
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
@@ -25,7 +26,7 @@ pub(crate) struct Buffer<V> {
     not_empty: Waiters,
     not_full: Waiters,
     /// The listener for the ends of samples, and the node that the buffer is in front of.
-    listener: OnceLock<(usize, Weak<dyn HearsEnds>)>,
+    listener: OnceLock<(usize, Weak<dyn HearsEnds<V>>)>,
 }
 
 /// The threads that wait for samples, or for room.
@@ -116,7 +117,9 @@ struct State<V> {
     /// Values that no consumer will take, to be freed outside of the lock.
     to_free: ToFree<V>,
     /// Ends of samples, to be told outside of the lock.
-    ends: Vec<SampleEnd>,
+    ends: Vec<Ended<V>>,
+    /// True if the value of what has ended is told with its end.
+    tells_values: bool,
     consumers_waiting: usize,
     producers_waiting: usize,
 }
@@ -191,17 +194,27 @@ impl<V> Storage for State<V> {
     }
 
     fn note_end(&mut self, ended: SampleEnd) {
-        self.ends.push(ended);
+        self.ends.push(ended.into());
     }
 
     fn give_up(&mut self, slot: usize) {
-        if let Some(value) = self.values[slot].take() {
+        if let Some(value) = self.values[slot].take()
+            && let Some(value) = self.tell_value(value)
+        {
             self.to_free.add(value);
         }
     }
 }
 
 impl<V> State<V> {
+    /// Tells the value of what has ended last with its end; hands it back where that is not wanted.
+    fn tell_value(&mut self, value: V) -> Option<V> {
+        match self.ends.last_mut() {
+            Some(ended) if self.tells_values => ended.value.replace(value),
+            _ => Some(value),
+        }
+    }
+
     /// Adds slots, so that there are that many.
     #[cold]
     fn add_slots(&mut self, slots: usize) {
@@ -309,6 +322,7 @@ impl<V> Buffer<V> {
             ages_after: Histogram::new(),
             to_free: ToFree::Nothing,
             ends: Vec::new(),
+            tells_values: limits.fates,
             consumers_waiting: 0,
             producers_waiting: 0,
         };
@@ -323,13 +337,13 @@ impl<V> Buffer<V> {
     }
 
     /// Lets the ends of samples be heard of there, as of the buffer in front of that node.
-    pub(crate) fn tell_ends_to(&self, node: usize, listener: Weak<dyn HearsEnds>) {
+    pub(crate) fn tell_ends_to(&self, node: usize, listener: Weak<dyn HearsEnds<V>>) {
         // It is said once, when the pipeline is assembled.
         let _ = self.listener.set((node, listener));
     }
 
     #[cold]
-    fn tell(&self, ends: Vec<SampleEnd>) {
+    fn tell(&self, ends: Vec<Ended<V>>) {
         if let Some((node, listener)) = self.listener.get()
             && let Some(listener) = listener.upgrade()
         {
@@ -367,8 +381,9 @@ impl<V> Buffer<V> {
             match locked.change(|change| change.arrive(&label)) {
                 Ok(slot) => break slot,
                 Err(Refusal::Dropped) => {
+                    let to_free = locked.state.tell_value(value).map_or(ToFree::Nothing, ToFree::One);
                     drop(locked.leave());
-                    return Push::Done { accepted: false, number: 0, to_free: ToFree::One(value) };
+                    return Push::Done { accepted: false, number: 0, to_free };
                 }
                 Err(Refusal::Discarded | Refusal::Flushed) => {
                     drop(locked.leave());

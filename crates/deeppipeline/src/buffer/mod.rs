@@ -217,10 +217,23 @@ pub(crate) struct Origin {
     pub(crate) receipt: Option<Receipt>,
 }
 
-/// The listener for the ends of samples that have a ticket. It is told outside of every lock.
-pub(crate) trait HearsEnds: Send + Sync {
+/// The end of a sample, with its value where that is still there.
+#[derive(Debug)]
+pub(crate) struct Ended<V> {
+    pub(crate) end: SampleEnd,
+    pub(crate) value: Option<V>,
+}
+
+impl<V> From<SampleEnd> for Ended<V> {
+    fn from(end: SampleEnd) -> Self {
+        Ended { end, value: None }
+    }
+}
+
+/// The listener for the ends of samples. It is told outside of every lock.
+pub(crate) trait HearsEnds<V>: Send + Sync {
     /// Hears of samples that have ended at the buffer in front of that node, or in the node.
-    fn hear_ends(&self, node: usize, ends: Vec<SampleEnd>);
+    fn hear_ends(&self, node: usize, ends: Vec<Ended<V>>);
 
     /// Hears that the ends of some are written down in the buffer in front of that node, which processes share.
     #[cfg(processes)]
@@ -520,7 +533,10 @@ impl<V> Buffer<V> {
     }
 
     /// Lets the ends of samples be heard of there, as of the buffer in front of that node.
-    pub(crate) fn tell_ends_to(&self, node: usize, listener: Weak<dyn HearsEnds>) {
+    pub(crate) fn tell_ends_to(&self, node: usize, listener: Weak<dyn HearsEnds<V>>)
+    where
+        V: 'static,
+    {
         match self {
             Buffer::Local(buffer) => buffer.tell_ends_to(node, listener),
             #[cfg(processes)]

@@ -3,6 +3,7 @@
 mod chain;
 mod described;
 mod entrances;
+mod fates;
 mod parts;
 #[cfg(processes)]
 mod processes;
@@ -41,7 +42,7 @@ use crate::retry::{Alone, Copy};
 use crate::sample::SampleInfo;
 use crate::stage::{Source, Stage};
 use crate::stream::{STREAM, Stream};
-use crate::supervisor::Closer;
+use crate::supervisor::{Closer, OnFate};
 use crate::typed::{Copying, Returns, SourceBody, StageBody, Unpack, Value};
 use crate::unwind::BoxError;
 use crate::worker::Role;
@@ -79,6 +80,7 @@ pub struct Builder<I, T> {
     /// What is said of the whole pipeline; its stages are in the parts.
     graph: Graph,
     sources: Vec<(BodyFactory<Value>, Option<Closer>)>,
+    on_fate: Option<OnFate<Value>>,
     #[cfg(processes)]
     worker_arguments: Vec<std::ffi::OsString>,
     types: PhantomData<fn(I) -> T>,
@@ -106,6 +108,8 @@ pub(crate) struct Plan {
     pub(crate) fork_joins: Vec<ForkJoin<Value>>,
     /// One per source: how it is woken.
     pub(crate) closers: Vec<Option<Closer>>,
+    /// The function that hears of every sample that does not come through.
+    pub(crate) on_fate: Option<OnFate<Value>>,
     /// One per stage: what its process is told, where it has one.
     #[cfg(processes)]
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
@@ -180,6 +184,7 @@ impl<I: Send + 'static> Builder<I, I> {
             parts: Parts::default(),
             graph: Graph::default(),
             sources: Vec::new(),
+            on_fate: None,
             #[cfg(processes)]
             worker_arguments: Vec::new(),
             types: PhantomData,
@@ -496,6 +501,7 @@ impl<I, T> Builder<I, T> {
             sources,
             fork_joins,
             closers,
+            on_fate: self.on_fate,
             #[cfg(processes)]
             isolated: self.parts.isolated,
             #[cfg(processes)]
@@ -508,6 +514,7 @@ impl<I, T> Builder<I, T> {
             parts: self.parts,
             graph: self.graph,
             sources: self.sources,
+            on_fate: self.on_fate,
             #[cfg(processes)]
             worker_arguments: self.worker_arguments,
             types: PhantomData,

@@ -20,7 +20,7 @@ use crate::parallel::ForkJoin;
 use crate::report::Report;
 use crate::sample::SampleId;
 use crate::stage::Give;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{FateCalls, Supervisor};
 use crate::typed::Value;
 use crate::unwind::{BoxError, catch_panic, release};
 use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Role, Worker, WorkerId};
@@ -94,6 +94,7 @@ pub struct Simulation<I, T = Ended> {
     orders: Orders,
     stop_at: Option<Duration>,
     stopped: bool,
+    on_fate: Option<FateCalls<Value>>,
     types: PhantomData<fn(I) -> T>,
 }
 
@@ -182,7 +183,10 @@ impl<I: Send + 'static, T: Flows> Simulation<I, T> {
 impl<I, T> Simulation<I, T> {
     pub(crate) fn new(mut plan: Plan) -> Result<Self, GraphError> {
         let (graph, fork_joins) = (std::mem::take(&mut plan.graph), std::mem::take(&mut plan.fork_joins));
-        Simulation::assembled(graph, fork_joins, |role| plan.factory(role))
+        let on_fate = plan.on_fate.take().map(FateCalls::new);
+        let mut simulation = Simulation::assembled(graph, fork_joins, |role| plan.factory(role))?;
+        simulation.on_fate = on_fate;
+        Ok(simulation)
     }
 
     /// Makes a simulation of what there is, with what each worker runs.
@@ -217,6 +221,7 @@ impl<I, T> Simulation<I, T> {
             orders: Orders::default(),
             stop_at: None,
             stopped: false,
+            on_fate: None,
             types: PhantomData,
         })
     }
@@ -301,6 +306,11 @@ impl<I, T> Simulation<I, T> {
         let outside = present_job();
         let event = self.happen();
         return_to_job(outside);
+        while let Some(calls) = &mut self.on_fate
+            && let Some(fate) = self.supervisor.try_next_fate()
+        {
+            calls.call(fate);
+        }
         event
     }
 

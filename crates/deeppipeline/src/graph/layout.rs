@@ -33,6 +33,8 @@ pub(crate) struct Layout {
     pub(crate) blocks: Vec<PlacedBlock>,
     /// The number of answers that may be to come at once, where samples may be submitted.
     pub(crate) answers: Option<usize>,
+    /// True if the fate of every sample is told.
+    pub(crate) fates: bool,
 }
 
 /// The number of answers that may be to come at once, beside those to what has room inside.
@@ -106,7 +108,17 @@ impl Layout {
         let (nodes, limits, blocks) = (Vec::new(), Vec::new(), Vec::new());
         let (source, entrances, entrance) = (graph.source, graph.entrances.clone(), Flow::End);
         let (entrance_overflow, answers) = (graph.overflow, None);
-        let layout = Layout { source, entrances, entrance_overflow, entrance, nodes, limits, blocks, answers };
+        let layout = Layout {
+            source,
+            entrances,
+            entrance_overflow,
+            entrance,
+            nodes,
+            limits,
+            blocks,
+            answers,
+            fates: graph.fates,
+        };
         let mut walk = Walk { graph, layout, names: Vec::new(), joins_around: 0 };
         walk.chain(0..graph.stages.len(), Producer::Entrance, graph.answers.then_some(Flow::Answers))?;
         let mut layout = walk.layout;
@@ -121,12 +133,17 @@ impl Layout {
         if graph.answers {
             let room = |limits: &Limits| limits.capacity.saturating_add(limits.consumers.ahead());
             let answers = layout.limits.iter().map(room).fold(SPARE_ANSWERS, usize::saturating_add);
-            layout.limits.iter_mut().for_each(|limits| limits.answers = answers);
+            layout.limits.iter_mut().for_each(|limits| limits.ends = answers);
             layout.answers = Some(answers);
+        }
+        if graph.fates {
+            for limits in &mut layout.limits {
+                (limits.ends, limits.fates) = (limits.ends.max(SPARE_ANSWERS), true);
+            }
         }
         for block in layout.blocks.iter().filter(|block| block.restores_order()) {
             let inside = &mut layout.limits[block.nodes()];
-            inside.iter_mut().for_each(|limits| limits.answers = limits.answers.max(SPARE_ANSWERS));
+            inside.iter_mut().for_each(|limits| limits.ends = limits.ends.max(SPARE_ANSWERS));
         }
         Ok(layout)
     }
@@ -140,10 +157,15 @@ impl Layout {
         entrance.overflow.or(self.entrance_overflow).unwrap_or(suits)
     }
 
-    /// Returns true if the ends of samples have to be told: somebody waits for an answer, or other samples wait for
-    /// their turn.
+    /// Returns true if the ends of samples have to be told: somebody waits for an answer or asks for every fate, or
+    /// other samples wait for their turn.
     pub(crate) fn tells_ends(&self) -> bool {
-        self.answers.is_some() || self.restores_order()
+        self.tells_errors() || self.restores_order()
+    }
+
+    /// Returns true if somebody is told why a sample has failed.
+    pub(crate) fn tells_errors(&self) -> bool {
+        self.answers.is_some() || self.fates
     }
 
     /// Returns true if samples go several ways somewhere, and come out in order.
@@ -248,7 +270,8 @@ impl Layout {
             },
             consumers: self.workers_of(index),
             is_last: self.is_last(index),
-            answers: 0,
+            ends: 0,
+            fates: false,
         }
     }
 }

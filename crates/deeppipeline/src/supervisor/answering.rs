@@ -2,7 +2,7 @@
 
 use super::{Accepted, Supervisor};
 use crate::answers::{Receives, fate_of};
-use crate::buffer::{HearsEnds, How, SampleEnd, Wait};
+use crate::buffer::{Ended, HearsEnds, How, SampleEnd, Wait};
 use crate::clock::Moment;
 use crate::error::{Discarded, NoAnswer, PutError, StageFailure};
 use crate::job::works_for;
@@ -52,6 +52,9 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Takes in one end.
     fn hear_end(&self, node: usize, ended: &SampleEnd, suspects: &mut Vec<ForkTicket>) {
+        if ended.fork.is_none() {
+            return;
+        }
         // Nothing goes on of what a branch has ended, or gave to a join after a flush.
         let is_old = ended.id.number <= self.last_cut.load(Ordering::Relaxed);
         let ticket = match ended.how {
@@ -119,13 +122,14 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Completes all answers, since nothing more will happen.
     pub(super) fn end_answers(&self) {
-        if !self.answers.is_open() {
+        if !self.layout.tells_errors() {
             return;
         }
         #[cfg(processes)]
         (0..self.inlets.len()).for_each(|node| self.look_for_ends(node));
         for (node, ended) in self.answers.take_untold() {
             self.hear_end(node, &ended, &mut Vec::new());
+            self.tell_fate(node, ended.into());
         }
         self.look_after_a_stop();
         self.answers.end(&self.discarded());
@@ -143,23 +147,30 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 }
 
-impl<V: Send + 'static> HearsEnds for Supervisor<V> {
-    fn hear_ends(&self, node: usize, ends: Vec<SampleEnd>) {
+impl<V: Send + 'static> HearsEnds<V> for Supervisor<V> {
+    fn hear_ends(&self, node: usize, ends: Vec<Ended<V>>) {
         let mut suspects = Vec::new();
-        for ended in &ends {
+        let mut failed = Vec::new();
+        let has_drops = ends.iter().any(|ended| matches!(ended.end.how, How::DroppedOldest | How::DroppedNewest));
+        for ended in ends {
+            let end = ended.end;
             // Another thread may have read this before the word of the worker.
             #[cfg(processes)]
-            if ended.how == How::Failed
-                && self.answers.is_open()
+            if end.how == How::Failed
+                && self.layout.tells_errors()
                 && self.is_in_process(node)
-                && self.answers.keep_untold(node, *ended)
+                && self.answers.keep_untold(node, end)
             {
                 continue;
             }
-            self.hear_end(node, ended, &mut suspects);
+            self.hear_end(node, &end, &mut suspects);
+            self.tell_fate(node, ended);
+            failed.extend((end.how == How::Failed).then_some(end));
         }
-        let failed = ends.iter().filter(|ended| ended.how == How::Failed);
-        self.answers.forget_failures(node, failed);
+        self.answers.forget_failures(node, failed.iter());
+        if has_drops {
+            self.inlets[node].note_drop(self.clock.moment());
+        }
         self.look_for(&suspects);
     }
 
@@ -168,9 +179,10 @@ impl<V: Send + 'static> HearsEnds for Supervisor<V> {
         let Some(buffer) = self.inlets[node].buffer.shared().filter(|_| self.layout.tells_ends()) else { return };
         let (ends, missed) = buffer.read_ends();
         if !ends.is_empty() {
-            self.hear_ends(node, ends);
+            self.hear_ends(node, ends.into_iter().map(Ended::from).collect());
         }
-        if missed {
+        if missed > 0 {
+            self.fates.miss(missed);
             self.blocks.tidy(0);
             self.look_for_all();
         }

@@ -6,6 +6,7 @@ use crate::answers::Answers;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::error::GraphError;
+use crate::fates::Fates;
 use crate::graph::{Flow, Graph, Layout};
 use crate::inlet::Inlet;
 use crate::job::WorkerInfo;
@@ -126,6 +127,7 @@ impl<V: Send + 'static> Supervisor<V> {
             workers: all_workers,
             first_workers,
             answers: Arc::new(Answers::new(layout.answers)),
+            fates: Fates::default(),
             blocks: Arc::new(Blocks::new(layout.blocks.clone(), inlets.clone())),
             inlets,
             notices,

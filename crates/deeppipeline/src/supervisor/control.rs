@@ -2,7 +2,7 @@
 
 use super::{Closer, State, Supervisor, call};
 use crate::aside;
-use crate::buffer::{HearsEnds, LaneKey, Wait};
+use crate::buffer::{Ended, HearsEnds, LaneKey, Wait};
 use crate::error::{Doing, Failure};
 use crate::notices::Notice;
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
@@ -99,11 +99,11 @@ impl<V: Send + 'static> Control for Supervisor<V> {
     fn tell_failure(&self, worker_id: WorkerId, failed: FailedOn, failure: Arc<Failure>) {
         // In a branch nobody waits for a sample but its join, which need not know why it fails.
         if let WorkerId::Stage { index, .. } = worker_id
-            && self.answers.is_open()
+            && self.layout.tells_errors()
         {
             let untold = self.answers.note_failure(index, failed, failure);
             if !untold.is_empty() {
-                self.hear_ends(index, untold);
+                self.hear_ends(index, untold.into_iter().map(Ended::from).collect());
             }
         }
     }

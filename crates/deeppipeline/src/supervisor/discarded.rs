@@ -2,6 +2,7 @@
 //! pipeline must not.
 
 use super::Supervisor;
+use super::fates::ON_FATE;
 use crate::aside;
 use crate::buffer::Wait;
 use crate::clock::Clock;
@@ -168,12 +169,13 @@ impl<V: Send + 'static> Supervisor<V> {
         next
     }
 
-    /// Returns what is still being released, in words.
+    /// Returns what is still being released or told, in words.
     pub(super) fn being_released(&self) -> Vec<String> {
         let mut stages = self.unreleased.stages.lock().clone();
         stages.dedup();
         let code = self.releaser.get().map_or("Drop", Releaser::user_code);
-        stages.into_iter().map(|stage| format!("{code} of what was discarded in front of {stage}")).collect()
+        let discarded = stages.into_iter().map(|stage| format!("{code} of what was discarded in front of {stage}"));
+        discarded.chain(self.fates.are_wanted().then(|| ON_FATE.to_owned())).collect()
     }
 
     /// Releases what was discarded in front of stages.

@@ -8,6 +8,7 @@ mod assembly;
 mod control;
 mod discarded;
 mod entrances;
+mod fates;
 mod flush;
 mod pausing;
 mod snapshot;
@@ -22,6 +23,7 @@ use crate::clock::{Clock, Moment};
 #[cfg(processes)]
 use crate::error::{Doing, MemoryDamaged};
 use crate::error::{EntranceError, Failure, PutError};
+use crate::fates::Fates;
 use crate::graph::{Flow, Layout};
 use crate::inlet::Inlet;
 use crate::job::works_for;
@@ -40,6 +42,7 @@ pub use assembly::Codecs;
 pub use discarded::Discarded;
 use discarded::{ForBinding, Releaser, Unreleased};
 use entrances::{Entrance, RunningSource};
+pub(crate) use fates::{FateCalls, ON_FATE, OnFate};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -101,6 +104,8 @@ pub struct Supervisor<V> {
     blocks: Arc<Blocks<V>>,
     /// The answers to what was submitted that are still to come.
     answers: Arc<Answers<V>>,
+    /// The fates of samples on their way to the program.
+    fates: Fates<V>,
     state: Mutex<State>,
     /// The failure that stopped the pipeline, set with the phase that follows from it.
     failure: OnceLock<Arc<Failure>>,
@@ -380,7 +385,7 @@ impl<V: Send + 'static> Supervisor<V> {
         due.filter(|due| *due > now).min()
     }
 
-    /// Waits until every worker has ended, and what was discarded is freed; false when the caller would not wait any
+    /// Waits until every worker has ended, what was discarded is freed, and the program has heard of every fate; false when the caller would not wait any
     /// longer.
     pub fn wait_ended(&self, wait: Wait) -> bool {
         let mut state = self.state.lock();
@@ -390,7 +395,7 @@ impl<V: Send + 'static> Supervisor<V> {
             }
         }
         drop(state);
-        self.unreleased.wait(wait)
+        self.unreleased.wait(wait) && self.fates.wait(wait)
     }
 
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`] after

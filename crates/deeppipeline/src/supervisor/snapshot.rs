@@ -72,6 +72,7 @@ impl<V: Send + 'static> Supervisor<V> {
         });
         let mut report = Report::new(outcome, elapsed, rows, joins.collect(), age);
         report.sources = self.source_rows();
+        report.fates_missed = self.fates.missed();
         if self.state.lock().left_behind {
             report.left_behind = self.not_ended();
         }

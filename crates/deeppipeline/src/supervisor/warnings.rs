@@ -54,6 +54,7 @@ impl<V: Send + 'static> Supervisor<V> {
     pub(super) fn tell_the_last(&self) {
         self.inlets.iter().for_each(|inlet| inlet.tell_drops());
         self.notices.end();
+        self.fates.end();
         self.for_binding.end();
         if let Some(keeper) = &self.timekeeper {
             keeper.close();

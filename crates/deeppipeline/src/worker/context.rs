@@ -130,6 +130,11 @@ impl<V> WorkerContext<V> {
         self.input.as_ref().map(|inlet| &inlet.buffer)
     }
 
+    /// Returns true if the fate of every sample is told, and why one has failed.
+    pub(crate) fn tells_fates(&self) -> bool {
+        self.input().is_some_and(|buffer| buffer.limits().fates)
+    }
+
     /// The one inlet that it gives to, if it is one.
     pub(crate) fn next(&self) -> Option<&Inlet<V>> {
         match &self.output {

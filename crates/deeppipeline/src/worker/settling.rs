@@ -129,7 +129,7 @@ impl<V> Worker<V> {
             Ending::Gave(_) | Ending::Exhausted | Ending::Windowed => None,
         };
         // First, so that it is there when the sample is counted.
-        if let Some(failure) = failure.as_ref().filter(|_| in_flight.is_awaited) {
+        if let Some(failure) = failure.as_ref().filter(|_| in_flight.is_awaited || self.context.tells_fates()) {
             let failed = FailedOn { take: in_flight.ticket, only: Some(sample) };
             self.context.control.tell_failure(self.context.worker_id, failed, Arc::clone(failure));
         }
@@ -187,7 +187,7 @@ impl<V> Worker<V> {
         }
         self.finish_turn();
         let (sample, took) = (in_flight.present.id, Duration::from_nanos(in_flight.busy));
-        let take = in_flight.is_awaited.then_some(in_flight.ticket);
+        let (take, is_awaited) = (in_flight.ticket, in_flight.is_awaited);
         match &ending {
             Ending::Gave(true) | Ending::Exhausted => self.count(in_flight, Fate::Used),
             Ending::Gave(false) => self.count(in_flight, Fate::Skipped),
@@ -197,7 +197,10 @@ impl<V> Worker<V> {
 
         self.step = Step::Idle;
         match ending {
-            Ending::Failed(cause) => self.failed_for_good(sample, take, cause),
+            Ending::Failed(cause) => {
+                let is_told = is_awaited || self.context.tells_fates();
+                self.failed_for_good(sample, is_told.then_some(take), cause)
+            }
             _ => self.warn_if_slow(sample, took),
         }
     }

@@ -147,7 +147,7 @@ impl<S: Storage> Change<'_, S> {
         let newest = in_flight.last().copied();
         for slot in in_flight {
             self.expect(*slot, place, &[SlotState::InFlight]);
-            if self.limits.answers > 0 {
+            if self.limits.ends > 0 {
                 let how = match fate {
                     Fate::Used if newest == Some(*slot) => How::Used,
                     Fate::Used => How::Absorbed,

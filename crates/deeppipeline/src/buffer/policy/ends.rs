@@ -1,9 +1,10 @@
 //! The ends of samples for which somebody waits: each is noted in the change that counts it, where the sample has a
-//! ticket.
+//! ticket or the fate of every sample is told.
 
 use super::{Change, Label, Storage};
 use crate::ledger::BufferTotals;
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 
 /// The way a sample ended at a buffer, or in the stage behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub(crate) enum How {
 pub(crate) struct SampleEnd {
     pub(crate) fork: ForkTicket,
     pub(crate) id: SampleId,
+    pub(crate) source: SourceId,
     pub(crate) how: How,
     /// The take with which it was in flight, if it was.
     pub(crate) take: u64,
@@ -49,7 +51,7 @@ impl<S: Storage> Change<'_, S> {
     /// Notes that what is in a slot has ended.
     #[inline(always)]
     pub(super) fn note_end(&mut self, slot: usize, how: How) {
-        if self.limits.answers > 0 {
+        if self.limits.ends > 0 {
             self.note_end_of(slot, how, false);
         }
     }
@@ -57,16 +59,18 @@ impl<S: Storage> Change<'_, S> {
     /// The same where parts of it may have gone on.
     pub(super) fn note_end_of(&mut self, slot: usize, how: How, is_split: bool) {
         let slot = *self.storage.slot(slot);
-        if slot.fork != 0 {
+        // What was used has gone on, which matters only to who waits for it.
+        if slot.fork != 0 || (self.limits.fates && how != How::Used) {
+            let (fork, id, source) = (slot.fork(), slot.id(), slot.source());
             let is_split = is_split || slot.given > 0;
             let take = if how.is_of_a_take() { slot.ticket } else { 0 };
-            self.storage.note_end(SampleEnd { fork: slot.fork(), id: slot.id(), how, take, is_split });
+            self.storage.note_end(SampleEnd { fork, id, source, how, take, is_split });
         }
     }
 
     /// Lets whatever is in flight now be told when it is settled.
     pub(in crate::buffer) fn is_looked_at(&mut self) {
-        if self.limits.answers > 0 {
+        if self.limits.ends > 0 {
             self.totals().looked_at = self.head().next_ticket;
         }
     }
@@ -74,8 +78,9 @@ impl<S: Storage> Change<'_, S> {
     /// Notes the end of a sample that does not come in.
     #[inline(always)]
     pub(super) fn note_end_outside(&mut self, label: &Label, id: SampleId, how: How) {
-        if self.limits.answers > 0 && label.fork.0 != 0 {
-            self.storage.note_end(SampleEnd { fork: label.fork, id, how, take: 0, is_split: false });
+        if self.limits.ends > 0 && (label.fork.0 != 0 || self.limits.fates) {
+            let Label { fork, source, .. } = *label;
+            self.storage.note_end(SampleEnd { fork, id, source, how, take: 0, is_split: false });
         }
     }
 }

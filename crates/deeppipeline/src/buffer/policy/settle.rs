@@ -125,7 +125,7 @@ impl<S: Storage> Change<'_, S> {
         {
             return 0;
         }
-        if self.limits.answers > 0 {
+        if self.limits.ends > 0 {
             self.note_landing(place, flight, how, is_split);
         }
         if self.head().old > 0 {
@@ -176,12 +176,12 @@ impl<S: Storage> Change<'_, S> {
     #[inline]
     fn note_landed(&mut self, slot: usize, is_newest: bool, how: How, is_split: bool) {
         let landed = self.storage.slot(slot);
-        if landed.fork == 0 {
+        if landed.fork == 0 && !self.limits.fates {
             return;
         }
         let (number, is_part, take) = (landed.number, landed.part > 0, landed.ticket);
         let how = match how {
-            How::Used if !is_newest => How::Absorbed,
+            How::Used if !is_newest && !self.limits.intake.keeps_identity() => How::Absorbed,
             // The window that would keep it may be gone.
             How::Windowed if self.head().cut > 0 && self.is_old(number) => How::Flushed,
             how => how,

@@ -71,10 +71,10 @@ const TOTALS_AT: usize = (HEAD + 1).next_multiple_of(CACHE_LINE) + CACHE_LINE;
 const SEALED_SLOT: usize = SLOT + 1;
 
 /// Words of the end of a sample. Behind it is a seal.
-pub(super) const END: usize = 5;
+pub(super) const END: usize = 6;
 
 impl Layout {
-    pub(super) fn new(slots: usize, places: usize, turns: usize, lanes: usize, answers: usize) -> Self {
+    pub(super) fn new(slots: usize, places: usize, turns: usize, lanes: usize, untold_ends: usize) -> Self {
         let place_at = TOTALS_AT + lines(TOTALS + 1);
         let lane_at = place_at + places * lines(PLACE + 1);
         let rings_at = lines(lane_at + lanes * (LANE + 1));
@@ -82,14 +82,14 @@ impl Layout {
         let slot_at = lines(time_at + HISTOGRAMS * HISTOGRAM);
         let ends_at = lines(slot_at + slots.saturating_mul(SEALED_SLOT));
         // One of each sample for which somebody waits, and one of each part of them that is here.
-        let ends = if answers > 0 { slots.saturating_add(answers) } else { 0 };
+        let ends = if untold_ends > 0 { slots.saturating_add(untold_ends) } else { 0 };
         let own_at = lines(ends_at.saturating_add(ends.saturating_mul(END + 1)));
         // Each word is changed once at most. Beside the head and every slot, a change has to do with two places, of the
         // process that makes it and of a dead one, with all lanes, all turns, all drops, and a time of each sample and of
         // a call. What is kept for windows, at each place, a flush changes as well.
         let kept = places.saturating_mul(2);
         let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + 2 * DROPS + turns + 1 + 2 * HISTOGRAMS;
-        let of_ends = if answers > 0 { slots.saturating_add(2).saturating_mul(END + 1) } else { 0 };
+        let of_ends = if untold_ends > 0 { slots.saturating_add(2).saturating_mul(END + 1) } else { 0 };
         let of_slots = slots.saturating_mul(SEALED_SLOT + 1);
         let changes = (once + lanes * (LANE + 1)).saturating_add(of_slots).saturating_add(of_ends);
         let own = lines(OWN + 2 * changes);

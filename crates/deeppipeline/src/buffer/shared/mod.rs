@@ -97,9 +97,9 @@ impl<V> Buffer<V> {
         self.table.set_bell(ring);
     }
 
-    /// Reads the ends of samples that were written down since it was called last, and returns true if some of them
-    /// have been written over by others meanwhile.
-    pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, bool) {
+    /// Reads the ends of samples that were written down since it was called last, and returns how many
+    /// others have been written over meanwhile.
+    pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, u64) {
         self.table.read_ends()
     }
 

@@ -10,6 +10,7 @@ use crate::buffer::damage::{Damage, damaged};
 use crate::buffer::histogram::{self, Durations, TIMES, period, place_of, time_step};
 use crate::buffer::policy::{Head, How, Lane, Place, SampleEnd, Slot, Storage, Totals};
 use crate::sample::{ForkTicket, SampleId};
+use crate::source_id::SourceId;
 use std::collections::VecDeque;
 
 /// A record of what was read at some words: what it has become since, where it was and what its seal was.
@@ -192,16 +193,17 @@ fn expect_sealed<W: SharedWords>(words: &W, at: usize, read: &[u64]) -> u64 {
 
 /// The end of a sample as words.
 fn words_of(ended: &SampleEnd) -> [u64; END] {
-    let SampleEnd { fork, id, how, take, is_split } = *ended;
-    [fork.0, id.number, id.part, how as u64 | u64::from(is_split) << 8, take]
+    let SampleEnd { fork, id, source, how, take, is_split } = *ended;
+    [fork.0, id.number, id.part, source.to_word(), how as u64 | u64::from(is_split) << 8, take]
 }
 
 /// Reads the end of a sample.
 pub(super) fn read_end<W: SharedWords>(words: &W, at: usize) -> SampleEnd {
-    let ([fork, number, part, how, take], _) = read_sealed::<_, END>(words, at);
+    let ([fork, number, part, source, how, take], _) = read_sealed::<_, END>(words, at);
     let Some(known) = How::of_word(how & 0xff) else { damaged(Damage::Word) };
     let id = SampleId { number, part };
-    SampleEnd { fork: ForkTicket(fork), id, how: known, take, is_split: how >> 8 != 0 }
+    let (fork, source) = (ForkTicket(fork), SourceId::from_word(source));
+    SampleEnd { fork, id, source, how: known, take, is_split: how >> 8 != 0 }
 }
 
 /// Spreads numbers over all bits (the golden ratio).

@@ -95,7 +95,7 @@ impl Limits {
     /// Returns the layout of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
         let places = Owner::places(self.producers.workers.max(self.consumers.workers));
-        Layout::new(self.slots(), places, self.turns(), self.lanes, self.answers)
+        Layout::new(self.slots(), places, self.turns(), self.lanes, self.ends)
     }
 }
 
@@ -248,17 +248,17 @@ impl<W: SharedWords> SlotTable<W> {
         let _ = self.bell.set(Bell(ring));
     }
 
-    /// Reads the ends of samples that were written down since it was called last, and returns true if some of them
-    /// have been written over by others meanwhile.
-    pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, bool) {
+    /// Reads the ends of samples that were written down since it was called last, and returns how many
+    /// others have been written over meanwhile.
+    pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, u64) {
         // Held, so that ends are read once and handed out in order.
         let mut read = self.ends_read.lock();
         let from = *read;
-        let (ends, until, missed) = self.at_once((Vec::new(), from, false), |change, _| {
+        let (ends, until, missed) = self.at_once((Vec::new(), from, 0), |change, _| {
             let until = change.ends();
             let first = from.max(until.saturating_sub(self.layout.ends()));
             let ends = (first..until).map(|number| read_end(&self.words, self.layout.end(number))).collect();
-            (ends, until, first > from)
+            (ends, until, first - from)
         });
         *read = until;
         (ends, missed)
@@ -708,7 +708,7 @@ impl<W: SharedWords> SlotTable<W> {
     /// that will go on as that one's. Takes the lock for some slots at a time, so that no other waits long for it. A sample is in
     /// one slot as long as it is at this buffer, so none that is there all the time is missed.
     pub(crate) fn forks(&self, all_of_lists: bool) -> Vec<ForkTicket> {
-        if self.limits.answers > 0 {
+        if self.limits.ends > 0 {
             self.at_once((), |change, _| change.is_looked_at());
         }
         let (mut forks, mut lists) = (Vec::new(), HashMap::new());

@@ -28,6 +28,7 @@ impl Simulation<()> {
         }
         graph.overflow = Some(graph.default_overflow());
         graph.source = None;
+        graph.fates = false;
         graph.entrances.iter_mut().for_each(|entrance| entrance.source = None);
         let copies = || -> Forker<Value> { Box::new(|_, copies| (0..copies).map(|_| Box::new(()) as Value).collect()) };
         // Which way a sample goes, its value would say: here they take turns.

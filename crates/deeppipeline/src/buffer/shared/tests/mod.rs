@@ -48,7 +48,8 @@ fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Li
         producers,
         consumers,
         is_last: true,
-        answers: 0,
+        ends: 0,
+        fates: false,
         lanes: 0,
     }
 }
