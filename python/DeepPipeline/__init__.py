@@ -30,6 +30,7 @@ from DeepPipeline._engine import (
     Ticket,
 )
 from DeepPipeline._entrances import Entrance
+from DeepPipeline._fates import FateEvent
 from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Failed, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
@@ -73,6 +74,7 @@ __all__ = [
     "Dropped",
     "Entrance",
     "Failed",
+    "FateEvent",
     "FlushTimeout",
     "Flushed",
     "GraphError",

@@ -50,4 +50,6 @@ class PipelineDescription:
     entrances: list[EntranceDescription]
     answers: bool
     """True if samples may be submitted: what the last stage gives is their answer."""
+    fates: bool
+    """True if the fate of every sample is told."""
     max_age: float | None

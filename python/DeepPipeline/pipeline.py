@@ -28,6 +28,7 @@ from DeepPipeline._entrances import (
     checked_named_source,
     checked_sources,
 )
+from DeepPipeline._fates import Fates, OnFate, checked_on_fate
 from DeepPipeline._function import StageLike
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
@@ -82,6 +83,8 @@ class Pipeline(Changes):
       that were forked are not restarted.
     - `max_age`: how many seconds old a sample may be when a stage takes it, for stages that do not say; an older one is
       dropped and counted as expired.
+    - `on_fate`: a function that is called with a `FateEvent` for every sample that does not come through, on a thread
+      of its own. Of what ends while 1024 events wait it learns nothing: `report.fates_missed` counts that.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Pipeline(Changes):
         buffer_bytes: SupportsIndex | None = None,
         start_method: StartMethod = "spawn",
         max_age: float | None = None,
+        on_fate: OnFate | None = None,
     ) -> None:
         self._chain, count = checked_chain(stages, end_stage)
         self._buffer_size = _checked_sizes(buffer_size, count)
@@ -107,6 +111,7 @@ class Pipeline(Changes):
         self._start_method: StartMethod = one_of("start_method", start_method, START_METHODS)
         self._overflow: Overflow | None = None if overflow is None else one_of("overflow", overflow, OVERFLOWS)
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
+        self._on_fate = checked_on_fate(on_fate)
         self._source = None if source is None else _checked_source(source)
         self._entrances = [*checked_sources(sources), *checked_entrances(entrances)]
         if self._source is not None and self._entrances:
@@ -117,6 +122,7 @@ class Pipeline(Changes):
         self._threads: list[WorkerThread] = []
         self._notices: Notices | None = None
         self._discarded: Discarded | None = None
+        self._fates: Fates | None = None
         self._joined = False
         self._aborted = False
         self._hand_over: HandOver | None = None
@@ -455,6 +461,7 @@ class Pipeline(Changes):
                 self._source,
                 self._entrances,
                 self._may_answer(),
+                self._on_fate is not None,
                 self._max_age,
             )
         )
@@ -522,6 +529,10 @@ class Pipeline(Changes):
             self._discarded = Discarded(engine)
         except RuntimeError as error:
             raise StartError(f"cannot start a thread for what is discarded: {error}") from error
+        try:
+            self._fates = None if self._on_fate is None else Fates(engine, self._on_fate)
+        except RuntimeError as error:
+            raise StartError(f"cannot start a thread for on_fate: {error}") from error
         try:
             engine.start_native()
         except OSError as error:
@@ -652,6 +663,8 @@ class Pipeline(Changes):
                 self._answers.wait(_engine.GRACE)
             if self._discarded is not None:
                 self._discarded.wait()
+            if self._fates is not None:
+                self._fates.wait()
             if not self._joined and any(source.still_closes(_engine.GRACE) for source in self._running.values()):
                 logger.warning("close() of the source has not returned: it is left behind")
             self._joined = True

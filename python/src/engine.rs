@@ -2,6 +2,7 @@
 
 use crate::answers::{AnswerQueue, in_words};
 use crate::discarded::Discarded;
+use crate::fates::{FateFacts, fate_facts};
 use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, raise, takes_a_while};
 use crate::report::{Report, SampleId};
@@ -45,6 +46,7 @@ pub(crate) struct PipelineDescription {
     source: Option<SourceDescription>,
     entrances: Vec<EntranceDescription>,
     answers: bool,
+    fates: bool,
     max_age: Option<f64>,
 }
 
@@ -576,6 +578,16 @@ impl Engine {
         py.detach(|| self.supervisor.next_discarded()).map(Discarded::new)
     }
 
+    /// Makes the end of the pipeline wait until `next_fate` has given the last event.
+    fn keep_fates(&self) {
+        self.supervisor.keep_fates();
+    }
+
+    /// Waits for a sample that did not come through; None once everything has ended.
+    fn next_fate(&self, py: Python<'_>) -> Option<FateFacts> {
+        py.detach(|| self.supervisor.next_fate()).map(|event| fate_facts(py, event))
+    }
+
     /// The stages that are in the user's code, and what others wait for.
     fn still_busy(&self) -> String {
         self.supervisor.still_busy()
@@ -727,6 +739,7 @@ impl PipelineDescription {
     pub(crate) fn graph(self) -> PyResult<Graph> {
         Ok(Graph {
             answers: self.answers,
+            fates: self.fates,
             source: self.source.map(|source| SourceNode { is_live: source.is_live }),
             entrances: self.entrances.into_iter().map(EntranceDescription::node).collect::<PyResult<_>>()?,
             stages: self.stages.into_iter().map(node).collect::<PyResult<_>>()?,

@@ -4,6 +4,7 @@
 mod answers;
 mod discarded;
 mod engine;
+mod fates;
 mod frame;
 mod native;
 mod payload;

@@ -303,6 +303,8 @@ reported! {
         /// Workers that were still in the user's code when the pipeline stopped waiting for them, and what was
         /// discarded and is still in its `__del__`.
         left_behind: Vec<String> = |r| r.left_behind.clone();
+        /// Samples that did not come through of which `on_fate` learnt nothing, since it was too slow.
+        fates_missed: u64 = |r| r.fates_missed;
         /// All samples dropped in front of any stage.
         dropped: u64 = |r| r.dropped();
         @repr |r| {

@@ -21,6 +21,8 @@ pub(crate) struct Case {
     pub(crate) input: Input,
     /// Whether each put is a submission, whose answer is looked at, too.
     pub(crate) answers: bool,
+    /// Whether the fate of every sample is told, and looked at.
+    pub(crate) fates: bool,
     /// When the workers come up.
     pub(crate) up_after: Duration,
     /// When `setstop` is called; otherwise after the last put, or never where there is a source.
@@ -215,6 +217,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
         answers: false,
+        fates: false,
         up_after: Duration::ZERO,
         stop_at: None,
         flushes: Vec::new(),

@@ -24,6 +24,8 @@ pub(crate) fn check(case: Case, expected: &[&str]) {
     if let Some(case) = case.with_answers() {
         run_everywhere(&case, &simulated::run(&case));
     }
+    let case = case.with_fates();
+    run_everywhere(&case, &simulated::run(&case));
 }
 
 /// Runs the case on every executor but the simulated one.

@@ -3,6 +3,7 @@
 
 use crate::answers::{Receiver, lines};
 use crate::case::{Case, Does, Input as Inputs, StageSpec};
+use crate::fates;
 use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage};
 use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment as Simulated, Run};
@@ -34,6 +35,7 @@ pub(crate) fn graph(case: &Case) -> Graph {
         buffer_size: case.buffer_size.clone(),
         overflow: case.overflow,
         answers: case.answers,
+        fates: case.fates,
         ..Graph::default()
     }
 }
@@ -151,9 +153,11 @@ impl<'a> Follower<'a> {
         assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "left behind in {case:#?}");
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(log.every_teardown_ran(), "{case:#?}");
-        let outcome = describe(&log.values(), supervisor.failure().as_ref(), &supervisor.report());
+        let report = supervisor.report();
+        let outcome = describe(&log.values(), supervisor.failure().as_ref(), &report);
         let answers = self.answers.lock().unwrap();
-        outcome + &lines(answers.iter().map(|answer| answer.describe()))
+        let told = std::iter::from_fn(|| supervisor.next_fate()).map(Into::into).collect();
+        outcome + &fates::lines(case, told, &report) + &lines(answers.iter().map(|answer| answer.describe()))
     }
 
     fn bring_about(&self, event: &Event, next_put: &mut i64) {

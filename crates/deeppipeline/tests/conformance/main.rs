@@ -7,6 +7,7 @@
 mod answers;
 mod case;
 mod cases;
+mod fates;
 mod flush;
 mod follow;
 mod freshness;

@@ -25,6 +25,7 @@ fn random_chains_come_out_the_same_on_every_executor() {
         let case = Random(seed).case();
         // Every other one is asked for answers.
         let case = if seed % 2 == 1 { case.with_answers().unwrap_or(case) } else { case };
+        let case = if seed / 2 % 2 == 1 { case.with_fates() } else { case };
         let told = Told { seed, case: &case };
         let simulated = simulated::run(&case);
         if keeps_order(&case) {
@@ -58,6 +59,7 @@ fn random_times_break_no_promise() {
                 *max_wait = ms(random.below(30));
             }
         }
+        let case = if seed % 2 == 1 { case.with_fates() } else { case };
         let told = Told { seed, case: &case };
         // Each step is looked at while it runs: every sample has one fate at every moment.
         let run = simulated::run(&case);

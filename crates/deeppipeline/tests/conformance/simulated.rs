@@ -2,6 +2,7 @@
 
 use crate::answers::{assert_as_counted, describe as describe_answer, lines};
 use crate::case::{Case, Input, StageSpec};
+use crate::fates;
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry, route_by};
@@ -130,8 +131,12 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case) ->
 }
 
 /// What is said of the whole pipeline.
-fn described<I: Send + 'static, T>(builder: Builder<I, T>, case: &Case) -> Builder<I, T> {
-    let builder = builder.buffer_size(case.buffer_size.clone());
+fn described<I: Send + 'static, T>(builder: Builder<I, T>, case: &Case, log: &Arc<Log>) -> Builder<I, T> {
+    let mut builder = builder.buffer_size(case.buffer_size.clone());
+    if case.fates {
+        let log = Arc::clone(log);
+        builder = builder.on_fate(move |event| log.tell(event.into()));
+    }
     match case.overflow {
         Some(overflow) => builder.overflow(overflow),
         None => builder,
@@ -159,7 +164,7 @@ fn build<I: Send + 'static>(
     in_process: &dyn Fn(usize) -> bool,
     builder: Builder<I, i64>,
 ) -> Simulation<I, i64> {
-    let (builder, place) = (described(builder, case), placing(case, in_process));
+    let (builder, place) = (described(builder, case, log), placing(case, in_process));
     let part = |stages: Range<usize>| chain_of(case, stages, log);
     let all = 0..case.stages.len();
     let simulation = match case.branches() {
@@ -192,7 +197,7 @@ fn build_apart<I: Send + 'static>(
     in_process: &dyn Fn(usize) -> bool,
     builder: Builder<I, i64>,
 ) -> Simulation<I> {
-    let (builder, place) = (described(builder, case), placing(case, in_process));
+    let (builder, place) = (described(builder, case, log), placing(case, in_process));
     let [first, second] = case.branches().expect("it has two branches");
     let part = |stages: Range<usize>| chain_of(case, stages, log);
     let before = part(0..first.start);
@@ -291,7 +296,8 @@ fn run_through<I, T>(mut simulation: Simulation<I, T>, case: &Case, log: &Arc<Lo
     };
     assert!(log.every_teardown_ran(), "{case:#?}");
     let values = log.values();
-    (Run { moments, outcome: describe(&values, failure.as_ref(), &report), values }, report)
+    let outcome = describe(&values, failure.as_ref(), &report) + &fates::lines(case, log.told(), &report);
+    (Run { moments, outcome, values }, report)
 }
 
 /// A stage that gets one sample.

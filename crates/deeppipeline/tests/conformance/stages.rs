@@ -1,6 +1,7 @@
 //! The named stages, the same code for every executor, and what they leave behind for the case to look at.
 
 use crate::case::Does;
+use crate::fates::Told;
 use deeppipeline::report::SampleId;
 use deeppipeline::{BoxError, Give, current_sample};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ pub(crate) struct Log {
     values: Mutex<Vec<(SampleId, i64)>>,
     set_up: Mutex<Vec<String>>,
     torn_down: Mutex<Vec<String>>,
+    told: Mutex<Vec<Told>>,
 }
 
 impl Witness for Log {
@@ -42,6 +44,16 @@ impl Log {
     /// What the end stage got, in order.
     pub(crate) fn values(&self) -> Vec<(SampleId, i64)> {
         self.values.lock().unwrap().clone()
+    }
+
+    /// Notes the fate of a sample.
+    pub(crate) fn tell(&self, told: Told) {
+        self.told.lock().unwrap().push(told);
+    }
+
+    /// The fates of samples, as they were told.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap().clone()
     }
 
     /// The stages torn down so far, by name.

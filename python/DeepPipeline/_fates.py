@@ -1,0 +1,92 @@
+"""The samples that did not come through, told to the program as they end, on a thread of their own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from DeepPipeline import _engine
+from DeepPipeline._checks import what
+from DeepPipeline.errors import GraphError
+
+logger = logging.getLogger("DeepPipeline")
+
+Fate = Literal[
+    "dropped_oldest",
+    "dropped_newest",
+    "superseded",
+    "expired",
+    "discarded",
+    "flushed",
+    "absorbed",
+    "windowed",
+    "skipped",
+    "failed",
+    "lost",
+]
+
+LOG_EVERY = 60.0
+"""The shortest time between two records about a function that raises, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FateEvent:
+    """One sample that did not come through."""
+
+    number: int
+    """The number of its `put`, from 1."""
+    part: int
+    """Its part where a stage made many of one sample, else 0."""
+    source: str | None
+    """The source or entrance that it came from, if that has a name."""
+    stage: str
+    """The stage in front of which, or in which, it ended."""
+    fate: Fate
+    """The way in which it ended, by the counter of the report that has counted it. A "windowed" one is kept for a later
+    list, and counted once it is known what became of it."""
+    error: BaseException | None
+    """The exception of the stage that failed on it."""
+    value: Any
+    """The value, where it is still there: that of a sample which waited between threads. Otherwise None."""
+
+
+OnFate = Callable[[FateEvent], object]
+
+
+def checked_on_fate(on_fate: object) -> OnFate | None:
+    """Returns it if it can be called."""
+    if on_fate is not None and not callable(on_fate):
+        raise GraphError(f"on_fate is {what(on_fate)}, but must be a function that gets a FateEvent")
+    return on_fate
+
+
+class Fates:
+    """A thread that calls the program's function, from the start: an interpreter that exits may start none."""
+
+    def __init__(self, engine: _engine.Engine, on_fate: OnFate) -> None:
+        # It must not keep the pipeline alive, only what it needs of it.
+        self._thread = threading.Thread(target=_tell_all, args=(engine, on_fate), name="on_fate", daemon=True)
+        self._thread.start()
+        engine.keep_fates()
+
+    def wait(self) -> None:
+        """Waits for its end, which comes once every worker has ended and the function has had all events."""
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+
+def _tell_all(engine: _engine.Engine, on_fate: OnFate) -> None:
+    raised, untold, told_at = False, 0, 0.0
+    while (facts := engine.next_fate()) is not None:
+        try:
+            on_fate(FateEvent(*facts))  # type: ignore[arg-type]
+        except BaseException as error:
+            untold += 1
+            if not raised or time.monotonic() - told_at >= LOG_EVERY:
+                logger.error("on_fate raised (%d times since this was logged last)", untold, exc_info=error)
+                raised, untold, told_at = True, 0, time.monotonic()
+        del facts  # a value is not kept alive while nothing comes
