@@ -1,6 +1,6 @@
 //! Every sample that does not come through is told: which one, where, why, and with what error.
 
-use deeppipeline::fates::FateEvent;
+use deeppipeline::report::FateEvent;
 use deeppipeline::{BoxError, Give, OnError, Pipeline, Stage, stage};
 use std::sync::mpsc::channel;
 

@@ -2,7 +2,7 @@
 
 use crate::engine::cause_of;
 use crate::payload::Payload;
-use deeppipeline::fates::FateEvent;
+use deeppipeline::report::FateEvent;
 use pyo3::prelude::*;
 
 /// The number and part of a sample, its source, the stage, the fate by its word, the exception, and the value.

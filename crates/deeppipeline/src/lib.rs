@@ -58,7 +58,7 @@ mod clock;
 pub mod engine;
 pub mod error;
 mod executor;
-pub mod fates;
+mod fates;
 mod gives;
 mod graph;
 mod hand_over;

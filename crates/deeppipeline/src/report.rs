@@ -8,6 +8,7 @@ use crate::seconds;
 use std::fmt;
 use std::time::Duration;
 
+pub use crate::fates::{Fate, FateEvent};
 pub use crate::join::JoinCounts;
 pub use crate::ledger::{BufferCounts, Spread, StageCounts};
 pub use crate::sample::{SampleId, SampleInfo};

@@ -2,8 +2,8 @@
 
 mod support;
 
-use deeppipeline::fates::{Fate, FateEvent};
 use deeppipeline::pipeline::Put;
+use deeppipeline::report::{Fate, FateEvent};
 use deeppipeline::{Give, OnError, Overflow, Pipeline, stage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

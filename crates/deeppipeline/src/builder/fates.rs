@@ -10,7 +10,7 @@ impl<I, T> Builder<I, T> {
     /// of the pipeline waits until it has had all of them. In a simulation it is called as they happen.
     ///
     /// ```
-    /// use deeppipeline::fates::{Fate, FateEvent};
+    /// use deeppipeline::report::{Fate, FateEvent};
     /// use deeppipeline::{OnError, Pipeline, stage};
     /// use std::sync::mpsc::channel;
     ///

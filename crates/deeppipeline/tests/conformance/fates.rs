@@ -2,9 +2,8 @@
 
 use crate::case::Case;
 use deeppipeline::Report;
-use deeppipeline::fates::{Fate, FateEvent};
 use deeppipeline::intake::Intake;
-use deeppipeline::report::{SampleId, StageReport};
+use deeppipeline::report::{Fate, FateEvent, SampleId, StageReport};
 use std::fmt;
 
 /// One event, as it is compared.
