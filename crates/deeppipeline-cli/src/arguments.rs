@@ -1,9 +1,10 @@
 //! What the command line says, and what is made of it before anything runs.
 
+use crate::each_input::EachInput;
 use crate::output::Output;
 use deeppipeline::{BoxError, Overflow};
 use deeppipeline_vision::{
-    Capture, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Track, WriteVideo,
+    Capture, CaptureOptions, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Track, WriteVideo,
     available_runtime, without_password,
 };
 use std::ffi::OsString;
@@ -12,10 +13,12 @@ use std::path::PathBuf;
 /// The arguments of the command line.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address, - for standard input
-    pub(crate) input: OsString,
+    /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address, - for standard input. Several
+    /// share the models, which take from them in turn
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<OsString>,
 
-    /// The folder for the annotated video and the JSON lines
+    /// The folder for the annotated video and the JSON lines of each input
     #[arg(short, long, default_value = "out")]
     pub(crate) output: PathBuf,
 
@@ -44,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FRAMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) detect_every: u64,
 
-    /// Stop after that many frames
+    /// Stop after that many frames of each input
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
 
@@ -52,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) realtime: bool,
 
-    /// How FFmpeg is to read the input, for what it cannot guess (its -f option, for example v4l2)
+    /// How FFmpeg is to read the inputs, for what it cannot guess (its -f option, for example v4l2)
     #[arg(long)]
     pub(crate) format: Option<String>,
 
@@ -62,7 +65,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) multiprocess: bool,
 
-    /// Afterwards run the same stages in series, and compare
+    /// Afterwards run the same stages in series, and compare. For one input
     #[arg(long)]
     pub(crate) compare_serial: bool,
 }
@@ -97,9 +100,10 @@ fn parse_overflow(name: &str) -> Result<Overflow, String> {
     name.parse::<Overflow>().map_err(|error| error.to_string())
 }
 
-/// The input and the models, found to be in order before anything runs.
+/// The inputs and the models, found to be in order before anything runs.
 pub(crate) struct Opened {
-    pub(crate) capture: Capture,
+    /// Each with its name.
+    pub(crate) captures: Vec<(String, Capture)>,
     pub(crate) detect: DetectPeople,
     pub(crate) pose: EstimatePose,
     pub(crate) classify: ClassifyBehaviour,
@@ -107,14 +111,14 @@ pub(crate) struct Opened {
 
 /// The stages, in order, before any of them runs.
 pub(crate) struct Stages {
-    pub(crate) capture: Capture,
+    pub(crate) captures: Vec<(String, Capture)>,
     pub(crate) detect: DetectPeople,
-    pub(crate) track: Track,
+    pub(crate) track: EachInput<Track>,
     pub(crate) pose: EstimatePose,
     pub(crate) classify: ClassifyBehaviour,
-    pub(crate) record: Record,
+    pub(crate) record: EachInput<Record>,
     pub(crate) draw: Draw,
-    pub(crate) write: WriteVideo,
+    pub(crate) write: EachInput<WriteVideo>,
 }
 
 impl Arguments {
@@ -129,34 +133,60 @@ impl Arguments {
             .map(|name| self.models.join(name))
     }
 
-    /// The input as it may be shown, and be part of a file's name.
-    pub(crate) fn shown_input(&self) -> String {
-        if self.input == "-" { "stdin".into() } else { without_password(&self.input) }
+    /// The inputs as they may be shown, and be part of a file's name; no two are the same.
+    pub(crate) fn names(&self) -> Result<Vec<String>, BoxError> {
+        let shown = |input: &OsString| if input == "-" { "stdin".into() } else { without_password(input) };
+        let shown: Vec<String> = self.inputs.iter().map(shown).collect();
+        if self.inputs.iter().filter(|input| *input == "-").count() > 1 {
+            return Err("standard input (-) is given twice as an input, but can be read once".into());
+        }
+        if self.compare_serial && shown.len() > 1 {
+            return Err(format!("--compare-serial takes one input, but got {}", shown.len()).into());
+        }
+        let named = shown.iter().enumerate().map(|(place, name)| {
+            let before = shown[..place].iter().filter(|other| *other == name).count();
+            if before == 0 { name.clone() } else { format!("{name} ({})", before + 1) }
+        });
+        Ok(named.collect())
     }
 
-    /// Opens the input and the models: what is wrong with them is found here, before anything runs.
+    /// Opens the inputs and the models: what is wrong with them is found here, before anything runs.
     pub(crate) fn open(&self) -> Result<Opened, BoxError> {
         let [detect, pose, classify] = self.models();
         let detect = DetectPeople::load_with(detect, self.runtime())?;
         let pose = EstimatePose::load_with(pose, self.runtime())?;
         let classify = ClassifyBehaviour::load_with(classify, self.runtime())?;
-        let mut capture = Capture::options(&self.input).realtime(self.realtime);
+        let captures = self.inputs.iter().map(|input| self.options(input).open());
+        let captures = self.names()?.into_iter().zip(captures);
+        let captures = captures.map(|(name, capture)| Ok((name, capture?))).collect::<Result<_, BoxError>>()?;
+        Ok(Opened { captures, detect, pose, classify })
+    }
+
+    /// How one of the inputs is to be opened.
+    fn options(&self, input: &OsString) -> CaptureOptions {
+        let mut options = Capture::options(input).realtime(self.realtime);
         if let Some(format) = &self.format {
-            capture = capture.format(format);
+            options = options.format(format);
         }
-        if let Some(limit) = self.limit {
-            capture = capture.limit(limit);
+        match self.limit {
+            Some(limit) => options.limit(limit),
+            None => options,
         }
-        Ok(Opened { capture: capture.open()?, detect, pose, classify })
     }
 }
 
 impl Opened {
-    /// Every stage, here in this process. Creates the files of the output.
-    pub(crate) fn stages(self, output: &Output) -> Result<Stages, BoxError> {
-        let Opened { capture, detect, pose, classify } = self;
-        let record = Record::create(output.jsonl())?;
-        let write = WriteVideo::create(output.video(), capture.frame_rate())?;
-        Ok(Stages { detect, track: Track::new(), pose, classify, record, draw: Draw::new(), write, capture })
+    /// Every stage, here in this process. Creates the files of the outputs, one for each input.
+    pub(crate) fn stages(self, outputs: &[Output]) -> Result<Stages, BoxError> {
+        let Opened { captures, detect, pose, classify } = self;
+        let names = || captures.iter().map(|(name, _)| name.clone());
+        let track = EachInput::new(names().map(|name| (name, Track::new())));
+        let records = names().zip(outputs).map(|(name, output)| Ok((name, Record::create(output.jsonl())?)));
+        let record = EachInput::new(records.collect::<Result<Vec<_>, BoxError>>()?);
+        let writes = captures.iter().zip(outputs).map(|((name, capture), output)| {
+            Ok((name.clone(), WriteVideo::create(output.video(), capture.frame_rate())?))
+        });
+        let write = EachInput::new(writes.collect::<Result<Vec<_>, BoxError>>()?);
+        Ok(Stages { captures, detect, track, pose, classify, record, draw: Draw::new(), write })
     }
 }

@@ -9,62 +9,78 @@ use crate::processes;
 use crate::progress::{Counter, Progress};
 use crate::serial;
 use deeppipeline::builder::{Chain, IntoStage, Onward};
-use deeppipeline::pipeline::{Sourced, StopSignal, StopSignals};
-use deeppipeline::{BoxError, Overflow, Pipeline, Report, chain, stage};
-use deeppipeline_vision::{ClassifyBehaviour, Detections, Follow, Frame, Scene};
+use deeppipeline::pipeline::{StopSignal, StopSignals};
+use deeppipeline::report::SourceState;
+use deeppipeline::{BoxError, Overflow, Pipeline, Report, StageError, chain, stage};
+use deeppipeline_vision::{Capture, ClassifyBehaviour, Detections, Follow, Frame, Scene};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
-    let output = Output::create(&arguments.output, &arguments.shown_input(), arguments.overwrite)?;
+    let outputs = Output::create(&arguments.output, &arguments.names()?, arguments.overwrite)?;
     let opened = arguments.open()?;
-    let capture = &opened.capture;
-    let live = capture.is_live();
-    let overflow = arguments.overflow.unwrap_or(if live { Overflow::DropOldest } else { Overflow::Block });
-    note(format_args!(
-        "{}: {} x {}, {}; models run by {}; buffers of {}, {overflow}",
-        arguments.shown_input(),
-        capture.width(),
-        capture.height(),
-        capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
-        arguments.runtime.in_words()?,
-        arguments.buffer_size,
-    ));
+    let captures = || opened.captures.iter().map(|(_, capture)| capture);
+    let any_live = captures().any(Capture::is_live);
+    let overflow = arguments.overflow.unwrap_or(if any_live { Overflow::DropOldest } else { Overflow::Block });
+    for (name, capture) in &opened.captures {
+        note(format_args!(
+            "{name}: {} x {}, {}; models run by {}; buffers of {}, {overflow}",
+            capture.width(),
+            capture.height(),
+            capture.frame_rate().map_or("frame rate unknown".to_owned(), |rate| format!("{rate:.3} frames/s")),
+            arguments.runtime.in_words()?,
+            arguments.buffer_size,
+        ));
+    }
+    let inputs: Vec<Input> = opened.captures.iter().map(Input::of).collect();
 
-    let progress = Progress::new(if live { None } else { capture.frames() });
+    let progress = Progress::new(if any_live { None } else { captures().map(Capture::frames).sum() });
     let before = Cost::now();
-    let (result, stop) = pipelined(arguments, opened, overflow, &output, &progress);
-    // It is how a live stream ends; a file it cuts short.
-    let interrupted = || stop.as_ref().and_then(StopSignals::received).filter(|_| !live);
+    let (result, stop) = pipelined(arguments, opened, overflow, &outputs, &progress);
+    let asked_to_stop = || stop.as_ref().and_then(StopSignals::received);
     let cost = Cost::now() - before;
     let frames = progress.finish();
 
     // The results get their names before anything is said about them: saying it may fail.
+    let is_whole = |input: &Input| match &result {
+        Err(failed) => failed.is_without(&input.name),
+        // It is how a live stream ends; a file it cuts short.
+        Ok(_) => input.is_live || asked_to_stop().is_none(),
+    };
+    let (whole, cut_short): (Vec<_>, Vec<_>) = outputs.into_iter().zip(&inputs).partition(|(_, input)| is_whole(input));
+    let is_interrupted = !cut_short.is_empty();
+    let partial: Vec<PathBuf> = cut_short.into_iter().flat_map(|(output, _)| output.keep_partial()).collect();
+    // One that cannot have its name does not cost the others theirs.
+    let kept: Vec<_> = whole.into_iter().map(|(output, _)| output.keep()).collect();
+    let kept = kept.into_iter().collect::<Result<Vec<_>, _>>();
+    let kept = kept.map(|kept| listed(&[partial, kept.concat()].concat()));
+
     let report = match result {
         Ok(report) => report,
-        Err(error) => {
-            return Err(match &output.keep_partial()[..] {
-                [] => error,
-                kept => format!("{error} (what was done before is kept as {})", listed(kept)).into(),
+        Err(failed) => {
+            return Err(match kept {
+                Ok(kept) if kept.is_empty() => failed.error,
+                Ok(kept) => format!("{} (what was done before is kept as {kept})", failed.error).into(),
+                Err(error) => format!("{}; {error}", failed.error).into(),
             });
         }
     };
-    if let Some(signal) = interrupted() {
-        let kept = match &output.keep_partial()[..] {
-            [] => "nothing is kept".to_owned(),
-            kept => format!("what was done is kept as {}", listed(kept)),
+    if let Some(signal) = asked_to_stop().filter(|_| is_interrupted) {
+        let kept = match kept {
+            Ok(kept) if kept.is_empty() => "nothing is kept".to_owned(),
+            Ok(kept) => format!("what was done is kept as {kept}"),
+            Err(error) => error.to_string(),
         };
         note(format_args!("interrupted after {frames} frames; {kept}"));
         print(report)?;
         return Ok(signal.exit_code().into());
     }
-    let kept = output.keep();
     let rate = frames as f64 / report.elapsed.as_secs_f64();
     let cost = cost.milliseconds_per(frames);
     let summary = format!("{report}\n{frames} frames, {rate:.1} frames/s, {cost:.1} ms of CPU a frame");
     let kept = match kept {
-        Ok(kept) => listed(&kept),
+        Ok(kept) => kept,
         Err(error) => {
             // That the results have no name is the error to tell, also where the report finds no reader.
             let _ = print(summary);
@@ -72,7 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
         }
     };
     print(format_args!("{summary}\nwrote {kept}")).map_err(|error| format!("{error}; wrote {kept}"))?;
-    if arguments.compare_serial && !live {
+    // While the same stages run in series.
+    let interrupted = || asked_to_stop().filter(|_| !any_live);
+    if arguments.compare_serial && !any_live {
         compare(arguments, rate, interrupted)
             .map_err(|error| format!("no comparison with the same stages in series: {error}; wrote {kept}"))?;
     }
@@ -84,21 +102,58 @@ fn listed(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
 }
 
+/// An input, as far as it says what becomes of its results.
+struct Input {
+    name: String,
+    is_live: bool,
+}
+
+impl Input {
+    fn of((name, capture): &(String, Capture)) -> Self {
+        Input { name: name.clone(), is_live: capture.is_live() }
+    }
+}
+
+/// A run that failed.
+struct Failed {
+    error: BoxError,
+    /// The inputs that failed, each alone; none where it was something else.
+    inputs: Vec<String>,
+}
+
+impl Failed {
+    fn start(error: BoxError) -> Self {
+        Failed { error, inputs: Vec::new() }
+    }
+
+    fn run(error: StageError) -> Self {
+        let sources = error.report().sources.iter().filter(|source| source.state == SourceState::Failed);
+        let inputs: Vec<String> = sources.map(|source| source.name.clone()).collect();
+        let is_of_an_input = inputs.iter().any(|input| input == error.stage());
+        Failed { inputs: if is_of_an_input { inputs } else { Vec::new() }, error: error.into() }
+    }
+
+    /// Returns true if everything of that input is there all the same.
+    fn is_without(&self, input: &str) -> bool {
+        !self.inputs.is_empty() && self.inputs.iter().all(|failed| failed != input)
+    }
+}
+
 /// All stages at work at the same time. Also hands back what tells whether the command was asked to stop.
 fn pipelined(
     arguments: &Arguments,
     opened: Opened,
     overflow: Overflow,
-    output: &Output,
+    outputs: &[Output],
     progress: &Progress,
-) -> (Result<Report, BoxError>, Option<StopSignals>) {
-    let pipeline = match start(arguments, opened, overflow, output, progress.counter()) {
+) -> (Result<Report, Failed>, Option<StopSignals>) {
+    let pipeline = match start(arguments, opened, overflow, outputs, progress.counter()) {
         Ok(pipeline) => pipeline,
-        Err(error) => return (Err(error), None),
+        Err(error) => return (Err(Failed::start(error)), None),
     };
     let stop = pipeline.on_stop_signals();
     let result = progress.while_running(|| pipeline.join(), || pipeline.report());
-    (result.map_err(BoxError::from), stop.ok())
+    (result.map_err(Failed::run), stop.ok())
 }
 
 /// Starts every stage, on a thread or in a process.
@@ -106,29 +161,33 @@ fn start(
     arguments: &Arguments,
     opened: Opened,
     overflow: Overflow,
-    output: &Output,
+    outputs: &[Output],
     seen: Counter,
-) -> Result<Pipeline<Sourced>, BoxError> {
+) -> Result<Pipeline<Frame>, BoxError> {
     let builder = Pipeline::builder().buffer_size(arguments.buffer_size as usize).overflow(overflow);
     if arguments.multiprocess {
         #[cfg(target_os = "linux")]
-        return Ok(processes::start(arguments, builder, overflow, opened.capture, output, seen)?);
+        return Ok(processes::start(arguments, builder, overflow, opened.captures, outputs, seen)?);
         #[cfg(not(target_os = "linux"))]
         return Err("--multiprocess needs Linux: leave it out, and each stage runs on a thread".into());
     }
-    let Stages { capture, detect, track, pose, classify, record, draw, write } = opened.stages(output)?;
+    let Stages { captures, detect, track, pose, classify, record, draw, write } = opened.stages(outputs)?;
     let progress = move |scene: Scene| {
         seen.count(scene.people.len());
         scene
     };
-    let builder = builder.source(capture);
+    let window = ClassifyBehaviour::window_of(captures.len());
+    let builder = captures.into_iter().fold(builder, |builder, (name, capture)| builder.source_at(name, capture));
     let tracked = match arguments.detect_every {
         1 => builder.stage(detect).stage(track),
-        every => builder.parallel_latest((frames(), detections(every, overflow, detect))).stage(Follow::new(track)),
+        every => {
+            let followed = builder.parallel_latest((frames(), detections(every, overflow, detect)));
+            followed.stage(track.map(Follow::new))
+        }
     };
     let pipeline = tracked
         .stage(pose)
-        .stage(stage(classify).intake(ClassifyBehaviour::window().by_keys(ClassifyBehaviour::sights)))
+        .stage(stage(classify).intake(window.by_keys(ClassifyBehaviour::sights)))
         .stage(record)
         .stage(stage(progress).name("Progress"))
         .stage(draw)
@@ -161,9 +220,9 @@ fn compare(
     pipelined_rate: f64,
     interrupted: impl Fn() -> Option<StopSignal>,
 ) -> Result<(), BoxError> {
-    let scratch = Output::scratch(&arguments.output, &arguments.shown_input())?;
-    let stages = arguments.open()?.stages(&scratch)?;
-    let progress = Progress::new(stages.capture.frames());
+    let scratch = Output::scratch(&arguments.output)?;
+    let stages = arguments.open()?.stages(std::slice::from_ref(&scratch))?;
+    let progress = Progress::new(stages.captures.iter().map(|(_, capture)| capture.frames()).sum());
     let before = Cost::now();
     let serial = serial::run(stages, arguments.detect_every, &progress, || interrupted().is_some())?;
     let cost = Cost::now() - before;

@@ -7,6 +7,7 @@ mod arguments;
 mod behaviour;
 mod console;
 mod cost;
+mod each_input;
 mod output;
 #[cfg(target_os = "linux")]
 mod processes;

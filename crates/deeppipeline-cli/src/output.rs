@@ -3,12 +3,13 @@
 //! never replaced unless the user says so.
 
 use deeppipeline::BoxError;
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::{TempDir, TempPath};
 
-/// The two files of one run. Dropped before they got a name, what is in them gets a name that says that it is partial.
+/// The two files of one input. Dropped before they got a name, what is in them gets a name that says that it is partial.
 pub(crate) struct Output {
     folder: PathBuf,
     stem: String,
@@ -22,23 +23,33 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// A place for the results of `input`. Fails where the folder cannot be written.
-    pub(crate) fn create(folder: &Path, input: &str, overwrite: bool) -> Result<Self, BoxError> {
+    /// A place for the results of each input. Fails where the folder cannot be written.
+    pub(crate) fn create(folder: &Path, inputs: &[String], overwrite: bool) -> Result<Vec<Self>, BoxError> {
         fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
-        Output::open(folder, input, overwrite, true)
+        // Inputs of the same name in different folders must not write over each other.
+        let mut taken = HashSet::new();
+        let stems = inputs.iter().map(|input| {
+            let stem = stem(input);
+            let numbered = (2..).map(|number| format!("{stem}_{number}"));
+            let free = std::iter::once(stem.clone()).chain(numbered).find(|stem| !taken.contains(stem));
+            let free = free.unwrap_or(stem);
+            taken.insert(free.clone());
+            free
+        });
+        stems.map(|stem| Output::open(folder, stem, overwrite, true)).collect()
     }
 
-    /// The same for results that are not to be kept.
-    pub(crate) fn scratch(folder: &Path, input: &str) -> Result<Self, BoxError> {
-        Output::open(folder, input, false, false)
+    /// The same for results of one input that are not to be kept.
+    pub(crate) fn scratch(folder: &Path) -> Result<Self, BoxError> {
+        Output::open(folder, "scratch".to_owned(), false, false)
     }
 
-    fn open(folder: &Path, input: &str, overwrite: bool, is_wanted: bool) -> Result<Self, BoxError> {
+    fn open(folder: &Path, stem: String, overwrite: bool, is_wanted: bool) -> Result<Self, BoxError> {
         let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(folder);
         let unfinished = unfinished.map_err(|error| cannot_write(folder, &error))?;
         Ok(Output {
             folder: folder.to_owned(),
-            stem: stem(input),
+            stem,
             overwrite,
             video: unfinished.path().join("video.mp4"),
             jsonl: unfinished.path().join("tracks.jsonl"),
@@ -174,8 +185,21 @@ mod tests {
         assert_eq!(stem(".."), "input");
     }
 
+    fn create(folder: &Path, overwrite: bool) -> Output {
+        Output::create(folder, &["park.mp4".to_owned()], overwrite).unwrap().remove(0)
+    }
+
+    #[test]
+    fn inputs_of_the_same_name_have_results_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = ["a/park.mp4", "b/park.mp4", "park_2.mp4", "c/park.mp4"].map(str::to_owned);
+        let outputs = Output::create(folder.path(), &inputs, true).unwrap();
+        let stems: Vec<&str> = outputs.iter().map(|output| output.stem.as_str()).collect();
+        assert_eq!(stems, ["park", "park_2", "park_2_2", "park_3"]);
+    }
+
     fn output(folder: &Path, overwrite: bool) -> Output {
-        let output = Output::create(folder, "park.mp4", overwrite).unwrap();
+        let output = create(folder, overwrite);
         fs::write(output.video(), "pictures").unwrap();
         fs::write(output.jsonl(), "lines").unwrap();
         output
@@ -236,7 +260,7 @@ mod tests {
     #[test]
     fn of_a_run_that_failed_what_there_is_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let output = Output::create(folder.path(), "park.mp4", false).unwrap();
+        let output = create(folder.path(), false);
         fs::write(output.jsonl(), "a line").unwrap();
         assert_eq!(output.keep_partial(), [folder.path().join("park.behaviour.partial.jsonl")]);
         assert_eq!(names(folder.path()), ["park.behaviour.partial.jsonl"]);
@@ -252,10 +276,10 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_run_that_wrote_nothing_or_that_nobody_wants_to_keep() {
         let folder = tempfile::tempdir().unwrap();
-        let output = Output::create(folder.path(), "park.mp4", false).unwrap();
+        let output = create(folder.path(), false);
         fs::write(output.jsonl(), "").unwrap();
         assert_eq!(output.keep_partial(), [""; 0].map(PathBuf::from));
-        let output = Output::scratch(folder.path(), "park.mp4").unwrap();
+        let output = Output::scratch(folder.path()).unwrap();
         fs::write(output.video(), "half").unwrap();
         drop(output);
         assert_eq!(names(folder.path()), [""; 0]);

@@ -2,11 +2,11 @@
 
 use crate::arguments::Arguments;
 use crate::behaviour::{detections, frames};
+use crate::each_input::EachInput;
 use crate::output::Output;
 use crate::progress::Counter;
 use deeppipeline::builder::Builder;
 use deeppipeline::error::StartError;
-use deeppipeline::pipeline::Sourced;
 use deeppipeline::processes::{OnCrash, Workers};
 use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Stage, isolated, stage};
 use deeppipeline_vision::{
@@ -17,7 +17,10 @@ use deeppipeline_vision::{
 
 /// The workers that this program can be started as.
 pub(crate) fn workers() -> Workers {
-    deeppipeline_vision::workers(deeppipeline::worker()).stage::<Write>()
+    deeppipeline_vision::workers(deeppipeline::worker())
+        .stage::<EachInput<Track>>()
+        .stage::<EachInput<Record>>()
+        .stage::<EachInput<Write>>()
 }
 
 /// Starts every stage behind the input. What can be found wrong with the models was found before; the files to write
@@ -26,26 +29,34 @@ pub(crate) fn start(
     arguments: &Arguments,
     builder: Builder<Frame, Frame>,
     overflow: Overflow,
-    capture: Capture,
-    output: &Output,
+    captures: Vec<(String, Capture)>,
+    outputs: &[Output],
     seen: Counter,
-) -> Result<Pipeline<Sourced>, StartError> {
+) -> Result<Pipeline<Frame>, StartError> {
     let runtime = arguments.runtime();
     let [detect, pose, classify] = arguments.models();
-    let frame_rate = capture.frame_rate();
-    let record = isolated::<Record>(RecordSettings { path: output.jsonl() });
-    let write = isolated::<Write>(WriteVideoSettings { path: output.video(), frame_rate }).name("WriteVideo");
+    let inputs = || captures.iter().zip(outputs);
+    let tracks = inputs().map(|((name, _), _)| (name.clone(), TrackSettings::default())).collect();
+    let records = inputs().map(|((name, _), output)| (name.clone(), RecordSettings { path: output.jsonl() })).collect();
+    let writes = inputs().map(|((name, capture), output)| {
+        (name.clone(), WriteVideoSettings { path: output.video(), frame_rate: capture.frame_rate() })
+    });
+    let record = isolated::<EachInput<Record>>(records).name("Record");
+    let write = isolated::<EachInput<Write>>(writes.collect()).name("WriteVideo");
+    let window = ClassifyBehaviour::window_of(captures.len());
     let classify = isolated::<ClassifyBehaviour>(ClassifyBehaviourSettings { model: classify, runtime });
     let detect = isolated::<DetectPeople>(DetectPeopleSettings { model: detect, runtime, min_score: None });
-    let builder = builder.source(capture);
+    // Here, where the pictures are: it does little for each.
+    let follows = EachInput::new(captures.iter().map(|(name, _)| (name.clone(), Follow::default())));
+
+    let builder = captures.into_iter().fold(builder, |builder, (name, capture)| builder.source_at(name, capture));
     let tracked = match arguments.detect_every {
-        1 => builder.stage(detect).stage(isolated::<Track>(TrackSettings::default())),
-        // Here, where the pictures are: it does little for each.
-        every => builder.parallel_latest((frames(), detections(every, overflow, detect))).stage(Follow::default()),
+        1 => builder.stage(detect).stage(isolated::<EachInput<Track>>(tracks).name("Track")),
+        every => builder.parallel_latest((frames(), detections(every, overflow, detect))).stage(follows),
     };
     tracked
         .stage(isolated::<EstimatePose>(EstimatePoseSettings { model: pose, runtime }))
-        .stage(classify.intake(ClassifyBehaviour::window()))
+        .stage(classify.intake(window))
         // Half a file cannot be gone on with.
         .stage(record.on_crash(OnCrash::Stop))
         .stage(isolated::<Draw>(()))
@@ -82,10 +93,39 @@ impl Stage for Write {
 }
 
 impl Isolated for Write {
-    const NAME: &str = "behaviour.write";
+    const NAME: &str = "behaviour.write_one";
     type Settings = WriteVideoSettings;
 
     fn make(settings: WriteVideoSettings) -> Result<Self, BoxError> {
         Ok(Write(WriteVideo::make(settings)?))
+    }
+}
+
+/// A stage of which there is one for each input in a process.
+trait OfEachInput: Isolated {
+    /// The name under which all of them together are made there.
+    const NAME_OF_ALL: &str;
+}
+
+impl OfEachInput for Track {
+    const NAME_OF_ALL: &str = "behaviour.track";
+}
+
+impl OfEachInput for Record {
+    const NAME_OF_ALL: &str = "behaviour.record";
+}
+
+impl OfEachInput for Write {
+    const NAME_OF_ALL: &str = "behaviour.write";
+}
+
+impl<S: OfEachInput> Isolated for EachInput<S> {
+    const NAME: &str = S::NAME_OF_ALL;
+    /// The name of each input, and the settings of its stage.
+    type Settings = Vec<(String, S::Settings)>;
+
+    fn make(settings: Self::Settings) -> Result<Self, BoxError> {
+        let stages = settings.into_iter().map(|(input, settings)| Ok((input, S::make(settings)?)));
+        Ok(EachInput::new(stages.collect::<Result<Vec<_>, BoxError>>()?))
     }
 }

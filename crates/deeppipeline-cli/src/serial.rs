@@ -1,6 +1,7 @@
 //! The same stages one after the other on one thread: what a pipeline is to be compared with.
 
 use crate::arguments::Stages;
+use crate::each_input::EachInput;
 use crate::progress::Progress;
 use deeppipeline::engine::WindowStore;
 use deeppipeline::{BoxError, Give, Source, Stage};
@@ -31,7 +32,8 @@ pub(crate) fn run(
     progress: &Progress,
     interrupted: impl Fn() -> bool,
 ) -> Result<Serial, BoxError> {
-    let Stages { mut capture, detect, track, pose, classify, record, draw, write } = stages;
+    let Stages { captures, detect, track, pose, classify, record, draw, write } = stages;
+    let Some((_, mut capture)) = captures.into_iter().next() else { return Err("there is no input".into()) };
     let mut detect = Timed::new(detect)?;
     let mut track = Tracking::new(track, detect_every)?;
     let mut pose = Timed::new(pose)?;
@@ -78,15 +80,15 @@ pub(crate) fn run(
 
 /// The stage that follows people: in every frame, or in those that are looked at and on from there.
 enum Tracking {
-    EveryFrame(Timed<Track>),
-    EveryNth(Timed<Follow>, u64),
+    EveryFrame(Timed<EachInput<Track>>),
+    EveryNth(Timed<EachInput<Follow>>, u64),
 }
 
 impl Tracking {
-    fn new(track: Track, detect_every: u64) -> Result<Self, BoxError> {
+    fn new(track: EachInput<Track>, detect_every: u64) -> Result<Self, BoxError> {
         Ok(match detect_every {
             1 => Tracking::EveryFrame(Timed::new(track)?),
-            every => Tracking::EveryNth(Timed::new(Follow::new(track))?, every),
+            every => Tracking::EveryNth(Timed::new(track.map(Follow::new))?, every),
         })
     }
 

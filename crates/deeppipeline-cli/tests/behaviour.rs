@@ -86,6 +86,76 @@ fn people_are_followed_through_frames_in_which_nobody_was_looked_for() {
     }
 }
 
+/// The lines that were written for an input.
+fn lines(file: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Two inputs share the models; one is the other from its second half on.
+#[test]
+fn each_of_several_inputs_gets_the_results_that_it_gets_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other").join("park.mp4");
+    fs::create_dir(other.parent().unwrap()).unwrap();
+    let cut = Command::new("ffmpeg")
+        .args(["-loglevel", "error", "-ss", "4", "-i", &clip(), "-c:v", "libx264", "-preset", "ultrafast"])
+        .arg(&other)
+        .status()
+        .unwrap();
+    assert!(cut.success());
+    let other = other.to_string_lossy().into_owned();
+    for more in [&[][..], &["--multiprocess"], &["--detect-every", "4"]] {
+        let (apart, together) = (folder.path().join("apart"), folder.path().join("together"));
+        for (input, out) in [(clip(), apart.join("first")), (other.clone(), apart.join("second"))] {
+            let run = command(&input, &out).args(["--limit", "24", "--overwrite"]).args(more).output().unwrap();
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        }
+        let run = command(&clip(), &together).arg(&other).args(["--limit", "24", "--overwrite"]).args(more).output();
+        let run = run.unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "{stderr}");
+        assert!(stdout.contains("48 frames"), "{stdout}");
+        let written = ["park.behaviour.jsonl", "park.behaviour.mp4", "park_2.behaviour.jsonl", "park_2.behaviour.mp4"];
+        assert_eq!(files(&together), written);
+        // With every fourth frame looked at, which detections a frame meets depends on the machine.
+        if more.contains(&"--detect-every") {
+            continue;
+        }
+        for (one, alone) in [("park", "first"), ("park_2", "second")] {
+            let alone = lines(&apart.join(alone).join("park.behaviour.jsonl"));
+            assert!(!alone.is_empty());
+            assert_eq!(lines(&together.join(format!("{one}.behaviour.jsonl"))), alone, "{more:?}");
+        }
+    }
+}
+
+#[test]
+fn an_input_that_fails_costs_the_others_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = fs::read(clip()).unwrap();
+    let cut = folder.path().join("cut.mp4");
+    fs::write(&cut, &whole[..whole.len() / 8]).unwrap();
+    let out = folder.path().join("out");
+    let run = command(&cut.to_string_lossy(), &out).arg(clip()).args(["--limit", "60"]).output().unwrap();
+    assert_one_clear_line(&run, "cut.mp4");
+    let written = ["cut.behaviour.partial.jsonl", "cut.behaviour.partial.mp4", "park.behaviour.jsonl"];
+    assert_eq!(files(&out)[..3], written);
+    let last = lines(&out.join("park.behaviour.jsonl")).last().map(|line| line["frame"].as_u64().unwrap());
+    assert_eq!(last, Some(59));
+}
+
+#[test]
+fn what_several_inputs_cannot_do_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = command("-", folder.path()).arg("-").output().unwrap();
+    assert_one_clear_line(&run, "standard input (-) is given twice");
+    let run = command(&clip(), folder.path()).args([&clip(), "--compare-serial"]).output().unwrap();
+    assert_one_clear_line(&run, "--compare-serial takes one input, but got 2");
+    let run = Command::new(env!("CARGO_BIN_EXE_deeppipeline")).arg("behaviour").output().unwrap();
+    assert!(String::from_utf8_lossy(&run.stderr).contains("<INPUT>..."), "{run:?}");
+}
+
 /// The results are there, and it does not panic, whatever becomes of what it says.
 #[cfg(target_os = "linux")]
 #[test]

@@ -6,7 +6,9 @@ use deeppipeline::processes::{IsolatedWindows, Workers};
 use deeppipeline::{BoxError, Isolated};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Sight, Track, WriteVideo};
+use crate::{
+    ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Scene, Sight, Track, TrackId, WriteVideo,
+};
 
 /// Makes every stage of this crate known to a program that runs them in processes of their own.
 ///
@@ -133,10 +135,10 @@ impl Isolated for ClassifyBehaviour {
 
 impl IsolatedWindows for ClassifyBehaviour {
     type Sample = Scene;
-    type Key = u64;
+    type Key = TrackId;
     type Item = Sight;
 
-    fn keys(scene: &Scene) -> Vec<(u64, Sight)> {
+    fn keys(scene: &Scene) -> Vec<(TrackId, Sight)> {
         Self::sights(scene)
     }
 }

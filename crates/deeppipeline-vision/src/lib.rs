@@ -80,7 +80,7 @@ mod warning;
 mod write_video;
 
 pub use address::without_password;
-pub use behaviour::{ClassifyBehaviour, Sight};
+pub use behaviour::{ClassifyBehaviour, Sight, TrackId};
 pub use capture::{Capture, CaptureError, CaptureOptions};
 pub use detect::DetectPeople;
 pub use draw::Draw;

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use deeppipeline::intake::Windows;
-use deeppipeline::{BoxError, Give, Stage, Window};
+use deeppipeline::{BoxError, Give, Stage, Window, current_sample};
 
 use crate::model::{LazyModel, ModelError, Runtime};
-use crate::scene::{Behaviour, Scene};
+use crate::scene::{Behaviour, Person, Scene};
 use motion::Motion;
 use sight::recent;
 use still::Opinion;
@@ -26,7 +26,7 @@ pub use sight::Sight;
 /// 0 to 1. Where neither is sure, where joints are hidden, where the body is not upright or the window is still short,
 /// the behaviour is `unknown`. Running, jumping and falling are not among the answers: they have not been measured.
 ///
-/// It remembers no person: the pipeline keeps a window for each track, and one scene stays one sample.
+/// It remembers no person: the pipeline keeps a window for each track of each source, and one scene stays one sample.
 ///
 /// ```no_run
 /// use deeppipeline::{Pipeline, stage};
@@ -45,6 +45,23 @@ pub use sight::Sight;
 /// ```
 pub struct ClassifyBehaviour {
     model: LazyModel,
+}
+
+/// A person who is followed, among the people of all sources.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TrackId {
+    /// The name of the source whose picture they are in; `None` where the pipeline has one without a name.
+    pub source: Option<String>,
+    /// The number that the tracker of that source gave them.
+    pub number: u64,
+}
+
+impl TrackId {
+    /// The person of that number in the picture that the calling stage works on.
+    fn of(number: u64) -> Self {
+        let source = current_sample().and_then(|sample| sample.source().map(str::to_owned));
+        Self { source, number }
+    }
 }
 
 impl ClassifyBehaviour {
@@ -68,14 +85,21 @@ impl ClassifyBehaviour {
     /// seconds never count, nor what was before a second out of sight. Lets go of people who are gone, so that a stream
     /// may run for ever.
     pub fn window() -> Window {
-        Window::new(30).partial().idle(150).max_keys(256)
+        Self::window_of(1)
+    }
+
+    /// The same for the people of so many sources, which are remembered for as long as those of one alone.
+    pub fn window_of(sources: usize) -> Window {
+        const IDLE: u64 = 150;
+        const MAX_PEOPLE: usize = 256;
+        Window::new(30).partial().idle(IDLE * sources as u64).max_keys(MAX_PEOPLE * sources)
     }
 
     /// The people in a scene of whom there is something to keep: their tracks, and what is seen of each.
-    pub fn sights(scene: &Scene) -> Vec<(u64, Sight)> {
+    pub fn sights(scene: &Scene) -> Vec<(TrackId, Sight)> {
         let time = scene.frame.time;
-        let people = scene.people.iter();
-        people.filter_map(|person| Some((person.track?, Sight::new(time, person.bounds, person.pose?)))).collect()
+        let sight = |person: &Person| Some((TrackId::of(person.track?), Sight::new(time, person.bounds, person.pose?)));
+        scene.people.iter().filter_map(sight).collect()
     }
 
     /// Decides on the behaviour in a window of poses: motion first, the still pose only for someone who stands.
@@ -105,7 +129,7 @@ impl ClassifyBehaviour {
 }
 
 impl Stage for ClassifyBehaviour {
-    type Input = Windows<Scene, u64, Sight>;
+    type Input = Windows<Scene, TrackId, Sight>;
     type Output = Scene;
 
     fn setup(&mut self) -> Result<(), BoxError> {
@@ -116,7 +140,7 @@ impl Stage for ClassifyBehaviour {
     fn stage_run(&mut self, seen: Self::Input) -> Result<Give<Scene>, BoxError> {
         let mut behaviours = HashMap::new();
         for (track, window) in seen.iter() {
-            behaviours.insert(*track, self.decide(recent(window))?);
+            behaviours.insert(track.number, self.decide(recent(window))?);
         }
         let mut scene = seen.sample;
         for person in &mut scene.people {
