@@ -133,6 +133,9 @@ class StageCounts:
     @property
     def gave(self) -> int:
         """Values that the stage gave to the next buffer."""
+    @property
+    def last_failed(self) -> list[SampleId]:
+        """The last samples on which the stage has failed, oldest first: 16 at most, all of them in a simulation."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 

@@ -164,6 +164,9 @@ macro_rules! stage_counts {
             StageCounts {
                 $($(#[$doc])* $count: u64 = |c| c.$count;)*
                 $($(#[$total_doc])* $total: u64 = |c| c.$total;)*
+                /// The last samples on which the stage has failed, oldest first: 16 at most, all of them in a
+                /// simulation.
+                last_failed: Vec<SampleId> = |c| c.last_failed.iter().copied().map(SampleId::from).collect();
                 @repr |c| format!(
                     "<StageCounts used={} absorbed={} skipped={} failed={} lost={} in_flight={} gave={}>",
                     c.used, c.absorbed, c.skipped, c.failed, c.lost, c.in_flight, c.gave

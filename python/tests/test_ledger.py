@@ -34,7 +34,7 @@ FIELDS: dict[type, str] = {
     Recent: "age run",
     BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
     "waiting last_dropped",
-    StageCounts: "used absorbed skipped failed lost flushed in_flight gave",
+    StageCounts: "used absorbed skipped failed lost flushed in_flight gave last_failed",
     SourceReport: "name state error counts wait longest_wait",
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
@@ -134,6 +134,13 @@ def test_a_report_does_not_change() -> None:
     assert (before.outcome, before.stages[0].buffer.entered) == ("running", 0)
 
 
+@pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
+def test_last_failed_names_the_last_sixteen_on_which_the_stage_failed(multiprocess: bool) -> None:
+    stages = [Inverse().options(on_error="skip")]
+    report = Pipeline(stages, overflow="block", multiprocess=multiprocess).run([1, 0, 5, *[0] * 20])
+    assert [sample.number for sample in report.stage("Inverse").counts.last_failed] == list(range(8, 24))
+
+
 def test_last_dropped_remembers_sixteen() -> None:
     gate = Gate()
     p = Pipeline([gate], buffer_size=1).start()
@@ -185,6 +192,11 @@ def test_stubs_tell_the_truth() -> None:
     for kind, fields in FIELDS.items():
         public = {name for name in vars(kind) if not name.startswith("_")}
         assert public == {*fields.split(), "to_dict"}
+
+
+class Inverse(Stage):
+    def stage_run(self, x: int) -> float:
+        return 1 / x
 
 
 def a_report_of_everything() -> Report:

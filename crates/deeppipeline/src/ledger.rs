@@ -136,7 +136,10 @@ macro_rules! stage_counts {
         counts! {
             /// The counters of one stage. At any quiet moment
             /// `taken = used + absorbed + skipped + failed + lost + flushed + in_flight`, and `gave` entered the next buffer.
-            StageCounts {}
+            StageCounts {
+                /// The last samples on which the stage has failed, oldest first: 16 at most, all of them in a simulation.
+                pub last_failed: VecDeque<SampleId>,
+            }
             /// The counters of a stage that seldom change, as plain words.
             StageTotals
             $($listed)*

@@ -110,7 +110,9 @@ struct State<V> {
     lanes: Vec<policy::Lane>,
     ended: Vec<u64>,
     last_dropped: VecDeque<SampleId>,
-    drops_to_remember: usize,
+    last_failed: VecDeque<SampleId>,
+    /// The number of samples that each of the two remembers.
+    to_remember: usize,
     busy: Histogram,
     ages: Histogram,
     ages_after: Histogram,
@@ -183,10 +185,15 @@ impl<V> Storage for State<V> {
     }
 
     fn remember_drop(&mut self, id: SampleId) {
-        if self.last_dropped.len() >= self.drops_to_remember {
-            self.last_dropped.pop_front();
-        }
-        self.last_dropped.push_back(id);
+        remember(&mut self.last_dropped, self.to_remember, id);
+    }
+
+    fn remember_failure(&mut self, id: SampleId) {
+        remember(&mut self.last_failed, self.to_remember, id);
+    }
+
+    fn last_failed(&mut self) -> VecDeque<SampleId> {
+        self.last_failed.clone()
     }
 
     fn last_dropped(&mut self) -> VecDeque<SampleId> {
@@ -306,7 +313,7 @@ impl<'a, V> Locked<'a, V> {
 }
 
 impl<V> Buffer<V> {
-    pub(crate) fn new(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
+    pub(crate) fn new(limits: Limits, to_remember: usize, clock: Clock) -> Self {
         let state = State {
             head: policy::Head::empty(),
             totals: policy::Totals::empty(),
@@ -316,7 +323,8 @@ impl<V> Buffer<V> {
             lanes: Vec::new(),
             ended: vec![0; limits.turns()],
             last_dropped: VecDeque::new(),
-            drops_to_remember,
+            last_failed: VecDeque::new(),
+            to_remember,
             busy: Histogram::new(),
             ages: Histogram::new(),
             ages_after: Histogram::new(),
@@ -649,6 +657,13 @@ impl<V> Locked<'_, V> {
         let slot = &self.state.slots[slot];
         Some(Sample { id: slot.id(), birth: Moment(slot.birth), fork: slot.fork(), source: slot.source(), value })
     }
+}
+
+fn remember(last: &mut VecDeque<SampleId>, most: usize, id: SampleId) {
+    if last.len() >= most {
+        last.pop_front();
+    }
+    last.push_back(id);
 }
 
 /// Returns the samples of a list, without their values.

@@ -250,8 +250,8 @@ pub(crate) enum Buffer<V> {
 }
 
 impl<V> Buffer<V> {
-    pub(crate) fn in_memory(limits: Limits, drops_to_remember: usize, clock: Clock) -> Self {
-        Buffer::Local(Box::new(local::Buffer::new(limits, drops_to_remember, clock)))
+    pub(crate) fn in_memory(limits: Limits, to_remember: usize, clock: Clock) -> Self {
+        Buffer::Local(Box::new(local::Buffer::new(limits, to_remember, clock)))
     }
 
     /// Opens a lane for an entrance; `None` where there are as many as there may be.

@@ -29,8 +29,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// The number of dropped samples that a buffer remembers by number.
-const DROPS_TO_REMEMBER: usize = 16;
+/// The number of dropped samples, and of failed ones, that a buffer remembers by number.
+const IDS_TO_REMEMBER: usize = 16;
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Makes a pipeline as described, and its workers in reading order, the source's last where there is one: those of
@@ -44,7 +44,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     pub(crate) fn on_clock(graph: Graph, clock: Clock) -> Result<(Arc<Self>, Vec<Worker<V>>), GraphError> {
         let drops = match clock {
-            Clock::Monotonic => DROPS_TO_REMEMBER,
+            Clock::Monotonic => IDS_TO_REMEMBER,
             Clock::Virtual(_) => usize::MAX,
         };
         let layout = graph.layout()?;
@@ -72,7 +72,7 @@ impl<V: Send + 'static> Supervisor<V> {
         for index in 0..layout.nodes.len() {
             buffers.push(match layout.is_shared(index) {
                 true => Buffer::Shared(shared_buffer(&layout, index, &codecs)?),
-                false => Buffer::in_memory(layout.limits[index], DROPS_TO_REMEMBER, Clock::Monotonic),
+                false => Buffer::in_memory(layout.limits[index], IDS_TO_REMEMBER, Clock::Monotonic),
             });
         }
 

@@ -1,6 +1,7 @@
 //! The fates of samples as events, as a case looks at them: the same on every executor, and exactly what the ledger counts.
 
 use crate::case::Case;
+use crate::outcome::REMEMBERED;
 use deeppipeline::Report;
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{Fate, FateEvent, SampleId, StageReport};
@@ -68,8 +69,22 @@ fn assert_as_counted(case: &Case, told: &[Told], report: &Report) {
             let fits = if is_kept { told <= counted } else { told == counted };
             assert!(fits, "{told} told as {fate} in {}: {report}", stage.name);
         }
+        assert_failed_are_named(told, stage);
         let all: u64 = counted(stage).iter().map(|(_, counted)| counted).sum();
         assert_eq!(of_stage.len() as u64, all, "{of_stage:?} of {}: {report}", stage.name);
+    }
+}
+
+/// The report names the samples on which a stage has failed.
+fn assert_failed_are_named(told: &[Told], stage: &StageReport) {
+    let is_failed = |told: &&Told| told.stage == stage.name && told.fate == Fate::Failed;
+    let mut failed: Vec<SampleId> = told.iter().filter(is_failed).map(|told| told.sample).collect();
+    let mut named: Vec<SampleId> = stage.counts.last_failed.iter().copied().collect();
+    // Beyond that, only the last are.
+    if failed.len() <= REMEMBERED {
+        failed.sort();
+        named.sort();
+        assert_eq!(failed, named, "failed in {}", stage.name);
     }
 }
 

@@ -5,7 +5,7 @@ use deeppipeline::{Report, StageError};
 use std::fmt::Write;
 
 /// How many dropped numbers every executor remembers.
-const REMEMBERED: usize = 16;
+pub(crate) const REMEMBERED: usize = 16;
 
 /// The whole outcome, a line for the values, one for the pipeline, and one for each stage.
 pub(crate) fn describe(values: &[(SampleId, i64)], failure: Option<&StageError>, report: &Report) -> String {

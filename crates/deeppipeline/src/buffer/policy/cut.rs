@@ -133,23 +133,8 @@ impl<S: Storage> Change<'_, S> {
     /// Counts down what is no longer in flight from before the last flush.
     #[cold]
     pub(super) fn land_old(&mut self, place: usize, flight: Flight<'_>) {
-        match flight {
-            Flight::Slots(slots) => self.lands_old(slots.iter().map(|(slot, _)| *slot)),
-            Flight::OneOf((slot, _)) => self.lands_old([slot].into_iter()),
-            Flight::FirstOfTake(_) => {
-                let first = self.first_of_take(place);
-                self.lands_old(first.into_iter())
-            }
-            Flight::OfTake(_) => {
-                let mut slots = Vec::new();
-                let mut next = self.first_of_take(place);
-                while let Some(slot) = next {
-                    slots.push(slot);
-                    next = self.after(slot);
-                }
-                self.lands_old(slots.into_iter())
-            }
-        };
+        let slots = self.slots_of_flight(place, flight);
+        self.lands_old(slots.into_iter());
     }
 
     /// Does so for samples in these slots, and returns true if one was.

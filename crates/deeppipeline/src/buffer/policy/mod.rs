@@ -72,6 +72,8 @@ pub(super) trait Storage {
     fn record(&mut self, durations: Durations, nanoseconds: u64, now: u64);
     fn remember_drop(&mut self, id: SampleId);
     fn last_dropped(&mut self) -> VecDeque<SampleId>;
+    fn remember_failure(&mut self, id: SampleId);
+    fn last_failed(&mut self) -> VecDeque<SampleId>;
     /// Tells the caller that changes the buffer of the end of a sample.
     fn note_end(&mut self, ended: SampleEnd);
     /// Gives what is in that slot to the caller that changes the buffer, to release after the change: no consumer will
@@ -167,7 +169,7 @@ impl<'a, S: Storage> Change<'a, S> {
 
     /// Returns the counters.
     pub(super) fn counts(&mut self) -> (BufferCounts, StageCounts) {
-        let last_dropped = self.storage.last_dropped();
+        let (last_dropped, last_failed) = (self.storage.last_dropped(), self.storage.last_failed());
         let (head, totals) = (*self.head(), *self.totals());
         let buffer = BufferCounts {
             reordering: totals.out_of_order.len + totals.writing_out_of_order,
@@ -177,7 +179,7 @@ impl<'a, S: Storage> Change<'a, S> {
             last_dropped,
             ..totals.buffer.into()
         };
-        let stage = StageCounts { used: head.used, in_flight: head.in_flight, ..totals.stage.into() };
+        let stage = StageCounts { used: head.used, in_flight: head.in_flight, last_failed, ..totals.stage.into() };
         (buffer, stage)
     }
 

@@ -128,6 +128,9 @@ impl<S: Storage> Change<'_, S> {
         if self.limits.ends > 0 {
             self.note_landing(place, flight, how, is_split);
         }
+        if how == How::Failed {
+            self.remember_failed(place, flight);
+        }
         if self.head().old > 0 {
             self.land_old(place, flight);
         }
@@ -145,6 +148,33 @@ impl<S: Storage> Change<'_, S> {
         };
         self.end_flight(place);
         samples
+    }
+
+    /// Remembers by number what is in flight.
+    #[cold]
+    fn remember_failed(&mut self, place: usize, flight: Flight<'_>) {
+        for slot in self.slots_of_flight(place, flight) {
+            let id = self.storage.slot(slot).id();
+            self.storage.remember_failure(id);
+        }
+    }
+
+    /// Returns the slots of what is in flight.
+    pub(super) fn slots_of_flight(&mut self, place: usize, flight: Flight<'_>) -> Vec<usize> {
+        match flight {
+            Flight::Slots(slots) => slots.iter().map(|(slot, _)| *slot).collect(),
+            Flight::OneOf((slot, _)) => vec![slot],
+            Flight::FirstOfTake(_) => self.first_of_take(place).into_iter().collect(),
+            Flight::OfTake(_) => {
+                let mut next = self.first_of_take(place);
+                let mut slots = Vec::new();
+                while let Some(slot) = next {
+                    slots.push(slot);
+                    next = self.after(slot);
+                }
+                slots
+            }
+        }
     }
 
     /// Notes how what is in flight has ended.

@@ -99,6 +99,8 @@ pub(in crate::buffer) struct Totals {
     pub(in crate::buffer) in_lanes: u64,
     pub(in crate::buffer) first_ready: u64,
     pub(in crate::buffer) last_ready: u64,
+    /// The number of samples on which the stage has failed that were remembered, where processes share the buffer.
+    pub(in crate::buffer) failures: u64,
     /// The number of ends of samples that were written down, where processes share the buffer.
     pub(in crate::buffer) ends: u64,
     /// Takes before this one were looked at while they were in flight, by who looks for samples that have ended.

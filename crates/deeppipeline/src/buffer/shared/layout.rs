@@ -78,7 +78,7 @@ impl Layout {
         let place_at = TOTALS_AT + lines(TOTALS + 1);
         let lane_at = place_at + places * lines(PLACE + 1);
         let rings_at = lines(lane_at + lanes * (LANE + 1));
-        let time_at = lines(rings_at + 2 * DROPS + turns + 1);
+        let time_at = lines(rings_at + 4 * DROPS + turns + 1);
         let slot_at = lines(time_at + HISTOGRAMS * HISTOGRAM);
         let ends_at = lines(slot_at + slots.saturating_mul(SEALED_SLOT));
         // One of each sample for which somebody waits, and one of each part of them that is here.
@@ -88,7 +88,7 @@ impl Layout {
         // process that makes it and of a dead one, with all lanes, all turns, all drops, and a time of each sample and of
         // a call. What is kept for windows, at each place, a flush changes as well.
         let kept = places.saturating_mul(2);
-        let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + 2 * DROPS + turns + 1 + 2 * HISTOGRAMS;
+        let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + 4 * DROPS + turns + 1 + 2 * HISTOGRAMS;
         let of_ends = if untold_ends > 0 { slots.saturating_add(2).saturating_mul(END + 1) } else { 0 };
         let of_slots = slots.saturating_mul(SEALED_SLOT + 1);
         let changes = (once + lanes * (LANE + 1)).saturating_add(of_slots).saturating_add(of_ends);
@@ -136,14 +136,14 @@ impl Layout {
         self.lane_at + lane * (LANE + 1)
     }
 
-    /// The last drops, and takes that have ended before their turn, with one seal behind.
+    /// The last drops, the last failures, and takes that have ended before their turn, with one seal behind.
     pub(super) fn rings(self) -> usize {
         self.rings_at
     }
 
     /// Returns the number of those words, without the seal.
     pub(super) fn in_rings(self) -> usize {
-        2 * DROPS + self.turns
+        4 * DROPS + self.turns
     }
 
     /// Returns the place of a drop in the rings.
@@ -151,9 +151,14 @@ impl Layout {
         2 * (index as usize % DROPS)
     }
 
+    /// Returns the place of a failure in the rings.
+    pub(super) fn failure(self, index: u64) -> usize {
+        2 * DROPS + self.drop(index)
+    }
+
     /// Returns the place in the rings of the number of a take that has ended before its turn.
     pub(super) fn ended(self, ticket: u64) -> usize {
-        2 * DROPS + (ticket % self.turns as u64) as usize
+        4 * DROPS + (ticket % self.turns as u64) as usize
     }
 
     /// The counts of the durations of a kind before all windows.

@@ -163,6 +163,17 @@ impl<W: SharedWords> State<'_, W> {
         self.words.set(longest, 0);
     }
 
+    /// Returns the last of so many samples that were remembered in the rings, at these places.
+    fn last(&mut self, remembered: u64, place: impl Fn(Layout, u64) -> usize) -> VecDeque<SampleId> {
+        let layout = self.layout;
+        let rings = self.rings();
+        let last = (remembered.saturating_sub(DROPS as u64)..remembered).map(|index| {
+            let at = place(layout, index);
+            SampleId { number: rings[at], part: rings[at + 1] }
+        });
+        last.collect()
+    }
+
     fn rings(&mut self) -> &mut [u64] {
         let Scratch { rings, rings_were, rings_are, .. } = &mut *self.scratch;
         if rings.is_none() {
@@ -343,13 +354,20 @@ impl<W: SharedWords> Storage for State<'_, W> {
 
     fn last_dropped(&mut self) -> VecDeque<SampleId> {
         let drops = self.totals().dropped();
-        let layout = self.layout;
-        let rings = self.rings();
-        let last = (drops.saturating_sub(DROPS as u64)..drops).map(|index| {
-            let at = layout.drop(index);
-            SampleId { number: rings[at], part: rings[at + 1] }
-        });
-        last.collect()
+        self.last(drops, Layout::drop)
+    }
+
+    fn remember_failure(&mut self, id: SampleId) {
+        let failures = &mut self.totals().failures;
+        let index = *failures;
+        *failures = failures.wrapping_add(1);
+        let at = self.layout.failure(index);
+        self.rings()[at..at + 2].copy_from_slice(&[id.number, id.part]);
+    }
+
+    fn last_failed(&mut self) -> VecDeque<SampleId> {
+        let failures = self.totals().failures;
+        self.last(failures, Layout::failure)
     }
 
     fn note_end(&mut self, ended: SampleEnd) {
