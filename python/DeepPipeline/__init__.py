@@ -16,6 +16,7 @@
 """
 
 from DeepPipeline._answers import Answer
+from DeepPipeline._dead_letters import DeadLetter, DeadLetters, replay
 from DeepPipeline._engine import (
     BufferCounts,
     JoinCounts,
@@ -38,6 +39,7 @@ from DeepPipeline._simulate import every
 from DeepPipeline._stage import Retry, Sample, Stage, retry
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
+    DeadLetterError,
     Discarded,
     Dropped,
     Flushed,
@@ -70,6 +72,9 @@ __all__ = [
     "Answer",
     "Batch",
     "BufferCounts",
+    "DeadLetter",
+    "DeadLetterError",
+    "DeadLetters",
     "Discarded",
     "Dropped",
     "Entrance",
@@ -119,6 +124,7 @@ __all__ = [
     "WorkerDied",
     "drain_on_signals",
     "every",
+    "replay",
     "retry",
     "stage",
 ]

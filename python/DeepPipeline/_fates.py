@@ -65,13 +65,17 @@ def checked_on_fate(on_fate: object) -> OnFate | None:
 
 
 class Fates:
-    """A thread that calls the program's function, from the start: an interpreter that exits may start none."""
+    """A thread that calls the program's function, from the start: an interpreter that exits may start none.
 
-    def __init__(self, engine: _engine.Engine, on_fate: OnFate) -> None:
+    Before it, it hands each event to who keeps dead letters.
+    """
+
+    def __init__(self, engine: _engine.Engine, on_fate: OnFate | None, keep: OnFate | None) -> None:
         # It must not keep the pipeline alive, only what it needs of it.
-        self._thread = threading.Thread(target=_tell_all, args=(engine, on_fate), name="on_fate", daemon=True)
+        arguments = (engine, on_fate, keep)
+        self._thread = threading.Thread(target=_tell_all, args=arguments, name="on_fate", daemon=True)
         self._thread.start()
-        engine.keep_fates()
+        engine.keep_fates(only_failures=on_fate is None)
 
     def wait(self) -> None:
         """Waits for its end, which comes once every worker has ended and the function has had all events."""
@@ -79,14 +83,18 @@ class Fates:
             self._thread.join()
 
 
-def _tell_all(engine: _engine.Engine, on_fate: OnFate) -> None:
+def _tell_all(engine: _engine.Engine, on_fate: OnFate | None, keep: OnFate | None) -> None:
     raised, untold, told_at = False, 0, 0.0
     while (facts := engine.next_fate()) is not None:
+        event = FateEvent(*facts)  # type: ignore[arg-type]
+        if keep is not None:
+            keep(event)
         try:
-            on_fate(FateEvent(*facts))  # type: ignore[arg-type]
+            if on_fate is not None:
+                on_fate(event)
         except BaseException as error:
             untold += 1
             if not raised or time.monotonic() - told_at >= LOG_EVERY:
                 logger.error("on_fate raised (%d times since this was logged last)", untold, exc_info=error)
                 raised, untold, told_at = True, 0, time.monotonic()
-        del facts  # a value is not kept alive while nothing comes
+        del facts, event  # a value is not kept alive while nothing comes

@@ -97,7 +97,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 results.extendleft(reversed(each))
                 del each
                 result = None
-            del arguments  # a sample that has gone on is not kept alive here while waiting for room
+            arguments = None  # a sample that has gone on is not kept alive here while waiting for room
             if are_results:
                 pass  # each is handed on below
             elif result is END:
@@ -119,7 +119,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if _forks != forks:
                 _end_fork(worker.name, error)
-            _fail(worker, sources, error)
+            _fail(worker, sources, error, *sample_of(method, takes_batches, arguments, x))
         if results:
             arguments = x = result = None
             give_each(worker, sources, results)
@@ -153,8 +153,18 @@ def has_failed(results: object) -> bool:
     return isinstance(results, (list, tuple)) and any(type(result) is Failed for result in results)
 
 
-def _fail(worker: _engine.Worker, sources: Running | SourceStage, error: BaseException) -> None:
-    event = worker.fail(error)
+def sample_of(method: str, takes_batches: bool, arguments: tuple[Any, ...] | None, x: Any) -> tuple[Any, ...]:
+    """Returns what a call that failed had got, if that is one sample and still here."""
+    if arguments is None:
+        return () if x is None else (x,)
+    is_list = method == "run_alone" or (takes_batches and method == "stage_run")
+    if not arguments or not is_list:
+        return arguments
+    return (arguments[0][0],) if len(arguments[0]) == 1 else ()
+
+
+def _fail(worker: _engine.Worker, sources: Running | SourceStage, error: BaseException, *on: Any) -> None:
+    event = worker.fail(error, *on)
     if event is not None:
         # Neither an exception that cannot be shown nor a log handler that fails may end the worker.
         with contextlib.suppress(Exception):

@@ -161,6 +161,10 @@ class ResultTimeout(PipelineError, TimeoutError):
     """No result came out of the pipeline until the time-out of `next`."""
 
 
+class DeadLetterError(PipelineError):
+    """A dead letter cannot be kept or read."""
+
+
 class CaptureError(PipelineError):
     """A video, camera or stream cannot be opened or read."""
 

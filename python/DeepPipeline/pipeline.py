@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 import time
 import traceback as tracebacks
@@ -17,6 +18,7 @@ from DeepPipeline._answers import Answer, Answers
 from DeepPipeline._aside import logger
 from DeepPipeline._change import Changes
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, checked_wait, one_of, what
+from DeepPipeline._dead_letters import DeadLetters, Writer, checked_dead_letters
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
 from DeepPipeline._engine import Report, StageCounts, Startup, Ticket
@@ -85,6 +87,8 @@ class Pipeline(Changes):
       dropped and counted as expired.
     - `on_fate`: a function that is called with a `FateEvent` for every sample that does not come through, on a thread
       of its own. Of what ends while 1024 events wait it learns nothing: `report.fates_missed` counts that.
+    - `dead_letters`: a folder, or `DeadLetters(...)`, in which samples are kept on which a stage fails, or that a
+      process takes with it when it dies; `replay` gives them out again.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Pipeline(Changes):
         start_method: StartMethod = "spawn",
         max_age: float | None = None,
         on_fate: OnFate | None = None,
+        dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
     ) -> None:
         self._chain, count = checked_chain(stages, end_stage)
         self._buffer_size = _checked_sizes(buffer_size, count)
@@ -112,6 +117,7 @@ class Pipeline(Changes):
         self._overflow: Overflow | None = None if overflow is None else one_of("overflow", overflow, OVERFLOWS)
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
         self._on_fate = checked_on_fate(on_fate)
+        self._dead_letters = checked_dead_letters(dead_letters)
         self._source = None if source is None else _checked_source(source)
         self._entrances = [*checked_sources(sources), *checked_entrances(entrances)]
         if self._source is not None and self._entrances:
@@ -461,7 +467,7 @@ class Pipeline(Changes):
                 self._source,
                 self._entrances,
                 self._may_answer(),
-                self._on_fate is not None,
+                self._on_fate is not None or self._dead_letters is not None,
                 self._max_age,
             )
         )
@@ -530,7 +536,7 @@ class Pipeline(Changes):
         except RuntimeError as error:
             raise StartError(f"cannot start a thread for what is discarded: {error}") from error
         try:
-            self._fates = None if self._on_fate is None else Fates(engine, self._on_fate)
+            self._fates = self._listener(engine)
         except RuntimeError as error:
             raise StartError(f"cannot start a thread for on_fate: {error}") from error
         try:
@@ -546,6 +552,13 @@ class Pipeline(Changes):
             notices.start()
         except RuntimeError as error:
             raise StartError(f"cannot start a thread for the log: {error}") from error
+
+    def _listener(self, engine: _engine.Engine) -> Fates | None:
+        """Starts the thread that hears of fates, if anybody asks for them."""
+        if self._on_fate is None and self._dead_letters is None:
+            return None
+        keep = None if self._dead_letters is None else Writer(self._dead_letters).write
+        return Fates(engine, self._on_fate, keep)
 
     def _give_up_start(self, engine: _engine.Engine, error: BaseException) -> None:
         """Ends what has no driver yet, after a failure between two steps of a start, wherever it was."""

@@ -579,8 +579,8 @@ impl Engine {
     }
 
     /// Makes the end of the pipeline wait until `next_fate` has given the last event.
-    fn keep_fates(&self) {
-        self.supervisor.keep_fates();
+    fn keep_fates(&self, only_failures: bool) {
+        self.supervisor.keep_fates(only_failures);
     }
 
     /// Waits for a sample that did not come through; None once everything has ended.

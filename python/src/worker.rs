@@ -275,7 +275,14 @@ impl Worker {
 
     /// Settles a call that raised. Returns what is to be logged about it where no caller will learn of it: the stage
     /// skips the sample and goes on, or the pipeline had failed before.
-    fn fail(&self, exception: &Bound<'_, PyAny>) -> Option<FailureEvent> {
+    /// What it got comes with it, if it got one sample alone, for who is told of its fate.
+    #[pyo3(signature = (exception, *on))]
+    fn fail(&self, exception: &Bound<'_, PyAny>, on: &Bound<'_, PyTuple>) -> Option<FailureEvent> {
+        if let Some(worker) = self.lock().as_mut().filter(|worker| worker.tells_fates())
+            && let Ok(value) = on.get_item(0)
+        {
+            worker.fails_on(Payload::Object(value.unbind()));
+        }
         let cause = Box::new(Raised::new(exception));
         match self.settle(Ending::Failed(cause)) {
             LogEvent::Nothing | LogEvent::OverTimeout => None,

@@ -122,6 +122,8 @@ pub(crate) struct Fates<V> {
 struct State<V> {
     /// True if the program asks for them, or is about to.
     are_wanted: bool,
+    /// True if it asks only for what failed or was lost.
+    only_failures: bool,
     waiting: VecDeque<FateEvent<V>>,
     missed: u64,
     /// True once no more will come.
@@ -130,20 +132,24 @@ struct State<V> {
 
 impl<V> Default for Fates<V> {
     fn default() -> Self {
-        let state = State { are_wanted: false, waiting: VecDeque::new(), missed: 0, over: false };
+        let state = State { are_wanted: false, only_failures: false, waiting: VecDeque::new(), missed: 0, over: false };
         Fates { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
 
 impl<V> Fates<V> {
     /// Lets the end of the pipeline wait until the program has had all events: until `next` has given `None`.
-    pub(crate) fn want(&self) {
-        self.state.lock().are_wanted = true;
+    pub(crate) fn want(&self, only_failures: bool) {
+        let mut state = self.state.lock();
+        (state.are_wanted, state.only_failures) = (true, only_failures);
     }
 
-    /// Tells one; hands it back, to be released by the caller, where too many wait or the program asks no more.
+    /// Tells one; hands it back, to be released by the caller, where too many wait or the program does not ask for it.
     pub(crate) fn tell(&self, event: FateEvent<V>) -> Option<FateEvent<V>> {
         let mut state = self.state.lock();
+        if state.only_failures && !matches!(event.fate, Fate::Failed | Fate::Lost) {
+            return Some(event);
+        }
         if state.over || state.waiting.len() >= WAITING {
             state.missed += 1;
             return Some(event);
@@ -155,6 +161,7 @@ impl<V> Fates<V> {
     }
 
     /// Counts events that nobody could tell.
+    #[cfg(processes)]
     pub(crate) fn miss(&self, events: u64) {
         self.state.lock().missed += events;
     }

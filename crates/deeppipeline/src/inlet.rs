@@ -3,7 +3,11 @@
 use crate::buffer::{Buffer, ToFree};
 use crate::clock::{Clock, Moment};
 use crate::notices::{DropLog, Notice, Notices};
+use crate::sample::SampleId;
 use crate::stage_name::StageName;
+use crate::unwind::release;
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The buffer in front of a stage, as the producers and consumers of its samples share it.
@@ -15,6 +19,8 @@ pub(crate) struct Inlet<V> {
     drops: Option<DropLog>,
     notices: Arc<Notices>,
     clock: Clock,
+    /// The values of samples that are about to end in the stage, until their fate is told.
+    ending: Mutex<HashMap<SampleId, V>>,
 }
 
 impl<V> Inlet<V> {
@@ -26,7 +32,24 @@ impl<V> Inlet<V> {
         notices: Arc<Notices>,
         clock: Clock,
     ) -> Self {
-        Inlet { index, name, buffer, drops, notices, clock }
+        Inlet { index, name, buffer, drops, notices, clock, ending: Mutex::default() }
+    }
+
+    /// Keeps the value of a sample that is about to end in the stage, for who is told of its fate.
+    pub(crate) fn keep_value(&self, id: SampleId, value: V) {
+        let before = self.ending.lock().insert(id, value);
+        release(before);
+    }
+
+    /// Takes such a value.
+    pub(crate) fn take_value(&self, id: SampleId) -> Option<V> {
+        self.ending.lock().remove(&id)
+    }
+
+    /// Releases the values of samples that have not ended.
+    #[cfg(processes)]
+    pub(crate) fn forget_values(&self, of: impl Iterator<Item = SampleId>) {
+        of.for_each(|id| release(self.take_value(id)));
     }
 
     /// Notes that a sample may have been dropped here at that time.

@@ -187,6 +187,10 @@ impl Lease {
         match *self {}
     }
 
+    pub(crate) fn bytes(&self, _at_most: usize) -> std::iter::Empty<(crate::sample::SampleId, Vec<u8>)> {
+        match *self {}
+    }
+
     pub(crate) fn set_running_since(&self, _nanoseconds: Option<u64>) {
         match *self {}
     }
@@ -595,6 +599,18 @@ impl<V> Buffer<V> {
             Buffer::Local(_) => Ok(None),
             #[cfg(processes)]
             Buffer::Shared(buffer) => lease.map(|lease| buffer.read_again(lease, at_most)).transpose(),
+        }
+    }
+
+    /// Makes a value of the bytes that it has between processes.
+    pub(crate) fn read_bytes(
+        &self,
+        #[cfg_attr(not(processes), expect(unused_variables))] bytes: Vec<u8>,
+    ) -> Result<V, BoxError> {
+        match self {
+            Buffer::Local(_) => Err("between threads there are no bytes".into()),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.read_bytes(bytes),
         }
     }
 

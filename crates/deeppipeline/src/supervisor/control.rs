@@ -6,7 +6,7 @@ use crate::buffer::{Ended, HearsEnds, LaneKey, Wait};
 use crate::error::{Doing, Failure};
 use crate::notices::Notice;
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
-use crate::sample::ForkTicket;
+use crate::sample::{ForkTicket, SampleId};
 use crate::stage_name::name_made_stages;
 use crate::unwind::release;
 use crate::worker::{Control, FailedOn, WorkerId};
@@ -106,6 +106,10 @@ impl<V: Send + 'static> Control for Supervisor<V> {
                 self.hear_ends(index, untold.into_iter().map(Ended::from).collect());
             }
         }
+    }
+
+    fn tell_bytes(&self, _: SampleId, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        Some(bytes)
     }
 
     fn has_gone_on(&self, ticket: ForkTicket) {

@@ -53,8 +53,9 @@ impl<V> FateCalls<V> {
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Makes the end of the pipeline wait from now on until [`next_fate`](Supervisor::next_fate) has given the last event.
-    pub fn keep_fates(&self) {
-        self.fates.want();
+    /// With `only_failures` that is of samples which failed or were lost.
+    pub fn keep_fates(&self, only_failures: bool) {
+        self.fates.want(only_failures);
     }
 
     /// Waits for the next sample that did not come through; `None` once everything has ended. As long as the calling
@@ -81,7 +82,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 calls.call(event);
             }
         })?;
-        self.keep_fates();
+        self.keep_fates(false);
         Ok(())
     }
 
@@ -91,6 +92,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let Some(fate) = Fate::of(end.how).filter(|_| self.layout.fates) else { return release(value) };
         let stage = self.stage_name(node).to_owned();
         let failed = end.how == How::Failed;
+        let value = value.or_else(|| self.inlets[node].take_value(end.id));
         let error = failed.then(|| StageFailure::of(self.answers.failure(node, &end), stage.clone()));
         let event = FateEvent { sample: end.id, source: end.source.name(), stage, fate, error, value };
         if let Some(missed) = self.fates.tell(event) {

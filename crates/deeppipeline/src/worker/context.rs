@@ -103,6 +103,10 @@ pub(crate) trait Control: Send + Sync {
     /// Reports why samples, for which somebody waits, have failed: before they are counted.
     fn tell_failure(&self, worker_id: WorkerId, failed: FailedOn, failure: Arc<Failure>);
 
+    /// Reports the bytes of a sample that has failed in a process of its own, before its failure; hands them back where
+    /// the worker is in the process of the pipeline.
+    fn tell_bytes(&self, sample: SampleId, bytes: Vec<u8>) -> Option<Vec<u8>>;
+
     /// Notes that what a block has joined has gone on, for which somebody waits.
     fn has_gone_on(&self, ticket: ForkTicket);
 }

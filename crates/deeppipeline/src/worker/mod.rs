@@ -70,6 +70,8 @@ pub struct Worker<V> {
     forked: Option<Forked<V>>,
     /// Results that the stage has given for samples of a batch, and that have not gone on, the next one last.
     results: Vec<Result<Give<V>, BoxError>>,
+    /// The value on which the present call has failed, where its driver still has it.
+    failed_value: Option<V>,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Moment>,
     /// True if it has ended only once its driver has released the stage.
@@ -99,6 +101,7 @@ impl<V> Worker<V> {
             parts: 0,
             forked: None,
             results: Vec::new(),
+            failed_value: None,
             waiting_since: None,
             frees_stage: false,
         }
@@ -133,6 +136,16 @@ impl<V> Worker<V> {
     #[inline]
     fn is_awaited(&self) -> bool {
         self.running().is_some_and(|in_flight| !in_flight.fork.is_none())
+    }
+
+    /// Returns true if the fate of every sample is told, and with a failure the value, where its driver still has it.
+    pub fn tells_fates(&self) -> bool {
+        self.context.tells_fates()
+    }
+
+    /// Hands in the value on which the present call, that of one sample alone, has failed: before it is settled.
+    pub fn fails_on(&mut self, value: V) {
+        self.failed_value = Some(value);
     }
 
     /// Returns true if it gives a result for each sample of the list that it takes.

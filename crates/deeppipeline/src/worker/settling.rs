@@ -125,7 +125,10 @@ impl<V> Worker<V> {
         };
         let sample = in_flight.present.id;
         let failure = match ending {
-            Ending::Failed(cause) => Some(self.failure(Doing::StageRun, Some(sample), cause)),
+            Ending::Failed(cause) => {
+                self.tell_values(&in_flight, true);
+                Some(self.failure(Doing::StageRun, Some(sample), cause))
+            }
             Ending::Gave(_) | Ending::Exhausted | Ending::Windowed => None,
         };
         // First, so that it is there when the sample is counted.
@@ -148,12 +151,43 @@ impl<V> Worker<V> {
         }
     }
 
+    /// Tells the values on which the stage has failed for good, where they are still there: of all that is in flight, or
+    /// only of the first of a batch.
+    #[cold]
+    fn tell_values(&mut self, in_flight: &InFlight, first_only: bool) {
+        let value = self.failed_value.take();
+        if !self.context.tells_fates() {
+            return release(value);
+        }
+        let Some(inlet) = &self.context.input else { return };
+        if let Some(lease) = &in_flight.lease {
+            // As they came, whatever the stage has made of the value.
+            let at_most = if first_only { 1 } else { usize::MAX };
+            for (sample, bytes) in lease.bytes(at_most) {
+                let bytes = self.context.control.tell_bytes(sample, bytes);
+                if let Some(Ok(value)) = bytes.map(|bytes| inlet.buffer.read_bytes(bytes)) {
+                    inlet.keep_value(sample, value);
+                }
+            }
+            return release(value);
+        }
+        let is_alone = in_flight.samples == 1 && !self.context.options.intake.takes_lists();
+        let is_last = in_flight.batch.as_ref().is_some_and(|batch| batch.left() == 1);
+        match value {
+            Some(value) if is_alone || first_only || is_last => {
+                inlet.keep_value(in_flight.present.id, value);
+            }
+            value => release(value),
+        }
+    }
+
     /// Lets the stage run on each sample of a batch alone, as it has failed on all of them together.
     fn try_each_alone(&mut self, mut in_flight: InFlight, cause: &BoxError) -> LogEvent {
         let (stage, samples, cause) = (self.name().to_owned(), in_flight.samples, aside::shown(cause));
         aside::log(move || {
             tracing::warn!(stage, "runs on each of a batch of {samples} alone, after an error: {cause}")
         });
+        release(self.failed_value.take());
         in_flight.note_failure(true);
         in_flight.go_on_alone();
         self.stands_at(in_flight.present, in_flight.parts);
@@ -188,6 +222,9 @@ impl<V> Worker<V> {
         self.finish_turn();
         let (sample, took) = (in_flight.present.id, Duration::from_nanos(in_flight.busy));
         let (take, is_awaited) = (in_flight.ticket, in_flight.is_awaited);
+        if let Ending::Failed(_) | Ending::Each(_) = ending {
+            self.tell_values(&in_flight, false);
+        }
         match &ending {
             Ending::Gave(true) | Ending::Exhausted => self.count(in_flight, Fate::Used),
             Ending::Gave(false) => self.count(in_flight, Fate::Skipped),
@@ -209,6 +246,7 @@ impl<V> Worker<V> {
     fn try_again(&mut self, mut in_flight: InFlight, cause: &BoxError) -> LogEvent {
         let (stage, sample, cause) = (self.name().to_owned(), in_flight.present.id, aside::shown(cause));
         aside::log(move || tracing::warn!(stage, %sample, "tried again after an error: {cause}"));
+        release(self.failed_value.take());
         in_flight.note_failure(false);
         in_flight.leave_out = in_flight.parts;
         if let Some(batch) = &mut in_flight.batch {
@@ -220,6 +258,7 @@ impl<V> Worker<V> {
 
     /// Ends what the stage has failed on, which would have been tried again if no flush had come meanwhile.
     fn flush_failed(&mut self, in_flight: InFlight, cause: &BoxError) -> LogEvent {
+        release(self.failed_value.take());
         self.finish_turn();
         let (stage, sample, cause) = (self.name().to_owned(), in_flight.present.id, aside::shown(cause));
         self.count(in_flight, Fate::Flushed);

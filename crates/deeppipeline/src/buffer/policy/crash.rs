@@ -61,6 +61,15 @@ impl<S: Storage> Change<'_, S> {
         among.filter(|slot| is_had(self.storage.slot(*slot))).collect()
     }
 
+    /// Those of these slots that hold a sample in flight: which it is, the slot, and its bytes.
+    pub(in crate::buffer) fn in_flight_among(&mut self, slots: &[usize]) -> Vec<(SampleId, usize, usize)> {
+        let in_flight = slots.iter().filter_map(|index| {
+            let slot = self.storage.slot(*index);
+            slot.is_in(SlotState::InFlight).then(|| (slot.id(), *index, slot.length as usize))
+        });
+        in_flight.collect()
+    }
+
     /// Frees what a dead producer was writing; returns the last take of which a result of it arrived.
     pub(in crate::buffer) fn producer_died(&mut self, place: usize, slots: &[usize]) -> Option<Receipt> {
         for slot in slots {

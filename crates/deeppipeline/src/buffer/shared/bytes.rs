@@ -4,7 +4,7 @@ use super::map::{Map, Room};
 use super::table::{Slot, SlotTable};
 use crate::buffer::NoAddresses;
 use crate::buffer::{Receipt, Settlement};
-use crate::sample::SampleInfo;
+use crate::sample::{SampleId, SampleInfo};
 use crate::unwind::BoxError;
 use std::fmt;
 use std::ops::Deref;
@@ -153,6 +153,15 @@ impl Lease {
             let room = self.room(Slot { index: seen.slot, length: seen.length });
             (seen.info, room.map(|room| room.bytes().to_vec().into()))
         })
+    }
+
+    /// Returns the bytes of what is in flight, oldest first, so many samples at most.
+    pub(crate) fn bytes(&self, at_most: usize) -> impl Iterator<Item = (SampleId, Vec<u8>)> {
+        let bytes = self.slots.iter().take(at_most).filter_map(|seen| {
+            let room = self.room(Slot { index: seen.slot, length: seen.length }).ok()?;
+            Some((seen.info.id, room.bytes().to_vec()))
+        });
+        bytes.collect::<Vec<_>>().into_iter()
     }
 
     /// Notes how often the stage has failed on each that is in flight, oldest first.

@@ -31,7 +31,7 @@ use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::clock::{Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading};
 use crate::policies::OnCrash;
-use crate::sample::{ForkTicket, Input, Sample, SampleInfo};
+use crate::sample::{ForkTicket, Input, Sample, SampleId, SampleInfo};
 use crate::unwind::{BoxError, catch_panic};
 use map::Map;
 use std::collections::HashSet;
@@ -380,6 +380,21 @@ impl<V> Buffer<V> {
         };
         let samples = lease.copies().take(at_most).map(read).collect::<Result<Vec<_>, BoxError>>()?;
         self.input_of(samples).ok_or_else(|| "there is nothing in flight".into())
+    }
+
+    /// Makes a value of its bytes.
+    pub(crate) fn read_bytes(&self, bytes: Vec<u8>) -> Result<V, BoxError> {
+        catch_panic(|| self.codec.read(bytes.into()))
+    }
+
+    /// Returns what a dead worker has in flight, as far as it can be read.
+    pub(crate) fn in_flight_of(&self, dead: Owner) -> Vec<(SampleId, V)> {
+        let slots = self.table.in_flight_of(dead);
+        let read = slots.into_iter().filter_map(|(id, slot)| {
+            let room = self.table.words().room(slot).ok()?;
+            Some((id, self.read_bytes(room.bytes().to_vec()).ok()?))
+        });
+        read.collect()
     }
 
     /// Keeps everything from being taken until `let_take`; returns the number of the last sample that has entered.

@@ -784,6 +784,16 @@ impl<W: SharedWords> SlotTable<W> {
         })
     }
 
+    /// The samples that a dead consumer has in flight.
+    pub(crate) fn in_flight_of(&self, dead: Owner) -> Vec<(SampleId, Slot)> {
+        self.at_once_after(dead, (), |change| change.expect_sound());
+        let slots = self.slots_of(dead);
+        self.at_once(Vec::new(), |change, _| change.in_flight_among(&slots))
+            .into_iter()
+            .map(|(id, index, length)| (id, Slot { index, length }))
+            .collect()
+    }
+
     /// The slots that the dead had.
     fn slots_of(&self, dead: Owner) -> Vec<usize> {
         let mut slots = Vec::new();

@@ -9,7 +9,7 @@ use crate::error::Failure;
 use crate::inlet::Inlet;
 use crate::job::WorkerInfo;
 use crate::phase::WorkerEvent;
-use crate::sample::ForkTicket;
+use crate::sample::{ForkTicket, SampleId};
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
@@ -301,6 +301,14 @@ impl Control for Remote {
     fn tell_failure(&self, _: WorkerId, failed: FailedOn, failure: Arc<Failure>) {
         let (text, detail) = self.in_words(&failure.cause);
         say(&self.voice, &Said::FailedOn { failed, sample: failure.sample, text, detail });
+    }
+
+    fn tell_bytes(&self, sample: SampleId, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        // What is too large is told without.
+        if bytes.len() <= ROOM_FOR_ONE {
+            say(&self.voice, &Said::Bytes { sample, bytes });
+        }
+        None
     }
 
     /// Blocks are in the pipeline's process.

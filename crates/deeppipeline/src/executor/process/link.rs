@@ -65,6 +65,8 @@ pub(super) enum Said {
     Failed { doing: Doing, sample: Option<SampleId>, text: String, detail: Vec<u8> },
     /// A failure on the samples of this take, for which somebody waits; it is counted next.
     FailedOn { failed: FailedOn, sample: Option<SampleId>, text: String, detail: Vec<u8> },
+    /// The bytes of a sample on which it has failed, for who is told of its fate.
+    Bytes { sample: SampleId, bytes: Vec<u8> },
     /// Ends of samples are written down in a buffer beside it: the one in front, or the one behind.
     Ends { in_front: bool },
     /// A message for the binding, in its own words.

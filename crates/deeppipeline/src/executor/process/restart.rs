@@ -157,11 +157,21 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let on_crash = self.context.options.after_a_crash();
         let received = self.output().and_then(|output| output.producer_died(dead));
         let Ok(input) = self.input() else { return Verdict::Nothing };
+        // Now, since their slots are free once their fate is known.
+        let left = if self.context.tells_fates() { input.in_flight_of(dead) } else { Vec::new() };
+        let left_ids: Vec<_> = left.iter().map(|(id, _)| *id).collect();
+        if let Some(inlet) = &self.context.input {
+            left.into_iter().for_each(|(id, value)| inlet.keep_value(id, value));
+        }
         let (verdict, take) = input.consumer_died(dead, on_crash, received);
         // It may have died before it could tell of the last that it wrote down.
         self.supervisor.look_for_ends(self.context.index());
         if let Some(next) = self.context.next() {
             self.supervisor.look_for_ends(next.index);
+        }
+
+        if let Some(inlet) = &self.context.input {
+            inlet.forget_values(left_ids.into_iter());
         }
 
         let Some(ticket) = take.filter(|_| self.context.reorders) else { return verdict };

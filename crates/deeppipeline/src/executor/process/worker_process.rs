@@ -372,6 +372,14 @@ impl<V: Send + 'static> WorkerProcess<V> {
                 let failure = Arc::new(Failure { stage, doing, sample, cause });
                 self.supervisor.tell_failure(self.worker_id(), failed, failure);
             }
+            Said::Bytes { sample, bytes } => {
+                // What cannot be read any more is told without.
+                if let (Some(inlet), Ok(input)) = (&self.context.input, self.input())
+                    && let Ok(value) = input.read_bytes(bytes)
+                {
+                    inlet.keep_value(sample, value);
+                }
+            }
             Said::Ends { in_front: true } => self.supervisor.look_for_ends(self.index()),
             Said::Ends { in_front: false } => {
                 if let Some(next) = self.context.next() {

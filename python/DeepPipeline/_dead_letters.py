@@ -1,0 +1,187 @@
+"""The samples on which a stage failed, or that a process took with it when it died, kept in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pickle
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+from DeepPipeline._checks import checked_count, what
+from DeepPipeline._fates import LOG_EVERY, FateEvent
+from DeepPipeline.errors import DeadLetterError, GraphError
+
+logger = logging.getLogger("DeepPipeline")
+
+SUFFIX = ".letter"
+
+DEFAULT_MAX_BYTES = 1 << 30
+
+
+class DeadLetters:
+    """The folder for the samples on which a stage failed, or that were lost, and how many bytes they may have together.
+
+    When there are more, the oldest are removed. One file is one sample: a line of JSON that says what became of it, and
+    its pickle.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, max_bytes: SupportsIndex = DEFAULT_MAX_BYTES) -> None:
+        if not isinstance(folder, (str, os.PathLike)):
+            raise GraphError(f"folder is {what(folder)}, but must be the path of a folder")
+        self.folder = Path(folder)
+        self.max_bytes = checked_count("max_bytes", max_bytes, "bytes")
+
+    def __repr__(self) -> str:
+        return f"DeadLetters({str(self.folder)!r}, max_bytes={self.max_bytes})"
+
+
+def checked_dead_letters(given: object) -> DeadLetters | None:
+    """Returns the folder for dead letters, if there is to be one."""
+    if given is None or isinstance(given, DeadLetters):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return DeadLetters(given)
+    raise GraphError(f"dead_letters is {what(given)}, but must be the path of a folder, or DeadLetters(...)")
+
+
+class Writer:
+    """Writes dead letters, on the thread that hears of fates. What cannot be written is logged, and nothing stops."""
+
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._to = dead_letters
+        self._written = 0
+        self._failures = 0
+        self._told_at: float | None = None
+
+    def write(self, event: FateEvent) -> None:
+        if event.fate not in ("failed", "lost"):
+            return
+        try:
+            self._write(event)
+        except Exception as error:
+            self._failures += 1
+            now = time.monotonic()
+            if self._told_at is None or now - self._told_at >= LOG_EVERY:
+                logger.error(
+                    "%d dead letters could not be kept in %s, and the pipeline goes on: %s",
+                    self._failures,
+                    self._to.folder,
+                    error,
+                )
+                self._failures, self._told_at = 0, now
+
+    def _write(self, event: FateEvent) -> None:
+        letter = _header(event) + pickle.dumps(event.value, protocol=5)
+        if len(letter) > self._to.max_bytes:
+            raise DeadLetterError(f"one of {len(letter)} bytes is larger than max_bytes, {self._to.max_bytes}")
+        self._to.folder.mkdir(parents=True, exist_ok=True)
+        self._make_room(len(letter))
+        # Names sort by time; several pipelines may share a folder.
+        self._written += 1
+        name = f"{time.time_ns():020}-{event.number}-{event.part}-{os.getpid()}-{self._written}"
+        unfinished = self._to.folder / f".{name}.tmp"
+        try:
+            unfinished.write_bytes(letter)
+            unfinished.replace(self._to.folder / (name + SUFFIX))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+
+    def _make_room(self, needed: int) -> None:
+        """Removes the oldest until there is room for so many bytes."""
+        sizes = [(path, path.stat().st_size) for path in _letters(self._to.folder)]
+        total = sum(size for _, size in sizes)
+        for path, size in sizes:
+            if total + needed <= self._to.max_bytes:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def _letters(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+
+
+def _header(event: FateEvent) -> bytes:
+    error = event.error
+    header = {
+        "stage": event.stage,
+        "number": event.number,
+        "part": event.part,
+        "source": event.source,
+        "fate": event.fate,
+        "error": None if error is None else str(error),
+        "error_type": None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
+        "type": f"{type(event.value).__module__}.{type(event.value).__qualname__}",
+        "time": time.time(),
+    }
+    return json.dumps(header).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A sample that was kept: what the stage had got, and what became of it."""
+
+    value: Any
+    """What the stage had got; None where that was not there any more."""
+    stage: str
+    """The stage that failed on it, or whose process died with it."""
+    number: int
+    """The number that it had."""
+    part: int
+    """Its part where a stage had made many of one sample, else 0."""
+    source: str | None
+    """The source or entrance that it had come from, if that had a name."""
+    fate: str
+    """ "failed" or "lost"."""
+    error: str | None
+    """The text of the error."""
+    error_type: str | None
+    """The type of the error, with its module."""
+    time: float
+    """The time when it was written, as `time.time()` says it."""
+    path: Path
+    """The file."""
+
+
+def replay(folder: str | os.PathLike[str], *, trusted: bool = False, remove: bool = False) -> Iterator[DeadLetter]:
+    """Gives out the samples that were kept in a folder, oldest first, for the caller to put in again where it sees fit.
+
+    A dead letter is what the failed stage had got, which is what its pipeline takes only where that stage is the first.
+    To read it runs whatever code a pickle says: `trusted=True` says that the folder is yours. With `remove` a file goes
+    when the next one is asked for.
+    """
+    if trusted is not True:
+        raise DeadLetterError(
+            f"the letters in {os.fspath(folder)!r} are pickles, and to read one runs the code that it says: "
+            "give trusted=True if nobody else can write there"
+        )
+    return _replay(Path(folder), remove)
+
+
+def _replay(folder: Path, remove: bool) -> Iterator[DeadLetter]:
+    try:
+        letters = _letters(folder)
+    except OSError as error:
+        raise DeadLetterError(f"the folder {str(folder)!r} cannot be read: {error}") from error
+    for path in letters:
+        yield _read(path)
+        if remove:
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> DeadLetter:
+    try:
+        header, _, payload = path.read_bytes().partition(b"\n")
+        facts = json.loads(header)
+        del facts["type"]
+        return DeadLetter(value=pickle.loads(payload), path=path, **facts)
+    except Exception as error:
+        raise DeadLetterError(f"{str(path)!r} is no dead letter, or cannot be made again here: {error}") from error
