@@ -12,7 +12,7 @@ use deeppipeline::engine::ErrorPolicy;
 use deeppipeline::error::{PutError, WorkerDied};
 use deeppipeline::pipeline::Answer;
 use deeppipeline::processes::{InProcess, OnCrash, SharedBytes, Transfer};
-use deeppipeline::report::SampleId;
+use deeppipeline::report::{Fate, SampleId};
 use deeppipeline::{
     All, Batch, BoxError, Give, Isolated, Latest, OnError, Overflow, Pipeline, Report, Stage, current_sample, isolated,
     made_by,
@@ -367,6 +367,12 @@ fn run(seed: u64) -> u64 {
         tell((current_sample().unwrap().id, ware.path));
         ware.path
     });
+    let told = Arc::<Told>::default();
+    let tell = Arc::clone(&told);
+    let builder = builder.on_fate(move |mut event| {
+        let is_whole = event.take_value::<Ware>().is_none_or(|ware| ware.is_whole());
+        tell.lock().unwrap().push((event.stage, event.fate, is_whole));
+    });
     let pipeline = Arc::new(builder.start_answering().unwrap());
     let watchdog = watchdog(seed, &pipeline);
     let workers: Mutex<Vec<(i32, OwnedFd)>> = Mutex::default();
@@ -403,6 +409,7 @@ fn run(seed: u64) -> u64 {
     assert!(gone, "seed {seed}: a process is left\n{report}");
     let deaths = report.stages.iter().map(|stage| stage.restarts).sum::<u64>() + u64::from(result.is_err());
     let report = report.clone();
+    assert_told(seed, &told, &report);
     drop(pipeline);
     drop(watchdog);
     let values = values.rest();
@@ -418,6 +425,41 @@ fn assert_order(seed: u64, values: &[(SampleId, u64)], report: &Report) {
         let [(a, a_path), (b, b_path)] = pair else { unreachable!() };
         assert!((a.number, a_path) < (b.number, b_path), "seed {seed}: {:?}\n{report}", at(index));
         assert!(a < b, "seed {seed}: {:?}\n{report}", at(index));
+    }
+}
+
+/// The fates that were told: of which stage, and whether the value was whole, where it was there.
+type Told = Mutex<Vec<(String, Fate, bool)>>;
+
+/// Every sample that did not come through was told, as often as it was counted, but for those that were missed.
+fn assert_told(seed: u64, told: &Told, report: &Report) {
+    let mut counted = HashMap::<(&str, Fate), u64>::new();
+    for stage in &report.stages {
+        let (buffer, counts) = (&stage.buffer, &stage.counts);
+        for (fate, count) in [
+            (Fate::DroppedOldest, buffer.dropped_oldest),
+            (Fate::DroppedNewest, buffer.dropped_newest),
+            (Fate::Superseded, buffer.superseded),
+            (Fate::Expired, buffer.expired),
+            (Fate::Discarded, buffer.discarded),
+            (Fate::Absorbed, counts.absorbed),
+            (Fate::Skipped, counts.skipped),
+            (Fate::Failed, counts.failed),
+            (Fate::Lost, counts.lost),
+        ] {
+            counted.insert((&stage.name, fate), count);
+        }
+    }
+    let all = counted.values().sum::<u64>() - report.fates_missed;
+    // An abort waits for the last of them no longer than for a stage.
+    until(|| told.lock().unwrap().len() as u64 >= all);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len() as u64, all, "seed {seed}: {report}");
+    for (stage, fate, is_whole) in &*told {
+        assert!(is_whole, "seed {seed}: a value told as {fate} in {stage} is torn");
+        let count =
+            counted.get_mut(&(stage.as_str(), *fate)).and_then(|count| count.checked_sub(1).map(|left| *count = left));
+        assert!(count.is_some(), "seed {seed}: {fate} in {stage} is told too often\n{report}");
     }
 }
 

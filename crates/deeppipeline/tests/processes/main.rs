@@ -14,6 +14,7 @@ mod crash;
 #[path = "../support/cuts.rs"]
 mod cuts;
 mod engine;
+mod fates;
 mod flow;
 mod flush;
 mod haste;
