@@ -282,10 +282,9 @@ impl Model {
 
     pub(super) fn settle(&mut self, viewed: usize, fate: Fate) {
         self.old -= self.old_in_flight();
-        let count = self.in_flight.len() as u64;
-        self.in_flight.clear();
+        let settled = std::mem::take(&mut self.in_flight);
         self.held += viewed;
-        self.count(count, fate);
+        self.count(&settled, fate);
     }
 
     /// Settles the oldest in flight; the others go on.
@@ -293,10 +292,11 @@ impl Model {
         let first = self.in_flight.remove(0);
         self.old -= u64::from(first.id.number <= self.cut);
         self.held += usize::from(viewed);
-        self.count(1, fate);
+        self.count(&[first], fate);
     }
 
-    fn count(&mut self, count: u64, fate: Fate) {
+    fn count(&mut self, settled: &[Waiting], fate: Fate) {
+        let count = settled.len() as u64;
         self.stage.in_flight -= count;
         match fate {
             Fate::Used if self.limits.intake.keeps_identity() => self.stage.used += count,
@@ -305,7 +305,12 @@ impl Model {
                 self.stage.absorbed += count - 1;
             }
             Fate::Skipped => self.stage.skipped += count,
-            Fate::Failed => self.stage.failed += count,
+            Fate::Failed => {
+                self.stage.failed += count;
+                let last = &mut self.stage.last_failed;
+                last.extend(settled.iter().map(|sample| sample.id));
+                last.drain(..last.len().saturating_sub(DROPS));
+            }
             Fate::Lost => self.stage.lost += count,
             Fate::Flushed => self.stage.flushed += count,
         }
@@ -372,7 +377,7 @@ impl Model {
             (false, _) => (Fate::Lost, Verdict::Lost(id)),
         };
         if used || !again || fate == Fate::Flushed {
-            self.count(count, fate);
+            self.count(&in_flight, fate);
             return verdict;
         }
         self.buffer.taken -= count;
