@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from DeepPipeline import _engine
 from DeepPipeline.errors import Discarded, Dropped, Flushed, Lost, NoAnswer, SampleFailed, Skipped, StageError
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 class Answer(Future[Any]):
@@ -35,24 +31,12 @@ class Answer(Future[Any]):
     def __await__(self) -> Generator[Any, None, Any]:
         import asyncio  # it takes a while, and whoever awaits has it
 
-        if not self.done():
-            loop = asyncio.get_running_loop()
-            is_done = loop.create_future()
+        from DeepPipeline import _loops
 
-            def wake(_: Future[Any]) -> None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits there any longer
-                    loop.call_soon_threadsafe(_set, is_done)
-
-            self.add_done_callback(wake)
-            yield from is_done.__await__()
+        yield from _loops.until_done(self).__await__()
         if self.cancelled():
             raise asyncio.CancelledError
         return self.result()
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class Answers:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
 import threading
 import time
 import traceback as tracebacks
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, SupportsIndex, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, Self, SupportsIndex, TypeVar
 from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._answers import Answer, Answers
 from DeepPipeline._aside import logger
+from DeepPipeline._asynchronous import Asynchronous
 from DeepPipeline._change import Changes
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, checked_wait, one_of, what
 from DeepPipeline._dead_letters import DeadLetters, Writer, checked_dead_letters
@@ -58,7 +60,7 @@ from DeepPipeline.stream import HandOver, Results, Stream
 T = TypeVar("T")
 
 
-class Pipeline(Changes):
+class Pipeline(Changes, Asynchronous):
     """Runs a chain of stages with every stage busy at the same time on a different sample.
 
     - `stages`: the stages in order: objects of `Stage`, functions and whatever else is called with a sample, and
@@ -159,6 +161,11 @@ class Pipeline(Changes):
             if self._engine is not None:
                 self._give_up_start(self._engine, error)
             raise
+        if wait:
+            self._check_up(engine, came_up, timeout)
+        return self
+
+    def _check_up(self, engine: _engine.Engine, came_up: Startup, timeout: float | None) -> None:
         if came_up == Startup.Failed or self._aborted:
             engine.wait_ended(_engine.GRACE)
             self._check_processes_started()
@@ -168,7 +175,6 @@ class Pipeline(Changes):
             late = ", ".join(engine.not_up())
             self._abort(engine)
             raise StartTimeout(f"start timed out after {timeout} s: still in setup: {late}; the pipeline was aborted")
-        return self
 
     def put(self, x: Any, timeout: float | None = None, *, entrance: str | None = None) -> Ticket:
         """Puts one sample into the first buffer, by the entrance of that name where they have names.
@@ -194,19 +200,11 @@ class Pipeline(Changes):
         answers are to come. Raises what `put` raises.
         """
         engine = self._entrance("submit", x, entrance)
-        if not self._may_answer():
-            raise PutError("submit on a pipeline that ends in parallel: join the branches, or use put", x)
         seconds = None if timeout is None else checked_wait("timeout", timeout)
-        answer, answers = Answer(), self._open_answers(engine, x)
-        answers.pending.add(answer)
-        try:
+        with self._answer_to(engine, "submit", x) as answer:
             ticket = engine.submit(x, entrance, answer, seconds)
-        except BaseException:
-            answers.pending.discard(answer)
-            raise
-        if ticket is None:
-            answers.pending.discard(answer)
-            raise self._refusal(engine, "submit", x)
+            if ticket is None:
+                raise self._refusal(engine, "submit", x)
         answer._number = ticket.number
         return answer
 
@@ -223,6 +221,19 @@ class Pipeline(Changes):
     def _may_answer(self) -> bool:
         ends_apart = bool(self._chain) and isinstance(self._chain[-1], Branches)
         return self._source is None and not ends_apart
+
+    @contextlib.contextmanager
+    def _answer_to(self, engine: _engine.Engine, call: str, x: Any) -> Generator[Answer]:
+        """Makes an answer that is expected from now on, unless its sample does not enter."""
+        if not self._may_answer():
+            raise PutError(f"{call} on a pipeline that ends in parallel: join the branches, or use put", x)
+        answer, answers = Answer(), self._open_answers(engine, x)
+        answers.pending.add(answer)
+        try:
+            yield answer
+        except BaseException:
+            answers.pending.discard(answer)
+            raise
 
     def _open_answers(self, engine: _engine.Engine, x: Any) -> Answers:
         with self._answers_made:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +27,10 @@ OVER = _Over()
 """The value handed over after the last one."""
 
 
+NOTHING = _Over()
+"""Stands for a value that has not come yet."""
+
+
 LOOK_EVERY = 1.0
 """Seconds after which a caller that waits for a value looks whether Ctrl-C was pressed meanwhile."""
 
@@ -42,12 +47,14 @@ class HandOver(Stage):
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._given_up = False
         self._waits = True
+        self._wakes: list[Callable[[], None]] = []
+        """Called when a value has come: what wakes the coroutines that wait for one."""
         self.options(name="results" if flows_out else "stream", overflow="block", executor="thread")
 
     def stage_run(self, x: Any) -> Any:
         if self._given_up:
             return None
-        self._values.put((self.sample, x) if self._with_sample else x)
+        self._hand_over((self.sample, x) if self._with_sample else x)
         answer = x if self._flows_out else None
         del x
         while self._waits and not self._asked.get():
@@ -56,7 +63,12 @@ class HandOver(Stage):
         return answer
 
     def teardown(self) -> None:
-        self._values.put(OVER)
+        self._hand_over(OVER)
+
+    def _hand_over(self, value: Any) -> None:
+        self._values.put(value)
+        for wake in [*self._wakes]:
+            wake()
 
     def take(self, timeout: float | None = None) -> Any:
         """Waits for the next value; OVER after the last."""
@@ -70,10 +82,40 @@ class HandOver(Stage):
             except queue.Empty:
                 if left <= 0:
                     raise ResultTimeout(f"no result within {timeout} s") from None
+        self._has_taken(value)
+        return value
+
+    def _has_taken(self, value: Any) -> None:
         if value is OVER:
             self._values.put(OVER)  # for whoever else asks
         else:
             self._asked.put(True)
+
+    async def atake(self) -> Any:
+        """Waits for the next value, as `take` does, while the loop goes on. A coroutine that is cancelled took none."""
+        import asyncio  # it takes a while, and whoever awaits has it
+
+        from DeepPipeline import _loops
+
+        while (value := self._take_now()) is NOTHING:
+            came = asyncio.get_running_loop().create_future()
+            wake = _loops.waker(came)
+            self._wakes.append(wake)
+            try:
+                # One may have come before it was said whom to wake.
+                if (value := self._take_now()) is not NOTHING:
+                    break
+                await came
+            finally:
+                self._wakes.remove(wake)
+        return value
+
+    def _take_now(self) -> Any:
+        try:
+            value = self._values.get_nowait()
+        except queue.Empty:
+            return NOTHING
+        self._has_taken(value)
         return value
 
     def close(self) -> None:
@@ -102,7 +144,7 @@ class HandOver(Stage):
         return True
 
 
-class Stream(Iterator[Any]):
+class Stream(Iterator[Any], AsyncIterator[Any]):
     """The results that come out of a pipeline, in order; made by `Pipeline.stream`.
 
     A caller that stops early ends the pipeline: what is inside is discarded, and every `teardown` runs. `close` waits
@@ -114,6 +156,8 @@ class Stream(Iterator[Any]):
         self._pipeline = pipeline
         self._hand_over = hand_over
         self._over = False
+        self._end: Future[Report] | None = None
+        """The end of the pipeline, which a coroutine waits for."""
 
     def __next__(self) -> Any:
         """Waits for the next value. Raises `StageError` if a stage failed, after everything that came out before."""
@@ -140,6 +184,37 @@ class Stream(Iterator[Any]):
             self.close()
             raise
         raise StopIteration
+
+    async def __anext__(self) -> Any:
+        """Waits for the next value as `next` does, while the loop goes on. One that is cancelled loses no value."""
+        if self._over:
+            raise StopAsyncIteration
+        self._pipeline._started("anext")
+        value = await self._hand_over.atake()
+        if value is not OVER:
+            return value
+        from DeepPipeline import _loops
+
+        if self._end is None:
+            self._end = _loops.on_a_thread("join", self._pipeline.join)
+        await _loops.until_done(self._end)
+        self._over = True
+        self._end.result()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Ends the pipeline as `close` does, while the loop goes on."""
+        from DeepPipeline import _loops
+
+        await _loops.result_of(_loops.on_a_thread("abort", self.close))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     def close(self) -> None:
         """Ends the pipeline, unless everything has come out: discards what is inside, as `abort` does."""

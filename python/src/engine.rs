@@ -4,7 +4,8 @@ use crate::answers::{AnswerQueue, in_words};
 use crate::discarded::Discarded;
 use crate::fates::{FateFacts, fate_facts};
 use crate::native::{AnyBody, Native};
-use crate::payload::{Next, Payload, Raised, exception_of, raise, takes_a_while};
+use crate::payload::{Next, Payload, Raised, exception_of, raise};
+use crate::putting::Putting;
 use crate::report::{Report, SampleId};
 use crate::ticket::Ticket;
 use crate::tuple::Tuple;
@@ -12,10 +13,10 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Accepted, Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Moment, Node, Notice as EngineNotice, Results,
-    Role, SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Node, Notice as EngineNotice, Results, Role, SourceNode,
+    Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
-use deeppipeline::error::{Doing, Exit, PutError, RemoteError, StartError, UnknownPolicy, WorkerDied};
+use deeppipeline::error::{Doing, Exit, RemoteError, StartError, UnknownPolicy, WorkerDied};
 use deeppipeline::intake::Intake;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -225,15 +226,15 @@ pub(crate) enum Started {
 /// One pipeline.
 #[pyclass(frozen, module = "DeepPipeline._engine")]
 pub(crate) struct Engine {
-    supervisor: Arc<Supervisor<Payload>>,
+    pub(crate) supervisor: Arc<Supervisor<Payload>>,
     undriven: Mutex<Vec<Undriven>>,
     /// Native stages that have no thread yet.
     natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
     /// The consumer of what is put.
-    entrance: OnceLock<Next>,
+    pub(crate) entrance: OnceLock<Next>,
     /// The answers that have come, for the thread that hands them over.
-    answers: Arc<AnswerQueue>,
+    pub(crate) answers: Arc<AnswerQueue>,
 }
 
 #[pymethods]
@@ -384,6 +385,11 @@ impl Engine {
         self.put_for(x, timeout, "submit", |payload, birth, wait| {
             self.supervisor.submit(payload, entrance, birth, wait, Arc::clone(&receiver) as _)
         })
+    }
+
+    /// Begins to put one sample for a coroutine, or to submit it where there is an answer.
+    fn putting(&self, x: &Bound<'_, PyAny>, entrance: Option<String>, answer: Option<Py<PyAny>>) -> PyResult<Putting> {
+        Putting::new(self, x, entrance, answer)
     }
 
     /// Waits for answers; None once no more will come. Each comes with the object that was given for it, and what it is
@@ -629,83 +635,6 @@ impl Engine {
     }
 }
 
-impl Engine {
-    /// Puts one sample by that call, waiting for room in slices between which signals are looked for.
-    fn put_for(
-        &self,
-        x: &Bound<'_, PyAny>,
-        timeout: Option<f64>,
-        what: &str,
-        put: impl Fn(Payload, Moment, Wait) -> Result<Accepted<Payload>, PutError<Payload>> + Sync,
-    ) -> PyResult<Option<Ticket>> {
-        let py = x.py();
-        let birth = Moment::now();
-        let payload = Payload::from_object(x, self.entrance.get().unwrap_or(&Next::Here));
-        let payload = payload.map_err(|error| match is_send_error(py, &error) {
-            true => put_error(x, "PutError", &error.value(py).to_string(), error.cause(py)),
-            false => error,
-        })?;
-        // Where there is room, the interpreter is not let go of.
-        let first = match takes_a_while(&payload) {
-            true => py.detach(|| put(payload, birth, Wait::No)),
-            false => put(payload, birth, Wait::No),
-        };
-        let mut refused = match first {
-            Ok(put) => return Ok(Some(Ticket::new(put.number))),
-            Err(refused) => refused,
-        };
-
-        let deadline = deadline(timeout);
-        loop {
-            let payload = match refused {
-                PutError::Timeout(payload) if deadline.is_none_or(|deadline| Instant::now() < deadline) => payload,
-                PutError::Timeout(_) => {
-                    let waited = timeout.unwrap_or_default();
-                    let text = format!("{what} timed out after {waited} s: the buffer of the first stage stayed full");
-                    return Err(put_error(x, "PutTimeout", &text, None));
-                }
-                PutError::Closed(_) => {
-                    return Err(put_error(
-                        x,
-                        "PutError",
-                        &format!("{what} after setstop: the pipeline takes no more samples"),
-                        None,
-                    ));
-                }
-                PutError::OwnStage(_) => {
-                    let text = format!(
-                        "{what} from one of the pipeline's own stages: return the value from stage_run (Many for several)"
-                    );
-                    return Err(put_error(x, "PutError", &text, None));
-                }
-                PutError::Entrance(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
-                PutError::Refused(_, cause) => return Err(put_error(x, "PutError", &cause.to_string(), None)),
-                _ => return Ok(None),
-            };
-            py.check_signals()?;
-            match py.detach(|| put(payload, birth, slice(deadline))) {
-                Ok(put) => return Ok(Some(Ticket::new(put.number))),
-                Err(again) => refused = again,
-            }
-        }
-    }
-}
-
-/// One of the package's errors of `put`, which hand the sample back.
-fn put_error(x: &Bound<'_, PyAny>, class: &str, text: &str, cause: Option<PyErr>) -> PyErr {
-    let py = x.py();
-    let made = py.import("DeepPipeline.errors").and_then(|errors| errors.getattr(class)?.call1((text, x)));
-    let error = made.map_or_else(|broken| broken, PyErr::from_value);
-    error.set_cause(py, cause);
-    error
-}
-
-/// Returns true if the error says that a sample cannot be sent to the process of a stage.
-fn is_send_error(py: Python<'_>, error: &PyErr) -> bool {
-    let class = py.import("DeepPipeline.errors").and_then(|errors| errors.getattr("SendError"));
-    class.is_ok_and(|class| error.matches(py, class).unwrap_or(false))
-}
-
 /// The exception that a failure was, or one that says what is known of it.
 pub(crate) fn cause_of(py: Python<'_>, cause: &(dyn Error + Send + Sync + 'static)) -> Py<PyAny> {
     if let Some(raised) = cause.downcast_ref::<Raised>() {
@@ -819,12 +748,12 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 /// The instant at which the time-out is over; one beyond what the clock can tell is none.
-fn deadline(timeout: Option<f64>) -> Option<Instant> {
+pub(crate) fn deadline(timeout: Option<f64>) -> Option<Instant> {
     Instant::now().checked_add(Duration::try_from_secs_f64(timeout?).ok()?)
 }
 
 /// A wait until the deadline, or until signals are to be looked for.
-fn slice(deadline: Option<Instant>) -> Wait {
+pub(crate) fn slice(deadline: Option<Instant>) -> Wait {
     let look = Instant::now() + LOOK_FOR_SIGNALS_EVERY;
     Wait::Until(deadline.map_or(look, |deadline| deadline.min(look)))
 }

@@ -8,6 +8,7 @@ mod fates;
 mod frame;
 mod native;
 mod payload;
+mod putting;
 mod report;
 mod scene;
 mod simulate;
@@ -67,6 +68,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::JoinCounts>()?;
     module.add_class::<report::SampleId>()?;
     module.add_class::<ticket::Ticket>()?;
+    module.add_class::<putting::Putting>()?;
+    module.add_function(wrap_pyfunction!(putting::next_wakes, module)?)?;
     module.add_class::<report::Spread>()?;
     module.add_class::<window::WindowStore>()?;
     module.add_function(wrap_pyfunction!(worker::cancelled, module)?)?;

@@ -7,6 +7,7 @@
 
 use crate::buffer::{How, SampleEnd, Wait};
 use crate::error::{Discarded, DroppedBy, Failure, NoAnswer, SkippedBy, StageFailure};
+use crate::line::{Line, Spot};
 use crate::sample::{ForkTicket, SampleId};
 use crate::unwind::release;
 use crate::worker::FailedOn;
@@ -14,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// The values that the last stage gave for what was submitted.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Answers<V> {
     state: Mutex<State<V>>,
     /// Wakes callers that wait until fewer answers are to come.
     fewer: Condvar,
+    /// Tasks that wait for the same.
+    tasks: Line,
     /// The number of answers that may be to come at the same time.
     most: usize,
 }
@@ -103,7 +107,7 @@ impl<V> Answers<V> {
             is_over: false,
         };
         let (is_open, most) = (most.is_some(), most.unwrap_or_default());
-        Answers { is_open, state: Mutex::new(state), fewer: Condvar::new(), most }
+        Answers { is_open, state: Mutex::new(state), fewer: Condvar::new(), tasks: Line::default(), most }
     }
 
     /// Returns true if samples may be submitted.
@@ -132,6 +136,27 @@ impl<V> Answers<V> {
         Some(ticket)
     }
 
+    /// Works like `enter` for a task, which is woken once fewer answers are to come.
+    pub(crate) fn enter_or_stand(
+        &self,
+        receiver: &Arc<dyn Receives<V>>,
+        spot: &mut Spot,
+        waker: &Waker,
+    ) -> Option<ForkTicket> {
+        self.enter(Arc::clone(receiver), Wait::No).or_else(|| {
+            self.tasks.stand(spot, waker);
+            // There may have been fewer before the task was in line.
+            self.enter(Arc::clone(receiver), Wait::No)
+        })
+    }
+
+    /// Lets a task leave the line.
+    pub(crate) fn leave(&self, spot: &mut Spot, has_entered: bool) {
+        if self.tasks.leave(spot) && !has_entered {
+            self.tasks.wake_first();
+        }
+    }
+
     /// Notes that the sample is in the first buffer; returns true if it is to be looked for.
     pub(crate) fn has_entered(&self, ticket: ForkTicket) -> bool {
         let mut state = self.state.lock();
@@ -144,7 +169,9 @@ impl<V> Answers<V> {
     /// Takes a submission back that the first buffer has not taken: the caller has the sample again.
     pub(crate) fn withdraw(&self, ticket: ForkTicket) {
         let withdrawn = self.remove(&mut self.state.lock(), ticket);
-        drop(withdrawn);
+        if withdrawn.is_some() {
+            self.tasks.wake_first();
+        }
     }
 
     fn remove(&self, state: &mut State<V>, ticket: ForkTicket) -> Option<Pending<V>> {
@@ -167,6 +194,7 @@ impl<V> Answers<V> {
         }
         let Some(Pending { receiver, parts, .. }) = self.remove(&mut state, ticket) else { return Some(value) };
         drop(state);
+        self.tasks.wake_first();
         // What a try before this one had given.
         parts.into_iter().for_each(|(_, part)| release(part));
         Complete { receiver, answer: Ok(Got::One(value)) }.hand_over();
@@ -239,6 +267,7 @@ impl<V> Answers<V> {
         }
         let Some(pending) = self.remove(&mut state, ticket) else { return false };
         drop(state);
+        self.tasks.wake_first();
         pending.complete(NoAnswer::Discarded(Discarded { cause: None })).hand_over();
         false
     }
@@ -272,6 +301,7 @@ impl<V> Answers<V> {
     pub(crate) fn is_nowhere(&self, ticket: ForkTicket, instead: NoAnswer) {
         let pending = self.remove(&mut self.state.lock(), ticket);
         if let Some(pending) = pending {
+            self.tasks.wake_first();
             pending.complete(instead).hand_over();
         }
     }
@@ -285,6 +315,7 @@ impl<V> Answers<V> {
         let failures = std::mem::take(&mut state.failures);
         drop(state);
         self.fewer.notify_all();
+        self.tasks.wake_all();
         left.into_iter().for_each(|pending| pending.complete(instead.clone()).hand_over());
         release(failures);
     }

@@ -70,6 +70,7 @@ mod isolated;
 mod job;
 mod join;
 mod ledger;
+mod line;
 mod notices;
 mod parallel;
 mod phase;

@@ -10,11 +10,13 @@ use super::{
 };
 use crate::clock::{Clock, Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
+use crate::line::{Line, Spot};
 use crate::sample::{ForkTicket, Input, Sample, SampleId};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, Weak};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,8 @@ pub(crate) struct Buffer<V> {
     state: Mutex<State<V>>,
     not_empty: Waiters,
     not_full: Waiters,
+    /// The tasks that wait for room.
+    tasks: Line,
     /// The listener for the ends of samples, and the node that the buffer is in front of.
     listener: OnceLock<(usize, Weak<dyn HearsEnds<V>>)>,
 }
@@ -123,6 +127,7 @@ struct State<V> {
     /// True if the value of what has ended is told with its end.
     tells_values: bool,
     consumers_waiting: usize,
+    /// The number of threads and tasks that wait for room.
     producers_waiting: usize,
 }
 
@@ -262,7 +267,9 @@ impl<'a, V> Locked<'a, V> {
     fn wake_producers(&mut self) {
         let producers = std::mem::take(&mut self.wakes.producers);
         if producers != Wake::Nobody && self.state.producers_waiting > 0 {
-            self.buffer.not_full.wake(producers);
+            let buffer = self.buffer;
+            // A waker is foreign code.
+            MutexGuard::unlocked(&mut self.state, || buffer.wake_producers(producers));
         }
     }
 
@@ -295,7 +302,7 @@ impl<'a, V> Locked<'a, V> {
         let producers = if self.state.producers_waiting > 0 { producers } else { Wake::Nobody };
         drop(self.state);
         buffer.not_empty.wake(consumers);
-        buffer.not_full.wake(producers);
+        buffer.wake_producers(producers);
         if !ends.is_empty() {
             buffer.tell(ends);
         }
@@ -340,6 +347,7 @@ impl<V> Buffer<V> {
             state: Mutex::new(state),
             not_empty: Waiters::default(),
             not_full: Waiters::default(),
+            tasks: Line::default(),
             listener: OnceLock::new(),
         }
     }
@@ -580,6 +588,37 @@ impl<V> Buffer<V> {
         true
     }
 
+    /// Wakes threads and tasks that wait for room.
+    #[inline(always)]
+    fn wake_producers(&self, wake: Wake) {
+        if wake != Wake::Nobody {
+            self.not_full.wake(wake);
+            match wake {
+                Wake::All => self.tasks.wake_all(),
+                _ => drop(self.tasks.wake_first()),
+            }
+        }
+    }
+
+    /// Lets a task stand in line for room; it is woken once there may be some.
+    pub(crate) fn stand(&self, spot: &mut Spot, waker: &Waker) {
+        let is_new = !spot.is_taken();
+        self.tasks.stand(spot, waker);
+        if is_new {
+            self.state.lock().producers_waiting += 1;
+        }
+    }
+
+    /// Lets a task leave the line for room.
+    pub(crate) fn leave(&self, spot: &mut Spot, has_entered: bool) {
+        if spot.is_taken() {
+            self.state.lock().producers_waiting -= 1;
+            if self.tasks.leave(spot) && !has_entered {
+                self.tasks.wake_first();
+            }
+        }
+    }
+
     /// Makes everybody who waits look again.
     pub(crate) fn wake(&self) {
         // Taking the lock rules out a lost wake-up: no thread is between looking and waiting.
@@ -588,7 +627,7 @@ impl<V> Buffer<V> {
         self.not_full.tell(Wake::All);
         drop(state);
         self.not_empty.wake(Wake::All);
-        self.not_full.wake(Wake::All);
+        self.wake_producers(Wake::All);
     }
 
     /// Returns what happened in the buffer, and in the stage behind it.

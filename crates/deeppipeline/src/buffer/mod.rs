@@ -22,10 +22,12 @@ pub(crate) use to_free::ToFree;
 
 use crate::clock::{Clock, Moment};
 use crate::ledger::{BufferCounts, Reading};
+use crate::line::Spot;
 use crate::sample::{ForkTicket, Input, Sample, SampleInfo};
 use crate::unwind::BoxError;
 use std::collections::HashSet;
 use std::sync::Weak;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// The time that a caller is ready to wait.
@@ -311,6 +313,24 @@ impl<V> Buffer<V> {
             Buffer::Local(buffer) => buffer.push(sample, arrival, origin, wait),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.push(sample, arrival, origin, wait),
+        }
+    }
+
+    /// Lets a task stand in line for room; it is woken once there may be some, and looks once more before.
+    pub(crate) fn stand(&self, spot: &mut Spot, waker: &Waker) {
+        match self {
+            Buffer::Local(buffer) => buffer.stand(spot, waker),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.stand(spot, waker),
+        }
+    }
+
+    /// Lets a task leave the line for room: it `has_entered`, or does not want to any longer.
+    pub(crate) fn leave(&self, spot: &mut Spot, has_entered: bool) {
+        match self {
+            Buffer::Local(buffer) => buffer.leave(spot, has_entered),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.leave(spot),
         }
     }
 

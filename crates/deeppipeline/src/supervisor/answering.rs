@@ -31,6 +31,15 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let Some(ticket) = self.answers.enter(receiver, wait) else { return Err(PutError::Timeout(value)) };
         let put = self.put_with(value, entrance, birth, ticket, wait);
+        self.has_submitted(ticket, put)
+    }
+
+    /// Notes what came of the put of what was entered in the table, which takes it back where the sample is handed back.
+    pub(super) fn has_submitted(
+        &self,
+        ticket: ForkTicket,
+        put: Result<Accepted<V>, PutError<V>>,
+    ) -> Result<Accepted<V>, PutError<V>> {
         match &put {
             Ok(_) if self.answers.has_entered(ticket) => self.look_for(&[ticket]),
             Ok(_) => {}

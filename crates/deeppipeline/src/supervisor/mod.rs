@@ -13,6 +13,7 @@ mod flush;
 mod pausing;
 mod snapshot;
 mod stopping;
+mod tasks;
 mod warnings;
 
 use crate::activity::Shown;
@@ -53,6 +54,7 @@ use std::time::Instant;
 #[cfg(processes)]
 pub(crate) use stopping::KILLED_WITHIN;
 pub use stopping::{GRACE, Waiting};
+pub use tasks::Place;
 
 /// The name under which the source stands in reports and errors.
 pub const SOURCE: &str = "source";

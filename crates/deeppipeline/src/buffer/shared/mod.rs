@@ -8,6 +8,7 @@ mod layout;
 mod lock;
 mod map;
 mod owner;
+mod room;
 mod state;
 mod table;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::buffer::histogram::Durations;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::clock::{Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading};
+use crate::line::Spot;
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, Input, Sample, SampleId, SampleInfo};
 use crate::unwind::{BoxError, catch_panic};
@@ -39,6 +41,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 use table::{Label, Published, Reserved, Slot, SlotTable, Taken as Took, Trim};
 use words::{Futex, SharedWords};
@@ -57,6 +60,8 @@ pub(crate) struct Buffer<V> {
     /// The highest sequence number at the last look for memory to be given back.
     swept: AtomicU64,
     damage_told: AtomicBool,
+    /// The tasks that wait for room, and the thread that waits for them.
+    tasks: room::Tasks,
 }
 
 impl<V> Buffer<V> {
@@ -67,7 +72,15 @@ impl<V> Buffer<V> {
 
     fn over(table: SlotTable<Map>, codec: Arc<dyn Codec<V>>, may_retry: bool) -> Self {
         let (table, process) = (Arc::new(table), std::process::id());
-        Buffer { table, codec, may_retry, process, swept: AtomicU64::new(0), damage_told: AtomicBool::new(false) }
+        Buffer {
+            table,
+            codec,
+            may_retry,
+            process,
+            swept: AtomicU64::new(0),
+            damage_told: AtomicBool::new(false),
+            tasks: room::Tasks::default(),
+        }
     }
 
     /// The buffer that the pipeline's own process has created, as one of its workers sees it.
@@ -252,6 +265,16 @@ impl<V> Buffer<V> {
 
     pub(crate) fn lane_counts(&self, lane: LaneKey) -> Option<BufferCounts> {
         self.table.lane_counts(lane)
+    }
+
+    /// Lets a task stand in line for room; it is woken once there may be some.
+    pub(crate) fn stand(&self, spot: &mut Spot, waker: &Waker) {
+        self.tasks.stand(&self.table, spot, waker);
+    }
+
+    /// Lets a task leave the line for room.
+    pub(crate) fn leave(&self, spot: &mut Spot) {
+        self.tasks.leave(spot);
     }
 
     /// Ends the turn of that take by one of several workers: nothing more comes of it.
