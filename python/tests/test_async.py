@@ -250,7 +250,7 @@ def test_a_loop_that_is_gone_leaves_its_room_to_others() -> None:
     with Pipeline([gate, end], buffer_size=1, overflow="block") as p:
         run(leave(p))  # the end of a loop cancels what still waits there
         gate.let_go(3)
-        run(p.aput("other"))  # type: ignore[arg-type]
+        run(p.aput("other"))
     assert end.got[2:] == ["other"]
 
 

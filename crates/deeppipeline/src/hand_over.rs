@@ -2,8 +2,10 @@
 //! until it was taken. Unlike a channel's, a value from before a flush is taken back.
 
 use crate::job::cancelled;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
+#[cfg(feature = "futures")]
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 struct Shared<T> {
@@ -17,6 +19,9 @@ struct State<T> {
     over: bool,
     /// True if no caller asks any more.
     unwanted: bool,
+    /// The task that asks, where one does instead of a thread.
+    #[cfg(feature = "futures")]
+    waker: Option<Waker>,
 }
 
 /// The stage's side.
@@ -34,7 +39,13 @@ pub(crate) enum Taken<T> {
 pub(crate) struct Taker<T>(Arc<Shared<T>>);
 
 pub(crate) fn hand_over<T>() -> (Giver<T>, Taker<T>) {
-    let state = State { value: None, over: false, unwanted: false };
+    let state = State {
+        value: None,
+        over: false,
+        unwanted: false,
+        #[cfg(feature = "futures")]
+        waker: None,
+    };
     let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
     (Giver(Arc::clone(&shared)), Taker(shared))
 }
@@ -46,6 +57,7 @@ impl<T> Giver<T> {
         let mut state = shared.lock();
         state.value = Some(value);
         changed.notify_all();
+        wake_task(&mut state);
         while state.value.is_some() && !state.unwanted && !cancelled() {
             changed.wait(&mut state);
         }
@@ -56,10 +68,21 @@ impl<T> Giver<T> {
     }
 }
 
+/// Wakes the task that asks, outside of the lock: a waker is foreign code.
+#[cfg_attr(not(feature = "futures"), expect(unused_variables, clippy::needless_pass_by_ref_mut))]
+fn wake_task<T>(state: &mut MutexGuard<'_, State<T>>) {
+    #[cfg(feature = "futures")]
+    if let Some(waker) = state.waker.take() {
+        MutexGuard::unlocked(state, || waker.wake());
+    }
+}
+
 impl<T> Drop for Giver<T> {
     fn drop(&mut self) {
-        self.0.state.lock().over = true;
+        let mut state = self.0.state.lock();
+        state.over = true;
         self.0.changed.notify_all();
+        wake_task(&mut state);
     }
 }
 
@@ -70,6 +93,24 @@ impl<T> Taker<T> {
             Taken::Value(value) => Some(value),
             Taken::Over | Taken::TimedOut => None,
         }
+    }
+
+    /// Returns the next value, and none after the last; where it has not come, the task is woken once it has.
+    #[cfg(feature = "futures")]
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let waker = context.waker().clone();
+        let mut state = self.0.state.lock();
+        if let Some(value) = state.value.take() {
+            self.0.changed.notify_all();
+            return Poll::Ready(Some(value));
+        }
+        if state.over {
+            return Poll::Ready(None);
+        }
+        let before = state.waker.replace(waker);
+        drop(state);
+        drop(before);
+        Poll::Pending
     }
 
     /// Waits for the next value, no longer than until then, if there is a time.

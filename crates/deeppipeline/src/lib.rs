@@ -42,6 +42,7 @@
 //!
 //! | feature | default | what it brings |
 //! |---|---|---|
+//! | `futures` | off | `futures::Stream` for results and streams, and a `Sink` for samples |
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 //! | `signals` | off | `Pipeline::on_stop_signals`: the first Ctrl-C, SIGTERM or SIGHUP drains, a second one aborts; on Unix |
 //! | `processes` | off | a stage in a process of its own ([`processes`]), on Linux |
@@ -62,6 +63,8 @@ mod fates;
 mod gives;
 mod graph;
 mod hand_over;
+#[cfg(feature = "futures")]
+mod in_task;
 mod inlet;
 pub mod intake;
 mod into_stage;
@@ -76,6 +79,7 @@ mod parallel;
 mod phase;
 pub mod pipeline;
 mod policies;
+mod putting;
 pub mod report;
 mod results;
 mod retry;

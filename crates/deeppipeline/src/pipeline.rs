@@ -37,11 +37,14 @@ use std::time::{Duration, Instant};
 
 pub use crate::answer::Answer;
 pub use crate::job::{WorkerInfo, current_worker};
+pub use crate::putting::{PutAsync, SubmitAsync};
 pub use crate::results::{NoResultYet, Results};
 #[cfg(signals)]
 pub use crate::stop_signals::{StopSignal, StopSignals};
 pub use crate::stream::Stream;
 pub use crate::supervisor::GRACE;
+#[cfg(feature = "futures")]
+pub use crate::{in_task::InTask, putting::PutSink};
 
 /// Stands for the samples of a pipeline with a source: no such value exists, so no caller can `put` one.
 #[derive(Debug)]
@@ -60,6 +63,10 @@ pub enum Put {
 }
 
 impl Put {
+    pub(crate) fn of_number(number: Option<u64>) -> Self {
+        number.map_or(Put::Dropped, |number| Put::Accepted { number })
+    }
+
     /// Returns true if the sample was accepted.
     pub fn is_accepted(self) -> bool {
         matches!(self, Put::Accepted { .. })
@@ -147,7 +154,7 @@ impl<I: Send + 'static, T> Pipeline<I, T> {
 
     fn put_boxed(&self, x: Value, entrance: Option<&str>, wait: Wait) -> Result<Put, PutError<I>> {
         match self.supervisor.put_at(x, entrance, wait) {
-            Ok(put) => Ok(put.number.map_or(Put::Dropped, |number| Put::Accepted { number })),
+            Ok(put) => Ok(Put::of_number(put.number)),
             Err(error) => given_back(error),
         }
     }
@@ -160,7 +167,24 @@ impl<I: Send + 'static, T: Flows> Pipeline<I, T> {
     /// # Errors
     /// As `put`; a sample that was dropped on arrival is no error, but has its fate as its answer.
     pub fn submit(&self, x: I) -> Result<Answer<T>, PutError<I>> {
-        self.submit_boxed(Box::new(x), Wait::Forever)
+        self.submit_boxed(Box::new(x), None, Wait::Forever)
+    }
+
+    /// Works like [`submit`](Pipeline::submit), by the entrance of that name, where the pipeline has
+    /// [entrances](Builder::entrance).
+    ///
+    /// # Errors
+    /// As `submit`, and [`PutError::Entrance`].
+    pub fn submit_into(&self, entrance: &str, x: I) -> Result<Answer<T>, PutError<I>> {
+        self.submit_boxed(Box::new(x), Some(entrance), Wait::Forever)
+    }
+
+    /// Works like [`submit_into`](Pipeline::submit_into), but waits for room no longer than that.
+    ///
+    /// # Errors
+    /// As `submit_into`, and [`PutError::Timeout`].
+    pub fn submit_into_timeout(&self, entrance: &str, x: I, timeout: Duration) -> Result<Answer<T>, PutError<I>> {
+        self.submit_boxed(Box::new(x), Some(entrance), within(timeout))
     }
 
     /// Works like [`submit`](Pipeline::submit), but waits for room no longer than that.
@@ -168,12 +192,12 @@ impl<I: Send + 'static, T: Flows> Pipeline<I, T> {
     /// # Errors
     /// As `submit`, and [`PutError::Timeout`].
     pub fn submit_timeout(&self, x: I, timeout: Duration) -> Result<Answer<T>, PutError<I>> {
-        self.submit_boxed(Box::new(x), within(timeout))
+        self.submit_boxed(Box::new(x), None, within(timeout))
     }
 
-    fn submit_boxed(&self, x: Value, wait: Wait) -> Result<Answer<T>, PutError<I>> {
+    fn submit_boxed(&self, x: Value, entrance: Option<&str>, wait: Wait) -> Result<Answer<T>, PutError<I>> {
         let promise = Arc::<Promise>::default();
-        match self.supervisor.submit(x, None, Moment::now(), wait, Arc::clone(&promise) as _) {
+        match self.supervisor.submit(x, entrance, Moment::now(), wait, Arc::clone(&promise) as _) {
             Ok(put) => Ok(Answer::new(promise, put.number)),
             Err(error) => given_back(error),
         }
@@ -187,7 +211,6 @@ fn given_back<I: 'static, P>(error: PutError<Value>) -> Result<P, PutError<I>> {
 }
 
 impl<I, T> Pipeline<I, T> {
-    #[cfg(signals)]
     pub(crate) fn supervisor(&self) -> &Arc<Supervisor<Value>> {
         &self.supervisor
     }

@@ -1,6 +1,8 @@
 //! The last stage's values, for a caller that asks for them one by one while samples are put.
 
 use crate::hand_over::{Taken, Taker};
+#[cfg(feature = "futures")]
+use crate::in_task::InTask;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::time::{Duration, Instant};
@@ -32,6 +34,17 @@ impl<T> fmt::Debug for Results<T> {
 impl<T> Results<T> {
     pub(crate) fn new(values: Taker<T>) -> Self {
         Results { values }
+    }
+
+    #[cfg(feature = "futures")]
+    pub(crate) fn values(&self) -> &Taker<T> {
+        &self.values
+    }
+
+    /// Makes a `futures::Stream` of it, for a task.
+    #[cfg(feature = "futures")]
+    pub fn in_task(self) -> InTask<Self> {
+        InTask::new(self)
     }
 
     /// Waits for the next result, no longer than that; `None` once everything has come out.

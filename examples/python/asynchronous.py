@@ -1,0 +1,28 @@
+"""A pipeline in an event loop: coroutines wait for room, for answers and for results, and the loop never does."""
+
+import asyncio
+
+from DeepPipeline import Pipeline
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+async def main() -> None:
+    async with Pipeline(stages=[square], buffer_size=2, overflow="block") as pipeline:
+        # A hundred coroutines wait for room, and for their answers, on one thread.
+        async def ask(x: int) -> int:
+            answer = await pipeline.asubmit(x)
+            return int(await answer)
+
+        print(sum(await asyncio.gather(*(ask(x) for x in range(1, 101)))))
+        ticket = await pipeline.aput(0)
+        print("sample", ticket.number)
+    print(pipeline.report().stages[0].counts.used, "samples were used")
+
+    async for result in Pipeline(stages=[square]).stream(range(1, 4)):
+        print(result)
+
+
+asyncio.run(main())
