@@ -36,6 +36,7 @@ from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Failed, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
 from DeepPipeline._simulate import every
+from DeepPipeline._sources import Restart
 from DeepPipeline._stage import Retry, Sample, Stage, retry
 from DeepPipeline._windows import Windows
 from DeepPipeline.errors import (
@@ -98,6 +99,7 @@ __all__ = [
     "Recent",
     "RemoteError",
     "Report",
+    "Restart",
     "ResultTimeout",
     "Results",
     "Retry",

@@ -35,6 +35,7 @@ class EntranceDescription:
     source: SourceStage | None
     overflow: Overflow | None
     max_age: float | None
+    stall_timeout: float | None
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,4 @@ class PipelineDescription:
     fates: bool
     """True if the fate of every sample is told."""
     max_age: float | None
+    stall_timeout: float | None

@@ -222,10 +222,18 @@ class SourceReport:
         """Its name; "source" for one without a name."""
     @property
     def state(self) -> str:
-        """ "opening", "streaming", "ended" or "failed"; "open" for an entrance to put into."""
+        """ "opening", "streaming", "stalled", "waiting", "ended" or "failed"; "open" for an entrance to put into. One
+        that waits is opened again after an error or an end."""
     @property
-    def error(self) -> str | None:
-        """The text of the error that ended it."""
+    def last_error(self) -> str | None:
+        """The text of its last error: the one for which it has failed for good, or for which it is, or was, opened
+        again."""
+    @property
+    def restarts(self) -> int:
+        """The number of times that it was opened again."""
+    @property
+    def next_try(self) -> float | None:
+        """Seconds until it is opened again, where it waits for that."""
     @property
     def counts(self) -> BufferCounts:
         """The counts of its samples in front of the first stage, without the numbers of those that were dropped."""
@@ -412,6 +420,30 @@ class Notice:
         text: str
         worker: int
 
+    @final
+    class SourceLost(Notice):
+        """A source has failed or ended, and is to be opened again."""
+
+        text: str
+
+    @final
+    class SourceBack(Notice):
+        """A source of which that was told gives samples again."""
+
+        text: str
+
+    @final
+    class SourceStalled(Notice):
+        """A source gives nothing for longer than it may."""
+
+        text: str
+
+    @final
+    class CloseSource(Notice):
+        """The source is to be closed that has that number."""
+
+        source: int
+
 def simulate(
     description: PipelineDescription,
     durations: Sequence[tuple[str, float | Callable[[int], float]]],
@@ -461,8 +493,20 @@ class Engine:
     def abort(self) -> None: ...
     def called_by_own_worker(self) -> bool: ...
     def sources_that_should_end(self) -> list[int]: ...
+    def sources_left_behind(self) -> list[int]: ...
     def not_ended(self) -> list[str]: ...
-    def next_notice(self) -> Notice.Dropped | Notice.Failed | Notice.Hangs | None: ...
+    def next_notice(
+        self,
+    ) -> (
+        Notice.Dropped
+        | Notice.Failed
+        | Notice.Hangs
+        | Notice.SourceLost
+        | Notice.SourceBack
+        | Notice.SourceStalled
+        | Notice.CloseSource
+        | None
+    ): ...
     def next_discarded(self) -> Discarded | None: ...
     def keep_fates(self, only_failures: bool) -> None: ...
     def next_fate(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from DeepPipeline._checks import checked_seconds, one_of, what
 from DeepPipeline._description import EntranceDescription
-from DeepPipeline._sources import Source, check_source
+from DeepPipeline._restart import source_stage
+from DeepPipeline._sources import Source
 from DeepPipeline._stage import OVERFLOWS, Overflow
-from DeepPipeline._worker import SourceStage
 from DeepPipeline.errors import GraphError
 
 
@@ -21,11 +21,13 @@ class Entrance:
     - `overflow`: what happens when as many of its samples wait as the first stage's `buffer_size` says. Otherwise what
       the first stage or the pipeline says; a source that is not live waits, and the oldest is dropped elsewhere.
     - `max_age`: how many seconds old its samples may be when the first stage takes them; an older one is dropped.
+    - `stall_timeout`: how many seconds the source may give nothing before it is stalled.
     """
 
     source: Source | None = None
     overflow: Overflow | None = None
     max_age: float | None = None
+    stall_timeout: float | None = None
 
 
 def checked_sources(sources: Mapping[str, Source | Entrance] | None) -> list[EntranceDescription]:
@@ -84,15 +86,15 @@ def checked_entrances(entrances: Iterable[str] | Mapping[str, Entrance] | None) 
 def _described(place: str, name: object, entrance: Entrance) -> EntranceDescription:
     if not isinstance(name, str):
         raise GraphError(f"{place}: the name is {what(name)}, but must be a str")
-    source = None
-    if entrance.source is not None:
-        check_source(entrance.source, place)
-        source = SourceStage(entrance.source)
+    source = None if entrance.source is None else source_stage(entrance.source, place)
     overflow: Overflow | None = None
     if entrance.overflow is not None:
         overflow = one_of(f"overflow of {place}", entrance.overflow, OVERFLOWS)
     max_age = None if entrance.max_age is None else checked_seconds(f"max_age of {place}", entrance.max_age)
-    return EntranceDescription(name, source, overflow, max_age)
+    stall_timeout = entrance.stall_timeout
+    if stall_timeout is not None:
+        stall_timeout = checked_seconds(f"stall_timeout of {place}", stall_timeout)
+    return EntranceDescription(name, source, overflow, max_age, stall_timeout)
 
 
 Sources = Mapping[str, Source | Entrance]

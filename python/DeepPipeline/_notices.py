@@ -10,18 +10,22 @@ import traceback
 
 from DeepPipeline import _engine
 from DeepPipeline._engine import Notice
+from DeepPipeline._worker import Running
 
 logger = logging.getLogger("DeepPipeline")
+
+Told = Notice.Dropped | Notice.Failed | Notice.Hangs | Notice.SourceLost | Notice.SourceBack | Notice.SourceStalled
+"""The notices that are logged."""
 
 
 class Notices:
     """A thread that logs what the engine has to tell. No other thread waits for a handler of the log."""
 
-    def __init__(self, engine: _engine.Engine) -> None:
+    def __init__(self, engine: _engine.Engine, sources: Running) -> None:
         self.threads: dict[int, threading.Thread] = {}
         """The threads of workers, by their place among all."""
         # It must not keep the pipeline alive, only what it needs of it.
-        arguments = (engine, self.threads)
+        arguments = (engine, self.threads, sources)
         self._thread = threading.Thread(target=_log_all, args=arguments, name="DeepPipeline log", daemon=True)
 
     def start(self) -> None:
@@ -34,16 +38,17 @@ class Notices:
             self._thread.join(patience)
 
 
-def _log_all(engine: _engine.Engine, threads: dict[int, threading.Thread]) -> None:
+def _log_all(engine: _engine.Engine, threads: dict[int, threading.Thread], sources: Running) -> None:
     while (notice := engine.next_notice()) is not None:
         # A handler that fails, or an exception that cannot be shown, must not silence the rest.
         with contextlib.suppress(Exception):
-            _log(engine, threads, notice)
+            if isinstance(notice, Notice.CloseSource):
+                sources[notice.source].wake()
+            else:
+                _log(engine, threads, notice)
 
 
-def _log(
-    engine: _engine.Engine, threads: dict[int, threading.Thread], notice: Notice.Dropped | Notice.Failed | Notice.Hangs
-) -> None:
+def _log(engine: _engine.Engine, threads: dict[int, threading.Thread], notice: Told) -> None:
     if isinstance(notice, Notice.Failed):
         found = engine.failure()
         if found is not None:
@@ -52,7 +57,8 @@ def _log(
     elif isinstance(notice, Notice.Hangs):
         logger.warning("%s%s", notice.text, _stack(threads.get(notice.worker)))
     else:
-        logger.warning("%s", notice.text)
+        is_good = isinstance(notice, Notice.SourceBack)
+        logger.log(logging.INFO if is_good else logging.WARNING, "%s", notice.text)
 
 
 def _stack(thread: threading.Thread | None) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Protocol
 
-from DeepPipeline._checks import what
+from DeepPipeline._checks import checked_flag, checked_number, checked_seconds, what
 from DeepPipeline.errors import GraphError
 
 
@@ -19,7 +20,52 @@ class Items(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-Source = Iterable[Any] | Items
+@dataclass(frozen=True)
+class Restart:
+    """A source that a function opens, and that is opened again after an error or an end, as cameras are.
+
+    `sources={"north": Restart(lambda: vision.Capture("rtsp://..."))}`: the function gives what could be a source
+    itself. It runs on the source's own thread once everything is up. When it raises, or what it has opened raises or
+    ends, it is called again after `wait` seconds, which are doubled, up to `at_most`, each time in a row that no sample
+    came. What was open is closed before, by its `close()` if it has one. The pipeline runs meanwhile, and the report
+    and the log tell what the source does. It ends by `setstop`, by `remove_source`, and when it was opened again
+    `times` times in a row without giving a sample: then it has failed for good, with its last error.
+
+    - `open`: the function, without arguments.
+    - `wait`, `at_most`: seconds until it is opened again, at first and at most.
+    - `times`: how often in a row, at least 1; None is for ever.
+    - `is_live`: True if samples come at their own pace, as a camera's do; by default what the function says by an
+      attribute of this name (a class may have one), or False.
+    """
+
+    open: Callable[[], Any]
+    wait: float = 0.5
+    at_most: float = 30.0
+    times: int | None = None
+    is_live: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.open):
+            raise GraphError(
+                f"Restart got {what(self.open)}, but must get a function that opens the source each time it is called: "
+                "Restart(lambda: vision.Capture(address))"
+            )
+        set_ = object.__setattr__  # as dataclasses do that are frozen
+        set_(self, "wait", checked_seconds("wait of Restart", self.wait))
+        set_(self, "at_most", checked_seconds("at_most of Restart", self.at_most))
+        if self.at_most < self.wait:
+            raise GraphError(
+                f"at_most of Restart is {self.at_most!r}, but must be at least its wait, which is {self.wait!r} and "
+                "grows to that"
+            )
+        if self.times is not None:
+            set_(self, "times", checked_number("times of Restart", self.times, 1, 2**32 - 1, "at least 1"))
+        is_live = getattr(self.open, "is_live", False) if self.is_live is None else self.is_live
+        # A class may have a property of that name, which only its objects answer.
+        set_(self, "is_live", False if isinstance(is_live, property) else checked_flag("is_live of Restart", is_live))
+
+
+Source = Iterable[Any] | Items | Restart
 """The types that samples may come from."""
 
 

@@ -17,6 +17,8 @@ class WorkerThread(threading.Thread):
     def __init__(self, name: str, run: Callable[..., None], *arguments: Any, watch: Watch | None = None) -> None:
         super().__init__(name=name, daemon=True)
         self.watch = watch
+        self.drives: object = None
+        """What it calls, where that is a source."""
         # Whoever takes it out has it: the thread, or a start that has failed.
         self._work = [functools.partial(run, *arguments)]
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from DeepPipeline import _engine
 from DeepPipeline._checks import checked_flag
 from DeepPipeline._give import SKIP, UNFINISHED, Failed, Many, Skip, results_of, unfinished, was_given
-from DeepPipeline._sources import Source, iterate
+from DeepPipeline._sources import Restart, Source, iterate
 from DeepPipeline._stage import method_of
 from DeepPipeline._windows import KEPT
 
@@ -106,7 +106,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 late = worker.keep()
             elif not_run:
                 raise TypeError(unfinished(method, result))
-            elif method == "setup" or method == "teardown" or (method == "finish" and result is None):
+            elif method in ("setup", "source_open", "teardown") or (method == "finish" and result is None):
                 worker.done(SKIP)
             elif type(result) is Many:
                 late = give_many(worker, result)
@@ -233,6 +233,8 @@ class SourceStage:
         """A source that runs in the engine instead of in Python."""
         self.is_live = checked_flag("source.is_live", getattr(source, "is_live", False))
         """True if samples come at their own pace, whether or not the consumer keeps up."""
+        self.restart: Restart | None = None
+        """When it is opened again."""
         self._thread: threading.Thread | None = None
         self._wanted = threading.Lock()
         """A lock taken by the first caller that wakes the source, or by its end; it is never released."""
@@ -267,6 +269,20 @@ class SourceStage:
         self._no_longer_wanted()
         if isinstance(self._iterator, types.GeneratorType):
             self._iterator.close()
+
+    def leave(self) -> None:
+        """Ends a source that another is opened for, on its own thread: closes it, unless that was done before."""
+        closes = self._wanted.acquire(blocking=False)
+        if closes and self._closer is not None:
+            self._closer.let_go()
+        iterator = getattr(self, "_iterator", None)
+        try:
+            if isinstance(iterator, types.GeneratorType):
+                iterator.close()
+            if closes and self._close is not None:
+                self._close()
+        except Exception:
+            logger.warning("close() of the source raised", exc_info=True)
 
     @property
     def is_used_up_by_one(self) -> bool:

@@ -39,8 +39,9 @@ from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
+from DeepPipeline._restart import source_stage
 from DeepPipeline._simulate import Arrivals, Durations, Pauses, simulate
-from DeepPipeline._sources import Source, check_source
+from DeepPipeline._sources import Source
 from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
 from DeepPipeline._windows import with_windows
@@ -71,7 +72,8 @@ class Pipeline(Changes, Asynchronous):
     - `multiprocess`: a process for every stage; False is a thread for every stage. `options(executor=...)` says
       otherwise for one stage. Native stages of `DeepPipeline.vision` run without the GIL and stay on threads.
     - `source`: an iterable or a data set that samples come from, on a worker of its own, instead of `put`. One whose
-      samples come at their own pace, as a camera's do, says so by an attribute `is_live` that is True.
+      samples come at their own pace, as a camera's do, says so by an attribute `is_live` that is True. `Restart(open)`
+      is a source that a function opens, again after an error or an end.
     - `sources`: several sources by name, each on a worker of its own: `{"north": camera, "south": other}`. The first
       stage takes from those that have something in turn, so that a fast one starves nobody; order is kept for each, and
       `self.sample.source` names it. One that fails ends alone, and `join` tells of it at the end. `Entrance(...)` says
@@ -91,6 +93,10 @@ class Pipeline(Changes, Asynchronous):
       of its own. Of what ends while 1024 events wait it learns nothing: `report.fates_missed` counts that.
     - `dead_letters`: a folder, or `DeadLetters(...)`, in which samples are kept on which a stage fails, or that a
       process takes with it when it dies; `replay` gives them out again.
+    - `stall_timeout`: how many seconds a source may give nothing, for sources that do not say. One that takes longer is
+      stalled, as the report and the log say. A `Restart` is closed then, by the `close()` of what it has opened, and
+      opened again; if it does not return from that within half a second, it has failed and is left behind: what it
+      gives later is given to nobody.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class Pipeline(Changes, Asynchronous):
         max_age: float | None = None,
         on_fate: OnFate | None = None,
         dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
+        stall_timeout: float | None = None,
     ) -> None:
         self._chain, count = checked_chain(stages, end_stage)
         self._buffer_size = _checked_sizes(buffer_size, count)
@@ -120,7 +127,8 @@ class Pipeline(Changes, Asynchronous):
         self._max_age = None if max_age is None else checked_seconds("max_age", max_age)
         self._on_fate = checked_on_fate(on_fate)
         self._dead_letters = checked_dead_letters(dead_letters)
-        self._source = None if source is None else _checked_source(source)
+        self._stall_timeout = None if stall_timeout is None else checked_seconds("stall_timeout", stall_timeout)
+        self._source = None if source is None else source_stage(source)
         self._entrances = [*checked_sources(sources), *checked_entrances(entrances)]
         if self._source is not None and self._entrances:
             raise GraphError("source stands beside sources or entrances: give it a name, as one of sources")
@@ -295,6 +303,7 @@ class Pipeline(Changes, Asynchronous):
         if worker is None:
             return
         thread = WorkerThread(worker.name, work, worker, body, body, False)
+        thread.drives = body
         self._threads = [*(other for other in self._threads if other.is_alive() or not other.ident), thread]
         thread.start()
 
@@ -430,7 +439,7 @@ class Pipeline(Changes, Asynchronous):
         if source is not None:
             if self._has_source() or self._entrances:
                 raise GraphError(f"{what} got a source, but the pipeline has one already: give one of the two")
-            self._source = _checked_source(source)
+            self._source = source_stage(source)
         if not self._has_source():
             raise GraphError(f"{what} needs a source: {what}(source), or Pipeline(source=..., ...)")
 
@@ -480,6 +489,7 @@ class Pipeline(Changes, Asynchronous):
                 self._may_answer(),
                 self._on_fate is not None or self._dead_letters is not None,
                 self._max_age,
+                self._stall_timeout,
             )
         )
 
@@ -522,7 +532,7 @@ class Pipeline(Changes, Asynchronous):
             (driver, next(left[index]) if index is not None else relay if route is None else self._row.routers[route])
             for index, route, driver in drivers
         ]
-        notices = self._notices = Notices(engine)
+        notices = self._notices = Notices(engine, self._running)
         for worker, (driver, body) in reversed(list(enumerate(workers))):
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).intake, driver) if isinstance(body, Stage) else body
@@ -530,6 +540,7 @@ class Pipeline(Changes, Asynchronous):
                 # A stage that fails ends all sources with the pipeline, a named source only itself.
                 wakes = body if isinstance(body, SourceStage) else self._running
                 self._threads.append(WorkerThread(driver.name, work, driver, running, wakes, keeps_arguments))
+                self._threads[-1].drives = body if isinstance(body, SourceStage) else None
             elif driver is not None and isinstance(body, Stage):
                 watch = Watch(driver, body, self._start_method)
                 self._threads.append(WorkerThread(driver.name, watch.run, watch=watch))
@@ -676,8 +687,9 @@ class Pipeline(Changes, Asynchronous):
     def _join_threads(self, engine: _engine.Engine) -> None:
         """Waits for threads that have nothing more to do."""
         if engine.wait_ended(0):
+            left = [self._running.get(number) for number in engine.sources_left_behind()]
             for thread in self._threads:
-                if thread.is_alive():
+                if thread.is_alive() and (thread.drives is None or thread.drives not in left):
                     thread.join()
             self._threads.clear()
             engine.join_native()
@@ -701,7 +713,7 @@ class Pipeline(Changes, Asynchronous):
         try:
             return self._drain_open(engine, patience)
         finally:
-            if not engine.wait_ended(0):
+            if not engine.wait_ended(0) or engine.sources_left_behind():
                 for source in self._running.values():
                     source.keep()
 
@@ -833,8 +845,3 @@ def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages:
             )
         return sizes
     return checked_count("buffer_size", buffer_size)
-
-
-def _checked_source(source: Source) -> SourceStage:
-    check_source(source)
-    return SourceStage(source)

@@ -13,8 +13,8 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Node, Notice as EngineNotice, Results, Role, SourceNode,
-    Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
+    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Node, Notice as EngineNotice, RestartPolicy, Results,
+    Role, SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, RemoteError, StartError, UnknownPolicy, WorkerDied};
 use deeppipeline::intake::Intake;
@@ -49,6 +49,7 @@ pub(crate) struct PipelineDescription {
     answers: bool,
     fates: bool,
     max_age: Option<f64>,
+    stall_timeout: Option<f64>,
 }
 
 /// One stage as the Python package describes it.
@@ -81,6 +82,26 @@ enum Takes {
 #[derive(FromPyObject)]
 struct SourceDescription {
     is_live: bool,
+    restart: Option<RestartDescription>,
+}
+
+impl SourceDescription {
+    fn node(self) -> SourceNode {
+        let restart = self.restart.map(|restart| RestartPolicy {
+            wait: seconds(restart.wait),
+            at_most: seconds(restart.at_most),
+            times: restart.times,
+        });
+        SourceNode { is_live: self.is_live, restart }
+    }
+}
+
+/// When a source is opened again.
+#[derive(FromPyObject)]
+struct RestartDescription {
+    wait: f64,
+    at_most: f64,
+    times: Option<u32>,
 }
 
 /// An entrance with a name as the Python package describes it.
@@ -90,15 +111,17 @@ pub(crate) struct EntranceDescription {
     source: Option<SourceDescription>,
     overflow: Option<String>,
     max_age: Option<f64>,
+    stall_timeout: Option<f64>,
 }
 
 impl EntranceDescription {
     fn node(self) -> PyResult<EntranceNode> {
         Ok(EntranceNode {
             name: self.name,
-            source: self.source.map(|source| SourceNode { is_live: source.is_live }),
+            source: self.source.map(SourceDescription::node),
             overflow: self.overflow.as_deref().map(policy).transpose()?,
             max_age: self.max_age.map(seconds),
+            stall_timeout: self.stall_timeout.map(seconds),
         })
     }
 }
@@ -209,6 +232,14 @@ pub(crate) enum Notice {
     Failed {},
     /// A stage on a thread hangs: the worker, by its place among all.
     Hangs { text: String, worker: usize },
+    /// A source has failed or ended, and is to be opened again.
+    SourceLost { text: String },
+    /// A source of which that was told gives samples again.
+    SourceBack { text: String },
+    /// A source gives nothing for longer than it may.
+    SourceStalled { text: String },
+    /// The source is to be closed that has that number.
+    CloseSource { source: usize },
 }
 
 /// What came of the start.
@@ -520,6 +551,11 @@ impl Engine {
         self.supervisor.sources_that_should_end()
     }
 
+    /// Returns the sources that were left behind in the user's code.
+    fn sources_left_behind(&self) -> Vec<usize> {
+        self.supervisor.sources_left_behind()
+    }
+
     /// Adds a source, and returns its number and its worker; none for a native source, which runs already.
     fn add_source(
         &self,
@@ -575,6 +611,10 @@ impl Engine {
         Some(match notice {
             EngineNotice::Hangs { worker, .. } => Notice::Hangs { text, worker },
             EngineNotice::Failed => Notice::Failed {},
+            EngineNotice::SourceLost { .. } => Notice::SourceLost { text },
+            EngineNotice::SourceBack { .. } => Notice::SourceBack { text },
+            EngineNotice::SourceStalled { .. } => Notice::SourceStalled { text },
+            EngineNotice::CloseSource { source } => Notice::CloseSource { source },
             _ => Notice::Dropped { text },
         })
     }
@@ -629,6 +669,7 @@ impl Engine {
         let message = match failure.doing() {
             // A source in Python has no method of that name.
             Doing::SourceNext => format!("the source failed to give its next sample: {}", failure.cause()),
+            Doing::SourceOpen => format!("the source failed to open: {}", failure.cause()),
             _ => failure.to_string(),
         };
         Some((message, failure.stage().to_owned(), failure.doing().to_string(), sample, cause))
@@ -669,7 +710,7 @@ impl PipelineDescription {
         Ok(Graph {
             answers: self.answers,
             fates: self.fates,
-            source: self.source.map(|source| SourceNode { is_live: source.is_live }),
+            source: self.source.map(SourceDescription::node),
             entrances: self.entrances.into_iter().map(EntranceDescription::node).collect::<PyResult<_>>()?,
             stages: self.stages.into_iter().map(node).collect::<PyResult<_>>()?,
             blocks: self.blocks.into_iter().map(block).collect(),
@@ -680,6 +721,7 @@ impl PipelineDescription {
             buffer_bytes: self.buffer_bytes,
             overflow: self.overflow.as_deref().map(policy).transpose()?,
             max_age: self.max_age.map(seconds),
+            stall_timeout: self.stall_timeout.map(seconds),
         })
     }
 }

@@ -77,9 +77,11 @@ where
                 },
                 _ => Err(self.wrong_type()),
             },
-            Call::StageRun(Input::List(_)) | Call::RunAgain(_) | Call::RunAlone(..) | Call::SourceNext => {
-                Err(self.wrong_type())
-            }
+            Call::StageRun(Input::List(_))
+            | Call::RunAgain(_)
+            | Call::RunAlone(..)
+            | Call::SourceOpen
+            | Call::SourceNext => Err(self.wrong_type()),
         };
         match result {
             Ok(Give::One(x)) => Done::Gave(Give::One(Payload::Native(x.wrap()))),
@@ -108,6 +110,7 @@ impl Body<Payload> for CaptureBody {
                 Err(cause) => Done::Failed(cause),
             },
             Call::Setup
+            | Call::SourceOpen
             | Call::StageRun(_)
             | Call::RunAgain(_)
             | Call::RunAlone(..)

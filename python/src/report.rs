@@ -231,10 +231,16 @@ reported! {
     SourceReport {
         /// Its name; "source" for one without a name.
         name: String = |s| s.name.clone();
-        /// "opening", "streaming", "ended" or "failed"; "open" for an entrance to put into.
+        /// "opening", "streaming", "stalled", "waiting", "ended" or "failed"; "open" for an entrance to put into. One
+        /// that waits is opened again after an error or an end.
         state: String = |s| s.state.to_string();
-        /// The text of the error that ended it.
-        error: Option<String> = |s| s.error.clone();
+        /// The text of its last error: the one for which it has failed for good, or for which it is, or was, opened
+        /// again.
+        last_error: Option<String> = |s| s.last_error.clone();
+        /// The number of times that it was opened again.
+        restarts: u64 = |s| s.restarts;
+        /// Seconds until it is opened again, where it waits for that.
+        next_try: Option<f64> = |s| s.next_try.map(|wait| wait.as_secs_f64());
         /// The counts of its samples in front of the first stage, without the numbers of those that were dropped.
         counts: BufferCounts = |s| BufferCounts(s.counts.clone());
         /// Seconds for which it has been asked for its next sample by now; `None` when it is not being asked. Its own

@@ -155,6 +155,7 @@ impl Worker {
                 Some(intern!(py, "run_alone"))
             }
             Call::Setup => Some(intern!(py, "setup")),
+            Call::SourceOpen => Some(intern!(py, "source_open")),
             Call::SourceNext => Some(intern!(py, "source_next")),
             Call::Finish => Some(intern!(py, "finish")),
             Call::Teardown => Some(intern!(py, "teardown")),

@@ -35,7 +35,7 @@ FIELDS: dict[type, str] = {
     BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
     "waiting last_dropped",
     StageCounts: "used absorbed skipped failed lost flushed in_flight gave last_failed",
-    SourceReport: "name state error counts wait longest_wait",
+    SourceReport: "name state last_error restarts next_try counts wait longest_wait",
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
     Spread: "p50 p99 max",

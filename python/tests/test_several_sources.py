@@ -117,7 +117,7 @@ def test_a_source_that_fails_ends_alone_and_join_raises() -> None:
     assert raised.value.stage == "broken"
     report = raised.value.report
     assert report is not None
-    assert "the lens is gone" in str(report.source("broken").error)
+    assert "the lens is gone" in str(report.source("broken").last_error)
     assert keep.of("fine") == [7]
     assert report.balances()
 

@@ -51,6 +51,8 @@ pub(crate) struct SourceWaits(Mutex<Waits>);
 struct Waits {
     since: Option<Instant>,
     longest: Duration,
+    /// True if no caller waits for it any more.
+    is_left: bool,
 }
 
 impl SourceWaits {
@@ -59,12 +61,25 @@ impl SourceWaits {
         self.0.lock().since.get_or_insert(now);
     }
 
-    /// Notes that it is asked for none any longer.
-    pub(crate) fn end(&self, now: Instant) {
+    /// Notes that it is asked for none any longer. Returns true if it was left before: what it gives is given to nobody.
+    pub(crate) fn end(&self, now: Instant) -> bool {
         let mut waits = self.0.lock();
         if let Some(since) = waits.since.take() {
             waits.longest = waits.longest.max(now.saturating_duration_since(since));
         }
+        waits.is_left
+    }
+
+    /// Leaves the source, if it is still asked since then. Returns true if it was.
+    pub(crate) fn leave(&self, since: Instant) -> bool {
+        let mut waits = self.0.lock();
+        waits.is_left |= waits.since == Some(since);
+        waits.is_left
+    }
+
+    /// The time when the present wait began.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.0.lock().since
     }
 
     /// The present wait, and the longest.

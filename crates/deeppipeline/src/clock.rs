@@ -23,6 +23,11 @@ impl Clock {
         }
     }
 
+    /// Returns true if it stands still until a simulation moves it.
+    pub(crate) fn is_virtual(&self) -> bool {
+        matches!(self, Clock::Virtual(_))
+    }
+
     #[inline]
     pub(crate) fn moment(&self) -> Moment {
         match self {

@@ -52,6 +52,7 @@ pub use crate::join::Joiner;
 pub use crate::notices::Notice;
 pub use crate::parallel::{ForkJoin, Forker, Router};
 pub use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash};
+pub use crate::restart::RestartPolicy;
 pub use crate::sample::{Input, Sample};
 #[cfg(processes)]
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};

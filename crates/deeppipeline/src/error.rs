@@ -30,6 +30,8 @@ pub enum Doing {
     Teardown,
     /// Asking the source for its next sample.
     SourceNext,
+    /// Opening the source, where it may be opened again.
+    SourceOpen,
 }
 
 impl fmt::Display for Doing {
@@ -40,6 +42,7 @@ impl fmt::Display for Doing {
             Doing::Finish => "finish",
             Doing::Teardown => "teardown",
             Doing::SourceNext => "source_next",
+            Doing::SourceOpen => "source_open",
         })
     }
 }
@@ -243,6 +246,14 @@ pub struct NotJoined(pub(crate) &'static str);
 pub struct WrongNumberOfResults {
     pub(crate) results: usize,
     pub(crate) samples: usize,
+}
+
+/// A source gave nothing for longer than its `stall_timeout`, and did not return from the user's code though it was closed.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it has given nothing for {after:?}, and does not return though it was closed: it is left behind")]
+pub struct Stalled {
+    /// The time that it may give nothing.
+    pub after: Duration,
 }
 
 /// The pipeline did not come up.

@@ -7,6 +7,8 @@ pub use error::GraphError;
 pub(crate) use layout::{Layout, PlacedBlock, Producer};
 
 use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash, Overflow};
+use crate::restart::RestartPolicy;
+use crate::supervisor::SOURCE;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -210,6 +212,26 @@ pub struct SourceNode {
     /// Returns true if samples come at their own pace, whether the pipeline keeps up or not: a camera, a network
     /// stream.
     pub is_live: bool,
+    /// When it is opened again after an error or an end; `None` for one that ends then.
+    pub restart: Option<RestartPolicy>,
+}
+
+impl SourceNode {
+    /// Refuses what cannot work.
+    fn check(&self, name: &str) -> Result<(), GraphError> {
+        let Some(RestartPolicy { wait, at_most, times }) = self.restart else { return Ok(()) };
+        let name = || name.to_owned();
+        if wait.is_zero() {
+            return Err(GraphError::RestartWithoutWait { name: name() });
+        }
+        if at_most < wait {
+            return Err(GraphError::RestartWaits { name: name(), wait, at_most });
+        }
+        match times {
+            Some(0) => Err(GraphError::RestartNever { name: name() }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// An entrance that has a name.
@@ -223,6 +245,8 @@ pub struct EntranceNode {
     pub overflow: Option<Overflow>,
     /// The age beyond which a sample is dropped when it is taken; `None` follows the first stage, then the pipeline.
     pub max_age: Option<Duration>,
+    /// The time after which a source that has given nothing is stalled; `None` follows the pipeline.
+    pub stall_timeout: Option<Duration>,
 }
 
 impl EntranceNode {
@@ -240,6 +264,12 @@ impl EntranceNode {
         }
         if self.max_age == Some(Duration::ZERO) {
             return Err(GraphError::MaxAgeZeroAtEntrance { name: name() });
+        }
+        match (&self.source, self.stall_timeout) {
+            (None, Some(_)) => return Err(GraphError::StallTimeoutWithoutSource { name: name() }),
+            (_, Some(Duration::ZERO)) => return Err(GraphError::StallTimeoutZero),
+            (Some(source), _) => source.check(&self.name)?,
+            (None, None) => {}
         }
         match self.overflow {
             Some(overflow) if intake.supersedes() && overflow != Overflow::DropOldest => {
@@ -276,6 +306,8 @@ pub struct Graph {
     pub overflow: Option<Overflow>,
     /// The age beyond which a sample is dropped when it is taken, for stages that do not say.
     pub max_age: Option<Duration>,
+    /// The time after which a source that has given nothing is stalled, for sources that do not say.
+    pub stall_timeout: Option<Duration>,
 }
 
 impl Graph {
@@ -355,6 +387,12 @@ impl Graph {
         }
         if self.source.is_some() && !self.entrances.is_empty() {
             return Err(GraphError::SourceBesideEntrances);
+        }
+        if let Some(source) = &self.source {
+            source.check(SOURCE)?;
+        }
+        if self.stall_timeout == Some(Duration::ZERO) {
+            return Err(GraphError::StallTimeoutZero);
         }
         for (place, entrance) in self.entrances.iter().enumerate() {
             if self.entrances[..place].iter().any(|other| other.name == entrance.name) {

@@ -81,6 +81,7 @@ pub mod pipeline;
 mod policies;
 mod putting;
 pub mod report;
+mod restart;
 mod results;
 mod retry;
 mod sample;

@@ -33,6 +33,36 @@ pub enum Notice {
     },
     /// The pipeline has failed.
     Failed,
+    /// A source has failed or ended, and is to be opened again.
+    SourceLost {
+        /// The source's name.
+        source: String,
+        /// The text of the error, if it failed.
+        error: Option<String>,
+        /// The number of times since the last notice of it.
+        times: u64,
+        /// The time until it is opened again.
+        wait: Duration,
+    },
+    /// A source gives nothing for longer than it may.
+    SourceStalled {
+        /// The source's name.
+        source: String,
+        /// The time that it may give nothing.
+        after: Duration,
+        /// True if it is closed, to be opened again.
+        closes: bool,
+    },
+    /// The binding is to close a source; no word of it is logged.
+    CloseSource {
+        /// The source, by its place among those that have a worker.
+        source: usize,
+    },
+    /// A source of which that was told gives samples again.
+    SourceBack {
+        /// The source's name.
+        source: String,
+    },
     /// A stage on a thread takes longer on a sample than its time limit, and has not returned.
     Hangs {
         /// The stage's name.
@@ -59,6 +89,22 @@ impl fmt::Display for Notice {
                 write!(f, "{samples} more samples were dropped in front of {stage:?}")
             }
             Notice::Failed => f.write_str("the pipeline has failed"),
+            Notice::SourceLost { source, error, times, wait } => {
+                match error {
+                    Some(error) => write!(f, "source {source:?} failed: {error}; ")?,
+                    None => write!(f, "source {source:?} ended; ")?,
+                }
+                if *times > 1 {
+                    write!(f, "it was lost {times} times since the last word of it; ")?;
+                }
+                write!(f, "it is opened again in {wait:?}")
+            }
+            Notice::SourceStalled { source, after, closes } => {
+                write!(f, "source {source:?} has given nothing for {after:?}")?;
+                if *closes { f.write_str("; it is closed, to be opened again") } else { Ok(()) }
+            }
+            Notice::CloseSource { source } => write!(f, "source {source} is to be closed"),
+            Notice::SourceBack { source } => write!(f, "source {source:?} gives samples again"),
             Notice::Hangs { stage, sample, time_limit, .. } => {
                 write!(
                     f,
@@ -92,10 +138,12 @@ impl Notices {
 
     /// Tells one; outside of every lock.
     pub(crate) fn tell(&self, notice: Notice) {
-        if notice != Notice::Failed {
+        let text = notice.to_string();
+        match notice {
             // A failure is logged with its cause.
-            let notice = notice.to_string();
-            aside::log(move || tracing::warn!("{notice}"));
+            Notice::Failed | Notice::CloseSource { .. } => {}
+            Notice::SourceBack { .. } => aside::log(move || tracing::info!("{text}")),
+            _ => aside::log(move || tracing::warn!("{text}")),
         }
         let mut state = self.state.lock();
         if !state.kept {

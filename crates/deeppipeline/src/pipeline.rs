@@ -5,12 +5,11 @@ mod change;
 use crate::answer::Promise;
 use crate::aside;
 use crate::buffer::Wait;
-use crate::builder::{Builder, Ended, Entrance, Plan, source_and_closer};
+use crate::builder::{Builder, Ended, Entrance, Plan, source_and_closer, source_node};
 use crate::clock::Moment;
 use crate::error::{EntranceError, FlushTimeout, PutError, StageError, StartError};
 use crate::executor::{BodyFactory, thread};
 use crate::gives::Flows;
-use crate::graph::SourceNode;
 use crate::report::Report;
 use crate::stage::Source;
 use crate::supervisor::{ON_FATE, Startup, Supervisor, Waiting};
@@ -79,7 +78,7 @@ impl Put {
 /// not wait.
 pub struct Pipeline<I, T = Ended> {
     supervisor: Arc<Supervisor<Value>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<(WorkerId, JoinHandle<()>)>>,
     types: PhantomData<fn(I) -> T>,
 }
 
@@ -132,14 +131,15 @@ impl<I: Send + 'static, T> Pipeline<I, T> {
     where
         S: Source<Item = I> + Send,
     {
-        let node = entrance.into().into_node(Some(SourceNode { is_live: source.is_live() }));
+        let node = entrance.into().into_node(Some(source_node(&source)));
         let (factory, closer) = source_and_closer(source);
         let worker = self.supervisor.add_source(node, closer)?;
         // A thread that the system refuses is a failure of that source, as which it is told.
+        let worker_id = worker.worker_id();
         if let Ok(thread) = thread::spawn(worker, factory) {
             let mut threads = self.threads.lock();
-            threads.retain(|thread| !thread.is_finished());
-            threads.push(thread);
+            threads.retain(|(_, thread)| !thread.is_finished());
+            threads.push((worker_id, thread));
         }
         Ok(())
     }
@@ -230,9 +230,9 @@ impl<I, T> Pipeline<I, T> {
         // From the end stage backwards, the source last.
         jobs.sort_by_key(|job| std::cmp::Reverse(job.worker_id));
         let mut jobs = jobs.into_iter();
-        while let Some(Job { name, start, .. }) = jobs.next() {
+        while let Some(Job { worker_id, name, start }) = jobs.next() {
             match start() {
-                Ok(thread) => pipeline.threads.lock().push(thread),
+                Ok(thread) => pipeline.threads.lock().push((worker_id, thread)),
                 Err(cause) => {
                     // The workers that got no thread end here, so that `abort` waits only for those that did.
                     drop(jobs);
@@ -434,7 +434,10 @@ impl<I, T> Pipeline<I, T> {
     fn join_threads(&self) {
         let own = std::thread::current().id();
         let threads = std::mem::take(&mut *self.threads.lock());
-        for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
+        let left: Vec<_> = self.supervisor.sources_left_behind().into_iter().map(WorkerId::Source).collect();
+        let threads =
+            threads.into_iter().filter(|(worker_id, thread)| thread.thread().id() != own && !left.contains(worker_id));
+        for (_, thread) in threads {
             // A worker's panic was caught where it happened; there is nothing more to learn here.
             let _ = thread.join();
         }

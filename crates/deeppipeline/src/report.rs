@@ -76,10 +76,14 @@ pub struct Report {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SourceState {
-    /// The source is being set up, or waits for the pipeline to come up.
+    /// The source is being set up or opened, or waits for the pipeline to come up.
     Opening,
-    /// It gives samples.
+    /// It is asked for samples.
     Streaming,
+    /// It has given nothing for longer than its `stall_timeout`.
+    Stalled,
+    /// It has failed or ended, and waits until it is opened again.
+    Waiting,
     /// It has ended, or was removed; nothing more is put into the entrance.
     Ended,
     /// It has failed for good.
@@ -93,6 +97,8 @@ impl fmt::Display for SourceState {
         f.write_str(match self {
             SourceState::Opening => "opening",
             SourceState::Streaming => "streaming",
+            SourceState::Stalled => "stalled",
+            SourceState::Waiting => "waiting",
             SourceState::Ended => "ended",
             SourceState::Failed => "failed",
             SourceState::Open => "open",
@@ -109,8 +115,13 @@ pub struct SourceReport {
     pub name: String,
     /// Its state.
     pub state: SourceState,
-    /// The text of the error that ended it.
-    pub error: Option<String>,
+    /// The text of its last error: the one for which it has failed for good, or for which it is, or was, opened again.
+    pub last_error: Option<String>,
+    /// The number of times that it was opened again.
+    pub restarts: u64,
+    /// The time until it is opened again, where it waits for that.
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
+    pub next_try: Option<Duration>,
     /// The counts of its samples in front of the first stage, without the numbers of those that were dropped.
     pub counts: BufferCounts,
     /// The time for which it has been asked for its next sample by now; `None` when it is not being asked. That it waits

@@ -1,5 +1,6 @@
 //! The traits that users implement, and what they may give back.
 
+use crate::restart::RestartPolicy;
 use crate::unwind::BoxError;
 use std::fmt;
 
@@ -181,6 +182,21 @@ pub trait Source: 'static {
     /// # Errors
     /// An error closes the entrance; what came before it still flows out.
     fn source_next(&mut self) -> Result<Option<Self::Item>, BoxError>;
+
+    /// Opens the source; called on its worker before it is asked for a sample, and each time that it is opened again,
+    /// only where [`restart`](Source::restart) says that it may be.
+    ///
+    /// # Errors
+    /// An error is a try without a sample.
+    fn source_open(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    /// Returns when the source is opened again after an error or an end; `None` for one that ends then.
+    /// [`Restart`](crate::builder::Restart) makes one that is opened again of any other.
+    fn restart(&self) -> Option<RestartPolicy> {
+        None
+    }
 
     /// Returns true if samples come at their own pace, whether the pipeline keeps up or not: a camera, a network
     /// stream. Of a live source the oldest samples are dropped where a buffer is full; any other waits for room.

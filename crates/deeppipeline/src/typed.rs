@@ -327,7 +327,7 @@ where
                     Unpacked::Wrong => Err("the sample is not of the type that the chain was built for".into()),
                 }
             }
-            Call::SourceNext => Err("a stage was asked for the source's next sample".into()),
+            Call::SourceOpen | Call::SourceNext => Err("a stage was asked for what a source does".into()),
         };
         result.unwrap_or_else(Done::Failed)
     }
@@ -405,6 +405,10 @@ pub(crate) struct SourceBody<S: Source>(pub(crate) S);
 impl<S: Source> Body<Value> for SourceBody<S> {
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         match call {
+            Call::SourceOpen => match self.0.source_open() {
+                Ok(()) => Done::Gave(Give::Skip),
+                Err(cause) => Done::Failed(cause),
+            },
             Call::SourceNext => match self.0.source_next() {
                 Ok(Some(x)) => Done::Gave(Give::One(Box::new(x))),
                 Ok(None) => Done::Exhausted,

@@ -237,7 +237,7 @@ fn a_source_that_fails_ends_alone_and_join_tells_of_it() {
     let error: StageError = pipeline.join().unwrap_err();
     assert_eq!(error.stage(), "broken");
     let row = error.report().source("broken").unwrap();
-    assert_eq!((row.error.as_deref(), row.counts.taken), (Some("the lens is gone"), 1));
+    assert_eq!((row.last_error.as_deref(), row.counts.taken), (Some("the lens is gone"), 1));
     assert_eq!(of(&seen.lock().unwrap(), "fine"), (10..20).collect::<Vec<_>>());
     assert!(error.report().balances());
 }

@@ -213,7 +213,7 @@ fn a_source_hands_samples_to_branches_itself_and_what_is_put_comes_by_a_relay() 
     front.stages.remove(0);
     front.blocks[0].branches = vec![0..1, 1..2];
     assert_eq!(names_of(front.clone()), ["parallel", "one", "other", "end"]);
-    front.source = Some(SourceNode { is_live: false });
+    front.source = Some(SourceNode::default());
     assert_eq!(names_of(front), ["one", "other", "end", "source"]);
 }
 

@@ -63,7 +63,7 @@ fn what_one_branch_drops_is_not_joined() {
 fn samples_of_a_source_come_when_they_arrive_and_a_full_buffer_does_what_it_does_behind_it() {
     for (is_live, dropped) in [(false, 0), (true, 48)] {
         let stages = vec![Node::new("detect")];
-        let graph = Graph { stages, source: Some(SourceNode { is_live }), ..Graph::default() };
+        let graph = Graph { stages, source: Some(SourceNode { is_live, ..SourceNode::default() }), ..Graph::default() };
         let report = filmed(Simulation::of(graph).unwrap(), || (), &[("detect", 20 * MS)]);
         assert_eq!(report.dropped(), dropped);
     }

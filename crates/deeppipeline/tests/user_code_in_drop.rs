@@ -225,7 +225,7 @@ fn a_closer_is_freed_outside_of_the_engines_locks() {
             self.1.send(()).unwrap();
         }
     }
-    let source = Some(SourceNode { is_live: false });
+    let source = Some(SourceNode::default());
     let graph = Graph { source, stages: vec![Node::new("end")], ..Graph::default() };
     let (supervisor, workers) = Supervisor::<u32>::new(graph).unwrap();
     drop(workers);

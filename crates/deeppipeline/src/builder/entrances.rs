@@ -2,6 +2,7 @@
 
 use crate::graph::{EntranceNode, SourceNode};
 use crate::policies::Overflow;
+use crate::stage::Source;
 use std::time::Duration;
 
 /// Begins to describe an entrance of that name, for a [`source_at`](super::Builder::source_at) it or for samples that
@@ -21,7 +22,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn entrance(name: impl Into<String>) -> Entrance {
-    Entrance { name: name.into(), overflow: None, max_age: None }
+    Entrance { name: name.into(), overflow: None, max_age: None, stall_timeout: None }
 }
 
 /// An entrance that is described by its name and, where they differ from the first stage's, its options.
@@ -30,6 +31,7 @@ pub struct Entrance {
     pub(crate) name: String,
     pub(crate) overflow: Option<Overflow>,
     pub(crate) max_age: Option<Duration>,
+    pub(crate) stall_timeout: Option<Duration>,
 }
 
 impl Entrance {
@@ -44,10 +46,21 @@ impl Entrance {
         Entrance { max_age: Some(max_age), ..self }
     }
 
-    pub(crate) fn into_node(self, source: Option<SourceNode>) -> EntranceNode {
-        let Entrance { name, overflow, max_age } = self;
-        EntranceNode { name, source, overflow, max_age }
+    /// Limits the time that its source may give nothing, as [`Builder::stall_timeout`](super::Builder::stall_timeout)
+    /// does for all.
+    pub fn stall_timeout(self, stall_timeout: Duration) -> Self {
+        Entrance { stall_timeout: Some(stall_timeout), ..self }
     }
+
+    pub(crate) fn into_node(self, source: Option<SourceNode>) -> EntranceNode {
+        let Entrance { name, overflow, max_age, stall_timeout } = self;
+        EntranceNode { name, source, overflow, max_age, stall_timeout }
+    }
+}
+
+/// Returns what the description of a pipeline says of a source.
+pub(crate) fn source_node(source: &impl Source) -> SourceNode {
+    SourceNode { is_live: source.is_live(), restart: source.restart() }
 }
 
 impl From<&str> for Entrance {

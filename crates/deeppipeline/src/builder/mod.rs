@@ -11,6 +11,7 @@ mod route;
 
 pub use chain::{Branches, BranchesWithLatest, Chain, chain};
 pub use described::{Described, MadeBy, MakesMany, One, made_by, stage};
+pub(crate) use entrances::source_node;
 pub use entrances::{Entrance, entrance};
 pub use parts::Parts;
 #[cfg(processes)]
@@ -22,12 +23,13 @@ pub use route::{Routes, route_by};
 pub use crate::gives::{Ended, Flows, Gives, Last, Onward};
 pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_ENTRANCES, MAX_WORKERS};
 pub use crate::into_stage::{IntoStage, Part};
+pub use crate::restart::{Restart, RestartPolicy};
 pub use crate::retry::{Copies, Retry};
 
 use crate::error::{GraphError, RunError, StartError};
 use crate::executor::simulated::Simulation;
 use crate::executor::{BodyFactory, Relay};
-use crate::graph::{Graph, SourceNode};
+use crate::graph::Graph;
 use crate::hand_over::hand_over;
 use crate::into_stage::Making;
 #[cfg(processes)]
@@ -201,7 +203,7 @@ impl<I: Send + 'static, T> Builder<I, T> {
         S: Source<Item = I> + Send,
     {
         let mut builder: Builder<Sourced, T> = self.retyped();
-        builder.graph.source = Some(SourceNode { is_live: source.is_live() });
+        builder.graph.source = Some(source_node(&source));
         builder.sources = vec![source_and_closer(source)];
         builder
     }
@@ -234,7 +236,7 @@ impl<I: Send + 'static, T> Builder<I, T> {
     where
         S: Source<Item = I> + Send,
     {
-        self.graph.entrances.push(entrance.into().into_node(Some(SourceNode { is_live: source.is_live() })));
+        self.graph.entrances.push(entrance.into().into_node(Some(source_node(&source))));
         self.sources.push(source_and_closer(source));
         self
     }
@@ -375,6 +377,15 @@ impl<I, T> Builder<I, T> {
     /// older one is dropped instead.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.graph.max_age = Some(max_age);
+        self
+    }
+
+    /// Limits the time that a source may give nothing, for every source that does not say otherwise. One that takes longer
+    /// is stalled, as the report and the log say. Where it may be opened [again](Restart), it is closed, by its
+    /// [closer](Source::closer), and opened again; if it does not return from that within [`GRACE`](crate::pipeline::GRACE),
+    /// it has failed and is left behind: what it gives later is given to nobody.
+    pub fn stall_timeout(mut self, stall_timeout: Duration) -> Self {
+        self.graph.stall_timeout = Some(stall_timeout);
         self
     }
 

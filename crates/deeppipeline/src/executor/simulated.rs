@@ -328,7 +328,10 @@ impl<I, T> Simulation<I, T> {
                     Some(event) => event,
                     None => continue,
                 },
-                Next::Due => Event::Due,
+                Next::Due => {
+                    self.close_stalled();
+                    Event::Due
+                }
                 Next::Order => self.obey()?,
                 Next::Stop => {
                     self.stopped = true;
@@ -403,6 +406,16 @@ impl<I, T> Simulation<I, T> {
         }
     }
 
+    /// Lets sources that have given nothing for too long come to their end at once, as if their closers made them return.
+    fn close_stalled(&mut self) {
+        for source in self.supervisor.look_for_stalls().closes {
+            let is_it = |actor: &&mut Actor| actor.worker.worker_id() == WorkerId::Source(source);
+            if let Some(actor) = self.actors.iter_mut().find(is_it) {
+                actor.begin_to_give(Err(Ending::Exhausted));
+            }
+        }
+    }
+
     /// Lets every worker do what it can do without time passing, from the end stage backwards.
     fn settle(&mut self) {
         // Where samples go several ways, a worker that only looks for its next one may thereby end the turn of its last,
@@ -473,7 +486,7 @@ impl Actor {
                 self.worker.in_flight().map(|newest| (self.duration)(newest.id))
             }
             Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
-            Call::Setup | Call::Finish | Call::Teardown => None,
+            Call::Setup | Call::SourceOpen | Call::Finish | Call::Teardown => None,
         }
     }
 

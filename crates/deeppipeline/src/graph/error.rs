@@ -2,6 +2,7 @@
 
 use super::{LONGEST_NAME, MAX_ENTRANCES, MAX_WORKERS};
 use crate::policies::{Intake, Overflow};
+use std::time::Duration;
 
 /// A reason why the description of a pipeline is invalid; found before anything starts.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -155,6 +156,43 @@ pub enum GraphError {
     )]
     MaxAgeZeroAtEntrance {
         /// The entrance.
+        name: String,
+    },
+    /// A source that fails at once is not to be opened without a pause.
+    #[error("wait of the restart of {name:?} is 0, but must be more: the time before it is opened again")]
+    RestartWithoutWait {
+        /// The source.
+        name: String,
+    },
+    /// The wait grows.
+    #[error(
+        "at_most of the restart of {name:?} is {at_most:?}, but must be at least its wait, which is {wait:?} and grows to that"
+    )]
+    RestartWaits {
+        /// The source.
+        name: String,
+        /// The first wait.
+        wait: Duration,
+        /// The longest.
+        at_most: Duration,
+    },
+    /// A source must be allowed some time.
+    #[error("stall_timeout is 0, but must be more: how long a source may give nothing")]
+    StallTimeoutZero,
+    /// Only a source stalls.
+    #[error(
+        "stall_timeout of entrance {name:?} is said in vain, since it has no source: samples are put into it; leave it out"
+    )]
+    StallTimeoutWithoutSource {
+        /// The entrance.
+        name: String,
+    },
+    /// A restart restarts.
+    #[error(
+        "times of the restart of {name:?} is 0, but must be at least 1, or left out: give the source as it is where it ends with its first failure"
+    )]
+    RestartNever {
+        /// The source.
         name: String,
     },
     /// The intake `latest` implies `drop_oldest`.

@@ -19,6 +19,8 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) source: Option<SourceNode>,
+    /// The time after which a source that has given nothing is stalled, for those that do not say.
+    pub(crate) stall_timeout: Option<std::time::Duration>,
     /// The entrances that have names, instead of that source and of `put` without a name.
     pub(crate) entrances: Vec<EntranceNode>,
     /// The policy of entrances that do not say; `None` is what suits each.
@@ -110,6 +112,7 @@ impl Layout {
         let (entrance_overflow, answers) = (graph.overflow, None);
         let layout = Layout {
             source,
+            stall_timeout: graph.stall_timeout,
             entrances,
             entrance_overflow,
             entrance,
@@ -151,8 +154,8 @@ impl Layout {
     /// The policy of an entrance: its own, else what the first stage and the pipeline say, else what suits its source.
     pub(crate) fn overflow_of(&self, entrance: &EntranceNode) -> Overflow {
         let suits = match entrance.source {
-            Some(SourceNode { is_live: false }) => Overflow::Block,
-            Some(SourceNode { is_live: true }) | None => Overflow::DropOldest,
+            Some(SourceNode { is_live: false, .. }) => Overflow::Block,
+            Some(SourceNode { is_live: true, .. }) | None => Overflow::DropOldest,
         };
         entrance.overflow.or(self.entrance_overflow).unwrap_or(suits)
     }

@@ -1,6 +1,6 @@
 //! The report as a table: as text, and as HTML.
 
-use super::{Report, SOURCE, SourceReport, StageReport};
+use super::{Report, SOURCE, SourceReport, SourceState, StageReport};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -95,8 +95,16 @@ impl Report {
                 }
                 _ => {}
             }
-            if let Some(error) = source.error.as_ref().filter(|_| source.name != SOURCE) {
-                said.push(format!("{name} failed: {error}"));
+            let because = source.last_error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+            match (source.state, source.next_try) {
+                (SourceState::Failed, _) if source.name != SOURCE => said.push(format!("{name} failed{because}")),
+                (_, Some(wait)) => {
+                    said.push(format!("{name} is opened again in {:.2} s{because}", wait.as_secs_f64()));
+                }
+                _ => {}
+            }
+            if source.restarts > 0 {
+                said.push(format!("{name} restarted {}", times(source.restarts)));
             }
         }
         for join in self.joins.iter().filter(|join| join.counts.unjoined > 0) {

@@ -9,12 +9,26 @@ use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::sample::{ForkTicket, SampleId};
 use crate::stage_name::name_made_stages;
 use crate::unwind::release;
-use crate::worker::{Control, FailedOn, WorkerId};
+use crate::worker::{Control, FailedOn, SourceEvent, WorkerId};
 use std::sync::Arc;
+use std::time::Instant;
 
 impl<V: Send + 'static> Control for Supervisor<V> {
     fn wants_samples(&self, worker_id: WorkerId) -> bool {
         self.source_is_wanted(worker_id)
+    }
+
+    fn tell_source(&self, worker_id: WorkerId, event: SourceEvent) {
+        if let WorkerId::Source(source) = worker_id {
+            self.source_goes_on(source, event);
+        }
+    }
+
+    fn wait_to_open(&self, worker_id: WorkerId, until: Instant, wait: Wait) -> Option<bool> {
+        match worker_id {
+            WorkerId::Source(source) => self.wait_with_opening(source, until, wait),
+            WorkerId::Stage { .. } => Some(false),
+        }
     }
 
     fn tell_name(&self, worker_id: WorkerId, name: String) {

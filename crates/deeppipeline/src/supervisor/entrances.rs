@@ -1,28 +1,39 @@
 //! The entrances of a pipeline: where samples are put, and the sources, which come and go while it runs.
 
+use super::restarts::{Openings, SourceStep};
+use super::stalls::Stall;
 use super::{Closer, SOURCE, State, Supervisor, call};
 use crate::activity::{Shown, SourceWaits};
 use crate::buffer::{LaneKey, LaneOptions, Wait};
 use crate::error::{EntranceError, Failure};
-use crate::graph::{EntranceNode, MAX_ENTRANCES, Node};
+use crate::graph::{EntranceNode, MAX_ENTRANCES, Node, SourceNode};
 use crate::ledger::BufferCounts;
 use crate::phase::{Event, WorkerEvent, WorkerPhase};
 use crate::report::{SourceReport, SourceState};
+use crate::restart::RestartPolicy;
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::release;
 use crate::worker::{Entry, Role, Worker, WorkerContext, WorkerId};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A source that has a worker.
 pub(super) struct RunningSource {
     /// The place of its entrance among all.
-    entrance: usize,
+    pub(super) entrance: usize,
     pub(super) phase: WorkerPhase,
     pub(super) activity: Arc<Shown>,
-    closer: Option<Arc<Closer>>,
+    pub(super) closer: Option<Arc<Closer>>,
     /// False once it is to give nothing more, though the others go on.
-    is_wanted: bool,
+    pub(super) is_wanted: bool,
+    pub(super) restart: Option<RestartPolicy>,
+    pub(super) step: SourceStep,
+    /// The time that it may give nothing.
+    pub(super) stall_timeout: Option<Duration>,
+    pub(super) stall: Option<Stall>,
+    /// True if it has ended for all others, and has not returned from the user's code.
+    pub(super) is_left: bool,
 }
 
 /// One entrance.
@@ -36,10 +47,14 @@ pub(super) struct Entrance {
     lane: LaneKey,
     /// The counters of its lanes that were taken away.
     past: BufferCounts,
-    waits: Arc<SourceWaits>,
-    /// The failure that ended the source, and its text.
+    pub(super) waits: Arc<SourceWaits>,
+    /// The failure that ended the source for good.
     failure: Option<Arc<Failure>>,
-    error: Option<String>,
+    /// True if one did.
+    has_failed: bool,
+    /// The text of the last error of the source.
+    pub(super) last_error: Option<String>,
+    pub(super) openings: Openings,
     is_removed: bool,
 }
 
@@ -53,20 +68,33 @@ impl Entrance {
             past: BufferCounts::default(),
             waits: Arc::default(),
             failure: None,
-            error: None,
+            has_failed: false,
+            last_error: None,
+            openings: Openings::default(),
             is_removed: false,
         }
     }
 
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         self.id.name().unwrap_or(SOURCE)
     }
 }
 
 impl RunningSource {
-    fn of(entrance: usize) -> Self {
-        let activity = Arc::new(Shown::new());
-        RunningSource { entrance, phase: WorkerPhase::Starting, activity, closer: None, is_wanted: true }
+    fn of(entrance: usize, node: SourceNode, stall_timeout: Option<Duration>) -> Self {
+        let restart = node.restart;
+        RunningSource {
+            entrance,
+            phase: WorkerPhase::Starting,
+            activity: Arc::new(Shown::new()),
+            closer: None,
+            is_wanted: true,
+            restart,
+            step: if restart.is_some() { SourceStep::Opening(None) } else { SourceStep::Streaming },
+            stall_timeout,
+            stall: None,
+            is_left: false,
+        }
     }
 }
 
@@ -103,8 +131,14 @@ impl State {
 
     /// Notes that a source has failed for good. Returns true where that is no failure of the pipeline: it has others.
     pub(super) fn source_failed(&mut self, source: usize, failure: &Arc<Failure>, error: String) -> bool {
+        // It was left behind, and its entrance may be another's by now.
+        if self.sources[source].is_left {
+            return true;
+        }
         let entrance = &mut self.entrances[self.sources[source].entrance];
-        entrance.error.get_or_insert(error);
+        if !std::mem::replace(&mut entrance.has_failed, true) {
+            entrance.last_error = Some(error);
+        }
         let goes_on = entrance.id != SourceId::default();
         if goes_on {
             entrance.failure.get_or_insert_with(|| Arc::clone(failure));
@@ -121,10 +155,14 @@ impl State {
 
     /// Moves a source on, and returns its phase before and now.
     pub(super) fn move_source(&mut self, source: usize, event: WorkerEvent) -> (WorkerPhase, WorkerPhase) {
-        let phase = &mut self.sources[source].phase;
-        let before = *phase;
-        *phase = before.after(event);
-        (before, *phase)
+        let source = &mut self.sources[source];
+        let before = source.phase;
+        source.phase = before.after(event);
+        // One that was left behind has returned.
+        if before == WorkerPhase::Stopped && event == WorkerEvent::TornDown {
+            source.is_left = false;
+        }
+        (before, source.phase)
     }
 
     /// Returns true if no source gives anything any more, and nothing else comes in then. From now on nothing does.
@@ -174,17 +212,18 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Opens the entrances that are described, the one without a name among them.
     pub(super) fn open_entrances(&self) {
         let state = &mut *self.state.lock();
-        if self.layout.source.is_some() {
+        if let Some(node) = self.layout.source {
             state.entrances.push(Entrance::new(SourceId::default(), LaneKey::default(), Some(0)));
-            state.sources.push(RunningSource::of(0));
+            state.sources.push(RunningSource::of(0, node, self.layout.stall_timeout));
         }
         for node in &self.layout.entrances {
             let id = SourceId::of(&node.name);
             // The description has no more than there may be.
             let lane = self.inlets[0].buffer.open_lane(self.lane_options(node)).unwrap_or_default();
             let source = node.source.map(|_| state.sources.len());
-            if source.is_some() {
-                state.sources.push(RunningSource::of(state.entrances.len()));
+            if let Some(of_source) = node.source {
+                let stall_timeout = node.stall_timeout.or(self.layout.stall_timeout);
+                state.sources.push(RunningSource::of(state.entrances.len(), of_source, stall_timeout));
             } else {
                 self.put_entrances.write().insert(node.name.clone(), (id, lane));
             }
@@ -199,6 +238,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns the workers of the sources that are there from the beginning.
     pub(super) fn source_workers(self: &Arc<Self>) -> Vec<Worker<V>> {
+        self.watch_stalls();
         let sources = self.state.lock().sources.len();
         (0..sources).map(|source| Worker::new(self.context_of_source(source))).collect()
     }
@@ -225,6 +265,7 @@ impl<V: Send + 'static> Supervisor<V> {
             activity: Arc::clone(&state.sources[source].activity),
             timer: None,
             source_waits: Some(Arc::clone(&entrance.waits)),
+            restart: state.sources[source].restart,
             control: Arc::clone(self) as _,
         }
     }
@@ -265,7 +306,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 }
                 None => buffer.open_lane(options).ok_or(EntranceError::TooMany { most: MAX_ENTRANCES })?,
             };
-            let free = state.sources.iter().position(|source| source.phase == WorkerPhase::Stopped);
+            let free = state.sources.iter().position(|source| source.phase == WorkerPhase::Stopped && !source.is_left);
             let source = free.unwrap_or(state.sources.len());
             let entrance = known.unwrap_or(state.entrances.len());
             match known {
@@ -275,14 +316,17 @@ impl<V: Send + 'static> Supervisor<V> {
                 }
                 None => state.entrances.push(Entrance::new(id, lane, Some(source))),
             }
+            let stall_timeout = node.stall_timeout.or(self.layout.stall_timeout);
+            let mut running = RunningSource::of(entrance, node.source.unwrap_or_default(), stall_timeout);
+            running.closer = closer.map(Arc::new);
             match free {
-                Some(_) => state.sources[source] = RunningSource::of(entrance),
-                None => state.sources.push(RunningSource::of(entrance)),
+                Some(_) => state.sources[source] = running,
+                None => state.sources.push(running),
             }
-            state.sources[source].closer = closer.map(Arc::new);
             source
         };
         self.tell_all();
+        self.watch_stalls();
         Ok(Worker::new(self.context_of_source(source)))
     }
 
@@ -424,12 +468,15 @@ impl<V: Send + 'static> Supervisor<V> {
     fn counted_rows(&self) -> (Vec<SourceReport>, bool) {
         let rows: Vec<_> = {
             let state = self.state.lock();
+            let now = self.clock.now();
             let rows = state.entrances.iter().map(|entrance| {
-                let (wait, longest_wait) = entrance.waits.read(self.clock.now());
+                let (wait, longest_wait) = entrance.waits.read(now);
                 let row = SourceReport {
                     name: entrance.name().to_owned(),
                     state: self.state_of(&state, entrance),
-                    error: entrance.error.clone(),
+                    last_error: entrance.last_error.clone(),
+                    restarts: entrance.openings.restarts(),
+                    next_try: self.step_of(&state, entrance).and_then(|step| step.next_try(now)),
                     counts: entrance.past.clone(),
                     wait,
                     longest_wait,
@@ -457,12 +504,20 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn state_of(&self, state: &State, entrance: &Entrance) -> SourceState {
         match entrance.source.map(|source| state.sources[source].phase) {
-            _ if entrance.error.is_some() => SourceState::Failed,
+            phase if entrance.has_failed && phase.is_none_or(WorkerPhase::gives_no_more) => SourceState::Failed,
             None if entrance.has_source || !state.phase.wants_samples() => SourceState::Ended,
             None => SourceState::Open,
             Some(WorkerPhase::Starting | WorkerPhase::Ready) => SourceState::Opening,
-            Some(WorkerPhase::TearingDown | WorkerPhase::Stopped) => SourceState::Ended,
-            Some(_) => SourceState::Streaming,
+            Some(_) if entrance.source.is_some_and(|source| state.is_stalled(&state.sources[source])) => {
+                SourceState::Stalled
+            }
+            Some(_) => self.step_of(state, entrance).map_or(SourceState::Ended, SourceStep::state),
         }
+    }
+
+    /// The step at which a source is that has not ended.
+    fn step_of(&self, state: &State, entrance: &Entrance) -> Option<SourceStep> {
+        let source = &state.sources[entrance.source?];
+        (!source.phase.gives_no_more()).then_some(source.step)
     }
 }

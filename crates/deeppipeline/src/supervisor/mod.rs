@@ -11,7 +11,9 @@ mod entrances;
 mod fates;
 mod flush;
 mod pausing;
+mod restarts;
 mod snapshot;
+mod stalls;
 mod stopping;
 mod tasks;
 mod warnings;
@@ -150,6 +152,8 @@ struct State {
     /// The sources that have a worker, and all entrances.
     sources: Vec<RunningSource>,
     entrances: Vec<Entrance>,
+    /// True if a thread watches over sources that may stall.
+    watches_stalls: bool,
     /// True if the entrances to put into close once all sources have ended.
     closes_after_sources: bool,
     up_since: Option<Instant>,
@@ -384,7 +388,11 @@ impl<V: Send + 'static> Supervisor<V> {
             .map(|inlet| &inlet.buffer)
             .flat_map(|buffer| [buffer.due_at(), buffer.overdue_at()])
             .flatten();
-        due.filter(|due| *due > now).min()
+        let (opening, stall) = {
+            let state = self.state.lock();
+            (state.next_opening_after(now), state.next_stall(now))
+        };
+        due.filter(|due| *due > now).chain(opening).chain(stall).min()
     }
 
     /// Waits until every worker has ended, what was discarded is freed, and the program has heard of every fate; false when the caller would not wait any
@@ -430,6 +438,11 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns the stages (and the source) whose worker has not ended, from the front, and what is still being freed.
     pub fn not_ended(&self) -> Vec<String> {
         let mut names = self.workers_that(|phase| phase != WorkerPhase::Stopped);
+        {
+            let state = self.state.lock();
+            let left = state.sources.iter().enumerate().filter(|(_, source)| source.is_left);
+            names.extend(left.map(|(place, _)| state.source_name(place).to_owned()));
+        }
         names.extend(self.being_released());
         names
     }

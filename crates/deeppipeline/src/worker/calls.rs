@@ -73,6 +73,8 @@ pub enum Call<V> {
     /// A call of `stage_run` with one sample of the batch that it got last, the one at that index: a list of one, of
     /// which this is a copy where one can be made.
     RunAlone(usize, Option<Input<V>>),
+    /// The call that opens the source, where it may be opened again.
+    SourceOpen,
     /// The call that asks the source for its next sample.
     SourceNext,
     /// The call of `finish`.

@@ -10,13 +10,14 @@ use crate::inlet::Inlet;
 use crate::job::{WorkerInfo, enter_job};
 use crate::parallel::Blocks;
 use crate::phase::WorkerEvent;
+use crate::restart::RestartPolicy;
 use crate::sample::{ForkTicket, SampleId, SampleInfo};
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
 use crate::worker::{Role, WorkerId};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a worker works with. Nothing here is replaced while the worker lives; what changes meanwhile, it asks of
 /// [`Control`].
@@ -48,6 +49,8 @@ pub(crate) struct WorkerContext<V> {
     pub(crate) timer: Option<CallTimer>,
     /// The times for which it waits for its source, where it has one.
     pub(crate) source_waits: Option<Arc<SourceWaits>>,
+    /// When its source is opened again, if it may be.
+    pub(crate) restart: Option<RestartPolicy>,
     pub(crate) control: Arc<dyn Control>,
 }
 
@@ -82,6 +85,26 @@ pub(crate) struct FailedOn {
     pub(crate) only: Option<SampleId>,
 }
 
+/// What has become of a source that may be opened again.
+#[derive(Debug)]
+pub(crate) enum SourceEvent {
+    /// It is being opened.
+    Opens,
+    /// It is open, and will be asked for samples.
+    Opened,
+    /// It has given the first sample since.
+    Gave,
+    /// It has failed, with that error, or ended, and is to be opened again.
+    Left {
+        /// The text of the error.
+        error: Option<String>,
+        /// The time until it is opened again.
+        wait: Duration,
+        /// The time when it is.
+        until: Instant,
+    },
+}
+
 /// The supervisor as its workers see it: what is only known while the pipeline runs, and the words that move it on.
 pub(crate) trait Control: Send + Sync {
     /// Waits until everything is up; `Some(false)` when the pipeline halts instead, `None` when the caller would not
@@ -90,6 +113,13 @@ pub(crate) trait Control: Send + Sync {
 
     /// Returns true if that source is to be asked for one more sample: a close may come before any.
     fn wants_samples(&self, worker_id: WorkerId) -> bool;
+
+    /// Tells how a source goes on that may be opened again.
+    fn tell_source(&self, worker_id: WorkerId, event: SourceEvent);
+
+    /// Waits until then with opening a source again. Returns false when it is not wanted any longer, and `None` when the
+    /// caller would not wait.
+    fn wait_to_open(&self, worker_id: WorkerId, until: Instant, wait: Wait) -> Option<bool>;
 
     /// Tells the name that a stage gives itself, as its worker has made it: at the end of its `setup`.
     fn tell_name(&self, worker_id: WorkerId, name: String);
@@ -169,11 +199,15 @@ impl<V> WorkerContext<V> {
         }
     }
 
-    /// Shows that the source is asked for a sample, or is not any longer.
-    pub(crate) fn show_source_asked(&self, asked: bool) {
+    /// Shows that the source is asked for a sample.
+    pub(crate) fn show_source_asked(&self) {
         if let Some(waits) = &self.source_waits {
-            let now = self.clock.now();
-            if asked { waits.begin(now) } else { waits.end(now) }
+            waits.begin(self.clock.now());
         }
+    }
+
+    /// Shows that it is asked for none any longer. Returns true if it was left behind meanwhile.
+    pub(crate) fn show_source_not_asked(&self) -> bool {
+        self.source_waits.as_ref().is_some_and(|waits| waits.end(self.clock.now()))
     }
 }

@@ -9,6 +9,7 @@ mod context;
 mod giving;
 mod in_flight;
 mod settling;
+mod source;
 mod taking;
 
 use crate::activity::Activity;
@@ -24,8 +25,9 @@ use crate::sample::SampleInfo;
 use crate::stage::Give;
 use crate::unwind::{BoxError, release};
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
-pub(crate) use context::{Control, Entry, FailedOn, Output, WorkerContext};
+pub(crate) use context::{Control, Entry, FailedOn, Output, SourceEvent, WorkerContext};
 use in_flight::InFlight;
+use source::Reopening;
 use std::fmt;
 use std::task::Poll;
 use std::time::Duration;
@@ -40,6 +42,7 @@ enum Step {
     Running(InFlight),
     /// The stage has failed on what is in flight, and is to be run again.
     Trying(InFlight),
+    Opening,
     Pulling,
     Finishing,
     GivingUp,
@@ -74,6 +77,8 @@ pub struct Worker<V> {
     failed_value: Option<V>,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Moment>,
+    /// How its source is opened again, where it may be.
+    reopening: Option<Reopening>,
     /// True if it has ended only once its driver has released the stage.
     frees_stage: bool,
 }
@@ -90,6 +95,7 @@ impl<V> fmt::Debug for Worker<V> {
 impl<V> Worker<V> {
     pub(crate) fn new(context: WorkerContext<V>) -> Self {
         Worker {
+            reopening: context.restart.map(Reopening::new),
             context,
             step: Step::Fresh,
             last: None,
@@ -216,7 +222,12 @@ impl<V> Worker<V> {
                     return Poll::Ready(None);
                 }
                 // `next` without `done`: the call before is taken as failed, so that nothing is left hanging.
-                Step::SettingUp | Step::Running(_) | Step::Pulling | Step::Finishing | Step::TearingDown => {
+                Step::SettingUp
+                | Step::Running(_)
+                | Step::Opening
+                | Step::Pulling
+                | Step::Finishing
+                | Step::TearingDown => {
                     self.settle(Ending::Failed("its worker went on without saying what came of the call".into()));
                 }
             }
@@ -227,12 +238,7 @@ impl<V> Worker<V> {
     #[inline(always)]
     fn begin_next(&mut self, wait: Wait) -> Option<Poll<Option<Call<V>>>> {
         if let WorkerId::Source(_) = self.context.worker_id {
-            if !self.context.control.wants_samples(self.context.worker_id) {
-                self.give_up();
-                return None;
-            }
-            self.context.show_source_asked(true);
-            return Some(self.call(Step::Pulling, Call::SourceNext));
+            return self.begin_with_source(wait);
         }
 
         match self.take(wait) {
@@ -370,7 +376,8 @@ impl<V> Worker<V> {
                 self.context.show_running(None);
                 in_flight.pause(&self.context.clock);
             }
-            Step::Pulling => self.context.show_source_asked(false),
+            // What comes too late goes nowhere.
+            Step::Pulling if self.context.show_source_not_asked() => self.give_up(),
             _ => {}
         }
     }
@@ -381,7 +388,7 @@ impl<V> Worker<V> {
                 self.context.show_running(Some((in_flight.present.id, Duration::from_nanos(in_flight.busy))));
                 in_flight.run(self.context.clock.moment());
             }
-            Step::Pulling => self.context.show_source_asked(true),
+            Step::Pulling => self.context.show_source_asked(),
             _ => {}
         }
     }
@@ -395,7 +402,7 @@ impl<V> Drop for Worker<V> {
             (Step::Finishing, _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
             (_, WorkerId::Source(_)) => {
-                self.context.show_source_asked(false);
+                self.context.show_source_not_asked();
                 (Doing::SourceNext, None)
             }
             (Step::Running(in_flight) | Step::Trying(in_flight), WorkerId::Stage { .. }) => {

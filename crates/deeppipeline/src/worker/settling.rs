@@ -19,6 +19,7 @@ impl<V> Worker<V> {
         match std::mem::replace(&mut self.step, Step::Ended) {
             Step::SettingUp => self.settle_setup(ending),
             Step::Running(in_flight) => self.settle_run(in_flight, ending),
+            Step::Opening => self.settle_open(ending),
             Step::Pulling => self.settle_pull(ending),
             Step::Finishing => self.settle_finish(ending),
             Step::TearingDown => {
@@ -47,25 +48,6 @@ impl<V> Worker<V> {
         self.step = Step::WaitingForOthers;
         self.advance(WorkerEvent::SetUp);
         LogEvent::Nothing
-    }
-
-    fn settle_pull(&mut self, ending: Ending) -> LogEvent {
-        self.context.show_source_asked(false);
-        match ending {
-            Ending::Gave(_) | Ending::Windowed => {
-                self.step = Step::Idle;
-                LogEvent::Nothing
-            }
-            Ending::Exhausted => {
-                self.give_up();
-                LogEvent::Nothing
-            }
-            Ending::Failed(cause) => {
-                let event = self.fail(Doing::SourceNext, None, cause);
-                self.give_up();
-                event
-            }
-        }
     }
 
     fn settle_finish(&mut self, ending: Ending) -> LogEvent {

@@ -330,7 +330,7 @@ impl Case {
 
     pub(crate) fn source_node(&self) -> Option<SourceNode> {
         match self.input {
-            Input::Source { is_live, .. } => Some(SourceNode { is_live }),
+            Input::Source { is_live, .. } => Some(SourceNode { is_live, ..SourceNode::default() }),
             Input::Puts(_) => None,
         }
     }

@@ -158,7 +158,7 @@ impl Body<i64> for GatedStage {
                 self.logic.finish()
             }
             Call::Teardown => self.logic.teardown().map(|()| Give::Skip),
-            Call::SourceNext => Err("this is no source".into()),
+            Call::SourceOpen | Call::SourceNext => Err("this is no source".into()),
         };
         match result {
             Ok(give) => Done::Gave(self.gives(give)),

@@ -274,7 +274,7 @@ fn nested_blocks_give_what_they_should_with_relays_and_without() {
         let mut described = Described::default();
         described.add(&elements, &mut random);
         let samples = random.below(12) as i64;
-        let source = random.one_in(2).then_some(SourceNode { is_live: false });
+        let source = random.one_in(2).then_some(SourceNode::default());
 
         let mut expected = Expected {
             ends: vec![Vec::new(); described.stages.len()],

@@ -13,7 +13,7 @@ use crate::sample::{ForkTicket, SampleId};
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
-use crate::worker::{Control, Entry, FailedOn, Output, Role, Worker, WorkerContext, WorkerId};
+use crate::worker::{Control, Entry, FailedOn, Output, Role, SourceEvent, Worker, WorkerContext, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -22,6 +22,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
 
 /// Bytes for each of the two that a failure tells: its text, and what its binding adds.
 const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
@@ -160,6 +161,7 @@ impl Bootstrap {
             activity: Arc::new(Shown::new()),
             timer: None,
             source_waits: None,
+            restart: None,
             control: Arc::new(Remote { all_up: self.all_up, voice, detail }),
         };
         Ok((Worker::new(context), notes))
@@ -280,6 +282,12 @@ impl Control for Remote {
     /// Sources are in the pipeline's process.
     fn wants_samples(&self, _: WorkerId) -> bool {
         false
+    }
+
+    fn tell_source(&self, _: WorkerId, _: SourceEvent) {}
+
+    fn wait_to_open(&self, _: WorkerId, _: Instant, _: Wait) -> Option<bool> {
+        Some(false)
     }
 
     fn tell_name(&self, _: WorkerId, mut name: String) {

@@ -92,7 +92,7 @@ impl Body<Value> for Passing {
             }
             Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => self.run(),
             Call::Setup | Call::Finish | Call::Teardown => Done::Gave(Give::Skip),
-            Call::SourceNext => Done::Exhausted,
+            Call::SourceOpen | Call::SourceNext => Done::Exhausted,
         }
     }
 
