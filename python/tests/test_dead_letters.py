@@ -103,6 +103,12 @@ def test_what_a_process_got_is_kept_as_it_came(tmp_path: Path) -> None:
     assert [letter.value for letter in replay(tmp_path, trusted=True)] == [[1, 2]]
 
 
+def test_a_large_sample_that_a_process_failed_on_is_kept(tmp_path: Path) -> None:
+    stages = [Refuse().options(executor="process", on_error="skip")]
+    Pipeline(stages, overflow="block", dead_letters=tmp_path).run([bytes(30 << 20)])
+    assert [len(letter.value) for letter in replay(tmp_path, trusted=True)] == [30 << 20]
+
+
 def test_what_a_thread_got_is_kept_as_the_stage_left_it(tmp_path: Path) -> None:
     Pipeline([Grow().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([[1, 2]])
     assert [letter.value for letter in replay(tmp_path, trusted=True)] == [[1, 2, 0]]

@@ -27,6 +27,9 @@ use std::time::Instant;
 /// Bytes for each of the two that a failure tells: its text, and what its binding adds.
 const ROOM_FOR_ONE: usize = LONGEST_SAID / 4;
 
+/// Bytes of a sample on which the stage has failed, beside which there is room for its number.
+const ROOM_FOR_A_SAMPLE: usize = LONGEST_SAID - (1 << 10);
+
 /// The id that no pipeline has: those that this process has itself are numbered from 1.
 const NO_PIPELINE: u64 = 0;
 
@@ -313,7 +316,7 @@ impl Control for Remote {
 
     fn tell_bytes(&self, sample: SampleId, bytes: Vec<u8>) -> Option<Vec<u8>> {
         // What is too large is told without.
-        if bytes.len() <= ROOM_FOR_ONE {
+        if bytes.len() <= ROOM_FOR_A_SAMPLE {
             say(&self.voice, &Said::Bytes { sample, bytes });
         }
         None
