@@ -60,6 +60,8 @@ from DeepPipeline.errors import (
     StageError,
     StartError,
     StartTimeout,
+    UpdateError,
+    UpdateTimeout,
     WorkerDied,
 )
 from DeepPipeline.parallel import Parallel, Route
@@ -121,6 +123,8 @@ __all__ = [
     "StopSignals",
     "Stream",
     "Ticket",
+    "UpdateError",
+    "UpdateTimeout",
     "Window",
     "Windows",
     "WorkerDied",

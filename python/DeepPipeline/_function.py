@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex, TypedDict, Unpack
 
 from DeepPipeline._checks import what
 from DeepPipeline._intake import Intake
-from DeepPipeline._stage import Executor, OnCrash, OnError, Overflow, Stage
+from DeepPipeline._stage import Executor, OnCrash, OnError, Overflow, Stage, set_attributes
 from DeepPipeline.errors import GraphError
 
 StageLike = Stage | Callable[[Any], Any]
@@ -31,6 +31,10 @@ class FunctionStage(Stage):
         copied = FunctionStage.__new__(FunctionStage)
         vars(copied).update(vars(self), stage_run=copy.copy(function_of(self)))
         return copied
+
+    def update(self, *_: Any, **values: Any) -> None:
+        """Sets attributes of what is called, where they exist."""
+        set_attributes(function_of(self), values)
 
     def __repr__(self) -> str:
         return f"stage({function_of(self)!r})"

@@ -180,6 +180,7 @@ class _StageToBe:
         self.stage_run, self.finish, self.teardown = (
             method_of(stage, name) for name in ("stage_run", "finish", "teardown")
         )
+        self.update = lambda **values: method_of(stage, "update")(**values)
         self._deeppipeline_run_again = getattr(stage, "_deeppipeline_run_again", None)
 
 

@@ -96,6 +96,9 @@ class WindowStage:
             )
         return method_of(self._stage, "stage_run")(self._samples.again(self._due.keys[0]))
 
+    def update(self, **values: Any) -> None:
+        method_of(self._stage, "update")(**values)
+
     def finish(self) -> Any:
         return method_of(self._stage, "finish")()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import io
 import logging
 import os
+import pickle
 import queue
 import sys
 import threading
@@ -62,6 +64,8 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
             elif method == "run_alone":
                 arguments = arguments or ([kept[0][worker.alone()]],)
                 run = method_of(stage, "stage_run")
+            elif method == "update":
+                run = functools.partial(method_of(stage, method), **values_of(worker.update_values()))
             else:
                 run = method_of(stage, method)
                 if keeps_arguments:
@@ -106,7 +110,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 late = worker.keep()
             elif not_run:
                 raise TypeError(unfinished(method, result))
-            elif method in ("setup", "source_open", "teardown") or (method == "finish" and result is None):
+            elif method in ("setup", "source_open", "update", "teardown") or (method == "finish" and result is None):
                 worker.done(SKIP)
             elif type(result) is Many:
                 late = give_many(worker, result)
@@ -119,7 +123,10 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if _forks != forks:
                 _end_fork(worker.name, error)
-            _fail(worker, sources, error, *sample_of(method, takes_batches, arguments, x))
+            if method == "update":
+                worker.fail(error)  # whoever asked for it is told, and the stage goes on
+            else:
+                _fail(worker, sources, error, *sample_of(method, takes_batches, arguments, x))
         if results:
             arguments = x = result = None
             give_each(worker, sources, results)
@@ -128,6 +135,12 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
         if results and not worker.tries_again():
             results.clear()
         arguments = x = result = None  # nor is it while waiting for the next
+
+
+def values_of(told: Any) -> dict[str, Any]:
+    """Returns the values of an update, which come as a pickle where they come from another process."""
+    values: dict[str, Any] = pickle.loads(told) if isinstance(told, bytes) else told
+    return values
 
 
 def give_each(worker: _engine.Worker, sources: Running | SourceStage, results: deque[Any]) -> None:

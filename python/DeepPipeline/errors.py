@@ -32,6 +32,24 @@ class FlushTimeout(PipelineError, TimeoutError):
     """An end stage still worked on what had entered before the flush when the time-out of `flush` was over."""
 
 
+class UpdateError(PipelineError):
+    """An update was not applied by every worker of the stage. What the stage raised is the `__cause__`."""
+
+    stage: str
+    """The name of the stage."""
+    worker: int | None
+    """The index of the worker whose `update` raised, if one did."""
+
+    def __init__(self, message: str, *, stage: str, worker: int | None) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.worker = worker
+
+
+class UpdateTimeout(UpdateError, TimeoutError):
+    """A worker was still at work on a sample when the time-out of `update` was over; the values come afterwards."""
+
+
 class StageError(PipelineError):
     """A stage or the source failed, and the pipeline stopped. The stage's own exception is the `__cause__`."""
 

@@ -785,7 +785,7 @@ pub(crate) fn graph_error(error: impl std::error::Error) -> PyErr {
 }
 
 /// A number of seconds that the package has checked; one beyond what the clock can tell is as long as there is.
-fn seconds(seconds: f64) -> Duration {
+pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 

@@ -2,6 +2,7 @@
 //! objects into payloads, errors into exceptions, and lets go of the interpreter in every wait.
 
 mod answers;
+mod change;
 mod discarded;
 mod engine;
 mod fates;
@@ -37,6 +38,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("GRACE", deeppipeline::pipeline::GRACE.as_secs_f64())?;
     module.add_class::<engine::Engine>()?;
     module.add_function(wrap_pyfunction!(simulate::simulate, module)?)?;
+    module.add_function(wrap_pyfunction!(change::update, module)?)?;
+    module.add_function(wrap_pyfunction!(change::is_in_process, module)?)?;
     module.add_class::<discarded::Discarded>()?;
     module.add_class::<engine::Started>()?;
     module.add_class::<engine::Notice>()?;

@@ -69,6 +69,7 @@ where
         let result = match call {
             Call::Setup => self.stage.setup().map(|()| Give::Skip),
             Call::Teardown => self.stage.teardown().map(|()| Give::Skip),
+            Call::Update(_) => Err("it is native, and has nothing to update".into()),
             Call::Finish => self.stage.finish(),
             Call::StageRun(Input::One(sample)) => match sample.value {
                 Payload::Native(value) => match (self.input)(value) {
@@ -115,6 +116,7 @@ impl Body<Payload> for CaptureBody {
             | Call::RunAgain(_)
             | Call::RunAlone(..)
             | Call::Finish
+            | Call::Update(_)
             | Call::Teardown => Done::Gave(Give::Skip),
         }
     }

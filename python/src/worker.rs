@@ -2,14 +2,14 @@
 
 use crate::payload::{Next, Payload, Raised, raise, takes_a_while};
 use deeppipeline::engine::{
-    Call, Ending, GiveError, Given, Input, LogEvent, Part, Wait, Windowed, Worker as EngineWorker,
+    Call, Ending, GiveError, Given, Input, LogEvent, Part, Values, Wait, Windowed, Worker as EngineWorker,
 };
 use deeppipeline::error::NotJoined;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
@@ -36,6 +36,8 @@ pub(crate) struct Worker {
     is_last: bool,
     /// The input of the current call.
     input: Mutex<Option<Input<Payload>>>,
+    /// The values of the present update.
+    values: Mutex<Option<Values>>,
     /// A call that `next_input` has come upon, for `next`.
     call: Mutex<Option<Box<Call<Payload>>>>,
     /// The way from a worker process to the pipeline's process.
@@ -55,6 +57,7 @@ impl Worker {
             alone: AtomicUsize::new(0),
             is_last,
             input: Mutex::default(),
+            values: Mutex::default(),
             call: Mutex::default(),
             #[cfg(processes)]
             notes: None,
@@ -157,6 +160,10 @@ impl Worker {
             Call::Setup => Some(intern!(py, "setup")),
             Call::SourceOpen => Some(intern!(py, "source_open")),
             Call::SourceNext => Some(intern!(py, "source_next")),
+            Call::Update(values) => {
+                *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Some(values);
+                Some(intern!(py, "update"))
+            }
             Call::Finish => Some(intern!(py, "finish")),
             Call::Teardown => Some(intern!(py, "teardown")),
         }
@@ -172,6 +179,19 @@ impl Worker {
                 *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call.map(Box::new);
                 Ok(other.unbind())
             }
+        }
+    }
+
+    /// The values of an update, once: as they were given, or bytes where they came from another process.
+    fn update_values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match values {
+            Some(Values::Bytes(bytes)) => Ok(PyBytes::new(py, &bytes).into_any()),
+            Some(Values::Here(values)) => {
+                let values = values.downcast_ref::<Py<PyAny>>().map(|values| values.bind(py).clone());
+                values.ok_or_else(|| PyValueError::new_err("the update is no object"))
+            }
+            None => Err(PyValueError::new_err("there is no update")),
         }
     }
 

@@ -669,3 +669,26 @@ class DiesInBatch(Stage):
     def _dies(self) -> Iterator[int]:
         os._exit(3)
         yield 0
+
+
+class Factor(Stage):
+    """Multiplies by a factor."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def stage_run(self, x: int) -> int:
+        return x * self.factor
+
+
+class DiesOn(Stage):
+    """Multiplies by a factor, and dies on one sample."""
+
+    def __init__(self, deadly: int) -> None:
+        self.deadly = deadly
+        self.factor = 1
+
+    def stage_run(self, x: int) -> int:
+        if x == self.deadly:
+            os._exit(3)
+        return x * self.factor

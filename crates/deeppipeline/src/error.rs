@@ -331,6 +331,63 @@ pub struct UnknownStage {
     pub known: Vec<String>,
 }
 
+/// An update of a stage was not applied by all of its workers.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// There is no stage of that name.
+    #[error(transparent)]
+    UnknownStage(#[from] UnknownStage),
+    /// The pipeline stops, or has stopped.
+    #[error("stage {stage:?} was not updated: the pipeline does not run any longer")]
+    NotRunning {
+        /// The stage.
+        stage: String,
+    },
+    /// The caller is one of the pipeline's own stages, which would wait for itself.
+    #[error("update of stage {stage:?} from one of the pipeline's own stages: say it from outside")]
+    OwnStage {
+        /// The stage.
+        stage: String,
+    },
+    /// Values of one process cannot be read in another.
+    #[error("stage {stage:?} is {}", if *in_process { "in a process: use update_settings" } else { "on a thread: use update" })]
+    Elsewhere {
+        /// The stage.
+        stage: String,
+        /// True if it is in a process.
+        in_process: bool,
+    },
+    /// The settings cannot cross to the process of the stage.
+    #[error("the settings for stage {stage:?} cannot be sent: {cause}")]
+    Settings {
+        /// The stage.
+        stage: String,
+        /// The reason.
+        cause: BoxError,
+    },
+    /// A worker's stage refused the update, and goes on as it is.
+    #[error("worker {worker} of stage {stage:?} failed in update: {cause}")]
+    Failed {
+        /// The stage.
+        stage: String,
+        /// The index of the worker.
+        worker: usize,
+        /// The stage's own error.
+        cause: BoxError,
+    },
+    /// Some workers were still at work on a sample; they apply the update before their next one.
+    #[error("update of stage {stage:?} timed out after {timeout:?}: workers {workers:?} are still at work")]
+    Timeout {
+        /// The stage.
+        stage: String,
+        /// The indexes of these workers.
+        workers: Vec<usize>,
+        /// The time that the caller waited.
+        timeout: Duration,
+    },
+}
+
 /// `run` failed.
 #[derive(thiserror::Error)]
 #[non_exhaustive]

@@ -82,6 +82,16 @@ pub trait Isolated: Stage {
     fn make(settings: Self::Settings) -> Result<Self, BoxError>
     where
         Self: Sized;
+
+    /// Takes new settings while the pipeline runs, between two samples, as
+    /// [`Pipeline::update_settings`](crate::Pipeline::update_settings) gives them. A stage without one refuses them.
+    ///
+    /// # Errors
+    /// An error here is the caller's; the stage goes on.
+    fn update(&mut self, settings: Self::Settings) -> Result<(), BoxError> {
+        drop(settings);
+        Err(format!("the isolated stage {:?} has no update", Self::NAME).into())
+    }
 }
 
 /// An isolated stage that keeps a window for each of many keys in one sample: its intake is a [`Window`]. Its worker
@@ -423,7 +433,7 @@ where
 {
     Box::new(move || {
         let make = move || S::make(wire::read(&settings)?);
-        Box::new(StageBody::<S, U, R>::new(make, unpack()))
+        Box::new(StageBody::<S, U, R>::new(make, unpack()).updating(|stage, bytes| stage.update(wire::read(bytes)?)))
     })
 }
 

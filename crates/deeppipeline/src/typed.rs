@@ -7,8 +7,8 @@ use crate::sample::Input;
 use crate::stage::{Give, Source, Stage};
 use crate::unwind::BoxError;
 use crate::window::{Put, Window, WindowStore, Windows, account};
-use crate::worker::{Call, Done, Windowed};
-use std::any::Any;
+use crate::worker::{Call, Done, Values, Windowed};
+use std::any::{Any, type_name};
 use std::hash::Hash;
 use std::marker::PhantomData;
 
@@ -254,6 +254,7 @@ pub(crate) struct StageBody<S: Stage, U, R = OneResult> {
     /// The retry copy: how it is made of what the stage gets, and the last one.
     copying: Copying<S::Input>,
     last: Option<Box<S::Input>>,
+    updating: Option<Updating<S>>,
     returns: PhantomData<fn() -> R>,
 }
 
@@ -266,6 +267,7 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
             windowed: Windowed::default(),
             copying: Copying { all: None, alone: None },
             last: None,
+            updating: None,
             returns: PhantomData,
         }
     }
@@ -273,6 +275,12 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
     /// Makes it possible to run the stage again on what it got.
     pub(crate) fn copying(self, copying: Copying<S::Input>) -> Self {
         StageBody { copying, ..self }
+    }
+
+    /// Lets the stage read updates that come from another process.
+    #[cfg(processes)]
+    pub(crate) fn updating(self, updating: Updating<S>) -> Self {
+        StageBody { updating: Some(updating), ..self }
     }
 
     /// Returns what the stage got once more, all or the one at that index, if it was kept.
@@ -308,6 +316,7 @@ where
         let result = match call {
             Call::Setup => stage.setup().map(|()| Done::Gave(Give::Skip)),
             Call::Teardown => stage.teardown().map(|()| Done::Gave(Give::Skip)),
+            Call::Update(values) => update(stage, &values, self.updating).map(|()| Done::Gave(Give::Skip)),
             Call::Finish => finish::<S, R>(stage),
             _ if let Some(x) = again => run::<S, R>(stage, x),
             Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => {
@@ -380,6 +389,23 @@ fn run<S: Stage, R: Returns<S::Output>>(stage: &mut S, x: Box<S::Input>) -> Resu
     }
 }
 
+/// A change of a stage of that type, as its user says it.
+pub(crate) struct Change<S>(pub(crate) Box<dyn Fn(&mut S) -> Result<(), BoxError> + Send + Sync>);
+
+/// The way in which a stage in a process reads an update.
+pub(crate) type Updating<S> = fn(&mut S, &[u8]) -> Result<(), BoxError>;
+
+/// Makes a change of a stage, if it is one of that type.
+fn update<S: 'static>(stage: &mut S, values: &Values, updating: Option<Updating<S>>) -> Result<(), BoxError> {
+    let change = match values {
+        Values::Here(change) => change.downcast_ref::<Change<S>>(),
+        Values::Bytes(bytes) => return updating.ok_or("the stage takes no settings")?(stage, bytes),
+    };
+    let change =
+        change.ok_or_else(|| format!("the stage is of type {}, which the update is not for", type_name::<S>()))?;
+    (change.0)(stage)
+}
+
 fn finish<S: Stage, R: Returns<S::Output>>(stage: &mut S) -> Result<Done<Value>, BoxError> {
     match stage.finish() {
         Ok(give) => Ok(R::of_finish(give)),
@@ -418,6 +444,7 @@ impl<S: Source> Body<Value> for SourceBody<S> {
             | Call::StageRun(_)
             | Call::RunAgain(_)
             | Call::RunAlone(..)
+            | Call::Update(_)
             | Call::Finish
             | Call::Teardown => Done::Gave(Give::Skip),
         }

@@ -1,6 +1,7 @@
 //! The buffer between threads: its state on the heap behind one lock, two condition variables, and no value released
 //! under the lock.
 
+use super::announced::Announced;
 use super::histogram::{Durations, Histogram};
 use super::policy::{self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Wake, Wakes};
 use super::to_free::ToFree;
@@ -29,6 +30,7 @@ pub(crate) struct Buffer<V> {
     not_full: Waiters,
     /// The tasks that wait for room.
     tasks: Line,
+    announced: Announced,
     /// The listener for the ends of samples, and the node that the buffer is in front of.
     listener: OnceLock<(usize, Weak<dyn HearsEnds<V>>)>,
 }
@@ -348,6 +350,7 @@ impl<V> Buffer<V> {
             not_empty: Waiters::default(),
             not_full: Waiters::default(),
             tasks: Line::default(),
+            announced: Announced::default(),
             listener: OnceLock::new(),
         }
     }
@@ -365,6 +368,11 @@ impl<V> Buffer<V> {
         {
             listener.hear_ends(*node, ends);
         }
+    }
+
+    /// The announcements to those that take.
+    pub(super) fn announced(&self) -> &Announced {
+        &self.announced
     }
 
     fn lock(&self) -> Locked<'_, V> {
@@ -488,6 +496,11 @@ impl<V> Buffer<V> {
         }
         let mut patient = true;
         loop {
+            // Under the lock, which its announcer takes before it wakes.
+            if self.announced.is_for(worker) {
+                drop(locked.leave());
+                return Take::Update;
+            }
             match locked.change(|change| change.take(worker, up_to, at.0)) {
                 Taken::Ready { ticket, first, samples } => return locked.hand_over(ticket, first, samples, at),
                 Taken::Expired => return Take::Expired(locked.leave()),

@@ -1,6 +1,7 @@
 //! The buffers: what happens between two stages, and when a buffer is full. The state machine is in the README beside
 //! this file.
 
+mod announced;
 #[cfg_attr(not(processes), expect(dead_code, reason = "nobody else writes what lies between threads"))]
 mod damage;
 mod error;
@@ -115,6 +116,8 @@ pub(crate) enum Take<V> {
     Ready { input: Input<V>, to_free: ToFree<V>, taken: Taken },
     /// The samples that were inside were too old.
     Expired(ToFree<V>),
+    /// The stage is to be told an update first.
+    Update,
     /// Samples were taken, `samples` of them, that the stage cannot be given.
     #[cfg_attr(not(processes), expect(dead_code, reason = "without processes every value is read as it is"))]
     Unreadable { newest: SampleInfo, samples: u64, taken: Taken, cause: BoxError },
@@ -385,7 +388,7 @@ impl<V> Buffer<V> {
         match self {
             Buffer::Local(buffer) => buffer.take(worker, unsettled, up_to, wait),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.take(unsettled.take(), up_to, wait),
+            Buffer::Shared(buffer) => buffer.take(worker, unsettled.take(), up_to, wait),
         }
     }
 
@@ -534,6 +537,16 @@ impl<V> Buffer<V> {
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.wait_flushed(wait),
         }
+    }
+
+    /// Lets the next take of a worker in this process be none, since its stage is to be told an update first.
+    pub(crate) fn announce_update(&self, worker: usize) {
+        match self {
+            Buffer::Local(buffer) => buffer.announced().announce(worker),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.announced().announce(worker),
+        }
+        self.wake();
     }
 
     /// Wakes all that wait, so that they look again.

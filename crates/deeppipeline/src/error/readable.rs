@@ -2,7 +2,7 @@
 
 use super::{
     FlushTimeout, GraphError, NotJoined, PutError, RemoteError, RunError, SampleTooLarge, StageError, StagePanic,
-    Stalled, StartError, UnknownStage, WorkerDied, WrongNumberOfResults,
+    Stalled, StartError, UnknownStage, UpdateError, WorkerDied, WrongNumberOfResults,
 };
 use crate::policies::UnknownPolicy;
 use std::error::Error;
@@ -27,7 +27,7 @@ macro_rules! readable {
 
 readable!(
     FlushTimeout GraphError NotJoined RemoteError RunError SampleTooLarge StageError StagePanic StartError UnknownPolicy UnknownStage
-    Stalled WorkerDied WrongNumberOfResults
+    Stalled UpdateError WorkerDied WrongNumberOfResults
 );
 
 impl<T> fmt::Debug for PutError<T> {

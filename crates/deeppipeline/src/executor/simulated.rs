@@ -59,6 +59,8 @@ pub enum Event {
     Pause(Option<String>),
     /// The stage of that name was resumed; without a name the first.
     Resume(Option<String>),
+    /// The stage of that name was updated.
+    Update(String),
     /// `setstop` was called.
     Stop,
     /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
@@ -486,7 +488,7 @@ impl Actor {
                 self.worker.in_flight().map(|newest| (self.duration)(newest.id))
             }
             Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
-            Call::Setup | Call::SourceOpen | Call::Finish | Call::Teardown => None,
+            Call::Setup | Call::SourceOpen | Call::Update(_) | Call::Finish | Call::Teardown => None,
         }
     }
 

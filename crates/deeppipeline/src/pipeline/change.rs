@@ -1,7 +1,19 @@
 //! What the handle changes of a pipeline while it runs.
 
 use super::Pipeline;
-use crate::error::UnknownStage;
+use crate::aside;
+use crate::error::{UnknownStage, UpdateError};
+#[cfg(processes)]
+use crate::isolated::Isolated;
+use crate::supervisor::Waiting;
+#[cfg(processes)]
+use crate::transfer::wire::to_readable_bytes;
+use crate::typed::Change;
+use crate::unwind::BoxError;
+use crate::worker::Values;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 impl<I, T> Pipeline<I, T> {
     /// Lets the first stage take nothing until it is [resumed](Pipeline::resume): the pipeline runs empty, and what comes
@@ -47,5 +59,81 @@ impl<I, T> Pipeline<I, T> {
     /// As `pause_stage`.
     pub fn resume_stage(&self, stage: &str) -> Result<(), UnknownStage> {
         self.supervisor.resume(Some(stage))
+    }
+
+    /// Changes a stage on threads while it runs: on every worker, between two samples. Returns when all have made the
+    /// change; one that is at work on a sample makes it afterwards.
+    ///
+    /// ```
+    /// use deeppipeline::{BoxError, Give, Pipeline, Stage};
+    ///
+    /// struct Detect {
+    ///     threshold: u32,
+    /// }
+    ///
+    /// impl Stage for Detect {
+    ///     type Input = u32;
+    ///     type Output = bool;
+    ///     fn stage_run(&mut self, score: u32) -> Result<Give<bool>, BoxError> {
+    ///         Ok(Give::One(score >= self.threshold))
+    ///     }
+    /// }
+    ///
+    /// let detect = deeppipeline::stage(Detect { threshold: 5 }).name("detect");
+    /// let pipeline = Pipeline::builder().stage(detect).end_stage(|found: bool| println!("{found}")).start()?;
+    /// pipeline.put(4)?;
+    /// pipeline.update("detect", |detect: &mut Detect| {
+    ///     detect.threshold = 3;
+    ///     Ok(())
+    /// })?;
+    /// pipeline.put(4)?;
+    /// # pipeline.setstop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`UpdateError`]. A change that fails on a worker is told; the stage goes on.
+    pub fn update<S: 'static>(
+        &self,
+        stage: &str,
+        change: impl Fn(&mut S) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Result<(), UpdateError> {
+        self.updated(stage, Values::Here(Arc::new(Change::<S>(Box::new(change)))), None)
+    }
+
+    /// Works like [`update`](Pipeline::update), but waits for the workers no longer than that.
+    ///
+    /// # Errors
+    /// As `update`, and [`UpdateError::Timeout`].
+    pub fn update_timeout<S: 'static>(
+        &self,
+        stage: &str,
+        change: impl Fn(&mut S) -> Result<(), BoxError> + Send + Sync + 'static,
+        timeout: Duration,
+    ) -> Result<(), UpdateError> {
+        self.updated(stage, Values::Here(Arc::new(Change::<S>(Box::new(change)))), Some(timeout))
+    }
+
+    /// Gives new settings to an isolated stage while it runs: every worker hands them to
+    /// [`Isolated::update`] between two samples. A process that is started again after a crash gets the last ones, too.
+    ///
+    /// # Errors
+    /// As `update`, and [`UpdateError::Settings`] where the settings cannot be sent.
+    #[cfg(processes)]
+    pub fn update_settings<S: Isolated>(&self, stage: &str, settings: &S::Settings) -> Result<(), UpdateError> {
+        let sent = to_readable_bytes(settings);
+        let bytes = sent.map_err(|cause| UpdateError::Settings { stage: stage.to_owned(), cause: Box::new(cause) })?;
+        self.updated(stage, Values::Bytes(bytes.into()), None)
+    }
+
+    fn updated(&self, stage: &str, values: Values, timeout: Option<Duration>) -> Result<(), UpdateError> {
+        let updated = self.supervisor.update(stage, "", values)?;
+        let Ok(outcome) = self.supervisor.wait_updated(&updated, timeout, |waiting| {
+            if let Waiting::For(busy) = waiting {
+                aside::log(move || tracing::info!("the update waits for {busy}"));
+            }
+            Ok::<_, Infallible>(())
+        });
+        outcome
     }
 }

@@ -1,6 +1,6 @@
 //! The assembly of a pipeline from its description: its buffers, its workers, and what each of them is given.
 
-use super::{ForBinding, State, Supervisor};
+use super::{ForBinding, State, Supervisor, Updates};
 use crate::activity::Shown;
 use crate::answers::Answers;
 use crate::buffer::Buffer;
@@ -141,6 +141,7 @@ impl<V: Send + 'static> Supervisor<V> {
             when_flushed: OnceLock::new(),
             cutting: Mutex::default(),
             paused: Mutex::default(),
+            updates: Updates::default(),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 names: vec![None; nodes.len()],

@@ -8,8 +8,8 @@ use crate::notices::Notice;
 use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
 use crate::sample::{ForkTicket, SampleId};
 use crate::stage_name::name_made_stages;
-use crate::unwind::release;
-use crate::worker::{Control, FailedOn, SourceEvent, WorkerId};
+use crate::unwind::{BoxError, release};
+use crate::worker::{Control, FailedOn, SourceEvent, Update, WorkerId};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,6 +51,14 @@ impl<V: Send + 'static> Control for Supervisor<V> {
                 return None;
             }
         }
+    }
+
+    fn next_update(&self, worker_id: WorkerId) -> Option<Update> {
+        self.next_update_of(worker_id)
+    }
+
+    fn has_updated(&self, worker_id: WorkerId, number: u64, outcome: Result<(), BoxError>) {
+        self.note_update(worker_id, number, outcome);
     }
 
     fn advance(&self, worker_id: WorkerId, event: WorkerEvent) {

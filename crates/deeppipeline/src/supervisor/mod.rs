@@ -16,6 +16,7 @@ mod snapshot;
 mod stalls;
 mod stopping;
 mod tasks;
+mod updates;
 mod warnings;
 
 use crate::activity::Shown;
@@ -57,6 +58,8 @@ use std::time::Instant;
 pub(crate) use stopping::KILLED_WITHIN;
 pub use stopping::{GRACE, Waiting};
 pub use tasks::Place;
+pub use updates::Updated;
+use updates::Updates;
 
 /// The name under which the source stands in reports and errors.
 pub const SOURCE: &str = "source";
@@ -103,6 +106,7 @@ pub struct Supervisor<V> {
     cutting: Mutex<()>,
     /// The nodes that take nothing until they are resumed; held by the one caller that pauses or resumes.
     paused: Mutex<BTreeSet<usize>>,
+    updates: Updates,
     /// One per node.
     inlets: Vec<Arc<Inlet<V>>>,
     blocks: Arc<Blocks<V>>,
@@ -517,6 +521,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Wakes all that wait for a change of phase.
     fn tell_all(&self) {
         self.changed.notify_all();
+        self.updates.changed.notify_all();
         #[cfg(processes)]
         self.watchers.iter().for_each(crate::executor::process::Waker::wake);
     }

@@ -48,7 +48,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// The nodes that a name stands for, or none: those at the entrance.
-    fn nodes_of(&self, stage: Option<&str>) -> Result<Vec<usize>, UnknownStage> {
+    pub(super) fn nodes_of(&self, stage: Option<&str>) -> Result<Vec<usize>, UnknownStage> {
         let Some(wanted) = stage else { return Ok(self.entrances()) };
         let stages = || (0..self.inlets.len()).filter(|index| self.layout.nodes[*index].role != Role::Relay);
         let found: Vec<usize> = stages().filter(|index| self.stage_name(*index) == wanted).collect();

@@ -3,7 +3,10 @@
 use crate::sample::Input;
 use crate::stage::Give;
 use crate::unwind::BoxError;
+use std::any::Any;
 use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
 
 /// The outcome for a value that was handed on.
 #[derive(Debug)]
@@ -77,10 +80,34 @@ pub enum Call<V> {
     SourceOpen,
     /// The call that asks the source for its next sample.
     SourceNext,
+    /// The call of `update` with these values, between two samples.
+    Update(Values),
     /// The call of `finish`.
     Finish,
     /// The call of `teardown`.
     Teardown,
+}
+
+/// The values that a stage is told while it runs: what they are, the binding knows.
+#[derive(Clone)]
+pub enum Values {
+    /// Values of this process.
+    Here(Arc<dyn Any + Send + Sync>),
+    /// Values that cross to the process of a stage.
+    Bytes(Arc<[u8]>),
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Values").finish_non_exhaustive()
+    }
+}
+
+/// One update of a stage, by its number among those of that stage.
+#[derive(Debug, Clone)]
+pub(crate) struct Update {
+    pub(crate) number: u64,
+    pub(crate) values: Values,
 }
 
 /// The outcome of a call.

@@ -15,7 +15,8 @@ use crate::sample::{ForkTicket, SampleId, SampleInfo};
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::time_limits::CallTimer;
-use crate::worker::{Role, WorkerId};
+use crate::unwind::BoxError;
+use crate::worker::{Role, Update, WorkerId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,6 +124,12 @@ pub(crate) trait Control: Send + Sync {
 
     /// Tells the name that a stage gives itself, as its worker has made it: at the end of its `setup`.
     fn tell_name(&self, worker_id: WorkerId, name: String);
+
+    /// Returns the next update of the stage that the worker has not applied.
+    fn next_update(&self, worker_id: WorkerId) -> Option<Update>;
+
+    /// Tells what came of an update.
+    fn has_updated(&self, worker_id: WorkerId, number: u64, outcome: Result<(), BoxError>);
 
     /// Moves a worker on.
     fn advance(&self, worker_id: WorkerId, event: WorkerEvent);

@@ -11,6 +11,7 @@ mod in_flight;
 mod settling;
 mod source;
 mod taking;
+mod updating;
 
 use crate::activity::Activity;
 use crate::buffer::{Take, Unsettled, Wait};
@@ -24,7 +25,8 @@ use crate::phase::WorkerEvent;
 use crate::sample::SampleInfo;
 use crate::stage::Give;
 use crate::unwind::{BoxError, release};
-pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Windowed, WorkerId};
+pub(crate) use calls::Update;
+pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Values, Windowed, WorkerId};
 pub(crate) use context::{Control, Entry, FailedOn, Output, SourceEvent, WorkerContext};
 use in_flight::InFlight;
 use source::Reopening;
@@ -44,6 +46,10 @@ enum Step {
     Trying(InFlight),
     Opening,
     Pulling,
+    /// There may be updates of the stage, which come before its next sample.
+    HearsUpdates,
+    /// The stage is told an update, of that number.
+    Updating(u64),
     Finishing,
     GivingUp,
     TearingDown,
@@ -213,6 +219,12 @@ impl<V> Worker<V> {
                     }
                 }
 
+                Step::HearsUpdates => {
+                    if let Some(call) = self.update_or_go_on() {
+                        return call;
+                    }
+                }
+
                 Step::GivingUp => return self.call(Step::TearingDown, Call::Teardown),
                 Step::Ended => {
                     // As long as the stage is there, its code may ask whose thread it is on.
@@ -226,6 +238,7 @@ impl<V> Worker<V> {
                 | Step::Running(_)
                 | Step::Opening
                 | Step::Pulling
+                | Step::Updating(_)
                 | Step::Finishing
                 | Step::TearingDown => {
                     self.settle(Ending::Failed("its worker went on without saying what came of the call".into()));
@@ -266,6 +279,7 @@ impl<V> Worker<V> {
                 self.advance(WorkerEvent::Drained);
                 return Some(self.call(Step::Finishing, Call::Finish));
             }
+            Some(Take::Update) => self.step = Step::HearsUpdates,
             Some(Take::Discarded) | None => self.give_up(),
             Some(Take::Empty | Take::Ahead(_)) => return Some(Poll::Pending),
         }

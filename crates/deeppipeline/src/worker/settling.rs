@@ -21,6 +21,7 @@ impl<V> Worker<V> {
             Step::Running(in_flight) => self.settle_run(in_flight, ending),
             Step::Opening => self.settle_open(ending),
             Step::Pulling => self.settle_pull(ending),
+            Step::Updating(number) => self.settle_update(number, ending),
             Step::Finishing => self.settle_finish(ending),
             Step::TearingDown => {
                 let event = self.fail_if(ending, Doing::Teardown);
@@ -31,6 +32,7 @@ impl<V> Worker<V> {
             | Step::WaitingForOthers
             | Step::Idle
             | Step::Trying(_)
+            | Step::HearsUpdates
             | Step::GivingUp
             | Step::Ended) => {
                 self.step = idle;

@@ -39,6 +39,7 @@ mod stopped;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeout;
+mod update;
 mod views;
 mod windows;
 mod workers;

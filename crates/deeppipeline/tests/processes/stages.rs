@@ -51,6 +51,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::stack::Deep>()
         .stage::<crate::start::NeverMade>()
         .stage::<crate::start::OwnName>()
+        .stage::<crate::update::Times>()
         .stage::<crate::stop::Clinging>()
         .stage::<crate::bytes::Blow>()
         .stage::<crate::bytes::Weigh>()

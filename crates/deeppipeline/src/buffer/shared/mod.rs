@@ -27,6 +27,7 @@ use super::{
     Arrival, Gate, LaneKey, LaneOptions, Limits, Member, Origin, Push, SampleEnd, Take, Taken, ToFree, Unsettled, Wait,
 };
 use crate::aside;
+use crate::buffer::announced::Announced;
 use crate::buffer::histogram::Durations;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::clock::{Moment, from_nanoseconds};
@@ -62,6 +63,7 @@ pub(crate) struct Buffer<V> {
     damage_told: AtomicBool,
     /// The tasks that wait for room, and the thread that waits for them.
     tasks: room::Tasks,
+    announced: Announced,
 }
 
 impl<V> Buffer<V> {
@@ -80,6 +82,7 @@ impl<V> Buffer<V> {
             swept: AtomicU64::new(0),
             damage_told: AtomicBool::new(false),
             tasks: room::Tasks::default(),
+            announced: Announced::default(),
         }
     }
 
@@ -329,11 +332,17 @@ impl<V> Buffer<V> {
     }
 
     /// Takes what the intake says, waiting for it if need be.
-    pub(crate) fn take(&self, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
+    pub(crate) fn take(&self, worker: usize, unsettled: Option<Unsettled>, up_to: u64, wait: Wait) -> Take<V> {
         let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.lease?, unsettled.settlement)));
 
         // Only the first look settles what the worker had in flight.
         let (slots, ticket, cut, copy, at) = loop {
+            if self.announced.is_for(worker) {
+                if let Some((lease, settlement)) = unsettled {
+                    lease.settle(settlement);
+                }
+                return Take::Update;
+            }
             let at = Moment::now();
             let taken = match unsettled.take() {
                 Some((lease, settlement)) => {
@@ -347,6 +356,8 @@ impl<V> Buffer<V> {
                 Took::Discarded => return Take::Discarded,
                 Took::Ahead(next) => return Take::Ahead(next),
                 Took::Empty(..) if wait.is_over(Instant::now()) => return Take::Empty,
+                // What was announced after the look above may have rung before this take looked at the bell.
+                Took::Empty(..) if self.announced.is_for(worker) => return Take::Update,
                 Took::Empty(shows, due) => {
                     let patience = wait.no_later_than(due.map(from_nanoseconds));
                     self.table.words().sleep(Futex::NotEmpty, shows, patience);
@@ -455,6 +466,11 @@ impl<V> Buffer<V> {
                 Err(shows) => self.table.words().sleep(Futex::NotFull, shows, wait),
             }
         }
+    }
+
+    /// The announcements to those of this process that take.
+    pub(in crate::buffer) fn announced(&self) -> &Announced {
+        &self.announced
     }
 
     /// Wakes all that wait, so that they look again.

@@ -13,15 +13,19 @@ use crate::sample::{ForkTicket, SampleId};
 use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
-use crate::worker::{Control, Entry, FailedOn, Output, Role, SourceEvent, Worker, WorkerContext, WorkerId};
+use crate::worker::{
+    Control, Entry, FailedOn, Output, Role, SourceEvent, Update, Values, Worker, WorkerContext, WorkerId,
+};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Bytes for each of the two that a failure tells: its text, and what its binding adds.
@@ -146,6 +150,10 @@ impl Bootstrap {
                 buffer.tell_ends_by(Box::new(move || say(&voice, &Said::Ends { in_front })));
             }
         }
+        // What has come before there was a worker is announced now.
+        let announced = Arc::clone(&input);
+        let _ = self.all_up.announcer.set(Box::new(move || announced.buffer.announce_update(worker)));
+        self.all_up.announce();
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let context = WorkerContext {
             pipeline: NO_PIPELINE,
@@ -230,6 +238,10 @@ fn listen(
                     *all_up.known.lock() = Some(up);
                     all_up.changed.notify_all();
                 }
+                Heard::Update(number, bytes) => {
+                    all_up.updates.lock().push_back(Update { number, values: Values::Bytes(bytes.into()) });
+                    all_up.announce();
+                }
                 Heard::Source(number, name) => SourceId::learn(number, name),
             }
         }
@@ -251,11 +263,28 @@ fn hear(link: &mut Link, memory: &mut Vec<OwnedFd>, alive: &OwnedFd) -> io::Resu
     Ok(!ended && (!said || link.read_with(memory)? != Read::End))
 }
 
-/// The knowledge of whether everything is up, once there is any.
-#[derive(Debug, Default)]
+/// The knowledge of whether everything is up, once there is any, and the updates of the stage that have come.
+#[derive(Default)]
 struct AllUpState {
     known: Mutex<Option<bool>>,
     changed: Condvar,
+    updates: Mutex<VecDeque<Update>>,
+    /// Announces an update to the worker, once there is one.
+    announcer: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl AllUpState {
+    fn announce(&self) {
+        if let Some(announce) = self.announcer.get() {
+            announce();
+        }
+    }
+}
+
+impl fmt::Debug for AllUpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AllUpState").field("known", &self.known).finish_non_exhaustive()
+    }
 }
 
 /// The supervisor as a worker process sees it, over the link.
@@ -296,6 +325,14 @@ impl Control for Remote {
     fn tell_name(&self, _: WorkerId, mut name: String) {
         name.truncate(name.floor_char_boundary(ROOM_FOR_ONE));
         say(&self.voice, &Said::Name(name));
+    }
+
+    fn next_update(&self, _: WorkerId) -> Option<Update> {
+        self.all_up.updates.lock().pop_front()
+    }
+
+    fn has_updated(&self, _: WorkerId, number: u64, outcome: Result<(), BoxError>) {
+        say(&self.voice, &Said::Updated(number, outcome.err().map(|cause| self.in_words(&cause))));
     }
 
     fn advance(&self, _: WorkerId, event: WorkerEvent) {

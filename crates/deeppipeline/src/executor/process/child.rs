@@ -7,6 +7,7 @@ use super::waker::Waker;
 use crate::buffer::shared::Verdict;
 use crate::error::{Exit, RemoteError};
 use crate::supervisor::KILLED_WITHIN;
+use crate::worker::{Update, Values};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -92,6 +93,8 @@ pub(super) struct ChildProcess {
     pub(super) knows_all_up: bool,
     /// The number of sources whose names it has been told.
     pub(super) sources_told: usize,
+    /// The number of the last update of its stage that it has been told.
+    pub(super) updates_told: u64,
     /// The time when it said that its work is done.
     pub(super) torn_down: Option<Instant>,
     pub(super) killed: Option<Killed>,
@@ -118,6 +121,7 @@ impl ChildProcess {
             is_gone: false,
             knows_all_up: false,
             sources_told: 0,
+            updates_told: 0,
             torn_down: None,
             killed: None,
             verdict: None,
@@ -177,6 +181,15 @@ impl ChildProcess {
         self.sources_told += 1;
         // A name is never too long to be framed.
         let _ = self.link.post(&Heard::Source(number, name));
+    }
+
+    /// Tells it one more update of its stage.
+    pub(super) fn tell_update(&mut self, update: Update) {
+        self.updates_told = update.number;
+        if let Values::Bytes(bytes) = update.values {
+            // Its caller has seen to it that it can be framed.
+            let _ = self.link.post(&Heard::Update(update.number, bytes.to_vec()));
+        }
     }
 
     /// Kills it. Of several reasons the first one counts.

@@ -50,6 +50,8 @@ pub(crate) struct Begin {
 pub(super) enum Heard {
     /// Everything is up, or (false) will never be.
     AllUp(bool),
+    /// The stage is told an update, of that number, with these values.
+    Update(u64, Vec<u8>),
     /// A source of the pipeline has that number, by which its samples tell it, and that name.
     Source(u32, String),
 }
@@ -69,6 +71,8 @@ pub(super) enum Said {
     Bytes { sample: SampleId, bytes: Vec<u8> },
     /// Ends of samples are written down in a buffer beside it: the one in front, or the one behind.
     Ends { in_front: bool },
+    /// The stage was told the update of that number; where it failed, the error's text, and what the binding adds.
+    Updated(u64, Option<(String, Vec<u8>)>),
     /// A message for the binding, in its own words.
     Note(Vec<u8>),
 }

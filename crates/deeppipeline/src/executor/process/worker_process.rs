@@ -185,6 +185,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
                 return Ok(news);
             }
             self.tell_sources();
+            self.tell_updates();
             self.tell_all_up();
             let mut deadline = self.see_to_deadlines()?;
             if self.present.as_ref().is_some_and(|present| !present.news.is_empty()) {
@@ -207,6 +208,16 @@ impl<V: Send + 'static> WorkerProcess<V> {
         if let Some(present) = &mut self.present {
             let untold = self.supervisor.sources_told_after(present.sources_told);
             untold.into_iter().for_each(|source| present.tell_source(source));
+        }
+    }
+
+    /// Tells the process the updates of its stage that it does not know yet: one that was started again, all since the
+    /// start.
+    fn tell_updates(&mut self) {
+        let index = self.index();
+        if let Some(present) = &mut self.present {
+            let untold = self.supervisor.updates_after(index, present.updates_told);
+            untold.into_iter().for_each(|update| present.tell_update(update));
         }
     }
 
@@ -385,6 +396,10 @@ impl<V: Send + 'static> WorkerProcess<V> {
                 if let Some(next) = self.context.next() {
                     self.supervisor.look_for_ends(next.index);
                 }
+            }
+            Said::Updated(number, failure) => {
+                let outcome = failure.map_or(Ok(()), |(text, detail)| Err(Box::new(RemoteError { text, detail }) as _));
+                self.supervisor.has_updated(self.worker_id(), number, outcome);
             }
             Said::Note(note) => self.report(Watched::Note(note)),
         }

@@ -2,16 +2,20 @@
 
 use super::{Event, Simulation};
 use crate::error::UnknownStage;
-use crate::worker::Role;
+use crate::typed::Change;
+use crate::unwind::BoxError;
+use crate::worker::{Role, Values};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The orders to come: those of one moment in the order in which they were given.
 #[derive(Default)]
 pub(super) struct Orders {
     to_come: BinaryHeap<Reverse<(Duration, usize)>>,
-    given: Vec<Event>,
+    /// Each with the values that a stage is told, if it is told any.
+    given: Vec<(Event, Option<Values>)>,
 }
 
 impl Orders {
@@ -19,12 +23,12 @@ impl Orders {
         self.to_come.peek().map(|Reverse((at, _))| *at)
     }
 
-    fn add(&mut self, at: Duration, order: Event) {
+    fn add(&mut self, at: Duration, order: Event, values: Option<Values>) {
         self.to_come.push(Reverse((at, self.given.len())));
-        self.given.push(order);
+        self.given.push((order, values));
     }
 
-    fn pop(&mut self) -> Option<Event> {
+    fn pop(&mut self) -> Option<(Event, Option<Values>)> {
         let Reverse((_, index)) = self.to_come.pop()?;
         Some(self.given[index].clone())
     }
@@ -33,19 +37,19 @@ impl Orders {
 impl<I, T> Simulation<I, T> {
     /// Flushes the pipeline at that time, after the puts of the same moment: all that has entered by then is dropped.
     pub fn flush_at(&mut self, at: Duration) -> &mut Self {
-        self.orders.add(at, Event::Flush);
+        self.orders.add(at, Event::Flush, None);
         self
     }
 
     /// Pauses the first stage at that time, after the puts of the same moment, until it is resumed or `setstop` is called.
     pub fn pause_at(&mut self, at: Duration) -> &mut Self {
-        self.orders.add(at, Event::Pause(None));
+        self.orders.add(at, Event::Pause(None), None);
         self
     }
 
     /// Resumes the first stage at that time.
     pub fn resume_at(&mut self, at: Duration) -> &mut Self {
-        self.orders.add(at, Event::Resume(None));
+        self.orders.add(at, Event::Resume(None), None);
         self
     }
 
@@ -55,7 +59,7 @@ impl<I, T> Simulation<I, T> {
     /// An error if there is no stage of that name.
     pub fn pause_stage_at(&mut self, at: Duration, stage: &str) -> Result<&mut Self, UnknownStage> {
         self.check_stage(stage)?;
-        self.orders.add(at, Event::Pause(Some(stage.to_owned())));
+        self.orders.add(at, Event::Pause(Some(stage.to_owned())), None);
         Ok(self)
     }
 
@@ -65,15 +69,39 @@ impl<I, T> Simulation<I, T> {
     /// As `pause_stage_at`.
     pub fn resume_stage_at(&mut self, at: Duration, stage: &str) -> Result<&mut Self, UnknownStage> {
         self.check_stage(stage)?;
-        self.orders.add(at, Event::Resume(Some(stage.to_owned())));
+        self.orders.add(at, Event::Resume(Some(stage.to_owned())), None);
+        Ok(self)
+    }
+
+    /// Changes the stage of that name at that time, on each worker between two samples, as
+    /// [`Pipeline::update`](crate::Pipeline::update) does. A change that fails is logged.
+    ///
+    /// # Errors
+    /// An error if there is no stage of that name.
+    pub fn update_at<S: 'static>(
+        &mut self,
+        at: Duration,
+        stage: &str,
+        change: impl Fn(&mut S) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Result<&mut Self, UnknownStage> {
+        self.check_stage(stage)?;
+        self.orders.add(
+            at,
+            Event::Update(stage.to_owned()),
+            Some(Values::Here(Arc::new(Change::<S>(Box::new(change))))),
+        );
         Ok(self)
     }
 
     /// Does what the next order says.
     pub(super) fn obey(&mut self) -> Option<Event> {
-        let order = self.orders.pop()?;
+        let (order, values) = self.orders.pop()?;
         // The stage was known when the order was given.
         match &order {
+            Event::Update(stage) => {
+                let updated = values.map(|values| self.supervisor.update(stage, "", values));
+                updated.into_iter().flatten().for_each(|updated| self.supervisor.end_wait(&updated));
+            }
             Event::Pause(stage) => drop(self.supervisor.pause(stage.as_deref())),
             Event::Resume(stage) => drop(self.supervisor.resume(stage.as_deref())),
             _ => self.supervisor.flush(),

@@ -143,6 +143,7 @@ impl Both {
             Take::Discarded => Err("discarded"),
             Take::Expired(_) => Err("expired"),
             Take::Ahead(_) => Err("ahead"),
+            Take::Update => Err("update"),
             Take::Unreadable { .. } => Err("unreadable"),
         };
         let shared = match self.shared.take(0) {

@@ -50,7 +50,8 @@ fn pass(buffer: &Buffer<Vec<u8>>, sizes: &[usize]) {
         ));
     }
     for _ in sizes {
-        let Take::Ready { taken: Taken { lease: Some(lease), .. }, .. } = buffer.take(None, u64::MAX, Wait::No) else {
+        let Take::Ready { taken: Taken { lease: Some(lease), .. }, .. } = buffer.take(0, None, u64::MAX, Wait::No)
+        else {
             panic!("nothing to take")
         };
         lease.settle(came_of(Fate::Used, 0, 0));

@@ -1,0 +1,249 @@
+//! Updates: values that every worker of a stage is told between two samples, and what came of them.
+
+use super::stopping::{NOTE_EVERY, look_or};
+use super::{Supervisor, Waiting};
+use crate::aside;
+use crate::buffer::Wait;
+use crate::error::UpdateError;
+use crate::phase::Phase;
+use crate::unwind::{BoxError, release};
+use crate::worker::{Update, Values, WorkerId};
+use parking_lot::{Condvar, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// The updates of all stages.
+#[derive(Default)]
+pub(super) struct Updates {
+    of_nodes: Mutex<BTreeMap<usize, OfStage>>,
+    pub(super) changed: Condvar,
+}
+
+/// The updates of one stage.
+#[derive(Default)]
+struct OfStage {
+    /// The number of the last one.
+    last: u64,
+    /// Those that a worker may still have to apply, oldest first, each with its key. A process that is started again
+    /// applies them all, so there the last one of each key stays.
+    kept: Vec<(String, Update)>,
+    /// The last one that each worker has applied.
+    applied: Vec<u64>,
+    /// Those that a caller waits for, and their failures.
+    awaited: BTreeSet<u64>,
+    failed: Vec<(u64, usize, BoxError)>,
+}
+
+/// An update that every worker of a stage is told.
+#[derive(Debug)]
+pub struct Updated {
+    node: usize,
+    number: u64,
+}
+
+/// The progress of an update.
+enum Progress {
+    /// It is over.
+    Over(Result<(), UpdateError>),
+    /// These workers have not applied it yet.
+    Lacks(Vec<usize>),
+}
+
+impl OfStage {
+    /// Ends the wait for an update; returns its first failure.
+    fn end_wait(&mut self, number: u64) -> Option<(usize, BoxError)> {
+        self.awaited.remove(&number);
+        let failed = std::mem::take(&mut self.failed);
+        let (of_this, others) = failed.into_iter().partition::<Vec<_>, _>(|(of, ..)| *of == number);
+        self.failed = others;
+        of_this.into_iter().map(|(_, worker, cause)| (worker, cause)).min_by_key(|(worker, _)| *worker)
+    }
+}
+
+impl<V: Send + 'static> Supervisor<V> {
+    /// Lets every worker of the stage of that name be told these values before its next sample. Of several with the same
+    /// key a process that is started again is told the last one.
+    ///
+    /// # Errors
+    /// See [`UpdateError`].
+    pub fn update(&self, stage: &str, key: &str, values: Values) -> Result<Updated, UpdateError> {
+        let node = self.node_of(stage)?;
+        let stage = || stage.to_owned();
+        if self.called_by_own_worker() {
+            return Err(UpdateError::OwnStage { stage: stage() });
+        }
+        let crosses = self.lives_in_process(node);
+        if crosses != matches!(values, Values::Bytes(_)) {
+            return Err(UpdateError::Elsewhere { stage: stage(), in_process: crosses });
+        }
+        if !matches!(self.state.lock().phase, Phase::Starting | Phase::Running) {
+            return Err(UpdateError::NotRunning { stage: stage() });
+        }
+
+        let workers = self.layout.nodes[node].options.workers;
+        let mut of_nodes = self.updates.of_nodes.lock();
+        let of_stage = of_nodes.entry(node).or_default();
+        of_stage.applied.resize(workers, 0);
+        of_stage.last += 1;
+        let number = of_stage.last;
+        of_stage.awaited.insert(number);
+        of_stage.kept.retain(|(other, _)| !crosses || other != key);
+        of_stage.kept.push((key.to_owned(), Update { number, values }));
+        drop(of_nodes);
+
+        match crosses {
+            // Their watchers tell them.
+            true => self.tell_all(),
+            false => (0..workers).for_each(|worker| self.inlets[node].buffer.announce_update(worker)),
+        }
+        Ok(Updated { node, number })
+    }
+
+    /// Waits until every worker has applied an update, or the time-out is over. The caller is told what happens
+    /// meanwhile, and an error of its own ends the wait.
+    ///
+    /// # Errors
+    /// The error of the caller; within, what came of the update.
+    pub fn wait_updated<E>(
+        &self,
+        updated: &Updated,
+        timeout: Option<Duration>,
+        mut meanwhile: impl FnMut(Waiting) -> Result<(), E>,
+    ) -> Result<Result<(), UpdateError>, E> {
+        let begun = Instant::now();
+        let deadline = timeout.and_then(|timeout| begun.checked_add(timeout));
+        let mut next_note = begun + NOTE_EVERY;
+        loop {
+            let progress = self.progress_of(updated, look_or(deadline));
+            let now = Instant::now();
+            let stage = || self.stage_name(updated.node).to_owned();
+            let told = match progress {
+                Progress::Over(outcome) => return Ok(outcome),
+                Progress::Lacks(workers) if deadline.is_some_and(|deadline| now >= deadline) => {
+                    self.end_wait(updated);
+                    let timeout = timeout.unwrap_or_default();
+                    return Ok(Err(UpdateError::Timeout { stage: stage(), workers, timeout }));
+                }
+                Progress::Lacks(workers) if now >= next_note => {
+                    next_note += NOTE_EVERY;
+                    meanwhile(Waiting::For(format!("{}, workers {workers:?}", stage())))
+                }
+                Progress::Lacks(_) => meanwhile(Waiting::On),
+            };
+            told.inspect_err(|_| self.end_wait(updated))?;
+        }
+    }
+
+    /// Returns true if the workers of the stage of that name are processes.
+    ///
+    /// # Errors
+    /// An error if there is no stage of that name.
+    pub fn is_stage_in_process(&self, stage: &str) -> Result<bool, UpdateError> {
+        Ok(self.lives_in_process(self.node_of(stage)?))
+    }
+
+    /// Returns the next update that a worker on a thread has not applied.
+    pub(super) fn next_update_of(&self, worker_id: WorkerId) -> Option<Update> {
+        let WorkerId::Stage { index, worker } = worker_id else { return None };
+        let of_nodes = self.updates.of_nodes.lock();
+        let of_stage = of_nodes.get(&index)?;
+        let applied = of_stage.applied[worker];
+        of_stage.kept.iter().map(|(_, update)| update).find(|update| update.number > applied).cloned()
+    }
+
+    /// Returns the updates for a process that knows those up to that number.
+    #[cfg(processes)]
+    pub(crate) fn updates_after(&self, index: usize, told: u64) -> Vec<Update> {
+        let of_nodes = self.updates.of_nodes.lock();
+        let kept = of_nodes.get(&index).into_iter().flat_map(|of_stage| &of_stage.kept);
+        kept.map(|(_, update)| update).filter(|update| update.number > told).cloned().collect()
+    }
+
+    /// Notes what came of an update.
+    pub(super) fn note_update(&self, worker_id: WorkerId, number: u64, outcome: Result<(), BoxError>) {
+        let WorkerId::Stage { index, worker } = worker_id else { return };
+        let mut of_nodes = self.updates.of_nodes.lock();
+        let Some(of_stage) = of_nodes.get_mut(&index) else { return };
+        of_stage.applied[worker] = of_stage.applied[worker].max(number);
+        let unheard = match outcome {
+            Err(cause) if of_stage.awaited.contains(&number) => {
+                of_stage.failed.push((number, worker, cause));
+                None
+            }
+            outcome => outcome.err(),
+        };
+        // The values are the user's: they are released without the lock.
+        let mut released = Vec::new();
+        if !self.lives_in_process(index) {
+            let by_all = of_stage.applied.iter().copied().min().unwrap_or_default();
+            let over = of_stage.kept.iter().take_while(|(_, update)| update.number <= by_all).count();
+            released.extend(of_stage.kept.drain(..over));
+        }
+        drop(of_nodes);
+
+        release(released);
+        if let Some(cause) = unheard {
+            let (stage, cause) = (self.stage_name(index).to_owned(), aside::shown(&cause));
+            aside::log(move || tracing::warn!(stage, worker, "failed in update, for which nobody waits: {cause}"));
+        }
+        self.updates.changed.notify_all();
+    }
+
+    /// Waits for a worker to apply an update, or to end.
+    fn progress_of(&self, updated: &Updated, wait: Wait) -> Progress {
+        let Updated { node, number } = *updated;
+        let mut patient = true;
+        loop {
+            // Before the lock: whoever applies the update meanwhile is seen under it.
+            let ended = self.ended_workers(node);
+            let mut of_nodes = self.updates.of_nodes.lock();
+            let applied = of_nodes.get(&node).map_or(&[][..], |of_stage| &of_stage.applied);
+            let late: Vec<usize> = (0..applied.len()).filter(|worker| applied[*worker] < number).collect();
+            let has_ended = late.iter().any(|worker| ended.contains(worker));
+            if late.is_empty() || has_ended {
+                let failed = of_nodes.get_mut(&node).and_then(|of_stage| of_stage.end_wait(number));
+                let stage = self.stage_name(node).to_owned();
+                return Progress::Over(match failed {
+                    Some((worker, cause)) => Err(UpdateError::Failed { stage, worker, cause }),
+                    None if has_ended => Err(UpdateError::NotRunning { stage }),
+                    None => Ok(()),
+                });
+            }
+            if !patient {
+                return Progress::Lacks(late);
+            }
+            patient = match wait {
+                Wait::Until(deadline) => !self.updates.changed.wait_until(&mut of_nodes, deadline).timed_out(),
+                Wait::No | Wait::Forever => false,
+            };
+        }
+    }
+
+    /// Waits no longer for an update: a failure of it is logged.
+    pub(crate) fn end_wait(&self, updated: &Updated) {
+        if let Some(of_stage) = self.updates.of_nodes.lock().get_mut(&updated.node) {
+            of_stage.end_wait(updated.number);
+        }
+    }
+
+    /// Returns the workers of a node that give nothing any more.
+    fn ended_workers(&self, node: usize) -> Vec<usize> {
+        let state = self.state.lock();
+        let phases = self.workers_of(node).map(|place| state.workers[place]).enumerate();
+        phases.filter(|(_, phase)| phase.gives_no_more()).map(|(worker, _)| worker).collect()
+    }
+
+    fn node_of(&self, stage: &str) -> Result<usize, UpdateError> {
+        let nodes = self.nodes_of(Some(stage))?;
+        nodes.first().copied().ok_or_else(|| UpdateError::NotRunning { stage: stage.to_owned() })
+    }
+
+    /// Returns true if the workers of a node are processes.
+    fn lives_in_process(&self, node: usize) -> bool {
+        #[cfg(processes)]
+        let has_processes = !self.watchers.is_empty();
+        #[cfg(not(processes))]
+        let has_processes = false;
+        has_processes && self.layout.is_in_process(node)
+    }
+}

@@ -1,0 +1,193 @@
+"""Updates: every worker of a stage is told values between two samples, and the stage goes on."""
+
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+from process_stages import DiesOn, Factor
+from support import Collect, Gate, wait_until
+
+from DeepPipeline import (
+    SKIP,
+    Batch,
+    GraphError,
+    Pipeline,
+    PipelineError,
+    Stage,
+    StartError,
+    UpdateError,
+    UpdateTimeout,
+    Window,
+    retry,
+    stage,
+)
+
+
+def has_got(end: Collect, samples: int) -> bool:
+    return len(end.got) == samples
+
+
+@pytest.mark.parametrize("multiprocess", [False, True])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_all_workers_have_the_values_once_update_returns(multiprocess: bool, workers: int) -> None:
+    end = Collect()
+    stages = [Factor(1).options(workers=workers), end.options(executor="thread")]
+    with Pipeline(stages, multiprocess=multiprocess, overflow="block") as p:
+        for factor in range(1, 21):
+            p.update("Factor", factor=factor)
+            for x in range(3):
+                p.put(100 * x)
+            # What still waits would be taken with the next values.
+            wait_until(partial(has_got, end, 3 * factor))
+        report = p.setstop()
+    assert end.got == [100 * x * factor for factor in range(1, 21) for x in range(3)]
+    assert report.balances()
+
+
+def test_an_update_comes_between_two_samples() -> None:
+    gate, end = Gate(), Collect()
+    with Pipeline([gate, end], buffer_size=4, overflow="block") as p:
+        p.put(1)
+        p.put(2)
+        assert gate.in_flight() == 1
+        with pytest.raises(UpdateTimeout, match=r"workers \[0\] are still at work") as late:
+            p.update("Gate", timeout=0.01)
+        assert isinstance(late.value, TimeoutError) and late.value.stage == "Gate"
+        updated = threading.Thread(target=lambda: p.update("Gate"))
+        updated.start()
+        gate.let_go()
+        updated.join()
+        assert gate.in_flight() == 2, "the update did not wait for this one"
+        gate.let_go()
+    assert end.got == [1, 2]
+
+
+class Refuses(Stage):
+    """Takes an even threshold only."""
+
+    def __init__(self) -> None:
+        self.threshold = 0
+
+    def stage_run(self, x: int) -> Any:
+        return x if x >= self.threshold else SKIP
+
+    def update(self, **values: Any) -> None:
+        if values["threshold"] % 2:
+            raise ValueError(f"{values['threshold']} is odd")
+        self.threshold = values["threshold"]
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_the_stage_raises_is_told_and_the_stage_goes_on(executor: Any) -> None:
+    end = Collect()
+    with Pipeline([Refuses().options(executor=executor, workers=2), end], overflow="block") as p:
+        with pytest.raises(UpdateError, match=r'worker 0 of stage "Refuses" failed in update: .*3 is odd') as caught:
+            p.update("Refuses", threshold=3)
+        assert (caught.value.stage, caught.value.worker) == ("Refuses", 0)
+        assert type(caught.value.__cause__) is ValueError
+        assert isinstance(caught.value, PipelineError)
+        p.update("Refuses", threshold=4)
+        for x in range(6):
+            p.put(x)
+    assert end.got == [4, 5]
+
+
+def test_an_attribute_that_does_not_exist_is_named_with_those_that_do() -> None:
+    class Call:
+        factor = 2
+
+        def __call__(self, x: int) -> int:
+            return x * self.factor
+
+    end = Collect()
+    with Pipeline([stage(Factor(1), name="scale"), stage(Call(), name="call"), end], overflow="block") as p:
+        with pytest.raises(UpdateError, match="Factor has no attribute 'faktor' to update: there are factor"):
+            p.update("scale", factor=3, faktor=2)
+        p.update("call", factor=10)
+        p.put(1)
+    assert end.got == [10], "none was set where one does not exist"
+
+
+@pytest.mark.parametrize("intake", [Batch(2, max_wait=3600), Window(2)])
+def test_a_stage_that_takes_lists_is_updated(intake: Any) -> None:
+    class Sum(Stage):
+        factor = 1
+
+        def stage_run(self, list: list[int]) -> Any:
+            return [x * self.factor for x in list] if isinstance(intake, Batch) else sum(list) * self.factor
+
+    end = Collect()
+    stages = [Sum().options(intake=intake, on_error=retry(1)), end]
+    with Pipeline(stages, overflow="block", buffer_size=4) as p:
+        p.put(1)
+        p.update("Sum", factor=10)
+        p.put(2)
+    assert end.got == ([10, 20] if isinstance(intake, Batch) else [30])
+
+
+def test_a_process_that_is_started_again_has_the_values() -> None:
+    end = Collect()
+    stages = [DiesOn(3).options(workers=1), end.options(executor="thread")]
+    with Pipeline(stages, multiprocess=True, overflow="block", buffer_size=8) as p:
+        p.update("DiesOn", factor=5)
+        p.update("DiesOn", factor=7)
+        for x in range(1, 6):
+            p.put(x)
+        report = p.setstop()
+    assert end.got == [7, 14, 28, 35]
+    assert (report.stages[0].restarts, report.stages[0].counts.lost) == (1, 1)
+
+
+def test_a_paused_stage_is_updated() -> None:
+    end = Collect()
+    with Pipeline([Factor(1), end], overflow="block", buffer_size=4) as p:
+        p.pause()
+        p.put(1)
+        p.update("Factor", factor=2)
+        assert end.got == []
+        p.resume()
+    assert end.got == [2]
+
+
+def test_what_cannot_be_updated_is_refused() -> None:
+    p = Pipeline([Factor(1), Collect().options(executor="process")])
+    with pytest.raises(StartError, match="update before start"):
+        p.update("Factor", factor=2)
+    with p:
+        with pytest.raises(GraphError, match=r'no stage is named "Nobody"; there are \["Factor", "Collect"\]'):
+            p.update("Nobody", factor=2)
+        with pytest.raises(UpdateError, match="'Collect' cannot be sent to its process"):
+            p.update("Collect", got=threading.Lock())
+        with pytest.raises(UpdateError, match=r"'Collect' are .* bytes, but must be at most 16777216"):
+            p.update("Collect", got=bytes(17 << 20))
+    with pytest.raises(UpdateError, match="does not run any longer"):
+        p.update("Factor", factor=2)
+
+
+def test_a_stage_cannot_update_another_and_wait_for_itself() -> None:
+    told: list[str] = []
+
+    class Asks(Stage):
+        def stage_run(self, x: int) -> int:
+            try:
+                p.update("Factor", factor=2)
+            except UpdateError as error:
+                told.append(str(error))
+            return x
+
+    p = Pipeline([Asks(), Factor(1), Collect()])
+    with p:
+        p.put(1)
+        wait_until(lambda: bool(told))
+    assert "from one of the pipeline's own stages" in told[0]
+
+
+def test_updates_under_load_lose_nothing() -> None:
+    end = Collect()
+    with Pipeline([Factor(1).options(workers=2), end], source=range(5000), overflow="block") as p:
+        for _ in range(100):
+            p.update("Factor", factor=1)
+        report = p.join()
+    assert end.got == list(range(5000))
+    assert report.balances()
