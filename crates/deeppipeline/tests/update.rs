@@ -81,7 +81,9 @@ fn a_simulation_has_updates() {
         .simulate()
         .unwrap();
     let ms = Duration::from_millis;
-    (0..4).for_each(|x| drop(simulation.put_at(ms(10 * x), 1)));
+    for x in 0..4 {
+        simulation.put_at(ms(10 * x), 1);
+    }
     simulation.takes("times", ms(7)).unwrap().update_at(ms(12), "times", set(5)).unwrap();
     assert!(simulation.update_at(ms(12), "nobody", set(5)).is_err());
     assert!(simulation.run().unwrap().balances());

@@ -539,14 +539,14 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Lets the next take of a worker in this process be none, since its stage is to be told an update first.
+    /// Lets the next take of a worker in this process be none, since its stage is to be told an update first;
+    /// the caller calls `wake`.
     pub(crate) fn announce_update(&self, worker: usize) {
         match self {
             Buffer::Local(buffer) => buffer.announced().announce(worker),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.announced().announce(worker),
         }
-        self.wake();
     }
 
     /// Wakes all that wait, so that they look again.

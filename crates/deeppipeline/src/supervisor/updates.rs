@@ -94,7 +94,10 @@ impl<V: Send + 'static> Supervisor<V> {
         match crosses {
             // Their watchers tell them.
             true => self.tell_all(),
-            false => (0..workers).for_each(|worker| self.inlets[node].buffer.announce_update(worker)),
+            false => {
+                (0..workers).for_each(|worker| self.inlets[node].buffer.announce_update(worker));
+                self.inlets[node].buffer.wake();
+            }
         }
         Ok(Updated { node, number })
     }

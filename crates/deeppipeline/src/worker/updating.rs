@@ -10,8 +10,6 @@ impl<V> Worker<V> {
             self.step = Step::Idle;
             return None;
         };
-        // It works on no sample.
-        self.context.enter(None);
         Some(self.call(Step::Updating(update.number), Call::Update(update.values)))
     }
 

@@ -79,3 +79,18 @@ fn an_update_of_the_wrong_kind_is_refused() {
     assert_eq!(error.to_string(), "stage \"end\" is on a thread: use update");
     pipeline.setstop().unwrap();
 }
+
+#[test]
+fn an_update_beside_a_crash_is_applied_by_the_process_that_follows() {
+    let (end, values) = end();
+    let times = isolated::<Times>(1).name("times").max_restarts(20);
+    let pipeline = pipeline().overflow(Overflow::Block).stage(times).end_stage(end).start().unwrap();
+    for factor in 1..=5 {
+        pipeline.put(13).unwrap();
+        pipeline.update_settings::<Times>("times", &factor).unwrap();
+        pipeline.put(2).unwrap();
+        assert_eq!(values.next(), 2 * factor);
+    }
+    let report = pipeline.setstop().unwrap();
+    assert_eq!((report.stages[0].restarts, report.stages[0].counts.lost), (5, 5));
+}

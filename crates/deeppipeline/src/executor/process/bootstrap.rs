@@ -152,7 +152,7 @@ impl Bootstrap {
         }
         // What has come before there was a worker is announced now.
         let announced = Arc::clone(&input);
-        let _ = self.all_up.announcer.set(Box::new(move || announced.buffer.announce_update(worker)));
+        let _ = self.all_up.announcer.set(Box::new(move || announce(&announced, worker)));
         self.all_up.announce();
         let notes = Notes { voice: Arc::clone(&voice), process: std::process::id() };
         let context = WorkerContext {
@@ -261,6 +261,17 @@ fn hear(link: &mut Link, memory: &mut Vec<OwnedFd>, alive: &OwnedFd) -> io::Resu
     }
     let (said, ended) = (!ready[0].revents().is_empty(), !ready[1].revents().is_empty());
     Ok(!ended && (!said || link.read_with(memory)? != Read::End))
+}
+
+/// Announces an update to the worker. It is woken aside: a pipeline's process that dies with the lock of the buffer never
+/// gives it back, and the caller is the thread that ends this process then.
+fn announce<V: Send + 'static>(inlet: &Arc<Inlet<V>>, worker: usize) {
+    inlet.buffer.announce_update(worker);
+    let inlet = Arc::clone(inlet);
+    let woken = std::thread::Builder::new().name("update".to_owned()).spawn(move || inlet.buffer.wake());
+    if let Err(error) = woken {
+        tracing::warn!("the update comes with the next sample: no thread to wake its worker: {error}");
+    }
 }
 
 /// The knowledge of whether everything is up, once there is any, and the updates of the stage that have come.
