@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Whatever FFmpeg opens: a file, a camera such as /dev/video0, an rtsp:// address, - for standard input. Several
-    /// share the models, which take from them in turn
+    /// share the models, which take from them in turn. A camera that goes away is opened again, unless there is a limit
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<OsString>,
 

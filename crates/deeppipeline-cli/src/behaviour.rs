@@ -8,13 +8,14 @@ use crate::output::Output;
 use crate::processes;
 use crate::progress::{Counter, Progress};
 use crate::serial;
-use deeppipeline::builder::{Chain, IntoStage, Onward};
+use deeppipeline::builder::{Builder, Chain, IntoStage, Onward};
 use deeppipeline::pipeline::{StopSignal, StopSignals};
 use deeppipeline::report::SourceState;
-use deeppipeline::{BoxError, Overflow, Pipeline, Report, StageError, chain, stage};
+use deeppipeline::{BoxError, Overflow, Pipeline, Report, StageError, chain, entrance, stage};
 use deeppipeline_vision::{Capture, ClassifyBehaviour, Detections, Follow, Frame, Scene};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
@@ -177,7 +178,7 @@ fn start(
         scene
     };
     let window = ClassifyBehaviour::window_of(captures.len());
-    let builder = captures.into_iter().fold(builder, |builder, (name, capture)| builder.source_at(name, capture));
+    let builder = with_sources(builder, arguments, captures);
     let tracked = match arguments.detect_every {
         1 => builder.stage(detect).stage(track),
         every => {
@@ -194,6 +195,23 @@ fn start(
         .end_stage(write)
         .start()?;
     Ok(pipeline)
+}
+
+/// Adds a source for each input. A camera that goes away, or gives nothing for long, is opened again.
+pub(crate) fn with_sources(
+    builder: Builder<Frame, Frame>,
+    arguments: &Arguments,
+    captures: Vec<(String, Capture)>,
+) -> Builder<Frame, Frame> {
+    const GIVES_NOTHING: Duration = Duration::from_secs(10);
+    captures.into_iter().zip(&arguments.inputs).fold(builder, |builder, ((name, capture), input)| {
+        // What is read in real time is a file, and a limit is an end that is wanted.
+        let is_camera = capture.is_live() && !arguments.realtime && arguments.limit.is_none() && input != "-";
+        match is_camera {
+            true => builder.source_at(entrance(name).stall_timeout(GIVES_NOTHING), capture.restarting()),
+            false => builder.source_at(name, capture),
+        }
+    })
 }
 
 /// The branch in which every frame goes on at once.

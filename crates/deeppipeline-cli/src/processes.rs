@@ -1,7 +1,7 @@
 //! The stages in processes of their own; reading the input and counting what is done stay in the command's.
 
 use crate::arguments::Arguments;
-use crate::behaviour::{detections, frames};
+use crate::behaviour::{detections, frames, with_sources};
 use crate::each_input::EachInput;
 use crate::output::Output;
 use crate::progress::Counter;
@@ -49,7 +49,7 @@ pub(crate) fn start(
     // Here, where the pictures are: it does little for each.
     let follows = EachInput::new(captures.iter().map(|(name, _)| (name.clone(), Follow::default())));
 
-    let builder = captures.into_iter().fold(builder, |builder, (name, capture)| builder.source_at(name, capture));
+    let builder = with_sources(builder, arguments, captures);
     let tracked = match arguments.detect_every {
         1 => builder.stage(detect).stage(isolated::<EachInput<Track>>(tracks).name("Track")),
         every => builder.parallel_latest((frames(), detections(every, overflow, detect))).stage(follows),

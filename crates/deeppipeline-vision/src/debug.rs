@@ -13,7 +13,7 @@ macro_rules! named {
     };
 }
 
-named!(Capture ClassifyBehaviour DetectPeople EstimatePose Follow Model Record Track WriteVideo);
+named!(Capture ClassifyBehaviour DetectPeople EstimatePose Follow Model Record Reopened Track WriteVideo);
 
 macro_rules! readable {
     ($($error:ident)*) => {

@@ -81,7 +81,7 @@ mod write_video;
 
 pub use address::without_password;
 pub use behaviour::{ClassifyBehaviour, Sight, TrackId};
-pub use capture::{Capture, CaptureError, CaptureOptions};
+pub use capture::{Capture, CaptureError, CaptureOptions, Reopened};
 pub use detect::DetectPeople;
 pub use draw::Draw;
 pub use ffmpeg::FfmpegError;

@@ -4,9 +4,11 @@ mod error;
 mod filters;
 mod options;
 mod patience;
+mod reopened;
 
 pub use error::CaptureError;
 pub use options::CaptureOptions;
+pub use reopened::Reopened;
 
 #[cfg(unix)]
 use std::borrow::Cow;
