@@ -64,6 +64,7 @@ from DeepPipeline.errors import (
     UpdateTimeout,
     WorkerDied,
 )
+from DeepPipeline.for_each import ForEach, Missing
 from DeepPipeline.parallel import Parallel, Route
 from DeepPipeline.pipeline import Pipeline
 from DeepPipeline.signals import StopSignals, drain_on_signals
@@ -85,12 +86,14 @@ __all__ = [
     "FateEvent",
     "FlushTimeout",
     "Flushed",
+    "ForEach",
     "GraphError",
     "JoinCounts",
     "JoinReport",
     "Latest",
     "Lost",
     "Many",
+    "Missing",
     "NoAnswer",
     "Parallel",
     "Pipeline",

@@ -70,7 +70,7 @@ def _hand_over_all(engine: _engine.Engine, pending: set[Answer]) -> None:
             answer, kind, text, facts = answers.pop(0)
             pending.discard(answer)
             if kind != "value":
-                _fail(answer, facts if kind == "raise" else _no_answer(engine, kind, text or "", facts))
+                _fail(answer, facts if kind == "raise" else no_answer(engine, kind, text or "", facts))
             elif answer.set_running_or_notify_cancel():
                 answer.set_result(facts)
             del answer, facts  # a value is not kept alive while nothing comes
@@ -81,7 +81,8 @@ def _fail(answer: Answer, error: BaseException) -> None:
         answer.set_exception(error)
 
 
-def _no_answer(engine: _engine.Engine, kind: str, text: str, facts: tuple[Any, ...]) -> NoAnswer:
+def no_answer(engine: _engine.Engine, kind: str, text: str, facts: tuple[Any, ...]) -> NoAnswer:
+    """Makes the exception that names the fate of a sample."""
     if kind == "dropped":
         return Dropped(text, *facts)
     if kind == "skipped":

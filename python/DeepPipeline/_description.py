@@ -20,8 +20,9 @@ class Block:
 
     branches: list[tuple[int, int]]
     """Of each branch the first stage, and the one behind it."""
-    join: Join | None
-    """The way the results are joined, for the stage behind; None if each branch ends in an end stage."""
+    join: Join | Literal["parts"] | None
+    """The way the results are joined, for the stage behind; None if each branch ends in an end stage, and "parts" if
+    parts of each sample go through the one branch."""
     routed: bool = False
     """True if each sample goes to one of the branches."""
     name: str = "parallel"

@@ -463,6 +463,15 @@ def simulate(
 ) -> Report: ...
 
 @final
+class NoResult:
+    @property
+    def kind(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def facts(self) -> Any: ...
+
+@final
 class Engine:
     """One pipeline."""
 

@@ -7,7 +7,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any, SupportsIndex, TypedDict, Unpack
+from typing import Any, SupportsIndex, TypedDict, Unpack, overload
 
 from DeepPipeline._checks import what
 from DeepPipeline._intake import Intake
@@ -24,7 +24,7 @@ class FunctionStage(Stage):
     def __init__(self, function: Callable[[Any], Any]) -> None:
         # In the place of the method, so that the worker calls it without one more call between.
         vars(self)["stage_run"] = function
-        self.options(name=_name_of(function))
+        self.options(name=name_of_function(function))
 
     def __copy__(self) -> FunctionStage:
         """Copies an object that can be called with the stage, for each worker; a function is itself its copy."""
@@ -57,7 +57,7 @@ def as_stage(place: str, got: object) -> Stage:
             f"{place} is {what(got)}, but must be a stage: a function, or an object of a subclass of Stage that has a "
             "stage_run"
         )
-    name = _name_of(got)
+    name = name_of_function(got)
     if _is(got, inspect.isgeneratorfunction):
         raise GraphError(
             f"{place} is the generator function {name}, but must return its result: lambda x: Many({name}(x)) gives "
@@ -78,7 +78,7 @@ def _instead_of(kind: type) -> str:
     return f"a stage: lambda x: {kind.__name__}(x) makes one object of every sample"
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def name_of_function(function: Callable[..., Any]) -> str:
     """Returns a name to read in reports: the function's own, else that of the object's class."""
     inner = inside(function)
     found = getattr(inner, "__name__", None)
@@ -123,8 +123,13 @@ class StageOptions(TypedDict, total=False):
     time_limit: float | None
 
 
-def stage(x: StageLike, **options: Unpack[StageOptions]) -> Stage:
-    """Makes a stage of a function, or of anything else that is called with a sample, and says more about it.
+@overload
+def stage(x: StageLike, **options: Unpack[StageOptions]) -> Stage: ...
+@overload
+def stage(x: Callable[[Any, list[Any]], Any], **options: Unpack[StageOptions]) -> Stage: ...
+def stage(x: Any, **options: Unpack[StageOptions]) -> Stage:
+    """Makes a stage of a function, or of anything else that is called with a sample, and says more about it. The `join`
+    of a `ForEach` is called with a sample and the results of its parts.
 
     The options are those of `Stage.options`; the name is otherwise the function's. A function may stand in a pipeline
     without this where there is nothing to say. Of a `Stage` it says more, and returns it.

@@ -11,6 +11,7 @@ from DeepPipeline._description import Block, Join
 from DeepPipeline._function import FunctionStage, StageLike, as_stage, function_of, may_be_shared
 from DeepPipeline._stage import CALLED, Stage
 from DeepPipeline.errors import GraphError
+from DeepPipeline.for_each import ForEach
 
 JOINS: tuple[Join, ...] = get_args(Join)
 
@@ -34,11 +35,13 @@ class Parallel:
 
     def __init__(
         self,
-        branches: Iterable[StageLike | Parallel | Route | Iterable[StageLike | Parallel | Route]],
+        branches: Iterable[Element | Iterable[Element]],
         *,
         join: Join = "all",
     ) -> None:
-        if isinstance(branches, (Stage, Parallel, Route, str, bytes, dict)) or not isinstance(branches, Iterable):
+        if isinstance(branches, (Stage, Parallel, Route, ForEach, str, bytes, dict)) or not isinstance(
+            branches, Iterable
+        ):
             raise GraphError(f"Parallel got {what(branches)}, but wants a list of branches: stages, or lists of stages")
         self._branches = [_branch(branch) for branch in branches]
         self._join: Join = one_of("join", join, JOINS)
@@ -70,9 +73,9 @@ class Route:
     def __init__(
         self,
         by: Callable[[Any], Hashable],
-        ways: Mapping[Any, StageLike | Parallel | Route | Iterable[StageLike | Parallel | Route]],
+        ways: Mapping[Any, Element | Iterable[Element]],
         *,
-        otherwise: StageLike | Parallel | Route | Iterable[StageLike | Parallel | Route] | None = None,
+        otherwise: Element | Iterable[Element] | None = None,
     ) -> None:
         if not callable(by):
             raise GraphError(f"by is {what(by)}, but must be a function from a sample to its key")
@@ -115,6 +118,15 @@ class Router(Stage):
         return Way(branch, x)
 
 
+Element = StageLike | Parallel | Route | ForEach
+"""What may stand in a chain: a stage, a function, or a block."""
+
+EXAMPLES = [
+    (Parallel, "Parallel([one, another])"),
+    (Route, "Route(by, {key: stage})"),
+    (ForEach, "ForEach(split, [stage], join)"),
+]
+
 Chain = Sequence["Stage | Branches"]
 
 
@@ -126,16 +138,18 @@ class Branches:
     join: Join
     router: Router | None = None
     """What chooses a branch, where each sample goes to one."""
+    split: Stage | None = None
+    """What splits samples, where their parts go through the one branch."""
+    put_together: Stage | None = None
+    """What gets a sample with the results of its parts, if it is not the stage behind."""
 
 
-def checked_chain(
-    stages: Iterable[StageLike | Parallel | Route], end_stage: StageLike | Parallel | Route | None
-) -> tuple[list[Stage | Branches], int]:
+def checked_chain(stages: Iterable[Element], end_stage: Element | None) -> tuple[list[Stage | Branches], int]:
     """The stages as they were given, and how many there are, if each of them can be one."""
     if isinstance(stages, Stage):
         name = type(stages).__name__
         raise GraphError(f"stages is a single {name}, but must be a list of stages: [{name}()]")
-    if isinstance(stages, (Parallel, Route)):
+    if isinstance(stages, (Parallel, Route, ForEach)):
         name = type(stages).__name__
         raise GraphError(f"stages is a single {name}, but must be a list of stages: [{name}(...)]")
     if not isinstance(stages, Iterable) or isinstance(stages, (str, bytes, dict)):
@@ -168,9 +182,15 @@ def _checked(place: str, got: object, seen: list[tuple[str, object]]) -> Stage |
         if got._otherwise is not None:
             named.append((f"{place}'s otherwise", got._otherwise))
         return Branches([_checked_branch(way_place, way, seen) for way_place, way in named], "all", Router(got))
-    if got is Parallel or got is Route:
-        example = "Parallel([one, another])" if got is Parallel else "Route(by, {key: stage})"
-        raise GraphError(f"{place} is the class {got.__name__}, but must be an instance: write {example}")
+    if isinstance(got, ForEach):
+        seen.append((f"{place}'s split", got._split))
+        stages = _checked_branch(f"{place}[0]", _branch(got._stages), seen)
+        if got._join is not None:
+            seen.append((f"{place}'s join", got._join))
+        return Branches([stages], "all", split=got._split, put_together=got._join)
+    for block, example in EXAMPLES:
+        if got is block:
+            raise GraphError(f"{place} is the class {block.__name__}, but must be an instance: write {example}")
     stage = as_stage(place, got)
     if type(stage).stage_run is Stage.stage_run and not callable(vars(stage).get("stage_run")):
         raise GraphError(f"{place}, of class {type(stage).__name__}, has no stage_run: write stage_run(self, x)")
@@ -229,6 +249,9 @@ def _add(chain: Chain, row: Row, *, is_end: bool) -> None:
         if isinstance(stage, Stage):
             row.stages.append(stage)
             continue
+        if stage.split is not None:
+            _add_for_each(stage, stage.split, row)
+            continue
         is_joined = not is_end or index + 1 < len(chain)
         router = stage.router
         block = Block(
@@ -241,3 +264,14 @@ def _add(chain: Chain, row: Row, *, is_end: bool) -> None:
             first = len(row.stages)
             _add(branch, row, is_end=not is_joined)
             block.branches.append((first, len(row.stages)))
+
+
+def _add_for_each(block: Branches, split: Stage, row: Row) -> None:
+    row.stages.append(split)
+    described = Block([], "parts", name="for each")
+    row.blocks.append(described)
+    first = len(row.stages)
+    _add(block.branches[0], row, is_end=False)
+    described.branches.append((first, len(row.stages)))
+    if block.put_together is not None:
+        row.stages.append(block.put_together)

@@ -33,7 +33,6 @@ from DeepPipeline._entrances import (
     checked_sources,
 )
 from DeepPipeline._fates import Fates, OnFate, checked_on_fate
-from DeepPipeline._function import StageLike
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
@@ -55,7 +54,8 @@ from DeepPipeline.errors import (
     StartError,
     StartTimeout,
 )
-from DeepPipeline.parallel import Branches, Chain, Parallel, Relay, Route, Row, checked_chain, in_a_row
+from DeepPipeline.for_each import Gathering
+from DeepPipeline.parallel import Branches, Chain, Element, Relay, Row, checked_chain, in_a_row
 from DeepPipeline.stream import HandOver, Results, Stream
 
 T = TypeVar("T")
@@ -101,8 +101,8 @@ class Pipeline(Changes, Asynchronous):
 
     def __init__(
         self,
-        stages: Iterable[StageLike | Parallel | Route],
-        end_stage: StageLike | Parallel | Route | None = None,
+        stages: Iterable[Element],
+        end_stage: Element | None = None,
         buffer_size: SupportsIndex | Iterable[SupportsIndex] = _engine.DEFAULT_BUFFER_SIZE,
         multiprocess: bool = False,
         *,
@@ -528,9 +528,17 @@ class Pipeline(Changes, Asynchronous):
         drivers = engine.drivers([*natives, *(source._deeppipeline_native for source in sources)])
         left = [iter(bodies) for bodies in of_stages]
         relay = Relay()
+        gathering = Gathering(engine)
         workers = [
-            (driver, next(left[index]) if index is not None else relay if route is None else self._row.routers[route])
-            for index, route, driver in drivers
+            (
+                driver,
+                next(left[index])
+                if index is not None
+                else relay
+                if block is None
+                else self._row.routers.get(block, gathering),
+            )
+            for index, block, driver in drivers
         ]
         notices = self._notices = Notices(engine, self._running)
         for worker, (driver, body) in reversed(list(enumerate(workers))):
@@ -768,6 +776,10 @@ def _check_native(source: SourceStage | None, chain: Chain) -> None:
 
 def _check_chain(before: SourceStage | Stage | Branches | None, chain: Chain) -> None:
     for after in chain:
+        if isinstance(after, Branches) and after.split is not None:
+            _check_chain(after.split, after.branches[0])
+            before = after.put_together or after
+            continue
         if isinstance(after, Branches):
             for branch in after.branches:
                 _check_chain(before, branch)
@@ -788,8 +800,9 @@ def _check_neighbours(before: SourceStage | Stage | Branches | None, after: Stag
             _check_neighbours(way[-1], after)
         return
     if isinstance(before, Branches):
+        block = "parallel block" if before.split is None else "ForEach"
         raise GraphError(
-            f"{_title(after)} takes a {takes}, but the parallel block before it gives a tuple: "
+            f"{_title(after)} takes a {takes}, but the {block} before it gives a tuple: "
             "put a stage between them that makes one of it"
         )
     gives = before._deeppipeline_native and before._deeppipeline_native.gives

@@ -79,18 +79,44 @@ pub(crate) fn in_words<'py>(py: Python<'py>, answer: Py<PyAny>, outcome: Outcome
                 Err(error) => ("raise", error.into_value(py).into_any()),
             }
         }
-        Err(NoAnswer::Dropped { stage, why }) => ("dropped", object(py, (stage, why.word()))?),
-        Err(NoAnswer::Skipped { stage, why }) => ("skipped", object(py, (stage, why.word()))?),
-        Err(NoAnswer::Lost { stage }) => ("lost", object(py, (stage,))?),
-        Err(NoAnswer::Failed(failure)) => ("failed", facts_of(py, &failure)?),
-        Err(NoAnswer::Discarded(discarded)) => {
+        Err(fate) => fate_in_words(py, fate)?,
+    };
+    (answer, kind, text, facts).into_pyobject(py)
+}
+
+/// The fate of a sample for the package: the name of what it is, and the facts of it.
+fn fate_in_words(py: Python<'_>, fate: NoAnswer) -> PyResult<(&'static str, Py<PyAny>)> {
+    Ok(match fate {
+        NoAnswer::Dropped { stage, why } => ("dropped", object(py, (stage, why.word()))?),
+        NoAnswer::Skipped { stage, why } => ("skipped", object(py, (stage, why.word()))?),
+        NoAnswer::Lost { stage } => ("lost", object(py, (stage,))?),
+        NoAnswer::Failed(failure) => ("failed", facts_of(py, &failure)?),
+        NoAnswer::Discarded(discarded) => {
             let cause = discarded.cause().map(|failure| facts_of(py, failure)).transpose()?;
             ("discarded", object(py, (cause,))?)
         }
-        Err(NoAnswer::Flushed) => ("flushed", PyTuple::empty(py).into_any().unbind()),
-        Err(_) => ("discarded", object(py, (py.None(),))?),
-    };
-    (answer, kind, text, facts).into_pyobject(py)
+        NoAnswer::Flushed => ("flushed", PyTuple::empty(py).into_any().unbind()),
+        _ => ("discarded", object(py, (py.None(),))?),
+    })
+}
+
+/// The end of a part that has no result, in the place of one.
+#[pyclass(frozen, get_all, module = "DeepPipeline._engine")]
+pub(crate) struct NoResult {
+    /// The name of what it is.
+    kind: &'static str,
+    /// The same as a sentence.
+    text: String,
+    /// What more is to be said of it.
+    facts: Py<PyAny>,
+}
+
+impl NoResult {
+    pub(crate) fn new(py: Python<'_>, fate: NoAnswer) -> PyResult<Self> {
+        let text = fate.to_string();
+        let (kind, facts) = fate_in_words(py, fate)?;
+        Ok(NoResult { kind, text, facts })
+    }
 }
 
 /// A failure: its text, the stage, what it was doing, the sample, and the exception.

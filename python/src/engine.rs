@@ -159,7 +159,7 @@ enum Driver {
     Engine(Option<()>),
 }
 
-/// The index in the list of natives of what a worker runs, the block of which it chooses the way, and its driver.
+/// The index in the list of natives of what a worker runs, the block that it is the relay of, and its driver.
 type HandedOut = (Option<usize>, Option<usize>, Driver);
 
 /// A worker that is to be given a driver.
@@ -279,6 +279,7 @@ impl Engine {
             route: block.routed.then(|| Box::new(Payload::into_way) as _),
             join: Box::new(|parts| Payload::Tuple(Tuple::new(parts))),
             copy: block.branches.iter().skip(1).map(|_| Box::new(Payload::shared) as _).collect(),
+            parts: Some((Box::new(Payload::into_parts), Box::new(Payload::gathered))),
         };
         let fork_joins = graph.blocks.iter().map(fork_join).collect();
         let (supervisor, undriven) = assemble(graph).map_err(|error| match error {
@@ -305,7 +306,8 @@ impl Engine {
     }
 
     /// Hands out the drivers, once, one per worker, with the index in `natives` of what it runs; none for a relay. With
-    /// the relay in front of a route comes the index of its block.
+    /// the relay in front of a route, or that puts samples and the results of their parts together, comes the index of its
+    /// block.
     /// `natives` has one entry per stage, and one per source. Native stages are kept for `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<HandedOut>> {
         let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
@@ -334,6 +336,10 @@ impl Engine {
             Flow::Fork(block) if self.supervisor.is_routed(block) => {
                 Next::Way(self.supervisor.branches(block).map(at).collect())
             }
+            Flow::Fork(block) if self.supervisor.gathers(block) => {
+                let first = self.supervisor.branches(block).map(at).next();
+                Next::Parts(Box::new(first.unwrap_or(Next::Here)))
+            }
             Flow::Fork(block) => Next::Branches(self.supervisor.branches(block).map(at).collect()),
             Flow::Join { block, .. } if self.supervisor.is_routed(block) => {
                 self.supervisor.behind(block).map_or(Next::Nobody, at)
@@ -343,14 +349,15 @@ impl Engine {
         let _ = self.entrance.set(at(0));
 
         // Of all, before any is handed out.
-        let route_of = |worker: &Undriven| match self.supervisor.flow(worker.worker_id()) {
-            Flow::Fork(block) if self.supervisor.is_routed(block) => Some(block),
-            _ => None,
+        let block_of = |worker: &Undriven| match (worker.worker_id(), self.supervisor.flow(worker.worker_id())) {
+            (_, Flow::Fork(block)) if self.supervisor.is_routed(block) => Some(block),
+            (WorkerId::Stage { index, .. }, _) => self.supervisor.gathered_at(index),
+            (WorkerId::Source(_), _) => None,
         };
         let nexts: Vec<_> =
-            undriven.iter().map(|worker| (index_of(worker), route_of(worker), next_after(worker))).collect();
+            undriven.iter().map(|worker| (index_of(worker), block_of(worker), next_after(worker))).collect();
         let mut drivers = Vec::new();
-        for (worker, (index, route, next)) in undriven.into_iter().zip(nexts) {
+        for (worker, (index, block, next)) in undriven.into_iter().zip(nexts) {
             let native = index.and_then(|index| natives.get(index)?.as_ref());
             let driver = match (worker, native) {
                 #[cfg(processes)]
@@ -365,7 +372,7 @@ impl Engine {
                     Driver::Engine(None)
                 }
             };
-            drivers.push((index, route, driver));
+            drivers.push((index, block, driver));
         }
         Ok(drivers)
     }
@@ -731,6 +738,7 @@ fn block(description: BlockDescription) -> Block {
     let results = match join.as_deref() {
         None => Results::End,
         Some("latest") => Results::JoinedWithLatest,
+        Some("parts") => Results::Gathered,
         Some(_) => Results::Joined,
     };
     Block { name, branches: branches.into_iter().map(|(first, end)| first..end).collect(), results, routed }

@@ -40,6 +40,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(simulate::simulate, module)?)?;
     module.add_function(wrap_pyfunction!(change::update, module)?)?;
     module.add_function(wrap_pyfunction!(change::is_in_process, module)?)?;
+    module.add_class::<answers::NoResult>()?;
     module.add_class::<discarded::Discarded>()?;
     module.add_class::<engine::Started>()?;
     module.add_class::<engine::Notice>()?;

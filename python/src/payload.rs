@@ -5,19 +5,21 @@
 //! Python side: what is taken by a Python stage becomes an object there, and what is given to a native stage stops
 //! being one before it leaves.
 
+use crate::answers::NoResult;
 #[cfg(processes)]
 use crate::slot::{Laid, Packed};
 use crate::tuple::Tuple;
 use crate::{frame, scene};
 use deeppipeline::BoxError;
-use deeppipeline::error::RemoteError;
+use deeppipeline::error::{NoAnswer, RemoteError};
 use deeppipeline_vision::{Frame, Scene};
 #[cfg(processes)]
 use pyo3::exceptions::PyException;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 use std::fmt;
+use std::iter::once;
 use std::sync::Arc;
 
 /// A sample's value on its way through the engine.
@@ -32,6 +34,10 @@ pub(crate) enum Payload {
     Branches(Vec<Payload>),
     /// A payload for one way of a route, by its index, as its first stage takes it.
     Way(usize, Box<Payload>),
+    /// A sample and its parts, each as it is taken next; the split takes them asunder.
+    Parts(Box<Payload>, Vec<Payload>),
+    /// A sample and the results of its parts, or how each has ended without one.
+    Gathered(Box<Payload>, Vec<Result<Payload, NoAnswer>>),
     /// A sample on its way into another process.
     #[cfg(processes)]
     Packed(Packed),
@@ -54,6 +60,8 @@ pub(crate) enum Next {
     Branches(Vec<Next>),
     /// The first stage of one way of a route: of that which what is given names.
     Way(Vec<Next>),
+    /// The first stage for the parts of what is given, which waits for them in this process.
+    Parts(Box<Next>),
     /// The join of a parallel block.
     Join,
     /// No consumer: what an end stage gives is ignored.
@@ -85,6 +93,15 @@ impl Payload {
             Payload::Tuple(tuple) => tuple.into_object(py),
             Payload::Branches(_) => Err(PyRuntimeError::new_err("what is for several branches was given to one stage")),
             Payload::Way(_, value) => value.into_object(py),
+            Payload::Parts(whole, _) => whole.into_object(py),
+            Payload::Gathered(whole, results) => {
+                let results = results.into_iter().map(|result| match result {
+                    Ok(payload) => payload.into_object(py),
+                    Err(fate) => Ok(Py::new(py, NoResult::new(py, fate)?)?.into_any()),
+                });
+                let results = PyList::new(py, results.collect::<PyResult<Vec<_>>>()?)?;
+                Ok((whole.into_object(py)?, results).into_pyobject(py)?.into_any().unbind())
+            }
             #[cfg(processes)]
             Payload::Packed(packed) => Ok(packed.into_object()),
             #[cfg(processes)]
@@ -101,6 +118,10 @@ impl Payload {
             Payload::Tuple(tuple) => tuple.into_objects(),
             Payload::Branches(payloads) => payloads.into_iter().flat_map(Payload::into_objects).collect(),
             Payload::Way(_, value) => value.into_objects(),
+            Payload::Parts(whole, parts) => once(*whole).chain(parts).flat_map(Payload::into_objects).collect(),
+            Payload::Gathered(whole, results) => {
+                once(*whole).chain(results.into_iter().flatten()).flat_map(Payload::into_objects).collect()
+            }
             #[cfg(processes)]
             Payload::Packed(packed) => vec![packed.into_object()],
             #[cfg(processes)]
@@ -124,6 +145,19 @@ impl Payload {
             Payload::Way(branch, value) => Ok((branch, *value)),
             _ => Err("a route was given what names no way".into()),
         }
+    }
+
+    /// Takes a sample and its parts asunder: a thread of Python has put them side by side.
+    pub(crate) fn into_parts(self) -> Result<(Payload, Vec<Payload>), BoxError> {
+        match self {
+            Payload::Parts(whole, parts) => Ok((*whole, parts)),
+            _ => Err("what was to be split came without its parts".into()),
+        }
+    }
+
+    /// Puts a sample and the results of its parts side by side.
+    pub(crate) fn gathered(self, results: Vec<Result<Payload, NoAnswer>>) -> Payload {
+        Payload::Gathered(Box::new(self), results)
     }
 
     /// Makes so many of the newest result of a branch, which is an object or a native value: what brings results to a
@@ -152,6 +186,12 @@ impl Payload {
                 let next = nexts.get(branch).unwrap_or(&Next::Here);
                 let value = Payload::from_object(&object.getattr("value")?, next)?;
                 return Ok(Payload::Way(branch, Box::new(value)));
+            }
+            Next::Parts(first) => {
+                let whole = Payload::Object(object.getattr("whole")?.unbind());
+                let parts = object.getattr("parts")?.try_iter()?;
+                let parts = parts.map(|part| Payload::from_object(&part?, first)).collect::<PyResult<_>>()?;
+                return Ok(Payload::Parts(Box::new(whole), parts));
             }
             Next::Native(stage) => Some(stage.as_str()),
             #[cfg(processes)]
@@ -190,6 +230,8 @@ pub(crate) fn takes_a_while(value: &Payload) -> bool {
         Payload::Native(_) => true,
         Payload::Branches(payloads) => payloads.iter().any(takes_a_while),
         Payload::Way(_, value) => takes_a_while(value),
+        Payload::Parts(_, parts) => parts.iter().any(takes_a_while),
+        Payload::Gathered(..) => false,
         #[cfg(processes)]
         Payload::Packed(packed) => packed.size() > COPIED_AT_ONCE,
         #[cfg(processes)]

@@ -297,6 +297,8 @@ impl Codec<Payload> for Carrier {
             | Payload::Shared(_)
             | Payload::Branches(_)
             | Payload::Way(..)
+            | Payload::Parts(..)
+            | Payload::Gathered(..)
             | Payload::Laid(_) => Err(not_packed()),
         }
     }

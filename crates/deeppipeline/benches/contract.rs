@@ -84,6 +84,7 @@ fn block() -> f64 {
         route: None,
         join: Box::new(|values| values.into_iter().flatten().sum()),
         copy: Vec::new(),
+        parts: None,
     }]);
     drive(&supervisor, workers)
 }

@@ -50,7 +50,7 @@ pub use crate::executor::{Body, BodyFactory, Relay};
 pub use crate::graph::{Block, BufferSize, EntranceNode, Flow, Graph, Node, Results, SourceNode};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;
-pub use crate::parallel::{ForkJoin, Forker, Router};
+pub use crate::parallel::{ForkJoin, Forker, Gatherer, Router, Splitter};
 pub use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash};
 pub use crate::restart::RestartPolicy;
 pub use crate::sample::{Input, Sample};

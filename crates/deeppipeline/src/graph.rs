@@ -184,6 +184,9 @@ pub enum Results {
     Joined,
     /// The same at once for each of the first branch, with the newest of each of the others beside it.
     JoinedWithLatest,
+    /// To the stage behind, beside the sample that was split, once each of its parts has a result or none to come: the
+    /// parts go through the one branch.
+    Gathered,
 }
 
 /// The place where what a node gives goes; a node is a stage or a relay.
@@ -445,6 +448,7 @@ impl Graph {
             Intake::Window { size, stride } if size == 0 || stride == 0 => {
                 Err(GraphError::WindowZero { stage: stage(), size, stride })
             }
+            Intake::All if layout.is_for_parts(place) => Err(GraphError::AllOfParts { stage: stage() }),
             Intake::Batch { max_size: 0, .. } => Err(GraphError::BatchZero { stage: stage() }),
             Intake::Batch { max_size, .. } if max_size > buffer_size => {
                 Err(GraphError::BatchBeyondBuffer { stage: stage(), max_size, buffer_size })

@@ -34,6 +34,7 @@
 //! | the newest sample only; lists: of whatever is there, of the last samples, of the last samples of each key | [`Latest`], [`Batch`], [`Window`] |
 //! | nothing old on a live stream | [`max_age`](builder::Builder::max_age) |
 //! | stages that work on the same sample at the same time | [`parallel`](builder::Builder::parallel), [`chain`](chain()) |
+//! | the parts of each sample, in batches across samples | [`for_each`](builder::Builder::for_each) |
 //! | samples that go one of several ways | [`route`](builder::Builder::route), [`route_by`](builder::route_by) |
 //! | the last stage's values, as an iterator | [`stream`](builder::Builder::stream) |
 //! | failures that pass | [`retry`](retry()) |

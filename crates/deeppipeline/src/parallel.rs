@@ -1,12 +1,15 @@
 //! Parallel blocks while they run: how a sample comes to the branches, when results are given up, and how what is
 //! joined goes on.
 
+mod gather;
+mod parts;
+
 use crate::activity::{Activity, Shown};
 use crate::buffer::{Arrival, Origin, Push, ToFree, Wait};
-use crate::error::{Doing, Failure};
+use crate::error::{Doing, Failure, NoAnswer};
 use crate::graph::{PlacedBlock, Producer, Results};
 use crate::inlet::Inlet;
-use crate::join::{Join, Joiner};
+use crate::join::{Join, JoinCounts, Joiner};
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use crate::unwind::{BoxError, catch_panic, release};
@@ -14,6 +17,10 @@ use crate::worker::{Control, GiveError, Given, WorkerId};
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+
+pub(crate) use gather::Gathered;
+use gather::{Ended, Gather};
+pub use parts::{Gatherer, Splitter};
 
 /// Makes a value for each of so many branches of one.
 pub type Forker<V> = Box<dyn Fn(V, usize) -> Vec<V> + Send + Sync>;
@@ -32,6 +39,8 @@ pub struct ForkJoin<V> {
     /// Makes two of a result of each branch behind the first, where those of the first go on with the newest of the
     /// others: one to go on, one to keep.
     pub copy: Vec<Forker<V>>,
+    /// Takes a sample and its parts asunder and puts it together with their results, where parts go through the block.
+    pub parts: Option<(Splitter<V>, Gatherer<V>)>,
 }
 
 impl<V> fmt::Debug for ForkJoin<V> {
@@ -52,11 +61,23 @@ pub(crate) struct Forked<V> {
     discarded: bool,
 }
 
+/// The meaning of the end of a sample in a branch.
+pub(crate) struct End<'a> {
+    /// True if nothing that entered later may go on.
+    pub(crate) fails: bool,
+    /// True if it was given up by a stop.
+    pub(crate) is_discarded: bool,
+    /// Makes the fate of a part.
+    pub(crate) fate: &'a dyn Fn() -> NoAnswer,
+}
+
 /// All blocks of one pipeline, which its workers and the supervisor share. A block inside another comes after it.
 pub(crate) struct Blocks<V> {
     blocks: Vec<PlacedBlock>,
     /// One per block.
     joins: Vec<Join<V>>,
+    /// One per block: of use where parts go through it.
+    gathers: Vec<Gather<V>>,
     /// One per block.
     code: OnceLock<Vec<ForkJoin<V>>>,
     /// The inlets of all nodes.
@@ -66,7 +87,8 @@ pub(crate) struct Blocks<V> {
 impl<V> Blocks<V> {
     pub(crate) fn new(blocks: Vec<PlacedBlock>, inlets: Vec<Arc<Inlet<V>>>) -> Self {
         let joins = blocks.iter().map(|block| Join::new(block.branches.len())).collect();
-        Blocks { blocks, joins, code: OnceLock::new(), inlets }
+        let gathers = blocks.iter().map(|_| Gather::new()).collect();
+        Blocks { blocks, joins, gathers, code: OnceLock::new(), inlets }
     }
 
     /// Sets how each block makes a value for each branch, and one of the branches' results; called before anything is
@@ -97,6 +119,9 @@ impl<V> Blocks<V> {
     ) -> Result<Given<V>, GiveError<V>> {
         if self.blocks[block].routed {
             return self.hand_to_one(block, forked, sample, arrival, wait, shown);
+        }
+        if self.blocks[block].gathers() {
+            return self.hand_out_parts(block, forked, sample, arrival, wait, shown);
         }
         let Sample { id, birth, fork: outer, source, mut value } = sample;
         let (join, results) = (&self.joins[block], self.blocks[block].results);
@@ -266,6 +291,22 @@ impl<V> Blocks<V> {
         copies.map_err(|cause| GiveError::Refused(None, cause))
     }
 
+    /// Returns the number of results of a branch that have arrived.
+    pub(crate) fn arrived(&self, block: usize, branch: usize) -> u64 {
+        match self.blocks[block].gathers() {
+            true => self.gathers[block].arrived(),
+            false => self.joins[block].arrived(branch),
+        }
+    }
+
+    /// Returns the counters of a block of this moment, where its branches have ended these.
+    pub(crate) fn counts(&self, block: usize, ended: &HashSet<ForkTicket>) -> JoinCounts {
+        match self.blocks[block].gathers() {
+            true => self.gathers[block].counts(),
+            false => self.joins[block].counts(ended),
+        }
+    }
+
     /// Takes the result of a branch, and hands on what is complete with it.
     pub(crate) fn arrive(
         &self,
@@ -278,11 +319,15 @@ impl<V> Blocks<V> {
         if self.blocks[block].restores_order() {
             return self.arrive_in_turn(block, branch, sample, wait);
         }
+        if self.blocks[block].gathers() {
+            let to_free = self.gathers[block].arrive(sample.fork, sample.value).map_or(ToFree::Nothing, ToFree::One);
+            return Push::Done { accepted: true, number: 0, to_free };
+        }
         let join = &self.joins[block];
         let (is_complete, to_free) = match (self.blocks[block].results, branch) {
             (Results::JoinedWithLatest, 0) => join.arrive_first(sample),
             (Results::JoinedWithLatest, _) => (false, join.renew(branch, sample)),
-            (Results::Joined | Results::End, _) => join.arrive(branch, sample),
+            (Results::Joined | Results::Gathered | Results::End, _) => join.arrive(branch, sample),
         };
         self.tidy_if_crowded(block);
         // Who completes a sample hands it on, and waits for room: no other thread that passes by does it instead.
@@ -333,6 +378,13 @@ impl<V> Blocks<V> {
         if expected.is_empty() {
             return expected;
         }
+        let found = self.found_in(block, ended);
+        expected.retain(|ticket| !found.contains(ticket));
+        expected
+    }
+
+    /// Returns what is in the branches of a block.
+    fn found_in(&self, block: usize, ended: &[HashSet<ForkTicket>]) -> HashSet<ForkTicket> {
         // From the front on: a sample is in the next buffer before it leaves a worker.
         let mut found = HashSet::new();
         for index in self.blocks[block].nodes() {
@@ -340,21 +392,34 @@ impl<V> Blocks<V> {
             let is_its_last = |inner: &PlacedBlock| inner.results != Results::End && inner.nodes().end == index + 1;
             if let Some(inner) = self.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
                 self.joins[inner].find_outer(&ended[inner], &mut found);
+                self.gathers[inner].find_outer(&mut found);
             }
         }
-        expected.retain(|ticket| !found.contains(ticket));
-        expected
+        found
     }
 
-    /// Notes that a branch has ended a sample, of whatever block the ticket is, and returns that of the submission;
-    /// `fails` if nothing that entered later may go on.
-    pub(crate) fn doom(&self, mut ticket: ForkTicket, fails: bool) -> ForkTicket {
+    /// Notes that a branch has ended a sample, of whatever block the ticket is, and returns the ticket of the submission,
+    /// with the sample that has ended there; none where it goes on without a part. `end` tells what that means.
+    pub(crate) fn doom(
+        &self,
+        mut ticket: ForkTicket,
+        mut id: SampleId,
+        end: &End<'_>,
+    ) -> Option<(ForkTicket, SampleId)> {
         // A block inside another comes after it.
-        for (block, join) in self.joins.iter().enumerate().rev() {
-            let left = if self.blocks[block].restores_order() { self.end_turn(block, ticket, fails) } else { None };
-            ticket = left.or_else(|| join.doom(ticket)).unwrap_or(ticket);
+        for (block, placed) in self.blocks.iter().enumerate().rev() {
+            if placed.gathers() {
+                match self.gathers[block].end(ticket, end.fails || end.is_discarded, end.fate) {
+                    Ended::Elsewhere => {}
+                    Ended::Part(..) if !end.fails => return None,
+                    Ended::Part(outer, whole) | Ended::Whole(outer, whole) => (ticket, id) = (outer, whole),
+                }
+                continue;
+            }
+            let left = if placed.restores_order() { self.end_turn(block, ticket, end.fails) } else { None };
+            ticket = left.or_else(|| self.joins[block].doom(ticket)).unwrap_or(ticket);
         }
-        ticket
+        Some((ticket, id))
     }
 
     /// Returns those of these, which were submitted, that are nowhere in the pipeline.
@@ -368,6 +433,7 @@ impl<V> Blocks<V> {
             for (inner, block) in self.blocks.iter().enumerate() {
                 if block.results != Results::End && block.nodes().end == index + 1 {
                     self.joins[inner].find_outer(&ended[inner], &mut found);
+                    self.gathers[inner].find_outer(&mut found);
                 }
             }
         }

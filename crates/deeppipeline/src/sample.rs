@@ -41,8 +41,13 @@ pub(crate) struct ForkTicket(pub(crate) u64);
 impl ForkTicket {
     /// Makes one that no other has had: a ticket of one block, or of a submission, is never taken for another's.
     pub(crate) fn next() -> Self {
+        Self::next_of(1)
+    }
+
+    /// Makes so many in a row, and returns the first.
+    pub(crate) fn next_of(tickets: u64) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        ForkTicket(NEXT.fetch_add(1, Ordering::Relaxed))
+        ForkTicket(NEXT.fetch_add(tickets, Ordering::Relaxed))
     }
 
     /// Returns true if it is that of a sample for which nobody waits.

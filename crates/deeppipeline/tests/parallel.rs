@@ -251,6 +251,7 @@ fn joined_by(joiner: impl FnOnce(Weak<Supervisor<i32>>) -> Joiner<i32>) -> (Arc<
         route: None,
         join: joiner(Arc::downgrade(&supervisor)),
         copy: Vec::new(),
+        parts: None,
     }]);
     let (end, ends) = channel();
     let threads: Vec<_> = workers

@@ -1,6 +1,8 @@
 //! Chains that are no pipelines yet, and the branches of a parallel block.
 
+use super::for_each::for_each;
 use super::{Parts, Routes};
+use crate::error::NoAnswer;
 use crate::gives::{Ended, Flows, Last, Onward};
 use crate::intake::Single;
 use crate::into_stage::{IntoStage, IsChain, Part};
@@ -84,6 +86,20 @@ impl<A, T> Chain<A, T> {
         K: PartialEq + fmt::Debug + Send + Sync + 'static,
     {
         self.add(routes.into_ends())
+    }
+
+    /// Adds a stage that splits each sample, and the stages through which its parts go; see
+    /// [`Builder::for_each`](super::Builder::for_each).
+    pub fn for_each<S, B, M, N, K, P, R>(self, split: S, stages: B) -> Chain<A, (K, Vec<Result<R, NoAnswer>>)>
+    where
+        S: IntoStage<T, M, Onward<(K, Vec<P>)>>,
+        B: IntoStage<P, N, Onward<R>>,
+        T: Flows,
+        K: Flows,
+        P: Flows,
+        R: Flows,
+    {
+        self.add(for_each::<_, _, _, _, T, K, P, R>(split, stages))
     }
 
     /// Adds the last stage; what it gives back is ignored.

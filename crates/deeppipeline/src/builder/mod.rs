@@ -4,6 +4,7 @@ mod chain;
 mod described;
 mod entrances;
 mod fates;
+mod for_each;
 mod parts;
 #[cfg(processes)]
 mod processes;
@@ -15,9 +16,7 @@ pub(crate) use entrances::source_node;
 pub use entrances::{Entrance, entrance};
 pub use parts::Parts;
 #[cfg(processes)]
-pub use processes::Crossing;
-#[cfg(processes)]
-pub use processes::{InProcess, isolated};
+pub use processes::{Crossing, InProcess, isolated};
 pub use route::{Routes, route_by};
 
 pub use crate::gives::{Ended, Flows, Gives, Last, Onward};

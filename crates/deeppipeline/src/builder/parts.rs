@@ -6,7 +6,7 @@ use crate::graph::{Block, Node, Results};
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
-use crate::parallel::{ForkJoin, Forker, Router};
+use crate::parallel::{ForkJoin, Forker, Gatherer, Router, Splitter};
 use crate::typed::{Value, clones};
 use std::fmt;
 
@@ -15,6 +15,9 @@ const PARALLEL: &str = "parallel";
 
 /// The name of a block of which each sample goes to one branch.
 const ROUTE: &str = "route";
+
+/// The name of a block through which the parts of each sample go.
+const FOR_EACH: &str = "for each";
 
 /// What a stage, a chain or a block adds to a pipeline.
 #[derive(Default)]
@@ -98,7 +101,7 @@ impl Parts {
         copy: Vec<Forker<Value>>,
     ) -> Self {
         let block = Block { name: PARALLEL.to_owned(), branches: Vec::new(), results, routed: false };
-        Parts::of_block(block, ForkJoin { fork: Box::new(clones::<T>), route: None, join, copy }, branches)
+        Parts::of_block(block, ForkJoin { fork: Box::new(clones::<T>), route: None, join, copy, parts: None }, branches)
     }
 
     /// Makes a block of which each sample goes to the branch that the router chooses; their results come out in order,
@@ -107,8 +110,20 @@ impl Parts {
         let block = Block { name: ROUTE.to_owned(), branches: Vec::new(), results, routed: true };
         let one = |value, _| vec![value];
         let join = |values: Vec<Option<Value>>| values.into_iter().flatten().next().unwrap_or_else(|| Box::new(()));
-        let fork_join = ForkJoin { fork: Box::new(one), route: Some(route), join: Box::new(join), copy: Vec::new() };
-        Parts::of_block(block, fork_join, branches)
+        let (fork, join, route) = (Box::new(one), Box::new(join), Some(route));
+        Parts::of_block(block, ForkJoin { fork, route, join, copy: Vec::new(), parts: None }, branches)
+    }
+
+    /// Makes a block through which the parts of each sample go, behind the stage that splits it.
+    pub(crate) fn for_each(split: Parts, stages: Parts, parts: (Splitter<Value>, Gatherer<Value>)) -> Self {
+        let block =
+            Block { name: FOR_EACH.to_owned(), branches: Vec::new(), results: Results::Gathered, routed: false };
+        let nothing: fn(Vec<Option<Value>>) -> Value = |_| Box::new(());
+        let (fork, join) = (Box::new(|value, _| vec![value]), Box::new(nothing));
+        let fork_join = ForkJoin { fork, route: None, join, copy: Vec::new(), parts: Some(parts) };
+        let mut all = split;
+        all.append(Parts::of_block(block, fork_join, vec![stages]));
+        all
     }
 
     fn of_block(block: Block, fork_join: ForkJoin<Value>, branches: Vec<Parts>) -> Self {

@@ -420,9 +420,9 @@ impl<I, T> Simulation<I, T> {
 
     /// Lets every worker do what it can do without time passing, from the end stage backwards.
     fn settle(&mut self) {
-        // Where samples go several ways, a worker that only looks for its next one may thereby end the turn of its last,
-        // and let others in behind the block.
-        let mut looks_left = if self.supervisor.restores_order() { 2 } else { 1 };
+        // Where others wait for samples that end, a worker that only looks for its next one may thereby end its last, and
+        // let others go on behind the block.
+        let mut looks_left = if self.supervisor.heeds_ends() { 2 } else { 1 };
         let looks = looks_left;
         while self.up_at.is_none() && looks_left > 0 {
             let now = self.clock.elapsed();

@@ -86,6 +86,14 @@ pub enum GraphError {
         /// The number of workers it was to have.
         workers: usize,
     },
+    /// Whoever waits for a full buffer may wait for parts that never come.
+    #[error(
+        "stage {stage:?} takes all, and so waits for parts of samples that may have none: let it take a batch, which waits no longer than it is told to"
+    )]
+    AllOfParts {
+        /// The stage.
+        stage: String,
+    },
     /// A window has samples, and moves.
     #[error("the window of stage {stage:?} has size {size} and stride {stride}, but both must be at least 1")]
     WindowZero {

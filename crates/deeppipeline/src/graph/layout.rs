@@ -94,6 +94,11 @@ impl PlacedBlock {
         self.routed && self.results == Results::Joined
     }
 
+    /// Returns true if the parts of each sample go through its one branch, and come together behind it.
+    pub(crate) fn gathers(&self) -> bool {
+        self.results == Results::Gathered
+    }
+
     /// All nodes in the branches.
     pub(crate) fn nodes(&self) -> Range<usize> {
         let ends = self.branches.first().zip(self.branches.last());
@@ -144,9 +149,12 @@ impl Layout {
                 (limits.ends, limits.fates) = (limits.ends.max(SPARE_ANSWERS), true);
             }
         }
-        for block in layout.blocks.iter().filter(|block| block.restores_order()) {
-            let inside = &mut layout.limits[block.nodes()];
-            inside.iter_mut().for_each(|limits| limits.ends = limits.ends.max(SPARE_ANSWERS));
+        for block in layout.blocks.iter().filter(|block| block.restores_order() || block.gathers()) {
+            // The node that gathers comes behind the branch.
+            for node in block.nodes().chain(block.behind.filter(|_| block.gathers())) {
+                let limits = &mut layout.limits[node];
+                limits.ends = limits.ends.max(SPARE_ANSWERS);
+            }
         }
         Ok(layout)
     }
@@ -163,17 +171,27 @@ impl Layout {
     /// Returns true if the ends of samples have to be told: somebody waits for an answer or asks for every fate, or
     /// other samples wait for their turn.
     pub(crate) fn tells_ends(&self) -> bool {
-        self.tells_errors() || self.restores_order()
+        self.tells_errors() || self.heeds_ends()
     }
 
-    /// Returns true if somebody is told why a sample has failed.
+    /// Returns true if somebody is told why a sample has failed: for an answer, a fate, or the result of a part.
     pub(crate) fn tells_errors(&self) -> bool {
-        self.answers.is_some() || self.fates
+        self.answers.is_some() || self.fates || self.blocks.iter().any(PlacedBlock::gathers)
     }
 
-    /// Returns true if samples go several ways somewhere, and come out in order.
-    pub(crate) fn restores_order(&self) -> bool {
-        self.blocks.iter().any(PlacedBlock::restores_order)
+    /// Returns true if others may wait for samples that end: for their turn, or for parts of theirs.
+    pub(crate) fn heeds_ends(&self) -> bool {
+        self.blocks.iter().any(|block| block.restores_order() || block.gathers())
+    }
+
+    /// Returns true if parts of samples go through a node.
+    pub(crate) fn is_for_parts(&self, index: usize) -> bool {
+        self.blocks.iter().any(|block| block.gathers() && block.nodes().contains(&index))
+    }
+
+    /// Returns the block of which that node puts samples together with the results of their parts.
+    pub(crate) fn gathers(&self, index: usize) -> Option<usize> {
+        self.blocks.iter().position(|block| block.gathers() && block.behind == Some(index))
     }
 
     /// Returns true if a node is a relay that brings answers: no stage, so it has no row in the report.
@@ -314,6 +332,7 @@ impl Walk<'_> {
                 Results::Joined | Results::JoinedWithLatest if is_at_the_end && to.is_none() => {
                     return Err(GraphError::JoinAtTheEnd);
                 }
+                Results::Gathered => from = self.gathering(number),
                 _ => from = Producer::Join(number),
             }
         }
@@ -342,7 +361,17 @@ impl Walk<'_> {
         if block.routed && block.results == Results::JoinedWithLatest {
             return Err(misplaced("it gives each sample to one branch, and joins it with what others give"));
         }
-        let (fork, name) = match !block.routed && self.forks(from) {
+        if block.results == Results::Gathered && (block.routed || block.branches.len() != 1) {
+            return Err(misplaced("parts of samples go through it, which has not one branch alone"));
+        }
+        // What comes from the source has no number before it is in a buffer.
+        let has_number = block.results != Results::Gathered || from != Producer::Entrance;
+        let (fork, name) = match !block.routed && has_number && self.forks(from) {
+            true if block.results == Results::Gathered => (from, block.name.clone()),
+            false if block.results == Results::Gathered => {
+                let relay = self.relay(format!("split of {}", block.name), from);
+                (Producer::Node(relay), block.name.clone())
+            }
             true => (from, self.own_name(&block.name)),
             false => {
                 let relay = self.relay(block.name.clone(), from);
@@ -366,7 +395,7 @@ impl Walk<'_> {
             let first = self.layout.nodes.len();
             let to = (block.results != Results::End).then_some(Flow::Join { block: number, branch });
             self.joins_around = match block.results {
-                Results::Joined => around + 1,
+                Results::Joined | Results::Gathered => around + 1,
                 // No sample is waited for in the branches beside the first.
                 Results::JoinedWithLatest if branch > 0 => 0,
                 Results::End | Results::JoinedWithLatest => around,
@@ -381,6 +410,19 @@ impl Walk<'_> {
         }
         self.joins_around = around;
         Ok(next)
+    }
+
+    /// Adds the node that puts samples together with the results of their parts. There are as many inside as the stages
+    /// have room for, so that parts of several fill a batch.
+    fn gathering(&mut self, block: usize) -> Producer {
+        let room = |node: usize| self.layout.capacity_of(self.graph, node) + self.layout.nodes[node].options.workers;
+        let inside = self.layout.blocks[block].nodes().filter(|node| self.layout.nodes[*node].role != Role::Relay);
+        let capacity = inside.map(room).fold(0, usize::saturating_add).clamp(2, MOST_IN_BRANCHES);
+        let relay = self.relay(self.layout.blocks[block].name.clone(), Producer::Join(block));
+        let options = &mut self.layout.nodes[relay].options;
+        options.buffer_size = Some(capacity);
+        self.layout.blocks[block].name = options.name.clone();
+        Producer::Node(relay)
     }
 
     /// Lets a branch that the first of its block must not wait for begin by dropping what it has no time for, unless

@@ -6,6 +6,7 @@ use crate::buffer::{Ended, HearsEnds, How, SampleEnd, Wait};
 use crate::clock::Moment;
 use crate::error::{Discarded, NoAnswer, PutError, StageFailure};
 use crate::job::works_for;
+use crate::parallel::End;
 #[cfg(processes)]
 use crate::policies::OnCrash;
 use crate::sample::ForkTicket;
@@ -64,23 +65,37 @@ impl<V: Send + 'static> Supervisor<V> {
         if ended.fork.is_none() {
             return;
         }
+        let how = match ended.how {
+            // A sample whose parts were not put together, since the pipeline stops.
+            How::Failed if self.layout.gathers(node).is_some() => How::Discarded,
+            how => how,
+        };
+        let is_discarded = how == How::Discarded;
+        let fate = || match is_discarded {
+            true => Some(self.discarded()),
+            false => {
+                let failure = if how == How::Failed { self.answers.failure(node, ended) } else { None };
+                fate_of(how, self.stage_name(node).to_owned(), failure)
+            }
+        };
+
         // Nothing goes on of what a branch has ended, or gave to a join after a flush.
         let is_old = ended.id.number <= self.last_cut.load(Ordering::Relaxed);
-        let ticket = match ended.how {
-            How::Used if !is_old => ended.fork,
-            _ => self.blocks.doom(ended.fork, self.stops_after(node, ended.how)),
+        let (ticket, id) = match how {
+            How::Used if !is_old => (ended.fork, ended.id),
+            _ => {
+                let of_part = || fate().unwrap_or(NoAnswer::Flushed);
+                let end = End { fails: self.stops_after(node, how), is_discarded, fate: &of_part };
+                let Some(doomed) = self.blocks.doom(ended.fork, ended.id, &end) else { return };
+                doomed
+            }
         };
-        let is_discarded = ended.how == How::Discarded;
         if is_discarded && !self.knows_why_it_stops() {
-            return self.answers.is_undecided(ticket, ended.id);
+            return self.answers.is_undecided(ticket, id);
         }
-        let failure = if ended.how == How::Failed { self.answers.failure(node, ended) } else { None };
-        let fate = match is_discarded {
-            true => Some(self.discarded()),
-            false => fate_of(ended.how, self.stage_name(node).to_owned(), failure),
-        };
-        // What is used has gone on.
-        if self.answers.ended(ticket, ended.id, fate, ended.is_all() && ended.how != How::Used) {
+        // What is used has gone on, and so may parts of one that was split.
+        let is_all = id.part == 0 && !ended.is_split && how != How::Used;
+        if self.answers.ended(ticket, id, fate(), is_all) {
             suspects.push(ticket);
         }
     }
@@ -193,6 +208,8 @@ impl<V: Send + 'static> HearsEnds<V> for Supervisor<V> {
         if missed > 0 {
             self.fates.miss(missed);
             self.blocks.tidy(0);
+            let gathering = (0..self.layout.blocks.len()).filter(|block| self.layout.blocks[*block].gathers());
+            gathering.for_each(|block| self.blocks.look_for_parts(block));
             self.look_for_all();
         }
     }

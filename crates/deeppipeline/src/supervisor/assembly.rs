@@ -186,6 +186,7 @@ impl<V: Send + 'static> Supervisor<V> {
             info: Arc::new(info),
             clock: self.clock.clone(),
             output: self.output_of(worker_id),
+            gathers: self.layout.gathers(index).map(|block| (Arc::clone(&self.blocks), block)),
             entry: Entry::default(),
             reorders: self.layout.limits[index].consumers.reorders(),
             joined: node.joined,

@@ -119,7 +119,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
     }
 
     fn tell_failure(&self, worker_id: WorkerId, failed: FailedOn, failure: Arc<Failure>) {
-        // In a branch nobody waits for a sample but its join, which need not know why it fails.
+        // Where nothing is submitted or split, nobody waits for a sample but a join, which need not know why it fails.
         if let WorkerId::Stage { index, .. } = worker_id
             && self.layout.tells_errors()
         {

@@ -258,6 +258,7 @@ impl<V: Send + 'static> Supervisor<V> {
             clock: self.clock.clone(),
             input: None,
             output: self.output_of(worker_id),
+            gathers: None,
             entry: Entry { source: entrance.id, lane: entrance.lane },
             reorders: false,
             joined: false,

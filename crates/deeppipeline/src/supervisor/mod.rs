@@ -38,9 +38,9 @@ use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use crate::time_limits::Timekeeper;
 use crate::unwind::{catch_panic, release};
-#[cfg(processes)]
-use crate::worker::Control;
 use crate::worker::WorkerId;
+#[cfg(processes)]
+use crate::{buffer::HearsEnds, worker::Control};
 #[cfg(processes)]
 pub use assembly::Codecs;
 pub use discarded::Discarded;
@@ -300,6 +300,16 @@ impl<V: Send + 'static> Supervisor<V> {
         self.layout.blocks[block].routed
     }
 
+    /// Returns true if parts of each sample go through a block, and come together behind it.
+    pub fn gathers(&self, block: usize) -> bool {
+        self.layout.blocks[block].gathers()
+    }
+
+    /// Returns the block of which that node puts samples together with the results of their parts, if it does.
+    pub fn gathered_at(&self, node: usize) -> Option<usize> {
+        self.layout.gathers(node)
+    }
+
     /// Returns the node that gets what the branches of a block give, if one does.
     pub fn behind(&self, block: usize) -> Option<usize> {
         self.layout.blocks[block].behind
@@ -323,9 +333,9 @@ impl<V: Send + 'static> Supervisor<V> {
         self.layout.is_in_process(index)
     }
 
-    /// Returns true if samples go several ways somewhere, and come out in order.
-    pub(crate) fn restores_order(&self) -> bool {
-        self.layout.restores_order()
+    /// Returns true if others may wait for samples that end: for their turn, or for parts of theirs.
+    pub(crate) fn heeds_ends(&self) -> bool {
+        self.layout.heeds_ends()
     }
 
     /// Returns the time when the pipeline was aborted.
@@ -508,8 +518,10 @@ impl<V: Send + 'static> Supervisor<V> {
         // A stage in a branch has failed in front of the join: what is there is past it.
         let blocks = self.layout.blocks.iter().enumerate();
         let blocks = blocks.filter(|(_, block)| block.behind.is_some_and(|behind| buffers.contains(&behind)));
-        let joins =
-            blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).discard().into_iter().collect()));
+        let joins = blocks.map(|(index, block)| {
+            self.blocks.stop_gathering(index);
+            (block.name.clone(), self.blocks.join(index).discard().into_iter().collect())
+        });
         let unjoined: Vec<_> = joins.collect();
         buffers.iter().for_each(|index| self.inlets[*index].buffer.wake());
         self.state.lock().has_discarded = true;
@@ -541,7 +553,17 @@ impl<V: Send + 'static> Supervisor<V> {
         match self.flow(worker_id) {
             Flow::End | Flow::Answers => {}
             Flow::Next(next) => self.close_buffer(next),
-            Flow::Fork(block) => self.branches(block).for_each(|first| self.close_buffer(first)),
+            Flow::Fork(block) => {
+                self.branches(block).for_each(|first| self.close_buffer(first));
+                if let Some(gathering) = self.behind(block).filter(|_| self.gathers(block)) {
+                    self.close_buffer(gathering);
+                }
+            }
+            Flow::Join { block, .. } if self.gathers(block) => {
+                #[cfg(processes)]
+                self.layout.blocks[block].nodes().for_each(|node| self.look_for_ends(node));
+                self.blocks.look_for_parts(block);
+            }
             Flow::Join { block, .. } => {
                 self.blocks.join(block).branch_has_ended();
                 self.blocks.tidy(block);

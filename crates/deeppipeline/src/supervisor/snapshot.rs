@@ -55,20 +55,26 @@ impl<V: Send + 'static> Supervisor<V> {
         let mut rows = Vec::new();
         for (index, node) in self.layout.nodes.iter().enumerate() {
             // A block has a row in front of its branches, also where no relay hands samples to them.
-            let begun = blocks().filter(|(_, block)| block.nodes().start == index && !self.has_relay(block));
+            let begun = blocks()
+                .filter(|(_, block)| block.nodes().start == index && !self.has_relay(block) && !block.gathers());
             rows.extend(begun.map(|(block, _)| (self.row_of_block(block), false)));
             let (row, ages_after) = self.row_of_node(index);
             let brings_answers = self.layout.brings_answers(index);
             // The last stage's stays.
             age = if brings_answers { age } else { ages_after };
-            let brings_to_join = node.role == Role::Relay && matches!(node.flow, Flow::Join { .. });
-            rows.push((row, brings_to_join || brings_answers));
+            // A sample that is split has its row where its parts come together.
+            let is_on_the_way = match node.flow {
+                Flow::Join { .. } => node.role == Role::Relay,
+                Flow::Fork(block) => node.role == Role::Relay && self.gathers(block),
+                Flow::End | Flow::Answers | Flow::Next(_) => false,
+            };
+            rows.push((row, is_on_the_way || brings_answers));
         }
 
         let joins = blocks().zip(ended).map(|((index, block), ended)| JoinReport {
             name: block.name.clone(),
             branches: block.branches.len(),
-            counts: self.blocks.join(index).counts(&ended),
+            counts: self.blocks.counts(index, &ended),
         });
         let mut report = Report::new(outcome, elapsed, rows, joins.collect(), age);
         report.sources = self.source_rows();
@@ -157,10 +163,12 @@ impl<V: Send + 'static> Supervisor<V> {
             // What is submitted has an answer; the ledger is the same as without.
             Flow::Next(next) if self.layout.brings_answers(next) => 0,
             Flow::Next(next) => entered(next),
+            // What it gives is put together again, and so counts as one.
+            Flow::Fork(block) if self.gathers(block) => self.behind(block).map_or(0, entered),
             // A relay gives every copy; a stage gives the sample, and the block's row says of the copies.
             Flow::Fork(block) if node.role == Role::Relay => self.branches(block).map(entered).sum(),
             Flow::Fork(block) => self.branches(block).next().map_or(0, entered),
-            Flow::Join { block, branch } => self.blocks.join(block).arrived(branch),
+            Flow::Join { block, branch } => self.blocks.arrived(block, branch),
             Flow::End | Flow::Answers => 0,
         };
         let (counts, mut reading) = self.inlets[index].buffer.read();

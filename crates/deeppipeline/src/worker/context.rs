@@ -36,6 +36,8 @@ pub(crate) struct WorkerContext<V> {
     /// The inlet that it takes from; none for the source.
     pub(crate) input: Option<Arc<Inlet<V>>>,
     pub(crate) output: Output<V>,
+    /// The block of which it puts samples together with the results of their parts, if it does.
+    pub(crate) gathers: Option<(Arc<Blocks<V>>, usize)>,
     /// The entrance by which samples come in, where it is a source.
     pub(crate) entry: Entry,
     /// True if its results have to be put in order with those of other workers of its stage.

@@ -6,6 +6,7 @@
 
 mod calls;
 mod context;
+mod gathering;
 mod giving;
 mod in_flight;
 mod settling;
@@ -14,7 +15,7 @@ mod taking;
 mod updating;
 
 use crate::activity::Activity;
-use crate::buffer::{Take, Unsettled, Wait};
+use crate::buffer::{Take, Taken, Unsettled, Wait};
 use crate::clock::Moment;
 use crate::error::Doing;
 use crate::graph::Node;
@@ -22,7 +23,7 @@ use crate::job::{enter_worker, leave_job, works_for};
 use crate::ledger::Fate;
 use crate::parallel::Forked;
 use crate::phase::WorkerEvent;
-use crate::sample::SampleInfo;
+use crate::sample::{ForkTicket, Sample, SampleInfo};
 use crate::stage::Give;
 use crate::unwind::{BoxError, release};
 pub(crate) use calls::Update;
@@ -45,6 +46,8 @@ enum Step {
     /// The stage has failed on what is in flight, and is to be run again.
     Trying(InFlight),
     Opening,
+    /// Parts of what it has taken are on their way.
+    Gathering,
     Pulling,
     /// There may be updates of the stage, which come before its next sample.
     HearsUpdates,
@@ -81,6 +84,10 @@ pub struct Worker<V> {
     results: Vec<Result<Give<V>, BoxError>>,
     /// The value on which the present call has failed, where its driver still has it.
     failed_value: Option<V>,
+    /// What it has taken, and the parts of which it waits for, where it puts samples together.
+    gathering: Option<Box<(Sample<V>, Taken)>>,
+    /// The last that it has put together: there until it has gone on.
+    gathered: Option<ForkTicket>,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Moment>,
     /// How its source is opened again, where it may be.
@@ -114,6 +121,8 @@ impl<V> Worker<V> {
             forked: None,
             results: Vec::new(),
             failed_value: None,
+            gathering: None,
+            gathered: None,
             waiting_since: None,
             frees_stage: false,
         }
@@ -225,6 +234,12 @@ impl<V> Worker<V> {
                     }
                 }
 
+                Step::Gathering => {
+                    if let Some(call) = self.gather(wait) {
+                        return call;
+                    }
+                }
+
                 Step::GivingUp => return self.call(Step::TearingDown, Call::Teardown),
                 Step::Ended => {
                     // As long as the stage is there, its code may ask whose thread it is on.
@@ -254,6 +269,9 @@ impl<V> Worker<V> {
             return self.begin_with_source(wait);
         }
 
+        if self.gathered.is_some() {
+            self.has_gathered();
+        }
         match self.take(wait) {
             Some(Take::Ready { input, to_free, taken }) => {
                 to_free.release();
@@ -263,6 +281,10 @@ impl<V> Worker<V> {
                 {
                     self.flush_taken(newest, input.count(), taken);
                     release(input);
+                    return None;
+                }
+                if self.context.gathers.is_some() {
+                    self.begin_to_gather(input, taken);
                     return None;
                 }
                 return Some(self.run(input, taken));
@@ -424,7 +446,10 @@ impl<V> Drop for Worker<V> {
                 self.count(in_flight, Fate::Failed);
                 (Doing::StageRun, Some(sample))
             }
-            (_, WorkerId::Stage { .. }) => (Doing::StageRun, None),
+            (_, WorkerId::Stage { .. }) => {
+                self.give_up_gathering();
+                (Doing::StageRun, None)
+            }
         };
         self.fail_turn();
         self.flush();

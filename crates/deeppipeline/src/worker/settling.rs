@@ -33,6 +33,7 @@ impl<V> Worker<V> {
             | Step::Idle
             | Step::Trying(_)
             | Step::HearsUpdates
+            | Step::Gathering
             | Step::GivingUp
             | Step::Ended) => {
                 self.step = idle;

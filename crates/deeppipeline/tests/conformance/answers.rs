@@ -69,7 +69,7 @@ pub(crate) fn assert_as_counted(case: &Case, answers: &[Result<Vec<i64>, NoAnswe
             Does::Many(_) | Does::BrokenMany | Does::BreakAtFirst { .. } | Does::HoldUntilFinish | Does::FinishGives(_)
         )
     };
-    if case.parallel.is_some() || case.stages.iter().any(|stage| splits(stage.does)) {
+    if case.parallel.is_some() || case.for_each.is_some() || case.stages.iter().any(|stage| splits(stage.does)) {
         return;
     }
     let count = |wanted: fn(&NoAnswer) -> bool| {

@@ -16,6 +16,8 @@ pub(crate) struct Case {
     pub(crate) with_latest: bool,
     /// Whether odd samples go to the first branch and even ones to the second, instead of all to both.
     pub(crate) routed: bool,
+    /// The stages through which the parts go that the stage in front of them gives for each sample.
+    pub(crate) for_each: Option<std::ops::Range<usize>>,
     pub(crate) overflow: Option<Overflow>,
     pub(crate) buffer_size: BufferSize,
     pub(crate) input: Input,
@@ -213,6 +215,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         parallel: None,
         with_latest: false,
         routed: false,
+        for_each: None,
         overflow: None,
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
@@ -249,6 +252,11 @@ impl Case {
 
     pub(crate) fn routed(self) -> Self {
         Case { routed: true, ..self }
+    }
+
+    /// The last of so many stages splits each sample, and the parts go through so many behind it.
+    pub(crate) fn for_each(self, before: usize, inside: usize) -> Self {
+        Case { for_each: Some(before..before + inside), ..self }
     }
 
     pub(crate) fn with_latest(self) -> Self {
@@ -334,4 +342,14 @@ impl Case {
             Input::Puts(_) => None,
         }
     }
+}
+
+/// The parts of a sample.
+pub(crate) fn parts_of(x: i64) -> Vec<i64> {
+    (1..=x.rem_euclid(4)).map(|part| 10 * x + part).collect()
+}
+
+/// A sample and the results of its parts, in one number: each that is missing counts as a thousand.
+pub(crate) fn together<E>(x: i64, results: Vec<Result<i64, E>>) -> i64 {
+    x + results.into_iter().map(|result| result.unwrap_or(1000)).sum::<i64>()
 }

@@ -2,13 +2,15 @@
 //! the ledger must come to what the simulation's was.
 
 use crate::answers::{Receiver, lines};
-use crate::case::{Case, Does, Input as Inputs, StageSpec};
+use crate::case::{Case, Does, Input as Inputs, StageSpec, parts_of, together};
 use crate::fates;
 use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage};
 use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment as Simulated, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
-use deeppipeline::engine::{Block, Flow, ForkJoin, Graph, Moment, Node, Role, Supervisor, Wait, Worker, spawn};
+use deeppipeline::engine::{
+    Block, Flow, ForkJoin, Graph, Moment, Node, Results, Role, Supervisor, Wait, Worker, spawn,
+};
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{SOURCE, SampleId, StageReport};
 use deeppipeline::simulate::Event;
@@ -28,10 +30,16 @@ pub(crate) fn graph(case: &Case) -> Graph {
         results,
         routed: case.routed,
     });
+    let for_each = case.for_each.clone().map(|inside| Block {
+        name: "for each".to_owned(),
+        branches: vec![inside],
+        results: Results::Gathered,
+        routed: false,
+    });
     Graph {
         source: case.source_node(),
         stages: case.stages.iter().map(node).collect(),
-        blocks: block.into_iter().collect(),
+        blocks: block.into_iter().chain(for_each).collect(),
         buffer_size: case.buffer_size.clone(),
         overflow: case.overflow,
         answers: case.answers,
@@ -47,8 +55,9 @@ pub(crate) fn fork_joins(case: &Case) -> Vec<ForkJoin<i64>> {
         join: Box::new(|values| values.into_iter().flatten().sum()),
         route: case.routed.then(|| Box::new(|x: i64| Ok((usize::from(x.rem_euclid(2) == 0), x))) as _),
         copy: vec![Box::new(|value, copies| vec![value; copies])],
+        parts: Some((Box::new(|x| Ok((x, parts_of(x)))), Box::new(together))),
     };
-    case.branches().iter().map(fork_join).collect()
+    (0..graph(case).blocks.len()).map(fork_join).collect()
 }
 
 fn node(spec: &StageSpec) -> Node {
@@ -116,7 +125,7 @@ impl<'a> Follower<'a> {
 
     /// A relay, in front of the branches or behind one of them.
     fn relay(&self, worker: &Worker<i64>) -> GatedRelay {
-        let branches = self.case.branches().into_iter().flatten();
+        let branches = self.case.branches().into_iter().flatten().chain(self.case.for_each.clone());
         let next: Vec<usize> = match self.supervisor.flow(worker.worker_id()) {
             Flow::Fork(_) => branches.map(|branch| branch.start).collect(),
             _ => branches.map(|branch| branch.end).max().into_iter().collect(),

@@ -10,6 +10,7 @@ mod cases;
 mod fates;
 mod flush;
 mod follow;
+mod for_each;
 mod freshness;
 mod gated;
 #[cfg(processes)]

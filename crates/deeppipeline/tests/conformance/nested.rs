@@ -61,6 +61,16 @@ fn join(results: Results, values: &[i64]) -> i64 {
     certain.iter().fold(7, |joined, x| joined.wrapping_mul(31).wrapping_add(*x))
 }
 
+/// The parts of a value, where they go through a block.
+fn parts(x: i64) -> Vec<i64> {
+    (0..x.rem_euclid(4)).map(|part| x.wrapping_add(part)).collect()
+}
+
+/// A value with the results of its parts, or none.
+fn gather<E>(x: i64, results: Vec<Result<i64, E>>) -> i64 {
+    results.into_iter().fold(x, |together, result| together.wrapping_mul(31).wrapping_add(result.unwrap_or(-1)))
+}
+
 /// The branch that a value goes to, where it goes to one.
 fn way(x: i64, branches: usize) -> usize {
     x.rem_euclid(branches as i64) as usize
@@ -144,6 +154,16 @@ impl Expected {
     ) -> Vec<i64> {
         let (mut stage, mut inner) = (stage, block + 1);
         let mut given = Vec::new();
+        if results == Results::Gathered {
+            let run = |part| self.run(&branches[0], part, (stage, inner)).pop().ok_or(());
+            let of_parts: Vec<_> = parts(x).into_iter().map(run).collect();
+            let counts = &mut self.joins[block];
+            let joined = of_parts.iter().filter(|result| result.is_ok()).count() as u64;
+            counts.entered += of_parts.len() as u64;
+            counts.joined += joined;
+            counts.unjoined += of_parts.len() as u64 - joined;
+            return vec![gather(x, of_parts)];
+        }
         for (index, branch) in branches.iter().enumerate() {
             if !routed || index == way(x, branches.len()) {
                 given.push(self.run(branch, x, (stage, inner)));
@@ -154,7 +174,7 @@ impl Expected {
         }
         let counts = &mut self.joins[block];
         match results {
-            Results::End => Vec::new(),
+            Results::End | Results::Gathered => Vec::new(),
             Results::Joined => {
                 let one_of_each: Vec<i64> = given.into_iter().flatten().collect();
                 let is_whole = one_of_each.len() == if routed { 1 } else { branches.len() };
@@ -206,7 +226,11 @@ fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
 
 fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
     if depth > 0 && random.one_in(2) {
-        let results = if random.one_in(3) { Results::JoinedWithLatest } else { Results::Joined };
+        let results = match random.below(4) {
+            0 => Results::JoinedWithLatest,
+            1 => Results::Gathered,
+            _ => Results::Joined,
+        };
         let routed = results == Results::Joined && random.one_in(2);
         return block(random, depth, results, routed);
     }
@@ -221,7 +245,8 @@ fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
 
 fn block(random: &mut Random, depth: u64, results: Results, routed: bool) -> Element {
     let ends = results == Results::End;
-    let mut branches: Vec<_> = (0..2 + random.below(2)).map(|_| chain(random, depth - 1, ends)).collect();
+    let branches = if results == Results::Gathered { 1 } else { 2 + random.below(2) };
+    let mut branches: Vec<_> = (0..branches).map(|_| chain(random, depth - 1, ends)).collect();
     if results == Results::JoinedWithLatest {
         // A stage of its own in front, which can be told to wait.
         branches.iter_mut().for_each(|branch| branch.insert(0, Element::Stage(Does::Add(1))));
@@ -320,6 +345,7 @@ fn run(described: Described, samples: i64, source: Option<SourceNode>, told: &st
             route: routed.then(|| Box::new(move |x| Ok((way(x, branches), x))) as _),
             join: Box::new(move |values| join(results, &values.into_iter().flatten().collect::<Vec<_>>())),
             copy: block.branches.iter().skip(1).map(|_| copies()).collect(),
+            parts: Some((Box::new(|x| Ok((x, parts(x)))), Box::new(gather))),
         }
     };
     let code = blocks.iter().map(fork_join).collect();

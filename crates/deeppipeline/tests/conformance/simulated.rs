@@ -1,13 +1,13 @@
 //! The simulated executor: decides the order of events.
 
 use crate::answers::{assert_as_counted, describe as describe_answer, lines};
-use crate::case::{Case, Input, StageSpec};
+use crate::case::{Case, Input, StageSpec, parts_of, together};
 use crate::fates;
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry, route_by};
 use deeppipeline::engine::{ErrorPolicy, Executor, Graph, Results, simulate};
-use deeppipeline::error::GraphError;
+use deeppipeline::error::{GraphError, NoAnswer};
 use deeppipeline::intake::Intake;
 use deeppipeline::pipeline::Answer;
 use deeppipeline::report::SampleId;
@@ -168,6 +168,12 @@ fn build<I: Send + 'static>(
     let part = |stages: Range<usize>| chain_of(case, stages, log);
     let all = 0..case.stages.len();
     let simulation = match case.branches() {
+        None if let Some(inside) = case.for_each.clone() => {
+            let before = builder.stage(part(0..inside.start - 1));
+            let split = before.for_each(add_splitting(case, inside.start - 1, log), part(inside.clone()));
+            let gathered = split.stage(add_joining::<(i64, Vec<Result<i64, NoAnswer>>)>(case, inside.end, log));
+            simulate(gathered.stage(part(inside.end + 1..all.end)), place)
+        }
         Some([first, second]) if case.routed => {
             let first_of_block = first.start;
             let ways = route_by(parity).on(1, part(first)).on(0, part(second.clone()));
@@ -213,7 +219,18 @@ fn parity(x: &i64) -> i64 {
     x.rem_euclid(2)
 }
 
-/// The stage behind two branches.
+/// The stage that splits samples.
+fn add_splitting(case: &Case, index: usize, log: &Arc<Log>) -> Chain<i64, (i64, Vec<i64>)> {
+    let spec = &case.stages[index];
+    let logic = logic_of(case, index, log);
+    let splitting = made_by(move || Ok(Splitting(logic()))).name(&spec.name).workers(spec.workers);
+    match spec.on_error {
+        ErrorPolicy::Skip => chain().stage(splitting.on_error(OnError::Skip)),
+        _ => chain().stage(splitting),
+    }
+}
+
+/// The stage behind two branches, or behind the parts of samples.
 fn add_joining<T: Summed>(case: &Case, index: usize, log: &Arc<Log>) -> Chain<T, i64> {
     let spec = &case.stages[index];
     let logic = logic_of(case, index, log);
@@ -338,6 +355,37 @@ impl Summed for (i64, i64) {
 impl Summed for (i64, Option<i64>) {
     fn sum(self) -> i64 {
         self.0 + self.1.unwrap_or(0)
+    }
+}
+
+impl Summed for (i64, Vec<Result<i64, NoAnswer>>) {
+    fn sum(self) -> i64 {
+        together(self.0, self.1)
+    }
+}
+
+/// A stage that gives a sample with its parts.
+struct Splitting(Logic);
+
+impl Stage for Splitting {
+    type Input = i64;
+    type Output = (i64, Vec<i64>);
+
+    fn setup(&mut self) -> Result<(), BoxError> {
+        self.0.setup()
+    }
+
+    fn stage_run(&mut self, x: i64) -> Result<Give<Self::Output>, BoxError> {
+        let split = |x| (x, parts_of(x));
+        Ok(match self.0.stage_run(x)? {
+            Give::One(x) => Give::One(split(x)),
+            Give::Many(values) => Give::Many(Box::new(values.map(split))),
+            Give::Skip => Give::Skip,
+        })
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        self.0.teardown()
     }
 }
 

@@ -17,6 +17,7 @@ mod engine;
 mod fates;
 mod flow;
 mod flush;
+mod for_each;
 mod haste;
 #[path = "../support/line.rs"]
 mod line;

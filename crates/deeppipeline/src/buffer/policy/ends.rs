@@ -40,13 +40,6 @@ pub(crate) struct SampleEnd {
     pub(crate) is_split: bool,
 }
 
-impl SampleEnd {
-    /// Returns true if nothing that was made of what was submitted can be elsewhere.
-    pub(crate) fn is_all(&self) -> bool {
-        self.id.part == 0 && !self.is_split
-    }
-}
-
 impl<S: Storage> Change<'_, S> {
     /// Notes that what is in a slot has ended.
     #[inline(always)]

@@ -165,6 +165,7 @@ impl Bootstrap {
             clock: Clock::Monotonic,
             input: Some(input),
             output,
+            gathers: None,
             entry: Entry::default(),
             reorders: limits.consumers.reorders(),
             joined,

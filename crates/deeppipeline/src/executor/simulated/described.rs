@@ -41,6 +41,8 @@ impl Simulation<()> {
             route: block.routed.then(|| in_turn(block.branches.len())),
             join: Box::new(|_| Box::new(())),
             copy: block.branches.iter().skip(1).map(|_| copies()).collect(),
+            // How many parts there are, only the stage knows that splits: here one.
+            parts: Some((Box::new(|whole| Ok((whole, vec![Box::new(())]))), Box::new(|whole, _| whole))),
         };
         let fork_joins = graph.blocks.iter().map(fork_join).collect();
         let intakes: Vec<Intake> = graph.stages.iter().map(|node| node.intake).collect();
