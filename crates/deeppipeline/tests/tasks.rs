@@ -5,7 +5,8 @@ use deeppipeline::pipeline::{Put, Results};
 use deeppipeline::{Overflow, Pipeline, entrance};
 use futures::executor::block_on;
 use futures::future::join_all;
-use futures::{SinkExt, StreamExt, stream};
+use futures::stream::FuturesOrdered;
+use futures::{SinkExt, StreamExt, TryStreamExt, stream};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Mutex;
@@ -74,16 +75,15 @@ fn a_task_that_waits_for_room_lets_the_others_of_its_thread_go_on() -> Result<()
 }
 
 #[test]
-fn tasks_get_room_in_the_order_in_which_they_came() -> Result<(), Failed> {
+fn tasks_that_wait_are_told_of_room_in_the_order_in_which_they_came() -> Result<(), Failed> {
     block_on(async {
         let gated = Gated::start(Overflow::Block)?;
         gated.fill().await?;
-        let mut waiting: Vec<_> = (0..20).map(|x| Box::pin(gated.pipeline.put_async(x))).collect();
-        for put in &mut waiting {
-            assert!(!is_ready(put.as_mut()).await);
-        }
+        // Each is polled when it was told, and then alone.
+        let mut waiting: FuturesOrdered<_> = (0..20).map(|x| gated.pipeline.put_async(x)).collect();
+        assert!(!is_ready(pin!(waiting.next())).await);
         gated.let_go(22);
-        let numbers: Result<Vec<_>, _> = join_all(waiting).await.into_iter().collect();
+        let numbers: Result<Vec<_>, _> = waiting.try_collect().await;
         let in_order: Vec<_> = (3..23).map(|number| Put::Accepted { number }).collect();
         assert_eq!(numbers?, in_order);
         Ok(())
