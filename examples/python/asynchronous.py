@@ -2,15 +2,16 @@
 
 import asyncio
 
-from DeepPipeline import Pipeline
+from DeepPipeline import Pipeline, stage
 
 
-def square(x: int) -> int:
+async def square(x: int) -> int:
+    await asyncio.sleep(0.001)  # as for the answer of a server
     return x * x
 
 
 async def main() -> None:
-    async with Pipeline(stages=[square], buffer_size=2, overflow="block") as pipeline:
+    async with Pipeline(stages=[stage(square, concurrency=20)], buffer_size=2, overflow="block") as pipeline:
         # A hundred coroutines wait for room, and for their answers, on one thread.
         async def ask(x: int) -> int:
             answer = await pipeline.asubmit(x)

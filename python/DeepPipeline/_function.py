@@ -63,10 +63,10 @@ def as_stage(place: str, got: object) -> Stage:
             f"{place} is the generator function {name}, but must return its result: lambda x: Many({name}(x)) gives "
             f"its values one by one, lambda x: list({name}(x)) a list"
         )
-    if _is(got, inspect.iscoroutinefunction) or _is(got, inspect.isasyncgenfunction):
+    if _is(got, inspect.isasyncgenfunction):
         raise GraphError(
-            f"{place} is the async function {name}, but must return its result: async code is run inside the stage, "
-            f"for example lambda x: asyncio.run({name}(x))"
+            f"{place} is the async generator function {name}, but must return its result: an async function that "
+            f"returns Many([value async for value in {name}(x)]) gives its values one by one"
         )
     return FunctionStage(got)
 
@@ -115,6 +115,7 @@ class StageOptions(TypedDict, total=False):
     intake: Intake | None
     max_age: float | None
     workers: SupportsIndex | None
+    concurrency: SupportsIndex | None
     ordered: bool | None
     executor: Executor | None
     on_error: OnError | None

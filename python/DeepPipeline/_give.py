@@ -88,8 +88,10 @@ def unfinished(method: str, result: object) -> str:
     """Returns the reason why such a result is refused, and what to write instead."""
     if isinstance(result, types.CoroutineType):
         result.close()  # otherwise Python warns that it was never awaited, which is said here already
-    if not isinstance(result, types.GeneratorType):
-        advice = "async code is run inside the stage, for example with asyncio.run(...)"
+    if isinstance(result, types.CoroutineType):
+        advice = f"an async stage is written `async def {method}`, or is the async function itself"
+    elif isinstance(result, types.AsyncGeneratorType):
+        advice = "an async stage returns its result, for example Many([value async for value in ...])"
     elif method in ("setup", "teardown"):
         advice = "write it without `yield`"
     else:

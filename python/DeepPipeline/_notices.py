@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 
 from DeepPipeline import _engine
 from DeepPipeline._engine import Notice
@@ -21,11 +22,11 @@ Told = Notice.Dropped | Notice.Failed | Notice.Hangs | Notice.SourceLost | Notic
 class Notices:
     """A thread that logs what the engine has to tell. No other thread waits for a handler of the log."""
 
-    def __init__(self, engine: _engine.Engine, sources: Running) -> None:
+    def __init__(self, engine: _engine.Engine, sources: Running, when_failed: Callable[[], object]) -> None:
         self.threads: dict[int, threading.Thread] = {}
         """The threads of workers, by their place among all."""
         # It must not keep the pipeline alive, only what it needs of it.
-        arguments = (engine, self.threads, sources)
+        arguments = (engine, self.threads, sources, when_failed)
         self._thread = threading.Thread(target=_log_all, args=arguments, name="DeepPipeline log", daemon=True)
 
     def start(self) -> None:
@@ -38,8 +39,12 @@ class Notices:
             self._thread.join(patience)
 
 
-def _log_all(engine: _engine.Engine, threads: dict[int, threading.Thread], sources: Running) -> None:
+def _log_all(
+    engine: _engine.Engine, threads: dict[int, threading.Thread], sources: Running, when_failed: Callable[[], object]
+) -> None:
     while (notice := engine.next_notice()) is not None:
+        if isinstance(notice, Notice.Failed):
+            when_failed()
         # A handler that fails, or an exception that cannot be shown, must not silence the rest.
         with contextlib.suppress(Exception):
             if isinstance(notice, Notice.CloseSource):

@@ -20,6 +20,7 @@ from multiprocessing.process import current_process
 from typing import Any
 
 from DeepPipeline import _engine
+from DeepPipeline._async_stage import LoopStage, is_async
 from DeepPipeline._intake import Intake
 from DeepPipeline._stage import Stage, method_of, options_of
 from DeepPipeline._windows import with_windows
@@ -34,6 +35,10 @@ ENDS_WITHIN = 3.0
 """Seconds that a worker process has to end once its stage is torn down."""
 
 
+Given = tuple[Stage, Intake, float | None]
+"""A stage, its intake, and its time limit."""
+
+
 class Job:
     """The job of a worker process. It is pickled while its process is being started, or inherited by a fork.
 
@@ -42,9 +47,10 @@ class Job:
 
     def __init__(self, socket: int, stderr: int, stage: Stage, logs: LogSettings) -> None:
         self._descriptors = socket, stderr
-        # The intake is named apart: a stage's own __getstate__ need not know what was said about the stage.
-        self._stage = stage, options_of(stage).intake
-        self._make: Callable[[], tuple[Stage, Intake]] = lambda: self._stage
+        # What was said about the stage is named apart: a stage's own __getstate__ need not know it.
+        options = options_of(stage)
+        self._stage: Given = stage, options.intake, options.time_limit
+        self._make: Callable[[], Given] = lambda: self._stage
         self._logs = logs
         self._pipeline = os.getpid()
         self._lifeline: _engine.Lifeline | None = None
@@ -149,11 +155,11 @@ def _end_in_time(stage: str) -> None:
     os._exit(0)
 
 
-def _loaded(file: int) -> tuple[Stage, Intake]:
+def _loaded(file: int) -> Given:
     try:
         os.lseek(file, 0, os.SEEK_SET)
         with open(file, "rb") as pickled:
-            stage, intake = pickle.load(pickled)
+            stage, intake, time_limit = pickle.load(pickled)
     except Exception as error:
         advice = ""
         if isinstance(error, (AttributeError, ImportError)):
@@ -163,18 +169,20 @@ def _loaded(file: int) -> tuple[Stage, Intake]:
             )
         raise StartError(f"the stage cannot be made again in its process: {error}{advice}") from error
     assert isinstance(stage, Stage)
-    return stage, intake
+    return stage, intake, time_limit
 
 
 class _StageToBe:
     """A stage that is made on its worker, as the first part of its setup."""
 
-    def __init__(self, make: Callable[[], tuple[Stage, Intake]], worker: _engine.Worker) -> None:
+    def __init__(self, make: Callable[[], Given], worker: _engine.Worker) -> None:
         self._make = make
         self._worker = worker
 
     def setup(self) -> None:
-        stage = with_windows(*self._make(), self._worker)
+        given, intake, time_limit = self._make()
+        called = LoopStage(given, 1, time_limit) if is_async(given) else given
+        stage = with_windows(called, intake, self._worker)
         method_of(stage, "setup")()
         # Afterwards, since a setup may choose what is run.
         self.stage_run, self.finish, self.teardown = (

@@ -126,7 +126,7 @@ def _way_out(source: object) -> str:
         source.close()  # otherwise Python warns that it was never awaited, which is said here already
         return ". Await it before, in a program that is async"
     if hasattr(source, "__aiter__") or hasattr(source, "__anext__"):
-        return ". A program that is async iterates over it, and puts what it gets: pipeline.put(x)"
+        return ". A program that is async iterates over it, and puts what it gets: await pipeline.aput(x)"
     if callable(source):
         name = getattr(source, "__name__", "")
         return (

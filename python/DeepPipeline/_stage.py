@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, NamedTuple, Self, SupportsIndex, TypeVar, get_args, overload
 
@@ -92,6 +93,7 @@ class Options:
     intake: Intake = SINGLE
     max_age: float | None = None
     workers: int = 1
+    concurrency: int = 1
     ordered: bool = True
     executor: Executor | None = None
     on_error: OnError = "stop"
@@ -132,6 +134,18 @@ def method_of(stage: Any, name: str) -> Callable[..., Any]:
     return found if callable(found) else getattr(type(stage), name).__get__(stage)  # type: ignore[no-any-return]
 
 
+class Work:
+    """What a coroutine of a stage works on, told by a worker that waits for it on another thread."""
+
+    def __init__(self, job: _engine.Job, worker: int | None) -> None:
+        self.job = job
+        self.worker = job.worker if worker is None else worker
+
+
+WORK: ContextVar[Work | None] = ContextVar("WORK", default=None)
+"""The work of a coroutine; None on the thread of a worker, which the engine knows."""
+
+
 class GivesWay(Generic[T]):
     """A property that gives way to an attribute of the same name that a user's stage has."""
 
@@ -151,6 +165,7 @@ class Stage:
     """One step of a pipeline: it gets a sample, works on it, and gives something back.
 
     Only `stage_run` has to be written. Everything runs on the stage's own worker, so a model is loaded in `setup`.
+    Each method may be `async`: then all run on an event loop of the stage's own.
     An `__init__` of your own need not call `super().__init__()`, and attributes may have any names: one that is called
     `sample` or `options`, say, hides only what is here, and `Stage.options(stage, ...)` still reaches it.
     """
@@ -158,7 +173,7 @@ class Stage:
     _deeppipeline_native: _engine.NativeStage | None = None
     """The native stage, where the stage runs in the engine instead of in Python."""
 
-    def setup(self) -> None:
+    def setup(self) -> Awaitable[None] | None:
         """Called once on the worker before the first sample: open, load, connect."""
 
     def stage_run(self, x: Any, /) -> Any:
@@ -184,13 +199,14 @@ class Stage:
         """
         return SKIP
 
-    def teardown(self) -> None:
+    def teardown(self) -> Awaitable[None] | None:
         """Called once at the end, however the pipeline ends, if `setup` succeeded."""
 
     @GivesWay
     def sample(self) -> Sample | None:
         """The sample that the stage works on; None outside of `stage_run`. For a list, its newest."""
-        found = _engine.current_sample()
+        work = WORK.get()
+        found = _engine.current_sample() if work is None else work.job.sample
         return None if found is None else Sample(*found)
 
     @GivesWay
@@ -199,7 +215,8 @@ class Stage:
 
         So each worker can have a GPU, a port or a file of its own.
         """
-        return _engine.worker_index()
+        work = WORK.get()
+        return _engine.worker_index() if work is None else work.worker
 
     @GivesWay
     def cancelled(self) -> bool:
@@ -207,7 +224,8 @@ class Stage:
 
         What comes of it goes nowhere, so a stage that takes long may stop. Always False outside of `stage_run`.
         """
-        return _engine.cancelled()
+        work = WORK.get()
+        return _engine.cancelled() if work is None else work.job.cancelled()
 
     @GivesWay
     def restarted(self) -> bool:
@@ -215,7 +233,8 @@ class Stage:
 
         A `setup` that opens a file asks, so as to append to it. Always False on a thread.
         """
-        return _engine.restarted()
+        work = WORK.get()
+        return _engine.restarted() if work is None else work.job.restarted
 
     def set_get_single(self) -> Self:
         """Takes the oldest waiting sample (the default): `options(intake=Single())`."""
@@ -258,6 +277,7 @@ class Stage:
         intake: Intake | None = None,
         max_age: float | None = None,
         workers: SupportsIndex | None = None,
+        concurrency: SupportsIndex | None = None,
         ordered: bool | None = None,
         executor: Executor | None = None,
         on_error: OnError | None = None,
@@ -280,6 +300,8 @@ class Stage:
           expired (default: the pipeline's).
         - `workers`: how many workers work on its samples at the same time, 1 (default) to 1024, each on its own
           `copy.copy` of the stage; a single one on a thread has the stage itself.
+        - `concurrency`: of an async stage, how many samples are awaited at the same time, 1 (default) to 1024, all on
+          one thread and by the same object. It stands instead of `workers`.
         - `ordered`: whether samples leave it in the order in which its workers took them (default True).
         - `executor`: where it runs: "thread" or "process" (default: the pipeline's `multiprocess`).
         - `on_error`: what happens when it raises on a sample: "stop" (default) stops the pipeline, "skip" counts the
@@ -290,7 +312,8 @@ class Stage:
           pipeline stops. Refused for a stage on a thread.
         - `time_limit`: how many seconds `stage_run` may take for one sample: a process is killed then and counts as
           crashed, on a thread it is only logged (default: as long as it takes); but where that thread is one of
-          several workers and keeps the results of the others waiting, they go on, and the sample is lost.
+          several workers and keeps the results of the others waiting, they go on, and the sample is lost. What an
+          async stage awaits is cancelled then, which is a TimeoutError of the stage.
         """
         changes: dict[str, Any] = {}
         if name is not None:
@@ -309,6 +332,9 @@ class Stage:
             changes["workers"] = checked_number(
                 "workers", workers, 1, _engine.MAX_WORKERS, f"1 to {_engine.MAX_WORKERS}"
             )
+        if concurrency is not None:
+            most = _engine.MAX_WORKERS
+            changes["concurrency"] = checked_number("concurrency", concurrency, 1, most, f"1 to {most}")
         if ordered is not None:
             changes["ordered"] = checked_flag("ordered", ordered)
         if executor is not None:

@@ -17,6 +17,7 @@ from typing import Any, Self, SupportsIndex, TypeVar
 from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._answers import Answer, Answers
 from DeepPipeline._aside import logger
+from DeepPipeline._async_stage import Loops, as_the_engine_sees, check_concurrency, is_async
 from DeepPipeline._asynchronous import Asynchronous
 from DeepPipeline._change import Changes
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, checked_wait, one_of, what
@@ -134,6 +135,7 @@ class Pipeline(Changes, Asynchronous):
             raise GraphError("source stands beside sources or entrances: give it a name, as one of sources")
         self._running = Running()
         """The sources by the numbers of their workers."""
+        self._loops = Loops()
         self._engine: _engine.Engine | None = None
         self._threads: list[WorkerThread] = []
         self._notices: Notices | None = None
@@ -473,7 +475,7 @@ class Pipeline(Changes, Asynchronous):
         for source in sources or [None]:
             _check_native(source, self._chain)
         stages = [
-            replace(options_of(stage), name=name_of(stage), executor=executor)
+            replace(as_the_engine_sees(stage), name=name_of(stage), executor=executor)
             for stage, executor in zip(self._row.stages, self._executors, strict=True)
         ]
         overflow = self._overflow or (None if self._hand_over is None else "block")
@@ -508,6 +510,9 @@ class Pipeline(Changes, Asynchronous):
         bodies: list[list[Stage | SourceStage]] = []
         for stage, executor in zip(self._row.stages, self._executors, strict=True):
             workers = options_of(stage).workers
+            if executor == "thread" and is_async(stage):
+                bodies.append([*self._loops.workers(stage)])
+                continue
             if workers == 1 or executor == "process":  # each process makes its own of it
                 bodies.append([stage] * workers)
                 continue
@@ -540,7 +545,7 @@ class Pipeline(Changes, Asynchronous):
             )
             for index, block, driver in drivers
         ]
-        notices = self._notices = Notices(engine, self._running)
+        notices = self._notices = Notices(engine, self._running, self._loops.cancel)
         for worker, (driver, body) in reversed(list(enumerate(workers))):
             if isinstance(driver, _engine.Worker):
                 running = with_windows(body, options_of(body).intake, driver) if isinstance(body, Stage) else body
@@ -667,6 +672,7 @@ class Pipeline(Changes, Asynchronous):
         if self._engine is not None:
             self._engine.abort()
             self._wake_source(self._engine)
+            self._loops.cancel()
         if self._hand_over is not None:
             self._hand_over.give_up()
 
@@ -833,10 +839,11 @@ def _check_native_options(stage: Stage) -> None:
 
 
 def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
-    """Returns where a stage runs: where its options say, else where the pipeline says."""
+    """Returns where a stage runs: where its options say, else where the pipeline says; what is async, on a thread."""
+    check_concurrency(stage)
     said = options_of(stage).executor
     if stage._deeppipeline_native is None:
-        return said or ("process" if multiprocess else "thread")
+        return said or ("process" if multiprocess and not is_async(stage) else "thread")
     if said == "process":
         raise GraphError(
             f"{name_of(stage)} is native and runs on a thread, without the GIL: leave out executor='process'"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from DeepPipeline._async_stage import LoopStage, is_async
 from DeepPipeline._function import StageLike, as_stage
 from DeepPipeline._give import SKIP
 from DeepPipeline._stage import OnError, Retry, Stage, method_of, name_of, options_of
@@ -49,14 +50,16 @@ class _Watched(Stage):
 
     def __init__(self, stage: Stage) -> None:
         self.run = StageRun()
-        self._stage = stage
         options = options_of(stage)
+        self._stage = LoopStage(stage, 1, options.time_limit) if is_async(stage) else stage
         tries = options.on_error
         on_error: OnError = replace(tries, then="skip") if isinstance(tries, Retry) else "skip"
         vars(self)["_deeppipeline_options"] = replace(
             options,
             name=name_of(stage),
             workers=1,
+            concurrency=1,
+            time_limit=None if is_async(stage) else options.time_limit,
             executor="thread",
             on_crash=None,
             max_restarts=None,

@@ -7,6 +7,7 @@ mod discarded;
 mod engine;
 mod fates;
 mod frame;
+mod job;
 mod native;
 mod payload;
 mod putting;
@@ -72,12 +73,13 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::JoinCounts>()?;
     module.add_class::<report::SampleId>()?;
     module.add_class::<ticket::Ticket>()?;
+    module.add_class::<job::Job>()?;
     module.add_class::<putting::Putting>()?;
     module.add_function(wrap_pyfunction!(putting::next_wakes, module)?)?;
     module.add_class::<report::Spread>()?;
     module.add_class::<window::WindowStore>()?;
-    module.add_function(wrap_pyfunction!(worker::cancelled, module)?)?;
-    module.add_function(wrap_pyfunction!(worker::worker_index, module)?)?;
-    module.add_function(wrap_pyfunction!(worker::restarted, module)?)?;
-    module.add_function(wrap_pyfunction!(worker::current_sample, module)?)
+    module.add_function(wrap_pyfunction!(job::cancelled, module)?)?;
+    module.add_function(wrap_pyfunction!(job::worker_index, module)?)?;
+    module.add_function(wrap_pyfunction!(job::restarted, module)?)?;
+    module.add_function(wrap_pyfunction!(job::current_sample, module)?)
 }

@@ -11,9 +11,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Instant;
 #[cfg(processes)]
 use {
     crate::payload::detail,
@@ -352,44 +351,4 @@ fn object_of(py: Python<'_>, input: Input<Payload>) -> PyResult<Py<PyAny>> {
 fn skip(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     static SKIP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     SKIP.get_or_try_init(py, || Ok(py.import("DeepPipeline._give")?.getattr("SKIP")?.unbind()))
-}
-
-/// The index of the worker that runs the calling stage, from 0; None on a thread that is no worker.
-#[pyfunction]
-pub(crate) fn worker_index() -> Option<usize> {
-    deeppipeline::pipeline::current_worker().map(|worker| worker.index())
-}
-
-/// Returns true if the calling stage is in a process that was started again after a crash.
-#[pyfunction]
-pub(crate) fn restarted() -> bool {
-    deeppipeline::pipeline::current_worker().is_some_and(|worker| worker.restarted())
-}
-
-/// Returns true if the sample that the calling stage works on had entered the pipeline before a flush.
-#[pyfunction]
-pub(crate) fn cancelled() -> bool {
-    deeppipeline::cancelled()
-}
-
-/// Its number, its part, its birth in seconds of `time.monotonic()`, and the name of its source.
-type KnownOfSample = (u64, u64, f64, Option<String>);
-
-/// The sample that the calling stage works on.
-#[pyfunction]
-pub(crate) fn current_sample(py: Python<'_>) -> PyResult<Option<KnownOfSample>> {
-    let Some(sample) = deeppipeline::current_sample() else { return Ok(None) };
-    // Both clocks are the machine's monotonic clock; they are matched once, so that a sample's birth never changes.
-    static ANCHOR: OnceLock<(Instant, f64)> = OnceLock::new();
-    let anchor = match ANCHOR.get() {
-        Some(anchor) => anchor,
-        None => {
-            let now = py.import("time")?.getattr("monotonic")?.call0()?.extract()?;
-            ANCHOR.get_or_init(|| (Instant::now(), now))
-        }
-    };
-    let after = sample.birth().saturating_duration_since(anchor.0).as_secs_f64();
-    let before = anchor.0.saturating_duration_since(sample.birth()).as_secs_f64();
-    let source = sample.source().map(str::to_owned);
-    Ok(Some((sample.id.number, sample.id.part, anchor.1 + after - before, source)))
 }

@@ -179,6 +179,11 @@ def test_one_that_cannot_reach_its_process_is_refused(which: str) -> None:
         Pipeline([function], multiprocess=True).start()
 
 
+@pytest.mark.parametrize("function", [coroutine, functools.partial(coroutine), Late()], ids=["def", "partial", "call"])
+def test_one_that_is_async_is_awaited(function: Any) -> None:
+    assert list(Pipeline([function]).stream([1, 2])) == [1, 2]
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "a class": (Adder, r"stages\[0\] is the class Adder, but must be an instance: write Adder\(\)"),
     "a type": (int, r"is the class int, but must be a stage: lambda x: int\(x\) makes one object of every sample"),
@@ -186,13 +191,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
         generator,
         r"is the generator function generator, but must return its result: lambda x: Many\(generator\(x\)\) gives",
     ),
-    "an async function": (
-        coroutine,
-        r"is the async function coroutine, but must return its result: .* lambda x: asyncio.run\(coroutine\(x\)\)",
+    "an async generator function": (
+        asynchronous_generator,
+        r"is the async generator function asynchronous_generator, but must return its result: an async function that "
+        r"returns Many\(\[value async for value in asynchronous_generator\(x\)\]\)",
     ),
-    "a partial of one": (functools.partial(coroutine, 1), "is the async function coroutine"),
-    "an async generator function": (asynchronous_generator, "is the async function asynchronous_generator"),
-    "an object with an async call": (Late(), "is the async function Late"),
 }
 
 

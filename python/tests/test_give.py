@@ -133,8 +133,8 @@ def generator() -> Iterator[int]:
 
 ADVICE = {
     generator: "a generator goes into Many(...) to give its values one by one, or into list(...) to give a list",
-    coroutine: "async code is run inside the stage, for example with asyncio.run(...)",
-    async_generator: "async code is run inside the stage, for example with asyncio.run(...)",
+    coroutine: "an async stage is written `async def stage_run`, or is the async function itself",
+    async_generator: "an async stage returns its result, for example Many([value async for value in ...])",
 }
 
 
@@ -183,7 +183,7 @@ def test_finish() -> None:
 
 def test_what_setup_and_teardown_return_is_ignored() -> None:
     stage, end = Pass(), Collect()
-    stage.setup = stage.teardown = lambda: [1]  # type: ignore[method-assign,assignment]
+    stage.setup = stage.teardown = lambda: [1]  # type: ignore[method-assign,assignment,return-value]
     Pipeline([stage, end], overflow="block").run([1])
     assert end.got == [1]
 

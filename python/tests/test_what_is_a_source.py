@@ -162,7 +162,7 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
     ("a class", lambda: itertools.count, "It must be called first: count()"),
     ("a reader", FrameReader, "Write a generator that yields what its read() gives; vision.Capture"),
     ("a coroutine", coroutine, "Await it before"),
-    ("an async generator", frames, "puts what it gets: pipeline.put(x)"),
+    ("an async generator", frames, "puts what it gets: await pipeline.aput(x)"),
     ("anything else", object, "but must be iterable: a list, a generator, an object with __iter__, or a data set"),
 ]
 

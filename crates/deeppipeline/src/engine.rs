@@ -48,6 +48,7 @@ pub use crate::executor::process::{
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory, Relay};
 pub use crate::graph::{Block, BufferSize, EntranceNode, Flow, Graph, Node, Results, SourceNode};
+pub use crate::job::{Interrupted, present_job};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;
 pub use crate::parallel::{ForkJoin, Forker, Gatherer, Router, Splitter};

@@ -58,10 +58,41 @@ struct Job {
     sample: Option<SampleInfo>,
 }
 
-/// What a thread worked on, to be returned to later.
-pub(crate) struct Interrupted {
+/// What a thread worked on, to be returned to later, or to be known where another thread works for it.
+#[derive(Clone)]
+pub struct Interrupted {
     job: Option<Job>,
     worker: Option<Arc<WorkerInfo>>,
+}
+
+impl fmt::Debug for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupted").field("sample", &self.sample()).finish_non_exhaustive()
+    }
+}
+
+impl Interrupted {
+    /// Returns what [`current_sample`] said.
+    pub fn sample(&self) -> Option<SampleInfo> {
+        self.job?.sample
+    }
+
+    /// Returns what [`current_worker`] said.
+    pub fn worker(&self) -> Option<&WorkerInfo> {
+        self.worker.as_deref()
+    }
+
+    /// Returns what [`cancelled`] would say now.
+    pub fn cancelled(&self) -> bool {
+        let last_cut = self.worker.as_ref().map_or(0, |worker| (worker.last_cut)());
+        self.sample().is_some_and(|sample| sample.has_entered_before(last_cut))
+    }
+
+    /// Lets the calling thread work for the same pipeline from now on, on no sample that the engine knows.
+    pub fn adopt(self) {
+        JOB.set(self.job.map(|job| Job { sample: None, ..job }));
+        WORKER.set(self.worker);
+    }
 }
 
 thread_local! {
@@ -146,7 +177,7 @@ pub(crate) fn enter_job(pipeline: u64, sample: Option<SampleInfo>) {
 }
 
 /// Returns what the calling thread works on, to be returned to later.
-pub(crate) fn present_job() -> Interrupted {
+pub fn present_job() -> Interrupted {
     Interrupted { job: JOB.get(), worker: WORKER.with_borrow(Clone::clone) }
 }
 

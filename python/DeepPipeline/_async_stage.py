@@ -1,0 +1,230 @@
+"""Stages that are `async`: their calls are awaited on an event loop of the stage's own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from DeepPipeline import _engine
+from DeepPipeline._function import inside
+from DeepPipeline._give import SKIP
+from DeepPipeline._intake import Window
+from DeepPipeline._stage import CALLED, WORK, Options, Stage, Work, method_of, name_of, options_of
+from DeepPipeline.errors import GraphError
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+def is_async(stage: Stage) -> bool:
+    """Returns true if one of the methods that a worker calls is to be awaited."""
+    return any(_is_async(method_of(stage, name)) for name in CALLED)
+
+
+def _is_async(function: Any) -> bool:
+    function = inside(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def check_concurrency(stage: Stage) -> None:
+    """Refuses a `concurrency` that would have no effect, or cannot be."""
+    options = options_of(stage)
+    if options.concurrency == 1:
+        return
+    said = f"{name_of(stage)} has concurrency={options.concurrency}"
+    if not is_async(stage):
+        raise GraphError(f"{said}, but is not async: write `async def stage_run`, or give it workers")
+    if options.workers > 1:
+        raise GraphError(f"{said} and workers={options.workers}: leave one of the two out")
+    if options.executor == "process":
+        raise GraphError(
+            f"{said}, which is awaited in the pipeline's own process: leave out executor='process', or the "
+            "concurrency, and give it workers"
+        )
+    if isinstance(options.intake, Window):
+        raise GraphError(f"{said}, but a window is kept by one call after the other: leave out concurrency")
+
+
+def as_the_engine_sees(stage: Stage) -> Options:
+    """Returns the options of a stage for the engine, to which the calls that an async stage awaits are workers."""
+    options = options_of(stage)
+    if not is_async(stage):
+        return options
+    # What is late is cancelled on the loop.
+    return replace(options, workers=max(options.workers, options.concurrency), time_limit=None)
+
+
+class LoopStage(Stage):
+    """An async stage as its workers see it: a call returns once its coroutine has, on the stage's one loop.
+
+    All workers of the stage share it. The first sets it up, and the last finishes it and tears it down.
+    """
+
+    def __init__(self, stage: Stage, workers: int, time_limit: float | None) -> None:
+        self._stage = stage
+        self._workers = workers
+        self._time_limit = time_limit
+        self._counting = threading.Lock()
+        self._up: Future[bool] | None = None
+        """Becomes true once the stage is set up, and false if that fails."""
+        self._users = 0
+        self._finished = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_cancelled = False
+        vars(self)["_deeppipeline_options"] = options_of(stage)
+
+    def setup(self) -> None:
+        with self._counting:
+            self._users += 1
+            is_first = self._up is None
+            up = self._up = self._up or Future()
+        if not is_first:
+            up.result()  # what went wrong is told by the first
+            return
+        try:
+            self._start_loop()
+            self._wait_for("setup", None)
+        except BaseException:
+            self._end_loop()
+            up.set_result(False)
+            raise
+        up.set_result(True)
+
+    def stage_run(self, x: Any) -> Any:
+        return self._wait_for("stage_run", self._time_limit, x)
+
+    def finish(self) -> Any:
+        with self._counting:
+            self._finished += 1
+            is_last = self._finished == self._workers
+        return self._wait_for("finish", None) if is_last else None
+
+    def teardown(self) -> None:
+        with self._counting:
+            self._users -= 1
+            is_last = self._users == 0
+        assert self._up is not None
+        if is_last and self._up.result():
+            try:
+                self._wait_for("teardown", None)
+            finally:
+                self._end_loop()
+
+    def cancel(self) -> None:
+        """Cancels what is awaited, since the pipeline gives up what comes of it. Called from other threads."""
+        self._is_cancelled = True
+        self._tell(self._cancel_all)
+
+    def _cancel_all(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _start_loop(self) -> None:
+        import asyncio  # it takes a while, and whoever has a coroutine has it
+
+        self._loop = asyncio.new_event_loop()
+        job = _engine.Job()
+        name = f"loop of {name_of(self._stage)}"
+        threading.Thread(target=self._run_loop, args=(self._loop, job), name=name, daemon=True).start()
+
+    def _run_loop(self, loop: asyncio.AbstractEventLoop, job: _engine.Job) -> None:
+        import asyncio
+
+        job.adopt()  # what the coroutines ask of their pipeline, one of its own stages asks
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+
+    def _end_loop(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            self._tell(loop.stop)
+
+    def _tell(self, call: Callable[[], object]) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(call)
+
+    def _wait_for(self, method: str, time_limit: float | None, *arguments: Any) -> Any:
+        """Lets the loop make a call of the stage, and waits for what comes of it."""
+        outcome: Future[Any] = Future()
+        context = copy_context()
+        # Concurrent calls are one worker's to the stage.
+        context.run(WORK.set, Work(_engine.Job(), 0 if self._workers > 1 else None))
+        loop = self._loop
+        assert loop is not None
+
+        def begin() -> None:
+            call = self._call(method_of(self._stage, method), arguments, time_limit, outcome)
+            task = loop.create_task(call, context=context)
+            if method in ("stage_run", "finish"):
+                self._tasks.add(task)
+                task.add_done_callback(over)
+                if self._is_cancelled:
+                    task.cancel()
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not outcome.done():  # cancelled before it has begun
+                outcome.set_result(SKIP)
+
+        loop.call_soon_threadsafe(begin)
+        return outcome.result()
+
+    async def _call(
+        self, method: Callable[..., Any], arguments: tuple[Any, ...], limit: float | None, outcome: Future[Any]
+    ) -> None:
+        import asyncio
+
+        try:
+            async with asyncio.timeout(limit) as timeout:
+                result = method(*arguments)
+                if inspect.iscoroutine(result):
+                    result = await result
+            outcome.set_result(result)
+        except asyncio.CancelledError as error:
+            if self._is_cancelled:
+                outcome.set_result(SKIP)
+            else:
+                outcome.set_exception(error)
+        except BaseException as error:  # whatever it is, the worker tells
+            if timeout.expired() and isinstance(error, TimeoutError):
+                error = TimeoutError(f"it took longer than its time_limit of {limit:g} s, and was cancelled")
+            outcome.set_exception(error)
+
+
+class Loops:
+    """The async stages of a pipeline on threads."""
+
+    def __init__(self) -> None:
+        self._stages: list[LoopStage] = []
+
+    def workers(self, stage: Stage) -> list[Stage]:
+        """Returns what the workers of an async stage run, one entry per worker."""
+        options = options_of(stage)
+        if options.workers > 1:
+            copies = [LoopStage(copy.copy(stage), 1, options.time_limit) for _ in range(options.workers)]
+            self._stages += copies
+            return [*copies]
+        shared = LoopStage(stage, options.concurrency, options.time_limit)
+        self._stages.append(shared)
+        return [shared] * options.concurrency
+
+    def cancel(self) -> None:
+        """Cancels what they await, since the pipeline gives up what comes of it."""
+        for stage in self._stages:
+            stage.cancel()
