@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import threading
 from collections.abc import Callable
@@ -100,6 +101,9 @@ class LoopStage(Stage):
     def stage_run(self, x: Any) -> Any:
         return self._wait_for("stage_run", self._time_limit, x)
 
+    def update(self, *_: Any, **values: Any) -> None:
+        self._wait_for("update", None, **values)
+
     def finish(self) -> Any:
         with self._counting:
             self._finished += 1
@@ -159,7 +163,7 @@ class LoopStage(Stage):
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(call)
 
-    def _wait_for(self, method: str, time_limit: float | None, *arguments: Any) -> Any:
+    def _wait_for(self, method: str, time_limit: float | None, *arguments: Any, **values: Any) -> Any:
         """Lets the loop make a call of the stage, and waits for what comes of it."""
         outcome: Future[Any] = Future()
         context = copy_context()
@@ -169,7 +173,8 @@ class LoopStage(Stage):
         assert loop is not None
 
         def begin() -> None:
-            call = self._call(method_of(self._stage, method), arguments, time_limit, outcome)
+            run = functools.partial(method_of(self._stage, method), *arguments, **values)
+            call = self._call(run, time_limit, outcome)
             task = loop.create_task(call, context=context)
             if method in ("stage_run", "finish"):
                 self._tasks.add(task)
@@ -185,14 +190,12 @@ class LoopStage(Stage):
         loop.call_soon_threadsafe(begin)
         return outcome.result()
 
-    async def _call(
-        self, method: Callable[..., Any], arguments: tuple[Any, ...], limit: float | None, outcome: Future[Any]
-    ) -> None:
+    async def _call(self, run: Callable[[], Any], limit: float | None, outcome: Future[Any]) -> None:
         import asyncio
 
         try:
             async with asyncio.timeout(limit) as timeout:
-                result = method(*arguments)
+                result = run()
                 if inspect.iscoroutine(result):
                     result = await result
             outcome.set_result(result)
