@@ -102,7 +102,9 @@ class LoopStage(Stage):
         return self._wait_for("stage_run", self._time_limit, x)
 
     def update(self, *_: Any, **values: Any) -> None:
-        self._wait_for("update", None, **values)
+        # Every worker is told, and the stage is one.
+        if _engine.worker_index() == 0 or self._workers == 1:
+            self._wait_for("update", None, **values)
 
     def finish(self) -> Any:
         with self._counting:

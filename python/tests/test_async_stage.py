@@ -256,3 +256,68 @@ def test_a_concurrency_that_cannot_be_is_refused(options: Any, message: str) -> 
 def test_concurrency_of_what_is_not_async_is_refused() -> None:
     with pytest.raises(GraphError, match="but is not async: write `async def stage_run`, or give it workers"):
         Pipeline([stage(lambda x: x, concurrency=2)])
+
+
+class Threshold(Stage):
+    """Keeps what is at least its threshold, which may be told while it runs."""
+
+    def __init__(self) -> None:
+        self.threshold = 0
+        self.told = 0
+
+    async def update(self, threshold: int) -> None:
+        await asyncio.sleep(0)
+        self.threshold = threshold
+        self.told += 1
+
+    async def stage_run(self, x: int) -> Any:
+        await asyncio.sleep(0)
+        return x if x >= self.threshold else SKIP
+
+
+def test_concurrent_calls_are_one_stage_that_is_told_new_values_once() -> None:
+    threshold, end = Threshold(), Collect()
+    with Pipeline([threshold.options(concurrency=3), end], overflow="block") as pipeline:
+        pipeline.put(1)
+        pipeline.update("Threshold", threshold=2)
+        for x in (1, 2, 3):
+            pipeline.put(x)
+    assert threshold.told == 1
+    assert end.got[-2:] == [2, 3] and len(end.got) in (2, 3)  # the first may be taken after the update
+
+
+def test_a_paused_async_stage_takes_nothing() -> None:
+    end = Collect()
+    with Pipeline([stage(double, name="double", concurrency=2), end], overflow="block", buffer_size=4) as pipeline:
+        pipeline.pause("double")
+        for x in range(4):
+            pipeline.put(x)
+        assert pipeline.report().stage("double").buffer.waiting == 4
+        pipeline.resume("double")
+    assert end.got == [0, 2, 4, 6]
+
+
+class Slow(Stage):
+    """Takes until it is flushed."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+
+    async def stage_run(self, x: int) -> int:
+        if x > 1:
+            return x
+        self.begun.set()
+        while not self.cancelled:
+            await asyncio.sleep(0.001)
+        return x
+
+
+def test_an_awaited_call_may_ask_whether_its_sample_was_flushed() -> None:
+    slow, end = Slow(), Collect()
+    with Pipeline([slow.options(concurrency=2), end], overflow="block") as pipeline:
+        pipeline.put(1)
+        assert slow.begun.wait(WATCHDOG)
+        pipeline.flush()
+        pipeline.put(2)
+    assert end.got == [2]
+    assert pipeline.report().stage("Collect").buffer.flushed == 1
