@@ -195,8 +195,9 @@ class LoopStage(Stage):
     async def _call(self, run: Callable[[], Any], limit: float | None, outcome: Future[Any]) -> None:
         import asyncio
 
+        timeout = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as timeout:
+            async with timeout:
                 result = run()
                 if inspect.iscoroutine(result):
                     result = await result

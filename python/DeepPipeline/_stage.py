@@ -184,13 +184,14 @@ class Stage:
         """
         raise NotImplementedError
 
-    def update(self, *_: Any, **values: Any) -> None:
+    def update(self, *_: Any, **values: Any) -> Awaitable[None] | None:
         """Takes new values while the pipeline runs, between two samples: `pipeline.update(stage, **values)`.
 
         Here it sets attributes that exist; one of your own names its values, as `update(self, threshold)`. What it
         raises is raised to the caller; the stage goes on.
         """
         set_attributes(self, values)
+        return None
 
     def finish(self) -> Any:
         """Called once while draining, after the last sample: gives out what the stage still holds.
