@@ -1,5 +1,6 @@
 """The recipes of the book run as they stand there, and give what they say."""
 
+import os
 import re
 import signal
 import subprocess
@@ -9,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+PROJECT = Path(__file__).parents[2]
+DOCS = PROJECT / "docs"
 BLOCK = re.compile(r"(?:<!-- (?P<how>[^>]*?) *-->\n)?```(?P<language>\w+)\n(?P<text>.*?)```\n", re.DOTALL)
 
 
@@ -54,7 +56,8 @@ def run(recipe: Recipe, folder: Path) -> str:
     command = [sys.executable, str(program)]
     if recipe.how == "pytest":
         command[1:1] = ["-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+    environment = os.environ | {"CAMERA": str(PROJECT / "clips" / "park.mp4")}
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         seen = ""
         if recipe.how.startswith("SIGTERM when it prints: "):
