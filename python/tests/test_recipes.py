@@ -50,7 +50,7 @@ def test_recipe(recipe: Recipe, tmp_path: Path) -> None:
 
 def run(recipe: Recipe, folder: Path) -> str:
     if recipe.how == "notebook":
-        return in_a_notebook(recipe.program)
+        return in_a_notebook(recipe.program, folder)
     program = folder / ("test_it.py" if recipe.how == "pytest" else "recipe.py")
     program.write_text(recipe.program)
     command = [sys.executable, str(program)]
@@ -75,13 +75,14 @@ def run(recipe: Recipe, folder: Path) -> str:
     return seen
 
 
-def in_a_notebook(program: str) -> str:
+def in_a_notebook(program: str, folder: Path) -> str:
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
     parts = re.split(r"^# the (?:next|last).*\n", program, flags=re.MULTILINE)
     cells = [nbformat.v4.new_code_cell(part) for part in parts]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    nbclient.NotebookClient(notebook, timeout=100, kernel_name="python3").execute()
+    where = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=100, kernel_name="python3", resources=where).execute()
     outputs = [output for cell in cells for output in cell["outputs"]]
     return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
 

@@ -1,6 +1,7 @@
 //! `deeppipeline behaviour`: the stages of behaviour recognition, all at work at the same time.
 
 use crate::arguments::{Arguments, Opened, Stages};
+use crate::cameras::Cameras;
 use crate::console::{note, print};
 use crate::cost::{Cost, ceiling};
 use crate::output::Output;
@@ -13,6 +14,7 @@ use deeppipeline::pipeline::{StopSignal, StopSignals};
 use deeppipeline::report::SourceState;
 use deeppipeline::{BoxError, Overflow, Pipeline, Report, StageError, chain, entrance, stage};
 use deeppipeline_vision::{Capture, ClassifyBehaviour, Detections, Follow, Frame, Scene};
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -153,7 +155,13 @@ fn pipelined(
         Err(error) => return (Err(Failed::start(error)), None),
     };
     let stop = pipeline.on_stop_signals();
-    let result = progress.while_running(|| pipeline.join(), || pipeline.report());
+    let cameras = RefCell::new(Cameras::default());
+    let report = || {
+        let report = pipeline.report();
+        cameras.borrow_mut().tell(&report);
+        report
+    };
+    let result = progress.while_running(|| pipeline.join(), report);
     (result.map_err(Failed::run), stop.ok())
 }
 

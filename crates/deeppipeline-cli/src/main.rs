@@ -5,6 +5,7 @@
 
 mod arguments;
 mod behaviour;
+mod cameras;
 mod console;
 mod cost;
 mod each_input;

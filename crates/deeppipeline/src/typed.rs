@@ -390,7 +390,10 @@ fn run<S: Stage, R: Returns<S::Output>>(stage: &mut S, x: Box<S::Input>) -> Resu
 }
 
 /// A change of a stage of that type, as its user says it.
-pub(crate) struct Change<S>(pub(crate) Box<dyn Fn(&mut S) -> Result<(), BoxError> + Send + Sync>);
+pub(crate) struct Change<S>(pub(crate) Box<Changing<S>>);
+
+/// What is done to a stage between two samples.
+type Changing<S> = dyn Fn(&mut S) -> Result<(), BoxError> + Send + Sync;
 
 /// The way in which a stage in a process reads an update.
 pub(crate) type Updating<S> = fn(&mut S, &[u8]) -> Result<(), BoxError>;
