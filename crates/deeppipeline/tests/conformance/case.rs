@@ -234,6 +234,11 @@ impl Case {
         Case { input: Input::Puts((0..count).map(|i| ms(i * every)).collect()), ..self }
     }
 
+    /// Puts at these times, in milliseconds.
+    pub(crate) fn puts_at(self, times: &[u64]) -> Self {
+        Case { input: Input::Puts(times.iter().copied().map(ms).collect()), ..self }
+    }
+
     pub(crate) fn source(self, samples: i64, each: u64) -> Self {
         Case { input: Input::Source { samples, each: ms(each), fails: false, is_live: false }, ..self }
     }
