@@ -15,8 +15,11 @@ impl Cameras {
         for source in &report.sources {
             let (name, state) = (&source.name, source.state);
             let now = (state, source.restarts);
-            let (state_before, restarts_before) = self.0.insert(name.clone(), now).unwrap_or((SourceState::Opening, 0));
+            let before = self.0.insert(name.clone(), now);
+            let (mut state_before, restarts_before) = before.unwrap_or((SourceState::Opening, 0));
             if source.restarts > restarts_before {
+                // It may have gone away once more since.
+                state_before = SourceState::Streaming;
                 let why = source.last_error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
                 note(format_args!("{name} was opened again, {} times so far{why}", source.restarts));
             }

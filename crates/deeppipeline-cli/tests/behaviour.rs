@@ -87,7 +87,7 @@ fn people_are_followed_through_frames_in_which_nobody_was_looked_for() {
 }
 
 /// The lines that were written for an input.
-fn lines(file: &Path) -> Vec<serde_json::Value> {
+fn lines_of(file: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(file).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -123,9 +123,9 @@ fn each_of_several_inputs_gets_the_results_that_it_gets_alone() {
             continue;
         }
         for (one, alone) in [("park", "first"), ("park_2", "second")] {
-            let alone = lines(&apart.join(alone).join("park.behaviour.jsonl"));
+            let alone = lines_of(&apart.join(alone).join("park.behaviour.jsonl"));
             assert!(!alone.is_empty());
-            assert_eq!(lines(&together.join(format!("{one}.behaviour.jsonl"))), alone, "{more:?}");
+            assert_eq!(lines_of(&together.join(format!("{one}.behaviour.jsonl"))), alone, "{more:?}");
         }
     }
 }
@@ -141,7 +141,7 @@ fn an_input_that_fails_costs_the_others_nothing() {
     assert_one_clear_line(&run, "cut.mp4");
     let written = ["cut.behaviour.partial.jsonl", "cut.behaviour.partial.mp4", "park.behaviour.jsonl"];
     assert_eq!(files(&out)[..3], written);
-    let last = lines(&out.join("park.behaviour.jsonl")).last().map(|line| line["frame"].as_u64().unwrap());
+    let last = lines_of(&out.join("park.behaviour.jsonl")).last().map(|line| line["frame"].as_u64().unwrap());
     assert_eq!(last, Some(59));
 }
 
@@ -154,6 +154,67 @@ fn what_several_inputs_cannot_do_is_said() {
     assert_one_clear_line(&run, "--compare-serial takes one input, but got 2");
     let run = Command::new(env!("CARGO_BIN_EXE_deeppipeline")).arg("behaviour").output().unwrap();
     assert!(String::from_utf8_lossy(&run.stderr).contains("<INPUT>..."), "{run:?}");
+}
+
+/// Some frames of the clip as a camera would send them.
+fn camera_stream() -> Vec<u8> {
+    let sent = Command::new("ffmpeg")
+        .args([
+            "-loglevel",
+            "error",
+            "-i",
+            &clip(),
+            "-frames:v",
+            "20",
+            "-an",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+        ])
+        .args(["-f", "mpegts", "pipe:1"])
+        .output()
+        .unwrap();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    sent.stdout
+}
+
+/// The camera is a server for one client, which goes away with it, and is there again later.
+#[cfg(unix)]
+#[test]
+fn a_camera_that_goes_away_is_opened_again_and_stays_one_recording() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    let folder = tempfile::tempdir().unwrap();
+    let stream = camera_stream();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut run = command(&format!("tcp://{address}"), folder.path());
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut wait_for = |text: &str| assert!(lines.any(|line| line.contains(text)), "it never said {text:?}");
+
+    let serve = |listener: TcpListener| listener.accept().unwrap().0.write_all(&stream).unwrap();
+    serve(listener);
+    wait_for("is waiting");
+    serve(TcpListener::bind(address).unwrap());
+    wait_for("was opened again");
+    wait_for("is waiting");
+    assert!(Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().unwrap().success());
+    let run = run.wait_with_output().unwrap();
+    // It is how a live stream ends.
+    assert_eq!(run.status.code(), Some(0));
+
+    let written = files(folder.path());
+    assert!(written.len() == 2 && written.iter().all(|name| !name.contains("partial")), "{written:?}");
+    let lines = lines_of(&folder.path().join(&written[0]));
+    let frames: Vec<u64> = lines.iter().map(|line| line["frame"].as_u64().unwrap()).collect();
+    let times: Vec<f64> = lines.iter().map(|line| line["time"].as_f64().unwrap()).collect();
+    assert!(frames.is_sorted() && times.is_sorted(), "{frames:?} {times:?}");
+    assert!(
+        frames.first().is_some_and(|first| *first < 20) && frames.last().is_some_and(|last| *last >= 20),
+        "{frames:?}"
+    );
 }
 
 /// The results are there, and it does not panic, whatever becomes of what it says.
