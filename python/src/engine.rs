@@ -164,7 +164,7 @@ type HandedOut = (Option<usize>, Option<usize>, Driver);
 
 /// A worker that is to be given a driver.
 enum Undriven {
-    Thread(EngineWorker<Payload>),
+    Thread(Box<EngineWorker<Payload>>),
     #[cfg(processes)]
     Process(EngineWorkerProcess<Payload>),
 }
@@ -211,7 +211,7 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let codecs = codecs.collect();
     let (supervisor, drivers) = Supervisor::with_processes(graph, codecs)?;
     let undriven = drivers.into_iter().map(|driver| match driver {
-        EngineDriver::Thread(worker) => Undriven::Thread(worker),
+        EngineDriver::Thread(worker) => Undriven::Thread(Box::new(worker)),
         EngineDriver::Process(process) => Undriven::Process(process),
     });
     Ok((supervisor, undriven.collect()))
@@ -220,7 +220,7 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
 #[cfg(not(processes))]
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let (supervisor, workers) = Supervisor::new(graph)?;
-    Ok((supervisor, workers.into_iter().map(Undriven::Thread).collect()))
+    Ok((supervisor, workers.into_iter().map(|worker| Undriven::Thread(Box::new(worker))).collect()))
 }
 
 /// Something that is to be logged when it happens.
@@ -362,13 +362,13 @@ impl Engine {
             let driver = match (worker, native) {
                 #[cfg(processes)]
                 (Undriven::Process(process), _) => Driver::Process(WorkerProcess::new(process)),
-                (Undriven::Thread(worker), None) => Driver::Thread(Worker::new(worker, next)),
+                (Undriven::Thread(worker), None) => Driver::Thread(Worker::new(*worker, next)),
                 (Undriven::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
                     if let Role::Source(source) = worker.role() {
                         self.supervisor.set_closer(source, closer);
                     }
-                    self.natives.lock().unwrap_or_else(PoisonError::into_inner).push((worker, body));
+                    self.natives.lock().unwrap_or_else(PoisonError::into_inner).push((*worker, body));
                     Driver::Engine(None)
                 }
             };
