@@ -166,7 +166,7 @@ type HandedOut = (Option<usize>, Option<usize>, Driver);
 enum Undriven {
     Thread(Box<EngineWorker<Payload>>),
     #[cfg(processes)]
-    Process(EngineWorkerProcess<Payload>),
+    Process(Box<EngineWorkerProcess<Payload>>),
 }
 
 impl Undriven {
@@ -212,7 +212,7 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let (supervisor, drivers) = Supervisor::with_processes(graph, codecs)?;
     let undriven = drivers.into_iter().map(|driver| match driver {
         EngineDriver::Thread(worker) => Undriven::Thread(Box::new(worker)),
-        EngineDriver::Process(process) => Undriven::Process(process),
+        EngineDriver::Process(process) => Undriven::Process(Box::new(process)),
     });
     Ok((supervisor, undriven.collect()))
 }
@@ -361,7 +361,7 @@ impl Engine {
             let native = index.and_then(|index| natives.get(index)?.as_ref());
             let driver = match (worker, native) {
                 #[cfg(processes)]
-                (Undriven::Process(process), _) => Driver::Process(WorkerProcess::new(process)),
+                (Undriven::Process(process), _) => Driver::Process(WorkerProcess::new(*process)),
                 (Undriven::Thread(worker), None) => Driver::Thread(Worker::new(*worker, next)),
                 (Undriven::Thread(worker), Some(native)) => {
                     let (body, closer) = native.take(worker.name())?;
