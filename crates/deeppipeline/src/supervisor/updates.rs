@@ -24,14 +24,22 @@ pub(super) struct Updates {
 struct OfStage {
     /// The number of the last one.
     last: u64,
-    /// Those that a worker may still have to apply, oldest first, each with its key. A process that is started again
-    /// applies them all, so there the last one of each key stays.
-    kept: Vec<(String, Update)>,
+    /// Those that a worker may still have to apply, oldest first. A process that is started again applies them all, so
+    /// there the last one of each key stays that some worker has accepted, and what came behind it.
+    kept: Vec<Kept>,
     /// The last one that each worker has applied.
     applied: Vec<u64>,
     /// Those that a caller waits for, and their failures.
     awaited: BTreeSet<u64>,
     failed: Vec<(u64, usize, BoxError)>,
+}
+
+/// An update that a worker may still have to apply.
+struct Kept {
+    key: String,
+    update: Update,
+    /// True if some worker has applied it without an error.
+    is_accepted: bool,
 }
 
 /// An update that every worker of a stage is told.
@@ -50,6 +58,28 @@ enum Progress {
 }
 
 impl OfStage {
+    /// Notes that a worker has applied an update, or has refused it, and takes out what nobody will have to apply any
+    /// more.
+    fn note(&mut self, number: u64, worker: usize, is_accepted: bool, in_processes: bool) -> Vec<Kept> {
+        self.applied[worker] = self.applied[worker].max(number);
+        let by_all = self.applied.iter().copied().min().unwrap_or_default();
+        if !in_processes {
+            return self.kept.extract_if(.., |kept| kept.update.number <= by_all).collect();
+        }
+        let Some(noted) = self.kept.iter_mut().find(|kept| kept.update.number == number) else { return Vec::new() };
+        noted.is_accepted |= is_accepted;
+        if number > by_all {
+            return Vec::new();
+        }
+        // What every worker has refused leaves the one before it in force.
+        let (key, is_accepted) = (noted.key.clone(), noted.is_accepted);
+        let is_over = |kept: &mut Kept| match is_accepted {
+            true => kept.key == key && kept.update.number < number,
+            false => kept.update.number == number,
+        };
+        self.kept.extract_if(.., is_over).collect()
+    }
+
     /// Ends the wait for an update; returns its first failure.
     fn end_wait(&mut self, number: u64) -> Option<(usize, BoxError)> {
         self.awaited.remove(&number);
@@ -87,8 +117,8 @@ impl<V: Send + 'static> Supervisor<V> {
         of_stage.last += 1;
         let number = of_stage.last;
         of_stage.awaited.insert(number);
-        of_stage.kept.retain(|(other, _)| !crosses || other != key);
-        of_stage.kept.push((key.to_owned(), Update { number, values }));
+        let update = Update { number, values };
+        of_stage.kept.push(Kept { key: key.to_owned(), update, is_accepted: false });
         drop(of_nodes);
 
         match crosses {
@@ -151,7 +181,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let of_nodes = self.updates.of_nodes.lock();
         let of_stage = of_nodes.get(&index)?;
         let applied = of_stage.applied[worker];
-        of_stage.kept.iter().map(|(_, update)| update).find(|update| update.number > applied).cloned()
+        of_stage.kept.iter().map(|kept| &kept.update).find(|update| update.number > applied).cloned()
     }
 
     /// Returns the updates for a process that knows those up to that number.
@@ -159,7 +189,7 @@ impl<V: Send + 'static> Supervisor<V> {
     pub(crate) fn updates_after(&self, index: usize, told: u64) -> Vec<Update> {
         let of_nodes = self.updates.of_nodes.lock();
         let kept = of_nodes.get(&index).into_iter().flat_map(|of_stage| &of_stage.kept);
-        kept.map(|(_, update)| update).filter(|update| update.number > told).cloned().collect()
+        kept.map(|kept| &kept.update).filter(|update| update.number > told).cloned().collect()
     }
 
     /// Notes what came of an update.
@@ -167,7 +197,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let WorkerId::Stage { index, worker } = worker_id else { return };
         let mut of_nodes = self.updates.of_nodes.lock();
         let Some(of_stage) = of_nodes.get_mut(&index) else { return };
-        of_stage.applied[worker] = of_stage.applied[worker].max(number);
+        let released = of_stage.note(number, worker, outcome.is_ok(), self.lives_in_process(index));
         let unheard = match outcome {
             Err(cause) if of_stage.awaited.contains(&number) => {
                 of_stage.failed.push((number, worker, cause));
@@ -175,15 +205,9 @@ impl<V: Send + 'static> Supervisor<V> {
             }
             outcome => outcome.err(),
         };
-        // The values are the user's: they are released without the lock.
-        let mut released = Vec::new();
-        if !self.lives_in_process(index) {
-            let by_all = of_stage.applied.iter().copied().min().unwrap_or_default();
-            let over = of_stage.kept.iter().take_while(|(_, update)| update.number <= by_all).count();
-            released.extend(of_stage.kept.drain(..over));
-        }
         drop(of_nodes);
 
+        // The values are the user's: they are released without the lock.
         release(released);
         if let Some(cause) = unheard {
             let (stage, cause) = (self.stage_name(index).to_owned(), aside::shown(&cause));

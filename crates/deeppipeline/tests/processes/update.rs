@@ -70,6 +70,23 @@ fn a_process_that_is_started_again_has_the_last_settings() {
 }
 
 #[test]
+fn settings_that_were_refused_leave_the_ones_before_in_force_also_after_a_crash() {
+    for workers in [1, 2] {
+        let (end, values) = end();
+        let times = isolated::<Times>(1).name("times").workers(workers).max_restarts(20);
+        let pipeline = pipeline().overflow(Overflow::Block).stage(times).end_stage(end).start().unwrap();
+        pipeline.update_settings::<Times>("times", &5).unwrap();
+        pipeline.update_settings::<Times>("times", &-1).unwrap_err();
+        (0..workers).for_each(|_| drop(pipeline.put(13).unwrap()));
+        for x in [2, 3] {
+            pipeline.put(x).unwrap();
+            assert_eq!(values.next(), 5 * x);
+        }
+        pipeline.setstop().unwrap();
+    }
+}
+
+#[test]
 fn an_update_of_the_wrong_kind_is_refused() {
     let pipeline =
         pipeline().stage(isolated::<Times>(1).name("times")).end_stage(stage(|_: i64| {}).name("end")).start().unwrap();
