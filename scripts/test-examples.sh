@@ -27,4 +27,6 @@ for name in $(comm -12 <(in_folder rust rs) <(in_folder python py)); do
 done
 cargo test --locked --quiet --doc -p examples
 echo "ok recipes in Rust"
+cargo test --locked --quiet -p service
+echo "ok web service in Rust"
 [ -z "$twinless" ] || { printf 'error: examples in one language only:\n%s\n' "$twinless" >&2; exit 1; }

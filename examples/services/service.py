@@ -31,7 +31,8 @@ class Square(Stage):
 
 
 pipeline = Pipeline(
-    stages=[Square().options(workers=2, executor="process", on_crash="retry", max_restarts=1_000_000)],
+    # Not ordered: no request waits for one before it.
+    stages=[Square().options(workers=2, ordered=False, executor="process", on_crash="retry", max_restarts=1_000_000)],
     buffer_size=16,
     overflow="block",
 )
