@@ -31,8 +31,16 @@ class Square(Stage):
 
 
 pipeline = Pipeline(
-    # Not ordered: no request waits for one before it.
-    stages=[Square().options(workers=2, ordered=False, executor="process", on_crash="retry", max_restarts=1_000_000)],
+    stages=[
+        Square().options(
+            workers=2,
+            ordered=False,  # no request waits for one before it
+            executor="process",
+            on_error="skip",  # one that fails costs no other
+            on_crash="retry",
+            max_restarts=1_000_000,
+        )
+    ],
     buffer_size=16,
     overflow="block",
 )

@@ -14,7 +14,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use deeppipeline::error::PutError;
 use deeppipeline::processes::OnCrash;
-use deeppipeline::{BoxError, Give, Isolated, Overflow, Pipeline, Stage, isolated};
+use deeppipeline::{BoxError, Give, Isolated, OnError, Overflow, Pipeline, Stage, isolated};
 use serde::{Deserialize, Serialize};
 use std::future::IntoFuture;
 use std::pin::pin;
@@ -110,8 +110,12 @@ fn main() -> Result<(), BoxError> {
     deeppipeline::worker().stage::<Square>().run();
 
     let port = std::env::args().nth(1).ok_or("usage: service PORT")?.parse()?;
-    // No request waits for one before it.
-    let model = isolated::<Square>(()).workers(2).ordered(false).on_crash(OnCrash::Retry).max_restarts(1_000_000);
+    let model = isolated::<Square>(())
+        .workers(2)
+        .ordered(false) // no request waits for one before it
+        .on_error(OnError::Skip) // one that fails costs no other
+        .on_crash(OnCrash::Retry)
+        .max_restarts(1_000_000);
     let pipeline =
         Arc::new(Pipeline::builder().buffer_size(16).overflow(Overflow::Block).stage(model).start_answering()?);
     // Starting and stopping wait, so they are done outside the event loop. One thread is enough for that.
