@@ -21,7 +21,7 @@ class Asynchronous:
     async def aput(self, x: Any, timeout: float | None = None, *, entrance: str | None = None) -> _engine.Ticket:
         """Puts one sample as `put` does; where that waits for room, the coroutine does, and the loop goes on.
 
-        Coroutines that wait get room in the order in which they came. One that is cancelled while it waits has not put
+        Where the order of samples counts, put them from one coroutine. One that is cancelled while it waits has not put
         its sample in. Raises what `put` raises.
         """
         pipeline = cast("Pipeline", self)

@@ -90,8 +90,8 @@ pub struct SubmitAsync<'a, I, T> {
 
 impl<I: Send + 'static, T> Pipeline<I, T> {
     /// Works like [`put`](Pipeline::put) for a task of any executor: where it waits for room, the task does, and its thread
-    /// goes on. Tasks that wait are told of room in the order in which they came; one that asks without having been told,
-    /// as futures that are joined in one task do, may get it before.
+    /// goes on. Tasks that wait are told of room in the order in which they came; one that asks without having been told, as
+    /// one that has just come, may be before them.
     ///
     /// ```
     /// use deeppipeline::{Overflow, Pipeline};
