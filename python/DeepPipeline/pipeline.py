@@ -229,7 +229,9 @@ class Pipeline(Changes, Asynchronous):
         return engine
 
     def _may_answer(self) -> bool:
-        ends_apart = bool(self._chain) and isinstance(self._chain[-1], Branches)
+        end = self._chain[-1] if self._chain else None
+        # Parts come together again.
+        ends_apart = isinstance(end, Branches) and end.split is None
         return self._source is None and not ends_apart
 
     @contextlib.contextmanager

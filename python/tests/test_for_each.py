@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from process_stages import FailAt, Pass, SkipOdd, Square
-from support import Gate, wait_until
+from support import WATCHDOG, Gate, wait_until
 
 from DeepPipeline import (
     SKIP,
@@ -73,7 +73,7 @@ def test_a_part_without_a_result_is_missing_and_says_why(multiprocess: bool) -> 
 def test_a_part_that_is_dropped_is_missing_and_its_sample_goes_on() -> None:
     got: list[Any] = []
     gate = Gate().options(overflow="drop_oldest", buffer_size=1)
-    with Pipeline([ForEach(lambda x: [x], [gate], put_together), got.append]) as pipeline:
+    with Pipeline([ForEach(lambda x: [x], [gate], put_together), got.append], overflow="block") as pipeline:
         pipeline.put(1)
         assert gate.in_flight() == 1
         for x in (2, 3):
@@ -194,3 +194,12 @@ def test_a_window_inside_works_on_parts() -> None:
     ((_, results),) = stream
     assert results[1:] == [[0, 1], [1, 2]]
     assert isinstance(results[0].why, Skipped)
+
+
+@everywhere
+def test_what_comes_together_last_is_the_answer(multiprocess: bool) -> None:
+    squares = ForEach(below, Square(), lambda _, results: sum(results))
+    with Pipeline([squares], multiprocess=multiprocess, overflow="block") as pipeline:
+        assert [pipeline.submit(x).result(WATCHDOG) for x in (3, 0, 4)] == [5, 0, 14]
+    with Pipeline([ForEach(below, Square())], multiprocess=multiprocess, overflow="block") as pipeline:
+        assert pipeline.submit(3).result(WATCHDOG) == (3, [0, 1, 4])
