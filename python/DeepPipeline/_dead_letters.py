@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import pickle
 import time
@@ -14,10 +13,8 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from DeepPipeline._checks import checked_count, what
-from DeepPipeline._fates import LOG_EVERY, FateEvent
+from DeepPipeline._fates import FateEvent, Told
 from DeepPipeline.errors import DeadLetterError, GraphError
-
-logger = logging.getLogger("DeepPipeline")
 
 SUFFIX = ".letter"
 
@@ -34,7 +31,7 @@ class DeadLetters:
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: SupportsIndex = DEFAULT_MAX_BYTES) -> None:
         if not isinstance(folder, (str, os.PathLike)):
             raise GraphError(f"folder is {what(folder)}, but must be the path of a folder")
-        self.folder = Path(folder)
+        self.folder = _checked_folder("folder", folder, GraphError)
         self.max_bytes = checked_count("max_bytes", max_bytes, "bytes")
 
     def __repr__(self) -> str:
@@ -46,8 +43,15 @@ def checked_dead_letters(given: object) -> DeadLetters | None:
     if given is None or isinstance(given, DeadLetters):
         return given
     if isinstance(given, (str, os.PathLike)):
-        return DeadLetters(given)
+        return DeadLetters(_checked_folder("dead_letters", given, GraphError))
     raise GraphError(f"dead_letters is {what(given)}, but must be the path of a folder, or DeadLetters(...)")
+
+
+def _checked_folder(argument: str, folder: str | os.PathLike[str], error: type[Exception]) -> Path:
+    """Returns the path, unless it is empty: that would be the current folder."""
+    if os.fspath(folder) == "":
+        raise error(f"{argument} is '', but must be the path of a folder; '.' is the current one")
+    return Path(folder)
 
 
 class Writer:
@@ -56,25 +60,16 @@ class Writer:
     def __init__(self, dead_letters: DeadLetters) -> None:
         self._to = dead_letters
         self._written = 0
-        self._failures = 0
-        self._told_at: float | None = None
+        self._failed = Told()
 
     def write(self, event: FateEvent) -> None:
         if event.fate not in ("failed", "lost"):
             return
         try:
             self._write(event)
-        except Exception as error:
-            self._failures += 1
-            now = time.monotonic()
-            if self._told_at is None or now - self._told_at >= LOG_EVERY:
-                logger.error(
-                    "%d dead letters could not be kept in %s, and the pipeline goes on: %s",
-                    self._failures,
-                    self._to.folder,
-                    error,
-                )
-                self._failures, self._told_at = 0, now
+        except BaseException as error:  # whatever the sample raises as it is pickled
+            message = "%d dead letters could not be kept in %s, and the pipeline goes on: %s"
+            self._failed.tell(message, self._to.folder, error)
 
     def _write(self, event: FateEvent) -> None:
         letter = _header(event) + pickle.dumps(event.value, protocol=5)
@@ -96,7 +91,10 @@ class Writer:
 
     def _make_room(self, needed: int) -> None:
         """Removes the oldest until there is room for so many bytes."""
-        sizes = [(path, path.stat().st_size) for path in _letters(self._to.folder)]
+        sizes = []
+        for path in _letters(self._to.folder):
+            with contextlib.suppress(FileNotFoundError):  # others may remove letters meanwhile
+                sizes.append((path, path.stat().st_size))
         total = sum(size for _, size in sizes)
         for path, size in sizes:
             if total + needed <= self._to.max_bytes:
@@ -157,13 +155,18 @@ def replay(folder: str | os.PathLike[str], *, trusted: bool = False, remove: boo
     A dead letter is what the failed stage had got, which is what its pipeline takes only where that stage is the first.
     To read it runs whatever code a pickle says: `trusted=True` says that the folder is yours. With `remove` a file goes
     when the next one is asked for.
+
+    A letter that cannot be read, as its class is gone or its file was cut off, holds up no other: after the last one a
+    `DeadLetterError` names all such files, as its `paths`, and they stay. A file that disappears meanwhile is passed
+    over.
     """
+    checked = _checked_folder("folder", folder, DeadLetterError)
     if trusted is not True:
         raise DeadLetterError(
             f"the letters in {os.fspath(folder)!r} are pickles, and to read one runs the code that it says: "
             "give trusted=True if nobody else can write there"
         )
-    return _replay(Path(folder), remove)
+    return _replay(checked, remove)
 
 
 def _replay(folder: Path, remove: bool) -> Iterator[DeadLetter]:
@@ -171,17 +174,42 @@ def _replay(folder: Path, remove: bool) -> Iterator[DeadLetter]:
         letters = _letters(folder)
     except OSError as error:
         raise DeadLetterError(f"the folder {str(folder)!r} cannot be read: {error}") from error
+    bad: list[tuple[Path, Exception]] = []
     for path in letters:
-        yield _read(path)
+        try:
+            letter = _read(path)
+        except Exception as error:
+            bad.append((path, error.with_traceback(None)))  # whose frames have what was read
+            continue
+        if letter is None:
+            continue
+        yield letter
+        del letter  # it is not kept alive while the next is read
         if remove:
             path.unlink(missing_ok=True)
+    if bad:
+        raise _told(bad)
 
 
-def _read(path: Path) -> DeadLetter:
+def _read(path: Path) -> DeadLetter | None:
+    """Returns the letter, unless its file has disappeared."""
     try:
-        header, _, payload = path.read_bytes().partition(b"\n")
-        facts = json.loads(header)
-        del facts["type"]
-        return DeadLetter(value=pickle.loads(payload), path=path, **facts)
-    except Exception as error:
-        raise DeadLetterError(f"{str(path)!r} is no dead letter, or cannot be made again here: {error}") from error
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    header, _, payload = content.partition(b"\n")
+    facts = json.loads(header)
+    del facts["type"]
+    return DeadLetter(value=pickle.loads(payload), path=path, **facts)
+
+
+def _told(bad: list[tuple[Path, Exception]]) -> DeadLetterError:
+    """Returns the error that names the files of which nothing could be made."""
+    path, why = bad[0]
+    if len(bad) == 1:
+        text = f"{str(path)!r} is no dead letter, or cannot be made again here, and stays where it is: {why!r}"
+    else:
+        text = f"{len(bad)} letters cannot be read, and stay where they are: {str(path)!r} ({why!r}) and others"
+    told = DeadLetterError(text, paths=[path for path, _ in bad])
+    told.__cause__ = why
+    return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -31,6 +32,25 @@ Fate = Literal[
 
 LOG_EVERY = 60.0
 """The shortest time between two records about a function that raises, in seconds."""
+
+
+class Told:
+    """A record about something that goes wrong again and again, once in `LOG_EVERY` at most."""
+
+    def __init__(self) -> None:
+        self._untold = 0
+        self._told_at: float | None = None
+
+    def tell(self, message: str, *arguments: object, error: BaseException | None = None) -> None:
+        """Logs the message, whose first number is how often it went wrong since it was logged last."""
+        self._untold += 1
+        now = time.monotonic()
+        if self._told_at is not None and now - self._told_at < LOG_EVERY:
+            return
+        untold, self._untold, self._told_at = self._untold, 0, now
+        # Neither a handler that fails nor an exception that cannot be shown may end the thread, whatever they raise.
+        with contextlib.suppress(BaseException):
+            logger.error(message, untold, *arguments, exc_info=error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +104,7 @@ class Fates:
 
 
 def _tell_all(engine: _engine.Engine, on_fate: OnFate | None, keep: OnFate | None) -> None:
-    raised, untold, told_at = False, 0, 0.0
+    raised = Told()
     while (facts := engine.next_fate()) is not None:
         event = FateEvent(*facts)  # type: ignore[arg-type]
         if keep is not None:
@@ -93,8 +113,5 @@ def _tell_all(engine: _engine.Engine, on_fate: OnFate | None, keep: OnFate | Non
             if on_fate is not None:
                 on_fate(event)
         except BaseException as error:
-            untold += 1
-            if not raised or time.monotonic() - told_at >= LOG_EVERY:
-                logger.error("on_fate raised (%d times since this was logged last)", untold, exc_info=error)
-                raised, untold, told_at = True, 0, time.monotonic()
+            raised.tell("on_fate raised (%d times since this was logged last)", error=error)
         del facts, event  # a value is not kept alive while nothing comes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from DeepPipeline._engine import Report, SampleId
@@ -181,6 +183,13 @@ class ResultTimeout(PipelineError, TimeoutError):
 
 class DeadLetterError(PipelineError):
     """A dead letter cannot be kept or read."""
+
+    paths: tuple[Path, ...]
+    """The files that could not be read, oldest first."""
+
+    def __init__(self, *args: object, paths: Iterable[Path] = ()) -> None:
+        super().__init__(*args)
+        self.paths = tuple(paths)
 
 
 class CaptureError(PipelineError):

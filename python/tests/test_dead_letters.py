@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ class Parse(Stage):
 class Unpicklable:
     def __reduce__(self) -> Any:
         raise TypeError("not to be kept")
+
+
+class Exits:
+    """Ends the program where it is pickled."""
+
+    def __reduce__(self) -> Any:
+        sys.exit(1)
 
 
 class Refuse(Stage):
@@ -187,6 +195,42 @@ def test_a_sample_that_does_not_pickle_is_told_and_the_pipeline_goes_on(
     assert [letter.value for letter in replay(tmp_path, trusted=True)] == [1]
 
 
+def test_a_sample_that_exits_as_it_is_pickled_is_told_and_the_pipeline_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stages = [Refuse().options(on_error="skip")]
+    report = Pipeline(stages, overflow="block", dead_letters=tmp_path).run([Exits(), 1])
+    assert report.stage("Refuse").counts.failed == 2
+    assert "1 dead letters could not be kept" in caplog.text
+    assert [letter.value for letter in replay(tmp_path, trusted=True)] == [1]
+
+
+def test_a_letter_that_cannot_be_told_of_does_not_end_the_thread(tmp_path: Path) -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            sys.exit(1)
+
+    class Raises:
+        def __reduce__(self) -> Any:
+            raise Unspeakable
+
+    class Strict(logging.Handler):
+        """Lets through what formatting a record raises."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            record.getMessage()
+
+    logger, handler = logging.getLogger("DeepPipeline"), Strict()
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        Pipeline([Refuse().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([Raises(), 1])
+    finally:
+        logger.propagate = True
+        logger.removeHandler(handler)
+    assert [letter.value for letter in replay(tmp_path, trusted=True)] == [1]
+
+
 def test_replay_refuses_a_folder_that_nobody_has_said_to_trust(tmp_path: Path) -> None:
     with pytest.raises(DeadLetterError, match="give trusted=True"):
         replay(tmp_path)
@@ -199,7 +243,7 @@ def test_replay_of_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 def test_replay_names_a_file_that_is_no_letter(tmp_path: Path) -> None:
     (tmp_path / "1.letter").write_bytes(b"{}\n")
-    with pytest.raises(DeadLetterError, match=r"1\.letter.* is no dead letter"):
+    with pytest.raises(DeadLetterError, match=r"1\.letter' is no dead letter"):
         list(replay(tmp_path, trusted=True))
 
 
@@ -210,6 +254,40 @@ def test_replay_removes_each_once_the_next_is_asked_for(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     assert [letter.number for letter in letters] == [2]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_letters_are_told_together_after_all_that_are_good(tmp_path: Path) -> None:
+    Pipeline([Inverse().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([0, 0, 0])
+    truncated, *_ = sorted(tmp_path.iterdir())
+    truncated.write_bytes(truncated.read_bytes()[:-2])
+    empty, foreign = tmp_path / "0.letter", tmp_path / "1.letter"
+    empty.touch()
+    foreign.write_bytes(b'{"stage": "a class that is gone"}\n')
+    letters = replay(tmp_path, trusted=True, remove=True)
+    assert [next(letters).number for _ in range(2)] == [2, 3]
+    with pytest.raises(
+        DeadLetterError, match=r"3 letters cannot be read, and stay where they are: .*0\.letter"
+    ) as told:
+        next(letters)
+    assert told.value.paths == (empty, truncated, foreign)
+    assert sorted(tmp_path.iterdir()) == [empty, truncated, foreign]
+
+
+def test_a_letter_that_disappears_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    Pipeline([Inverse().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([0, 0, 0])
+    letters = replay(tmp_path, trusted=True)
+    assert next(letters).number == 1
+    sorted(tmp_path.iterdir())[1].unlink()
+    assert [letter.number for letter in letters] == [3]
+
+
+def test_a_folder_without_a_name_is_refused() -> None:
+    with pytest.raises(GraphError, match="dead_letters is '', but must be the path of a folder"):
+        Pipeline([Pass()], dead_letters="")
+    with pytest.raises(GraphError, match="folder is '', but must be the path of a folder"):
+        DeadLetters("")
+    with pytest.raises(DeadLetterError, match="folder is '', but must be the path of a folder"):
+        replay("", trusted=True)
 
 
 @pytest.mark.parametrize("given", [3, b"bytes", ["a"]])
