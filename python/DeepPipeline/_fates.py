@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from DeepPipeline import _engine
 from DeepPipeline._checks import what
+from DeepPipeline._function import must_be_awaited
 from DeepPipeline.errors import GraphError
 
 logger = logging.getLogger("DeepPipeline")
@@ -81,6 +82,11 @@ def checked_on_fate(on_fate: object) -> OnFate | None:
     """Returns it if it can be called."""
     if on_fate is not None and not callable(on_fate):
         raise GraphError(f"on_fate is {what(on_fate)}, but must be a function that gets a FateEvent")
+    if must_be_awaited(on_fate):
+        raise GraphError(
+            "on_fate is async, but is called and not awaited: write a function that calls "
+            "asyncio.run_coroutine_threadsafe(..., loop)"
+        )
     return on_fate
 
 

@@ -7,7 +7,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any, SupportsIndex, TypedDict, Unpack, overload
+from typing import Any, Self, SupportsIndex, TypedDict, Unpack, overload
 
 from DeepPipeline._checks import what
 from DeepPipeline._intake import Intake
@@ -34,10 +34,21 @@ class FunctionStage(Stage):
 
     def update(self, *_: Any, **values: Any) -> None:
         """Sets attributes of what is called, where they exist."""
-        set_attributes(function_of(self), values)
+        function = function_of(self)
+        set_attributes(function.function if isinstance(function, Around) else function, values)
 
     def __repr__(self) -> str:
         return f"stage({function_of(self)!r})"
+
+
+class Around:
+    """What is called in the place of a function that it has, which is what is copied and updated."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __copy__(self) -> Self:
+        return type(self)(copy.copy(self.function))
 
 
 def function_of(stage: FunctionStage) -> Callable[[Any], Any]:
@@ -48,6 +59,13 @@ def function_of(stage: FunctionStage) -> Callable[[Any], Any]:
 
 def as_stage(place: str, got: object) -> Stage:
     """Returns the stage itself, or a stage made of something that can be called; `place` is where it was given."""
+    made = _stage_of(place, got)
+    if isinstance(made, FunctionStage):
+        _check_gives_its_result(place, function_of(made))
+    return made
+
+
+def _stage_of(place: str, got: object) -> Stage:
     if isinstance(got, Stage):
         return got
     if isinstance(got, type):
@@ -57,18 +75,22 @@ def as_stage(place: str, got: object) -> Stage:
             f"{place} is {what(got)}, but must be a stage: a function, or an object of a subclass of Stage that has a "
             "stage_run"
         )
-    name = name_of_function(got)
-    if _is(got, inspect.isgeneratorfunction):
+    return FunctionStage(got)
+
+
+def _check_gives_its_result(place: str, function: Callable[..., Any]) -> None:
+    """Refuses a function that gives a generator, which is nothing that goes on."""
+    name = name_of_function(function)
+    if _is(function, inspect.isgeneratorfunction):
         raise GraphError(
             f"{place} is the generator function {name}, but must return its result: lambda x: Many({name}(x)) gives "
             f"its values one by one, lambda x: list({name}(x)) a list"
         )
-    if _is(got, inspect.isasyncgenfunction):
+    if _is(function, inspect.isasyncgenfunction):
         raise GraphError(
             f"{place} is the async generator function {name}, but must return its result: an async function that "
             f"returns Many([value async for value in {name}(x)]) gives its values one by one"
         )
-    return FunctionStage(got)
 
 
 def _instead_of(kind: type) -> str:
@@ -98,6 +120,11 @@ def _is(function: Any, kind: Callable[[Any], bool]) -> bool:
     """Returns true if calling the object calls a function of that kind."""
     function = inside(function)
     return kind(function) or kind(type(function).__call__)
+
+
+def must_be_awaited(function: Any) -> bool:
+    """Returns true if what a call gives is nothing until it is awaited."""
+    return _is(function, inspect.iscoroutinefunction) or _is(function, inspect.isasyncgenfunction)
 
 
 def may_be_shared(function: object) -> bool:
@@ -135,4 +162,5 @@ def stage(x: Any, **options: Unpack[StageOptions]) -> Stage:
     The options are those of `Stage.options`; the name is otherwise the function's. A function may stand in a pipeline
     without this where there is nothing to say. Of a `Stage` it says more, and returns it.
     """
-    return Stage.options(as_stage("x", x), **options)
+    # A generator function may be the split of a ForEach; elsewhere it is refused where it is given.
+    return Stage.options(_stage_of("x", x), **options)

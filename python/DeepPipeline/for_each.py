@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from DeepPipeline import _engine
 from DeepPipeline._answers import no_answer
 from DeepPipeline._checks import what
-from DeepPipeline._function import FunctionStage, StageLike, function_of, name_of_function
+from DeepPipeline._function import Around, FunctionStage, StageLike, function_of, must_be_awaited, name_of_function
 from DeepPipeline._give import SKIP
+from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._stage import Stage, options_of
 from DeepPipeline.errors import GraphError, NoAnswer
 
@@ -40,7 +41,7 @@ class ForEach:
     room for, at most 128. A stage inside gives one result for each part, or `SKIP`.
 
     `split` and `join` run in the pipeline's own process, each as a stage of its own; `stage(function, ...)` says more
-    about them. So the sample stays there, and only the parts go to processes.
+    about them. So the sample stays there, and only the parts go to processes. Neither is async, nor takes lists.
     """
 
     def __init__(
@@ -59,11 +60,8 @@ class ForEach:
         return f"ForEach({', '.join([split, repr(self._stages), *join])})"
 
 
-class Split:
+class Split(Around):
     """Gives a sample with its parts."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
 
     def __call__(self, x: Any) -> Any:
         parts: Any = self.function(x)
@@ -74,11 +72,8 @@ class Split:
         return Parts(x, [*parts])
 
 
-class Together:
+class Together(Around):
     """Calls `join` with a sample and the results of its parts."""
-
-    def __init__(self, function: Callable[[Any, list[Any]], Any]) -> None:
-        self.function = function
 
     def __call__(self, gathered: tuple[Any, list[Any]]) -> Any:
         return self.function(*gathered)
@@ -88,12 +83,32 @@ def _of_function(argument: str, got: Any, wrapper: Callable[[Any], Any]) -> Func
     """Makes a stage in the pipeline's own process of a function, or of one with options."""
     if isinstance(got, FunctionStage):
         function, options = function_of(got), options_of(got)
+        _check_is_called(argument, function)
+        if isinstance(options.intake, (All, Batch, Window)):
+            raise GraphError(
+                f"{argument} has intake={options.intake!r}, but gets one sample at a time: leave it out, or take lists "
+                f"in a stage {BESIDE[argument]}"
+            )
         stage = FunctionStage(wrapper(function))
         vars(stage).update({name: value for name, value in vars(got).items() if name != "stage_run"})
         return stage if options.executor is not None else stage.options(executor="thread")
     if isinstance(got, Stage) or not callable(got) or (isinstance(got, type) and issubclass(got, Stage)):
         raise GraphError(f"{argument} is {what(got)}, but must be a function; stage(function, ...) says more about it")
+    _check_is_called(argument, got)
     return FunctionStage(wrapper(got)).options(name=name_of_function(got), executor="thread")
+
+
+BESIDE = {"split": "before the ForEach", "join": "behind the ForEach"}
+"""The places for what a split or a join cannot do."""
+
+
+def _check_is_called(argument: str, function: Callable[..., Any]) -> None:
+    if must_be_awaited(function):
+        way_out = "await" if argument == "split" else "leave it out, and await"
+        raise GraphError(
+            f"{argument} is {name_of_function(function)}, which is async, but must be a function that is not awaited: "
+            f"{way_out} in a stage {BESIDE[argument]}"
+        )
 
 
 class Parts:

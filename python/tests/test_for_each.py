@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from DeepPipeline import (
     SampleFailed,
     Skipped,
     StageError,
+    UpdateError,
     Window,
     stage,
 )
@@ -184,6 +186,75 @@ def test_what_is_no_split_join_or_chain_is_refused_by_name() -> None:
     for make, told in refused:
         with pytest.raises(GraphError, match=told):
             make()
+
+
+def test_a_generator_function_with_options_is_a_split_and_no_other_stage() -> None:
+    def halves(x: int) -> Iterator[int]:
+        yield 4 // x
+        yield x
+
+    stream = Pipeline([ForEach(stage(halves, on_error="skip"), Square())]).stream([2, 0, 1])
+    assert list(stream) == [(2, [4, 4]), (1, [16, 1])]
+    with pytest.raises(GraphError, match=r"stages\[0\] is the generator function halves, but must return its result"):
+        Pipeline([stage(halves, on_error="skip")])
+
+
+class Awaited:
+    async def __call__(self, x: Any, results: Any = None) -> list[Any]:
+        return [x]
+
+
+async def values(x: int) -> AsyncIterator[int]:
+    yield x
+
+
+def test_a_split_or_join_that_is_async_is_refused_with_the_way_out() -> None:
+    for awaited in (Awaited(), stage(Awaited()), Awaited().__call__, values, partial(values)):
+        with pytest.raises(GraphError, match=r"split is .* async, .*: await in a stage before the ForEach"):
+            ForEach(awaited, Square())
+    with pytest.raises(
+        GraphError, match=r"join is .* async, .*: leave it out, and await in the stage behind the ForEach"
+    ):
+        ForEach(below, Square(), stage(Awaited()))
+
+
+@pytest.mark.parametrize("intake", [All(), Batch(2), Window(2)])
+def test_a_split_or_join_that_takes_lists_is_refused_by_name(intake: Any) -> None:
+    with pytest.raises(GraphError, match=r"split has intake=\w+\(.*, but gets one sample at a time: leave it out"):
+        ForEach(stage(below, intake=intake), Square())
+    with pytest.raises(GraphError, match=r"join has intake=\w+\(.*, but gets one sample at a time: leave it out"):
+        ForEach(below, Square(), stage(put_together, intake=intake))
+
+
+class Times:
+    """A split and a join that has something to update, and counts its calls."""
+
+    def __init__(self) -> None:
+        self.n = 1
+        self.calls = 0
+
+    def __call__(self, x: int, results: list[Any] | None = None) -> Any:
+        self.calls += 1
+        return [x] * self.n if results is None else (self.n, self.calls, results)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_update_reaches_the_object_that_splits_or_joins(workers: int) -> None:
+    got: list[Any] = []
+    split, join = stage(Times(), name="split", workers=workers), stage(Times(), name="join")
+    with Pipeline([ForEach(split, Pass(), join), got.append], overflow="block") as pipeline:
+        pipeline.update("split", n=2)
+        pipeline.update("join", n=3)
+        pipeline.put(5)
+        with pytest.raises(UpdateError, match="Times has no attribute 'm' to update: there are n, calls"):
+            pipeline.update("join", m=2)
+    assert got == [(3, 1, [5, 5])]
+
+
+def test_each_worker_has_a_copy_of_the_object_that_splits() -> None:
+    times = Times()
+    list(Pipeline([ForEach(stage(times, workers=2), Pass())]).stream([1, 2]))
+    assert times.calls == 0
 
 
 def test_a_window_inside_works_on_parts() -> None:

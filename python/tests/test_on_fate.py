@@ -178,3 +178,12 @@ def test_superseded_samples_are_told() -> None:
 def test_on_fate_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(GraphError, match=r"on_fate is 3 \(int\), but must be a function"):
         Pipeline([Pass()], on_fate=3)  # type: ignore[arg-type]
+
+
+async def awaited(event: FateEvent) -> None:
+    pass
+
+
+def test_on_fate_that_is_async_is_refused() -> None:
+    with pytest.raises(GraphError, match=r"on_fate is async, .* asyncio\.run_coroutine_threadsafe"):
+        Pipeline([Pass()], on_fate=awaited)
