@@ -9,9 +9,10 @@ import types
 from collections.abc import Callable
 from typing import Any, Self, SupportsIndex, TypedDict, Unpack, overload
 
+from DeepPipeline._attributes import set_attributes
 from DeepPipeline._checks import what
 from DeepPipeline._intake import Intake
-from DeepPipeline._stage import Executor, OnCrash, OnError, Overflow, Stage, set_attributes
+from DeepPipeline._stage import Executor, OnCrash, OnError, Overflow, Stage
 from DeepPipeline.errors import GraphError
 
 StageLike = Stage | Callable[[Any], Any]

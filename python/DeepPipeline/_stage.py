@@ -117,17 +117,6 @@ CALLED = ("setup", "stage_run", "finish", "teardown")
 """The methods that a worker calls."""
 
 
-def set_attributes(target: object, values: dict[str, Any]) -> None:
-    """Sets attributes that exist; none where one does not."""
-    unknown = [name for name in values if not hasattr(target, name)]
-    if unknown:
-        known = [name for name in getattr(target, "__dict__", {}) if not name.startswith("_")]
-        there_are = f"there are {', '.join(known)}" if known else "there are none"
-        raise AttributeError(f"{type(target).__name__} has no attribute {unknown[0]!r} to update: {there_are}")
-    for name, value in values.items():
-        setattr(target, name, value)
-
-
 def method_of(stage: Any, name: str) -> Callable[..., Any]:
     """The method of that name, also where the stage keeps something else in an attribute of that name."""
     found = getattr(stage, name)
@@ -187,9 +176,11 @@ class Stage:
     def update(self, *_: Any, **values: Any) -> Awaitable[None] | None:
         """Takes new values while the pipeline runs, between two samples: `pipeline.update(stage, **values)`.
 
-        Here it sets attributes that exist; one of your own names its values, as `update(self, threshold)`. What it
-        raises is raised to the caller; the stage goes on.
+        Here it sets attributes that exist, but for the methods that the worker calls; one of your own names its values,
+        as `update(self, threshold)`. What it raises is raised to the caller; the stage goes on.
         """
+        from DeepPipeline._attributes import set_attributes  # which knows stages
+
         set_attributes(self, values)
         return None
 

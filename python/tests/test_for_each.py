@@ -213,7 +213,7 @@ def test_a_split_or_join_that_is_async_is_refused_with_the_way_out() -> None:
         with pytest.raises(GraphError, match=r"split is .* async, .*: await in a stage before the ForEach"):
             ForEach(awaited, Square())
     with pytest.raises(
-        GraphError, match=r"join is .* async, .*: leave it out, and await in the stage behind the ForEach"
+        GraphError, match=r"join is .* async, .*: leave it out, and await in a stage behind the ForEach"
     ):
         ForEach(below, Square(), stage(Awaited()))
 

@@ -110,6 +110,74 @@ def test_an_attribute_that_does_not_exist_is_named_with_those_that_do() -> None:
     assert end.got == [10], "none was set where one does not exist"
 
 
+class Scales(Stage):
+    factor = 1
+    _hidden = 0
+    __slots__ = ("slot",)
+
+    @property
+    def twice(self) -> int:
+        return 2 * self.factor
+
+    def stage_run(self, x: int) -> int:
+        return x * self.factor
+
+
+CALLED = ["stage_run", "setup", "update", "finish", "teardown"]
+
+
+@pytest.mark.parametrize("name", [*CALLED, "_deeppipeline_options", "_deeppipeline_run_again", "__class__"])
+def test_what_the_worker_calls_is_no_attribute_to_update(name: str) -> None:
+    end = Collect()
+    with Pipeline([Scales(), end], overflow="block") as p:
+        with pytest.raises(UpdateError, match=f"Scales has {name!r} for its worker, not to update: there are factor"):
+            p.update("Scales", **{name: 1, "factor": 2})
+        p.put(1)
+    assert end.got == [1]
+
+
+def test_what_only_stages_have_is_no_attribute_to_update() -> None:
+    with Pipeline([Scales(), Collect()]) as p:
+        for name in ("options", "sample", "set_get_latest", "factro"):
+            with pytest.raises(UpdateError, match=f"Scales has no attribute {name!r} to update: there are factor"):
+                p.update("Scales", **{name: 1})
+
+
+def test_attributes_of_the_class_and_those_that_have_names_of_methods_are_updated() -> None:
+    class Own(Scales):
+        sample = 0
+
+        def __init__(self) -> None:
+            self.finish, self.slot = 1, 2  # type: ignore[method-assign,assignment]
+
+        def stage_run(self, x: int) -> Any:
+            return self.factor, self._hidden, self.sample, self.finish, self.slot
+
+    end = Collect()
+    with Pipeline([Own(), end], overflow="block") as p:
+        with pytest.raises(UpdateError, match=r"there are finish, sample, factor, slot$"):
+            p.update("Own", nothing=1)
+        p.update("Own", factor=3, _hidden=4, sample=5, finish=6, slot=7)
+        p.put(1)
+    assert end.got == [(3, 4, 5, 6, 7)]
+
+
+def test_the_call_of_an_object_is_no_attribute_to_update() -> None:
+    class Call:
+        setup = 1
+
+        def __call__(self, x: int) -> int:
+            return x * self.setup
+
+    end = Collect()
+    with Pipeline([stage(Call(), name="call"), end], overflow="block") as p:
+        with pytest.raises(UpdateError, match="Call has '__call__' for its worker, not to update: there are setup"):
+            p.update("call", __call__=1)
+        p.update("call", setup=2)
+        p.put(1)
+    assert end.got == [2]
+
+
 @pytest.mark.parametrize("intake", [Batch(2, max_wait=3600), Window(2)])
 def test_a_stage_that_takes_lists_is_updated(intake: Any) -> None:
     class Sum(Stage):
