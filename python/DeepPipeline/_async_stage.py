@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from DeepPipeline import _engine
 from DeepPipeline._function import inside
@@ -61,6 +61,10 @@ def as_the_engine_sees(stage: Stage) -> Options:
     return replace(options, workers=max(options.workers, options.concurrency), time_limit=None)
 
 
+NOT_RUN: Final = object()
+"""The result of a `setup` that was cancelled before it has begun."""
+
+
 class LoopStage(Stage):
     """An async stage as its workers see it: a call returns once its coroutine has, on the stage's one loop.
 
@@ -89,14 +93,14 @@ class LoopStage(Stage):
         if not is_first:
             up.result()  # what went wrong is told by the first
             return
+        has_run = False
         try:
             self._start_loop()
-            self._wait_for("setup", None)
-        except BaseException:
-            self._end_loop()
-            up.set_result(False)
-            raise
-        up.set_result(True)
+            has_run = self._wait_for("setup", None) is not NOT_RUN
+        finally:
+            if not has_run:
+                self._end_loop()
+            up.set_result(has_run)
 
     def stage_run(self, x: Any) -> Any:
         return self._wait_for("stage_run", self._time_limit, x)
@@ -105,6 +109,8 @@ class LoopStage(Stage):
         # Every worker is told, and the stage is one.
         if _engine.worker_index() == 0 or self._workers == 1:
             self._wait_for("update", None, **values)
+            if self._is_cancelled:
+                raise RuntimeError("the pipeline is aborted, and what was awaited is cancelled")
 
     def finish(self) -> Any:
         with self._counting:
@@ -178,7 +184,7 @@ class LoopStage(Stage):
             run = functools.partial(method_of(self._stage, method), *arguments, **values)
             call = self._call(run, time_limit, outcome)
             task = loop.create_task(call, context=context)
-            if method in ("stage_run", "finish"):
+            if method != "teardown":
                 self._tasks.add(task)
                 task.add_done_callback(over)
                 if self._is_cancelled:
@@ -187,7 +193,7 @@ class LoopStage(Stage):
         def over(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             if not outcome.done():  # cancelled before it has begun
-                outcome.set_result(SKIP)
+                outcome.set_result(NOT_RUN if method == "setup" else SKIP)
 
         loop.call_soon_threadsafe(begin)
         return outcome.result()

@@ -192,7 +192,7 @@ class Stage:
         return SKIP
 
     def teardown(self) -> Awaitable[None] | None:
-        """Called once at the end, however the pipeline ends, if `setup` succeeded."""
+        """Called once at the end, however the pipeline ends, if `setup` succeeded, or an abort cancelled an async one."""
 
     @GivesWay
     def sample(self) -> Sample | None:

@@ -7,7 +7,21 @@ from typing import Any
 import pytest
 from support import WATCHDOG, Collect
 
-from DeepPipeline import SKIP, Failed, GraphError, Many, Pipeline, Sample, Stage, StageError, retry, stage
+from DeepPipeline import (
+    SKIP,
+    Failed,
+    GraphError,
+    Many,
+    Pipeline,
+    Sample,
+    Stage,
+    StageError,
+    StartTimeout,
+    UpdateError,
+    retry,
+    stage,
+)
+from DeepPipeline._async_stage import Loops
 from DeepPipeline.testing import run_stage
 
 
@@ -156,6 +170,82 @@ def test_an_abort_cancels_what_is_awaited() -> None:
     report = p.abort()
     assert (report.outcome, report.left_behind) == ("aborted", [])
     assert torn.is_set()
+
+
+class Held(Stage):
+    """Waits in one of its methods until it is cancelled, and says what is torn down."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.entered, self.cancelled_in, self.torn = threading.Event(), list[str](), threading.Event()
+
+    async def hold(self, method: str) -> None:
+        if method == self.method:
+            self.entered.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled_in.append(method)
+                raise
+
+    async def setup(self) -> None:
+        await self.hold("setup")
+
+    async def stage_run(self, x: Any) -> Any:
+        return x
+
+    async def update(self, **values: Any) -> None:
+        await self.hold("update")
+
+    async def teardown(self) -> None:
+        self.torn.set()
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_an_abort_cancels_a_setup_and_what_it_has_opened_is_torn_down(concurrency: int) -> None:
+    held = Held("setup")
+    p = Pipeline([held.options(concurrency=concurrency), Collect()]).start(wait=False)
+    assert held.entered.wait(WATCHDOG)
+    report = p.abort()
+    assert (report.outcome, report.left_behind) == ("aborted", [])
+    assert (held.cancelled_in, held.torn.is_set()) == (["setup"], True)
+
+
+def test_a_start_that_is_out_of_time_cancels_the_setup() -> None:
+    held = Held("setup")
+    with pytest.raises(StartTimeout):
+        Pipeline([held]).start(timeout=0.01)
+    assert (held.cancelled_in, held.torn.is_set()) == (["setup"], True)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_an_abort_cancels_an_update_and_its_caller_is_told(concurrency: int) -> None:
+    held, told = Held("update"), list[BaseException]()
+
+    def update() -> None:
+        try:
+            p.update("Held", value=1)
+        except UpdateError as error:
+            told.append(error)
+
+    p = Pipeline([held.options(concurrency=concurrency), Collect()]).start()
+    updates = threading.Thread(target=update)
+    updates.start()
+    assert held.entered.wait(WATCHDOG)
+    report = p.abort()
+    updates.join()
+    assert (report.outcome, report.left_behind, len(told)) == ("aborted", [], 1)
+    assert (held.cancelled_in, held.torn.is_set()) == (["update"], True)
+
+
+def test_a_setup_that_an_abort_came_before_is_not_run_nor_torn_down() -> None:
+    held = Held("setup")
+    loops = Loops()
+    (shared,) = loops.workers(held)
+    loops.cancel()
+    shared.setup()
+    shared.teardown()
+    assert not held.entered.is_set() and not held.torn.is_set()
 
 
 def test_each_call_knows_its_own_sample() -> None:
