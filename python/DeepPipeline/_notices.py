@@ -19,14 +19,21 @@ Told = Notice.Dropped | Notice.Failed | Notice.Hangs | Notice.SourceLost | Notic
 """The notices that are logged."""
 
 
+class Freed:
+    """Whether a pipeline was freed while it was open: set in its `__del__`, where no lock may be taken."""
+
+    is_true = False
+
+
 class Notices:
     """A thread that logs what the engine has to tell. No other thread waits for a handler of the log."""
 
     def __init__(self, engine: _engine.Engine, sources: Running, when_failed: Callable[[], object]) -> None:
         self.threads: dict[int, threading.Thread] = {}
         """The threads of workers, by their place among all."""
+        self.freed = Freed()
         # It must not keep the pipeline alive, only what it needs of it.
-        arguments = (engine, self.threads, sources, when_failed)
+        arguments = (engine, self.threads, sources, when_failed, self.freed)
         self._thread = threading.Thread(target=_log_all, args=arguments, name="DeepPipeline log", daemon=True)
 
     def start(self) -> None:
@@ -40,7 +47,11 @@ class Notices:
 
 
 def _log_all(
-    engine: _engine.Engine, threads: dict[int, threading.Thread], sources: Running, when_failed: Callable[[], object]
+    engine: _engine.Engine,
+    threads: dict[int, threading.Thread],
+    sources: Running,
+    when_failed: Callable[[], object],
+    freed: Freed,
 ) -> None:
     while (notice := engine.next_notice()) is not None:
         if isinstance(notice, Notice.Failed):
@@ -51,6 +62,14 @@ def _log_all(
                 sources[notice.source].wake()
             else:
                 _log(engine, threads, notice)
+    if freed.is_true and engine.failure() is None:
+        lost = sum(stage.buffer.discarded for stage in engine.report().stages)
+        with contextlib.suppress(Exception):
+            logger.warning(
+                "a pipeline was freed while it was open, and is aborted: %d samples were discarded; use `with`, or "
+                "call setstop()",
+                lost,
+            )
 
 
 def _log(engine: _engine.Engine, threads: dict[int, threading.Thread], notice: Told) -> None:

@@ -29,7 +29,8 @@ class Restart:
     ends, it is called again after `wait` seconds, which are doubled, up to `at_most`, each time in a row that no sample
     came. What was open is closed before, by its `close()` if it has one. The pipeline runs meanwhile, and the report
     and the log tell what the source does. It ends by `setstop`, by `remove_source`, and when it was opened again
-    `times` times in a row without giving a sample: then it has failed for good, with its last error.
+    `times` times in a row without giving a sample: then it has failed for good, with its last error, or has ended, if
+    it only ended each time and never raised.
 
     - `open`: the function, without arguments.
     - `wait`, `at_most`: seconds until it is opened again, at first and at most.

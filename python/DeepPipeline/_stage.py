@@ -192,7 +192,10 @@ class Stage:
         return SKIP
 
     def teardown(self) -> Awaitable[None] | None:
-        """Called once at the end, however the pipeline ends, if `setup` succeeded, or an abort cancelled an async one."""
+        """Called once at the end, however the pipeline ends, if `setup` succeeded.
+
+        A `setup` that is awaited counts as one that did where an abort cancels it.
+        """
 
     @GivesWay
     def sample(self) -> Sample | None:

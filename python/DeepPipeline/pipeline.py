@@ -433,6 +433,8 @@ class Pipeline(Changes, Asynchronous):
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
         if engine is not None and not engine.wait_ended(0):
+            if self._notices is not None and not self._aborted:
+                self._notices.freed.is_true = True  # its thread tells: here, a handler may hold what it waits for
             self._request_abort()
 
     def _check_fresh(self) -> None:

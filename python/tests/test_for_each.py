@@ -209,7 +209,8 @@ async def values(x: int) -> AsyncIterator[int]:
 
 
 def test_a_split_or_join_that_is_async_is_refused_with_the_way_out() -> None:
-    for awaited in (Awaited(), stage(Awaited()), Awaited().__call__, values, partial(values)):
+    refused: list[Any] = [Awaited(), stage(Awaited()), Awaited().__call__, values, partial(values)]
+    for awaited in refused:
         with pytest.raises(GraphError, match=r"split is .* async, .*: await in a stage before the ForEach"):
             ForEach(awaited, Square())
     with pytest.raises(

@@ -261,6 +261,42 @@ def test_the_last_reference_aborts_and_does_not_wait() -> None:
     assert end.got == []
 
 
+def log_of(p: Pipeline) -> threading.Thread:
+    assert p._notices is not None
+    return p._notices._thread
+
+
+def test_the_last_reference_to_one_that_is_open_is_told_with_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    p = Pipeline([gate, Collect()], overflow="block").start()
+    p.put(1)
+    gate.in_flight()
+    p.put(2)
+    p.put(3)
+    log = log_of(p)
+    del p
+    gate.let_go()
+    log.join(WATCHDOG)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "freed while it was open, and is aborted: 3 samples were discarded; use `with`" in record.getMessage()
+
+
+def test_the_last_reference_to_one_that_was_ended_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    for end in (Pipeline.setstop, Pipeline.abort):
+        p = Pipeline([gate, Collect()], overflow="block").start()
+        p.put(1)
+        gate.in_flight()
+        log, ending = log_of(p), threading.Thread(target=end, args=(p,))
+        ending.start()
+        gate.let_go()
+        ending.join()
+        del p, ending
+        log.join(WATCHDOG)
+    assert caplog.records == []
+
+
 def test_the_last_reference_wakes_the_source() -> None:
     closed = threading.Event()
 

@@ -204,6 +204,12 @@ def test_a_generator_is_closed_before_it_is_opened_again() -> None:
         assert [ended.get() for _ in range(3)] == ["source"] * 3
 
 
+def test_one_that_only_ends_without_a_sample_has_ended_at_last() -> None:
+    report = Pipeline([Ignore()]).run(Restart(list, wait=SOON, times=2))
+    row = report.source()
+    assert (row.state, row.last_error, row.restarts) == ("ended", None, 2)
+
+
 def test_what_is_no_source_is_a_failure() -> None:
     for nothing in (None, 5, "rtsp://camera", Restart(list)):
         with pytest.raises(StageError, match="function of a Restart gave"):

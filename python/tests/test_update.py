@@ -145,7 +145,7 @@ def test_what_only_stages_have_is_no_attribute_to_update() -> None:
 
 def test_attributes_of_the_class_and_those_that_have_names_of_methods_are_updated() -> None:
     class Own(Scales):
-        sample = 0
+        sample: Any = 0
 
         def __init__(self) -> None:
             self.finish, self.slot = 1, 2  # type: ignore[method-assign,assignment]
