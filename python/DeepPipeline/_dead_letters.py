@@ -210,6 +210,6 @@ def _told(bad: list[tuple[Path, Exception]]) -> DeadLetterError:
         text = f"{str(path)!r} is no dead letter, or cannot be made again here, and stays where it is: {why!r}"
     else:
         text = f"{len(bad)} letters cannot be read, and stay where they are: {str(path)!r} ({why!r}) and others"
-    told = DeadLetterError(text, paths=[path for path, _ in bad])
+    told = DeadLetterError(text, paths=tuple(path for path, _ in bad))
     told.__cause__ = why
     return told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +186,9 @@ class DeadLetterError(PipelineError):
     paths: tuple[Path, ...]
     """The files that could not be read, oldest first."""
 
-    def __init__(self, *args: object, paths: Iterable[Path] = ()) -> None:
-        super().__init__(*args)
-        self.paths = tuple(paths)
+    def __init__(self, message: str, *, paths: tuple[Path, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
 
 
 class CaptureError(PipelineError):

@@ -9,6 +9,7 @@ import threading
 import traceback
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,7 @@ VALUES: dict[Any, Callable[[], object]] = {
     list[str]: lambda: ["a line"],
     Any: lambda: {"frame": 7},
     Report: a_report,
+    tuple[Path, ...]: lambda: (Path("a.letter"), Path("b.letter")),
     SampleId | None: lambda: SampleId(3, 1),
 }
 """Something of every type that an exception carries."""
