@@ -27,6 +27,6 @@ def show(frame: int, people: list[str | Missing]) -> str:
 
 
 people = [stage(classify, intake=Batch(4, max_wait=3600)), stage(known, on_error="skip")]
-report = Pipeline(source=FRAMES, stages=[ForEach(crop, people, show), print], buffer_size=4).run()
+report = Pipeline(source=list(FRAMES), stages=[ForEach(crop, people, show), print], buffer_size=4).run()
 counts = report.joins[0].counts
 print(f"{counts.joined} of {counts.entered} people")
