@@ -77,7 +77,7 @@ fn settings_that_were_refused_leave_the_ones_before_in_force_also_after_a_crash(
         let pipeline = pipeline().overflow(Overflow::Block).stage(times).end_stage(end).start().unwrap();
         pipeline.update_settings::<Times>("times", &5).unwrap();
         pipeline.update_settings::<Times>("times", &-1).unwrap_err();
-        (0..workers).for_each(|_| drop(pipeline.put(13).unwrap()));
+        (0..workers).for_each(|_| assert!(pipeline.put(13).unwrap().is_accepted()));
         for x in [2, 3] {
             pipeline.put(x).unwrap();
             assert_eq!(values.next(), 5 * x);
