@@ -105,6 +105,9 @@ impl State {
     }
 }
 
+/// The time after which the sources are looked at again in any case.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 impl<V: Send + 'static> Supervisor<V> {
     /// Watches over the sources on a thread of its own, if one may stall, until no sample is wanted any more.
     pub(super) fn watch_stalls(self: &Arc<Self>) {
@@ -137,10 +140,9 @@ impl<V: Send + 'static> Supervisor<V> {
                 state.watches_stalls = false;
                 return;
             }
-            match next {
-                Some(next) => drop(self.changed.wait_until(&mut state, next)),
-                None => self.changed.wait(&mut state),
-            }
+            // What has changed since the look was told to nobody.
+            let look_again = Instant::now() + LOOK_AGAIN;
+            self.changed.wait_until(&mut state, next.map_or(look_again, |next| next.min(look_again)));
         }
     }
 
