@@ -410,7 +410,7 @@ impl<I, T> Simulation<I, T> {
 
     /// Lets sources that have given nothing for too long come to their end at once, as if their closers made them return.
     fn close_stalled(&mut self) {
-        for source in self.supervisor.look_for_stalls().closes {
+        for source in self.supervisor.look_for_stalls() {
             let is_it = |actor: &&mut Actor| actor.worker.worker_id() == WorkerId::Source(source);
             if let Some(actor) = self.actors.iter_mut().find(is_it) {
                 actor.begin_to_give(Err(Ending::Exhausted));

@@ -32,11 +32,21 @@ enum Found {
 }
 
 /// What a look at the sources has found.
-pub(crate) struct Looked {
+#[derive(Default)]
+struct Looked {
     /// The sources that are to be closed.
-    pub(crate) closes: Vec<usize>,
+    closes: Vec<usize>,
+    /// Those that are to be left behind: what each does, and for how long it may give nothing.
+    left: Vec<(usize, Doing, Duration)>,
+    notices: Vec<Notice>,
     /// The time of the next look; `None` once nothing can stall any more.
-    pub(crate) next: Option<Instant>,
+    next: Option<Instant>,
+}
+
+impl Looked {
+    fn finds_nothing(&self) -> bool {
+        self.closes.is_empty() && self.left.is_empty() && self.notices.is_empty()
+    }
 }
 
 impl RunningSource {
@@ -105,8 +115,44 @@ impl State {
     }
 }
 
-/// The time after which the sources are looked at again in any case.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+impl State {
+    /// Looks for sources that give nothing for too long, and for those that give samples again.
+    fn look_for_stalls(&mut self, now: Instant) -> Looked {
+        let mut looked = Looked::default();
+        for place in 0..self.sources.len() {
+            let (found, next) = self.look_at(place, now);
+            looked.next = [looked.next, next].into_iter().flatten().min();
+            let running = &self.sources[place];
+            let (restarts, step) = (running.restart.is_some(), running.step);
+            let after = running.stall_timeout.unwrap_or_default();
+            let entrance = &mut self.entrances[running.entrance];
+            match found {
+                None => {}
+                Some(Found::Stalls) => {
+                    if restarts {
+                        looked.closes.push(place);
+                        entrance.last_error = Some(format!("it has given nothing for {after:?}"));
+                    }
+                    if entrance.openings.lost(now).is_some() {
+                        let source = entrance.name().to_owned();
+                        looked.notices.push(Notice::SourceStalled { source, after, closes: restarts });
+                    }
+                }
+                // One that gives something at this moment is not left.
+                Some(Found::Hangs(stall)) if step != SourceStep::Streaming || entrance.waits.leave(stall.since) => {
+                    let doing = if step == SourceStep::Streaming { Doing::SourceNext } else { Doing::SourceOpen };
+                    looked.left.push((place, doing, after));
+                    self.sources[place].is_wanted = false;
+                }
+                Some(Found::Hangs(_)) => {}
+                // One that is opened again tells it with its first sample.
+                Some(Found::IsBack) if restarts => {}
+                Some(Found::IsBack) => looked.notices.extend(entrance.openings.is_back(entrance.name())),
+            }
+        }
+        looked
+    }
+}
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Watches over the sources on a thread of its own, if one may stall, until no sample is wanted any more.
@@ -128,67 +174,42 @@ impl<V: Send + 'static> Supervisor<V> {
 
     fn watch_for_stalls(&self) {
         loop {
-            let Looked { closes, next } = self.look_for_stalls();
-            for source in closes {
-                let closer: Option<Arc<Closer>> = self.state.lock().sources[source].closer.clone();
-                closer.into_iter().for_each(call);
-                // One that the binding knows how to close.
-                self.notices.tell(Notice::CloseSource { source });
-            }
             let mut state = self.state.lock();
             if !state.phase.wants_samples() {
                 state.watches_stalls = false;
                 return;
             }
-            // What has changed since the look was told to nobody.
-            let look_again = Instant::now() + LOOK_AGAIN;
-            self.changed.wait_until(&mut state, next.map_or(look_again, |next| next.min(look_again)));
+            let looked = state.look_for_stalls(self.clock.now());
+            // Under the lock of the look, so that no change falls between the two.
+            if looked.finds_nothing() {
+                match looked.next {
+                    Some(next) => drop(self.changed.wait_until(&mut state, next)),
+                    None => self.changed.wait(&mut state),
+                }
+                continue;
+            }
+            drop(state);
+            for source in self.tell_of_stalls(looked) {
+                let closer: Option<Arc<Closer>> = self.state.lock().sources[source].closer.clone();
+                closer.into_iter().for_each(call);
+                // One that the binding knows how to close.
+                self.notices.tell(Notice::CloseSource { source });
+            }
         }
     }
 
-    /// Looks for sources that give nothing for too long, and for those that give samples again, and tells of them.
-    pub(crate) fn look_for_stalls(&self) -> Looked {
-        let now = self.clock.now();
-        let mut looked = Looked { closes: Vec::new(), next: None };
-        let (mut notices, mut left) = (Vec::new(), Vec::new());
-        {
-            let state = &mut *self.state.lock();
-            for place in 0..state.sources.len() {
-                let (found, next) = state.look_at(place, now);
-                looked.next = [looked.next, next].into_iter().flatten().min();
-                let running = &state.sources[place];
-                let (restarts, step) = (running.restart.is_some(), running.step);
-                let entrance = &mut state.entrances[running.entrance];
-                match found {
-                    None => {}
-                    Some(Found::Stalls) => {
-                        if restarts {
-                            looked.closes.push(place);
-                            let timeout = running.stall_timeout.unwrap_or_default();
-                            entrance.last_error = Some(format!("it has given nothing for {timeout:?}"));
-                        }
-                        if entrance.openings.lost(now).is_some() {
-                            let after = running.stall_timeout.unwrap_or_default();
-                            let source = entrance.name().to_owned();
-                            notices.push(Notice::SourceStalled { source, after, closes: restarts });
-                        }
-                    }
-                    // One that gives something at this moment is not left.
-                    Some(Found::Hangs(stall)) if step != SourceStep::Streaming || entrance.waits.leave(stall.since) => {
-                        let doing = if step == SourceStep::Streaming { Doing::SourceNext } else { Doing::SourceOpen };
-                        left.push((place, doing, running.stall_timeout.unwrap_or_default()));
-                        state.sources[place].is_wanted = false;
-                    }
-                    Some(Found::Hangs(_)) => {}
-                    // One that is opened again tells it with its first sample.
-                    Some(Found::IsBack) if restarts => {}
-                    Some(Found::IsBack) => notices.extend(entrance.openings.is_back(entrance.name())),
-                }
-            }
-        }
-        notices.into_iter().for_each(|notice| self.notices.tell(notice));
-        left.into_iter().for_each(|(place, doing, after)| self.leave_behind(place, doing, after));
-        looked
+    /// Looks for sources that give nothing for too long, and for those that give samples again, and tells of them; returns
+    /// those that are to be closed.
+    pub(crate) fn look_for_stalls(&self) -> Vec<usize> {
+        let looked = self.state.lock().look_for_stalls(self.clock.now());
+        self.tell_of_stalls(looked)
+    }
+
+    /// Does what a look asks for, outside of the lock; returns the sources that are to be closed.
+    fn tell_of_stalls(&self, looked: Looked) -> Vec<usize> {
+        looked.notices.into_iter().for_each(|notice| self.notices.tell(notice));
+        looked.left.into_iter().for_each(|(place, doing, after)| self.leave_behind(place, doing, after));
+        looked.closes
     }
 
     /// Leaves a source behind that does not return from the user's code: it has failed, and what it gives later is given
