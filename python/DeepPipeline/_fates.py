@@ -65,7 +65,8 @@ class FateEvent:
     source: str | None
     """The source or entrance that it came from, if that has a name."""
     stage: str
-    """The stage in front of which, or in which, it ended."""
+    """The stage in front of which, or in which, it ended. A buffer between a branch and its join, as there is where the
+    branch ends in several workers, is named "join of branch 1": the report counts what ends there as unjoined."""
     fate: Fate
     """The way in which it ended, by the counter of the report that has counted it. A "windowed" one is kept for a later
     list, and counted once it is known what became of it."""

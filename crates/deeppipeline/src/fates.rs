@@ -92,7 +92,8 @@ pub struct FateEvent<V = Box<dyn Any + Send>> {
     pub sample: SampleId,
     /// The name of the source or entrance that it came from, if that has one.
     pub source: Option<&'static str>,
-    /// The stage in front of which, or in which, it ended.
+    /// The stage in front of which, or in which, it ended. A buffer between a branch and its join, as there is where the
+    /// branch ends in several workers, is named `join of branch 1`: the report counts what ends there as unjoined.
     pub stage: String,
     /// The way in which it ended.
     pub fate: Fate,
