@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from DeepPipeline import _engine
-from DeepPipeline._function import inside
+from DeepPipeline._called import inside
 from DeepPipeline._give import SKIP
 from DeepPipeline._intake import Window
 from DeepPipeline._stage import CALLED, WORK, Options, Stage, Work, method_of, name_of, options_of

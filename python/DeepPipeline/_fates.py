@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from DeepPipeline import _engine
+from DeepPipeline._called import must_be_awaited
 from DeepPipeline._checks import what
-from DeepPipeline._function import must_be_awaited
 from DeepPipeline.errors import GraphError
 
 logger = logging.getLogger("DeepPipeline")

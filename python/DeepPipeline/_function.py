@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import types
 from collections.abc import Callable
 from typing import Any, Self, SupportsIndex, TypedDict, Unpack, overload
 
 from DeepPipeline._attributes import set_attributes
+from DeepPipeline._called import calls, name_of_function
 from DeepPipeline._checks import what
 from DeepPipeline._intake import Intake
 from DeepPipeline._stage import Executor, OnCrash, OnError, Overflow, Stage
@@ -82,12 +82,12 @@ def _stage_of(place: str, got: object) -> Stage:
 def _check_gives_its_result(place: str, function: Callable[..., Any]) -> None:
     """Refuses a function that gives a generator, which is nothing that goes on."""
     name = name_of_function(function)
-    if _is(function, inspect.isgeneratorfunction):
+    if calls(function, inspect.isgeneratorfunction):
         raise GraphError(
             f"{place} is the generator function {name}, but must return its result: lambda x: Many({name}(x)) gives "
             f"its values one by one, lambda x: list({name}(x)) a list"
         )
-    if _is(function, inspect.isasyncgenfunction):
+    if calls(function, inspect.isasyncgenfunction):
         raise GraphError(
             f"{place} is the async generator function {name}, but must return its result: an async function that "
             f"returns Many([value async for value in {name}(x)]) gives its values one by one"
@@ -99,33 +99,6 @@ def _instead_of(kind: type) -> str:
     if issubclass(kind, Stage) or "__call__" in dir(kind):
         return f"an instance: write {kind.__name__}()"
     return f"a stage: lambda x: {kind.__name__}(x) makes one object of every sample"
-
-
-def name_of_function(function: Callable[..., Any]) -> str:
-    """Returns a name to read in reports: the function's own, else that of the object's class."""
-    inner = inside(function)
-    found = getattr(inner, "__name__", None)
-    name = found if isinstance(found, str) and found else type(inner).__name__
-    # Not every name is an identifier: "<lambda>", or one that was set by hand and that UTF-8 cannot write.
-    return name.strip("<>").encode(errors="replace").decode() or "function"
-
-
-def inside(function: Any) -> Any:
-    """Returns the function that partials are made of."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
-
-
-def _is(function: Any, kind: Callable[[Any], bool]) -> bool:
-    """Returns true if calling the object calls a function of that kind."""
-    function = inside(function)
-    return kind(function) or kind(type(function).__call__)
-
-
-def must_be_awaited(function: Any) -> bool:
-    """Returns true if what a call gives is nothing until it is awaited."""
-    return _is(function, inspect.iscoroutinefunction) or _is(function, inspect.isasyncgenfunction)
 
 
 def may_be_shared(function: object) -> bool:

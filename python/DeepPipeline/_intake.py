@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, SupportsIndex
 
+from DeepPipeline._called import check_not_awaited
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, what
 from DeepPipeline.errors import GraphError
 
@@ -90,6 +91,8 @@ class Window:
     def __post_init__(self) -> None:
         if self.key is not None and not callable(self.key):
             raise GraphError(f"key is {what(self.key)}, but must be None or a function from a sample to its key")
+        if self.key is not None:
+            check_not_awaited("key", self.key, "a function that returns the key: await in a stage before")
         _set(
             self,
             size=checked_count("size", self.size),

@@ -10,7 +10,8 @@ from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import current_process
 from typing import Any, Literal, NamedTuple
 
-from DeepPipeline._function import FunctionStage, function_of, inside
+from DeepPipeline._called import inside
+from DeepPipeline._function import FunctionStage, function_of
 from DeepPipeline._intake import Window
 from DeepPipeline._payload import why_not
 from DeepPipeline._stage import Stage, options_of

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Protocol
 
+from DeepPipeline._called import check_not_awaited
 from DeepPipeline._checks import checked_flag, checked_number, checked_seconds, what
 from DeepPipeline.errors import GraphError
 
@@ -51,6 +52,7 @@ class Restart:
                 f"Restart got {what(self.open)}, but must get a function that opens the source each time it is called: "
                 "Restart(lambda: vision.Capture(address))"
             )
+        check_not_awaited("open", self.open, "a function that returns the source")
         set_ = object.__setattr__  # as dataclasses do that are frozen
         set_(self, "wait", checked_seconds("wait of Restart", self.wait))
         set_(self, "at_most", checked_seconds("at_most of Restart", self.at_most))

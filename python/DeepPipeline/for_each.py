@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from DeepPipeline import _engine
 from DeepPipeline._answers import no_answer
+from DeepPipeline._called import check_not_awaited, name_of_function
 from DeepPipeline._checks import what
-from DeepPipeline._function import Around, FunctionStage, StageLike, function_of, must_be_awaited, name_of_function
+from DeepPipeline._function import Around, FunctionStage, StageLike, function_of
 from DeepPipeline._give import SKIP
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._stage import Stage, options_of
@@ -103,12 +104,9 @@ BESIDE = {"split": "before the ForEach", "join": "behind the ForEach"}
 
 
 def _check_is_called(argument: str, function: Callable[..., Any]) -> None:
-    if must_be_awaited(function):
-        way_out = "await" if argument == "split" else "leave it out, and await"
-        raise GraphError(
-            f"{argument} is {name_of_function(function)}, which is async, but must be a function that is not awaited: "
-            f"{way_out} in a stage {BESIDE[argument]}"
-        )
+    way_out = "await" if argument == "split" else "leave it out, and await"
+    instead = f"a function that is not awaited: {way_out} in a stage {BESIDE[argument]}"
+    check_not_awaited(argument, function, instead)
 
 
 class Parts:

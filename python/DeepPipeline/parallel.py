@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from DeepPipeline._called import check_not_awaited
 from DeepPipeline._checks import one_of, what
 from DeepPipeline._description import Block, Join
 from DeepPipeline._function import FunctionStage, StageLike, as_stage, function_of, may_be_shared
@@ -79,6 +80,7 @@ class Route:
     ) -> None:
         if not callable(by):
             raise GraphError(f"by is {what(by)}, but must be a function from a sample to its key")
+        check_not_awaited("by", by, "a function that returns the key: await in a stage before")
         if not isinstance(ways, Mapping):
             raise GraphError(f"ways is {what(ways)}, but must be a dict from keys to stages, or lists of stages")
         if not ways and otherwise is None:

@@ -9,7 +9,21 @@ import numpy as np
 import pytest
 from support import Collect, Pass
 
-from DeepPipeline import Batch, GraphError, Latest, Many, Pipeline, PipelineError, PutError, Stage, StartError, retry
+from DeepPipeline import (
+    Batch,
+    GraphError,
+    Latest,
+    Many,
+    Pipeline,
+    PipelineError,
+    PutError,
+    Restart,
+    Route,
+    Stage,
+    StartError,
+    Window,
+    retry,
+)
 
 
 class Forgot(Stage):
@@ -38,7 +52,27 @@ class NotSure(list[int]):
 
 twin = Pass()
 
+
+async def soon(*_: Any) -> Any:
+    """Must be awaited."""
+
+
 REFUSED: list[tuple[str, Callable[[], object], str]] = [
+    (
+        "an async key",
+        lambda: Window(2, key=soon),  # type: ignore[arg-type]
+        "key is soon, which is async, but must be a function that returns the key: await in a stage before",
+    ),
+    (
+        "an async way",
+        lambda: Route(soon, {1: Pass()}),  # type: ignore[arg-type]
+        "by is soon, which is async, but must be a function that returns the key: await in a stage before",
+    ),
+    (
+        "an async opening",
+        lambda: Restart(soon),
+        "open is soon, which is async, but must be a function that returns the source",
+    ),
     ("no stages", lambda: Pipeline([]), "stages is empty: a pipeline needs at least one stage"),
     (
         "one size too many",
