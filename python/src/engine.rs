@@ -13,7 +13,7 @@ use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
 use deeppipeline::engine::{
-    Block, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Node, Notice as EngineNotice, RestartPolicy, Results,
+    Block, BlockResults, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Node, Notice as EngineNotice, RestartPolicy,
     Role, SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
 };
 use deeppipeline::error::{Doing, Exit, RemoteError, StartError, UnknownPolicy, WorkerDied};
@@ -736,10 +736,10 @@ impl PipelineDescription {
 fn block(description: BlockDescription) -> Block {
     let BlockDescription { name, branches, join, routed } = description;
     let results = match join.as_deref() {
-        None => Results::End,
-        Some("latest") => Results::JoinedWithLatest,
-        Some("parts") => Results::Gathered,
-        Some(_) => Results::Joined,
+        None => BlockResults::End,
+        Some("latest") => BlockResults::JoinedWithLatest,
+        Some("parts") => BlockResults::Gathered,
+        Some(_) => BlockResults::Joined,
     };
     Block { name, branches: branches.into_iter().map(|(first, end)| first..end).collect(), results, routed }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use deeppipeline::engine::{
-    Block, Call, Done, ForkJoin, Graph, Input, Node, Results, SourceNode, Supervisor, Worker, WorkerId,
+    Block, BlockResults, Call, Done, ForkJoin, Graph, Input, Node, SourceNode, Supervisor, Worker, WorkerId,
 };
 use deeppipeline::{
     BoxError, Give, Isolated, Latest, Overflow, Pipeline, Report, Stage, isolated, made_by, stage, worker,
@@ -73,7 +73,7 @@ fn block() -> f64 {
     let blocks = vec![Block {
         name: "parallel".to_owned(),
         branches: vec![0..1, 1..2],
-        results: Results::Joined,
+        results: BlockResults::Joined,
         routed: false,
     }];
     let graph = Graph { source: Some(SourceNode::default()), stages, blocks, ..Graph::default() };

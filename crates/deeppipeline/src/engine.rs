@@ -47,7 +47,7 @@ pub use crate::executor::process::{
 };
 pub use crate::executor::thread::spawn;
 pub use crate::executor::{Body, BodyFactory, Relay};
-pub use crate::graph::{Block, BufferSize, EntranceNode, Flow, Graph, Node, Results, SourceNode};
+pub use crate::graph::{Block, BlockResults, BufferSize, EntranceNode, Flow, Graph, Node, SourceNode};
 pub use crate::job::{Interrupted, present_job};
 pub use crate::join::Joiner;
 pub use crate::notices::Notice;

@@ -170,14 +170,14 @@ pub struct Block {
     /// The stages of each branch, as places in [`Graph::stages`]: one branch follows the other.
     pub branches: Vec<Range<usize>>,
     /// What becomes of the branches' results.
-    pub results: Results,
+    pub results: BlockResults,
     /// True if each sample goes to one of the branches, which the block's code chooses, and not to all.
     pub routed: bool,
 }
 
 /// The way of what the branches of a block give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Results {
+pub enum BlockResults {
     /// No way: each branch ends in an end stage.
     End,
     /// To the stage behind the last branch, once there is one of each branch for the same sample.

@@ -7,7 +7,7 @@ mod parts;
 use crate::activity::{Activity, Shown};
 use crate::buffer::{Arrival, Origin, Push, ToFree, Wait};
 use crate::error::{Doing, Failure, NoAnswer};
-use crate::graph::{PlacedBlock, Producer, Results};
+use crate::graph::{BlockResults, PlacedBlock, Producer};
 use crate::inlet::Inlet;
 use crate::join::{Join, JoinCounts, Joiner};
 use crate::sample::{ForkTicket, Sample, SampleId};
@@ -130,7 +130,7 @@ impl<V> Blocks<V> {
             None => {
                 let (first, rest) = self.copies(block, value)?;
                 value = first;
-                let ticket = if results == Results::Joined { join.enter(birth, source, outer) } else { outer };
+                let ticket = if results == BlockResults::Joined { join.enter(birth, source, outer) } else { outer };
                 Forked { ticket, rest, branch: 0, discarded: false }
             }
         };
@@ -139,7 +139,7 @@ impl<V> Blocks<V> {
         for (first, _) in self.blocks[block].branches.iter().skip(state.branch) {
             let inlet = &self.inlets[*first];
             // A block around this one waits for what the first branch gives, not for what is beside it.
-            let is_beside = results == Results::JoinedWithLatest && state.branch > 0;
+            let is_beside = results == BlockResults::JoinedWithLatest && state.branch > 0;
             let fork = if is_beside { ForkTicket::default() } else { state.ticket };
             if !matches!(wait, Wait::No) {
                 shown.set(Activity::WaitsForRoom(inlet.index));
@@ -164,7 +164,7 @@ impl<V> Blocks<V> {
             (value, state.branch) = (next, state.branch + 1);
         }
 
-        if results == Results::Joined {
+        if results == BlockResults::Joined {
             join.has_entered(state.ticket);
             // Where the branches end all they get, nothing ever arrives.
             self.tidy_if_crowded(block);
@@ -325,9 +325,9 @@ impl<V> Blocks<V> {
         }
         let join = &self.joins[block];
         let (is_complete, to_free) = match (self.blocks[block].results, branch) {
-            (Results::JoinedWithLatest, 0) => join.arrive_first(sample),
-            (Results::JoinedWithLatest, _) => (false, join.renew(branch, sample)),
-            (Results::Joined | Results::Gathered | Results::End, _) => join.arrive(branch, sample),
+            (BlockResults::JoinedWithLatest, 0) => join.arrive_first(sample),
+            (BlockResults::JoinedWithLatest, _) => (false, join.renew(branch, sample)),
+            (BlockResults::Joined | BlockResults::Gathered | BlockResults::End, _) => join.arrive(branch, sample),
         };
         self.tidy_if_crowded(block);
         // Who completes a sample hands it on, and waits for room: no other thread that passes by does it instead.
@@ -389,7 +389,8 @@ impl<V> Blocks<V> {
         let mut found = HashSet::new();
         for index in self.blocks[block].nodes() {
             self.inlets[index].buffer.find(&mut found, false);
-            let is_its_last = |inner: &PlacedBlock| inner.results != Results::End && inner.nodes().end == index + 1;
+            let is_its_last =
+                |inner: &PlacedBlock| inner.results != BlockResults::End && inner.nodes().end == index + 1;
             if let Some(inner) = self.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
                 self.joins[inner].find_outer(&ended[inner], &mut found);
                 self.gathers[inner].find_outer(&mut found);
@@ -431,7 +432,7 @@ impl<V> Blocks<V> {
             // Somebody waits for each of a list.
             inlet.buffer.find(&mut found, true);
             for (inner, block) in self.blocks.iter().enumerate() {
-                if block.results != Results::End && block.nodes().end == index + 1 {
+                if block.results != BlockResults::End && block.nodes().end == index + 1 {
                     self.joins[inner].find_outer(&ended[inner], &mut found);
                     self.gathers[inner].find_outer(&mut found);
                 }

@@ -1,7 +1,7 @@
 //! What makes a pipeline invalid is said before anything starts, with what was got and what is wanted.
 
 use deeppipeline::builder::{BufferSize, Builder, Last};
-use deeppipeline::engine::{Block, Graph, Node, Results, Supervisor};
+use deeppipeline::engine::{Block, BlockResults, Graph, Node, Supervisor};
 use deeppipeline::error::{GraphError, StartError};
 use deeppipeline::intake::Intake;
 use deeppipeline::processes::OnCrash;
@@ -246,7 +246,7 @@ fn refusal_of_blocks(stages: usize, blocks: &[ParallelBlock<'_>]) -> Option<Grap
     let block = |(branches, joined): &ParallelBlock<'_>| Block {
         name: "block".to_owned(),
         branches: branches.to_vec(),
-        results: if *joined { Results::Joined } else { Results::End },
+        results: if *joined { BlockResults::Joined } else { BlockResults::End },
         routed: false,
     };
     let graph = Graph {

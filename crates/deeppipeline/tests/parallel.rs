@@ -3,7 +3,8 @@
 mod support;
 
 use deeppipeline::engine::{
-    Block, Body, Call, Done, ForkJoin, Graph, Input, Joiner, Node, Relay, Results, SourceNode, Supervisor, Wait, spawn,
+    Block, BlockResults, Body, Call, Done, ForkJoin, Graph, Input, Joiner, Node, Relay, SourceNode, Supervisor, Wait,
+    spawn,
 };
 use deeppipeline::error::{GraphError, StartError};
 use deeppipeline::{BoxError, Give, OnError, Overflow, Pipeline, Report, Stage, chain, made_by, stage};
@@ -186,7 +187,7 @@ fn two_branches() -> Graph {
     let blocks = vec![Block {
         name: "parallel".to_owned(),
         branches: vec![1..2, 2..3],
-        results: Results::Joined,
+        results: BlockResults::Joined,
         routed: false,
     }];
     Graph { stages: ["front", "one", "other", "end"].map(Node::new).into(), blocks, ..Graph::default() }
@@ -219,7 +220,8 @@ fn a_source_hands_samples_to_branches_itself_and_what_is_put_comes_by_a_relay() 
 
 #[test]
 fn what_a_block_has_joined_comes_into_the_next_one_by_a_relay() {
-    let block = |branches| Block { name: "parallel".to_owned(), branches, results: Results::Joined, routed: false };
+    let block =
+        |branches| Block { name: "parallel".to_owned(), branches, results: BlockResults::Joined, routed: false };
     let stages = ["front", "a", "b", "c", "d", "end"].map(Node::new).into();
     let graph = Graph { stages, blocks: vec![block(vec![1..2, 2..3]), block(vec![3..4, 4..5])], ..Graph::default() };
     assert_eq!(names_of(graph), ["front", "a", "b", "parallel 2", "c", "d", "end"]);
@@ -227,7 +229,8 @@ fn what_a_block_has_joined_comes_into_the_next_one_by_a_relay() {
 
 #[test]
 fn a_block_that_begins_a_branch_or_ends_one_has_relays() {
-    let block = |branches| Block { name: "parallel".to_owned(), branches, results: Results::Joined, routed: false };
+    let block =
+        |branches| Block { name: "parallel".to_owned(), branches, results: BlockResults::Joined, routed: false };
     let stages = ["front", "a", "b", "c", "end"].map(Node::new).into();
     let graph = Graph { stages, blocks: vec![block(vec![1..3, 3..4]), block(vec![1..2, 2..3])], ..Graph::default() };
     assert_eq!(names_of(graph), ["front", "parallel 2", "a", "b", "join of branch 1", "c", "end"]);

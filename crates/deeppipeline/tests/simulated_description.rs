@@ -1,6 +1,6 @@
 //! A simulation needs no more than a description: it tells the same as one in which the stages run.
 
-use deeppipeline::engine::{Block, BufferSize, Graph, Node, Results, SourceNode};
+use deeppipeline::engine::{Block, BlockResults, BufferSize, Graph, Node, SourceNode};
 use deeppipeline::intake::Intake;
 use deeppipeline::simulate::Simulation;
 use deeppipeline::{Batch, Overflow, Pipeline, Report, Window, stage};
@@ -45,7 +45,7 @@ fn what_one_branch_drops_is_not_joined() {
         blocks: vec![Block {
             name: "parallel".to_owned(),
             branches: vec![0..1, 1..2],
-            results: Results::Joined,
+            results: BlockResults::Joined,
             routed: false,
         }],
         overflow: Some(Overflow::Block),

@@ -2,7 +2,7 @@
 
 use super::Bodies;
 use crate::error::GraphError;
-use crate::graph::{Block, Node, Results};
+use crate::graph::{Block, BlockResults, Node};
 #[cfg(processes)]
 use crate::isolated::IsolatedStage;
 use crate::join::Joiner;
@@ -76,12 +76,12 @@ impl Parts {
     /// Makes a block of which each branch ends in an end stage: each gets a clone of each sample, a `T`.
     pub(crate) fn ends<T: Clone + Send + 'static>(branches: Vec<Parts>) -> Self {
         let nothing_is_joined = |_| -> Value { Box::new(()) };
-        Parts::block::<T>(branches, Results::End, Box::new(nothing_is_joined), Vec::new())
+        Parts::block::<T>(branches, BlockResults::End, Box::new(nothing_is_joined), Vec::new())
     }
 
     /// Makes a block whose branches' results are joined.
     pub(crate) fn joined<T: Clone + Send + 'static>(branches: Vec<Parts>, join: Joiner<Value>) -> Self {
-        Parts::block::<T>(branches, Results::Joined, join, Vec::new())
+        Parts::block::<T>(branches, BlockResults::Joined, join, Vec::new())
     }
 
     /// Makes a block of which each result of the first branch goes on with the newest of the others, which are copied
@@ -91,12 +91,12 @@ impl Parts {
         join: Joiner<Value>,
         copy: Vec<Forker<Value>>,
     ) -> Self {
-        Parts::block::<T>(branches, Results::JoinedWithLatest, join, copy)
+        Parts::block::<T>(branches, BlockResults::JoinedWithLatest, join, copy)
     }
 
     fn block<T: Clone + Send + 'static>(
         branches: Vec<Parts>,
-        results: Results,
+        results: BlockResults,
         join: Joiner<Value>,
         copy: Vec<Forker<Value>>,
     ) -> Self {
@@ -106,7 +106,7 @@ impl Parts {
 
     /// Makes a block of which each sample goes to the branch that the router chooses; their results come out in order,
     /// or each branch ends in an end stage.
-    pub(crate) fn routed(branches: Vec<Parts>, results: Results, route: Router<Value>) -> Self {
+    pub(crate) fn routed(branches: Vec<Parts>, results: BlockResults, route: Router<Value>) -> Self {
         let block = Block { name: ROUTE.to_owned(), branches: Vec::new(), results, routed: true };
         let one = |value, _| vec![value];
         let join = |values: Vec<Option<Value>>| values.into_iter().flatten().next().unwrap_or_else(|| Box::new(()));
@@ -117,7 +117,7 @@ impl Parts {
     /// Makes a block through which the parts of each sample go, behind the stage that splits it.
     pub(crate) fn for_each(split: Parts, stages: Parts, parts: (Splitter<Value>, Gatherer<Value>)) -> Self {
         let block =
-            Block { name: FOR_EACH.to_owned(), branches: Vec::new(), results: Results::Gathered, routed: false };
+            Block { name: FOR_EACH.to_owned(), branches: Vec::new(), results: BlockResults::Gathered, routed: false };
         let nothing: fn(Vec<Option<Value>>) -> Value = |_| Box::new(());
         let (fork, join) = (Box::new(|value, _| vec![value]), Box::new(nothing));
         let fork_join = ForkJoin { fork, route: None, join, copy: Vec::new(), parts: Some(parts) };

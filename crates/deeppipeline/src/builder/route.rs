@@ -2,7 +2,7 @@
 
 use super::Parts;
 use crate::gives::{Ended, Flows, Onward};
-use crate::graph::{GraphError, Results};
+use crate::graph::{BlockResults, GraphError};
 use crate::into_stage::IntoStage;
 use crate::parallel::Router;
 use crate::typed::Value;
@@ -78,7 +78,7 @@ where
         self
     }
 
-    fn into_block(self, results: Results) -> Parts {
+    fn into_block(self, results: BlockResults) -> Parts {
         let Routes { key, keys, mut branches, otherwise, .. } = self;
         let problem = problem_of(&keys, branches.is_empty() && otherwise.is_none());
         let rest = otherwise.is_some().then_some(branches.len());
@@ -116,7 +116,7 @@ where
     O: Flows,
 {
     pub(super) fn into_joined(self) -> Parts {
-        self.into_block(Results::Joined)
+        self.into_block(BlockResults::Joined)
     }
 }
 
@@ -126,6 +126,6 @@ where
     K: PartialEq + fmt::Debug + Send + Sync + 'static,
 {
     pub(super) fn into_ends(self) -> Parts {
-        self.into_block(Results::End)
+        self.into_block(BlockResults::End)
     }
 }

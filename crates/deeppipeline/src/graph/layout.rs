@@ -7,7 +7,7 @@
 //! In front of a route there is always one: its failure is the route's own, whoever gave the sample.
 
 use super::{
-    Block, BufferSize, DEFAULT_BUFFER_SIZE, EntranceNode, Flow, Graph, GraphError, MAX_ENTRANCES, Node, Results,
+    Block, BlockResults, BufferSize, DEFAULT_BUFFER_SIZE, EntranceNode, Flow, Graph, GraphError, MAX_ENTRANCES, Node,
     SourceNode,
 };
 use crate::buffer::{Limits, Workers};
@@ -84,19 +84,19 @@ pub(crate) struct PlacedBlock {
     pub(crate) branches: Vec<(usize, usize)>,
     /// The node that gets what is joined.
     pub(crate) behind: Option<usize>,
-    pub(crate) results: Results,
+    pub(crate) results: BlockResults,
     pub(crate) routed: bool,
 }
 
 impl PlacedBlock {
     /// Returns true if each sample goes through one of the branches, and they come out in order.
     pub(crate) fn restores_order(&self) -> bool {
-        self.routed && self.results == Results::Joined
+        self.routed && self.results == BlockResults::Joined
     }
 
     /// Returns true if the parts of each sample go through its one branch, and come together behind it.
     pub(crate) fn gathers(&self) -> bool {
-        self.results == Results::Gathered
+        self.results == BlockResults::Gathered
     }
 
     /// All nodes in the branches.
@@ -325,14 +325,14 @@ impl Walk<'_> {
             stage = self.block(block, from, stages.end)?;
             let is_at_the_end = stage == stages.end;
             match block.results {
-                Results::End if is_at_the_end && to == Some(Flow::Answers) => {
+                BlockResults::End if is_at_the_end && to == Some(Flow::Answers) => {
                     return Err(GraphError::AnswersOfBranches);
                 }
-                Results::End if !is_at_the_end || to.is_some() => return Err(GraphError::BehindTheEnd),
-                Results::Joined | Results::JoinedWithLatest if is_at_the_end && to.is_none() => {
+                BlockResults::End if !is_at_the_end || to.is_some() => return Err(GraphError::BehindTheEnd),
+                BlockResults::Joined | BlockResults::JoinedWithLatest if is_at_the_end && to.is_none() => {
                     return Err(GraphError::JoinAtTheEnd);
                 }
-                Results::Gathered => from = self.gathering(number),
+                BlockResults::Gathered => from = self.gathering(number),
                 _ => from = Producer::Join(number),
             }
         }
@@ -358,17 +358,17 @@ impl Walk<'_> {
     /// Lays out a block, and returns the stage behind it.
     fn block(&mut self, block: &Block, from: Producer, end: usize) -> Result<usize, GraphError> {
         let number = self.layout.blocks.len();
-        if block.routed && block.results == Results::JoinedWithLatest {
+        if block.routed && block.results == BlockResults::JoinedWithLatest {
             return Err(misplaced("it gives each sample to one branch, and joins it with what others give"));
         }
-        if block.results == Results::Gathered && (block.routed || block.branches.len() != 1) {
+        if block.results == BlockResults::Gathered && (block.routed || block.branches.len() != 1) {
             return Err(misplaced("parts of samples go through it, which has not one branch alone"));
         }
         // What comes from the source has no number before it is in a buffer.
-        let has_number = block.results != Results::Gathered || from != Producer::Entrance;
+        let has_number = block.results != BlockResults::Gathered || from != Producer::Entrance;
         let (fork, name) = match !block.routed && has_number && self.forks(from) {
-            true if block.results == Results::Gathered => (from, block.name.clone()),
-            false if block.results == Results::Gathered => {
+            true if block.results == BlockResults::Gathered => (from, block.name.clone()),
+            false if block.results == BlockResults::Gathered => {
                 let relay = self.relay(format!("split of {}", block.name), from);
                 (Producer::Node(relay), block.name.clone())
             }
@@ -393,15 +393,15 @@ impl Walk<'_> {
                 return Err(misplaced("its branches do not follow one after the other"));
             }
             let first = self.layout.nodes.len();
-            let to = (block.results != Results::End).then_some(Flow::Join { block: number, branch });
+            let to = (block.results != BlockResults::End).then_some(Flow::Join { block: number, branch });
             self.joins_around = match block.results {
-                Results::Joined | Results::Gathered => around + 1,
+                BlockResults::Joined | BlockResults::Gathered => around + 1,
                 // No sample is waited for in the branches beside the first.
-                Results::JoinedWithLatest if branch > 0 => 0,
-                Results::End | Results::JoinedWithLatest => around,
+                BlockResults::JoinedWithLatest if branch > 0 => 0,
+                BlockResults::End | BlockResults::JoinedWithLatest => around,
             };
             self.chain(stages.clone(), Producer::Fork(number), to)?;
-            if block.results == Results::JoinedWithLatest && branch > 0 {
+            if block.results == BlockResults::JoinedWithLatest && branch > 0 {
                 self.drop_at(first);
             }
             let last = self.layout.nodes.len() - 1;

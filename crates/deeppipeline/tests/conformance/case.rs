@@ -1,7 +1,7 @@
 //! What a case says.
 
 use deeppipeline::builder::BufferSize;
-use deeppipeline::engine::{ErrorPolicy, Results, SourceNode};
+use deeppipeline::engine::{BlockResults, ErrorPolicy, SourceNode};
 use deeppipeline::intake::Intake;
 use deeppipeline::{Overflow, Window};
 use std::time::Duration;
@@ -287,11 +287,11 @@ impl Case {
     }
 
     /// What becomes of the results of the two branches.
-    pub(crate) fn results(&self) -> Results {
+    pub(crate) fn results(&self) -> BlockResults {
         match (self.is_joined(), self.with_latest && !self.routed) {
-            (false, _) => Results::End,
-            (true, false) => Results::Joined,
-            (true, true) => Results::JoinedWithLatest,
+            (false, _) => BlockResults::End,
+            (true, false) => BlockResults::Joined,
+            (true, true) => BlockResults::JoinedWithLatest,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment as Simulated, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
 use deeppipeline::engine::{
-    Block, Flow, ForkJoin, Graph, Moment, Node, Results, Role, Supervisor, Wait, Worker, spawn,
+    Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Role, Supervisor, Wait, Worker, spawn,
 };
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{SOURCE, SampleId, StageReport};
@@ -33,7 +33,7 @@ pub(crate) fn graph(case: &Case) -> Graph {
     let for_each = case.for_each.clone().map(|inside| Block {
         name: "for each".to_owned(),
         branches: vec![inside],
-        results: Results::Gathered,
+        results: BlockResults::Gathered,
         routed: false,
     });
     Graph {

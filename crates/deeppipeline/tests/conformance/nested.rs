@@ -4,8 +4,8 @@
 
 use crate::random::Random;
 use deeppipeline::engine::{
-    Block, Body, BodyFactory, Call, Done, ErrorPolicy, Executor, ForkJoin, Forker, Graph, Input, Node, Relay, Results,
-    Role, SourceNode, Supervisor, Wait, Worker, spawn,
+    Block, BlockResults, Body, BodyFactory, Call, Done, ErrorPolicy, Executor, ForkJoin, Forker, Graph, Input, Node,
+    Relay, Role, SourceNode, Supervisor, Wait, Worker, spawn,
 };
 use deeppipeline::report::{JoinCounts, SampleId};
 use deeppipeline::simulate::Simulation;
@@ -24,7 +24,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 enum Element {
     Stage(Does),
-    Block { branches: Vec<Vec<Element>>, results: Results, routed: bool },
+    Block { branches: Vec<Vec<Element>>, results: BlockResults, routed: bool },
 }
 
 /// What a stage does with a value.
@@ -56,8 +56,8 @@ impl Does {
 }
 
 /// Joins results; where the first goes on with the newest of the others, with which of them is up to the machine.
-fn join(results: Results, values: &[i64]) -> i64 {
-    let certain = if results == Results::JoinedWithLatest { &values[..1] } else { values };
+fn join(results: BlockResults, values: &[i64]) -> i64 {
+    let certain = if results == BlockResults::JoinedWithLatest { &values[..1] } else { values };
     certain.iter().fold(7, |joined, x| joined.wrapping_mul(31).wrapping_add(*x))
 }
 
@@ -97,7 +97,7 @@ impl Described {
                         let first = self.stages.len();
                         self.add(branch, random);
                         // Otherwise it would drop what it has no time for.
-                        if results == Results::JoinedWithLatest {
+                        if results == BlockResults::JoinedWithLatest {
                             self.stages[first].overflow = Some(Overflow::Block);
                         }
                         self.blocks[number].branches.push(first..self.stages.len());
@@ -148,13 +148,13 @@ impl Expected {
     fn run_block(
         &mut self,
         branches: &[Vec<Element>],
-        (results, routed): (Results, bool),
+        (results, routed): (BlockResults, bool),
         x: i64,
         (stage, block): (usize, usize),
     ) -> Vec<i64> {
         let (mut stage, mut inner) = (stage, block + 1);
         let mut given = Vec::new();
-        if results == Results::Gathered {
+        if results == BlockResults::Gathered {
             let run = |part| self.run(&branches[0], part, (stage, inner)).pop().ok_or(());
             let of_parts: Vec<_> = parts(x).into_iter().map(run).collect();
             let counts = &mut self.joins[block];
@@ -174,8 +174,8 @@ impl Expected {
         }
         let counts = &mut self.joins[block];
         match results {
-            Results::End | Results::Gathered => Vec::new(),
-            Results::Joined => {
+            BlockResults::End | BlockResults::Gathered => Vec::new(),
+            BlockResults::Joined => {
                 let one_of_each: Vec<i64> = given.into_iter().flatten().collect();
                 let is_whole = one_of_each.len() == if routed { 1 } else { branches.len() };
                 counts.entered += 1;
@@ -186,7 +186,7 @@ impl Expected {
                     false => is_whole.then(|| join(results, &one_of_each)).into_iter().collect(),
                 }
             }
-            Results::JoinedWithLatest => {
+            BlockResults::JoinedWithLatest => {
                 let first = given.remove(0);
                 counts.entered += first.len() as u64;
                 counts.joined += first.len() as u64;
@@ -214,7 +214,7 @@ fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
     match ends {
         true if depth > 0 && random.one_in(3) => {
             let routed = random.one_in(3);
-            elements.push(block(random, depth, Results::End, routed));
+            elements.push(block(random, depth, BlockResults::End, routed));
         }
         true => elements.push(Element::Stage(Does::End)),
         // A branch has a stage at least; a block inside may be all of it.
@@ -227,11 +227,11 @@ fn chain(random: &mut Random, depth: u64, ends: bool) -> Vec<Element> {
 fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
     if depth > 0 && random.one_in(2) {
         let results = match random.below(4) {
-            0 => Results::JoinedWithLatest,
-            1 => Results::Gathered,
-            _ => Results::Joined,
+            0 => BlockResults::JoinedWithLatest,
+            1 => BlockResults::Gathered,
+            _ => BlockResults::Joined,
         };
-        let routed = results == Results::Joined && random.one_in(2);
+        let routed = results == BlockResults::Joined && random.one_in(2);
         return block(random, depth, results, routed);
     }
     let (remainder, of) = (random.below(3) as i64, 3 + random.below(4) as i64);
@@ -243,11 +243,11 @@ fn element(random: &mut Random, depth: u64, ends: bool) -> Element {
     })
 }
 
-fn block(random: &mut Random, depth: u64, results: Results, routed: bool) -> Element {
-    let ends = results == Results::End;
-    let branches = if results == Results::Gathered { 1 } else { 2 + random.below(2) };
+fn block(random: &mut Random, depth: u64, results: BlockResults, routed: bool) -> Element {
+    let ends = results == BlockResults::End;
+    let branches = if results == BlockResults::Gathered { 1 } else { 2 + random.below(2) };
     let mut branches: Vec<_> = (0..branches).map(|_| chain(random, depth - 1, ends)).collect();
-    if results == Results::JoinedWithLatest {
+    if results == BlockResults::JoinedWithLatest {
         // A stage of its own in front, which can be told to wait.
         branches.iter_mut().for_each(|branch| branch.insert(0, Element::Stage(Does::Add(1))));
     }
@@ -325,7 +325,7 @@ fn simulates(described: &Described, samples: i64, told: &str) {
     let report = simulation.takes("stage", Duration::from_millis(2)).unwrap().run().unwrap();
     assert!(report.balances(), "{told}\n{report}");
     for (join, block) in
-        report.joins.iter().zip(blocks).filter(|(_, block)| block.results == Results::Joined && !block.routed)
+        report.joins.iter().zip(blocks).filter(|(_, block)| block.results == BlockResults::Joined && !block.routed)
     {
         // A block inside another may be on one of several ways.
         let entered =

@@ -6,7 +6,7 @@ use crate::fates;
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry, route_by};
-use deeppipeline::engine::{ErrorPolicy, Executor, Graph, Results, simulate};
+use deeppipeline::engine::{BlockResults, ErrorPolicy, Executor, Graph, simulate};
 use deeppipeline::error::{GraphError, NoAnswer};
 use deeppipeline::intake::Intake;
 use deeppipeline::pipeline::Answer;
@@ -184,7 +184,7 @@ fn build<I: Send + 'static>(
             // The next stage gets the sum, as it does with a list.
             let (before, branches, behind) = (builder.stage(before), (part(first), part(second.clone())), second.end);
             let joined = match case.results() {
-                Results::JoinedWithLatest => {
+                BlockResults::JoinedWithLatest => {
                     before.parallel_latest(branches).stage(add_joining::<(i64, Option<i64>)>(case, behind, log))
                 }
                 _ => before.parallel(branches).stage(add_joining::<(i64, i64)>(case, behind, log)),
