@@ -2,12 +2,17 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 /// Tasks that wait for something of which there is one for each.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     state: Mutex<State>,
+    /// The number of tasks in line, for those who would wake one: mostly there is none, and nothing to be locked. A task
+    /// looks once more after it has come here, and both of them do that under the lock of what it waits for. So either it
+    /// finds what has come, or it is seen here.
+    tasks: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +44,7 @@ impl Line {
             state.last
         });
         let before = state.wakers.insert(place, Some(waker));
+        self.tasks.store(state.wakers.len(), Ordering::Relaxed);
         // A waker is foreign code, also where it is dropped.
         drop(state);
         drop(before);
@@ -46,12 +52,18 @@ impl Line {
 
     /// Wakes the first task that has not been woken; returns true if there was one.
     pub(crate) fn wake_first(&self) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let first = self.state.lock().wakers.values_mut().find_map(Option::take);
         first.map(Waker::wake).is_some()
     }
 
     /// Wakes all tasks.
     pub(crate) fn wake_all(&self) {
+        if self.is_empty() {
+            return;
+        }
         let all: Vec<_> = self.state.lock().wakers.values_mut().filter_map(Option::take).collect();
         all.into_iter().for_each(Waker::wake);
     }
@@ -59,8 +71,14 @@ impl Line {
     /// Returns true if a task was woken, and has not looked since.
     pub(crate) fn leave(&self, spot: &mut Spot) -> bool {
         let Some(place) = spot.0.take() else { return false };
-        let left = self.state.lock().wakers.remove(&place);
+        let mut state = self.state.lock();
+        let left = state.wakers.remove(&place);
+        self.tasks.store(state.wakers.len(), Ordering::Relaxed);
         matches!(left, Some(None))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tasks.load(Ordering::Relaxed) == 0
     }
 }
 
