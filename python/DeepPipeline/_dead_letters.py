@@ -18,6 +18,9 @@ from DeepPipeline.errors import DeadLetterError, GraphError
 
 SUFFIX = ".letter"
 
+FORMAT = "pickle"
+"""The format of a value from Python; the first line of a letter is the same in Rust."""
+
 DEFAULT_MAX_BYTES = 1 << 30
 
 
@@ -117,6 +120,7 @@ def _header(event: FateEvent) -> bytes:
         "fate": event.fate,
         "error": None if error is None else str(error),
         "error_type": None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
+        "format": FORMAT,
         "type": f"{type(event.value).__module__}.{type(event.value).__qualname__}",
         "time": time.time(),
     }
@@ -199,8 +203,11 @@ def _read(path: Path) -> DeadLetter | None:
         return None
     header, _, payload = content.partition(b"\n")
     facts = json.loads(header)
-    del facts["type"]
-    return DeadLetter(value=pickle.loads(payload), path=path, **facts)
+    kind, form = facts.pop("type"), facts.pop("format")
+    if form not in (FORMAT, None):
+        raise ValueError(f"its value is a {kind} of Rust, in the format {form}")
+    value = None if form is None else pickle.loads(payload)
+    return DeadLetter(value=value, path=path, **facts)
 
 
 def _told(bad: list[tuple[Path, Exception]]) -> DeadLetterError:

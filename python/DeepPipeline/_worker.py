@@ -15,7 +15,7 @@ import threading
 import traceback
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from DeepPipeline import _engine
@@ -51,6 +51,8 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
     results: deque[Any] = deque()
     forks = _forks
     takes_batches = worker.takes_batches
+    # Who hears of fates is told what of a batch has failed.
+    tells_values = takes_batches and worker.tells_fates
     while (method := worker.next()) is not None:
         arguments = x = result = None
         late = False
@@ -68,7 +70,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 run = functools.partial(method_of(stage, method), **values_of(worker.update_values()))
             else:
                 run = method_of(stage, method)
-                if keeps_arguments:
+                if keeps_arguments or tells_values:
                     # The list is the stage's, which may empty it.
                     kept = ([*arguments[0]],) if takes_batches and method == "stage_run" else arguments
             result = run(*arguments)
@@ -98,6 +100,8 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
             if are_results:
                 each = results_of(result, arguments)
                 worker.expect_results(len(each))
+                if tells_values and has_failed(each):
+                    tell_failed(worker, each, kept, worker.alone() if method == "run_alone" else 0)
                 results.extendleft(reversed(each))
                 del each
                 result = None
@@ -126,7 +130,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
             if method == "update":
                 worker.fail(error)  # whoever asked for it is told, and the stage goes on
             else:
-                _fail(worker, sources, error, *sample_of(method, takes_batches, arguments, x))
+                _fail(worker, sources, error, *samples_of(method, takes_batches, arguments, x, kept))
         if results:
             arguments = x = result = None
             give_each(worker, sources, results)
@@ -166,14 +170,25 @@ def has_failed(results: object) -> bool:
     return isinstance(results, (list, tuple)) and any(type(result) is Failed for result in results)
 
 
-def sample_of(method: str, takes_batches: bool, arguments: tuple[Any, ...] | None, x: Any) -> tuple[Any, ...]:
-    """Returns what a call that failed had got, if that is one sample and still here."""
+def tell_failed(worker: _engine.Worker, results: Sequence[Any], kept: tuple[Any, ...], first: int) -> None:
+    """Hands in the values of those samples of a batch, from that index on, whose result is an error."""
+    if kept:
+        for index, result in enumerate(results, first):
+            if type(result) is Failed:
+                worker.fails_on(index, kept[0][index])
+
+
+def samples_of(
+    method: str, takes_batches: bool, arguments: tuple[Any, ...] | None, x: Any, kept: tuple[Any, ...]
+) -> Sequence[Any]:
+    """Returns what a call that failed had got, one value for each sample, as far as it is still here."""
     if arguments is None:
         return () if x is None else (x,)
-    is_list = method == "run_alone" or (takes_batches and method == "stage_run")
-    if not arguments or not is_list:
-        return arguments
-    return (arguments[0][0],) if len(arguments[0]) == 1 else ()
+    if arguments and method == "run_alone":
+        return arguments[0][:1]  # type: ignore[no-any-return]
+    if takes_batches and method == "stage_run":
+        return kept[0] if kept else ()
+    return arguments
 
 
 def _fail(worker: _engine.Worker, sources: Running | SourceStage, error: BaseException, *on: Any) -> None:

@@ -238,6 +238,19 @@ impl Worker {
         self.notes.as_ref().is_some_and(|notes| py.detach(|| notes.send(note)))
     }
 
+    /// Returns true if the fate of every sample is told, and with a failure the value.
+    #[getter]
+    fn tells_fates(&self) -> bool {
+        self.lock().as_ref().is_some_and(EngineWorker::tells_fates)
+    }
+
+    /// Hands in the value of the sample at that index of a batch, on which the stage has failed.
+    fn fails_on(&self, index: usize, value: Py<PyAny>) {
+        if let Some(worker) = self.lock().as_mut() {
+            worker.fails_on(index, Payload::Object(value));
+        }
+    }
+
     /// Takes what the call returned.
     ///
     /// True when the call took longer than the stage's time limit.
@@ -295,13 +308,14 @@ impl Worker {
 
     /// Settles a call that raised. Returns what is to be logged about it where no caller will learn of it: the stage
     /// skips the sample and goes on, or the pipeline had failed before.
-    /// What it got comes with it, if it got one sample alone, for who is told of its fate.
+    /// What it got comes with it, one value for each sample from the present one on, for who is told of their fates.
     #[pyo3(signature = (exception, *on))]
     fn fail(&self, exception: &Bound<'_, PyAny>, on: &Bound<'_, PyTuple>) -> Option<FailureEvent> {
-        if let Some(worker) = self.lock().as_mut().filter(|worker| worker.tells_fates())
-            && let Ok(value) = on.get_item(0)
-        {
-            worker.fails_on(Payload::Object(value.unbind()));
+        if let Some(worker) = self.lock().as_mut().filter(|worker| worker.tells_fates()) {
+            let first = worker.present_index();
+            for (index, value) in on.iter().enumerate() {
+                worker.fails_on(first + index, Payload::Object(value.unbind()));
+            }
         }
         let cause = Box::new(Raised::new(exception));
         match self.settle(Ending::Failed(cause)) {

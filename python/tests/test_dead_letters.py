@@ -14,6 +14,7 @@ from DeepPipeline import (
     Batch,
     DeadLetterError,
     DeadLetters,
+    Failed,
     FateEvent,
     GraphError,
     Pipeline,
@@ -141,6 +142,49 @@ def test_of_a_batch_each_failed_sample_is_kept_alone(multiprocess: bool, tmp_pat
     pipeline = Pipeline(stages, overflow="block", multiprocess=multiprocess, dead_letters=tmp_path)
     pipeline.run(["1", "two", "3", "four"])
     assert [letter.value for letter in replay(tmp_path, trusted=True)] == ["two", "four"]
+
+
+class ParseEach(Stage):
+    def stage_run(self, batch: list[str]) -> list[int | Failed]:
+        results = [int(x) if x.isdigit() else Failed(ValueError(x)) for x in batch]
+        batch.clear()
+        return results
+
+
+@modes
+def test_of_a_batch_each_result_that_is_an_error_is_told_and_kept_with_its_value(
+    multiprocess: bool, tmp_path: Path
+) -> None:
+    events = list[FateEvent]()
+    stages = [ParseEach().options(on_error="skip", intake=Batch(4, max_wait=600), buffer_size=4), Pass()]
+    pipeline = Pipeline(
+        stages, overflow="block", multiprocess=multiprocess, dead_letters=tmp_path, on_fate=events.append
+    )
+    pipeline.run(["1", "two", "3", "four", "five"])
+    assert [(event.number, event.value) for event in events] == [(2, "two"), (4, "four"), (5, "five")]
+    assert [letter.value for letter in replay(tmp_path, trusted=True)] == ["two", "four", "five"]
+
+
+def test_a_batch_that_stops_the_pipeline_is_kept_sample_by_sample(tmp_path: Path) -> None:
+    pipeline = Pipeline(
+        [Parse().options(intake=Batch(2, max_wait=600)), Pass()], overflow="block", dead_letters=tmp_path
+    )
+    with pytest.raises(Exception, match="invalid literal"):
+        pipeline.run(["1", "two"])
+    assert [letter.value for letter in replay(tmp_path, trusted=True)] == ["1", "two"]
+
+
+def test_a_letter_of_rust_is_read_as_far_as_python_can(tmp_path: Path) -> None:
+    header = (
+        '{"stage":"s","number":3,"part":0,"source":null,"fate":"failed","error":"no","error_type":null,'
+        '"type":%s,"format":%s,"time":1.5}\n'
+    )
+    (tmp_path / "1.letter").write_text(header % ("null", "null"))
+    (tmp_path / "2.letter").write_text(header % ('"u32"', '"postcard"') + "5")
+    letters = replay(tmp_path, trusted=True)
+    assert (letter := next(letters)).value is None and letter.error == "no"
+    with pytest.raises(DeadLetterError, match="a u32 of Rust, in the format postcard"):
+        next(letters)
 
 
 def test_what_became_of_a_sample_is_read_without_its_pickle(tmp_path: Path) -> None:

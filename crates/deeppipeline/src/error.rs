@@ -1,5 +1,7 @@
 //! Errors: one small type per operation. An error that concerns a sample of the caller's hands it back.
 
+#[cfg(feature = "dead-letters")]
+mod dead_letter;
 mod no_answer;
 mod readable;
 
@@ -13,6 +15,8 @@ pub use crate::buffer::{MemoryDamaged, SampleTooLarge};
 pub use crate::graph::GraphError;
 pub use crate::policies::UnknownPolicy;
 pub use crate::unwind::{BoxError, StagePanic};
+#[cfg(feature = "dead-letters")]
+pub use dead_letter::DeadLetterError;
 pub use no_answer::{Discarded, DroppedBy, NoAnswer, SkippedBy, StageFailure};
 
 /// The operation of a stage during which it failed.

@@ -145,6 +145,11 @@ impl<V> Fates<V> {
         (state.are_wanted, state.only_failures) = (true, only_failures);
     }
 
+    /// Lets only those of failures be told, if so.
+    pub(crate) fn hear_only_failures(&self, only_failures: bool) {
+        self.state.lock().only_failures = only_failures;
+    }
+
     /// Tells one; hands it back, to be released by the caller, where too many wait or the program does not ask for it.
     pub(crate) fn tell(&self, event: FateEvent<V>) -> Option<FateEvent<V>> {
         let mut state = self.state.lock();

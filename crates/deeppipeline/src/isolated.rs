@@ -5,16 +5,18 @@ mod types;
 use self::types::Types;
 use crate::aside;
 use crate::buffer::shared::Codec;
+#[cfg(feature = "dead-letters")]
+use crate::dead_letters::LetterType;
 use crate::error::{GraphError, StartError};
 use crate::executor::process::{Bootstrap, Console, Lifeline, Reads, Then, Watched, WorkerProcess, Written};
 use crate::executor::{BodyFactory, thread};
 use crate::gives::Onward;
 use crate::stage::Stage;
-use crate::transfer::wire::{self, WireError, to_readable_bytes};
 use crate::transfer::{Transfer, Typed};
 use crate::typed::{EachResult, ListOf, OfKey, OfKeys, OneOf, OneResult, Returns, StageBody, Unpack, Value};
 use crate::unwind::BoxError;
 use crate::window::{Window, Windows};
+use crate::wire::{self, WireError, to_readable_bytes};
 use parking_lot::Mutex;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, getppid};
@@ -399,6 +401,9 @@ pub struct IsolatedStage {
     pub(crate) init_payload: Vec<u8>,
     pub(crate) input: Arc<dyn Codec<Value>>,
     pub(crate) output: Arc<dyn Codec<Value>>,
+    /// The types of what it gets and gives, as dead letters have them.
+    #[cfg(feature = "dead-letters")]
+    pub(crate) letters: [LetterType; 2],
 }
 
 impl fmt::Debug for IsolatedStage {
@@ -420,6 +425,8 @@ impl IsolatedStage {
             init_payload: to_readable_bytes(&payload)?,
             input: Arc::new(Typed::<T>::new()),
             output: Arc::new(Typed::<V>::new()),
+            #[cfg(feature = "dead-letters")]
+            letters: [LetterType::of::<T>(), LetterType::of::<V>()],
         })
     }
 }

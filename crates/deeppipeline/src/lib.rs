@@ -44,10 +44,11 @@
 //! | feature | default | what it brings |
 //! |---|---|---|
 //! | `futures` | off | `futures::Stream` for results and streams, and a `Sink` for samples |
+//! | `dead-letters` | off | a folder keeps the samples on which a stage failed, or that were lost ([`dead_letters`](builder::Builder::dead_letters)) |
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 //! | `signals` | off | `Pipeline::on_stop_signals`: the first Ctrl-C, SIGTERM or SIGHUP drains, a second one aborts; on Unix |
 //! | `processes` | off | a stage in a process of its own ([`processes`]), on Linux |
-//! | `serde` | with `processes` | a [`Report`] can be serialised, with all that it holds |
+//! | `serde` | with `processes` and `dead-letters` | a [`Report`] can be serialised, with all that it holds |
 
 mod activity;
 mod answer;
@@ -56,6 +57,8 @@ mod aside;
 mod buffer;
 pub mod builder;
 mod clock;
+#[cfg(feature = "dead-letters")]
+mod dead_letters;
 #[doc(hidden)]
 pub mod engine;
 pub mod error;
@@ -104,6 +107,8 @@ mod transfer;
 mod typed;
 mod unwind;
 mod window;
+#[cfg(any(processes, feature = "dead-letters"))]
+mod wire;
 mod worker;
 
 pub use builder::{chain, entrance, made_by, stage};
@@ -151,7 +156,9 @@ pub mod marker {
     };
     #[cfg(processes)]
     pub use crate::into_stage::{IsIsolated, IsIsolatedBatch};
-    pub use crate::retry::{ForEach, NotSaid};
+    #[cfg(feature = "dead-letters")]
+    pub use crate::retry::Kept;
+    pub use crate::retry::{ForEach, Keeping, NotSaid, SaysOnError};
     #[cfg(processes)]
     pub use crate::typed::{EachResult, Returns};
 }

@@ -216,12 +216,12 @@ impl<I, T> Pipeline<I, T> {
     }
 
     pub(crate) fn spawn(mut plan: Plan) -> Result<Self, StartError> {
-        let on_fate = plan.on_fate.take();
+        let (on_fate, only_failures) = (plan.on_fate.take(), plan.only_failures);
         let (supervisor, mut jobs) = jobs(plan)?;
         supervisor.release_aside();
         let pipeline = Pipeline { supervisor, threads: Mutex::default(), types: PhantomData };
         if let Some(on_fate) = on_fate
-            && let Err(cause) = pipeline.supervisor.tell_fates(on_fate)
+            && let Err(cause) = pipeline.supervisor.tell_fates(on_fate, only_failures)
         {
             drop(jobs);
             pipeline.abort();

@@ -8,6 +8,8 @@ use crate::seconds;
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "dead-letters")]
+pub use crate::dead_letters::{DeadLetter, Replay, replay};
 pub use crate::fates::{Fate, FateEvent};
 pub use crate::join::JoinCounts;
 pub use crate::ledger::{BufferCounts, Spread, StageCounts};

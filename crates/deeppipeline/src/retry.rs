@@ -1,6 +1,10 @@
 //! What follows when a stage fails on a sample, as a user says it.
 
+#[cfg(feature = "dead-letters")]
+use crate::dead_letters::{Letter, LetterType};
 use crate::policies::ErrorPolicy;
+use crate::typed::Value;
+use std::fmt;
 
 /// The policy of the pipeline when a stage fails on a sample; [`retry`] is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,6 +90,106 @@ pub trait Copies<T>: Into<ErrorPolicy> {
     const COPY: Option<fn(&T) -> T>;
     /// The way a list of one sample is made, where a stage that takes batches is run on each alone.
     const ALONE: Option<fn(&T, usize) -> T> = None;
+    /// The way in which what the stage fails on is kept, where it is to be.
+    const KEEPS: Option<Keeping<T>> = None;
+}
+
+/// The way in which what a stage fails on is kept: it gets the original, and may do with that what it likes.
+pub struct Keeping<T> {
+    /// Makes the copy.
+    pub(crate) copy: Copy<T>,
+    /// Returns the number of samples in it.
+    pub(crate) samples: fn(&T) -> usize,
+    /// Returns the value of the sample at that index.
+    pub(crate) value: fn(&T, usize) -> Value,
+    /// The type of those values.
+    #[cfg(feature = "dead-letters")]
+    pub(crate) letter: LetterType,
+}
+
+impl<T> Clone for Keeping<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> std::marker::Copy for Keeping<T> {}
+
+impl<T> fmt::Debug for Keeping<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeping").finish_non_exhaustive()
+    }
+}
+
+/// The words of a stage about its errors, of which the policy may be said at any time.
+pub trait SaysOnError {
+    /// The same with that policy.
+    type With<F>;
+
+    /// Says the policy.
+    fn with<F>(self, on_error: F) -> Self::With<F>;
+}
+
+macro_rules! policy_only {
+    ($($said:ty),*) => {
+        $(impl SaysOnError for $said {
+            type With<F> = F;
+
+            fn with<F>(self, on_error: F) -> F {
+                on_error
+            }
+        })*
+    };
+}
+
+policy_only!(NotSaid, OnError, Retry);
+
+/// The policy of a stage that [keeps](crate::builder::Described::keep_failed) what it fails on.
+#[cfg(feature = "dead-letters")]
+#[derive(Debug)]
+pub struct Kept<E>(pub(crate) E);
+
+#[cfg(feature = "dead-letters")]
+impl<E> SaysOnError for Kept<E> {
+    type With<F> = Kept<F>;
+
+    fn with<F>(self, on_error: F) -> Kept<F> {
+        Kept(on_error)
+    }
+}
+
+#[cfg(feature = "dead-letters")]
+impl<E: Into<ErrorPolicy>> From<Kept<E>> for ErrorPolicy {
+    fn from(Kept(on_error): Kept<E>) -> Self {
+        on_error.into()
+    }
+}
+
+#[cfg(feature = "dead-letters")]
+impl<T: Clone + Letter, E: Copies<T>> Copies<T> for Kept<E> {
+    const COPY: Option<Copy<T>> = E::COPY;
+    const KEEPS: Option<Keeping<T>> = Some(Keeping {
+        copy: T::clone,
+        samples: |_| 1,
+        value: |x, _| Box::new(x.clone()),
+        letter: LetterType::of::<T>(),
+    });
+}
+
+#[cfg(feature = "dead-letters")]
+impl<T: Clone + Letter, E> Copies<Vec<T>> for ForEach<Kept<E>>
+where
+    ForEach<E>: Copies<Vec<T>>,
+    E: Into<ErrorPolicy>,
+{
+    const COPY: Option<Copy<Vec<T>>> = <ForEach<E> as Copies<Vec<T>>>::COPY;
+    const ALONE: Option<Alone<Vec<T>>> = <ForEach<E> as Copies<Vec<T>>>::ALONE;
+    const KEEPS: Option<Keeping<Vec<T>>> = Some(Keeping {
+        copy: Vec::clone,
+        samples: Vec::len,
+        value: |list, index| Box::new(list[index].clone()),
+        letter: LetterType::of::<T>(),
+    });
 }
 
 /// The policy of a stage about whose errors nothing was said: as [`OnError::Stop`].

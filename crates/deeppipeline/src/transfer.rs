@@ -1,12 +1,11 @@
 //! The transfer of typed values from one process to another.
 
-mod check;
 mod probe;
-pub(crate) mod wire;
 
 use crate::buffer::shared::{Codec, SharedBytes};
 use crate::typed::Value;
 use crate::unwind::BoxError;
+use crate::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;

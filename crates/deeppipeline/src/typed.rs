@@ -2,7 +2,7 @@
 
 use crate::executor::Body;
 use crate::gives::Gives;
-use crate::retry::{Alone, Copy};
+use crate::retry::{Alone, Copy, Keeping};
 use crate::sample::Input;
 use crate::stage::{Give, Source, Stage};
 use crate::unwind::BoxError;
@@ -11,6 +11,7 @@ use crate::worker::{Call, Done, Values, Windowed};
 use std::any::{Any, type_name};
 use std::hash::Hash;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// The value that flows inside a pipeline whose types were checked when it was built.
 pub(crate) type Value = Box<dyn Any + Send>;
@@ -243,6 +244,23 @@ pub(crate) struct Copying<T> {
     pub(crate) all: Option<Copy<T>>,
     /// Makes the list of the one sample at that index.
     pub(crate) alone: Option<Alone<T>>,
+    /// Keeps what it fails on, where that is wanted.
+    pub(crate) keeps: Option<Keeping<T>>,
+}
+
+impl<T> Clone for Copying<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> std::marker::Copy for Copying<T> {}
+
+impl<T> Copying<T> {
+    /// The way the copy is made, where one is needed.
+    fn copy(&self) -> Option<Copy<T>> {
+        self.all.or(self.keeps.map(|keeps| keeps.copy))
+    }
 }
 
 /// A stage on its worker.
@@ -254,6 +272,8 @@ pub(crate) struct StageBody<S: Stage, U, R = OneResult> {
     /// The retry copy: how it is made of what the stage gets, and the last one.
     copying: Copying<S::Input>,
     last: Option<Box<S::Input>>,
+    /// The samples of the copy that the present call runs on.
+    runs_on: Range<usize>,
     updating: Option<Updating<S>>,
     returns: PhantomData<fn() -> R>,
 }
@@ -265,8 +285,9 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
             stage: None,
             unpack,
             windowed: Windowed::default(),
-            copying: Copying { all: None, alone: None },
+            copying: Copying { all: None, alone: None, keeps: None },
             last: None,
+            runs_on: 0..0,
             updating: None,
             returns: PhantomData,
         }
@@ -291,6 +312,14 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
             None => Some(copied(self.copying.all?, last)),
         }
     }
+
+    /// Returns the samples of the copy on which a call runs, alone or all.
+    fn kept(&self, alone: Option<usize>) -> Range<usize> {
+        match (&self.copying.keeps, &self.last) {
+            (Some(keeps), Some(last)) => alone.map_or(0..(keeps.samples)(last), |index| index..index + 1),
+            _ => 0..0,
+        }
+    }
 }
 
 impl<S, U, R> Body<Value> for StageBody<S, U, R>
@@ -306,11 +335,13 @@ where
                 Err(cause) => return Done::Failed(cause),
             }
         }
+        let alone = if let Call::RunAlone(index, _) = call { Some(index) } else { None };
         let again = match call {
             Call::RunAgain(None) => self.again(None),
             Call::RunAlone(index, None) => self.again(Some(index)),
             _ => None,
         };
+        self.runs_on = if again.is_some() { self.kept(alone) } else { 0..0 };
         let Some(stage) = &mut self.stage else { return Done::Failed("the stage was never made".into()) };
 
         let result = match call {
@@ -328,7 +359,9 @@ where
                 self.windowed = windowed;
                 match unpacked {
                     Unpacked::Run(x) => {
-                        self.last = self.copying.all.map(|copy| copied(copy, &x));
+                        self.last = self.copying.copy().map(|copy| copied(copy, &x));
+                        self.runs_on = self.kept(None);
+                        let Some(stage) = &mut self.stage else { unreachable!("it was there just now") };
                         run::<S, R>(stage, x)
                     }
                     Unpacked::Keep => Ok(Done::Windowed),
@@ -343,6 +376,17 @@ where
 
     fn windowed(&mut self) -> Windowed {
         std::mem::take(&mut self.windowed)
+    }
+
+    fn failed_values(&mut self, done: &Done<Value>) -> Vec<(usize, Value)> {
+        let (Some(keeps), Some(last)) = (&self.copying.keeps, &self.last) else { return Vec::new() };
+        let has_failed = |nth: usize| match done {
+            Done::Failed(_) => true,
+            Done::Each(results) => matches!(results.get(nth), Some(Err(_))),
+            Done::Gave(_) | Done::Exhausted | Done::Windowed => false,
+        };
+        let failed = self.runs_on.clone().enumerate().filter(|(nth, _)| has_failed(*nth));
+        failed.map(|(_, index)| (index, (keeps.value)(last, index))).collect()
     }
 
     fn forget_windows(&mut self) {

@@ -1,15 +1,16 @@
 //! A stage with its options: what a user says of a stage before the builder gets it.
 
 use super::{Bodies, Parts};
+use crate::error::GraphError;
 use crate::gives::{Ended, Gives, Last, Onward};
 use crate::graph::Node;
 use crate::intake::{Batch, GivesOne, Single, Takes};
 use crate::into_stage::{AsStage, EndsBatch, IsBatch, IsDescribed, IsGiven, IsMade, Makes, Making, Part};
 use crate::policies::ErrorPolicy;
 use crate::policies::Overflow;
-use crate::retry::{Copies, ForEach, NotSaid};
+use crate::retry::{Copies, ForEach, NotSaid, SaysOnError};
 use crate::stage::Stage;
-use crate::typed::{EachResult, OneResult, Returns};
+use crate::typed::{Copying, EachResult, OneResult, Returns};
 use crate::unwind::BoxError;
 use std::fmt;
 use std::time::Duration;
@@ -125,9 +126,12 @@ impl<O, N, E> Described<O, N, E> {
 
     /// Sets what happens when the stage fails on a sample: [`OnError::Stop`](crate::OnError::Stop), by default,
     /// [`OnError::Skip`](crate::OnError::Skip) or [`retry`](crate::retry()).
-    pub fn on_error<F>(self, on_error: F) -> Described<O, N, F> {
-        let Described { origin, intake, name, node, .. } = self;
-        Described { origin, intake, on_error, name, node }
+    pub fn on_error<F>(self, on_error: F) -> Described<O, N, E::With<F>>
+    where
+        E: SaysOnError,
+    {
+        let Described { origin, intake, on_error: said, name, node } = self;
+        Described { origin, intake, on_error: said.with(on_error), name, node }
     }
 
     /// Limits the age that a sample may have when the stage takes it; an older one is dropped instead.
@@ -337,11 +341,19 @@ impl<O, N, E> Described<O, N, E> {
         let on_error: ErrorPolicy = on_error(said).into();
         let node = Node { name: name.unwrap_or(own_name), is_made, intake: intake.intake(), on_error, ..node };
 
-        let problem = intake.problem();
+        let problem = intake.problem().or_else(|| {
+            let is_whole_list = F::KEEPS.is_some() && node.intake.takes_lists() && !node.intake.keeps_identity();
+            is_whole_list.then(|| GraphError::KeepsLists { stage: node.name.clone() })
+        });
 
         // A stage that stops the pipeline when it fails is not run again.
         let copy = F::COPY.filter(|_| on_error != ErrorPolicy::Stop);
-        let bodies = Bodies::of_stage::<_, _, R>(making, move || intake.unpacker(), copy, F::ALONE);
-        Parts::one(node, problem, bodies)
+        let copying = Copying { all: copy, alone: F::ALONE, keeps: F::KEEPS };
+        let bodies = Bodies::of_stage::<_, _, R>(making, move || intake.unpacker(), copying);
+        Parts {
+            #[cfg(feature = "dead-letters")]
+            letters: F::KEEPS.iter().map(|keeps| keeps.letter).collect(),
+            ..Parts::one(node, problem, bodies)
+        }
     }
 }

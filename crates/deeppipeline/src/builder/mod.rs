@@ -1,6 +1,8 @@
 //! A typed chain under construction: what does not fit does not compile.
 
 mod chain;
+#[cfg(feature = "dead-letters")]
+mod dead_letters;
 mod described;
 mod entrances;
 mod fates;
@@ -19,6 +21,8 @@ pub use parts::Parts;
 pub use processes::{Crossing, InProcess, isolated};
 pub use route::{Routes, route_by};
 
+#[cfg(feature = "dead-letters")]
+pub use crate::dead_letters::{DeadLetters, Letter};
 pub use crate::gives::{Ended, Flows, Gives, Last, Onward};
 pub use crate::graph::{BufferSize, DEFAULT_BUFFER_SIZE, DEFAULT_STACK_SIZE, MAX_ENTRANCES, MAX_WORKERS};
 pub use crate::into_stage::{IntoStage, Part};
@@ -39,7 +43,6 @@ use crate::pipeline::{Pipeline, Sourced};
 use crate::policies::Overflow;
 use crate::report::Report;
 use crate::results::{RESULTS, Results};
-use crate::retry::{Alone, Copy};
 use crate::sample::SampleInfo;
 use crate::stage::{Source, Stage};
 use crate::stream::{STREAM, Stream};
@@ -82,6 +85,8 @@ pub struct Builder<I, T> {
     graph: Graph,
     sources: Vec<(BodyFactory<Value>, Option<Closer>)>,
     on_fate: Option<OnFate<Value>>,
+    #[cfg(feature = "dead-letters")]
+    dead_letters: Option<DeadLetters>,
     #[cfg(processes)]
     worker_arguments: Vec<std::ffi::OsString>,
     types: PhantomData<fn(I) -> T>,
@@ -111,6 +116,8 @@ pub(crate) struct Plan {
     pub(crate) closers: Vec<Option<Closer>>,
     /// The function that hears of every sample that does not come through.
     pub(crate) on_fate: Option<OnFate<Value>>,
+    /// True if it is to hear only of those that failed or were lost.
+    pub(crate) only_failures: bool,
     /// One per stage: what its process is told, where it has one.
     #[cfg(processes)]
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
@@ -144,8 +151,7 @@ impl Bodies {
     fn of_stage<S, U, R>(
         making: Making<S>,
         unpacker: impl Fn() -> U + Send + Sync + 'static,
-        all: Option<Copy<S::Input>>,
-        alone: Option<Alone<S::Input>>,
+        copying: Copying<S::Input>,
     ) -> Self
     where
         S: Stage,
@@ -153,7 +159,7 @@ impl Bodies {
         R: Returns<S::Output>,
     {
         let body = move |make: Box<dyn FnOnce() -> Result<S, BoxError>>, unpack: U| {
-            StageBody::<S, U, R>::new(make, unpack).copying(Copying { all, alone })
+            StageBody::<S, U, R>::new(make, unpack).copying(copying)
         };
         match making {
             Making::Given(stage) => {
@@ -186,6 +192,8 @@ impl<I: Send + 'static> Builder<I, I> {
             graph: Graph::default(),
             sources: Vec::new(),
             on_fate: None,
+            #[cfg(feature = "dead-letters")]
+            dead_letters: None,
             #[cfg(processes)]
             worker_arguments: Vec::new(),
             types: PhantomData,
@@ -502,6 +510,14 @@ impl<I, T> Builder<I, T> {
     }
 
     fn plan(self) -> Result<Plan, GraphError> {
+        #[cfg(feature = "dead-letters")]
+        let (this, only_failures) = self.with_dead_letters()?;
+        #[cfg(not(feature = "dead-letters"))]
+        let (this, only_failures) = (self, false);
+        this.planned(only_failures)
+    }
+
+    fn planned(self, only_failures: bool) -> Result<Plan, GraphError> {
         let (sources, closers) = self.sources.into_iter().map(|(source, closer)| (Some(source), closer)).unzip();
         let Parts { stages, blocks, bodies, fork_joins, problem, .. } = self.parts;
         problem.map_or(Ok(()), Err)?;
@@ -512,6 +528,7 @@ impl<I, T> Builder<I, T> {
             fork_joins,
             closers,
             on_fate: self.on_fate,
+            only_failures,
             #[cfg(processes)]
             isolated: self.parts.isolated,
             #[cfg(processes)]
@@ -525,6 +542,8 @@ impl<I, T> Builder<I, T> {
             graph: self.graph,
             sources: self.sources,
             on_fate: self.on_fate,
+            #[cfg(feature = "dead-letters")]
+            dead_letters: self.dead_letters,
             #[cfg(processes)]
             worker_arguments: self.worker_arguments,
             types: PhantomData,

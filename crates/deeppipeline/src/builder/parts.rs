@@ -1,6 +1,8 @@
 //! Stages and blocks as the builder collects them, whose types were checked when they were added.
 
 use super::Bodies;
+#[cfg(feature = "dead-letters")]
+use crate::dead_letters::LetterType;
 use crate::error::GraphError;
 use crate::graph::{Block, BlockResults, Node};
 #[cfg(processes)]
@@ -31,6 +33,9 @@ pub struct Parts {
     /// One per block.
     pub(crate) fork_joins: Vec<ForkJoin<Value>>,
     pub(crate) problem: Option<GraphError>,
+    /// The types of samples that dead letters may have.
+    #[cfg(feature = "dead-letters")]
+    pub(crate) letters: Vec<LetterType>,
 }
 
 impl fmt::Debug for Parts {
@@ -70,6 +75,8 @@ impl Parts {
         #[cfg(processes)]
         self.isolated.extend(parts.isolated);
         self.fork_joins.extend(parts.fork_joins);
+        #[cfg(feature = "dead-letters")]
+        self.letters.extend(parts.letters);
         self.problem = self.problem.take().or(parts.problem);
     }
 

@@ -11,9 +11,9 @@ use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash};
 use crate::retry::NotSaid;
 use crate::stage::short_type_name;
 use crate::transfer::Transfer;
-use crate::transfer::wire::to_readable_bytes;
 use crate::typed::{EachResult, OneResult, Returns};
 use crate::unwind::BoxError;
+use crate::wire::to_readable_bytes;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -152,7 +152,12 @@ impl<S: Isolated, N, E: Into<ErrorPolicy>> Described<InProcess<S>, N, E> {
             let intake = Arc::clone(&intake);
             body::<S, _, R>(settings.clone(), move || intake.unpacker())
         }));
-        Parts { isolated: vec![stage], ..Parts::one(node, problem, bodies) }
+        Parts {
+            #[cfg(feature = "dead-letters")]
+            letters: stage.iter().flat_map(|stage| stage.letters).collect(),
+            isolated: vec![stage],
+            ..Parts::one(node, problem, bodies)
+        }
     }
 }
 

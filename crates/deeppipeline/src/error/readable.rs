@@ -30,6 +30,9 @@ readable!(
     Stalled UpdateError WorkerDied WrongNumberOfResults
 );
 
+#[cfg(feature = "dead-letters")]
+readable!(super::DeadLetterError);
+
 impl<T> fmt::Debug for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(self, f)

@@ -20,6 +20,12 @@ pub trait Body<V> {
         Windowed::default()
     }
 
+    /// Returns the values on which the call has failed, where the stage keeps them: each with the index of its sample in
+    /// what the worker has taken.
+    fn failed_values(&mut self, _done: &Done<V>) -> Vec<(usize, V)> {
+        Vec::new()
+    }
+
     /// Forgets what the stage keeps for later lists, which was flushed.
     fn forget_windows(&mut self) {}
 
@@ -79,8 +85,20 @@ pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call:
         }
         Ok(done)
     });
-    match called {
-        Ok(done) => done,
-        Err(cause) => Done::Failed(cause),
+    let done = called.unwrap_or_else(Done::Failed);
+    if let Done::Failed(_) | Done::Each(_) = done
+        && worker.tells_fates()
+    {
+        tell_failed_values(worker, body, &done);
+    }
+    done
+}
+
+/// Hands in the values on which a call has failed. To copy them is the user's code, too.
+#[cold]
+fn tell_failed_values<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, done: &Done<V>) {
+    let Ok(values) = catch_panic(|| Ok(body.failed_values(done))) else { return };
+    for (index, value) in values {
+        worker.fails_on(index, value);
     }
 }

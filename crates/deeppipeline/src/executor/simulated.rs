@@ -185,9 +185,10 @@ impl<I: Send + 'static, T: Flows> Simulation<I, T> {
 impl<I, T> Simulation<I, T> {
     pub(crate) fn new(mut plan: Plan) -> Result<Self, GraphError> {
         let (graph, fork_joins) = (std::mem::take(&mut plan.graph), std::mem::take(&mut plan.fork_joins));
-        let on_fate = plan.on_fate.take().map(FateCalls::new);
+        let (on_fate, only_failures) = (plan.on_fate.take().map(FateCalls::new), plan.only_failures);
         let mut simulation = Simulation::assembled(graph, fork_joins, |role| plan.factory(role))?;
         simulation.on_fate = on_fate;
+        simulation.supervisor.hear_only_failures(only_failures);
         Ok(simulation)
     }
 

@@ -33,6 +33,21 @@ pub enum GraphError {
         /// The stage behind that buffer.
         stage: String,
     },
+    /// What is kept of a failed sample is its own value.
+    #[error(
+        "stage {stage:?} keeps what it fails on, but takes lists that are no batch, in which no sample fails alone: leave \
+         keep_failed out, or use the intake Batch"
+    )]
+    KeepsLists {
+        /// The stage.
+        stage: String,
+    },
+    /// Dead letters need a place.
+    #[error("the folder of dead_letters is empty, but must be the path of a folder; \".\" is the current one")]
+    NoDeadLetterFolder,
+    /// Dead letters need room.
+    #[error("max_bytes of dead_letters is 0, but must be at least 1: how many bytes all letters may have together")]
+    DeadLetterBytesZero,
     /// A time limit must leave some time.
     #[error("time_limit of stage {stage:?} is 0, but must be more: the time that stage_run may take for one sample")]
     TimeLimitZero {

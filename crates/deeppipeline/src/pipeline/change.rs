@@ -6,10 +6,10 @@ use crate::error::{UnknownStage, UpdateError};
 #[cfg(processes)]
 use crate::isolated::Isolated;
 use crate::supervisor::Waiting;
-#[cfg(processes)]
-use crate::transfer::wire::to_readable_bytes;
 use crate::typed::Change;
 use crate::unwind::BoxError;
+#[cfg(processes)]
+use crate::wire::to_readable_bytes;
 use crate::worker::Values;
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -69,20 +69,25 @@ impl<V: Send + 'static> Supervisor<V> {
         next
     }
 
+    /// Lets a caller that drives everything itself hear only of samples which failed or were lost, if so.
+    pub(crate) fn hear_only_failures(&self, only_failures: bool) {
+        self.fates.hear_only_failures(only_failures);
+    }
+
     /// Returns an event that waits, for a caller that drives everything itself.
     pub(crate) fn try_next_fate(&self) -> Option<FateEvent<V>> {
         self.fates.try_next()
     }
 
-    /// Calls the program's function with every event, on a thread of its own.
-    pub(crate) fn tell_fates(self: &Arc<Self>, on_fate: OnFate<V>) -> std::io::Result<()> {
+    /// Calls the program's function with every event, or with those of failures only, on a thread of its own.
+    pub(crate) fn tell_fates(self: &Arc<Self>, on_fate: OnFate<V>, only_failures: bool) -> std::io::Result<()> {
         let (supervisor, mut calls) = (Arc::clone(self), FateCalls::new(on_fate));
         std::thread::Builder::new().name(ON_FATE.to_owned()).spawn(move || {
             while let Some(event) = supervisor.next_fate() {
                 calls.call(event);
             }
         })?;
-        self.keep_fates(false);
+        self.keep_fates(only_failures);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::buffer::{Lease, Member, Receipt, Settlement, Taken};
 use crate::clock::{Clock, Moment};
 use crate::ledger::Fate;
-use crate::sample::{ForkTicket, SampleInfo};
+use crate::sample::{ForkTicket, SampleId, SampleInfo};
 use crate::worker::Part;
 
 /// The samples that `stage_run` is working on.
@@ -119,6 +119,19 @@ impl InFlight {
     fn show_running(&self, since: Option<Moment>) {
         if let Some(lease) = &self.lease {
             lease.set_running_since(since.map(|since| since.0));
+        }
+    }
+
+    /// The index of the present sample in what was taken; 0 where the samples have no fate of their own.
+    pub(crate) fn index(&self) -> usize {
+        self.batch.as_ref().map_or(0, |batch| batch.at)
+    }
+
+    /// Returns the sample at that index of what was taken, where each has a fate of its own.
+    pub(crate) fn sample_at(&self, index: usize) -> Option<SampleId> {
+        match &self.batch {
+            Some(batch) => batch.members.get(index).map(|member| member.info.id),
+            None => (self.samples == 1 && index == 0).then_some(self.present.id),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod calls;
 mod context;
+mod failed_values;
 mod gathering;
 mod giving;
 mod in_flight;
@@ -29,6 +30,7 @@ use crate::unwind::{BoxError, release};
 pub(crate) use calls::Update;
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Values, Windowed, WorkerId};
 pub(crate) use context::{Control, Entry, FailedOn, Output, SourceEvent, WorkerContext};
+use failed_values::FailedValues;
 use in_flight::InFlight;
 use source::Reopening;
 use std::fmt;
@@ -82,8 +84,8 @@ pub struct Worker<V> {
     forked: Option<Forked<V>>,
     /// Results that the stage has given for samples of a batch, and that have not gone on, the next one last.
     results: Vec<Result<Give<V>, BoxError>>,
-    /// The value on which the present call has failed, where its driver still has it.
-    failed_value: Option<V>,
+    /// The values on which the call has failed, where its driver still has them.
+    failed_values: FailedValues<V>,
     /// What it has taken, and the parts of which it waits for, where it puts samples together.
     gathering: Option<Box<(Sample<V>, Taken)>>,
     /// The last that it has put together: there until it has gone on.
@@ -120,7 +122,7 @@ impl<V> Worker<V> {
             parts: 0,
             forked: None,
             results: Vec::new(),
-            failed_value: None,
+            failed_values: FailedValues::default(),
             gathering: None,
             gathered: None,
             waiting_since: None,
@@ -164,9 +166,20 @@ impl<V> Worker<V> {
         self.context.tells_fates()
     }
 
-    /// Hands in the value on which the present call, that of one sample alone, has failed: before it is settled.
-    pub fn fails_on(&mut self, value: V) {
-        self.failed_value = Some(value);
+    /// Hands in the value of a sample on which the stage has failed, before that is settled: of the one at that index of
+    /// what the worker has taken.
+    pub fn fails_on(&mut self, index: usize, value: V) {
+        if let Some(in_flight) = self.running() {
+            let take = in_flight.ticket;
+            self.failed_values.add(take, index, value);
+        } else {
+            release(value);
+        }
+    }
+
+    /// Returns the index of the present sample in what the worker has taken.
+    pub fn present_index(&self) -> usize {
+        self.running().map_or(0, InFlight::index)
     }
 
     /// Returns true if it gives a result for each sample of the list that it takes.

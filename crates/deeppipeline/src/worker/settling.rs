@@ -140,9 +140,10 @@ impl<V> Worker<V> {
     /// only of the first of a batch.
     #[cold]
     fn tell_values(&mut self, in_flight: &InFlight, first_only: bool) {
-        let value = self.failed_value.take();
+        let only = first_only.then(|| in_flight.index());
+        let values = self.failed_values.take(in_flight.ticket, only);
         if !self.context.tells_fates() {
-            return release(value);
+            return values.into_iter().for_each(release);
         }
         let Some(inlet) = &self.context.input else { return };
         if let Some(lease) = &in_flight.lease {
@@ -154,15 +155,14 @@ impl<V> Worker<V> {
                     inlet.keep_value(sample, value);
                 }
             }
-            return release(value);
+            return values.into_iter().for_each(release);
         }
-        let is_alone = in_flight.samples == 1 && !self.context.options.intake.takes_lists();
-        let is_last = in_flight.batch.as_ref().is_some_and(|batch| batch.left() == 1);
-        match value {
-            Some(value) if is_alone || first_only || is_last => {
-                inlet.keep_value(in_flight.present.id, value);
+        let takes_whole_lists = in_flight.batch.is_none() && self.context.options.intake.takes_lists();
+        for (index, value) in values {
+            match in_flight.sample_at(index).filter(|_| !takes_whole_lists && index >= in_flight.index()) {
+                Some(sample) => inlet.keep_value(sample, value),
+                None => release(value),
             }
-            value => release(value),
         }
     }
 
@@ -172,7 +172,7 @@ impl<V> Worker<V> {
         aside::log(move || {
             tracing::warn!(stage, "runs on each of a batch of {samples} alone, after an error: {cause}")
         });
-        release(self.failed_value.take());
+        self.failed_values.release();
         in_flight.note_failure(true);
         in_flight.go_on_alone();
         self.stands_at(in_flight.present, in_flight.parts);
@@ -231,7 +231,7 @@ impl<V> Worker<V> {
     fn try_again(&mut self, mut in_flight: InFlight, cause: &BoxError) -> LogEvent {
         let (stage, sample, cause) = (self.name().to_owned(), in_flight.present.id, aside::shown(cause));
         aside::log(move || tracing::warn!(stage, %sample, "tried again after an error: {cause}"));
-        release(self.failed_value.take());
+        self.failed_values.take(in_flight.ticket, Some(in_flight.index())).into_iter().for_each(release);
         in_flight.note_failure(false);
         in_flight.leave_out = in_flight.parts;
         if let Some(batch) = &mut in_flight.batch {
@@ -243,7 +243,7 @@ impl<V> Worker<V> {
 
     /// Ends what the stage has failed on, which would have been tried again if no flush had come meanwhile.
     fn flush_failed(&mut self, in_flight: InFlight, cause: &BoxError) -> LogEvent {
-        release(self.failed_value.take());
+        self.failed_values.release();
         self.finish_turn();
         let (stage, sample, cause) = (self.name().to_owned(), in_flight.present.id, aside::shown(cause));
         self.count(in_flight, Fate::Flushed);

@@ -55,3 +55,32 @@ fn a_lost_sample_is_told_with_its_value() {
     ended(pipeline);
     assert_eq!(told(events), [(1, Fate::Lost, None, Some(41))]);
 }
+
+#[cfg(feature = "dead-letters")]
+#[test]
+fn what_a_process_failed_on_or_took_with_it_is_a_dead_letter() {
+    let folder = std::env::temp_dir().join(format!("dead letters of processes {}", std::process::id()));
+    let (player, (end, _values)) = (Player::new(), end());
+    let pipeline = pipeline()
+        .dead_letters(&folder)
+        .stage(isolated::<Puppet>(player.strings()).on_error(OnError::Skip))
+        .end_stage(end)
+        .start()
+        .unwrap();
+    let mut hand = player.next();
+    (41..=43).for_each(|x| {
+        pipeline.put(x).unwrap();
+    });
+    hand.at_tell(At::Run(41), Do::Fail("no".to_owned()));
+    hand.kills(At::Run(42));
+    player.next().lets(At::Run(43));
+    ended(pipeline);
+
+    let letters = deeppipeline::report::replay(&folder).unwrap().map(|letter| {
+        let letter = letter.unwrap();
+        (letter.sample.number, letter.fate, letter.error.clone(), letter.value::<i64>().unwrap())
+    });
+    let no = Some("no".to_owned());
+    assert_eq!(letters.collect::<Vec<_>>(), [(1, Fate::Failed, no, 41), (2, Fate::Lost, None, 42)]);
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -4,7 +4,9 @@
 //! The bytes have neither names nor types in them: the reader knows what comes, field after field. So nothing may be
 //! left out, and nothing may be asked what it is.
 
-use super::check::Check;
+mod check;
+
+use check::Check;
 use postcard::ser_flavors::Size;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,6 +73,7 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
 }
 
 /// A value as bytes from which it can be read again: tried here, since the other process could only fail.
+#[cfg(any(processes, test))]
 pub(crate) fn to_readable_bytes<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, WireError> {
     let mut bytes = vec![0; size(value)?];
     write(value, &mut bytes)?;

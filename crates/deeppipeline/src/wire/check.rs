@@ -1,7 +1,7 @@
 //! A look at what serde would write, for what the bytes cannot carry: a field that is left out, a length that is not
 //! known.
 
-use super::wire::WireError;
+use super::WireError;
 use serde::ser::{self, Serialize, Serializer};
 use std::fmt::Display;
 
