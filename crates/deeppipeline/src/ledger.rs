@@ -191,6 +191,8 @@ pub(crate) enum Fate {
     Failed,
     Lost,
     Flushed,
+    /// Given up before the stage has run on it, as if it had never been taken.
+    Discarded,
 }
 
 /// A reading of what happened in one stage.

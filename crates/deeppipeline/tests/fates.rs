@@ -2,6 +2,7 @@
 
 mod support;
 
+use deeppipeline::error::NoAnswer;
 use deeppipeline::pipeline::Put;
 use deeppipeline::report::{Fate, FateEvent};
 use deeppipeline::{Give, OnError, Overflow, Pipeline, stage};
@@ -138,4 +139,39 @@ fn what_the_function_is_too_slow_for_is_counted() {
     is_open.store(true, Ordering::Release);
     let report = pipeline.setstop().unwrap();
     assert_eq!((report.fates_missed, report.stages[0].counts.skipped), (6, 1031));
+}
+
+#[test]
+fn an_abort_discards_samples_whose_parts_are_in_work() {
+    let ((runs, has_begun), (let_go, go), (tell, told)) = (channel(), channel::<()>(), channel());
+    let work = move |part: u32| -> u32 {
+        runs.send(()).unwrap();
+        let _ = go.recv();
+        part
+    };
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .for_each(|x: u32| (x, vec![x, x]), work)
+        .end_stage(|_: (u32, Vec<Result<u32, NoAnswer>>)| ())
+        .on_fate(move |mut event: FateEvent| {
+            tell.send((event.stage.clone(), event.fate, event.take_value::<u32>())).unwrap();
+        })
+        .start()
+        .unwrap();
+    pipeline.put(7).unwrap();
+    has_begun.recv().unwrap();
+    std::thread::scope(|scope| {
+        let aborting = scope.spawn(|| pipeline.abort());
+        // The sample that waits for its parts is discarded whether or not the part in work ends.
+        let whole = told.recv().unwrap();
+        let part = told.recv().unwrap();
+        drop(let_go);
+        let report = aborting.join().unwrap();
+        assert!(report.balances(), "{report}");
+        let mut told: Vec<_> = [whole, part].into_iter().collect();
+        told.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(told[0].1, Fate::Discarded, "{told:?}");
+        assert_eq!(told[1].1, Fate::Discarded, "{told:?}");
+        assert!(report.stages.iter().all(|stage| stage.counts.failed == 0), "{report}");
+    });
 }

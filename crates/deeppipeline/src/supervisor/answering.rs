@@ -65,11 +65,7 @@ impl<V: Send + 'static> Supervisor<V> {
         if ended.fork.is_none() {
             return;
         }
-        let how = match ended.how {
-            // A sample whose parts were not put together, since the pipeline stops.
-            How::Failed if self.layout.gathers(node).is_some() => How::Discarded,
-            how => how,
-        };
+        let how = ended.how;
         let is_discarded = how == How::Discarded;
         let fate = || match is_discarded {
             true => Some(self.discarded()),

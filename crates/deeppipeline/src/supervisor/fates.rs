@@ -2,9 +2,9 @@
 
 use super::Supervisor;
 use crate::aside;
-use crate::buffer::{Ended, How, SampleEnd};
+use crate::buffer::{Ended, How};
 use crate::clock::Moment;
-use crate::error::{Doing, Failure, StageFailure};
+use crate::error::StageFailure;
 use crate::fates::{Fate, FateEvent};
 use crate::job::{enter_job, leave_job};
 use crate::notices::DropLog;
@@ -91,16 +91,6 @@ impl<V: Send + 'static> Supervisor<V> {
         Ok(())
     }
 
-    /// Returns why a node has failed on a sample.
-    fn failure_of(&self, node: usize, end: &SampleEnd) -> Option<Arc<Failure>> {
-        if self.layout.gathers(node).is_none() {
-            return self.answers.failure(node, end);
-        }
-        let (stage, sample) = (self.stage_name(node).to_owned(), Some(end.id));
-        let cause = "a stage has failed on a part of it, or of a sample before it".into();
-        Some(Arc::new(Failure { stage, doing: Doing::StageRun, sample, cause }))
-    }
-
     /// Tells the fate of a sample that has ended in a node, or in front of it.
     pub(super) fn tell_fate(&self, node: usize, ended: Ended<V>) {
         let Ended { end, value } = ended;
@@ -108,7 +98,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let stage = self.stage_name(node).to_owned();
         let failed = end.how == How::Failed;
         let value = value.or_else(|| self.inlets[node].take_value(end.id));
-        let error = failed.then(|| StageFailure::of(self.failure_of(node, &end), stage.clone()));
+        let error = failed.then(|| StageFailure::of(self.answers.failure(node, &end), stage.clone()));
         let event = FateEvent { sample: end.id, source: end.source.name(), stage, fate, error, value };
         if let Some(missed) = self.fates.tell(event) {
             let FateEvent { stage, fate, value, .. } = missed;

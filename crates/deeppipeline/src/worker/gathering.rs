@@ -40,7 +40,7 @@ impl<V> Worker<V> {
                 return None;
             }
             Gathered::Failed => {
-                self.end_gathering(sample, taken, Fate::Failed);
+                self.end_gathering(sample, taken, Fate::Discarded);
                 return None;
             }
         };
@@ -65,13 +65,16 @@ impl<V> Worker<V> {
     fn end_gathering(&mut self, sample: Sample<V>, taken: Taken, fate: Fate) {
         self.gathered = Some(sample.fork);
         self.count(InFlight::new(sample.info(), 1, taken), fate);
-        release(sample.value);
+        match &self.context.input {
+            Some(inlet) if inlet.buffer.limits().fates => inlet.keep_value(sample.id, sample.value),
+            _ => release(sample.value),
+        }
     }
 
     /// Gives up what was taken, since the worker ends too early.
     pub(super) fn give_up_gathering(&mut self) {
         if let Some((sample, taken)) = self.gathering.take().map(|gathering| *gathering) {
-            self.end_gathering(sample, taken, Fate::Failed);
+            self.end_gathering(sample, taken, Fate::Discarded);
         }
     }
 

@@ -291,6 +291,11 @@ impl<S: Storage> Change<'_, S> {
             Fate::Failed => self.totals().stage.failed += samples,
             Fate::Lost => self.totals().stage.lost += samples,
             Fate::Flushed => self.totals().stage.flushed += samples,
+            // Only what waits for its parts ends so, which never comes by an entrance: no lane has counted it.
+            Fate::Discarded => {
+                lower(&mut self.head().taken, samples);
+                self.totals().buffer.discarded += samples;
+            }
         }
     }
 }
@@ -303,6 +308,7 @@ impl How {
             Fate::Failed => How::Failed,
             Fate::Lost => How::Lost,
             Fate::Flushed => How::Flushed,
+            Fate::Discarded => How::Discarded,
         }
     }
 }

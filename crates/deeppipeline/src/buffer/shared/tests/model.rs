@@ -313,6 +313,10 @@ impl Model {
             }
             Fate::Lost => self.stage.lost += count,
             Fate::Flushed => self.stage.flushed += count,
+            Fate::Discarded => {
+                self.buffer.taken -= count;
+                self.buffer.discarded += count;
+            }
         }
     }
 
