@@ -129,6 +129,10 @@ class LoopStage(Stage):
             finally:
                 self._end_loop()
 
+    def has_ended(self) -> bool:
+        """Returns true if it has no loop any longer: another stage has its place."""
+        return self._loop is not None and self._loop.is_closed()
+
     def cancel(self) -> None:
         """Cancels what is awaited, since the pipeline gives up what comes of it. Called from other threads."""
         self._is_cancelled = True
@@ -225,9 +229,9 @@ class Loops:
     def __init__(self) -> None:
         self._stages: list[LoopStage] = []
 
-    def workers(self, stage: Stage) -> list[Stage]:
+    def workers(self, stage: Stage, options: Options) -> list[Stage]:
         """Returns what the workers of an async stage run, one entry per worker."""
-        options = options_of(stage)
+        self._stages = [other for other in self._stages if not other.has_ended()]
         if options.workers > 1:
             copies = [LoopStage(copy.copy(stage), 1, options.time_limit) for _ in range(options.workers)]
             self._stages += copies

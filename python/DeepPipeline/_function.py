@@ -106,6 +106,13 @@ def may_be_shared(function: object) -> bool:
     return isinstance(function, (types.FunctionType, types.BuiltinFunctionType))
 
 
+def what_it_is(stage: Stage) -> object:
+    """Returns the object of which no two stages can be made."""
+    if isinstance(stage, FunctionStage) and not may_be_shared(function := function_of(stage)):
+        return function
+    return stage
+
+
 class StageOptions(TypedDict, total=False):
     """The keywords of `Stage.options`, for the type checker."""
 

@@ -20,8 +20,7 @@ from multiprocessing.process import current_process
 from typing import Any
 
 from DeepPipeline import _engine
-from DeepPipeline._async_stage import LoopStage, is_async
-from DeepPipeline._intake import Intake
+from DeepPipeline._seat import Given, Holder, called_of
 from DeepPipeline._stage import Stage, method_of, options_of
 from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import Running, work
@@ -33,10 +32,6 @@ logger = logging.getLogger("DeepPipeline")
 
 ENDS_WITHIN = 3.0
 """Seconds that a worker process has to end once its stage is torn down."""
-
-
-Given = tuple[Stage, Intake, float | None]
-"""A stage, its intake, and its time limit."""
 
 
 class Job:
@@ -101,7 +96,9 @@ class Job:
         leave_to_the_program()
         worker = self._lifeline.become_worker()
         self._logs.send_home(worker)
-        work(worker, _StageToBe(self._make, worker), Running())
+        replaced = worker.replaced
+        make = self._make if replaced is None else functools.partial(pickle.loads, replaced)
+        work(worker, _StageToBe(make, worker), Running())
         threading.Thread(target=_end_in_time, args=(worker.name,), name="DeepPipeline end", daemon=True).start()
 
 
@@ -172,7 +169,7 @@ def _loaded(file: int) -> Given:
     return stage, intake, time_limit
 
 
-class _StageToBe:
+class _StageToBe(Holder):
     """A stage that is made on its worker, as the first part of its setup."""
 
     def __init__(self, make: Callable[[], Given], worker: _engine.Worker) -> None:
@@ -180,16 +177,26 @@ class _StageToBe:
         self._worker = worker
 
     def setup(self) -> None:
-        given, intake, time_limit = self._make()
-        called = LoopStage(given, 1, time_limit) if is_async(given) else given
-        stage = with_windows(called, intake, self._worker)
+        given = self._make()
+        stage = with_windows(called_of(given), given[1], self._worker)
         method_of(stage, "setup")()
         # Afterwards, since a setup may choose what is run.
+        self._calls(stage)
+
+    def _calls(self, stage: Any) -> None:
+        self._stage = stage
         self.stage_run, self.finish, self.teardown = (
             method_of(stage, name) for name in ("stage_run", "finish", "teardown")
         )
         self.update = lambda **values: method_of(stage, "update")(**values)
         self._deeppipeline_run_again = getattr(stage, "_deeppipeline_run_again", None)
+
+    def exchange(self, new: Any) -> Any:
+        if isinstance(self._stage, Holder):
+            return self._stage.exchange(new)
+        old = self._stage
+        self._calls(new)
+        return old
 
 
 def check_not_in_a_worker_that_starts() -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from DeepPipeline import _engine
 from DeepPipeline._give import SKIP
 from DeepPipeline._intake import Intake, Window
+from DeepPipeline._seat import Holder
 from DeepPipeline._stage import Stage, method_of
 
 K = TypeVar("K")
@@ -47,7 +48,7 @@ class _Due(NamedTuple):
     """True if they are the keys of a dict."""
 
 
-class WindowStage:
+class WindowStage(Holder):
     """A stage and the windows in front of it. It is called when one is due."""
 
     def __init__(self, stage: Stage, window: Window, worker: _engine.Worker) -> None:
@@ -95,6 +96,10 @@ class WindowStage:
                 Windows({name: self._items.again(name) for name in self._due.keys}, x)
             )
         return method_of(self._stage, "stage_run")(self._samples.again(self._due.keys[0]))
+
+    def exchange(self, new: Any) -> Any:
+        old, self._stage = self._stage, new
+        return old
 
     def update(self, **values: Any) -> None:
         method_of(self._stage, "update")(**values)

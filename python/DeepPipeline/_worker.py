@@ -21,6 +21,7 @@ from typing import Any, Final
 from DeepPipeline import _engine
 from DeepPipeline._checks import checked_flag
 from DeepPipeline._give import SKIP, UNFINISHED, Failed, Many, Skip, results_of, unfinished, was_given
+from DeepPipeline._seat import Seat
 from DeepPipeline._sources import Restart, Source, iterate
 from DeepPipeline._stage import method_of
 from DeepPipeline._windows import KEPT
@@ -50,6 +51,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
     kept: tuple[Any, ...] = ()
     results: deque[Any] = deque()
     forks = _forks
+    seat = Seat(worker.name, stage)
     takes_batches = worker.takes_batches
     # Who hears of fates is told what of a batch has failed.
     tells_values = takes_batches and worker.tells_fates
@@ -68,6 +70,10 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 run = method_of(stage, "stage_run")
             elif method == "update":
                 run = functools.partial(method_of(stage, method), **values_of(worker.update_values()))
+            elif method == "prepare":
+                run = functools.partial(seat.prepare, worker.update_values())
+            elif method in ("exchange", "discard", "teardown"):
+                run = getattr(seat, method)
             else:
                 run = method_of(stage, method)
                 if keeps_arguments or tells_values:
@@ -114,7 +120,7 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
                 late = worker.keep()
             elif not_run:
                 raise TypeError(unfinished(method, result))
-            elif method in ("setup", "source_open", "update", "teardown") or (method == "finish" and result is None):
+            elif method in GIVE_NOTHING or (method == "finish" and result is None):
                 worker.done(SKIP)
             elif type(result) is Many:
                 late = give_many(worker, result)
@@ -127,10 +133,12 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
         except BaseException as error:  # whatever user code raises must reach the caller, SystemExit included
             if _forks != forks:
                 _end_fork(worker.name, error)
-            if method == "update":
+            if method in ("update", "prepare"):
                 worker.fail(error)  # whoever asked for it is told, and the stage goes on
             else:
                 _fail(worker, sources, error, *samples_of(method, takes_batches, arguments, x, kept))
+        if method == "exchange":
+            stage = seat.stage
         if results:
             arguments = x = result = None
             give_each(worker, sources, results)
@@ -139,6 +147,10 @@ def work(worker: _engine.Worker, stage: Any, sources: Running | SourceStage, kee
         if results and not worker.tries_again():
             results.clear()
         arguments = x = result = None  # nor is it while waiting for the next
+
+
+GIVE_NOTHING: Final = ("setup", "source_open", "update", "prepare", "exchange", "discard", "teardown")
+"""The calls of which nothing comes but their end."""
 
 
 def values_of(told: Any) -> dict[str, Any]:

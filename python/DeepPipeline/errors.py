@@ -34,12 +34,15 @@ class FlushTimeout(PipelineError, TimeoutError):
 
 
 class UpdateError(PipelineError):
-    """An update was not applied by every worker of the stage. What the stage raised is the `__cause__`."""
+    """An update was not applied by every worker of the stage, or the stage was not replaced.
+
+    What the stage raised is the `__cause__`.
+    """
 
     stage: str
     """The name of the stage."""
     worker: int | None
-    """The index of the worker whose `update` raised, if one did."""
+    """The index of the worker whose `update` raised, or the `setup` of the new stage there, if one did."""
 
     def __init__(self, message: str, *, stage: str, worker: int | None) -> None:
         super().__init__(message)
@@ -48,7 +51,11 @@ class UpdateError(PipelineError):
 
 
 class UpdateTimeout(UpdateError, TimeoutError):
-    """A worker was still at work on a sample when the time-out of `update` was over; the values come afterwards."""
+    """A worker was still at work on a sample when the time-out of `update` was over; the values come afterwards.
+
+    Of `replace`: not every worker had set the new stage up by then, and it is given up; or it takes its place
+    afterwards.
+    """
 
 
 class StageError(PipelineError):

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from DeepPipeline._called import check_not_awaited
 from DeepPipeline._checks import one_of, what
 from DeepPipeline._description import Block, Join
-from DeepPipeline._function import FunctionStage, StageLike, as_stage, function_of, may_be_shared
+from DeepPipeline._function import StageLike, as_stage, what_it_is
 from DeepPipeline._stage import CALLED, Stage
 from DeepPipeline.errors import GraphError
 from DeepPipeline.for_each import ForEach
@@ -170,6 +170,14 @@ def checked_chain(stages: Iterable[Element], end_stage: Element | None) -> tuple
     return chain, len(seen)
 
 
+def checked_stage(place: str, got: object) -> Stage:
+    """Returns what was given, or a stage made of it, if it can be one."""
+    stage = _checked(place, got, [])
+    if not isinstance(stage, Stage):
+        raise GraphError(f"{place} is a {type(got).__name__}, but must be one stage")
+    return stage
+
+
 def _checked(place: str, got: object, seen: list[tuple[str, object]]) -> Stage | Branches:
     if isinstance(got, Parallel):
         if len(got._branches) < 2:
@@ -203,14 +211,7 @@ def _checked(place: str, got: object, seen: list[tuple[str, object]]) -> Stage |
                 f"{place} has a {method} that cannot be called: {what(found)}. A worker calls it: "
                 f"give that attribute of {type(stage).__name__} another name"
             )
-    seen.append((place, _what_it_is(stage)))
-    return stage
-
-
-def _what_it_is(stage: Stage) -> object:
-    """Returns the object of which no two stages can be made."""
-    if isinstance(stage, FunctionStage) and not may_be_shared(function := function_of(stage)):
-        return function
+    seen.append((place, what_it_is(stage)))
     return stage
 
 

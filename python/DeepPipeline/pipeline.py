@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import os
 import threading
@@ -39,6 +38,7 @@ from DeepPipeline._notices import Notices
 from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
+from DeepPipeline._replace import Place, bodies_of
 from DeepPipeline._restart import source_stage
 from DeepPipeline._simulate import Arrivals, Durations, Pauses, simulate
 from DeepPipeline._sources import Source
@@ -136,6 +136,8 @@ class Pipeline(Changes, Asynchronous):
         self._running = Running()
         """The sources by the numbers of their workers."""
         self._loops = Loops()
+        self._replaced: dict[int, Stage] = {}
+        """The stages that have taken the places of others since the start."""
         self._engine: _engine.Engine | None = None
         self._threads: list[WorkerThread] = []
         self._notices: Notices | None = None
@@ -459,7 +461,7 @@ class Pipeline(Changes, Asynchronous):
 
     def _lay_out(self) -> None:
         self._row: Row = in_a_row(self._chain)
-        self._executors = [_executor_of(stage, self._multiprocess) for stage in self._row.stages]
+        self._executors: list[Executor] = [_executor_of(stage, self._multiprocess) for stage in self._row.stages]
 
     def _add_end_stage(self, stage: Stage) -> None:
         """Adds a stage of the package's own; buffer sizes are said of the user's stages."""
@@ -472,6 +474,10 @@ class Pipeline(Changes, Asynchronous):
         if self._engine is None:
             raise StartError(f"{what} before start: call start() first, or use `with Pipeline(...) as p:`")
         return self._engine
+
+    def _place(self, index: int) -> tuple[Place, dict[int, Stage]]:
+        present = {**dict(enumerate(self._row.stages)), **self._replaced}
+        return Place(self._row.stages[index], self._executors[index], self._loops), present
 
     def _described(self, make: Callable[[PipelineDescription], T]) -> T:
         """Hands the description to the engine, which refuses what cannot work."""
@@ -513,20 +519,8 @@ class Pipeline(Changes, Asynchronous):
         """Returns what the workers of each stage run, one entry per worker; those of sources last."""
         bodies: list[list[Stage | SourceStage]] = []
         for stage, executor in zip(self._row.stages, self._executors, strict=True):
-            workers = options_of(stage).workers
-            if executor == "thread" and is_async(stage):
-                bodies.append([*self._loops.workers(stage)])
-                continue
-            if workers == 1 or executor == "process":  # each process makes its own of it
-                bodies.append([stage] * workers)
-                continue
-            try:
-                bodies.append([copy.copy(stage) for _ in range(workers)])
-            except Exception as error:
-                raise StartError(
-                    f"stage {name_of(stage)!r} cannot be copied for its {workers} workers: {error}. "
-                    "Make what cannot be copied in setup(), which runs on each worker"
-                ) from error
+            of_stage: list[Stage | SourceStage] = [*bodies_of(stage, options_of(stage), executor, self._loops)]
+            bodies.append(of_stage)
         bodies.extend([source] for source in self._sources())
         return bodies
 

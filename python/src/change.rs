@@ -23,38 +23,68 @@ pub(crate) fn update(
     note: Py<PyAny>,
 ) -> PyResult<Option<NotUpdated>> {
     let supervisor = Arc::clone(&engine.supervisor);
-    let values = match values.cast::<PyBytes>() {
-        Ok(bytes) => Values::Bytes(bytes.as_bytes().into()),
-        Err(_) => Values::Here(Arc::new(values.unbind())),
-    };
-    let meanwhile = |waiting: Waiting| {
-        Python::attach(|py| {
-            py.check_signals()?;
-            match waiting {
-                Waiting::For(busy) => note.call1(py, (busy,)).map(drop),
-                Waiting::On | Waiting::NoLonger(_) => Ok(()),
-            }
-        })
-    };
+    let (values, timeout) = (values_of(&values), timeout.map(seconds));
     let outcome = py.detach(|| match supervisor.update(stage, key, values) {
-        Ok(updated) => supervisor.wait_updated(&updated, timeout.map(seconds), meanwhile),
+        Ok(updated) => supervisor.wait_updated(&updated, timeout, |waiting| meanwhile(waiting, &note)),
         Err(refused) => Ok(Err(refused)),
     })?;
-
-    Ok(outcome.err().map(|error| {
-        let text = error.to_string();
-        match error {
-            UpdateError::UnknownStage(_) => ("unknown", text, None, None),
-            UpdateError::Timeout { .. } => ("timeout", text, None, None),
-            UpdateError::Failed { worker, cause, .. } => ("failed", text, Some(worker), Some(cause_of(py, &*cause))),
-            _ => ("refused", text, None, None),
-        }
-    }))
+    Ok(outcome.err().map(|error| in_words(py, error)))
 }
 
-/// Returns true if the workers of a stage are processes, so that what it is told crosses; none where there is no such
-/// stage.
+/// Lets every worker of a stage set another one up, and then puts that in its place; waits until all have: bytes for a
+/// stage in a process, a list with what each worker is to run for one on threads. Returns what is to be raised.
 #[pyfunction]
-pub(crate) fn is_in_process(engine: PyRef<'_, Engine>, stage: &str) -> Option<bool> {
-    engine.supervisor.is_stage_in_process(stage).ok()
+pub(crate) fn replace(
+    py: Python<'_>,
+    engine: PyRef<'_, Engine>,
+    stage: &str,
+    new: Bound<'_, PyAny>,
+    timeout: Option<f64>,
+    note: Py<PyAny>,
+) -> PyResult<Option<NotUpdated>> {
+    let supervisor = Arc::clone(&engine.supervisor);
+    let (new, timeout) = (values_of(&new), timeout.map(seconds));
+    let outcome = py.detach(|| match supervisor.replace(stage, new) {
+        Ok(replacement) => supervisor.wait_replaced(&replacement, timeout, |waiting| meanwhile(waiting, &note)),
+        Err(refused) => Ok(Err(refused)),
+    })?;
+    Ok(outcome.err().map(|error| in_words(py, error)))
+}
+
+fn values_of(values: &Bound<'_, PyAny>) -> Values {
+    match values.cast::<PyBytes>() {
+        Ok(bytes) => Values::Bytes(bytes.as_bytes().into()),
+        Err(_) => Values::Here(Arc::new(values.clone().unbind())),
+    }
+}
+
+fn meanwhile(waiting: Waiting, note: &Py<PyAny>) -> PyResult<()> {
+    Python::attach(|py| {
+        py.check_signals()?;
+        match waiting {
+            Waiting::For(busy) => note.call1(py, (busy,)).map(drop),
+            Waiting::On | Waiting::NoLonger(_) => Ok(()),
+        }
+    })
+}
+
+fn in_words(py: Python<'_>, error: UpdateError) -> NotUpdated {
+    let text = error.to_string();
+    match error {
+        UpdateError::UnknownStage(_) => ("unknown", text, None, None),
+        UpdateError::Timeout { .. } => ("timeout", text, None, None),
+        UpdateError::ReplaceTimeout { exchanges: false, .. } => ("timeout", text, None, None),
+        UpdateError::ReplaceTimeout { exchanges: true, .. } => ("late", text, None, None),
+        UpdateError::Failed { worker, cause, .. } | UpdateError::NotReplaced { worker, cause, .. } => {
+            ("failed", text, Some(worker), Some(cause_of(py, &*cause)))
+        }
+        _ => ("refused", text, None, None),
+    }
+}
+
+/// Returns the index of a stage in the description, and whether its workers are processes, so that what it is told
+/// crosses; none where there is no such stage.
+#[pyfunction]
+pub(crate) fn place_of_stage(engine: PyRef<'_, Engine>, stage: &str) -> Option<(usize, bool)> {
+    engine.supervisor.place_of_stage(stage).ok()
 }

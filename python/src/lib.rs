@@ -40,7 +40,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_function(wrap_pyfunction!(simulate::simulate, module)?)?;
     module.add_function(wrap_pyfunction!(change::update, module)?)?;
-    module.add_function(wrap_pyfunction!(change::is_in_process, module)?)?;
+    module.add_function(wrap_pyfunction!(change::replace, module)?)?;
+    module.add_function(wrap_pyfunction!(change::place_of_stage, module)?)?;
     module.add_class::<answers::NoResult>()?;
     module.add_class::<discarded::Discarded>()?;
     module.add_class::<engine::Started>()?;

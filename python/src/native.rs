@@ -70,6 +70,8 @@ where
             Call::Setup => self.stage.setup().map(|()| Give::Skip),
             Call::Teardown => self.stage.teardown().map(|()| Give::Skip),
             Call::Update(_) => Err("it is native, and has nothing to update".into()),
+            Call::Prepare(_) => Err("it is native, and cannot be replaced".into()),
+            Call::Exchange | Call::Discard => Ok(Give::Skip),
             Call::Finish => self.stage.finish(),
             Call::StageRun(Input::One(sample)) => match sample.value {
                 Payload::Native(value) => match (self.input)(value) {
@@ -117,6 +119,9 @@ impl Body<Payload> for CaptureBody {
             | Call::RunAlone(..)
             | Call::Finish
             | Call::Update(_)
+            | Call::Prepare(_)
+            | Call::Exchange
+            | Call::Discard
             | Call::Teardown => Done::Gave(Give::Skip),
         }
     }

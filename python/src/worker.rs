@@ -42,6 +42,9 @@ pub(crate) struct Worker {
     /// The way from a worker process to the pipeline's process.
     #[cfg(processes)]
     notes: Option<Notes>,
+    /// What the stage was replaced with before this process was started.
+    #[cfg(processes)]
+    replaced: Option<Vec<u8>>,
 }
 
 impl Worker {
@@ -60,6 +63,8 @@ impl Worker {
             call: Mutex::default(),
             #[cfg(processes)]
             notes: None,
+            #[cfg(processes)]
+            replaced: None,
         }
     }
 
@@ -70,10 +75,11 @@ impl Worker {
     /// The worker of a process that was started for it.
     #[cfg(processes)]
     pub(crate) fn of_bootstrap(bootstrap: Bootstrap) -> std::io::Result<Self> {
+        let replaced = bootstrap.replaced().map(<[u8]>::to_vec);
         let carrier = Arc::new(Carrier::default());
         let (inner, notes) = bootstrap.begin(Arc::clone(&carrier) as _, carrier, detail)?;
         let next = if inner.gives_nothing() { Next::Nobody } else { Next::Elsewhere(None) };
-        Ok(Worker { notes: Some(notes), ..Worker::new(inner, next) })
+        Ok(Worker { notes: Some(notes), replaced, ..Worker::new(inner, next) })
     }
 
     /// Waits for the next call to make; `None` when the worker is to end.
@@ -163,6 +169,12 @@ impl Worker {
                 *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Some(values);
                 Some(intern!(py, "update"))
             }
+            Call::Prepare(values) => {
+                *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Some(values);
+                Some(intern!(py, "prepare"))
+            }
+            Call::Exchange => Some(intern!(py, "exchange")),
+            Call::Discard => Some(intern!(py, "discard")),
             Call::Finish => Some(intern!(py, "finish")),
             Call::Teardown => Some(intern!(py, "teardown")),
         }
@@ -181,7 +193,7 @@ impl Worker {
         }
     }
 
-    /// The values of an update, once: as they were given, or bytes where they came from another process.
+    /// The values of an update, or what a new stage is made from, once: as they were given, or bytes where they came from another process.
     fn update_values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
         match values {
@@ -249,6 +261,13 @@ impl Worker {
         if let Some(worker) = self.lock().as_mut() {
             worker.fails_on(index, Payload::Object(value));
         }
+    }
+
+    /// What the stage was replaced with before this process was started.
+    #[cfg(processes)]
+    #[getter]
+    fn replaced<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.replaced.as_ref().map(|bytes| PyBytes::new(py, bytes))
     }
 
     /// Takes what the call returned.
@@ -323,6 +342,7 @@ impl Worker {
             LogEvent::SkippedFailure => Some(FailureEvent::Skipped),
             LogEvent::RetriedFailure => Some(FailureEvent::Retried),
             LogEvent::LaterFailure => Some(FailureEvent::Later),
+            LogEvent::FailedAtExchange => Some(FailureEvent::AtExchange),
         }
     }
 }
@@ -337,6 +357,8 @@ pub(crate) enum FailureEvent {
     Retried,
     /// The pipeline had failed before.
     Later,
+    /// The stage was at its end, and another has its place, or keeps it.
+    AtExchange,
 }
 
 #[pymethods]
@@ -346,6 +368,7 @@ impl FailureEvent {
             FailureEvent::Skipped => "skipped a sample after an error",
             FailureEvent::Retried => "tried again after an error",
             FailureEvent::Later => "failed too, after the failure that stopped the pipeline",
+            FailureEvent::AtExchange => "failed in finish or teardown, in a replacement",
         }
     }
 }

@@ -692,3 +692,61 @@ class DiesOn(Stage):
         if x == self.deadly:
             os._exit(3)
         return x * self.factor
+
+
+class Version(Stage):
+    """Gives what it got with its own number; says what becomes of it, and fails where it is told to."""
+
+    def __init__(self, number: int, *, holds: bool = False, says: Path | None = None, fails: str = "") -> None:
+        self.number = number
+        self.holds = holds
+        self.says = says
+        self.fails = fails
+
+    def _say(self, what: str) -> None:
+        if self.says is not None:
+            with self.says.open("a") as said:
+                said.write(f"{what} {self.number}\n")
+
+    def setup(self) -> None:
+        self._say("setup")
+        if self.fails == "setup" or (self.fails == "last setup" and self.worker == 2):
+            raise ValueError(f"no weights for {self.number}")
+        if self.fails == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def stage_run(self, x: Any) -> tuple[Any, int]:
+        if x == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x, self.number
+
+    def finish(self) -> Any:
+        self._say("finish")
+        if self.fails == "finish":
+            raise ValueError(f"nothing to finish in {self.number}")
+        return ("finish", self.number) if self.holds else SKIP
+
+    def teardown(self) -> None:
+        self._say("teardown")
+        if self.fails == "teardown":
+            raise ValueError(f"nothing to tear down in {self.number}")
+
+
+class VersionLater(Stage):
+    """An async stage that gives what it got with its own number."""
+
+    def __init__(self, number: int, fails: bool = False) -> None:
+        self.number = number
+        self.fails = fails
+        self.said: list[str] = []
+
+    async def setup(self) -> None:
+        self.said.append("setup")
+        if self.fails:
+            raise ValueError("no session")
+
+    async def stage_run(self, x: Any) -> tuple[Any, int]:
+        return x, self.number
+
+    async def teardown(self) -> None:
+        self.said.append("teardown")

@@ -22,6 +22,7 @@ from DeepPipeline import (
     stage,
 )
 from DeepPipeline._async_stage import Loops
+from DeepPipeline._stage import options_of
 from DeepPipeline.testing import run_stage
 
 
@@ -241,7 +242,7 @@ def test_an_abort_cancels_an_update_and_its_caller_is_told(concurrency: int) -> 
 def test_a_setup_that_an_abort_came_before_is_not_run_nor_torn_down() -> None:
     held = Held("setup")
     loops = Loops()
-    (shared,) = loops.workers(held)
+    (shared,) = loops.workers(held, options_of(held))
     loops.cancel()
     shared.setup()
     shared.teardown()

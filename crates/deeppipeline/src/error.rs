@@ -355,7 +355,7 @@ pub enum UpdateError {
         stage: String,
     },
     /// Values of one process cannot be read in another.
-    #[error("stage {stage:?} is {}", if *in_process { "in a process: use update_settings" } else { "on a thread: use update" })]
+    #[error("stage {stage:?} is {}", if *in_process { "in a process: use update_settings or replace_settings" } else { "on a thread: use update or replace" })]
     Elsewhere {
         /// The stage.
         stage: String,
@@ -379,6 +379,38 @@ pub enum UpdateError {
         worker: usize,
         /// The stage's own error.
         cause: BoxError,
+    },
+    /// A worker could not set the new stage up, or its process has died meanwhile: all workers go on with the old one.
+    #[error("worker {worker} of stage {stage:?} failed in setup of its replacement: {cause}")]
+    NotReplaced {
+        /// The stage.
+        stage: String,
+        /// The index of the worker.
+        worker: usize,
+        /// The new stage's own error.
+        cause: BoxError,
+    },
+    /// Another replacement of the stage is under way.
+    #[error("stage {stage:?} is being replaced already")]
+    BeingReplaced {
+        /// The stage.
+        stage: String,
+    },
+    /// Some workers were still at work on a sample, or in the new stage's `setup`.
+    #[error(
+        "replacement of stage {stage:?} timed out after {timeout:?}: workers {workers:?} {}",
+        if *exchanges { "are still at work, and change over before their next sample" }
+        else { "have not set the new one up, and the old one goes on" }
+    )]
+    ReplaceTimeout {
+        /// The stage.
+        stage: String,
+        /// The indexes of these workers.
+        workers: Vec<usize>,
+        /// The time that the caller waited.
+        timeout: Duration,
+        /// True if every worker has set the new stage up, so that it takes its place; otherwise the old one goes on.
+        exchanges: bool,
     },
     /// Some workers were still at work on a sample; they apply the update before their next one.
     #[error("update of stage {stage:?} timed out after {timeout:?}: workers {workers:?} are still at work")]

@@ -11,6 +11,7 @@ use crate::error::{GraphError, StartError};
 use crate::executor::process::{Bootstrap, Console, Lifeline, Reads, Then, Watched, WorkerProcess, Written};
 use crate::executor::{BodyFactory, thread};
 use crate::gives::Onward;
+use crate::seat::FromBytes;
 use crate::stage::Stage;
 use crate::transfer::{Transfer, Typed};
 use crate::typed::{EachResult, ListOf, OfKey, OfKeys, OneOf, OneResult, Returns, StageBody, Unpack, Value};
@@ -327,6 +328,7 @@ impl Workers {
     fn work(self, bootstrap: Bootstrap) -> io::Result<()> {
         let InitPayload { name, types, takes, settings } =
             postcard::from_bytes(bootstrap.init_payload()).map_err(io::Error::other)?;
+        let settings = bootstrap.replaced().map_or(settings, <[u8]>::to_vec);
         let make = |known: &Known| {
             Some((Arc::clone(&known.input), Arc::clone(&known.output), (known.body)(takes, settings.clone())?))
         };
@@ -440,7 +442,11 @@ where
 {
     Box::new(move || {
         let make = move || S::make(wire::read(&settings)?);
-        Box::new(StageBody::<S, U, R>::new(make, unpack()).updating(|stage, bytes| stage.update(wire::read(bytes)?)))
+        let from_bytes = FromBytes {
+            make: |bytes| S::make(wire::read(bytes)?),
+            update: |stage: &mut S, bytes| stage.update(wire::read(bytes)?),
+        };
+        Box::new(StageBody::<S, U, R>::new(make, unpack()).from_bytes(from_bytes))
     })
 }
 

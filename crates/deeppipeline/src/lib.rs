@@ -89,6 +89,7 @@ mod restart;
 mod results;
 mod retry;
 mod sample;
+mod seat;
 #[cfg(feature = "serde")]
 mod seconds;
 #[cfg(any(processes, signals))]

@@ -1,14 +1,16 @@
 //! The conversion of stages of different types into workers that are all alike.
 
+use crate::aside;
 use crate::executor::Body;
 use crate::gives::Gives;
 use crate::retry::{Alone, Copy, Keeping};
 use crate::sample::Input;
+use crate::seat::{FromBytes, Seat};
 use crate::stage::{Give, Source, Stage};
-use crate::unwind::BoxError;
+use crate::unwind::{BoxError, catch_panic};
 use crate::window::{Put, Window, WindowStore, Windows, account};
 use crate::worker::{Call, Done, Values, Windowed};
-use std::any::{Any, type_name};
+use std::any::Any;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -266,7 +268,9 @@ impl<T> Copying<T> {
 /// A stage on its worker.
 pub(crate) struct StageBody<S: Stage, U, R = OneResult> {
     make: Option<Box<dyn FnOnce() -> Result<S, BoxError>>>,
-    stage: Option<S>,
+    stage: Option<Seat<S>>,
+    /// The stage that is to take its place.
+    prepared: Option<Seat<S>>,
     unpack: U,
     windowed: Windowed,
     /// The retry copy: how it is made of what the stage gets, and the last one.
@@ -274,7 +278,7 @@ pub(crate) struct StageBody<S: Stage, U, R = OneResult> {
     last: Option<Box<S::Input>>,
     /// The samples of the copy that the present call runs on.
     runs_on: Range<usize>,
-    updating: Option<Updating<S>>,
+    from_bytes: Option<FromBytes<S>>,
     returns: PhantomData<fn() -> R>,
 }
 
@@ -283,12 +287,13 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
         StageBody {
             make: Some(Box::new(make)),
             stage: None,
+            prepared: None,
             unpack,
             windowed: Windowed::default(),
             copying: Copying { all: None, alone: None, keeps: None },
             last: None,
             runs_on: 0..0,
-            updating: None,
+            from_bytes: None,
             returns: PhantomData,
         }
     }
@@ -298,10 +303,23 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
         StageBody { copying, ..self }
     }
 
-    /// Lets the stage read updates that come from another process.
+    /// Lets the stage read updates that come from another process, and replacements.
     #[cfg(processes)]
-    pub(crate) fn updating(self, updating: Updating<S>) -> Self {
-        StageBody { updating: Some(updating), ..self }
+    pub(crate) fn from_bytes(self, from_bytes: FromBytes<S>) -> Self {
+        StageBody { from_bytes: Some(from_bytes), ..self }
+    }
+
+    /// Makes the stage that is to take the place of the present one, and sets it up.
+    fn prepare(&mut self, values: &Values) -> Result<(), BoxError> {
+        let mut new = Seat::made_of(values, self.from_bytes)?;
+        new.setup()?;
+        self.prepared = Some(new);
+        Ok(())
+    }
+
+    /// Ends the stage that was to take the place of the present one, or has let it.
+    fn end(stage: Option<Seat<S>>) -> Result<(), BoxError> {
+        stage.map_or(Ok(()), |mut stage| stage.teardown())
     }
 
     /// Returns what the stage got once more, all or the one at that index, if it was kept.
@@ -331,7 +349,7 @@ where
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         if let Some(make) = self.make.take() {
             match make() {
-                Ok(stage) => self.stage = Some(stage),
+                Ok(stage) => self.stage = Some(Seat::Own(stage)),
                 Err(cause) => return Done::Failed(cause),
             }
         }
@@ -344,10 +362,25 @@ where
         self.runs_on = if again.is_some() { self.kept(alone) } else { 0..0 };
         let Some(stage) = &mut self.stage else { return Done::Failed("the stage was never made".into()) };
 
+        let nothing = |()| Done::Gave(Give::Skip);
         let result = match call {
-            Call::Setup => stage.setup().map(|()| Done::Gave(Give::Skip)),
-            Call::Teardown => stage.teardown().map(|()| Done::Gave(Give::Skip)),
-            Call::Update(values) => update(stage, &values, self.updating).map(|()| Done::Gave(Give::Skip)),
+            Call::Setup => stage.setup().map(nothing),
+            Call::Teardown => {
+                let new = self.prepared.take();
+                if let Err(cause) = catch_panic(|| Self::end(new)) {
+                    aside::log(move || {
+                        tracing::warn!("a stage that was to replace another failed in teardown: {cause}")
+                    });
+                }
+                stage.teardown().map(nothing)
+            }
+            Call::Update(values) => stage.update(&values, self.from_bytes).map(nothing),
+            Call::Prepare(values) => self.prepare(&values).map(nothing),
+            Call::Exchange => {
+                let old = self.prepared.take().map(|new| std::mem::replace(stage, new));
+                Self::end(old).map(nothing)
+            }
+            Call::Discard => Self::end(self.prepared.take()).map(nothing),
             Call::Finish => finish::<S, R>(stage),
             _ if let Some(x) = again => run::<S, R>(stage, x),
             Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => {
@@ -394,7 +427,10 @@ where
     }
 
     fn name(&self) -> Option<String> {
-        self.stage.as_ref().map(Stage::name)
+        match self.stage.as_ref()? {
+            Seat::Own(stage) => Some(stage.name()),
+            Seat::Other(_) => None,
+        }
     }
 }
 
@@ -426,34 +462,14 @@ fn list<T: 'static>(input: Input<Value>) -> Option<Box<Vec<T>>> {
 // has room for each value it names all the time it runs, and not many fit where values are large.
 
 #[expect(clippy::boxed_local, reason = "by value it would be on the stack of every caller, too")]
-fn run<S: Stage, R: Returns<S::Output>>(stage: &mut S, x: Box<S::Input>) -> Result<Done<Value>, BoxError> {
+fn run<S: Stage, R: Returns<S::Output>>(stage: &mut Seat<S>, x: Box<S::Input>) -> Result<Done<Value>, BoxError> {
     match stage.stage_run(*x) {
         Ok(give) => Ok(R::of_run(give)),
         Err(cause) => Err(cause),
     }
 }
 
-/// A change of a stage of that type, as its user says it.
-pub(crate) struct Change<S>(pub(crate) Box<Changing<S>>);
-
-/// What is done to a stage between two samples.
-type Changing<S> = dyn Fn(&mut S) -> Result<(), BoxError> + Send + Sync;
-
-/// The way in which a stage in a process reads an update.
-pub(crate) type Updating<S> = fn(&mut S, &[u8]) -> Result<(), BoxError>;
-
-/// Makes a change of a stage, if it is one of that type.
-fn update<S: 'static>(stage: &mut S, values: &Values, updating: Option<Updating<S>>) -> Result<(), BoxError> {
-    let change = match values {
-        Values::Here(change) => change.downcast_ref::<Change<S>>(),
-        Values::Bytes(bytes) => return updating.ok_or("the stage takes no settings")?(stage, bytes),
-    };
-    let change =
-        change.ok_or_else(|| format!("the stage is of type {}, which the update is not for", type_name::<S>()))?;
-    (change.0)(stage)
-}
-
-fn finish<S: Stage, R: Returns<S::Output>>(stage: &mut S) -> Result<Done<Value>, BoxError> {
+fn finish<S: Stage, R: Returns<S::Output>>(stage: &mut Seat<S>) -> Result<Done<Value>, BoxError> {
     match stage.finish() {
         Ok(give) => Ok(R::of_finish(give)),
         Err(cause) => Err(cause),
@@ -492,6 +508,9 @@ impl<S: Source> Body<Value> for SourceBody<S> {
             | Call::RunAgain(_)
             | Call::RunAlone(..)
             | Call::Update(_)
+            | Call::Prepare(_)
+            | Call::Exchange
+            | Call::Discard
             | Call::Finish
             | Call::Teardown => Done::Gave(Give::Skip),
         }

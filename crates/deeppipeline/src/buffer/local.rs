@@ -3,7 +3,9 @@
 
 use super::announced::Announced;
 use super::histogram::{Durations, Histogram};
-use super::policy::{self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Wake, Wakes};
+use super::policy::{
+    self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Turn, Wake, Wakes,
+};
 use super::to_free::ToFree;
 use super::{
     Arrival, Ended, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, SampleEnd, Settlement, Take, Unsettled,
@@ -512,6 +514,22 @@ impl<V> Buffer<V> {
                     patient = locked.wait_for_samples(wait.no_later_than(due.map(from_nanoseconds)));
                     at = self.clock.moment();
                 }
+            }
+        }
+    }
+
+    /// Takes a turn without a sample, waiting for it if need be.
+    pub(crate) fn take_turn(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
+        let mut locked = self.lock();
+        let mut patient = true;
+        loop {
+            let now = self.clock.moment().0;
+            match locked.change(|change| change.take_turn(worker, up_to, now)) {
+                Turn::Begun(ticket) => return Take::Drained { ticket },
+                Turn::Ahead(next) => return Take::Ahead(next),
+                Turn::Discarded => return Take::Discarded,
+                Turn::NotYet if !patient => return Take::Empty,
+                Turn::NotYet => patient = locked.wait_for_samples(wait),
             }
         }
     }

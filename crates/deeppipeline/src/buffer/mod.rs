@@ -392,6 +392,16 @@ impl<V> Buffer<V> {
         }
     }
 
+    /// Takes a turn without a sample, for what a stage gives beside, waiting for it if need be; not beyond that ticket.
+    /// [`end_finish`](Buffer::end_finish) ends it.
+    pub(crate) fn take_turn(&self, worker: usize, up_to: u64, wait: Wait) -> Take<V> {
+        match self {
+            Buffer::Local(buffer) => buffer.take_turn(worker, up_to, wait),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.take_turn(up_to, wait),
+        }
+    }
+
     /// Settles what a worker had in flight.
     pub(crate) fn settle(&self, worker: usize, unsettled: Unsettled) {
         match self {

@@ -61,6 +61,8 @@ pub enum Event {
     Resume(Option<String>),
     /// The stage of that name was updated.
     Update(String),
+    /// The stage of that name was to be replaced.
+    Replace(String),
     /// `setstop` was called.
     Stop,
     /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
@@ -489,7 +491,14 @@ impl Actor {
                 self.worker.in_flight().map(|newest| (self.duration)(newest.id))
             }
             Call::SourceNext => Some((self.duration)(SampleId { number: 0, part: 0 })),
-            Call::Setup | Call::SourceOpen | Call::Update(_) | Call::Finish | Call::Teardown => None,
+            Call::Setup
+            | Call::SourceOpen
+            | Call::Update(_)
+            | Call::Prepare(_)
+            | Call::Exchange
+            | Call::Discard
+            | Call::Finish
+            | Call::Teardown => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Updates: values that every worker of a stage is told between two samples, and what came of them.
 
+use super::replacing::{Replaced, Replacing};
 use super::stopping::{NOTE_EVERY, look_or};
 use super::{Supervisor, Waiting};
 use crate::aside;
@@ -7,7 +8,7 @@ use crate::buffer::Wait;
 use crate::error::UpdateError;
 use crate::phase::Phase;
 use crate::unwind::{BoxError, release};
-use crate::worker::{Update, Values, WorkerId};
+use crate::worker::{Told, Update, Values, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,29 +16,34 @@ use std::time::{Duration, Instant};
 /// The updates of all stages.
 #[derive(Default)]
 pub(super) struct Updates {
-    of_nodes: Mutex<BTreeMap<usize, OfStage>>,
+    pub(super) of_nodes: Mutex<BTreeMap<usize, OfStage>>,
     pub(super) changed: Condvar,
 }
 
 /// The updates of one stage.
 #[derive(Default)]
-struct OfStage {
+pub(super) struct OfStage {
     /// The number of the last one.
     last: u64,
     /// Those that a worker may still have to apply, oldest first. A process that is started again applies them all, so
     /// there the last one of each key stays that some worker has accepted, and what came behind it.
-    kept: Vec<Kept>,
+    pub(super) kept: Vec<Kept>,
     /// The last one that each worker has applied.
-    applied: Vec<u64>,
+    pub(super) applied: Vec<u64>,
     /// Those that a caller waits for, and their failures.
     awaited: BTreeSet<u64>,
     failed: Vec<(u64, usize, BoxError)>,
+    /// The replacement of the stage that is under way.
+    pub(super) replacing: Option<Replacing>,
+    /// What the stage was replaced with last, where it is in processes: those that are started again are made of it.
+    pub(super) replaced: Option<Replaced>,
 }
 
 /// An update that a worker may still have to apply.
-struct Kept {
-    key: String,
-    update: Update,
+pub(super) struct Kept {
+    /// The key of values; a step of a replacement has none.
+    key: Option<String>,
+    pub(super) update: Update,
     /// True if some worker has applied it without an error.
     is_accepted: bool,
 }
@@ -58,18 +64,26 @@ enum Progress {
 }
 
 impl OfStage {
+    /// Numbers what its workers are to be told next.
+    pub(super) fn tell(&mut self, key: Option<String>, told: Told<Values>) -> u64 {
+        self.last += 1;
+        let update = Update { number: self.last, told };
+        self.kept.push(Kept { key, update, is_accepted: false });
+        self.last
+    }
+
     /// Notes that a worker has applied an update, or has refused it, and takes out what nobody will have to apply any
     /// more.
     fn note(&mut self, number: u64, worker: usize, is_accepted: bool, in_processes: bool) -> Vec<Kept> {
         self.applied[worker] = self.applied[worker].max(number);
         let by_all = self.applied.iter().copied().min().unwrap_or_default();
-        if !in_processes {
-            return self.kept.extract_if(.., |kept| kept.update.number <= by_all).collect();
-        }
-        let Some(noted) = self.kept.iter_mut().find(|kept| kept.update.number == number) else { return Vec::new() };
+        let is_told_once = |kept: &mut Kept| !in_processes || kept.key.is_none();
+        let mut over: Vec<Kept> =
+            self.kept.extract_if(.., |kept| kept.update.number <= by_all && is_told_once(kept)).collect();
+        let Some(noted) = self.kept.iter_mut().find(|kept| kept.update.number == number) else { return over };
         noted.is_accepted |= is_accepted;
         if number > by_all {
-            return Vec::new();
+            return over;
         }
         // What every worker has refused leaves the one before it in force.
         let (key, is_accepted) = (noted.key.clone(), noted.is_accepted);
@@ -77,7 +91,8 @@ impl OfStage {
             true => kept.key == key && kept.update.number < number,
             false => kept.update.number == number,
         };
-        self.kept.extract_if(.., is_over).collect()
+        over.extend(self.kept.extract_if(.., is_over));
+        over
     }
 
     /// Ends the wait for an update; returns its first failure.
@@ -91,12 +106,8 @@ impl OfStage {
 }
 
 impl<V: Send + 'static> Supervisor<V> {
-    /// Lets every worker of the stage of that name be told these values before its next sample. Of several with the same
-    /// key a process that is started again is told the last one.
-    ///
-    /// # Errors
-    /// See [`UpdateError`].
-    pub fn update(&self, stage: &str, key: &str, values: Values) -> Result<Updated, UpdateError> {
+    /// Returns the node of a stage to which such values may be told.
+    pub(super) fn node_to_tell(&self, stage: &str, values: &Values) -> Result<usize, UpdateError> {
         let node = self.node_of(stage)?;
         let stage = || stage.to_owned();
         if self.called_by_own_worker() {
@@ -109,26 +120,37 @@ impl<V: Send + 'static> Supervisor<V> {
         if !matches!(self.state.lock().phase, Phase::Starting | Phase::Running) {
             return Err(UpdateError::NotRunning { stage: stage() });
         }
+        Ok(node)
+    }
 
-        let workers = self.layout.nodes[node].options.workers;
-        let mut of_nodes = self.updates.of_nodes.lock();
-        let of_stage = of_nodes.entry(node).or_default();
-        of_stage.applied.resize(workers, 0);
-        of_stage.last += 1;
-        let number = of_stage.last;
-        of_stage.awaited.insert(number);
-        let update = Update { number, values };
-        of_stage.kept.push(Kept { key: key.to_owned(), update, is_accepted: false });
-        drop(of_nodes);
-
-        match crosses {
+    /// Lets the workers of a node learn that there is something to be told to them.
+    pub(super) fn announce_updates(&self, node: usize) {
+        match self.lives_in_process(node) {
             // Their watchers tell them.
             true => self.tell_all(),
             false => {
+                let workers = self.layout.nodes[node].options.workers;
                 (0..workers).for_each(|worker| self.inlets[node].buffer.announce_update(worker));
                 self.inlets[node].buffer.wake();
             }
         }
+    }
+
+    /// Lets every worker of the stage of that name be told these values before its next sample. Of several with the same
+    /// key a process that is started again is told the last one.
+    ///
+    /// # Errors
+    /// See [`UpdateError`].
+    pub fn update(&self, stage: &str, key: &str, values: Values) -> Result<Updated, UpdateError> {
+        let node = self.node_to_tell(stage, &values)?;
+        let workers = self.layout.nodes[node].options.workers;
+        let mut of_nodes = self.updates.of_nodes.lock();
+        let of_stage = of_nodes.entry(node).or_default();
+        of_stage.applied.resize(workers, 0);
+        let number = of_stage.tell(Some(key.to_owned()), Told::Update(values));
+        of_stage.awaited.insert(number);
+        drop(of_nodes);
+        self.announce_updates(node);
         Ok(Updated { node, number })
     }
 
@@ -167,12 +189,13 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Returns true if the workers of the stage of that name are processes.
+    /// Returns the index of the stage of that name in the description, and whether its workers are processes.
     ///
     /// # Errors
     /// An error if there is no stage of that name.
-    pub fn is_stage_in_process(&self, stage: &str) -> Result<bool, UpdateError> {
-        Ok(self.lives_in_process(self.node_of(stage)?))
+    pub fn place_of_stage(&self, stage: &str) -> Result<(usize, bool), UpdateError> {
+        let node = self.node_of(stage)?;
+        Ok((self.layout.nodes[node].role.stage().unwrap_or_default(), self.lives_in_process(node)))
     }
 
     /// Returns the next update that a worker on a thread has not applied.
@@ -184,12 +207,16 @@ impl<V: Send + 'static> Supervisor<V> {
         of_stage.kept.iter().map(|kept| &kept.update).find(|update| update.number > applied).cloned()
     }
 
-    /// Returns the updates for a process that knows those up to that number.
+    /// Returns the updates for a process that knows those up to that number: for one that was started again, also those
+    /// values that the one before it had applied.
     #[cfg(processes)]
-    pub(crate) fn updates_after(&self, index: usize, told: u64) -> Vec<Update> {
+    pub(crate) fn updates_after(&self, worker_id: WorkerId, told: u64) -> Vec<Update> {
+        let WorkerId::Stage { index, worker } = worker_id else { return Vec::new() };
         let of_nodes = self.updates.of_nodes.lock();
-        let kept = of_nodes.get(&index).into_iter().flat_map(|of_stage| &of_stage.kept);
-        kept.map(|kept| &kept.update).filter(|update| update.number > told).cloned().collect()
+        let Some(of_stage) = of_nodes.get(&index) else { return Vec::new() };
+        let is_for = |kept: &&Kept| kept.key.is_some() || kept.update.number > of_stage.applied[worker];
+        let kept = of_stage.kept.iter().filter(is_for).map(|kept| &kept.update);
+        kept.filter(|update| update.number > told).cloned().collect()
     }
 
     /// Notes what came of an update.
@@ -198,6 +225,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let mut of_nodes = self.updates.of_nodes.lock();
         let Some(of_stage) = of_nodes.get_mut(&index) else { return };
         let released = of_stage.note(number, worker, outcome.is_ok(), self.lives_in_process(index));
+        let (outcome, left) = of_stage.note_in_replacing(number, worker, outcome);
         let unheard = match outcome {
             Err(cause) if of_stage.awaited.contains(&number) => {
                 of_stage.failed.push((number, worker, cause));
@@ -209,9 +237,12 @@ impl<V: Send + 'static> Supervisor<V> {
 
         // The values are the user's: they are released without the lock.
         release(released);
+        self.go_on_replacing(index, left);
         if let Some(cause) = unheard {
             let (stage, cause) = (self.stage_name(index).to_owned(), aside::shown(&cause));
-            aside::log(move || tracing::warn!(stage, worker, "failed in update, for which nobody waits: {cause}"));
+            aside::log(move || {
+                tracing::warn!(stage, worker, "failed in an update or a replacement, for which nobody waits: {cause}")
+            });
         }
         self.updates.changed.notify_all();
     }
@@ -254,7 +285,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Returns the workers of a node that give nothing any more.
-    fn ended_workers(&self, node: usize) -> Vec<usize> {
+    pub(super) fn ended_workers(&self, node: usize) -> Vec<usize> {
         let state = self.state.lock();
         let phases = self.workers_of(node).map(|place| state.workers[place]).enumerate();
         phases.filter(|(_, phase)| phase.gives_no_more()).map(|(worker, _)| worker).collect()

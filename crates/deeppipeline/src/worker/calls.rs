@@ -82,9 +82,17 @@ pub enum Call<V> {
     SourceNext,
     /// The call of `update` with these values, between two samples.
     Update(Values),
+    /// The making of the stage that is to replace the present one, from these values, and the call of its `setup`. The
+    /// present one goes on meanwhile.
+    Prepare(Values),
+    /// The exchange of the present stage, after its `finish`, for the one that was prepared, and then the call of the
+    /// old one's `teardown`, which does not undo it.
+    Exchange,
+    /// The call of `teardown` of the stage that was prepared, if one was: the present one stays.
+    Discard,
     /// The call of `finish`.
     Finish,
-    /// The call of `teardown`.
+    /// The call of `teardown`; before it that of a stage that was prepared, and is in nobody's place yet.
     Teardown,
 }
 
@@ -107,7 +115,34 @@ impl fmt::Debug for Values {
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) number: u64,
-    pub(crate) values: Values,
+    pub(crate) told: Told<Values>,
+}
+
+/// The word that a worker is told between two samples.
+#[derive(Debug, Clone)]
+#[cfg_attr(processes, derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Told<T> {
+    /// The stage takes these values.
+    Update(T),
+    /// Another stage, made from these, is set up beside the present one.
+    Prepare(T),
+    /// The other stage takes the place of the present one: every worker has set one up.
+    Exchange,
+    /// The present stage stays, and the other one is torn down.
+    Discard,
+}
+
+#[cfg(processes)]
+impl<T> Told<T> {
+    /// Returns the same with what these values become.
+    pub(crate) fn map<U>(self, values: impl FnOnce(T) -> U) -> Told<U> {
+        match self {
+            Told::Update(x) => Told::Update(values(x)),
+            Told::Prepare(x) => Told::Prepare(values(x)),
+            Told::Exchange => Told::Exchange,
+            Told::Discard => Told::Discard,
+        }
+    }
 }
 
 /// The outcome of a call.
@@ -154,6 +189,8 @@ pub enum LogEvent {
     LaterFailure,
     /// The stage took longer on a sample than its time limit.
     OverTimeout,
+    /// A stage that was replaced, or did not come to replace another, failed at its end.
+    FailedAtExchange,
 }
 
 /// The share of its sample that a value is: all of it, or a part.

@@ -140,7 +140,7 @@ impl<V> Worker<V> {
     #[inline(always)]
     pub fn give(&mut self, value: V, part: Part, wait: Wait) -> Result<Given<V>, GiveError<V>> {
         self.pause();
-        let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing);
+        let may_give = matches!(self.step, Step::Running(_) | Step::Pulling | Step::Finishing(_));
         if !may_give || self.is_end_stage() {
             return Ok(Given { to_free: Some(value), wants_more: false });
         }
@@ -238,7 +238,7 @@ impl<V> Worker<V> {
             return None;
         }
         match (&self.step, part) {
-            (Step::Finishing, _) => {
+            (Step::Finishing(_), _) => {
                 Some("finish gave a value inside a parallel block, where there is nothing to join it with")
             }
             (_, Part::OfMany) => {
@@ -297,7 +297,7 @@ impl<V> Worker<V> {
             };
             return (SampleId { number: 0, part: 0 }, birth, arrival);
         };
-        let is_part = part == Part::OfMany || matches!(self.step, Step::Finishing);
+        let is_part = part == Part::OfMany || matches!(self.step, Step::Finishing(_));
         match id.part {
             _ if !is_part => (id, birth, Arrival::Stage),
             0 => (SampleId { part: self.parts + 1, ..id }, birth, Arrival::PartOfWhole),

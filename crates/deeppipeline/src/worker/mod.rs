@@ -27,8 +27,8 @@ use crate::phase::WorkerEvent;
 use crate::sample::{ForkTicket, Sample, SampleInfo};
 use crate::stage::Give;
 use crate::unwind::{BoxError, release};
-pub(crate) use calls::Update;
 pub use calls::{Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Values, Windowed, WorkerId};
+pub(crate) use calls::{Told, Update};
 pub(crate) use context::{Control, Entry, FailedOn, Output, SourceEvent, WorkerContext};
 use failed_values::FailedValues;
 use in_flight::InFlight;
@@ -53,9 +53,18 @@ enum Step {
     Pulling,
     /// There may be updates of the stage, which come before its next sample.
     HearsUpdates,
-    /// The stage is told an update, of that number.
+    /// The stage is told an update, of that number, or the one that is to replace it is set up.
     Updating(u64),
-    Finishing,
+    /// The one that was to replace it is torn down.
+    Discarding(u64),
+    /// The stage is to be replaced, as that update says.
+    Retiring(u64),
+    /// It has given what it still held.
+    Retired(u64),
+    /// It is being replaced.
+    Exchanging(u64),
+    /// It gives what it still holds: at the end, or before it is replaced.
+    Finishing(Option<u64>),
     GivingUp,
     TearingDown,
     Ended,
@@ -247,6 +256,13 @@ impl<V> Worker<V> {
                     }
                 }
 
+                Step::Retiring(number) => {
+                    if let Some(call) = self.retire(number, wait) {
+                        return call;
+                    }
+                }
+                Step::Retired(number) => return self.call(Step::Exchanging(number), Call::Exchange),
+
                 Step::Gathering => {
                     if let Some(call) = self.gather(wait) {
                         return call;
@@ -267,7 +283,9 @@ impl<V> Worker<V> {
                 | Step::Opening
                 | Step::Pulling
                 | Step::Updating(_)
-                | Step::Finishing
+                | Step::Discarding(_)
+                | Step::Exchanging(_)
+                | Step::Finishing(_)
                 | Step::TearingDown => {
                     self.settle(Ending::Failed("its worker went on without saying what came of the call".into()));
                 }
@@ -312,7 +330,7 @@ impl<V> Worker<V> {
                 self.has_turn(ticket);
                 self.skip_all_windowed();
                 self.advance(WorkerEvent::Drained);
-                return Some(self.call(Step::Finishing, Call::Finish));
+                return Some(self.call(Step::Finishing(None), Call::Finish));
             }
             Some(Take::Update) => self.step = Step::HearsUpdates,
             Some(Take::Discarded) | None => self.give_up(),
@@ -448,7 +466,7 @@ impl<V> Drop for Worker<V> {
         let (doing, sample) = match (std::mem::replace(&mut self.step, Step::Ended), self.context.worker_id) {
             (Step::Ended, _) => return,
             (Step::Fresh | Step::SettingUp, _) => (Doing::Setup, None),
-            (Step::Finishing, _) => (Doing::Finish, None),
+            (Step::Finishing(_), _) => (Doing::Finish, None),
             (Step::TearingDown | Step::GivingUp, _) => (Doing::Teardown, None),
             (_, WorkerId::Source(_)) => {
                 self.context.show_source_not_asked();

@@ -22,7 +22,9 @@ impl<V> Worker<V> {
             Step::Opening => self.settle_open(ending),
             Step::Pulling => self.settle_pull(ending),
             Step::Updating(number) => self.settle_update(number, ending),
-            Step::Finishing => self.settle_finish(ending),
+            Step::Discarding(number) | Step::Exchanging(number) => self.settle_exchange(number, ending),
+            Step::Finishing(Some(number)) => self.settle_retired(number, ending),
+            Step::Finishing(None) => self.settle_finish(ending),
             Step::TearingDown => {
                 let event = self.fail_if(ending, Doing::Teardown);
                 self.end();
@@ -33,6 +35,8 @@ impl<V> Worker<V> {
             | Step::Idle
             | Step::Trying(_)
             | Step::HearsUpdates
+            | Step::Retiring(_)
+            | Step::Retired(_)
             | Step::Gathering
             | Step::GivingUp
             | Step::Ended) => {

@@ -158,7 +158,7 @@ impl Body<i64> for GatedStage {
                 self.logic.finish()
             }
             Call::Teardown => self.logic.teardown().map(|()| Give::Skip),
-            Call::Update(_) => Ok(Give::Skip),
+            Call::Update(_) | Call::Prepare(_) | Call::Exchange | Call::Discard => Ok(Give::Skip),
             Call::SourceOpen | Call::SourceNext => Err("this is no source".into()),
         };
         match result {

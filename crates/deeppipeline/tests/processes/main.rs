@@ -27,6 +27,7 @@ mod nothing_left;
 mod orphans;
 mod parallel;
 mod puppet;
+mod replace;
 mod restarts;
 mod scribbles;
 mod serial;

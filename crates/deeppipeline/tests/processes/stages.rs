@@ -52,6 +52,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::start::NeverMade>()
         .stage::<crate::start::OwnName>()
         .stage::<crate::update::Times>()
+        .stage::<crate::replace::Thousands>()
         .stage::<crate::stop::Clinging>()
         .stage::<crate::bytes::Blow>()
         .stage::<crate::bytes::Weigh>()

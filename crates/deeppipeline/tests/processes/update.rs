@@ -93,7 +93,7 @@ fn an_update_of_the_wrong_kind_is_refused() {
     let error = pipeline.update("times", |_: &mut Times| Ok(())).unwrap_err();
     assert!(matches!(error, UpdateError::Elsewhere { in_process: true, .. }), "{error}");
     let error = pipeline.update_settings::<Times>("end", &1).unwrap_err();
-    assert_eq!(error.to_string(), "stage \"end\" is on a thread: use update");
+    assert_eq!(error.to_string(), "stage \"end\" is on a thread: use update or replace");
     pipeline.setstop().unwrap();
 }
 

@@ -38,7 +38,7 @@ pub(crate) use settle::Settlement;
 pub(super) use state::{Head, Lane, Place, Slot, Totals};
 #[cfg(all(test, processes))]
 pub(super) use state::{List, SlotState, WHOLE};
-pub(super) use take::Taken;
+pub(super) use take::{Taken, Turn};
 #[cfg(processes)]
 pub(super) use write::{Published, Trim};
 

@@ -28,6 +28,19 @@ pub(in crate::buffer) enum Taken {
     Discarded,
 }
 
+/// The outcome of asking for a turn without a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::buffer) enum Turn {
+    /// The turn of that take.
+    Begun(u64),
+    /// Too many would wait for the oldest in flight.
+    NotYet,
+    /// The next take, of that number, would be too far ahead.
+    Ahead(u64),
+    /// What was inside was discarded.
+    Discarded,
+}
+
 impl<S: Storage> Change<'_, S> {
     /// Takes what the intake says, not beyond that ticket, at that time.
     #[inline(always)]
@@ -80,6 +93,22 @@ impl<S: Storage> Change<'_, S> {
             self.wake_consumers(Wake::One);
         }
         Taken::Ready { ticket: next, first, samples }
+    }
+
+    /// Takes a turn, not beyond that ticket, for what a stage gives between two samples.
+    pub(in crate::buffer) fn take_turn(&mut self, place: usize, up_to: u64, now: u64) -> Turn {
+        let next = self.head().next_ticket;
+        if self.gate() == Gate::Discarding {
+            return Turn::Discarded;
+        }
+        if !self.may_take(next) {
+            return Turn::NotYet;
+        }
+        if next > up_to {
+            return Turn::Ahead(next);
+        }
+        self.begin_flight(place, next, now);
+        Turn::Begun(next)
     }
 
     /// Moves what the intake says from the front to a place.

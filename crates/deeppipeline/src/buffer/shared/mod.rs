@@ -29,6 +29,7 @@ use super::{
 use crate::aside;
 use crate::buffer::announced::Announced;
 use crate::buffer::histogram::Durations;
+use crate::buffer::policy::Turn;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::clock::{Moment, from_nanoseconds};
 use crate::ledger::{BufferCounts, Reading};
@@ -394,6 +395,19 @@ impl<V> Buffer<V> {
                 Some(input) => Take::Ready { input, to_free: ToFree::Nothing, taken },
                 None => Take::Empty,
             },
+        }
+    }
+
+    /// Takes a turn without a sample, waiting for it if need be.
+    pub(crate) fn take_turn(&self, up_to: u64, wait: Wait) -> Take<V> {
+        loop {
+            match self.table.take_turn(up_to, Moment::now().0) {
+                (Turn::Begun(ticket), _) => return Take::Drained { ticket },
+                (Turn::Ahead(next), _) => return Take::Ahead(next),
+                (Turn::Discarded, _) => return Take::Discarded,
+                (Turn::NotYet, _) if wait.is_over(Instant::now()) => return Take::Empty,
+                (Turn::NotYet, shows) => self.table.words().sleep(Futex::NotEmpty, shows, wait),
+            }
         }
     }
 

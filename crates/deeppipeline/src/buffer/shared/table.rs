@@ -11,7 +11,7 @@ use super::state::{Scratch, State, read_end, write_empty};
 use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
-use crate::buffer::policy::{self, Change, Flight, Refusal, SampleEnd, Settlement, Wake, Wakes};
+use crate::buffer::policy::{self, Change, Flight, Refusal, SampleEnd, Settlement, Turn, Wake, Wakes};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::ledger::Spread;
 use crate::ledger::{BufferCounts, StageCounts};
@@ -538,6 +538,14 @@ impl<W: SharedWords> SlotTable<W> {
         self.at_once(Taken::Discarded, |change, guard| {
             change.settle(self.place(), Flight::Slots(slots), settlement);
             self.take_in(change, guard, up_to, now)
+        })
+    }
+
+    /// Takes a turn without a sample, not beyond that ticket; and what shows whether it is worth another look.
+    pub(crate) fn take_turn(&self, up_to: u64, now: u64) -> (Turn, u32) {
+        self.at_once((Turn::Discarded, 0), |change, guard| {
+            let turn = change.take_turn(self.place(), up_to, now);
+            (turn, if turn == Turn::NotYet { guard.will_wait_for(Waited::NotEmpty) } else { 0 })
         })
     }
 

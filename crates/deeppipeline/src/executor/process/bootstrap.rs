@@ -99,6 +99,11 @@ impl Bootstrap {
         &self.begin.init_payload
     }
 
+    /// Returns what the stage was replaced with since the start, of which it is made instead.
+    pub fn replaced(&self) -> Option<&[u8]> {
+        self.begin.replaced.as_deref()
+    }
+
     /// The name of the stage.
     pub fn name(&self) -> &str {
         &self.begin.node.name
@@ -239,8 +244,9 @@ fn listen(
                     *all_up.known.lock() = Some(up);
                     all_up.changed.notify_all();
                 }
-                Heard::Update(number, bytes) => {
-                    all_up.updates.lock().push_back(Update { number, values: Values::Bytes(bytes.into()) });
+                Heard::Update(number, told) => {
+                    let told = told.map(|bytes| Values::Bytes(bytes.into()));
+                    all_up.updates.lock().push_back(Update { number, told });
                     all_up.announce();
                 }
                 Heard::Source(number, name) => SourceId::learn(number, name),

@@ -186,10 +186,9 @@ impl ChildProcess {
     /// Tells it one more update of its stage.
     pub(super) fn tell_update(&mut self, update: Update) {
         self.updates_told = update.number;
-        if let Values::Bytes(bytes) = update.values {
-            // Its caller has seen to it that it can be framed.
-            let _ = self.link.post(&Heard::Update(update.number, bytes.to_vec()));
-        }
+        let bytes = |values| if let Values::Bytes(bytes) = values { bytes.to_vec() } else { Vec::new() };
+        // Its caller has seen to it that it can be framed.
+        let _ = self.link.post(&Heard::Update(update.number, update.told.map(bytes)));
     }
 
     /// Kills it. Of several reasons the first one counts.

@@ -6,7 +6,7 @@ use crate::error::Doing;
 use crate::graph::Node;
 use crate::phase::WorkerEvent;
 use crate::sample::SampleId;
-use crate::worker::FailedOn;
+use crate::worker::{FailedOn, Told};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -43,6 +43,8 @@ pub(crate) struct Begin {
     pub(crate) parity: u32,
     /// The addition of the binding.
     pub(crate) init_payload: Vec<u8>,
+    /// What the stage was replaced with since.
+    pub(crate) replaced: Option<Vec<u8>>,
 }
 
 /// A message that a worker process gets later.
@@ -50,8 +52,8 @@ pub(crate) struct Begin {
 pub(super) enum Heard {
     /// Everything is up, or (false) will never be.
     AllUp(bool),
-    /// The stage is told an update, of that number, with these values.
-    Update(u64, Vec<u8>),
+    /// The stage is told an update, of that number.
+    Update(u64, Told<Vec<u8>>),
     /// A source of the pipeline has that number, by which its samples tell it, and that name.
     Source(u32, String),
 }

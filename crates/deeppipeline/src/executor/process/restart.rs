@@ -118,9 +118,12 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     /// Decides what follows a death: another process, or the end of the pipeline.
     fn died(&mut self, died: WorkerDied, verdict: Verdict, phase: WorkerPhase) -> Then {
+        // Only what the new stage did can have been it, where there was no sample.
+        let was_preparing = self.supervisor.worker_died_in_replacing(self.worker_id(), &died.to_string());
+        let ends_replacing = was_preparing && verdict == Verdict::Nothing;
         // A stage that had failed for good, and died before it could say so, does not go on either.
         let has_failed = self.output().is_some_and(shared::Buffer::has_failed_turn);
-        if !self.may_restart(phase) || has_failed {
+        if !(self.may_restart(phase) || (ends_replacing && self.may_begin_again(phase))) || has_failed {
             let sample = match verdict {
                 Verdict::Nothing => None,
                 Verdict::Used(id) | Verdict::Lost(id) | Verdict::Flushed(id) | Verdict::Retried(id) => Some(id),
@@ -131,7 +134,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         let why = describe(&died, verdict);
         let (stage, what) = (self.name().to_owned(), why.clone());
         aside::log(move || tracing::warn!(stage, "{what}; starting it again"));
-        let pause = self.deaths.add(Instant::now());
+        let pause = if ends_replacing { Duration::ZERO } else { self.deaths.add(Instant::now()) };
         self.supervisor.advance(self.worker_id(), WorkerEvent::Died);
         Then::Restart { pause, why }
     }
@@ -139,11 +142,14 @@ impl<V: Send + 'static> WorkerProcess<V> {
     /// Returns true if another process follows the one that has died.
     fn may_restart(&self, phase: WorkerPhase) -> bool {
         let node = &self.context.options;
-        self.was_ready
-            && self.may_restart
-            && phase != WorkerPhase::TearingDown
+        self.may_begin_again(phase)
             && node.after_a_crash() != OnCrash::Stop
             && self.deaths.count() < node.restarts_allowed()
+    }
+
+    /// Returns true if there may be another process, whatever is said of crashes.
+    fn may_begin_again(&self, phase: WorkerPhase) -> bool {
+        self.was_ready && self.may_restart && phase != WorkerPhase::TearingDown
     }
 
     /// Gives what a dead worker had in flight its fate. What the next buffer last received tells whether it had been

@@ -134,8 +134,10 @@ impl<V: Send + 'static> WorkerProcess<V> {
     /// then, or [`cannot_start`](WorkerProcess::cannot_start) ends it.
     pub fn started(&mut self, pid: u32) -> io::Result<()> {
         (self.pid, self.seen_stopped) = (pid, 0);
-        let begin = self.begin()?;
+        let replaced = self.supervisor.replaced(self.index());
+        let begin = self.begin(replaced.as_ref().map(|(_, bytes)| bytes.to_vec()))?;
         let Some(mut present) = self.present.take() else { return Err(io::Error::other("`open` comes first")) };
+        present.updates_told = replaced.map_or(0, |(number, _)| number);
         let memory: Vec<_> = std::iter::once(self.input()?).chain(self.output()).map(shared::Buffer::file).collect();
         if let Some(process) = present.started(pid)? {
             for buffer in std::iter::once(self.input()?).chain(self.output()) {
@@ -147,7 +149,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
         begun
     }
 
-    fn begin(&self) -> io::Result<Begin> {
+    fn begin(&self, replaced: Option<Vec<u8>>) -> io::Result<Begin> {
         let node = self.context.options.clone();
         Ok(Begin {
             index: self.index(),
@@ -160,6 +162,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             restarted: self.was_ready,
             parity: SourceId::parity_in_workers(),
             init_payload: self.init_payload.clone(),
+            replaced,
             node,
         })
     }
@@ -214,9 +217,9 @@ impl<V: Send + 'static> WorkerProcess<V> {
     /// Tells the process the updates of its stage that it does not know yet: one that was started again, all since the
     /// start.
     fn tell_updates(&mut self) {
-        let index = self.index();
+        let worker_id = self.worker_id();
         if let Some(present) = &mut self.present {
-            let untold = self.supervisor.updates_after(index, present.updates_told);
+            let untold = self.supervisor.updates_after(worker_id, present.updates_told);
             untold.into_iter().for_each(|update| present.tell_update(update));
         }
     }

@@ -93,7 +93,13 @@ impl Body<Value> for Passing {
                 Done::Each(list.iter().map(|_| Ok(Give::One(Box::new(()) as Value))).collect())
             }
             Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => self.run(),
-            Call::Setup | Call::Update(_) | Call::Finish | Call::Teardown => Done::Gave(Give::Skip),
+            Call::Setup
+            | Call::Update(_)
+            | Call::Prepare(_)
+            | Call::Exchange
+            | Call::Discard
+            | Call::Finish
+            | Call::Teardown => Done::Gave(Give::Skip),
             Call::SourceOpen | Call::SourceNext => Done::Exhausted,
         }
     }

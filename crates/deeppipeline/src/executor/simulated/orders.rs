@@ -2,7 +2,8 @@
 
 use super::{Event, Simulation};
 use crate::error::UnknownStage;
-use crate::typed::Change;
+use crate::seat::{Change, New};
+use crate::stage::Stage;
 use crate::unwind::BoxError;
 use crate::worker::{Role, Values};
 use std::cmp::Reverse;
@@ -93,6 +94,23 @@ impl<I, T> Simulation<I, T> {
         Ok(self)
     }
 
+    /// Lets a stage that this makes take the place of the one of that name at that time, on every worker, as
+    /// [`Pipeline::replace`](crate::Pipeline::replace) does. If it cannot be set up, the old one goes on.
+    ///
+    /// # Errors
+    /// An error if there is no stage of that name.
+    pub fn replace_at<S: Stage>(
+        &mut self,
+        at: Duration,
+        stage: &str,
+        make: impl Fn() -> Result<S, BoxError> + Send + Sync + 'static,
+    ) -> Result<&mut Self, UnknownStage> {
+        self.check_stage(stage)?;
+        let new = Values::Here(Arc::new(New::made_by(make)));
+        self.orders.add(at, Event::Replace(stage.to_owned()), Some(new));
+        Ok(self)
+    }
+
     /// Does what the next order says.
     pub(super) fn obey(&mut self) -> Option<Event> {
         let (order, values) = self.orders.pop()?;
@@ -101,6 +119,10 @@ impl<I, T> Simulation<I, T> {
             Event::Update(stage) => {
                 let updated = values.map(|values| self.supervisor.update(stage, "", values));
                 updated.into_iter().flatten().for_each(|updated| self.supervisor.end_wait(&updated));
+            }
+            Event::Replace(stage) => {
+                let replaced = values.map(|values| self.supervisor.replace(stage, values));
+                replaced.into_iter().flatten().for_each(|replaced| self.supervisor.leave_undecided(&replaced));
             }
             Event::Pause(stage) => drop(self.supervisor.pause(stage.as_deref())),
             Event::Resume(stage) => drop(self.supervisor.resume(stage.as_deref())),
