@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
+import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -17,10 +19,16 @@ from DeepPipeline._called import inside
 from DeepPipeline._give import SKIP
 from DeepPipeline._intake import Window
 from DeepPipeline._stage import CALLED, WORK, Options, Stage, Work, method_of, name_of, options_of
+from DeepPipeline._threads import stack_of
 from DeepPipeline.errors import GraphError
 
 if TYPE_CHECKING:
     import asyncio
+
+logger = logging.getLogger("DeepPipeline")
+
+PATIENCE: Final = 0.5
+"""The time that a call has to end once it is to be cancelled, in seconds, before it is told that it does not."""
 
 
 def is_async(stage: Stage) -> bool:
@@ -81,6 +89,7 @@ class LoopStage(Stage):
         self._users = 0
         self._finished = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_cancelled = False
         vars(self)["_deeppipeline_options"] = options_of(stage)
@@ -148,7 +157,8 @@ class LoopStage(Stage):
         self._loop = asyncio.new_event_loop()
         job = _engine.Job()
         name = f"loop of {name_of(self._stage)}"
-        threading.Thread(target=self._run_loop, args=(self._loop, job), name=name, daemon=True).start()
+        self._thread = threading.Thread(target=self._run_loop, args=(self._loop, job), name=name, daemon=True)
+        self._thread.start()
 
     def _run_loop(self, loop: asyncio.AbstractEventLoop, job: _engine.Job) -> None:
         import asyncio
@@ -178,13 +188,17 @@ class LoopStage(Stage):
     def _wait_for(self, method: str, time_limit: float | None, *arguments: Any, **values: Any) -> Any:
         """Lets the loop make a call of the stage, and waits for what comes of it."""
         outcome: Future[Any] = Future()
-        context = copy_context()
+        context, job = copy_context(), _engine.Job()
         # Concurrent calls are one worker's to the stage.
-        context.run(WORK.set, Work(_engine.Job(), 0 if self._workers > 1 else None))
+        context.run(WORK.set, Work(job, 0 if self._workers > 1 else None))
         loop = self._loop
         assert loop is not None
 
+        begun = None if time_limit is None else threading.Event()
+
         def begin() -> None:
+            if begun is not None:
+                begun.set()
             run = functools.partial(method_of(self._stage, method), *arguments, **values)
             call = self._call(run, time_limit, outcome)
             task = loop.create_task(call, context=context)
@@ -200,7 +214,25 @@ class LoopStage(Stage):
                 outcome.set_result(NOT_RUN if method == "setup" else SKIP)
 
         loop.call_soon_threadsafe(begin)
+        if begun is not None and time_limit is not None:
+            # What waits for the loop is not late: another keeps it from there.
+            begun.wait()
+            if not wait([outcome], time_limit + PATIENCE).done:
+                self._tell_stuck(job, time_limit)
         return outcome.result()
+
+    def _tell_stuck(self, job: _engine.Job, time_limit: float) -> None:
+        """Says that a call is late and has not been cancelled, as its coroutine blocks the loop or will not end."""
+        # A log handler that fails is no failure of the sample.
+        with contextlib.suppress(Exception):
+            logger.warning(
+                "stage %r hangs: sample %s has taken longer than its time_limit of %g s, and its loop has not "
+                "cancelled it%s",
+                name_of(self._stage),
+                job.sample,
+                time_limit,
+                stack_of(self._thread),
+            )
 
     async def _call(self, run: Callable[[], Any], limit: float | None, outcome: Future[Any]) -> None:
         import asyncio

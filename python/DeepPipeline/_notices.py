@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 
 from DeepPipeline import _engine
 from DeepPipeline._engine import Notice
+from DeepPipeline._threads import stack_of
 from DeepPipeline._worker import Running
 
 logger = logging.getLogger("DeepPipeline")
@@ -79,15 +78,7 @@ def _log(engine: _engine.Engine, threads: dict[int, threading.Thread], notice: T
             message, _, _, _, cause = found
             logger.error("%s; the pipeline stops", message, exc_info=cause)
     elif isinstance(notice, Notice.Hangs):
-        logger.warning("%s%s", notice.text, _stack(threads.get(notice.worker)))
+        logger.warning("%s%s", notice.text, stack_of(threads.get(notice.worker)))
     else:
         is_good = isinstance(notice, Notice.SourceBack)
         logger.log(logging.INFO if is_good else logging.WARNING, "%s", notice.text)
-
-
-def _stack(thread: threading.Thread | None) -> str:
-    """The stack of a thread, to be shown below a message."""
-    frame = None if thread is None or thread.ident is None else sys._current_frames().get(thread.ident)
-    if frame is None:  # a native stage, or one that has gone on
-        return ""
-    return ". It is here:\n" + "".join(traceback.format_stack(frame)).rstrip()

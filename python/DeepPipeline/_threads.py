@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,3 +38,11 @@ class WorkerThread(threading.Thread):
             return [self._work.pop()]
         except IndexError:
             return []
+
+
+def stack_of(thread: threading.Thread | None) -> str:
+    """Returns the stack of a thread, to be shown below a message."""
+    frame = None if thread is None or thread.ident is None else sys._current_frames().get(thread.ident)
+    if frame is None:  # a native stage, or one that has gone on
+        return ""
+    return ". It is here:\n" + "".join(traceback.format_stack(frame)).rstrip()

@@ -1,6 +1,7 @@
 """Stages that are async: awaited on a loop of their own, several at a time, and in order."""
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
@@ -151,6 +152,32 @@ def test_a_stage_is_tried_again() -> None:
 def test_what_takes_longer_than_the_time_limit_is_cancelled_and_fails() -> None:
     with pytest.raises(StageError, match=r"longer than its time_limit of 0\.01 s, and was cancelled"):
         Pipeline([stage(for_ever, time_limit=0.01)]).run([1])
+
+
+def test_a_call_that_blocks_its_loop_beyond_the_time_limit_is_told_once_while_it_does() -> None:
+    released, told = threading.Event(), list[str]()
+
+    class Releases(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "hangs" in record.getMessage():
+                told.append(record.getMessage())
+                released.set()
+
+    async def blocks(x: int) -> int:
+        released.wait(WATCHDOG)  # as time.sleep would: nothing else runs on the loop
+        return x
+
+    logger, handler = logging.getLogger("DeepPipeline"), Releases()
+    logger.addHandler(handler)
+    try:
+        stages = [stage(blocks, time_limit=0.01, concurrency=4), (end := Collect())]
+        Pipeline(stages, buffer_size=4, overflow="block").run(range(4))
+    finally:
+        logger.removeHandler(handler)
+    assert end.got == [0, 1, 2, 3]
+    [message] = told
+    assert "stage 'blocks' hangs: sample " in message and "longer than its time_limit of 0.01 s" in message
+    assert "released.wait(WATCHDOG)" in message
 
 
 def test_an_abort_cancels_what_is_awaited() -> None:
