@@ -197,10 +197,8 @@ class LoopStage(Stage):
         begun = None if time_limit is None else threading.Event()
 
         def begin() -> None:
-            if begun is not None:
-                begun.set()
             run = functools.partial(method_of(self._stage, method), *arguments, **values)
-            call = self._call(run, time_limit, outcome)
+            call = self._call(run, time_limit, begun, outcome)
             task = loop.create_task(call, context=context)
             if method != "teardown":
                 self._tasks.add(task)
@@ -210,6 +208,8 @@ class LoopStage(Stage):
 
         def over(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
+            if begun is not None:
+                begun.set()
             if not outcome.done():  # cancelled before it has begun
                 outcome.set_result(NOT_RUN if method == "setup" else SKIP)
 
@@ -234,8 +234,13 @@ class LoopStage(Stage):
                 stack_of(self._thread),
             )
 
-    async def _call(self, run: Callable[[], Any], limit: float | None, outcome: Future[Any]) -> None:
+    async def _call(
+        self, run: Callable[[], Any], limit: float | None, begun: threading.Event | None, outcome: Future[Any]
+    ) -> None:
         import asyncio
+
+        if begun is not None:
+            begun.set()
 
         timeout = asyncio.timeout(limit)
         try:
