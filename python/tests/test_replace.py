@@ -255,18 +255,13 @@ def test_what_cannot_be_pickled_is_refused_before_anything_changes() -> None:
     assert end.got == [(1, 1)]
 
 
-def test_a_replacement_beside_a_crash_is_made_wholly_or_not_at_all() -> None:
+def test_a_replacement_beside_a_crash_is_made_by_the_process_that_follows() -> None:
     end = Collect()
     place = DiesOn(13).options(executor="process", workers=2, max_restarts=100, name="place")
     with Pipeline([place, end], overflow="block") as p:
-        made = []
-        for number in range(1, 6):
+        for _ in range(5):
             p.put(13)
-            try:
-                p.replace("place", DiesOn(13))
-                made.append(number)
-            except UpdateError as error:
-                assert "failed in setup of its replacement" in str(error)
+            p.replace("place", DiesOn(13))
         p.put(1)
         report = p.setstop()
     assert end.got == [1]

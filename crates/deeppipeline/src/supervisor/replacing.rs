@@ -199,13 +199,15 @@ impl<V: Send + 'static> Supervisor<V> {
         self.go_on_replacing(replacement.node, left);
     }
 
-    /// Lets a replacement go on without a caller that waits for it.
-    pub(crate) fn leave_undecided(&self, replacement: &Replacement) {
+    /// Lets a replacement go on without a caller that waits for it; a failure from now on is logged.
+    pub fn let_go_on(&self, replacement: &Replacement) {
         let mut of_nodes = self.updates.of_nodes.lock();
-        let replacing = of_nodes.get_mut(&replacement.node).and_then(|of_stage| of_stage.replacing.as_mut());
-        if let Some(replacing) = replacing {
-            replacing.is_awaited = false;
-        }
+        let over = of_nodes.get_mut(&replacement.node).and_then(|of_stage| {
+            of_stage.replacing.as_mut()?.is_awaited = false;
+            of_stage.take_replacing_if_over()
+        });
+        drop(of_nodes);
+        release(over);
     }
 
     /// Lets the workers learn what was decided, and releases what is left.
@@ -225,24 +227,26 @@ impl<V: Send + 'static> Supervisor<V> {
         Some((replaced.number, Arc::clone(&replaced.bytes)))
     }
 
-    /// Notes that the process of a worker has died. A replacement on which nothing is decided has failed; where one is,
-    /// the next process begins with what it says. Returns true if the process was about to set the new stage up.
+    /// Notes that the process of a worker has died. If it was about to set a new stage up, with nothing in flight, that
+    /// must have been it: the replacement has failed, and true is returned. Otherwise the process that follows sets it up,
+    /// or begins with what is decided.
     #[cfg(processes)]
-    pub(crate) fn worker_died_in_replacing(&self, worker_id: WorkerId, why: &str) -> bool {
+    pub(crate) fn worker_died_in_replacing(&self, worker_id: WorkerId, in_flight: bool, why: &str) -> bool {
         let WorkerId::Stage { index, worker } = worker_id else { return false };
         let mut of_nodes = self.updates.of_nodes.lock();
         let Some(of_stage) = of_nodes.get_mut(&index) else { return false };
         let Some(replacing) = &mut of_stage.replacing else { return false };
 
-        let was_preparing = of_stage.applied[worker] < replacing.prepare;
+        let before = replacing.prepare - 1;
+        let was_preparing = of_stage.applied[worker] <= before && !in_flight;
         let mut left = Left::default();
-        if replacing.decided.is_none() {
+        if was_preparing && replacing.decided.is_none() {
             replacing.failed.push((worker, why.into()));
             left = of_stage.decide(false);
         }
         let decided = of_stage.replacing.as_ref().and_then(|replacing| replacing.decided);
         let applied = &mut of_stage.applied[worker];
-        *applied = decided.map_or(*applied, |decided| decided.number.max(*applied));
+        *applied = decided.map_or_else(|| before.min(*applied), |decided| decided.number.max(*applied));
         left._replacing = of_stage.take_replacing_if_over();
         drop(of_nodes);
 

@@ -33,6 +33,8 @@ pub(crate) struct Case {
     pub(crate) flushes: Vec<Duration>,
     /// When a stage, or what stands at the entrance, is paused (true) or resumed.
     pub(crate) pauses: Vec<(Duration, Option<usize>, bool)>,
+    /// When a stage is replaced, in the order of time, and what the new one does.
+    pub(crate) replacements: Vec<(Duration, usize, Does)>,
 }
 
 /// Where the samples 1, 2, 3, … come from.
@@ -225,6 +227,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         stop_at: None,
         flushes: Vec::new(),
         pauses: Vec::new(),
+        replacements: Vec::new(),
     }
 }
 
@@ -334,6 +337,11 @@ impl Case {
 
     pub(crate) fn resume_at(mut self, milliseconds: u64, stage: Option<usize>) -> Self {
         self.pauses.push((ms(milliseconds), stage, false));
+        self
+    }
+
+    pub(crate) fn replace_at(mut self, milliseconds: u64, stage: usize, does: Does) -> Self {
+        self.replacements.push((ms(milliseconds), stage, does));
         self
     }
 

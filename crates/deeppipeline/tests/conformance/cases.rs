@@ -28,6 +28,16 @@ pub(crate) fn check(case: Case, expected: &[&str]) {
     run_everywhere(&case, &simulated::run(&case));
 }
 
+/// Checks a case of which processes may make another: their workers hear a while later what the pipeline's has decided.
+pub(crate) fn check_on_threads(case: Case, expected: &[&str]) {
+    for case in [case.clone(), case.with_fates()] {
+        let simulated = simulated::run(&case);
+        let outcome = simulated.outcome.lines().take(expected.len());
+        assert_eq!(outcome.collect::<Vec<_>>(), expected, "{case:#?}");
+        assert_eq!(threads::follow(&case, &simulated), simulated.outcome, "{case:#?}");
+    }
+}
+
 /// Runs the case on every executor but the simulated one.
 fn run_everywhere(case: &Case, simulated: &Run) {
     assert_eq!(threads::follow(case, simulated), simulated.outcome, "{case:#?}");

@@ -9,11 +9,12 @@ use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment as Simulated, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
 use deeppipeline::engine::{
-    Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Role, Supervisor, Wait, Worker, spawn,
+    Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Role, Supervisor, Values, Wait, Worker, spawn,
 };
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{SOURCE, SampleId, StageReport};
 use deeppipeline::simulate::Event;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -81,6 +82,8 @@ pub(crate) struct Follower<'a> {
     log: Arc<Log>,
     /// The receivers of the answers to all puts so far.
     answers: Mutex<Vec<Arc<Receiver>>>,
+    /// The number of replacements so far.
+    replaced: AtomicUsize,
 }
 
 impl<'a> Follower<'a> {
@@ -88,7 +91,14 @@ impl<'a> Follower<'a> {
         let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.has_source().then_some(SOURCE));
         let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
         supervisor.set_blocks(fork_joins(case));
-        Follower { case, supervisor, gates, log: Arc::default(), answers: Mutex::default() }
+        Follower {
+            case,
+            supervisor,
+            gates,
+            log: Arc::default(),
+            answers: Mutex::default(),
+            replaced: AtomicUsize::new(0),
+        }
     }
 
     /// The test around one stage, as it is in the process of the pipeline.
@@ -196,9 +206,22 @@ impl<'a> Follower<'a> {
             Event::Flush => self.supervisor.flush(),
             Event::Pause(stage) => self.supervisor.pause(stage.as_deref()).unwrap(),
             Event::Resume(stage) => self.supervisor.resume(stage.as_deref()).unwrap(),
+            Event::Replace(stage) => self.replace(stage),
             Event::Stop => self.supervisor.close(),
             other => panic!("{other:?} is not known here"),
         }
+    }
+
+    fn replace(&self, stage: &str) {
+        let (_, index, does) = self.case.replacements[self.replaced.fetch_add(1, Ordering::Relaxed)];
+        assert_eq!(self.case.stages[index].name, stage);
+        let values = match self.supervisor.place_of_stage(stage).unwrap() {
+            #[cfg(processes)]
+            (_, true) => Values::Bytes(postcard::to_stdvec(&does).unwrap().into()),
+            _ => Values::Here(Arc::new(does)),
+        };
+        let replacement = self.supervisor.replace(stage, values).unwrap();
+        self.supervisor.let_go_on(&replacement);
     }
 
     /// Waits until the ledger is what the simulation's was after the same event, and the same stages are torn down. (A
@@ -219,9 +242,12 @@ impl<'a> Follower<'a> {
             }
             assert!(
                 Instant::now() < give_up,
-                "after {:?} the simulation has\n{wanted}\nand the executor has\n{}\n(balances: {}) in {case:#?}",
+                "after {:?} the simulation has\n{wanted}\n(torn down: {:?}) and the executor has\n{}\n(torn down: {:?}, \
+                 balances: {}) in {case:#?}",
                 moment.event,
+                moment.torn_down,
                 ledger(&report),
+                log.torn_down(),
                 report.balances()
             );
             std::thread::yield_now();

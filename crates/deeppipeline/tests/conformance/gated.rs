@@ -1,8 +1,8 @@
 //! The stages as the engine calls them, on every executor that follows the simulation: each call waits for its permit.
 
-use crate::case::StageSpec;
+use crate::case::{Does, StageSpec};
 use crate::stages::{Logic, Numbers, Witness};
-use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, Relay, WindowStore, Windowed, account};
+use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, Relay, Values, WindowStore, Windowed, account};
 use deeppipeline::intake::Intake;
 use deeppipeline::report::SampleId;
 use deeppipeline::{BoxError, Give, current_sample};
@@ -67,6 +67,8 @@ impl Gate {
 /// A stage that passes a gate in `setup` and `stage_run`, and gives its parts only to an idle stage.
 pub(crate) struct GatedStage {
     logic: Logic,
+    /// The stage that is to take its place.
+    new: Option<Logic>,
     around: Arc<dyn Around>,
     windows: Option<(WindowStore<i64, i64>, i64)>,
     windowed: Windowed,
@@ -80,7 +82,7 @@ impl GatedStage {
     pub(crate) fn new(logic: Logic, spec: &StageSpec, around: Arc<dyn Around>) -> Self {
         let windows = spec.windows().map(|(window, keys)| (WindowStore::new(window), keys));
         let gives_each = matches!(spec.intake, Intake::Batch { fold: false, .. });
-        GatedStage { logic, around, windows, windowed: Windowed::default(), gives_each, last: Vec::new() }
+        GatedStage { logic, new: None, around, windows, windowed: Windowed::default(), gives_each, last: Vec::new() }
     }
 
     fn run_batch(&mut self, batch: &[i64]) -> Done<i64> {
@@ -116,6 +118,17 @@ impl GatedStage {
 
     pub(crate) fn factory(self) -> BodyFactory<i64> {
         Box::new(move || Box::new(self))
+    }
+}
+
+/// What the stage does that is made from these values.
+fn does_of(values: &Values) -> Does {
+    match values {
+        Values::Here(does) => *does.downcast_ref().expect("it is what a stage does"),
+        #[cfg(processes)]
+        Values::Bytes(bytes) => postcard::from_bytes(bytes).expect("it is what a stage does"),
+        #[cfg(not(processes))]
+        Values::Bytes(_) => unreachable!("nothing crosses to another process"),
     }
 }
 
@@ -157,8 +170,24 @@ impl Body<i64> for GatedStage {
                 self.around.next_has_taken();
                 self.logic.finish()
             }
-            Call::Teardown => self.logic.teardown().map(|()| Give::Skip),
-            Call::Update(_) | Call::Prepare(_) | Call::Exchange | Call::Discard => Ok(Give::Skip),
+            Call::Teardown => {
+                // It fails in no case.
+                let _ = self.new.take().map(|mut new| new.teardown());
+                self.logic.teardown().map(|()| Give::Skip)
+            }
+            Call::Update(_) => Ok(Give::Skip),
+            Call::Prepare(values) => {
+                let mut new = self.logic.another(does_of(&values));
+                new.setup().map(|()| {
+                    self.new = Some(new);
+                    Give::Skip
+                })
+            }
+            Call::Exchange => {
+                let new = self.new.take().expect("one was set up");
+                std::mem::replace(&mut self.logic, new).teardown().map(|()| Give::Skip)
+            }
+            Call::Discard => self.new.take().map_or(Ok(()), |mut new| new.teardown()).map(|()| Give::Skip),
             Call::SourceOpen | Call::SourceNext => Err("this is no source".into()),
         };
         match result {

@@ -24,6 +24,7 @@ mod pauses;
 #[cfg(processes)]
 mod processes;
 mod random;
+mod replacements;
 mod retry;
 mod route;
 mod simulated;

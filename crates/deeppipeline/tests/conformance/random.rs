@@ -210,6 +210,7 @@ impl Random {
             stop_at: self.one_in(3).then(|| ms(self.below(60))),
             flushes: (0..self.below(4).saturating_sub(1)).map(|_| ms(self.below(80))).collect(),
             pauses: self.pauses(count as usize),
+            replacements: Vec::new(),
             ..chain(stages)
         }
         .with_certain_tries()

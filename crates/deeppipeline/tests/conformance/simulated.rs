@@ -1,7 +1,7 @@
 //! The simulated executor: decides the order of events.
 
 use crate::answers::{assert_as_counted, describe as describe_answer, lines};
-use crate::case::{Case, Input, StageSpec, parts_of, together};
+use crate::case::{Case, Does, Input, StageSpec, parts_of, together};
 use crate::fates;
 use crate::outcome::describe;
 use crate::stages::{Log, Logic, Numbers};
@@ -105,7 +105,7 @@ impl Run {
 }
 
 /// The simulation of a case, with all that is said of times.
-fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case) -> Simulation<I, T> {
+fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case, log: &Arc<Log>) -> Simulation<I, T> {
     let mut simulation = simulation.unwrap();
     simulation.up_after(case.up_after);
     for spec in &case.stages {
@@ -126,6 +126,14 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case) ->
             (Some(stage), true) => drop(simulation.pause_stage_at(*at, stage).unwrap()),
             (Some(stage), false) => drop(simulation.resume_stage_at(*at, stage).unwrap()),
         }
+    }
+    for (at, index, does) in &case.replacements {
+        let (spec, logic) = (&case.stages[*index], logic_that(*does, case, *index, log));
+        match spec.intake {
+            Intake::Single | Intake::Latest => simulation.replace_at(*at, &spec.name, move || Ok(One(logic()))),
+            _ => simulation.replace_at(*at, &spec.name, move || Ok(List(logic()))),
+        }
+        .unwrap();
     }
     simulation
 }
@@ -193,7 +201,7 @@ fn build<I: Send + 'static>(
         }
         None => simulate(builder.stage(part(all)), place),
     };
-    timed(simulation, case)
+    timed(simulation, case, log)
 }
 
 /// A case whose two branches end the pipeline.
@@ -209,9 +217,9 @@ fn build_apart<I: Send + 'static>(
     let before = part(0..first.start);
     if case.routed {
         let ways = route_by(parity).on(1, part(first)).on(0, part(second));
-        return timed(simulate(builder.stage(before).end_route(ways), place), case);
+        return timed(simulate(builder.stage(before).end_route(ways), place), case, log);
     }
-    timed(simulate(builder.stage(before).end_parallel((part(first), part(second))), place), case)
+    timed(simulate(builder.stage(before).end_parallel((part(first), part(second))), place), case, log)
 }
 
 /// The key by which a sample goes one of two ways.
@@ -242,8 +250,16 @@ fn add_joining<T: Summed>(case: &Case, index: usize, log: &Arc<Log>) -> Chain<T,
 }
 
 fn logic_of(case: &Case, index: usize, log: &Arc<Log>) -> impl Fn() -> Logic + Send + Sync + 'static {
-    let spec = &case.stages[index];
-    let (name, does, is_end, log) = (spec.name.clone(), spec.does, case.is_end(index), log.clone());
+    logic_that(case.stages[index].does, case, index, log)
+}
+
+fn logic_that(
+    does: Does,
+    case: &Case,
+    index: usize,
+    log: &Arc<Log>,
+) -> impl Fn() -> Logic + Send + Sync + use<> + 'static {
+    let (name, is_end, log) = (case.stages[index].name.clone(), case.is_end(index), log.clone());
     move || Logic::new(&name, does, is_end, log.clone())
 }
 

@@ -86,6 +86,11 @@ impl Logic {
         Logic { name: name.to_owned(), does, is_end, held: Vec::new(), failures: 0, witness }
     }
 
+    /// Another stage of the same name, that does something else.
+    pub(crate) fn another(&self, does: Does) -> Self {
+        Logic::new(&self.name, does, self.is_end, Arc::clone(&self.witness))
+    }
+
     pub(crate) fn setup(&mut self) -> Result<(), BoxError> {
         if self.does == Does::FailInSetup {
             return Err("no model".into());

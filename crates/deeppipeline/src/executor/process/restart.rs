@@ -119,8 +119,8 @@ impl<V: Send + 'static> WorkerProcess<V> {
     /// Decides what follows a death: another process, or the end of the pipeline.
     fn died(&mut self, died: WorkerDied, verdict: Verdict, phase: WorkerPhase) -> Then {
         // Only what the new stage did can have been it, where there was no sample.
-        let was_preparing = self.supervisor.worker_died_in_replacing(self.worker_id(), &died.to_string());
-        let ends_replacing = was_preparing && verdict == Verdict::Nothing;
+        let in_flight = verdict != Verdict::Nothing;
+        let ends_replacing = self.supervisor.worker_died_in_replacing(self.worker_id(), in_flight, &died.to_string());
         // A stage that had failed for good, and died before it could say so, does not go on either.
         let has_failed = self.output().is_some_and(shared::Buffer::has_failed_turn);
         if !(self.may_restart(phase) || (ends_replacing && self.may_begin_again(phase))) || has_failed {

@@ -122,7 +122,7 @@ impl<I, T> Simulation<I, T> {
             }
             Event::Replace(stage) => {
                 let replaced = values.map(|values| self.supervisor.replace(stage, values));
-                replaced.into_iter().flatten().for_each(|replaced| self.supervisor.leave_undecided(&replaced));
+                replaced.into_iter().flatten().for_each(|replaced| self.supervisor.let_go_on(&replaced));
             }
             Event::Pause(stage) => drop(self.supervisor.pause(stage.as_deref())),
             Event::Resume(stage) => drop(self.supervisor.resume(stage.as_deref())),
