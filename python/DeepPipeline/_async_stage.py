@@ -49,8 +49,9 @@ def check_concurrency(stage: Stage) -> None:
     said = f"{name_of(stage)} has concurrency={options.concurrency}"
     if not is_async(stage):
         raise GraphError(f"{said}, but is not async: write `async def stage_run`, or give it workers")
-    if options.workers > 1:
-        raise GraphError(f"{said} and workers={options.workers}: leave one of the two out")
+    for option, number in (("workers", options.workers), ("max_workers", options.most_workers)):
+        if number > 1:
+            raise GraphError(f"{said} and {option}={number}: leave one of the two out")
     if options.executor == "process":
         raise GraphError(
             f"{said}, which is awaited in the pipeline's own process: leave out executor='process', or the "
@@ -269,13 +270,17 @@ class Loops:
     def workers(self, stage: Stage, options: Options) -> list[Stage]:
         """Returns what the workers of an async stage run, one entry per worker."""
         self._stages = [other for other in self._stages if not other.has_ended()]
-        if options.workers > 1:
-            copies = [LoopStage(copy.copy(stage), 1, options.time_limit) for _ in range(options.workers)]
-            self._stages += copies
-            return [*copies]
+        if options.most_workers > 1:
+            return [self.worker(stage, options) for _ in range(options.workers)]
         shared = LoopStage(stage, options.concurrency, options.time_limit)
         self._stages.append(shared)
         return [shared] * options.concurrency
+
+    def worker(self, stage: Stage, options: Options) -> Stage:
+        """Returns what one of several workers of an async stage runs."""
+        own = LoopStage(copy.copy(stage), 1, options.time_limit)
+        self._stages.append(own)
+        return own
 
     def cancel(self) -> None:
         """Cancels what they await, since the pipeline gives up what comes of it."""

@@ -203,6 +203,10 @@ class StageReport:
     @property
     def workers(self) -> int:
         """The number of its workers."""
+
+    @property
+    def max_workers(self) -> int:
+        """The number of workers that it may be scaled to."""
     @property
     def paused(self) -> bool:
         """True if it takes nothing until it is resumed."""
@@ -477,6 +481,17 @@ def replace(
     engine: Engine, stage: str, new: bytes | list[Any], timeout: float | None, note: Callable[[str], object]
 ) -> tuple[str, str, int | None, BaseException | None] | None: ...
 def place_of_stage(engine: Engine, stage: str) -> tuple[int, bool] | None: ...
+def scale(
+    engine: Engine, stage: str, workers: int, timeout: float | None, note: Callable[[str], object]
+) -> Scaling | tuple[str, str, int | None, BaseException | None]: ...
+
+@final
+class Scaling:
+    """A change of the number of a stage's workers that is under way."""
+
+    def joining(self, engine: Engine) -> list[tuple[int, int, Worker | WorkerProcess]]: ...
+    def wait(self, note: Callable[[str], object]) -> tuple[str, str, int | None, BaseException | None] | None: ...
+
 def simulate(
     description: PipelineDescription,
     durations: Sequence[tuple[str, float | Callable[[int], float]]],
@@ -503,7 +518,7 @@ class Engine:
     def check(description: PipelineDescription) -> None: ...
     def drivers(
         self, natives: Sequence[NativeStage | NativeCapture | None]
-    ) -> list[tuple[int | None, int | None, Worker | WorkerProcess | None]]: ...
+    ) -> list[tuple[int | None, int | None, int | None, Worker | WorkerProcess | None]]: ...
     def drop_drivers(self) -> None: ...
     def start_native(self) -> None: ...
     def join_native(self) -> None: ...

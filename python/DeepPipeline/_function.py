@@ -123,6 +123,7 @@ class StageOptions(TypedDict, total=False):
     intake: Intake | None
     max_age: float | None
     workers: SupportsIndex | None
+    max_workers: SupportsIndex | None
     concurrency: SupportsIndex | None
     ordered: bool | None
     executor: Executor | None

@@ -35,13 +35,14 @@ def bodies_of(stage: Stage, options: Options, executor: Executor, loops: Loops) 
     """Returns what the workers of a stage run, one entry per worker; each process makes its own of the stage."""
     if executor == "thread" and is_async(stage):
         return loops.workers(stage, options)
-    if options.workers == 1 or executor == "process":
+    most = options.most_workers
+    if most == 1 or executor == "process":
         return [stage] * options.workers
     try:
         return [copy.copy(stage) for _ in range(options.workers)]
     except Exception as error:
         raise StartError(
-            f"stage {name_of(stage)!r} cannot be copied for its {options.workers} workers: {error}. "
+            f"stage {name_of(stage)!r} cannot be copied for its {most} workers: {error}. "
             "Make what cannot be copied in setup(), which runs on each worker"
         ) from error
 
@@ -53,6 +54,8 @@ def told_of(name: str, place: Place, new: Stage, present: Iterable[Stage], large
         raise GraphError(f"new is a {type(new).__name__} that the pipeline has already: make another")
     options = place.options()
     if place.executor == "thread":
+        # One entry per worker that there may be.
+        options = with_changes(options, workers=options.most_workers)
         return bodies_of(new, options, place.executor, place.loops)
     try:
         pickled = pickle.dumps((new, options.intake, options.time_limit))

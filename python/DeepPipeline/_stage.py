@@ -93,6 +93,7 @@ class Options:
     intake: Intake = SINGLE
     max_age: float | None = None
     workers: int = 1
+    max_workers: int | None = None
     concurrency: int = 1
     ordered: bool = True
     executor: Executor | None = None
@@ -100,6 +101,11 @@ class Options:
     on_crash: OnCrash | None = None
     max_restarts: int | None = None
     time_limit: float | None = None
+
+    @property
+    def most_workers(self) -> int:
+        """The number of workers that there may be at the same time."""
+        return self.workers if self.max_workers is None else self.max_workers
 
 
 def options_of(stage: Stage) -> Options:
@@ -272,6 +278,7 @@ class Stage:
         intake: Intake | None = None,
         max_age: float | None = None,
         workers: SupportsIndex | None = None,
+        max_workers: SupportsIndex | None = None,
         concurrency: SupportsIndex | None = None,
         ordered: bool | None = None,
         executor: Executor | None = None,
@@ -295,6 +302,8 @@ class Stage:
           expired (default: the pipeline's).
         - `workers`: how many workers work on its samples at the same time, 1 (default) to 1024, each on its own
           `copy.copy` of the stage; a single one on a thread has the stage itself.
+        - `max_workers`: how many workers `Pipeline.scale` may give it while the pipeline runs (default: `workers`).
+          With more than one, each has a copy of its own.
         - `concurrency`: of an async stage, how many samples are awaited at the same time, 1 (default) to 1024, all on
           one thread and by the same object. It stands instead of `workers`.
         - `ordered`: whether samples leave it in the order in which its workers took them (default True).
@@ -326,6 +335,10 @@ class Stage:
         if workers is not None:
             changes["workers"] = checked_number(
                 "workers", workers, 1, _engine.MAX_WORKERS, f"1 to {_engine.MAX_WORKERS}"
+            )
+        if max_workers is not None:
+            changes["max_workers"] = checked_number(
+                "max_workers", max_workers, 1, _engine.MAX_WORKERS, f"1 to {_engine.MAX_WORKERS}"
             )
         if concurrency is not None:
             most = _engine.MAX_WORKERS

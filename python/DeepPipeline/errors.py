@@ -58,6 +58,24 @@ class UpdateTimeout(UpdateError, TimeoutError):
     """
 
 
+class ScaleError(PipelineError):
+    """A stage has not got as many workers as it was to have. What a worker's `setup` raised is the `__cause__`."""
+
+    stage: str
+    """The name of the stage."""
+    worker: int | None
+    """The index of the worker whose `setup` failed, if one did."""
+
+    def __init__(self, message: str, *, stage: str, worker: int | None) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.worker = worker
+
+
+class ScaleTimeout(ScaleError, TimeoutError):
+    """Some workers had not joined or left the stage when the time-out of `scale` was over; they do so afterwards."""
+
+
 class StageError(PipelineError):
     """A stage or the source failed, and the pipeline stopped. The stage's own exception is the `__cause__`."""
 

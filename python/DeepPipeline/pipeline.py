@@ -35,16 +35,15 @@ from DeepPipeline._entrances import (
 from DeepPipeline._fates import Fates, OnFate, checked_on_fate
 from DeepPipeline._intake import All, Batch, Window
 from DeepPipeline._notices import Notices
-from DeepPipeline._processes import Watch
 from DeepPipeline._reachable import START_METHODS, StartMethod, check_stages
 from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._replace import Place, bodies_of
 from DeepPipeline._restart import source_stage
+from DeepPipeline._scale import Scales, thread_for
 from DeepPipeline._simulate import Arrivals, Durations, Pauses, simulate
 from DeepPipeline._sources import Source
 from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
-from DeepPipeline._windows import with_windows
 from DeepPipeline._worker import Running, SourceStage, work
 from DeepPipeline.errors import (
     FlushTimeout,
@@ -62,7 +61,7 @@ from DeepPipeline.stream import HandOver, Results, Stream
 T = TypeVar("T")
 
 
-class Pipeline(Changes, Asynchronous):
+class Pipeline(Changes, Scales, Asynchronous):
     """Runs a chain of stages with every stage busy at the same time on a different sample.
 
     - `stages`: the stages in order: objects of `Stage`, functions and whatever else is called with a sample, and
@@ -534,6 +533,7 @@ class Pipeline(Changes, Asynchronous):
         gathering = Gathering(engine)
         workers = [
             (
+                place,
                 driver,
                 next(left[index])
                 if index is not None
@@ -541,29 +541,23 @@ class Pipeline(Changes, Asynchronous):
                 if block is None
                 else self._row.routers.get(block, gathering),
             )
-            for index, block, driver in drivers
+            for index, block, place, driver in drivers
         ]
         notices = self._notices = Notices(engine, self._running, self._loops.cancel)
-        for worker, (driver, body) in reversed(list(enumerate(workers))):
-            if isinstance(driver, _engine.Worker):
-                running = with_windows(body, options_of(body).intake, driver) if isinstance(body, Stage) else body
-                keeps_arguments = isinstance(body, Stage) and _may_run_again(options_of(body))
-                # A stage that fails ends all sources with the pipeline, a named source only itself.
-                wakes = body if isinstance(body, SourceStage) else self._running
-                self._threads.append(WorkerThread(driver.name, work, driver, running, wakes, keeps_arguments))
-                self._threads[-1].drives = body if isinstance(body, SourceStage) else None
-            elif driver is not None and isinstance(body, Stage):
-                watch = Watch(driver, body, self._start_method)
-                self._threads.append(WorkerThread(driver.name, watch.run, watch=watch))
-                if self._start_method == "fork":
-                    # Now, since a process that is forked beside threads may hang.
-                    try:
-                        watch.start()
-                    except Exception as error:
-                        raise StartError(f"cannot start a process for stage {driver.name!r}: {error}") from error
-            else:
+        for place, driver, body in reversed(workers):
+            if driver is None:
                 continue  # a native stage, on a thread of the engine
-            notices.threads[worker] = self._threads[-1]
+            options = options_of(body) if isinstance(body, Stage) else Options()
+            thread = thread_for(driver, body, options, self._running, self._start_method)
+            self._threads.append(thread)
+            if thread.watch is not None and self._start_method == "fork":
+                # Now, since a process that is forked beside threads may hang.
+                try:
+                    thread.watch.start()
+                except Exception as error:
+                    raise StartError(f"cannot start a process for stage {driver.name!r}: {error}") from error
+            if place is not None:
+                notices.threads[place] = thread
         try:
             self._discarded = Discarded(engine)
         except RuntimeError as error:
@@ -765,12 +759,6 @@ class Pipeline(Changes, Asynchronous):
             self._threads = []
 
 
-def _may_run_again(options: Options) -> bool:
-    """Returns true if a stage may be run again on what it got: after an error, or on each of a batch alone."""
-    is_batch = isinstance(options.intake, Batch) and not options.intake.fold
-    return isinstance(options.on_error, Retry) or (is_batch and options.on_error != "stop")
-
-
 def _check_native(source: SourceStage | None, chain: Chain) -> None:
     """Native stages are typed: what one gives must be what the next takes. A Python stage between them may convert."""
     _check_chain(source, chain)
@@ -826,10 +814,11 @@ def _check_native_options(stage: Stage) -> None:
     options = options_of(stage)
     if isinstance(options.intake, (All, Batch, Window)):
         raise GraphError(f"{_title(stage)} takes one sample at a time: leave out intake={options.intake!r}")
-    if options.workers > 1:
-        raise GraphError(
-            f"{_title(stage)} is native and cannot be copied for several workers: leave out workers={options.workers}"
-        )
+    for option, number in (("workers", options.workers), ("max_workers", options.most_workers)):
+        if number > 1:
+            raise GraphError(
+                f"{_title(stage)} is native and cannot be copied for several workers: leave out {option}={number}"
+            )
     if isinstance(options.on_error, Retry):
         raise GraphError(
             f"{_title(stage)} is native and cannot be run again on a sample: leave out on_error=retry(...)"

@@ -24,7 +24,7 @@ pub(crate) fn update(
 ) -> PyResult<Option<NotUpdated>> {
     let supervisor = Arc::clone(&engine.supervisor);
     let (values, timeout) = (values_of(&values), timeout.map(seconds));
-    let outcome = py.detach(|| match supervisor.update(stage, key, values) {
+    let outcome = py.detach(|| match supervisor.update(stage, Some(key), values) {
         Ok(updated) => supervisor.wait_updated(&updated, timeout, |waiting| meanwhile(waiting, &note)),
         Err(refused) => Ok(Err(refused)),
     })?;

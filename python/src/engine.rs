@@ -12,6 +12,8 @@ use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
+#[cfg(not(processes))]
+use deeppipeline::engine::Worker as Joining;
 use deeppipeline::engine::{
     Block, BlockResults, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Node, Notice as EngineNotice, RestartPolicy,
     Role, SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
@@ -22,6 +24,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
+use std::collections::HashMap;
 use std::error::Error;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,7 +33,9 @@ use std::time::{Duration, Instant};
 #[cfg(processes)]
 use {
     crate::{slot::Carrier, worker_process::WorkerProcess},
-    deeppipeline::engine::{Codec, Codecs, Driver as EngineDriver, WorkerProcess as EngineWorkerProcess},
+    deeppipeline::engine::{
+        Codec, Codecs, Driver as EngineDriver, Driver as Joining, WorkerProcess as EngineWorkerProcess,
+    },
 };
 
 /// The time for which a waiting call leaves the interpreter's signals unseen.
@@ -68,6 +73,7 @@ struct Description {
     on_crash: Option<String>,
     max_restarts: Option<u32>,
     time_limit: Option<f64>,
+    max_workers: Option<usize>,
 }
 
 /// The way in which a stage takes, as far as the engine is concerned; the first that has all the attributes counts.
@@ -152,21 +158,55 @@ enum Sizes {
 /// The driver of a worker: a Python thread, a process that a Python thread watches, or nothing in Python.
 #[derive(IntoPyObject)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each worker, which becomes an object at once")]
-enum Driver {
+pub(crate) enum Driver {
     Thread(Worker),
     #[cfg(processes)]
     Process(WorkerProcess),
     Engine(Option<()>),
 }
 
-/// The index in the list of natives of what a worker runs, the block that it is the relay of, and its driver.
-type HandedOut = (Option<usize>, Option<usize>, Driver);
+/// The index in the list of natives of what a worker runs, the block that it is the relay of, its place among all workers
+/// of stages, and its driver.
+type HandedOut = (Option<usize>, Option<usize>, Option<usize>, Driver);
+
+/// Makes the driver of a worker that joins a stage, which is none of the engine's own; with it come the index of the stage
+/// and its place among all workers.
+pub(crate) fn driver(engine: &Engine, joining: Joining<Payload>) -> Option<(usize, Option<usize>, Driver)> {
+    let undriven = Undriven::from(joining);
+    let (worker_id, index) = (undriven.worker_id(), undriven.role().stage()?);
+    let driver = match undriven {
+        #[cfg(processes)]
+        Undriven::Process(process) => Driver::Process(WorkerProcess::new(*process)),
+        Undriven::Thread(worker) => {
+            let WorkerId::Stage { index: node, .. } = worker_id else { return None };
+            let next = engine.nexts.lock().unwrap_or_else(PoisonError::into_inner).get(&node)?.clone();
+            Driver::Thread(Worker::new(*worker, next))
+        }
+    };
+    Some((index, engine.supervisor.place_among_all(worker_id), driver))
+}
 
 /// A worker that is to be given a driver.
 enum Undriven {
     Thread(Box<EngineWorker<Payload>>),
     #[cfg(processes)]
     Process(Box<EngineWorkerProcess<Payload>>),
+}
+
+#[cfg(processes)]
+impl From<EngineDriver<Payload>> for Undriven {
+    fn from(driver: EngineDriver<Payload>) -> Self {
+        match driver {
+            EngineDriver::Thread(worker) => Undriven::Thread(Box::new(worker)),
+            EngineDriver::Process(process) => Undriven::Process(Box::new(process)),
+        }
+    }
+}
+
+impl From<EngineWorker<Payload>> for Undriven {
+    fn from(worker: EngineWorker<Payload>) -> Self {
+        Undriven::Thread(Box::new(worker))
+    }
 }
 
 impl Undriven {
@@ -210,17 +250,13 @@ fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     });
     let codecs = codecs.collect();
     let (supervisor, drivers) = Supervisor::with_processes(graph, codecs)?;
-    let undriven = drivers.into_iter().map(|driver| match driver {
-        EngineDriver::Thread(worker) => Undriven::Thread(Box::new(worker)),
-        EngineDriver::Process(process) => Undriven::Process(Box::new(process)),
-    });
-    Ok((supervisor, undriven.collect()))
+    Ok((supervisor, drivers.into_iter().map(Undriven::from).collect()))
 }
 
 #[cfg(not(processes))]
 fn assemble(graph: Graph) -> Result<Assembled, StartError> {
     let (supervisor, workers) = Supervisor::new(graph)?;
-    Ok((supervisor, workers.into_iter().map(|worker| Undriven::Thread(Box::new(worker))).collect()))
+    Ok((supervisor, workers.into_iter().map(Undriven::from).collect()))
 }
 
 /// Something that is to be logged when it happens.
@@ -262,6 +298,8 @@ pub(crate) struct Engine {
     /// Native stages that have no thread yet.
     natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The consumer of what each node gives, for workers that join it later.
+    nexts: Mutex<HashMap<usize, Next>>,
     /// The consumer of what is put.
     pub(crate) entrance: OnceLock<Next>,
     /// The answers that have come, for the thread that hands them over.
@@ -294,6 +332,7 @@ impl Engine {
             undriven: Mutex::new(undriven),
             natives: Mutex::default(),
             native_threads: Mutex::default(),
+            nexts: Mutex::default(),
             entrance: OnceLock::new(),
             answers: Arc::default(),
         })
@@ -307,7 +346,7 @@ impl Engine {
 
     /// Hands out the drivers, once, one per worker, with the index in `natives` of what it runs; none for a relay. With
     /// the relay in front of a route, or that puts samples and the results of their parts together, comes the index of its
-    /// block.
+    /// block; with a worker of a stage, its place among all.
     /// `natives` has one entry per stage, and one per source. Native stages are kept for `start_native`.
     fn drivers(&self, natives: Vec<Option<Native>>) -> PyResult<Vec<HandedOut>> {
         let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
@@ -356,9 +395,18 @@ impl Engine {
         };
         let nexts: Vec<_> =
             undriven.iter().map(|worker| (index_of(worker), block_of(worker), next_after(worker))).collect();
+        {
+            let mut of_nodes = self.nexts.lock().unwrap_or_else(PoisonError::into_inner);
+            for (worker, (_, _, next)) in undriven.iter().zip(&nexts) {
+                if let WorkerId::Stage { index, .. } = worker.worker_id() {
+                    of_nodes.insert(index, next.clone());
+                }
+            }
+        }
         let mut drivers = Vec::new();
         for (worker, (index, block, next)) in undriven.into_iter().zip(nexts) {
             let native = index.and_then(|index| natives.get(index)?.as_ref());
+            let place = self.supervisor.place_among_all(worker.worker_id());
             let driver = match (worker, native) {
                 #[cfg(processes)]
                 (Undriven::Process(process), _) => Driver::Process(WorkerProcess::new(*process)),
@@ -372,7 +420,7 @@ impl Engine {
                     Driver::Engine(None)
                 }
             };
-            drivers.push((index, block, driver));
+            drivers.push((index, block, place, driver));
         }
         Ok(drivers)
     }
@@ -752,6 +800,7 @@ fn node(description: Description) -> PyResult<Node> {
     // The package has checked it; one beyond what the clock can tell is none.
     node.time_limit = description.time_limit.and_then(|limit| Duration::try_from_secs_f64(limit).ok());
     node.workers = description.workers;
+    node.max_workers = description.max_workers;
     node.ordered = description.ordered;
     node.max_age = description.max_age.map(seconds);
     node.executor = policy(&description.executor)?;

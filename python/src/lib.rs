@@ -12,6 +12,7 @@ mod native;
 mod payload;
 mod putting;
 mod report;
+mod scaling;
 mod scene;
 mod simulate;
 #[cfg(processes)]
@@ -42,6 +43,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(change::update, module)?)?;
     module.add_function(wrap_pyfunction!(change::replace, module)?)?;
     module.add_function(wrap_pyfunction!(change::place_of_stage, module)?)?;
+    module.add_function(wrap_pyfunction!(scaling::scale, module)?)?;
+    module.add_class::<scaling::Scaling>()?;
     module.add_class::<answers::NoResult>()?;
     module.add_class::<discarded::Discarded>()?;
     module.add_class::<engine::Started>()?;

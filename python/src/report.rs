@@ -206,6 +206,8 @@ reported! {
         counts: StageCounts = |s| StageCounts(s.counts.clone());
         /// The number of its workers.
         workers: usize = |s| s.workers;
+        /// The number of workers that it may be scaled to.
+        max_workers: usize = |s| s.max_workers;
         /// True if it takes nothing until it is resumed.
         paused: bool = |s| s.paused;
         /// The number of times that a worker process of it was started again after a death.

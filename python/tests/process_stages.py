@@ -750,3 +750,32 @@ class VersionLater(Stage):
 
     async def teardown(self) -> None:
         self.said.append("teardown")
+
+
+class Member(Stage):
+    """Tells how its worker joins and leaves the stage; in `finish` it gives what it has not given yet."""
+
+    def __init__(self, told: Wire) -> None:
+        self.told = told
+        self.factor = 1
+        self.fails = False
+
+    def setup(self) -> None:
+        if self.fails:
+            raise ValueError("no memory left")
+        self.held: list[Any] = []
+        self.told.put(("joins", self.worker, self.restarted))
+
+    def stage_run(self, x: Any) -> Any:
+        if x == "hold":
+            self.held.append(x)
+            return SKIP
+        if x == "die":
+            os._exit(3)
+        return x * self.factor
+
+    def finish(self) -> Any:
+        return Many(self.held)
+
+    def teardown(self) -> None:
+        self.told.put(("leaves", self.worker, self.restarted))

@@ -59,7 +59,9 @@ pub use crate::sample::{Input, Sample};
 pub use crate::signals::{LEFT_TO_THE_PROGRAM, leave_to_the_program};
 #[cfg(processes)]
 pub use crate::supervisor::Codecs;
-pub use crate::supervisor::{Accepted, Closer, Discarded, Place, Replacement, Startup, Supervisor, Updated, Waiting};
+pub use crate::supervisor::{
+    Accepted, Closer, Discarded, Place, Replacement, Scaling, Startup, Supervisor, Updated, Waiting,
+};
 pub use crate::window::{Put, WindowStore, account};
 pub use crate::worker::{
     Call, Done, Ending, GiveError, Given, LogEvent, Outcome, Part, Role, Values, Windowed, Worker, WorkerId,

@@ -4,7 +4,7 @@ mod error;
 mod layout;
 
 pub use error::GraphError;
-pub(crate) use layout::{Layout, PlacedBlock, Producer};
+pub(crate) use layout::{Layout, PlacedBlock, PlacedNode, Producer};
 
 use crate::policies::{ErrorPolicy, Executor, Intake, OnCrash, Overflow};
 use crate::restart::RestartPolicy;
@@ -103,6 +103,8 @@ pub struct Node {
     pub time_limit: Option<Duration>,
     /// The number of its workers; each has a stage of its own.
     pub workers: usize,
+    /// The number of workers that it may be scaled to while the pipeline runs; `None` is `workers`.
+    pub max_workers: Option<usize>,
     /// True if its samples leave it in the order in which it took them, however many workers it has.
     pub ordered: bool,
     /// A sample that is older when the stage takes it is dropped instead; `None` follows the pipeline.
@@ -127,10 +129,16 @@ impl Node {
             max_restarts: None,
             time_limit: None,
             workers: 1,
+            max_workers: None,
             ordered: true,
             max_age: None,
             stack_size: None,
         }
+    }
+
+    /// Returns the number of workers that there may be at the same time.
+    pub(crate) fn most_workers(&self) -> usize {
+        self.max_workers.unwrap_or(self.workers)
     }
 
     /// Returns the policy for the sample in flight when its process dies.
@@ -434,9 +442,13 @@ impl Graph {
         if !(1..=MAX_WORKERS).contains(&node.workers) {
             return Err(GraphError::Workers { stage: stage(), got: node.workers });
         }
+        let most = node.most_workers();
+        if !(node.workers..=MAX_WORKERS).contains(&most) {
+            return Err(GraphError::MostWorkers { stage: stage(), got: most, workers: node.workers });
+        }
         match node.intake {
-            Intake::Window { .. } if node.workers > 1 => {
-                Err(GraphError::WindowOfSeveralWorkers { stage: stage(), workers: node.workers })
+            Intake::Window { .. } if most > 1 => {
+                Err(GraphError::WindowOfSeveralWorkers { stage: stage(), workers: most })
             }
             _ => Ok(()),
         }

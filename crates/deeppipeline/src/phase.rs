@@ -60,6 +60,8 @@ pub(crate) enum WorkerPhase {
     Restarting,
     /// The worker has ended.
     Stopped,
+    /// There is no worker, and one may be started while the pipeline runs: it was not, or has left.
+    Resting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub(crate) enum WorkerEvent {
     SetUp,
     /// Every other worker's `setup` has returned, too.
     AllUp,
-    /// The buffer in front is drained.
+    /// The buffer in front is drained, or the worker leaves its stage.
     Drained,
     /// The worker is to give up: its buffer was discarded, it failed, `finish` is done, or the source has ended.
     Done,
@@ -80,16 +82,30 @@ pub(crate) enum WorkerEvent {
     Died,
     /// Its process is started again.
     StartedAgain,
+    /// A worker begins where none was, while the pipeline runs.
+    Joins,
+    /// The worker, which was to leave its stage, has ended.
+    Leaves,
 }
 
 impl WorkerPhase {
     /// Returns true if a worker gives nothing any more.
     pub(crate) fn gives_no_more(self) -> bool {
-        matches!(self, WorkerPhase::TearingDown | WorkerPhase::Stopped)
+        matches!(self, WorkerPhase::TearingDown | WorkerPhase::Stopped | WorkerPhase::Resting)
+    }
+
+    /// Returns true if there is no worker, or none any longer.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, WorkerPhase::Stopped | WorkerPhase::Resting)
+    }
+
+    /// Returns true if the worker is set up, or there is none.
+    pub(crate) fn is_up(self) -> bool {
+        matches!(self, WorkerPhase::Ready | WorkerPhase::Resting)
     }
 
     pub(crate) fn after(self, event: WorkerEvent) -> WorkerPhase {
-        use WorkerPhase::{Crashed, Draining, Ready, Restarting, Running, Starting, Stopped, TearingDown};
+        use WorkerPhase::{Crashed, Draining, Ready, Restarting, Resting, Running, Starting, Stopped, TearingDown};
         match (self, event) {
             (Starting | Restarting, WorkerEvent::SetUp) => Ready,
             (Ready, WorkerEvent::AllUp) => Running,
@@ -97,7 +113,10 @@ impl WorkerPhase {
             (Ready | Running | Draining, WorkerEvent::Done) => TearingDown,
             (Ready | Running | Draining | Restarting, WorkerEvent::Died) => Crashed,
             (Crashed, WorkerEvent::StartedAgain) => Restarting,
+            (Resting, WorkerEvent::Joins) => Starting,
+            (Resting, _) => Resting,
             (_, WorkerEvent::TornDown) => Stopped,
+            (_, WorkerEvent::Leaves) => Resting,
             (phase, _) => phase,
         }
     }
@@ -105,8 +124,8 @@ impl WorkerPhase {
 
 #[cfg(test)]
 mod tests {
-    use super::WorkerEvent::{AllUp, Died, Done, Drained, SetUp, StartedAgain, TornDown};
-    use super::WorkerPhase::{Crashed, Draining, Ready, Restarting, Running, Starting, Stopped, TearingDown};
+    use super::WorkerEvent::{AllUp, Died, Done, Drained, Joins, Leaves, SetUp, StartedAgain, TornDown};
+    use super::WorkerPhase::{Crashed, Draining, Ready, Restarting, Resting, Running, Starting, Stopped, TearingDown};
     use super::{WorkerEvent, WorkerPhase};
 
     fn lives(events: &[WorkerEvent]) -> Vec<WorkerPhase> {
@@ -129,6 +148,17 @@ mod tests {
         let phases = lives(&[SetUp, AllUp, Died, StartedAgain, Died, StartedAgain, SetUp, AllUp, Drained, Died]);
         let again = [Crashed, Restarting, Crashed, Restarting, Ready, Running, Draining, Crashed];
         assert_eq!(phases, [&[Ready, Running][..], &again].concat());
+    }
+
+    #[test]
+    fn a_place_without_a_worker_gets_one_and_rests_again() {
+        let phases = [AllUp, TornDown, Joins, SetUp, AllUp, Drained, Done, Leaves, Joins];
+        let mut phase = Resting;
+        let phases = phases.map(|event| {
+            phase = phase.after(event);
+            phase
+        });
+        assert_eq!(phases, [Resting, Resting, Starting, Ready, Running, Draining, TearingDown, Resting, Starting]);
     }
 
     #[test]

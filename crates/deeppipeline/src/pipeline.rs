@@ -1,6 +1,7 @@
 //! The handle of a running pipeline.
 
 mod change;
+mod workers;
 
 use crate::answer::Promise;
 use crate::aside;
@@ -8,31 +9,23 @@ use crate::buffer::Wait;
 use crate::builder::{Builder, Ended, Entrance, Plan, source_and_closer, source_node};
 use crate::clock::Moment;
 use crate::error::{EntranceError, FlushTimeout, PutError, StageError, StartError};
-use crate::executor::{BodyFactory, thread};
+use crate::executor::thread;
 use crate::gives::Flows;
 use crate::report::Report;
 use crate::stage::Source;
 use crate::supervisor::{ON_FATE, Startup, Supervisor, Waiting};
 use crate::typed::{Value, unbox};
-use crate::worker::{Worker, WorkerId};
-#[cfg(processes)]
-use crate::{
-    executor::process::Driver,
-    isolated::{IsolatedStage, check_that_main_begins_with_worker, drive},
-    supervisor::Codecs,
-};
+use crate::worker::WorkerId;
 use parking_lot::Mutex;
 use std::convert::Infallible;
-#[cfg(processes)]
-use std::ffi::OsString;
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 #[cfg(feature = "ctrlc")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use workers::Jobs;
 
 pub use crate::answer::Answer;
 pub use crate::job::{WorkerInfo, current_worker};
@@ -79,6 +72,7 @@ impl Put {
 pub struct Pipeline<I, T = Ended> {
     supervisor: Arc<Supervisor<Value>>,
     threads: Mutex<Vec<(WorkerId, JoinHandle<()>)>>,
+    jobs: Mutex<Jobs>,
     types: PhantomData<fn(I) -> T>,
 }
 
@@ -217,9 +211,10 @@ impl<I, T> Pipeline<I, T> {
 
     pub(crate) fn spawn(mut plan: Plan) -> Result<Self, StartError> {
         let (on_fate, only_failures) = (plan.on_fate.take(), plan.only_failures);
-        let (supervisor, mut jobs) = jobs(plan)?;
+        let (supervisor, mut jobs, to_come) = Jobs::of(plan)?;
         supervisor.release_aside();
-        let pipeline = Pipeline { supervisor, threads: Mutex::default(), types: PhantomData };
+        let (threads, to_come) = (Mutex::default(), Mutex::new(to_come));
+        let pipeline = Pipeline { supervisor, threads, jobs: to_come, types: PhantomData };
         if let Some(on_fate) = on_fate
             && let Err(cause) = pipeline.supervisor.tell_fates(on_fate, only_failures)
         {
@@ -230,15 +225,13 @@ impl<I, T> Pipeline<I, T> {
         // From the end stage backwards, the source last.
         jobs.sort_by_key(|job| std::cmp::Reverse(job.worker_id));
         let mut jobs = jobs.into_iter();
-        while let Some(Job { worker_id, name, start }) = jobs.next() {
-            match start() {
-                Ok(thread) => pipeline.threads.lock().push((worker_id, thread)),
-                Err(cause) => {
-                    // The workers that got no thread end here, so that `abort` waits only for those that did.
-                    drop(jobs);
-                    pipeline.abort();
-                    return Err(StartError::Thread { stage: name, cause });
-                }
+        while let Some(job) = jobs.next() {
+            let stage = job.name.clone();
+            if let Err(cause) = pipeline.begin(job) {
+                // The workers that got no thread end here, so that `abort` waits only for those that did.
+                drop(jobs);
+                pipeline.abort();
+                return Err(StartError::Thread { stage, cause });
             }
         }
         Ok(pipeline)
@@ -470,70 +463,6 @@ impl CtrlC {
     pub fn pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
     }
-}
-
-/// A thread of the pipeline's own process that is to be started.
-struct Job {
-    worker_id: WorkerId,
-    name: String,
-    start: Box<dyn FnOnce() -> io::Result<JoinHandle<()>>>,
-}
-
-impl Job {
-    fn of_thread(worker: Worker<Value>, factory: BodyFactory<Value>) -> Self {
-        let (worker_id, name) = (worker.worker_id(), worker.name().to_owned());
-        Job { worker_id, name, start: Box::new(move || thread::spawn(worker, factory)) }
-    }
-}
-
-#[cfg(not(processes))]
-fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    let (supervisor, workers) = Supervisor::new(std::mem::take(&mut plan.graph))?;
-    for (source, closer) in std::mem::take(&mut plan.closers).into_iter().enumerate() {
-        supervisor.set_closer(source, closer);
-    }
-    supervisor.set_blocks(std::mem::take(&mut plan.fork_joins));
-    let jobs = workers.into_iter().map(|worker| {
-        let factory = plan.factory(worker.role());
-        Job::of_thread(worker, factory)
-    });
-    let jobs = jobs.collect();
-    Ok((supervisor, jobs))
-}
-
-#[cfg(processes)]
-fn jobs(mut plan: Plan) -> Result<(Arc<Supervisor<Value>>, Vec<Job>), StartError> {
-    if plan.isolated.iter().any(Option::is_some) {
-        check_that_main_begins_with_worker()?;
-    }
-    let codecs = plan.isolated.iter().map(|stage| {
-        let IsolatedStage { input, output, .. } = stage.as_ref()?;
-        Some(Codecs { input: Arc::clone(input), output: Arc::clone(output) })
-    });
-    let codecs = codecs.collect();
-    let (supervisor, drivers) = Supervisor::with_processes(std::mem::take(&mut plan.graph), codecs)?;
-    for (source, closer) in std::mem::take(&mut plan.closers).into_iter().enumerate() {
-        supervisor.set_closer(source, closer);
-    }
-    supervisor.set_blocks(std::mem::take(&mut plan.fork_joins));
-
-    let worker_arguments: Arc<[OsString]> = std::mem::take(&mut plan.worker_arguments).into();
-    let jobs = drivers.into_iter().map(|driver| match driver {
-        Driver::Process(mut process) => {
-            let stage = plan.isolated.get(process.stage()).and_then(Option::as_ref);
-            process.set_init_payload(stage.map(|stage| stage.init_payload.clone()).unwrap_or_default());
-            let (worker_id, name) = (process.worker_id(), process.name().to_owned());
-            let arguments = Arc::clone(&worker_arguments);
-            let thread = std::thread::Builder::new().name(name.replace('\0', ""));
-            Job { worker_id, name, start: Box::new(move || thread.spawn(move || drive(process, &arguments))) }
-        }
-        Driver::Thread(worker) => {
-            let factory = plan.factory(worker.role());
-            Job::of_thread(worker, factory)
-        }
-    });
-    let jobs = jobs.collect();
-    Ok((supervisor, jobs))
 }
 
 fn within(timeout: Duration) -> Wait {

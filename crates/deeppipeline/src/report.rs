@@ -167,6 +167,8 @@ pub struct StageReport {
     pub counts: StageCounts,
     /// The number of its workers.
     pub workers: usize,
+    /// The number of workers that it may be [scaled](crate::Pipeline::scale) to.
+    pub max_workers: usize,
     /// True if it takes nothing until it is resumed.
     pub paused: bool,
     /// The number of times that a worker process of it was started again after a death.

@@ -268,6 +268,8 @@ impl<T> Copying<T> {
 /// A stage on its worker.
 pub(crate) struct StageBody<S: Stage, U, R = OneResult> {
     make: Option<Box<dyn FnOnce() -> Result<S, BoxError>>>,
+    /// What it is made of instead.
+    made_of: Option<Values>,
     stage: Option<Seat<S>>,
     /// The stage that is to take its place.
     prepared: Option<Seat<S>>,
@@ -286,6 +288,7 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
     pub(crate) fn new(make: impl FnOnce() -> Result<S, BoxError> + 'static, unpack: U) -> Self {
         StageBody {
             make: Some(Box::new(make)),
+            made_of: None,
             stage: None,
             prepared: None,
             unpack,
@@ -346,10 +349,18 @@ where
     U: Unpack<S::Input>,
     R: Returns<S::Output>,
 {
+    fn make_of(&mut self, values: Values) {
+        self.made_of = Some(values);
+    }
+
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         if let Some(make) = self.make.take() {
-            match make() {
-                Ok(stage) => self.stage = Some(Seat::Own(stage)),
+            let made = match self.made_of.take() {
+                Some(values) => Seat::made_of(&values, self.from_bytes),
+                None => make().map(Seat::Own),
+            };
+            match made {
+                Ok(stage) => self.stage = Some(stage),
                 Err(cause) => return Done::Failed(cause),
             }
         }

@@ -525,7 +525,10 @@ impl<V> Buffer<V> {
         loop {
             let now = self.clock.moment().0;
             match locked.change(|change| change.take_turn(worker, up_to, now)) {
-                Turn::Begun(ticket) => return Take::Drained { ticket },
+                Turn::Begun(ticket) => {
+                    drop(locked.leave());
+                    return Take::Drained { ticket };
+                }
                 Turn::Ahead(next) => return Take::Ahead(next),
                 Turn::Discarded => return Take::Discarded,
                 Turn::NotYet if !patient => return Take::Empty,

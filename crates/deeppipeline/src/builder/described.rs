@@ -168,6 +168,14 @@ impl<O: MakesMany, N, E> Described<O, N, E> {
         self
     }
 
+    /// Sets the number of workers that the stage may be [scaled](crate::Pipeline::scale) to while the pipeline runs: as
+    /// many as it has [`workers`](Described::workers), by default. What is made for several workers is made for so many,
+    /// and those that are not there rest.
+    pub fn max_workers(mut self, max_workers: usize) -> Self {
+        self.node.max_workers = Some(max_workers);
+        self
+    }
+
     /// Sets whether what several workers give goes on in the order in which the samples were taken: true by default. At
     /// most 2 × workers results wait for one before them; then their workers wait. One worker keeps the order in any
     /// case.

@@ -138,6 +138,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Lets go of the code of stages that get no worker any more, as it is said of each.
+    pub(crate) fn keep_stages(&mut self, gets_workers: &[bool]) {
+        let bodies = self.bodies.iter_mut().zip(gets_workers);
+        bodies.filter(|(_, kept)| !**kept).for_each(|(bodies, _)| *bodies = Bodies::One(None));
+    }
+}
+
 /// The code that the workers of one stage run.
 pub(crate) enum Bodies {
     /// There is one stage, so one worker, which takes it.

@@ -8,7 +8,7 @@ pub(crate) mod thread;
 use crate::sample::Input;
 use crate::stage::Give;
 use crate::unwind::{catch_panic, release};
-use crate::worker::{Call, Done, Windowed, Worker};
+use crate::worker::{Call, Done, Values, Windowed, Worker};
 
 /// The user's side of one worker: whatever the engine asks for, it calls.
 pub trait Body<V> {
@@ -28,6 +28,9 @@ pub trait Body<V> {
 
     /// Forgets what the stage keeps for later lists, which was flushed.
     fn forget_windows(&mut self) {}
+
+    /// Lets the stage be made of what it was replaced with.
+    fn make_of(&mut self, _: Values) {}
 
     /// The name that the stage gives itself, once it has been made.
     fn name(&self) -> Option<String> {

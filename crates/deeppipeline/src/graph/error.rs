@@ -91,9 +91,19 @@ pub enum GraphError {
         /// The value that was asked for.
         got: usize,
     },
+    /// A stage may have no fewer workers than it begins with.
+    #[error("max_workers of stage {stage:?} is {got}, but must be {workers} (its workers) to {MAX_WORKERS}")]
+    MostWorkers {
+        /// The stage.
+        stage: String,
+        /// The number it got.
+        got: usize,
+        /// The number of workers that it begins with.
+        workers: usize,
+    },
     /// A window is of one worker's samples.
     #[error(
-        "stage {stage:?} takes windows and has {workers} workers, each of which would see some of the samples: leave workers out"
+        "stage {stage:?} takes windows and has {workers} workers, each of which would see some of the samples: leave workers and max_workers out"
     )]
     WindowOfSeveralWorkers {
         /// The stage.

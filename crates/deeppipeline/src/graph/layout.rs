@@ -53,6 +53,8 @@ pub(crate) struct PlacedNode {
     pub(crate) role: Role,
     pub(crate) from: Producer,
     pub(crate) flow: Flow,
+    /// The number of workers that it begins with: `options` say how many there may be, and so all that is made for them.
+    pub(crate) starts_with: usize,
     /// True if it is in a branch whose results are joined with what another gives for the same sample.
     pub(crate) joined: bool,
     /// True if it drops what it has no time for because it stands beside a branch that must not wait for it: nobody has
@@ -219,6 +221,11 @@ impl Layout {
     pub(crate) fn is_shared(&self, index: usize) -> bool {
         self.is_in_process(index)
             || matches!(self.nodes[index].from, Producer::Node(before) if self.is_in_process(before))
+    }
+
+    /// Returns true if the number of workers of a node may change while the pipeline runs.
+    pub(crate) fn may_scale(&self, index: usize) -> bool {
+        self.nodes[index].options.workers > 1
     }
 
     /// Returns true if a stage on a thread has a time limit.
@@ -459,7 +466,9 @@ impl Walk<'_> {
         let index = self.layout.nodes.len();
         let joined = self.joins_around > 0;
         let flow = Flow::End;
-        self.layout.nodes.push(PlacedNode { options, role, from, flow, joined, drops_by_design: false });
+        let (starts_with, most) = (options.workers, options.most_workers());
+        options.workers = most;
+        self.layout.nodes.push(PlacedNode { options, role, from, flow, starts_with, joined, drops_by_design: false });
         self.connect(from, Flow::Next(index));
         index
     }

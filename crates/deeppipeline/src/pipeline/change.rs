@@ -99,7 +99,7 @@ impl<I, T> Pipeline<I, T> {
         stage: &str,
         change: impl Fn(&mut S) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> Result<(), UpdateError> {
-        self.updated(stage, Values::Here(Arc::new(Change::<S>(Box::new(change)))), None)
+        self.updated(stage, None, Values::Here(Arc::new(Change::<S>(Box::new(change)))), None)
     }
 
     /// Works like [`update`](Pipeline::update), but waits for the workers no longer than that.
@@ -112,7 +112,7 @@ impl<I, T> Pipeline<I, T> {
         change: impl Fn(&mut S) -> Result<(), BoxError> + Send + Sync + 'static,
         timeout: Duration,
     ) -> Result<(), UpdateError> {
-        self.updated(stage, Values::Here(Arc::new(Change::<S>(Box::new(change)))), Some(timeout))
+        self.updated(stage, None, Values::Here(Arc::new(Change::<S>(Box::new(change)))), Some(timeout))
     }
 
     /// Gives new settings to an isolated stage while it runs: every worker hands them to
@@ -124,7 +124,7 @@ impl<I, T> Pipeline<I, T> {
     pub fn update_settings<S: Isolated>(&self, stage: &str, settings: &S::Settings) -> Result<(), UpdateError> {
         let sent = to_readable_bytes(settings);
         let bytes = sent.map_err(|cause| UpdateError::Settings { stage: stage.to_owned(), cause: Box::new(cause) })?;
-        self.updated(stage, Values::Bytes(bytes.into()), None)
+        self.updated(stage, Some(""), Values::Bytes(bytes.into()), None)
     }
 
     /// Puts another stage in the place of one on threads while it runs, and loses no sample: on every worker the new one
@@ -207,8 +207,14 @@ impl<I, T> Pipeline<I, T> {
         outcome
     }
 
-    fn updated(&self, stage: &str, values: Values, timeout: Option<Duration>) -> Result<(), UpdateError> {
-        let updated = self.supervisor.update(stage, "", values)?;
+    fn updated(
+        &self,
+        stage: &str,
+        key: Option<&str>,
+        values: Values,
+        timeout: Option<Duration>,
+    ) -> Result<(), UpdateError> {
+        let updated = self.supervisor.update(stage, key, values)?;
         let Ok(outcome) = self.supervisor.wait_updated(&updated, timeout, |waiting| {
             if let Waiting::For(busy) = waiting {
                 aside::log(move || tracing::info!("the update waits for {busy}"));

@@ -1,6 +1,6 @@
 //! The assembly of a pipeline from its description: its buffers, its workers, and what each of them is given.
 
-use super::{ForBinding, State, Supervisor, Updates};
+use super::{ForBinding, Scaled, State, Supervisor, Updates};
 use crate::activity::Shown;
 use crate::answers::Answers;
 use crate::buffer::Buffer;
@@ -51,7 +51,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let buffers = layout.limits.iter().map(|limits| Buffer::in_memory(*limits, drops, clock.clone())).collect();
         let supervisor = Arc::new(Self::assembled(layout, clock, buffers));
         supervisor.listen_for_ends();
-        let workers = supervisor.workers.iter();
+        let workers = supervisor.workers.iter().filter(|(index, worker)| supervisor.begins(*index, *worker));
         let workers = workers.map(|(index, worker)| Worker::new(supervisor.context_of(*index, *worker)));
         let workers = workers.chain(supervisor.source_workers()).collect();
         Ok((supervisor, workers))
@@ -84,17 +84,12 @@ impl<V: Send + 'static> Supervisor<V> {
             let waker = supervisor.layout.is_in_process(index).then(Waker::new).transpose();
             wakers.push(waker.map_err(|cause| StartError::Process { stage: stage.clone(), cause })?);
         }
-        supervisor.watchers = wakers.iter().flatten().cloned().collect();
+        supervisor.watchers = wakers;
 
         let supervisor = Arc::new(supervisor);
         supervisor.listen_for_ends();
-        let drivers = supervisor.workers.iter().zip(wakers).map(|((index, worker), waker)| {
-            let context = supervisor.context_of(*index, *worker);
-            match waker {
-                Some(waker) => Driver::Process(WorkerProcess::new(Arc::clone(&supervisor), context, waker)),
-                None => Driver::Thread(Worker::new(context)),
-            }
-        });
+        let begin = supervisor.workers.iter().filter(|(index, worker)| supervisor.begins(*index, *worker));
+        let drivers = begin.map(|(index, worker)| supervisor.driver_of(*index, *worker));
         let sources = supervisor.source_workers().into_iter().map(Driver::Thread);
         let drivers = drivers.chain(sources).collect();
         Ok((supervisor, drivers))
@@ -107,6 +102,9 @@ impl<V: Send + 'static> Supervisor<V> {
         let of_nodes = (0..nodes.len()).flat_map(|index| (0..workers_of(index)).map(move |worker| (index, worker)));
         let all_workers: Vec<(usize, usize)> = of_nodes.collect();
         let workers = all_workers.len();
+        let rests = |(index, worker): &(usize, usize)| *worker >= nodes[*index].starts_with;
+        let phase_of = |place| if rests(place) { WorkerPhase::Resting } else { WorkerPhase::Starting };
+        let phases = all_workers.iter().map(phase_of).collect();
         let first_workers = (0..nodes.len()).map(|index| (0..index).map(workers_of).sum()).collect();
 
         let notices = Arc::<Notices>::default();
@@ -141,12 +139,15 @@ impl<V: Send + 'static> Supervisor<V> {
             when_flushed: OnceLock::new(),
             cutting: Mutex::default(),
             paused: Mutex::default(),
-            updates: Updates::default(),
+            updates: Updates::of(&layout),
+            scaled: Scaled::default(),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 names: vec![None; nodes.len()],
-                workers: vec![WorkerPhase::Starting; workers],
+                workers: phases,
                 restarts: vec![0; workers],
+                leaving: vec![false; workers],
+                failed_to_join: Vec::new(),
                 aborted_at: None,
                 has_discarded: false,
                 left_behind: false,
@@ -170,8 +171,23 @@ impl<V: Send + 'static> Supervisor<V> {
         supervisor
     }
 
+    /// Returns true if the pipeline begins with that worker.
+    fn begins(&self, index: usize, worker: usize) -> bool {
+        worker < self.layout.nodes[index].starts_with
+    }
+
+    /// Makes what is to drive a stage's worker.
+    #[cfg(processes)]
+    pub(super) fn driver_of(self: &Arc<Self>, index: usize, worker: usize) -> Driver<V> {
+        let context = self.context_of(index, worker);
+        match self.watchers.get(self.place_of(index, worker)).cloned().flatten() {
+            Some(waker) => Driver::Process(WorkerProcess::new(Arc::clone(self), context, waker)),
+            None => Driver::Thread(Worker::new(context)),
+        }
+    }
+
     /// Returns what a stage's worker is given to work with.
-    fn context_of(self: &Arc<Self>, index: usize, worker: usize) -> WorkerContext<V> {
+    pub(super) fn context_of(self: &Arc<Self>, index: usize, worker: usize) -> WorkerContext<V> {
         let (worker_id, place) = (WorkerId::Stage { index, worker }, self.place_of(index, worker));
         let (node, input) = (&self.layout.nodes[index], Arc::clone(&self.inlets[index]));
         let options = node.options.clone();

@@ -5,7 +5,7 @@ use crate::aside;
 use crate::buffer::{Ended, HearsEnds, LaneKey, Wait};
 use crate::error::{Doing, Failure};
 use crate::notices::Notice;
-use crate::phase::{Event, Phase, WorkerEvent, WorkerPhase};
+use crate::phase::{Event, Phase, WorkerEvent};
 use crate::sample::{ForkTicket, SampleId};
 use crate::stage_name::name_made_stages;
 use crate::unwind::{BoxError, release};
@@ -61,7 +61,12 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         self.note_update(worker_id, number, outcome);
     }
 
+    fn leaves_stage(&self, worker_id: WorkerId) -> bool {
+        self.is_to_leave(worker_id)
+    }
+
     fn advance(&self, worker_id: WorkerId, event: WorkerEvent) {
+        let event = self.leaves_with(worker_id, event);
         let change = self.change(&mut self.state.lock(), worker_id, event);
         if let Some(lane) = change.closes_lane {
             self.inlets[0].buffer.close_lane(lane);
@@ -86,6 +91,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
     /// Remembers the first failure, and discards what can no longer be used. Once everything has ended, the outcome
     /// stays.
     fn fail(&self, worker_id: WorkerId, failure: Arc<Failure>) -> bool {
+        let Some(failure) = self.fails_to_join(worker_id, failure) else { return true };
         // A failed start leaves nothing to run; later, what is past the failed stage still flows out.
         let discarded = match (failure.doing, worker_id) {
             (Doing::Setup, _) => (0..self.inlets.len()).collect(),
@@ -159,6 +165,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 let before = state.workers[place];
                 state.workers[place] = before.after(event);
                 state.restarts[place] += u64::from(event == WorkerEvent::StartedAgain);
+                state.leaving[place] &= event != WorkerEvent::Leaves;
                 (before, state.workers[place])
             }
             WorkerId::Source(source) => state.move_source(source, event),
@@ -167,7 +174,7 @@ impl<V: Send + 'static> Supervisor<V> {
         // What was aborted while it started never comes up, even if the last `setup` still succeeds.
         if state.up_since.is_none()
             && state.phase != Phase::Halting
-            && state.workers.iter().all(|w| *w == WorkerPhase::Ready)
+            && state.workers.iter().all(|worker| worker.is_up())
             && state.sources_are_up()
         {
             state.phase = state.phase.after(Event::AllUp);
@@ -193,7 +200,7 @@ impl<V: Send + 'static> Supervisor<V> {
         };
 
         let mut all = state.workers.iter().chain(state.sources.iter().map(|source| &source.phase));
-        let have_all_ended = now != before && all.all(|worker| *worker == WorkerPhase::Stopped);
+        let have_all_ended = now != before && all.all(|worker| worker.is_over());
         if have_all_ended {
             state.ended_at = Some(self.clock.now());
             // The others went on without it. Now there is somebody to be told.

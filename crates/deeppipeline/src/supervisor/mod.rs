@@ -13,6 +13,7 @@ mod flush;
 mod pausing;
 mod replacing;
 mod restarts;
+mod scaling;
 mod snapshot;
 mod stalls;
 mod stopping;
@@ -38,7 +39,7 @@ use crate::phase::{Event, Phase, WorkerPhase};
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use crate::time_limits::Timekeeper;
-use crate::unwind::{catch_panic, release};
+use crate::unwind::{BoxError, catch_panic, release};
 use crate::worker::WorkerId;
 #[cfg(processes)]
 use crate::{buffer::HearsEnds, worker::Control};
@@ -50,6 +51,8 @@ use entrances::{Entrance, RunningSource};
 pub(crate) use fates::{FateCalls, ON_FATE, OnFate};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub use replacing::Replacement;
+use scaling::Scaled;
+pub use scaling::Scaling;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
@@ -109,6 +112,8 @@ pub struct Supervisor<V> {
     /// The nodes that take nothing until they are resumed; held by the one caller that pauses or resumes.
     paused: Mutex<BTreeSet<usize>>,
     updates: Updates,
+    /// The nodes of which somebody changes the number of workers.
+    scaled: Scaled,
     /// One per node.
     inlets: Vec<Arc<Inlet<V>>>,
     blocks: Arc<Blocks<V>>,
@@ -130,9 +135,10 @@ pub struct Supervisor<V> {
     unreleased: Arc<Unreleased>,
     for_binding: ForBinding<V>,
     releaser: OnceLock<Releaser>,
-    /// The wakers of those that watch over worker processes, and learn of every change of phase.
+    /// The wakers of those that watch over worker processes, and learn of every change of phase: one per worker, where it
+    /// is in a process.
     #[cfg(processes)]
-    watchers: Vec<crate::executor::process::Waker>,
+    watchers: Vec<Option<crate::executor::process::Waker>>,
 }
 
 impl<V> fmt::Debug for Supervisor<V> {
@@ -150,6 +156,10 @@ struct State {
     workers: Vec<WorkerPhase>,
     /// The number of times that each was started again.
     restarts: Vec<u64>,
+    /// Those that are to leave their stage, or have not come so far as to be part of it, until they have ended.
+    leaving: Vec<bool>,
+    /// The failures of workers that were to join a stage, until who started them asks.
+    failed_to_join: Vec<(WorkerId, BoxError)>,
     aborted_at: Option<Instant>,
     /// True once all that the first failure or an abort gave up is counted as discarded.
     has_discarded: bool,
@@ -430,8 +440,8 @@ impl<V: Send + 'static> Supervisor<V> {
         let in_process = |index: usize| cfg!(processes) && self.layout.is_in_process(index);
         let mut state = self.state.lock();
         loop {
-            let mut left = self.workers.iter().zip(&state.workers).filter(|(_, phase)| **phase != WorkerPhase::Stopped);
-            if !left.any(|((index, _), _)| in_process(*index)) {
+            let mut left = self.workers.iter().zip(&state.workers);
+            if !left.any(|((index, _), phase)| !phase.is_over() && in_process(*index)) {
                 return true;
             }
             if !self.wait_for_change(&mut state, wait) {
@@ -453,7 +463,7 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns the stages (and the source) whose worker has not ended, from the front, and what is still being freed.
     pub fn not_ended(&self) -> Vec<String> {
-        let mut names = self.workers_that(|phase| phase != WorkerPhase::Stopped);
+        let mut names = self.workers_that(|phase| !phase.is_over());
         {
             let state = self.state.lock();
             let left = state.sources.iter().enumerate().filter(|(_, source)| source.is_left);
@@ -537,7 +547,7 @@ impl<V: Send + 'static> Supervisor<V> {
         self.changed.notify_all();
         self.updates.changed.notify_all();
         #[cfg(processes)]
-        self.watchers.iter().for_each(crate::executor::process::Waker::wake);
+        self.watchers.iter().flatten().for_each(crate::executor::process::Waker::wake);
     }
 
     /// The name of a stage as it is known.

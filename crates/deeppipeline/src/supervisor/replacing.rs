@@ -1,7 +1,7 @@
 //! Replacements: every worker of a stage sets another one up beside it, and once all have, that takes its place.
 
 use super::stopping::{NOTE_EVERY, look_or};
-use super::updates::{Kept, OfStage};
+use super::updates::{Kept, Key, OfStage};
 use super::{Supervisor, Waiting};
 use crate::buffer::Wait;
 use crate::error::UpdateError;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Replacing {
     /// The number of the update with which each sets the new stage up.
     prepare: u64,
-    /// What it is made from, where it crosses to processes.
-    bytes: Option<Arc<[u8]>>,
+    /// What it is made of, where workers may come that have to make it at their start.
+    made_of: Option<Values>,
     /// The step that follows, once it is decided.
     decided: Option<Decided>,
     /// The workers that could not set it up, with the reasons.
@@ -32,11 +32,11 @@ struct Decided {
     exchanges: bool,
 }
 
-/// What the processes of a stage are made of, since it was replaced.
+/// What the workers to come of a stage make, since it was replaced.
 pub(super) struct Replaced {
     /// The number of the update with which it took its place.
-    number: u64,
-    bytes: Arc<[u8]>,
+    pub(super) number: u64,
+    pub(super) made_of: Values,
 }
 
 /// What is left of a step of a replacement: it is released without the lock.
@@ -46,6 +46,7 @@ pub(super) struct Left {
     pub(super) is_decided: bool,
     _kept: Vec<Kept>,
     _replacing: Option<Replacing>,
+    _replaced: Option<Replaced>,
 }
 
 /// A replacement that every worker of a stage is told.
@@ -69,19 +70,19 @@ impl OfStage {
     /// Decides what becomes of the replacement.
     fn decide(&mut self, exchanges: bool) -> Left {
         let told = if exchanges { Told::Exchange } else { Told::Discard };
-        let number = self.tell(None, told);
+        let number = self.tell(Key::Step, told);
         let Some(replacing) = &mut self.replacing else { return Left::default() };
         replacing.decided = Some(Decided { number, exchanges });
         let prepare = replacing.prepare;
-        if exchanges && let Some(bytes) = &replacing.bytes {
-            self.replaced = Some(Replaced { number, bytes: Arc::clone(bytes) });
-        }
+        let made_of = replacing.made_of.clone().filter(|_| exchanges);
+        let before = made_of.and_then(|made_of| self.replaced.replace(Replaced { number, made_of }));
         // What was told before was for the old stage; a new one that is given up need not be set up any more.
         let is_over = |kept: &mut Kept| match exchanges {
             true => kept.update.number < number,
             false => kept.update.number == prepare,
         };
-        Left { is_decided: true, _kept: self.kept.extract_if(.., is_over).collect(), _replacing: None }
+        let kept = self.kept.extract_if(.., is_over).collect();
+        Left { is_decided: true, _kept: kept, _replacing: None, _replaced: before }
     }
 
     /// Notes what has come of a step of the replacement on a worker. Returns what concerns an update.
@@ -137,16 +138,22 @@ impl<V: Send + 'static> Supervisor<V> {
     pub fn replace(&self, stage: &str, values: Values) -> Result<Replacement, UpdateError> {
         let node = self.node_to_tell(stage, &values)?;
         let workers = self.layout.nodes[node].options.workers;
+        // Held, so that no worker joins or leaves the stage meanwhile.
+        let scaled = self.scaled.nodes.lock();
+        if scaled.contains(&node) || self.is_in_change(node) {
+            return Err(UpdateError::BeingScaled { stage: stage.to_owned() });
+        }
         let mut of_nodes = self.updates.of_nodes.lock();
         let of_stage = of_nodes.entry(node).or_default();
         if of_stage.replacing.is_some() {
             return Err(UpdateError::BeingReplaced { stage: stage.to_owned() });
         }
         of_stage.applied.resize(workers, 0);
-        let bytes = if let Values::Bytes(bytes) = &values { Some(Arc::clone(bytes)) } else { None };
-        let prepare = of_stage.tell(None, Told::Prepare(values));
-        of_stage.replacing = Some(Replacing { prepare, bytes, decided: None, failed: Vec::new(), is_awaited: true });
-        drop(of_nodes);
+        let is_made_later = self.lives_in_process(node) || self.layout.may_scale(node);
+        let made_of = is_made_later.then(|| values.clone());
+        let prepare = of_stage.tell(Key::Step, Told::Prepare(values));
+        of_stage.replacing = Some(Replacing { prepare, made_of, decided: None, failed: Vec::new(), is_awaited: true });
+        drop((of_nodes, scaled));
         self.announce_updates(node);
         Ok(Replacement { node, prepare })
     }
@@ -197,6 +204,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let left = of_stage.and_then(|of_stage| of_stage.leave_replacing(replacement.prepare)).unwrap_or_default();
         drop(of_nodes);
         self.go_on_replacing(replacement.node, left);
+        self.updates.changed.notify_all();
     }
 
     /// Lets a replacement go on without a caller that waits for it; a failure from now on is logged.
@@ -218,13 +226,28 @@ impl<V: Send + 'static> Supervisor<V> {
         release(left);
     }
 
+    /// Waits until no replacement of a node is under way; false when the caller would not wait any longer.
+    pub(super) fn wait_not_replacing(&self, node: usize, wait: Wait) -> bool {
+        let mut of_nodes = self.updates.of_nodes.lock();
+        while of_nodes.get(&node).is_some_and(|of_stage| of_stage.replacing.is_some()) {
+            let Wait::Until(deadline) = wait else { return false };
+            if self.updates.changed.wait_until(&mut of_nodes, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Returns what the processes of a node are made of since it was replaced, and the number of the last update that
     /// does not concern them.
     #[cfg(processes)]
     pub(crate) fn replaced(&self, index: usize) -> Option<(u64, Arc<[u8]>)> {
         let of_nodes = self.updates.of_nodes.lock();
         let replaced = of_nodes.get(&index)?.replaced.as_ref()?;
-        Some((replaced.number, Arc::clone(&replaced.bytes)))
+        match &replaced.made_of {
+            Values::Bytes(bytes) => Some((replaced.number, Arc::clone(bytes))),
+            Values::Here(_) => None,
+        }
     }
 
     /// Notes that the process of a worker has died. If it was about to set a new stage up, with nothing in flight, that

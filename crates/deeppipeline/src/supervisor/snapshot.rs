@@ -103,6 +103,7 @@ impl<V: Send + 'static> Supervisor<V> {
     fn row_of_node(&self, index: usize) -> (StageReport, (Spread, Spread)) {
         let (buffer, reading) = self.read(index);
         let (options, limits) = (&self.layout.nodes[index].options, &self.layout.limits[index]);
+        let workers = self.present(&self.state.lock(), index);
         let row = StageReport {
             name: self.stage_name(index).to_owned(),
             intake: options.intake,
@@ -110,7 +111,8 @@ impl<V: Send + 'static> Supervisor<V> {
             buffer_size: limits.capacity,
             buffer,
             counts: reading.counts,
-            workers: options.workers,
+            workers,
+            max_workers: options.workers,
             paused: self.is_paused(index),
             restarts: self.restarts_of(index),
             age: reading.ages.0,
@@ -145,6 +147,7 @@ impl<V: Send + 'static> Supervisor<V> {
             buffer: BufferCounts { entered: handed_out, taken: handed_out, ..BufferCounts::default() },
             counts: StageCounts { used: handed_out, gave: handed_out + entered.sum::<u64>(), ..StageCounts::default() },
             workers: 0,
+            max_workers: 0,
             paused: false,
             restarts: 0,
             age: Spread::default(),

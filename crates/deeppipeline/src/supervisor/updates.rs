@@ -6,6 +6,7 @@ use super::{Supervisor, Waiting};
 use crate::aside;
 use crate::buffer::Wait;
 use crate::error::UpdateError;
+use crate::graph::{Layout, PlacedNode};
 use crate::phase::Phase;
 use crate::unwind::{BoxError, release};
 use crate::worker::{Told, Update, Values, WorkerId};
@@ -14,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The updates of all stages.
-#[derive(Default)]
 pub(super) struct Updates {
     pub(super) of_nodes: Mutex<BTreeMap<usize, OfStage>>,
     pub(super) changed: Condvar,
@@ -25,10 +25,11 @@ pub(super) struct Updates {
 pub(super) struct OfStage {
     /// The number of the last one.
     last: u64,
-    /// Those that a worker may still have to apply, oldest first. A process that is started again applies them all, so
-    /// there the last one of each key stays that some worker has accepted, and what came behind it.
+    /// Those that a worker may still have to apply, oldest first. A process that is started again, or a worker that joins
+    /// the stage, applies them all, so there the last one of each key stays that some worker has accepted, and what came
+    /// behind it.
     pub(super) kept: Vec<Kept>,
-    /// The last one that each worker has applied.
+    /// The last one that each worker has applied; where there is none, no update waits for it.
     pub(super) applied: Vec<u64>,
     /// Those that a caller waits for, and their failures.
     awaited: BTreeSet<u64>,
@@ -39,10 +40,20 @@ pub(super) struct OfStage {
     pub(super) replaced: Option<Replaced>,
 }
 
+/// What an update is to those before it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Key {
+    /// A step of a replacement.
+    Step,
+    /// It adds to them.
+    Adds,
+    /// It takes the place of those with the same key.
+    Named(String),
+}
+
 /// An update that a worker may still have to apply.
 pub(super) struct Kept {
-    /// The key of values; a step of a replacement has none.
-    key: Option<String>,
+    key: Key,
     pub(super) update: Update,
     /// True if some worker has applied it without an error.
     is_accepted: bool,
@@ -63,9 +74,45 @@ enum Progress {
     Lacks(Vec<usize>),
 }
 
+/// Stands for all updates that will ever be, at a place that has no worker.
+const NO_WORKER: u64 = u64::MAX;
+
+impl Updates {
+    /// Makes those of a pipeline that has had none.
+    pub(super) fn of(layout: &Layout) -> Self {
+        let rest = |node: &PlacedNode| node.starts_with < node.options.workers;
+        let of_nodes = layout.nodes.iter().enumerate().filter(|(_, node)| rest(node)).map(|(index, node)| {
+            let mut applied = vec![0; node.starts_with];
+            applied.resize(node.options.workers, NO_WORKER);
+            (index, OfStage { applied, ..OfStage::default() })
+        });
+        Updates { of_nodes: Mutex::new(of_nodes.collect()), changed: Condvar::new() }
+    }
+
+    /// Lets a worker that joins a stage get all that are kept, and no step of a replacement that is over. Returns what the
+    /// stage was replaced with, of which it is made.
+    pub(super) fn join(&self, node: usize, worker: usize) -> Option<Values> {
+        let mut of_nodes = self.of_nodes.lock();
+        let of_stage = of_nodes.get_mut(&node)?;
+        let replaced = of_stage.replaced.as_ref();
+        of_stage.applied[worker] = replaced.map_or(0, |replaced| replaced.number);
+        replaced.map(|replaced| replaced.made_of.clone())
+    }
+
+    /// Waits no longer for a worker that leaves a stage which may have so many.
+    pub(super) fn leave(&self, node: usize, worker: usize, workers: usize) {
+        let mut of_nodes = self.of_nodes.lock();
+        let of_stage = of_nodes.entry(node).or_default();
+        of_stage.applied.resize(workers, 0);
+        of_stage.applied[worker] = NO_WORKER;
+        drop(of_nodes);
+        self.changed.notify_all();
+    }
+}
+
 impl OfStage {
     /// Numbers what its workers are to be told next.
-    pub(super) fn tell(&mut self, key: Option<String>, told: Told<Values>) -> u64 {
+    pub(super) fn tell(&mut self, key: Key, told: Told<Values>) -> u64 {
         self.last += 1;
         let update = Update { number: self.last, told };
         self.kept.push(Kept { key, update, is_accepted: false });
@@ -74,10 +121,10 @@ impl OfStage {
 
     /// Notes that a worker has applied an update, or has refused it, and takes out what nobody will have to apply any
     /// more.
-    fn note(&mut self, number: u64, worker: usize, is_accepted: bool, in_processes: bool) -> Vec<Kept> {
+    fn note(&mut self, number: u64, worker: usize, is_accepted: bool, keeps: bool) -> Vec<Kept> {
         self.applied[worker] = self.applied[worker].max(number);
         let by_all = self.applied.iter().copied().min().unwrap_or_default();
-        let is_told_once = |kept: &mut Kept| !in_processes || kept.key.is_none();
+        let is_told_once = |kept: &mut Kept| !keeps || kept.key == Key::Step;
         let mut over: Vec<Kept> =
             self.kept.extract_if(.., |kept| kept.update.number <= by_all && is_told_once(kept)).collect();
         let Some(noted) = self.kept.iter_mut().find(|kept| kept.update.number == number) else { return over };
@@ -88,7 +135,7 @@ impl OfStage {
         // What every worker has refused leaves the one before it in force.
         let (key, is_accepted) = (noted.key.clone(), noted.is_accepted);
         let is_over = |kept: &mut Kept| match is_accepted {
-            true => kept.key == key && kept.update.number < number,
+            true => key != Key::Adds && kept.key == key && kept.update.number < number,
             false => kept.update.number == number,
         };
         over.extend(self.kept.extract_if(.., is_over));
@@ -137,17 +184,19 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Lets every worker of the stage of that name be told these values before its next sample. Of several with the same
-    /// key a process that is started again is told the last one.
+    /// key a process that is started again, or a worker that joins the stage later, is told the last one; of those without
+    /// a key, all.
     ///
     /// # Errors
     /// See [`UpdateError`].
-    pub fn update(&self, stage: &str, key: &str, values: Values) -> Result<Updated, UpdateError> {
+    pub fn update(&self, stage: &str, key: Option<&str>, values: Values) -> Result<Updated, UpdateError> {
         let node = self.node_to_tell(stage, &values)?;
+        let key = key.map_or(Key::Adds, |key| Key::Named(key.to_owned()));
         let workers = self.layout.nodes[node].options.workers;
         let mut of_nodes = self.updates.of_nodes.lock();
         let of_stage = of_nodes.entry(node).or_default();
         of_stage.applied.resize(workers, 0);
-        let number = of_stage.tell(Some(key.to_owned()), Told::Update(values));
+        let number = of_stage.tell(key, Told::Update(values));
         of_stage.awaited.insert(number);
         drop(of_nodes);
         self.announce_updates(node);
@@ -214,7 +263,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let WorkerId::Stage { index, worker } = worker_id else { return Vec::new() };
         let of_nodes = self.updates.of_nodes.lock();
         let Some(of_stage) = of_nodes.get(&index) else { return Vec::new() };
-        let is_for = |kept: &&Kept| kept.key.is_some() || kept.update.number > of_stage.applied[worker];
+        let is_for = |kept: &&Kept| kept.key != Key::Step || kept.update.number > of_stage.applied[worker];
         let kept = of_stage.kept.iter().filter(is_for).map(|kept| &kept.update);
         kept.filter(|update| update.number > told).cloned().collect()
     }
@@ -224,7 +273,8 @@ impl<V: Send + 'static> Supervisor<V> {
         let WorkerId::Stage { index, worker } = worker_id else { return };
         let mut of_nodes = self.updates.of_nodes.lock();
         let Some(of_stage) = of_nodes.get_mut(&index) else { return };
-        let released = of_stage.note(number, worker, outcome.is_ok(), self.lives_in_process(index));
+        let keeps = self.lives_in_process(index) || self.layout.may_scale(index);
+        let released = of_stage.note(number, worker, outcome.is_ok(), keeps);
         let (outcome, left) = of_stage.note_in_replacing(number, worker, outcome);
         let unheard = match outcome {
             Err(cause) if of_stage.awaited.contains(&number) => {
@@ -287,8 +337,9 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Returns the workers of a node that give nothing any more.
     pub(super) fn ended_workers(&self, node: usize) -> Vec<usize> {
         let state = self.state.lock();
-        let phases = self.workers_of(node).map(|place| state.workers[place]).enumerate();
-        phases.filter(|(_, phase)| phase.gives_no_more()).map(|(worker, _)| worker).collect()
+        let has_ended = |place: usize| state.workers[place].gives_no_more() && !state.leaving[place];
+        let places = self.workers_of(node).enumerate();
+        places.filter(|(_, place)| has_ended(*place)).map(|(worker, _)| worker).collect()
     }
 
     fn node_of(&self, stage: &str) -> Result<usize, UpdateError> {
@@ -297,9 +348,9 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Returns true if the workers of a node are processes.
-    fn lives_in_process(&self, node: usize) -> bool {
+    pub(super) fn lives_in_process(&self, node: usize) -> bool {
         #[cfg(processes)]
-        let has_processes = !self.watchers.is_empty();
+        let has_processes = self.watchers.iter().any(Option::is_some);
         #[cfg(not(processes))]
         let has_processes = false;
         has_processes && self.layout.is_in_process(node)

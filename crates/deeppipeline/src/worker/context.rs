@@ -133,6 +133,9 @@ pub(crate) trait Control: Send + Sync {
     /// Tells what came of an update.
     fn has_updated(&self, worker_id: WorkerId, number: u64, outcome: Result<(), BoxError>);
 
+    /// Returns true if the worker is to take nothing more and to end, while the pipeline runs.
+    fn leaves_stage(&self, worker_id: WorkerId) -> bool;
+
     /// Moves a worker on.
     fn advance(&self, worker_id: WorkerId, event: WorkerEvent);
 

@@ -53,6 +53,8 @@ enum Step {
     Pulling,
     /// There may be updates of the stage, which come before its next sample.
     HearsUpdates,
+    /// It takes nothing more, and waits for the turn of what `finish` gives.
+    Leaving,
     /// The stage is told an update, of that number, or the one that is to replace it is set up.
     Updating(u64),
     /// The one that was to replace it is torn down.
@@ -262,6 +264,11 @@ impl<V> Worker<V> {
                     }
                 }
                 Step::Retired(number) => return self.call(Step::Exchanging(number), Call::Exchange),
+                Step::Leaving => {
+                    if let Some(call) = self.leave_stage(wait) {
+                        return call;
+                    }
+                }
 
                 Step::Gathering => {
                     if let Some(call) = self.gather(wait) {
@@ -326,17 +333,20 @@ impl<V> Worker<V> {
                 self.take_into_flight(newest, samples, taken);
                 self.settle(Ending::Failed(cause));
             }
-            Some(Take::Drained { ticket }) => {
-                self.has_turn(ticket);
-                self.skip_all_windowed();
-                self.advance(WorkerEvent::Drained);
-                return Some(self.call(Step::Finishing(None), Call::Finish));
-            }
+            Some(Take::Drained { ticket }) => return Some(self.finish(ticket)),
             Some(Take::Update) => self.step = Step::HearsUpdates,
             Some(Take::Discarded) | None => self.give_up(),
             Some(Take::Empty | Take::Ahead(_)) => return Some(Poll::Pending),
         }
         None
+    }
+
+    /// Lets the stage finish: it gets nothing more, and what it gives has that turn.
+    fn finish(&mut self, ticket: u64) -> Poll<Option<Call<V>>> {
+        self.has_turn(ticket);
+        self.skip_all_windowed();
+        self.advance(WorkerEvent::Drained);
+        self.call(Step::Finishing(None), Call::Finish)
     }
 
     /// Returns true, once, if what the stage keeps for later lists was flushed: it is to forget that before the next call.

@@ -37,6 +37,7 @@ impl<V> Worker<V> {
             | Step::HearsUpdates
             | Step::Retiring(_)
             | Step::Retired(_)
+            | Step::Leaving
             | Step::Gathering
             | Step::GivingUp
             | Step::Ended) => {

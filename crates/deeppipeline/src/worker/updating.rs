@@ -10,7 +10,8 @@ impl<V> Worker<V> {
     /// Tells the stage its next update; `None` where there is no more, and the worker is to go on.
     pub(super) fn update_or_go_on(&mut self) -> Option<Poll<Option<Call<V>>>> {
         let Some(update) = self.context.control.next_update(self.context.worker_id) else {
-            self.step = Step::Idle;
+            let leaves = self.context.control.leaves_stage(self.context.worker_id);
+            self.step = if leaves { Step::Leaving } else { Step::Idle };
             return None;
         };
         let number = update.number;
@@ -42,10 +43,22 @@ impl<V> Worker<V> {
         Some(self.call(Step::Finishing(Some(number)), Call::Finish))
     }
 
+    /// Lets the stage finish while others of its workers go on, once it is the turn of what it gives then.
+    pub(super) fn leave_stage(&mut self, wait: Wait) -> Option<Poll<Option<Call<V>>>> {
+        match self.take_turn(wait)? {
+            Take::Drained { ticket } => Some(self.finish(ticket)),
+            Take::Empty => Some(Poll::Pending),
+            _ => {
+                self.give_up();
+                None
+            }
+        }
+    }
+
     /// Takes a turn without a sample.
     fn take_turn(&mut self, wait: Wait) -> Option<Take<V>> {
         let (buffer, worker) = (self.context.input()?, self.context.worker());
-        let output = self.context.output();
+        let output = self.context.output().filter(|_| self.context.reorders);
         loop {
             let patience = wait.no_later_than(buffer.overdue_at());
             let up_to = output.map_or(u64::MAX, Buffer::turns_up_to);

@@ -95,7 +95,7 @@ impl<S: Storage> Change<'_, S> {
         Taken::Ready { ticket: next, first, samples }
     }
 
-    /// Takes a turn, not beyond that ticket, for what a stage gives between two samples.
+    /// Takes a turn, not beyond that ticket, for what a stage gives between two samples, or before its worker leaves it.
     pub(in crate::buffer) fn take_turn(&mut self, place: usize, up_to: u64, now: u64) -> Turn {
         let next = self.head().next_ticket;
         if self.gate() == Gate::Discarding {
@@ -108,6 +108,8 @@ impl<S: Storage> Change<'_, S> {
             return Turn::Ahead(next);
         }
         self.begin_flight(place, next, now);
+        // It may have been woken for a sample that another is to take.
+        self.wake_consumers(Wake::One);
         Turn::Begun(next)
     }
 

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -249,6 +250,10 @@ fn listen(
                     all_up.updates.lock().push_back(Update { number, told });
                     all_up.announce();
                 }
+                Heard::Leave => {
+                    all_up.leaves.store(true, Ordering::Release);
+                    all_up.announce();
+                }
                 Heard::Source(number, name) => SourceId::learn(number, name),
             }
         }
@@ -281,12 +286,15 @@ fn announce<V: Send + 'static>(inlet: &Arc<Inlet<V>>, worker: usize) {
     }
 }
 
-/// The knowledge of whether everything is up, once there is any, and the updates of the stage that have come.
+/// The knowledge of whether everything is up, once there is any, the updates of the stage that have come, and whether the
+/// worker is to leave it.
 #[derive(Default)]
 struct AllUpState {
     known: Mutex<Option<bool>>,
     changed: Condvar,
     updates: Mutex<VecDeque<Update>>,
+    /// True if the worker is to take nothing more.
+    leaves: AtomicBool,
     /// Announces an update to the worker, once there is one.
     announcer: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -351,6 +359,10 @@ impl Control for Remote {
 
     fn has_updated(&self, _: WorkerId, number: u64, outcome: Result<(), BoxError>) {
         say(&self.voice, &Said::Updated(number, outcome.err().map(|cause| self.in_words(&cause))));
+    }
+
+    fn leaves_stage(&self, _: WorkerId) -> bool {
+        self.all_up.leaves.load(Ordering::Acquire)
     }
 
     fn advance(&self, _: WorkerId, event: WorkerEvent) {

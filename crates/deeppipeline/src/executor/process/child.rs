@@ -91,6 +91,8 @@ pub(super) struct ChildProcess {
     is_gone: bool,
     /// True if it has been told that everything is up, or will never be.
     pub(super) knows_all_up: bool,
+    /// True if it has been told that it is to leave its stage.
+    pub(super) knows_to_leave: bool,
     /// The number of sources whose names it has been told.
     pub(super) sources_told: usize,
     /// The number of the last update of its stage that it has been told.
@@ -120,6 +122,7 @@ impl ChildProcess {
             process: None,
             is_gone: false,
             knows_all_up: false,
+            knows_to_leave: false,
             sources_told: 0,
             updates_told: 0,
             torn_down: None,
@@ -174,6 +177,12 @@ impl ChildProcess {
         self.knows_all_up = true;
         // A yes or no that cannot be framed is none.
         let _ = self.link.post(&Heard::AllUp(up));
+    }
+
+    /// Tells it that it is to leave its stage.
+    pub(super) fn tell_to_leave(&mut self) {
+        self.knows_to_leave = true;
+        let _ = self.link.post(&Heard::Leave);
     }
 
     /// Tells it the number and the name of one more source.

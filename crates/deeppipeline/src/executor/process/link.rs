@@ -54,6 +54,8 @@ pub(super) enum Heard {
     AllUp(bool),
     /// The stage is told an update, of that number.
     Update(u64, Told<Vec<u8>>),
+    /// It is to take nothing more and to end, while others of its stage go on.
+    Leave,
     /// A source of the pipeline has that number, by which its samples tell it, and that name.
     Source(u32, String),
 }

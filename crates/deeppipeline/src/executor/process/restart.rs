@@ -132,6 +132,9 @@ impl<V: Send + 'static> WorkerProcess<V> {
             return Then::Over { warning: None };
         }
         let why = describe(&died, verdict);
+        if self.supervisor.is_to_leave(self.worker_id()) {
+            return self.over_with(Some(format!("{why}; it was to leave the stage")));
+        }
         let (stage, what) = (self.name().to_owned(), why.clone());
         aside::log(move || tracing::warn!(stage, "{what}; starting it again"));
         let pause = if ends_replacing { Duration::ZERO } else { self.deaths.add(Instant::now()) };
@@ -214,7 +217,8 @@ impl<V: Send + 'static> WorkerProcess<V> {
     pub fn rest(&mut self, pause: Duration) -> io::Result<bool> {
         let until = Instant::now() + pause;
         loop {
-            if self.supervisor.aborted_at().is_some() || self.is_given_up() {
+            let is_unwanted = self.is_given_up() || self.supervisor.is_to_leave(self.worker_id());
+            if self.supervisor.aborted_at().is_some() || is_unwanted {
                 self.over();
                 return Ok(false);
             }

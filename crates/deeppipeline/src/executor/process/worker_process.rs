@@ -189,6 +189,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             }
             self.tell_sources();
             self.tell_updates();
+            self.tell_to_leave();
             self.tell_all_up();
             let mut deadline = self.see_to_deadlines()?;
             if self.present.as_ref().is_some_and(|present| !present.news.is_empty()) {
@@ -221,6 +222,16 @@ impl<V: Send + 'static> WorkerProcess<V> {
         if let Some(present) = &mut self.present {
             let untold = self.supervisor.updates_after(worker_id, present.updates_told);
             untold.into_iter().for_each(|update| present.tell_update(update));
+        }
+    }
+
+    /// Lets a worker that is to leave its stage know, once.
+    fn tell_to_leave(&mut self) {
+        let worker_id = self.worker_id();
+        if let Some(present) = self.present.as_mut().filter(|present| !present.knows_to_leave)
+            && self.supervisor.is_to_leave(worker_id)
+        {
+            present.tell_to_leave();
         }
     }
 
@@ -454,8 +465,11 @@ impl<V: Send + 'static> WorkerProcess<V> {
         if self.was_ready {
             self.fail(Doing::StageRun, None, Box::new(cause));
         } else {
+            let starts = !self.supervisor.has_come_up();
             self.fail(Doing::Setup, None, Box::new(cause));
-            self.supervisor.abort();
+            if starts {
+                self.supervisor.abort();
+            }
         }
     }
 

@@ -117,7 +117,7 @@ impl<I, T> Simulation<I, T> {
         // The stage was known when the order was given.
         match &order {
             Event::Update(stage) => {
-                let updated = values.map(|values| self.supervisor.update(stage, "", values));
+                let updated = values.map(|values| self.supervisor.update(stage, None, values));
                 updated.into_iter().flatten().for_each(|updated| self.supervisor.end_wait(&updated));
             }
             Event::Replace(stage) => {
