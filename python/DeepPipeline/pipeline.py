@@ -475,8 +475,11 @@ class Pipeline(Changes, Scales, Asynchronous):
         return self._engine
 
     def _place(self, index: int) -> tuple[Place, dict[int, Stage]]:
+        stage = self._row.stages[index]
+        if stage is self._hand_over:
+            raise GraphError(f"{name_of(stage)!r} gives out the results, and cannot be replaced")
         present = {**dict(enumerate(self._row.stages)), **self._replaced}
-        return Place(self._row.stages[index], self._executors[index], self._loops), present
+        return Place(stage, self._executors[index], self._loops), present
 
     def _described(self, make: Callable[[PipelineDescription], T]) -> T:
         """Hands the description to the engine, which refuses what cannot work."""

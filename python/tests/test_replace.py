@@ -240,6 +240,17 @@ def test_what_cannot_take_the_place_is_refused() -> None:
         p.replace("two", Factor(2).options(workers=2, name="two"))
 
 
+def test_what_gives_out_the_results_is_not_replaced() -> None:
+    pipeline = Pipeline([Version(1)])
+    results = pipeline.results()
+    with pytest.raises(GraphError, match="'results' gives out the results, and cannot be replaced"):
+        pipeline.replace(pipeline.report().stages[-1].name, Version(2))
+    pipeline.replace("Version", Version(3))
+    pipeline.put(1)
+    assert next(results) == (1, 3)
+    pipeline.setstop()
+
+
 class HasLock(Version):
     def __init__(self) -> None:
         super().__init__(1)

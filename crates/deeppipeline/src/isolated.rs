@@ -446,7 +446,7 @@ where
             make: |bytes| S::make(wire::read(bytes)?),
             update: |stage: &mut S, bytes| stage.update(wire::read(bytes)?),
         };
-        Box::new(StageBody::<S, U, R>::new(make, unpack()).from_bytes(from_bytes))
+        Box::new(StageBody::<S, U, R>::new(make, unpack()).reading(from_bytes))
     })
 }
 

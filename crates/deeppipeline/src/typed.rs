@@ -308,7 +308,7 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
 
     /// Lets the stage read updates that come from another process, and replacements.
     #[cfg(processes)]
-    pub(crate) fn from_bytes(self, from_bytes: FromBytes<S>) -> Self {
+    pub(crate) fn reading(self, from_bytes: FromBytes<S>) -> Self {
         StageBody { from_bytes: Some(from_bytes), ..self }
     }
 

@@ -4,7 +4,8 @@ use deeppipeline::error::UpdateError;
 use deeppipeline::intake::Window;
 use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, made_by, stage};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Gives what it got with its own number, and tells what becomes of it.
@@ -295,6 +296,59 @@ fn a_replacement_on_which_nothing_is_decided_in_time_is_given_up() {
     pipeline.put(3).unwrap();
     assert!(pipeline.setstop().unwrap().balances());
     assert_eq!(told.recv().unwrap(), (3, 3));
+}
+
+/// Works on its first sample until it is told to go on.
+struct Busy {
+    tell: Sender<String>,
+    go_on: Arc<Mutex<Receiver<()>>>,
+}
+
+impl Stage for Busy {
+    type Input = u64;
+    type Output = (u64, u64);
+
+    fn stage_run(&mut self, x: u64) -> Result<Give<(u64, u64)>, BoxError> {
+        self.tell.send("busy".to_owned()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+        Ok(Give::One((x, 1)))
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        self.tell.send("teardown 1".to_owned()).unwrap();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_worker_that_ends_before_the_others_are_as_far_tears_both_stages_down() {
+    let (tell, told) = channel();
+    let (go_on, may_go_on) = channel();
+    let may_go_on = Arc::new(Mutex::new(may_go_on));
+    let (telling, new) = (tell.clone(), tell);
+    let busy = made_by(move || Ok(Busy { tell: telling.clone(), go_on: Arc::clone(&may_go_on) }));
+    let pipeline = Pipeline::builder()
+        .overflow(Overflow::Block)
+        .stage(busy.name("busy").workers(2))
+        .end_stage(|_: (u64, u64)| {})
+        .start()
+        .unwrap();
+    pipeline.put(1).unwrap();
+    assert_eq!(told.recv().unwrap(), "busy");
+    std::thread::scope(|scope| {
+        let replacing = scope.spawn(|| pipeline.replace("busy", move || Ok(Numbered::tells(2, &new))));
+        assert_eq!(told.recv().unwrap(), "setup 2", "of the idle one");
+        let stopping = scope.spawn(|| pipeline.setstop().unwrap());
+        assert_eq!([told.recv().unwrap(), told.recv().unwrap()], ["teardown 2", "teardown 1"]);
+        go_on.send(()).unwrap();
+        assert!(stopping.join().unwrap().balances());
+        assert!(matches!(replacing.join().unwrap(), Err(UpdateError::NotRunning { .. })));
+    });
+    drop(pipeline);
+    let left: Vec<_> = told.try_iter().filter(|said| said.starts_with('s') || said.starts_with('t')).collect();
+    let of_new = |what: &str| left.iter().filter(|said| *said == what).count();
+    assert_eq!(of_new("setup 2"), of_new("teardown 2"), "{left:?}");
+    assert_eq!(of_new("teardown 1"), 1, "{left:?}");
 }
 
 #[test]

@@ -6,7 +6,10 @@ use super::{Supervisor, Waiting};
 use crate::buffer::Wait;
 use crate::error::UpdateError;
 use crate::unwind::{BoxError, release};
-use crate::worker::{Told, Values, WorkerId};
+#[cfg(processes)]
+use crate::worker::WorkerId;
+use crate::worker::{Told, Values};
+#[cfg(processes)]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
