@@ -8,6 +8,7 @@ use super::came_of;
 use super::memory::{Died, Life, Looked, Mortal, Plain, unless_dead};
 use super::{Random, Told, limits};
 use crate::buffer::LaneKey;
+use crate::buffer::policy::Turn;
 use crate::buffer::{Arrival, Gate, Limits, Origin, Workers};
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
@@ -59,6 +60,8 @@ enum Until {
     /// Its turn is over, but what it had in flight has no fate yet.
     SampleEnd,
     Settled,
+    /// Between two samples it had a turn, for what a stage that is replaced still holds.
+    Retired,
 }
 
 /// Who comes how far, one after the other.
@@ -66,7 +69,7 @@ type Script = &'static [(usize, Until)];
 
 /// The victim has its turn, or is ahead of it; the others have a later one, or an earlier one, in flight or behind
 /// them.
-const SCRIPTS: [Script; 8] = [
+const SCRIPTS: [Script; 10] = [
     &[(0, Until::Took), (1, Until::Took), (0, Until::Settled)],
     &[(0, Until::Took), (1, Until::Settled), (1, Until::GaveFirst), (0, Until::Settled)],
     &[(0, Until::Took), (1, Until::GaveFirst), (0, Until::Settled), (0, Until::Took)],
@@ -74,6 +77,8 @@ const SCRIPTS: [Script; 8] = [
     &[(1, Until::GaveFirst), (0, Until::Settled), (1, Until::SampleEnd), (0, Until::Settled)],
     &[(0, Until::GaveFirst), (1, Until::Settled), (1, Until::Settled), (0, Until::Settled)],
     &[(1, Until::Took), (0, Until::Took), (2, Until::Settled), (0, Until::Settled), (1, Until::Settled)],
+    &[(1, Until::Took), (0, Until::Retired), (1, Until::Settled), (0, Until::Settled)],
+    &[(0, Until::Settled), (0, Until::Retired), (1, Until::Retired), (0, Until::GaveFirst)],
     // The other has come as far ahead as it may.
     &[(0, Until::Took), (1, Until::Settled), (1, Until::Settled), (1, Until::Settled), (1, Until::Settled)],
 ];
@@ -121,6 +126,8 @@ enum Does {
     Settled,
     Finishing { ticket: u64 },
     PuttingDown,
+    Retiring { ticket: u64 },
+    Retired,
     Gone,
 }
 
@@ -130,12 +137,15 @@ struct Worker {
     life: Rc<Life>,
     gives: Gives,
     does: Does,
+    /// True if it takes a turn before its next sample.
+    retires: bool,
 }
 
 impl Worker {
     /// One call of the table; false if it has to wait, or has ended.
     fn acts(&mut self) -> bool {
         match std::mem::replace(&mut self.does, Does::Gone) {
+            Does::Nothing if self.retires => self.takes_turn(),
             Does::Nothing => self.takes(),
             Does::Giving { slots, newest, ticket, part } if self.gives.parts().contains(&part) => {
                 let id = SampleId { number: newest.number, part };
@@ -169,8 +179,28 @@ impl Worker {
                 self.input.end_finish();
                 true
             }
+            Does::Retiring { ticket } => {
+                self.output.end_turn(ticket, 0);
+                self.does = Does::Retired;
+                true
+            }
+            Does::Retired => {
+                self.input.end_finish();
+                (self.does, self.retires) = (Does::Nothing, false);
+                true
+            }
             Does::Gone => false,
         }
+    }
+
+    fn takes_turn(&mut self) -> bool {
+        let (turn, _) = self.input.take_turn(self.output.turns_up_to(), 0);
+        self.does = match turn {
+            Turn::Begun(ticket) => Does::Retiring { ticket },
+            Turn::NotYet | Turn::Ahead(_) => Does::Nothing,
+            Turn::Discarded => Does::Gone,
+        };
+        !matches!(self.does, Does::Nothing)
     }
 
     fn takes(&mut self) -> bool {
@@ -224,12 +254,14 @@ impl Worker {
             }
             (Until::SampleEnd, Does::Ending { .. }) => true,
             (Until::Settled, Does::Settled) => true,
+            (Until::Retired, Does::Nothing) => !self.retires,
             _ => false,
         }
     }
 
     /// Goes on until it has come so far with what it has in flight or takes next, or has to wait.
     fn comes(&mut self, until: Until) {
+        self.retires = until == Until::Retired;
         while self.acts() && !self.has_come(until) {}
     }
 }
@@ -266,7 +298,7 @@ impl Stage {
             SlotTable::open(words, table.limits(), Owner::of_worker(0, worker))
         };
         let (input, output) = (open(&self.input), open(&self.output));
-        Worker { input, output, life, gives: self.setting.gives, does: Does::Nothing }
+        Worker { input, output, life, gives: self.setting.gives, does: Does::Nothing, retires: false }
     }
 
     /// Brings what there is room for.
