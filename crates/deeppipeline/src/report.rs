@@ -260,7 +260,8 @@ impl StageReport {
     pub fn busy_share(&self, elapsed: Duration) -> f64 {
         match self.busy.is_zero() || elapsed.is_zero() {
             true => 0.0,
-            false => self.busy.as_secs_f64() / elapsed.as_secs_f64() / self.workers as f64,
+            // Where it had more workers before, they were busy, too.
+            false => (self.busy.as_secs_f64() / elapsed.as_secs_f64() / self.workers as f64).min(1.0),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod described;
 mod orders;
+mod scaling;
 
 use super::{Body, BodyFactory, make_call};
 use crate::answer::{Answer, Promise};
@@ -63,6 +64,8 @@ pub enum Event {
     Update(String),
     /// The stage of that name was to be replaced.
     Replace(String),
+    /// The stage of that name was to have so many workers from then on.
+    Scale(String, usize),
     /// `setstop` was called.
     Stop,
     /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
@@ -96,11 +99,17 @@ pub struct Simulation<I, T = Ended> {
     /// The puts into each entrance.
     puts: Vec<Puts>,
     orders: Orders,
+    /// The changes of workers that wait for others to leave.
+    to_scale: Vec<(String, usize)>,
+    bodies: BodyOf,
     stop_at: Option<Duration>,
     stopped: bool,
     on_fate: Option<FateCalls<Value>>,
     types: PhantomData<fn(I) -> T>,
 }
+
+/// Makes what a worker runs.
+type BodyOf = Box<dyn FnMut(Role) -> BodyFactory<Value>>;
 
 /// A put that is still to come.
 struct NextPut {
@@ -188,7 +197,7 @@ impl<I, T> Simulation<I, T> {
     pub(crate) fn new(mut plan: Plan) -> Result<Self, GraphError> {
         let (graph, fork_joins) = (std::mem::take(&mut plan.graph), std::mem::take(&mut plan.fork_joins));
         let (on_fate, only_failures) = (plan.on_fate.take().map(FateCalls::new), plan.only_failures);
-        let mut simulation = Simulation::assembled(graph, fork_joins, |role| plan.factory(role))?;
+        let mut simulation = Simulation::assembled(graph, fork_joins, move |role| plan.factory(role))?;
         simulation.on_fate = on_fate;
         simulation.supervisor.hear_only_failures(only_failures);
         Ok(simulation)
@@ -198,24 +207,17 @@ impl<I, T> Simulation<I, T> {
     fn assembled(
         graph: Graph,
         fork_joins: Vec<ForkJoin<Value>>,
-        mut body_of: impl FnMut(Role) -> BodyFactory<Value>,
+        mut body_of: impl FnMut(Role) -> BodyFactory<Value> + 'static,
     ) -> Result<Self, GraphError> {
         let clock = VirtualClock::new();
         let (supervisor, workers) = Supervisor::on_clock(graph, Clock::Virtual(clock.clone()))?;
         supervisor.set_blocks(fork_joins);
-        let actors = workers.into_iter().map(|worker| Actor {
-            body: body_of(worker.role())(),
-            worker,
-            duration: Rc::new(|_| Duration::ZERO),
-            results: VecDeque::new(),
-            state: State::Idle,
+        let actors = workers.into_iter().map(|worker| {
+            let body = body_of(worker.role())();
+            Actor::new(worker, body, Rc::new(|_| Duration::ZERO))
         });
         let mut actors: Vec<Actor> = actors.collect();
-        // From the end stage backwards: what happens at one instant happens in this order.
-        actors.sort_by_key(|actor| match actor.worker.worker_id() {
-            WorkerId::Stage { index, worker } => (Reverse(Some(index)), worker),
-            WorkerId::Source(source) => (Reverse(None), source),
-        });
+        actors.sort_by_key(Actor::place);
 
         Ok(Simulation {
             supervisor,
@@ -224,6 +226,8 @@ impl<I, T> Simulation<I, T> {
             up_at: Some(Duration::ZERO),
             puts: Vec::new(),
             orders: Orders::default(),
+            to_scale: Vec::new(),
+            bodies: Box::new(body_of),
             stop_at: None,
             stopped: false,
             on_fate: None,
@@ -344,6 +348,7 @@ impl<I, T> Simulation<I, T> {
                     Event::Stop
                 }
             };
+            self.go_on_scaling();
             // Whatever happened may have made room.
             self.puts.iter_mut().for_each(|puts| puts.waits = false);
             self.settle();
@@ -448,6 +453,18 @@ impl<I, T> Drop for Simulation<I, T> {
 }
 
 impl Actor {
+    fn new(worker: Worker<Value>, body: Box<dyn Body<Value>>, duration: Rc<dyn Fn(SampleId) -> Duration>) -> Self {
+        Actor { worker, body, duration, results: VecDeque::new(), state: State::Idle }
+    }
+
+    /// Its place among all, from the end stage backwards: what happens at one instant happens in this order.
+    fn place(&self) -> (Reverse<Option<usize>>, usize) {
+        match self.worker.worker_id() {
+            WorkerId::Stage { index, worker } => (Reverse(Some(index)), worker),
+            WorkerId::Source(source) => (Reverse(None), source),
+        }
+    }
+
     /// Does one thing that takes no time; false when there is none.
     fn advance(&mut self, now: Duration) -> bool {
         match &mut self.state {

@@ -115,6 +115,9 @@ impl Report {
             said.push(format!("{flushed} flushed"));
         }
         said.extend(self.stages.iter().filter(|stage| stage.paused).map(|stage| format!("{} is paused", stage.name)));
+        for stage in self.stages.iter().filter(|stage| stage.workers != stage.max_workers) {
+            said.push(format!("{} has {} of {} workers", stage.name, stage.workers, stage.max_workers));
+        }
         for stage in self.stages.iter().filter(|stage| stage.restarts > 0) {
             said.push(format!("{} restarted {}", stage.name, times(stage.restarts)));
         }

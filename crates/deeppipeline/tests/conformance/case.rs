@@ -35,6 +35,8 @@ pub(crate) struct Case {
     pub(crate) pauses: Vec<(Duration, Option<usize>, bool)>,
     /// When a stage is replaced, in the order of time, and what the new one does.
     pub(crate) replacements: Vec<(Duration, usize, Does)>,
+    /// When a stage gets another number of workers, and how many.
+    pub(crate) scalings: Vec<(Duration, usize, usize)>,
 }
 
 /// Where the samples 1, 2, 3, … come from.
@@ -56,6 +58,8 @@ pub(crate) struct StageSpec {
     pub(crate) overflow: Option<Overflow>,
     pub(crate) on_error: ErrorPolicy,
     pub(crate) workers: usize,
+    /// The number that it may be scaled to.
+    pub(crate) max_workers: Option<usize>,
     pub(crate) ordered: bool,
     pub(crate) time_limit: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
@@ -117,6 +121,7 @@ pub(crate) fn stage(name: &str, does: Does, takes: u64) -> StageSpec {
         overflow: None,
         on_error: ErrorPolicy::Stop,
         workers: 1,
+        max_workers: None,
         ordered: true,
         time_limit: None,
         max_age: None,
@@ -174,6 +179,10 @@ impl StageSpec {
         StageSpec { workers, ..self }
     }
 
+    pub(crate) fn max_workers(self, max_workers: usize) -> Self {
+        StageSpec { max_workers: Some(max_workers), ..self }
+    }
+
     pub(crate) fn unordered(self) -> Self {
         StageSpec { ordered: false, ..self }
     }
@@ -228,6 +237,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         flushes: Vec::new(),
         pauses: Vec::new(),
         replacements: Vec::new(),
+        scalings: Vec::new(),
     }
 }
 
@@ -337,6 +347,11 @@ impl Case {
 
     pub(crate) fn resume_at(mut self, milliseconds: u64, stage: Option<usize>) -> Self {
         self.pauses.push((ms(milliseconds), stage, false));
+        self
+    }
+
+    pub(crate) fn scale_at(mut self, milliseconds: u64, stage: usize, workers: usize) -> Self {
+        self.scalings.push((ms(milliseconds), stage, workers));
         self
     }
 

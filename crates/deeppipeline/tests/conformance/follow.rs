@@ -8,12 +8,15 @@ use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage};
 use crate::outcome::{describe, ledger};
 use crate::simulated::{Moment as Simulated, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
+#[cfg(processes)]
+use deeppipeline::engine::Driver;
 use deeppipeline::engine::{
     Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Role, Supervisor, Values, Wait, Worker, spawn,
 };
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{SOURCE, SampleId, StageReport};
 use deeppipeline::simulate::Event;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -67,6 +70,7 @@ fn node(spec: &StageSpec) -> Node {
         overflow: spec.overflow,
         on_error: spec.on_error,
         workers: spec.workers,
+        max_workers: spec.max_workers,
         ordered: spec.ordered,
         time_limit: spec.time_limit,
         max_age: spec.max_age,
@@ -74,9 +78,15 @@ fn node(spec: &StageSpec) -> Node {
     }
 }
 
+/// What is to drive a worker that joins a stage.
+#[cfg(processes)]
+pub(crate) type Joining = Driver<i64>;
+#[cfg(not(processes))]
+pub(crate) type Joining = Worker<i64>;
+
 /// A run of a case on some executor.
 pub(crate) struct Follower<'a> {
-    case: &'a Case,
+    pub(crate) case: &'a Case,
     supervisor: Arc<Supervisor<i64>>,
     gates: Gates,
     log: Arc<Log>,
@@ -84,10 +94,17 @@ pub(crate) struct Follower<'a> {
     answers: Mutex<Vec<Arc<Receiver>>>,
     /// The number of replacements so far.
     replaced: AtomicUsize,
+    /// Starts a worker, and the threads of those that have joined a stage.
+    start: fn(&Self, Joining) -> JoinHandle<()>,
+    joined: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl<'a> Follower<'a> {
-    pub(crate) fn new(case: &'a Case, supervisor: Arc<Supervisor<i64>>) -> Self {
+    pub(crate) fn new(
+        case: &'a Case,
+        supervisor: Arc<Supervisor<i64>>,
+        start: fn(&Self, Joining) -> JoinHandle<()>,
+    ) -> Self {
         let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.has_source().then_some(SOURCE));
         let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
         supervisor.set_blocks(fork_joins(case));
@@ -98,6 +115,8 @@ impl<'a> Follower<'a> {
             log: Arc::default(),
             answers: Mutex::default(),
             replaced: AtomicUsize::new(0),
+            start,
+            joined: Mutex::default(),
         }
     }
 
@@ -170,7 +189,8 @@ impl<'a> Follower<'a> {
             }
         }
         assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "left behind in {case:#?}");
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let joined = std::mem::take(&mut *self.joined.lock().unwrap());
+        threads.into_iter().chain(joined).for_each(|thread| thread.join().unwrap());
         assert!(log.every_teardown_ran(), "{case:#?}");
         let report = supervisor.report();
         let outcome = describe(&log.values(), supervisor.failure().as_ref(), &report);
@@ -207,9 +227,20 @@ impl<'a> Follower<'a> {
             Event::Pause(stage) => self.supervisor.pause(stage.as_deref()).unwrap(),
             Event::Resume(stage) => self.supervisor.resume(stage.as_deref()).unwrap(),
             Event::Replace(stage) => self.replace(stage),
+            Event::Scale(stage, workers) => self.scale(stage, *workers),
             Event::Stop => self.supervisor.close(),
             other => panic!("{other:?} is not known here"),
         }
+    }
+
+    fn scale(&self, stage: &str, workers: usize) {
+        let Ok(begun) = self.supervisor.scale(stage, workers, Some(WATCHDOG), |_| Ok::<_, Infallible>(()));
+        let (scaling, joining) = begun.unwrap();
+        for worker in joining {
+            self.gates.of(stage).permit(None);
+            self.joined.lock().unwrap().push((self.start)(self, worker));
+        }
+        drop(scaling);
     }
 
     fn replace(&self, stage: &str) {

@@ -27,6 +27,7 @@ mod random;
 mod replacements;
 mod retry;
 mod route;
+mod scalings;
 mod simulated;
 mod stages;
 #[path = "../support/mod.rs"]

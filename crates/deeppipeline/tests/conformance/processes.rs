@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// Set for a worker: the address of the test around it.
 const VARIABLE: &str = "CONFORMANCE_DESK";
@@ -46,11 +47,17 @@ pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) ->
     let codecs = || Codecs { input: Arc::new(EightBytes), output: Arc::new(EightBytes) };
     let codecs = case.stages.iter().map(|_| Some(codecs())).collect();
     let (supervisor, drivers) = Supervisor::with_processes(graph, codecs).unwrap();
-    let follower = Follower::new(case, supervisor);
-    let threads = drivers.into_iter().map(|driver| match driver {
+    let follower = Follower::new(case, supervisor, start);
+    let threads = drivers.into_iter().map(|driver| start(&follower, driver)).collect();
+    follower.follow(simulated, threads)
+}
+
+/// Starts a worker, on a thread or in a process.
+fn start(follower: &Follower<'_>, driver: Driver<i64>) -> JoinHandle<()> {
+    match driver {
         Driver::Thread(worker) => follower.spawn(worker),
         Driver::Process(mut process) => {
-            let index = process.stage();
+            let (case, index) = (follower.case, process.stage());
             let spec = &case.stages[index];
             let (name, is_end) = (spec.name.clone(), case.is_end(index));
             let (keys, idle) = (spec.keys, spec.idle);
@@ -59,9 +66,7 @@ pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) ->
             let around = follower.around(index);
             std::thread::spawn(move || drive(process, around))
         }
-    });
-    let threads = threads.collect();
-    follower.follow(simulated, threads)
+    }
 }
 
 /// What a worker's program is told about its stage.

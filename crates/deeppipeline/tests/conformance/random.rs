@@ -211,6 +211,7 @@ impl Random {
             flushes: (0..self.below(4).saturating_sub(1)).map(|_| ms(self.below(80))).collect(),
             pauses: self.pauses(count as usize),
             replacements: Vec::new(),
+            scalings: Vec::new(),
             ..chain(stages)
         }
         .with_certain_tries()
@@ -273,6 +274,7 @@ impl Random {
             keys,
             idle,
             workers,
+            max_workers: None,
             ordered,
             but,
             ..stage(&format!("stage {index}"), does, takes)

@@ -127,6 +127,9 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case, lo
             (Some(stage), false) => drop(simulation.resume_stage_at(*at, stage).unwrap()),
         }
     }
+    for (at, index, workers) in &case.scalings {
+        simulation.scale_at(*at, &case.stages[*index].name, *workers).unwrap();
+    }
     for (at, index, does) in &case.replacements {
         let (spec, logic) = (&case.stages[*index], logic_that(*does, case, *index, log));
         match spec.intake {
@@ -272,6 +275,9 @@ where
     T: Send + 'static,
 {
     let mut stage = stage.name(&spec.name).workers(spec.workers).ordered(spec.ordered);
+    if let Some(max_workers) = spec.max_workers {
+        stage = stage.max_workers(max_workers);
+    }
     if let Some(time_limit) = spec.time_limit {
         stage = stage.time_limit(time_limit);
     }

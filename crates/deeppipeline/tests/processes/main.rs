@@ -29,6 +29,7 @@ mod parallel;
 mod puppet;
 mod replace;
 mod restarts;
+mod scale;
 mod scribbles;
 mod serial;
 mod sources;

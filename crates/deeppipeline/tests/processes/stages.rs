@@ -53,6 +53,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::start::OwnName>()
         .stage::<crate::update::Times>()
         .stage::<crate::replace::Thousands>()
+        .stage::<crate::scale::Member>()
         .stage::<crate::stop::Clinging>()
         .stage::<crate::bytes::Blow>()
         .stage::<crate::bytes::Weigh>()

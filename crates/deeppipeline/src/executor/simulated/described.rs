@@ -46,7 +46,7 @@ impl Simulation<()> {
         };
         let fork_joins = graph.blocks.iter().map(fork_join).collect();
         let intakes: Vec<Intake> = graph.stages.iter().map(|node| node.intake).collect();
-        Simulation::assembled(graph, fork_joins, |role| {
+        Simulation::assembled(graph, fork_joins, move |role| {
             Passing::factory(role.stage().map_or(Intake::Single, |stage| intakes[stage]))
         })
     }

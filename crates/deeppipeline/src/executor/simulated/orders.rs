@@ -1,4 +1,4 @@
-//! The orders that a simulated pipeline gets at given times: flushes, pauses.
+//! The orders that a simulated pipeline gets at given times: flushes, pauses, changes of stages and of their workers.
 
 use super::{Event, Simulation};
 use crate::error::UnknownStage;
@@ -24,7 +24,7 @@ impl Orders {
         self.to_come.peek().map(|Reverse((at, _))| *at)
     }
 
-    fn add(&mut self, at: Duration, order: Event, values: Option<Values>) {
+    pub(super) fn add(&mut self, at: Duration, order: Event, values: Option<Values>) {
         self.to_come.push(Reverse((at, self.given.len())));
         self.given.push((order, values));
     }
@@ -124,6 +124,7 @@ impl<I, T> Simulation<I, T> {
                 let replaced = values.map(|values| self.supervisor.replace(stage, values));
                 replaced.into_iter().flatten().for_each(|replaced| self.supervisor.let_go_on(&replaced));
             }
+            Event::Scale(stage, workers) => self.to_scale.push((stage.clone(), *workers)),
             Event::Pause(stage) => drop(self.supervisor.pause(stage.as_deref())),
             Event::Resume(stage) => drop(self.supervisor.resume(stage.as_deref())),
             _ => self.supervisor.flush(),
@@ -131,7 +132,7 @@ impl<I, T> Simulation<I, T> {
         Some(order)
     }
 
-    fn check_stage(&self, stage: &str) -> Result<(), UnknownStage> {
+    pub(super) fn check_stage(&self, stage: &str) -> Result<(), UnknownStage> {
         let is_stage = |role: Role| matches!(role, Role::Stage(_));
         let mut stages = self.actors.iter().filter(|actor| is_stage(actor.worker.role()));
         match stages.any(|actor| actor.worker.name() == stage) {
