@@ -22,6 +22,7 @@ from DeepPipeline import (
     UpdateError,
     UpdateTimeout,
     Window,
+    WorkerDied,
     stage,
 )
 
@@ -99,8 +100,9 @@ def test_a_setup_that_kills_its_process_brings_the_old_stage_back_and_is_no_cras
     place = Version(1).options(executor="process", max_restarts=0)
     with Pipeline([place, end], overflow="block") as p:
         for _ in range(3):
-            with pytest.raises(UpdateError, match=r"failed in setup of its replacement: .*SIGKILL"):
+            with pytest.raises(UpdateError, match=r"failed in setup of its replacement: .*SIGKILL") as refused:
                 p.replace("Version", Version(2, fails="killed"))
+            assert type(refused.value.__cause__) is WorkerDied
         p.put(1)
     assert end.got == [(1, 1)]
 

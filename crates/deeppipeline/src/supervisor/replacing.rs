@@ -5,6 +5,8 @@ use super::updates::{Kept, Key, OfStage};
 use super::{Supervisor, Waiting};
 use crate::buffer::Wait;
 use crate::error::UpdateError;
+#[cfg(processes)]
+use crate::error::WorkerDied;
 use crate::unwind::{BoxError, release};
 #[cfg(processes)]
 use crate::worker::WorkerId;
@@ -257,7 +259,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// must have been it: the replacement has failed, and true is returned. Otherwise the process that follows sets it up,
     /// or begins with what is decided.
     #[cfg(processes)]
-    pub(crate) fn worker_died_in_replacing(&self, worker_id: WorkerId, in_flight: bool, why: &str) -> bool {
+    pub(crate) fn worker_died_in_replacing(&self, worker_id: WorkerId, in_flight: bool, died: &WorkerDied) -> bool {
         let WorkerId::Stage { index, worker } = worker_id else { return false };
         let mut of_nodes = self.updates.of_nodes.lock();
         let Some(of_stage) = of_nodes.get_mut(&index) else { return false };
@@ -267,7 +269,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let was_preparing = of_stage.applied[worker] <= before && !in_flight;
         let mut left = Left::default();
         if was_preparing && replacing.decided.is_none() {
-            replacing.failed.push((worker, why.into()));
+            replacing.failed.push((worker, Box::new(died.clone())));
             left = of_stage.decide(false);
         }
         let decided = of_stage.replacing.as_ref().and_then(|replacing| replacing.decided);

@@ -120,7 +120,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
     fn died(&mut self, died: WorkerDied, verdict: Verdict, phase: WorkerPhase) -> Then {
         // Only what the new stage did can have been it, where there was no sample.
         let in_flight = verdict != Verdict::Nothing;
-        let ends_replacing = self.supervisor.worker_died_in_replacing(self.worker_id(), in_flight, &died.to_string());
+        let ends_replacing = self.supervisor.worker_died_in_replacing(self.worker_id(), in_flight, &died);
         // A stage that had failed for good, and died before it could say so, does not go on either.
         let has_failed = self.output().is_some_and(shared::Buffer::has_failed_turn);
         if !(self.may_restart(phase) || (ends_replacing && self.may_begin_again(phase))) || has_failed {
