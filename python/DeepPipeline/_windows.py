@@ -72,6 +72,9 @@ class WindowStage(Holder):
         if self._worker.forgets_windows():
             self._samples.forget()
             self._items.forget()
+        if cuts := self._worker.forgets_sources():
+            self._items.forget_sources(cuts)
+            self._worker.account(0, 0, self._samples.forget_sources(cuts))
         key = None if self._key is None else self._key(x)
         self._worker.account(0, self._samples.begin())
         self._items.begin()

@@ -377,8 +377,11 @@ class Pipeline(Changes, Scales, Asynchronous):
         """
         return self._described(lambda description: simulate(description, durations, arrivals, flushes, pauses))
 
-    def flush(self, timeout: float | None = None) -> None:
+    def flush(self, timeout: float | None = None, *, source: str | None = None) -> None:
         """Drops all that has entered by now, and returns when nothing of it leaves the pipeline any more.
+
+        With `source`, the name of a source or an entrance, only what has entered by that: what others gave is
+        untouched. A list that gives one result goes on if its newest sample does.
 
         What waits is counted as flushed, windows start empty, and a result that a stage still has in work is dropped as
         it is given; `self.cancelled` tells that stage. What enters afterwards is untouched. It waits as long as the end
@@ -388,7 +391,9 @@ class Pipeline(Changes, Scales, Asynchronous):
         """
         timeout = checked_wait("timeout", timeout)
         engine = self._started("flush")
-        engine.flush()
+        if source is not None and not isinstance(source, str):
+            raise GraphError(f"source is {what(source)}, but must be the name of a source or an entrance")
+        engine.flush(source)
         if self._hand_over is not None:
             self._hand_over.look()
         if engine.called_by_own_worker():

@@ -544,9 +544,15 @@ impl Engine {
         py.detach(|| self.supervisor.wait_aborted(|_| Python::attach(|py| py.check_signals())))
     }
 
-    /// Drops all that has entered by now, wherever it is; does not wait.
-    fn flush(&self, py: Python<'_>) {
-        py.detach(|| self.supervisor.flush());
+    /// Drops all that has entered by now, wherever it is, or only what has by that source or entrance; does not wait.
+    fn flush(&self, py: Python<'_>, source: Option<&str>) -> PyResult<()> {
+        py.detach(|| match source {
+            Some(source) => self.supervisor.flush_source(source).map_err(graph_error),
+            None => {
+                self.supervisor.flush();
+                Ok(())
+            }
+        })
     }
 
     /// Waits until no end stage works on anything that had entered before the last flush; returns those that still do

@@ -1,7 +1,7 @@
 //! The windows of one stage, for its worker: the engine's, with keys and items that are Python objects.
 
 use deeppipeline::Window;
-use deeppipeline::engine::{Put, WindowStore as EngineWindowStore, Windowed, account};
+use deeppipeline::engine::{Put, SourceCut, WindowStore as EngineWindowStore, Windowed, account};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -87,6 +87,12 @@ impl WindowStore {
         self.0.forget();
     }
 
+    /// Forgets what was flushed with its source, and returns how many items of it have been in no list.
+    fn forget_sources(&mut self, cuts: Vec<(u64, u64)>) -> u64 {
+        let cuts: Vec<_> = cuts.into_iter().map(|(source, number)| SourceCut { source, number }).collect();
+        self.0.forget_sources(&cuts)
+    }
+
     /// The list that was due for a key with the present sample, once more.
     fn again<'py>(&self, key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let py = key.py();
@@ -109,7 +115,7 @@ impl WindowStore {
             return Err(error);
         }
         let (put, forgotten) = self.0.put(key.clone(), item);
-        let Windowed { used, skipped } = account(put, forgotten);
+        let Windowed { used, skipped, .. } = account(put, forgotten);
         let list = match put {
             Put::Due { .. } => Some(PyList::new(py, self.0.list(&key).collect::<Vec<_>>())?),
             Put::Windowed | Put::Skipped => None,

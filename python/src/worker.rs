@@ -298,16 +298,23 @@ impl Worker {
     }
 
     /// Says what becomes of samples that the stage has kept, before the current call ends: `used` are in the list that
-    /// the call gets, and `skipped` will be in none.
-    fn account(&self, used: u64, skipped: u64) {
+    /// the call gets, `skipped` will be in none, and `flushed` were flushed with their source.
+    #[pyo3(signature = (used, skipped, flushed = 0))]
+    fn account(&self, used: u64, skipped: u64, flushed: u64) {
         if let Some(worker) = self.lock().as_mut() {
-            worker.account(Windowed { used, skipped });
+            worker.account(Windowed { used, skipped, flushed });
         }
     }
 
     /// Returns true, once, if what the stage keeps for later lists was flushed: it is to forget that.
     fn forgets_windows(&self) -> bool {
         self.lock().as_mut().is_some_and(EngineWorker::forgets_windows)
+    }
+
+    /// Returns, once, the flushes of single sources: the stage is to forget what it keeps from before them.
+    fn forgets_sources(&self) -> Vec<(u64, u64)> {
+        let cuts = self.lock().as_mut().map(EngineWorker::forgets_sources).unwrap_or_default();
+        cuts.into_iter().map(|cut| (cut.source, cut.number)).collect()
     }
 
     /// The stage keeps the sample: a later list will use it. True when deciding that took longer than the time limit.

@@ -2,14 +2,25 @@
 
 import logging
 import queue
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from process_stages import Pass as PassInProcess
 from process_stages import UntilCancelled, Wire
-from support import WATCHDOG, Collect, Gate, Pass
+from support import WATCHDOG, Collect, Gate, Pass, wait_until
 
-from DeepPipeline import FlushTimeout, GraphError, Pipeline, PipelineError, Stage, StageError, StartError, retry
+from DeepPipeline import (
+    Flushed,
+    FlushTimeout,
+    GraphError,
+    Pipeline,
+    PipelineError,
+    Stage,
+    StageError,
+    StartError,
+    retry,
+)
 
 
 def test_what_waits_is_flushed_and_what_enters_afterwards_comes_out() -> None:
@@ -216,3 +227,82 @@ def test_an_aborted_pipeline_keeps_no_flush_waiting(caplog: pytest.LogCaptureFix
 def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
     with Pipeline([Collect()]) as p, pytest.raises(GraphError, match="timeout is"):
         p.flush(timeout=timeout)
+
+
+@pytest.mark.parametrize("end_stage", [Gate, PassInProcess])
+def test_one_entrance_is_flushed_and_the_others_are_untouched(end_stage: type[Stage]) -> None:
+    gate, end = Gate(), Collect()
+    stages = [gate, end] if end_stage is Gate else [gate, end_stage(), end]
+    with Pipeline(entrances=["ann", "bob"], stages=stages, buffer_size=4) as p:
+        for x in range(3):
+            p.put(f"ann {x}", entrance="ann")
+            p.put(f"bob {x}", entrance="bob")
+        assert gate.in_flight() == "ann 0"
+        p.flush(source="ann")
+        p.put("ann again", entrance="ann")
+        gate.let_go(5)
+    report = p.report()
+    assert end.got == ["bob 0", "ann again", "bob 1", "bob 2"]
+    assert (report.source("ann").counts.flushed, report.source("bob").counts.flushed) == (2, 0)
+    assert report.stages[1].buffer.flushed == 1, "the result that was in work"
+    assert report.balances()
+
+
+def test_only_a_stage_that_works_for_the_source_is_told() -> None:
+    told: dict[str, list[bool]] = {"ann": [], "bob": []}
+    begun: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    go_on: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    class Speaks(Stage):
+        def stage_run(self, x: str) -> None:
+            begun.put(x)
+            go_on.get()
+            told[x].append(self.cancelled)
+
+    with Pipeline(entrances=["ann", "bob"], stages=[Speaks()]) as p:
+        for name in ("ann", "bob"):
+            p.put(name, entrance=name)
+            assert begun.get(timeout=WATCHDOG) == name
+            with nullcontext() if name == "bob" else pytest.raises(FlushTimeout):
+                p.flush(timeout=0, source="ann")
+            go_on.put(None)
+    assert told == {"ann": [True], "bob": [False]}
+
+
+def test_a_window_keeps_what_is_of_other_sources() -> None:
+    end = Collect()
+    window = Pass().set_get_window(3)
+    with Pipeline(entrances=["ann", "bob"], stages=[window, end], buffer_size=4, overflow="block") as p:
+        p.put("ann 0", entrance="ann")
+        p.put("bob 0", entrance="bob")
+        wait_until(lambda: p.report().stages[0].counts.in_flight == 2)
+        p.flush(source="ann")
+        p.put("bob 1", entrance="bob")
+        p.put("bob 2", entrance="bob")
+    assert end.got == [["bob 0", "bob 1", "bob 2"]]
+    counts = p.report().stages[0].counts
+    assert (counts.flushed, counts.used, counts.absorbed) == (1, 1, 2)
+
+
+def test_an_answer_of_another_source_still_comes() -> None:
+    gate = Gate()
+    with Pipeline(entrances=["ann", "bob"], stages=[gate], buffer_size=4) as p:
+        ann, bob = (p.submit(name, entrance=name) for name in ("ann", "bob"))
+        assert gate.in_flight() == "ann"
+        late = p.submit("late", entrance="ann")
+        with pytest.raises(FlushTimeout):
+            p.flush(source="ann", timeout=0)
+        gate.let_go(2)
+        assert (ann.result(WATCHDOG), bob.result(WATCHDOG)) == ("ann", "bob"), "the last stage had the one in work"
+        with pytest.raises(Flushed):
+            late.result(WATCHDOG)
+
+
+def test_what_has_no_such_name_is_refused_with_the_known_ones() -> None:
+    with Pipeline(entrances=["ann", "bob"], stages=[Pass()]) as p:
+        with pytest.raises(GraphError, match=r'no source or entrance is named "eve"; there are \["ann", "bob"\]'):
+            p.flush(source="eve")
+        with pytest.raises(GraphError, match=r"source is 7 .*but must be the name of a source or an entrance"):
+            p.flush(source=7)  # type: ignore[arg-type]
+    with Pipeline([Pass()]) as p, pytest.raises(GraphError, match='"ann": the pipeline has one, without a name'):
+        p.flush(source="ann")

@@ -41,6 +41,7 @@ pub use crate::buffer::Wait;
 #[cfg(processes)]
 pub use crate::buffer::shared::Codec;
 pub use crate::clock::Moment;
+pub use crate::cuts::SourceCut;
 #[cfg(processes)]
 pub use crate::executor::process::{
     Bootstrap, ChildEnds, Console, Detail, Driver, Lifeline, Notes, Reads, Then, Watched, WorkerProcess, Written,

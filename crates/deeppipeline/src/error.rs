@@ -544,6 +544,31 @@ pub enum EntranceError {
         /// The names of those that there are.
         known: Vec<String>,
     },
+    /// There is no source or entrance of that name.
+    #[error("no source or entrance is named {got:?}; there are {known:?}")]
+    Unknown {
+        /// The name that was asked for.
+        got: String,
+        /// The names of those that there are.
+        known: Vec<String>,
+    },
+    /// The one entrance of the pipeline has no name.
+    #[error(
+        "no source or entrance is named {got:?}: the pipeline has one, without a name; a flush without a source is for all"
+    )]
+    Unnamed {
+        /// The name that was asked for.
+        got: String,
+    },
+    /// There is a limit to the sources that were flushed and of which something is still in work.
+    #[error("samples of {most} flushed sources are still in work: flush all, or again once stages have ended them")]
+    TooManyFlushed {
+        /// The number that there may be.
+        most: usize,
+    },
+    /// End stages still work on what the source had given.
+    #[error(transparent)]
+    NotFlushed(#[from] FlushTimeout),
     /// Names tell entrances apart.
     #[error("an entrance is named {name:?} already: give the source a name of its own, or remove the other first")]
     Twice {

@@ -12,8 +12,8 @@ pub struct WorkerInfo {
     pub(crate) index: usize,
     pub(crate) restarted: bool,
     pub(crate) clock: Clock,
-    /// Returns the number of the last sample that had entered its pipeline before the last flush, or 0.
-    pub(crate) last_cut: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Returns true if a sample had entered its pipeline before a flush.
+    pub(crate) is_cut_off: Arc<dyn Fn(&SampleInfo) -> bool + Send + Sync>,
 }
 
 impl fmt::Debug for WorkerInfo {
@@ -84,8 +84,8 @@ impl Interrupted {
 
     /// Returns what [`cancelled`] would say now.
     pub fn cancelled(&self) -> bool {
-        let last_cut = self.worker.as_ref().map_or(0, |worker| (worker.last_cut)());
-        self.sample().is_some_and(|sample| sample.has_entered_before(last_cut))
+        let worker = self.worker.as_ref();
+        self.sample().is_some_and(|sample| worker.is_some_and(|worker| (worker.is_cut_off)(&sample)))
     }
 
     /// Lets the calling thread work for the same pipeline from now on, on no sample that the engine knows.
@@ -133,7 +133,7 @@ pub fn current_worker() -> Option<WorkerInfo> {
 }
 
 /// Returns true if the sample that the calling stage works on had entered the pipeline before a
-/// [`flush`](crate::Pipeline::flush): what comes of it goes nowhere, so a stage that takes long may stop. Always false
+/// [`flush`](crate::Pipeline::flush), of all or of its source: what comes of it goes nowhere, so a stage that takes long may stop. Always false
 /// outside of `stage_run`.
 ///
 /// ```
@@ -151,8 +151,9 @@ pub fn current_worker() -> Option<WorkerInfo> {
 /// }
 /// ```
 pub fn cancelled() -> bool {
-    let last_cut = WORKER.with_borrow(|worker| worker.as_ref().map_or(0, |worker| (worker.last_cut)()));
-    current_sample().is_some_and(|sample| sample.has_entered_before(last_cut))
+    let is_cut_off =
+        |sample| WORKER.with_borrow(|worker| worker.as_ref().is_some_and(|known| (known.is_cut_off)(&sample)));
+    current_sample().is_some_and(is_cut_off)
 }
 
 /// The time, on the clock of the worker that the calling thread works for.

@@ -13,6 +13,7 @@
 //! Results are put together outside of the lock, by the one thread that hands them on.
 
 use crate::clock::Moment;
+use crate::cuts::{Cut, Cuts};
 use crate::graph::MAX_ENTRANCES;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
@@ -64,8 +65,7 @@ struct State<V> {
     /// it one.
     on_its_way: Option<ForkTicket>,
     counts: JoinCounts,
-    /// The number of the last sample that had entered the pipeline before the last flush, or 0.
-    cut: u64,
+    cuts: Cuts,
     /// The newest results of each branch, one of each source, where the first goes on with those of the others. The one
     /// that came last is the last; one is not there while it is copied.
     newest: Vec<Vec<(SourceId, V)>>,
@@ -145,6 +145,12 @@ impl<V> Ready<V> {
 const SMALL_CROWD: usize = 16;
 
 impl<V> State<V> {
+    fn take_newest_of(&mut self, source: SourceId) -> Vec<V> {
+        let of_branches = self.newest.iter_mut();
+        let of_source = of_branches.flat_map(|of_branch| of_branch.extract_if(.., |(of, _)| *of == source));
+        of_source.map(|(_, value)| value).collect()
+    }
+
     fn take_all_newest(&mut self) -> Vec<V> {
         self.newest.iter_mut().flat_map(|of_branch| of_branch.drain(..)).map(|(_, value)| value).collect()
     }
@@ -168,7 +174,7 @@ impl<V> Join<V> {
             completed_by: 0,
             on_its_way: None,
             counts: JoinCounts::default(),
-            cut: 0,
+            cuts: Cuts::default(),
             newest: (0..branches).map(|_| Vec::new()).collect(),
             arrived: vec![0; branches],
             branches_ended: 0,
@@ -231,7 +237,7 @@ impl<V> Join<V> {
         let mut state = self.state.lock();
         state.arrived[branch] += 1;
         // The buffer behind the block would not let it in.
-        if result.info().has_entered_before(state.cut) {
+        if state.cuts.are_before(result.id.number, result.source) {
             return (false, Some(result.value));
         }
         let Sample { id, fork: ticket, value, .. } = result;
@@ -251,7 +257,7 @@ impl<V> Join<V> {
     pub(crate) fn arrive_first(&self, result: Sample<V>) -> (bool, Option<V>) {
         let mut state = self.state.lock();
         state.arrived[0] += 1;
-        if result.info().has_entered_before(state.cut) {
+        if state.cuts.are_before(result.id.number, result.source) {
             return (false, Some(result.value));
         }
         let Sample { id, birth, fork: outer, source, value } = result;
@@ -266,7 +272,7 @@ impl<V> Join<V> {
     pub(crate) fn renew(&self, branch: usize, result: Sample<V>) -> Option<V> {
         let mut state = self.state.lock();
         state.arrived[branch] += 1;
-        if result.info().has_entered_before(state.cut) {
+        if state.cuts.are_before(result.id.number, result.source) {
             return Some(result.value);
         }
         state.counts.renewed += 1;
@@ -287,24 +293,39 @@ impl<V> Join<V> {
         let mut state = self.state.lock();
         let place = state.newest[branch].iter().position(|(of, _)| *of == source)?;
         let (_, newest) = state.newest[branch].remove(place);
-        Some((newest, state.cut))
+        Some((newest, state.cuts.last_of(source)))
     }
 
     /// Puts back what was taken out to be copied; hands it back where a newer one, or a flush, has come meanwhile.
     pub(crate) fn put_back_newest(&self, branch: usize, source: SourceId, value: V, cut: u64) -> Option<V> {
         let mut state = self.state.lock();
-        if state.cut > cut || state.newest[branch].iter().any(|(of, _)| *of == source) {
+        if state.cuts.last_of(source) > cut || state.newest[branch].iter().any(|(of, _)| *of == source) {
             return Some(value);
         }
         state.newest[branch].push((source, value));
         None
     }
 
-    /// Gives up results of samples up to that number, which still arrive, and the newest ones; the caller frees them.
-    pub(crate) fn cut(&self, number: u64) -> Vec<V> {
+    /// Gives up results of samples from before a flush, which still arrive, and the newest ones; the caller frees them.
+    pub(crate) fn cut(&self, cut: Cut) -> Vec<V> {
         let mut state = self.state.lock();
-        state.cut = state.cut.max(number);
-        state.take_all_newest()
+        state.cuts.add(cut);
+        match cut.source {
+            None => state.take_all_newest(),
+            Some(source) => state.take_newest_of(source),
+        }
+    }
+
+    /// Returns true if nothing from before the last flush of a source is on its way to the next buffer.
+    pub(crate) fn has_landed(&self, source: SourceId) -> bool {
+        let state = self.state.lock();
+        let is_old = |ready: &Ready<V>| ready.source == source && state.cuts.are_before(ready.id.number, source);
+        state.on_its_way.is_none() && !state.ready.iter().any(is_old)
+    }
+
+    /// Forgets the last flush of a source, of which nothing is left.
+    pub(crate) fn forget_cut(&self, source: SourceId) {
+        self.state.lock().cuts.forget(source);
     }
 
     /// Gives up the newest results, since nothing goes on with them any more; the caller frees them.

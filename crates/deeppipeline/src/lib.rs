@@ -57,6 +57,7 @@ mod aside;
 mod buffer;
 pub mod builder;
 mod clock;
+mod cuts;
 #[cfg(feature = "dead-letters")]
 mod dead_letters;
 #[doc(hidden)]

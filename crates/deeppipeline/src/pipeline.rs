@@ -328,6 +328,44 @@ impl<I, T> Pipeline<I, T> {
         }
     }
 
+    /// Works like [`flush`](Pipeline::flush), but drops only what has entered by the source or entrance of that name:
+    /// what others gave is untouched. A list that gives one result goes on if its newest sample does.
+    ///
+    /// ```
+    /// use deeppipeline::Pipeline;
+    ///
+    /// let pipeline = Pipeline::builder()
+    ///     .entrance("ann")
+    ///     .entrance("bob")
+    ///     .end_stage(|sentence: &str| println!("{sentence}"))
+    ///     .start()?;
+    /// pipeline.put_into("ann", "An answer that Ann does not want to hear any more.")?;
+    /// pipeline.put_into("bob", "The answer that Bob waits for.")?;
+    /// pipeline.flush_source("ann")?;
+    /// assert_eq!(pipeline.setstop()?.source("bob").unwrap().counts.flushed, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EntranceError::Unknown`] or [`Unnamed`](EntranceError::Unnamed) where none has that name.
+    pub fn flush_source(&self, name: &str) -> Result<(), EntranceError> {
+        self.supervisor.flush_source(name)?;
+        self.wait_flushed(None);
+        Ok(())
+    }
+
+    /// Works like [`flush_source`](Pipeline::flush_source), but waits for the end stages no longer than that.
+    ///
+    /// # Errors
+    /// As `flush_source`, and [`EntranceError::NotFlushed`] if one still works on what had entered before.
+    pub fn flush_source_timeout(&self, name: &str, timeout: Duration) -> Result<(), EntranceError> {
+        self.supervisor.flush_source(name)?;
+        match self.wait_flushed(Some(timeout)) {
+            true => Ok(()),
+            false => Err(FlushTimeout { stages: self.supervisor.not_flushed(), timeout }.into()),
+        }
+    }
+
     /// Calls this after each flush that cuts the buffers, before the end stages are waited for.
     pub(crate) fn when_flushed(&self, call: impl Fn() + Send + Sync + 'static) {
         self.supervisor.when_flushed(Box::new(call));
@@ -335,6 +373,10 @@ impl<I, T> Pipeline<I, T> {
 
     fn flushed(&self, timeout: Option<Duration>) -> bool {
         self.supervisor.flush();
+        self.wait_flushed(timeout)
+    }
+
+    fn wait_flushed(&self, timeout: Option<Duration>) -> bool {
         if self.supervisor.called_by_own_worker() {
             return true;
         }

@@ -102,12 +102,6 @@ impl SampleInfo {
     pub fn age(&self) -> Duration {
         Duration::from_nanos(job::now().since(self.birth))
     }
-
-    /// Returns true if it had entered the pipeline before a flush: no later than the sample of that number. What `finish`
-    /// gives where there was no sample has no number.
-    pub(crate) fn has_entered_before(&self, cut: u64) -> bool {
-        self.id.number > 0 && self.id.number <= cut
-    }
 }
 
 /// The result of one take, which one `stage_run` gets.

@@ -1,6 +1,7 @@
 //! The conversion of stages of different types into workers that are all alike.
 
 use crate::aside;
+use crate::cuts::SourceCut;
 use crate::executor::Body;
 use crate::gives::Gives;
 use crate::retry::{Alone, Copy, Keeping};
@@ -30,6 +31,11 @@ pub trait Unpack<T>: 'static {
 
     /// Forgets what it keeps for later lists.
     fn forget(&mut self) {}
+
+    /// Forgets what it keeps of flushed sources, and returns how many samples that were.
+    fn forget_sources(&mut self, _cuts: &[SourceCut]) -> u64 {
+        0
+    }
 }
 
 /// The result of a conversion.
@@ -126,6 +132,10 @@ where
     fn forget(&mut self) {
         self.store.forget();
     }
+
+    fn forget_sources(&mut self, cuts: &[SourceCut]) -> u64 {
+        self.store.forget_sources(cuts)
+    }
 }
 
 /// The last items of each of the keys in one sample.
@@ -171,6 +181,11 @@ where
 
     fn forget(&mut self) {
         self.store.forget();
+    }
+
+    fn forget_sources(&mut self, cuts: &[SourceCut]) -> u64 {
+        self.store.forget_sources(cuts);
+        0
     }
 }
 
@@ -435,6 +450,10 @@ where
 
     fn forget_windows(&mut self) {
         self.unpack.forget();
+    }
+
+    fn forget_sources(&mut self, cuts: &[SourceCut]) -> u64 {
+        self.unpack.forget_sources(cuts)
     }
 
     fn name(&self) -> Option<String> {

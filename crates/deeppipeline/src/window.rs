@@ -1,8 +1,10 @@
 //! Windows: lists of the last samples, one for each key. The stage's own worker keeps them.
 
+use crate::cuts::SourceCut;
 use crate::error::GraphError;
 use crate::gives::Flows;
 use crate::intake::Takes;
+use crate::job::current_sample;
 use crate::policies::Intake;
 use crate::typed::{OfKey, OfKeys};
 use crate::worker::Windowed;
@@ -320,11 +322,19 @@ pub struct WindowStore<K, T> {
     /// Keys by when they were seen; an entry that was followed by another of the same key means nothing.
     seen: VecDeque<(u64, K)>,
     samples: u64,
+    present: Origin,
+}
+
+/// The number and the source of the sample that an item came with.
+#[derive(Debug, Clone, Copy, Default)]
+struct Origin {
+    number: u64,
+    source: u64,
 }
 
 #[derive(Debug)]
 struct One<T> {
-    items: VecDeque<T>,
+    items: VecDeque<(Origin, T)>,
     /// Items that have been in no list.
     fresh: u64,
     /// Items to come until a list is due.
@@ -333,7 +343,7 @@ struct One<T> {
 }
 
 impl<T> One<T> {
-    fn put(&mut self, item: T, window: Window) -> Put {
+    fn put(&mut self, item: (Origin, T), window: Window) -> Put {
         self.until_due -= 1;
         // With a stride beyond the size there are items that no list will have.
         if self.until_due >= window.size {
@@ -350,12 +360,31 @@ impl<T> One<T> {
         self.until_due = window.stride;
         Put::Due { fresh: std::mem::take(&mut self.fresh) }
     }
+
+    /// Forgets the items that were flushed with their source, and returns how many of them have been in no list.
+    fn forget_sources(&mut self, cuts: &[SourceCut], window: Window) -> u64 {
+        let used = self.items.len() as u64 - self.fresh;
+        let (mut place, mut forgotten_used) = (0, 0);
+        let before = self.items.len() as u64;
+        self.items.retain(|(origin, _)| {
+            let is_flushed = cuts.iter().any(|cut| cut.cuts_off(origin.number, origin.source));
+            forgotten_used += u64::from(is_flushed && place < used);
+            place += 1;
+            !is_flushed
+        });
+        let fresh = before - self.items.len() as u64 - forgotten_used;
+        self.fresh -= fresh;
+        if !window.partial && before > self.items.len() as u64 {
+            self.until_due = self.until_due.max(window.size - self.items.len());
+        }
+        fresh
+    }
 }
 
 impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
     /// Makes empty windows.
     pub fn new(window: Window) -> Self {
-        WindowStore { window, keys: HashMap::new(), seen: VecDeque::new(), samples: 0 }
+        WindowStore { window, keys: HashMap::new(), seen: VecDeque::new(), samples: 0, present: Origin::default() }
     }
 
     /// Forgets all that is in the windows, as if no sample had come.
@@ -363,10 +392,21 @@ impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
         *self = WindowStore::new(self.window);
     }
 
+    /// Forgets what came with samples that were flushed with their source, and returns how many items of it have been in no
+    /// list. A list that was to have one of them comes later, once it has as many samples as it is to have.
+    pub fn forget_sources(&mut self, cuts: &[SourceCut]) -> u64 {
+        let window = self.window;
+        self.keys.values_mut().map(|one| one.forget_sources(cuts, window)).sum()
+    }
+
     /// Begins another sample. Forgets the keys that have been silent too long, and says how many of their items have
     /// been in no list.
     pub fn begin(&mut self) -> u64 {
         self.samples += 1;
+        self.present = current_sample().map_or_else(Origin::default, |sample| Origin {
+            number: sample.id.number,
+            source: sample.source.to_word(),
+        });
         let mut left_out = 0;
         let Some(idle) = self.window.idle else { return left_out };
         while let Some((seen, key)) = self.seen.front()
@@ -405,7 +445,7 @@ impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
         let new = || One { items: VecDeque::new(), fresh: 0, until_due, seen: samples };
         let one = self.keys.entry(key.clone()).or_insert_with(new);
         one.seen = samples;
-        let put = one.put(item, self.window);
+        let put = one.put((self.present, item), self.window);
 
         self.seen.push_back((samples, key));
         // What means nothing is thrown away before it fills the memory.
@@ -418,7 +458,7 @@ impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
 
     /// Returns the window of a key, oldest first.
     pub fn list(&self, key: &K) -> impl Iterator<Item = &T> {
-        self.keys.get(key).into_iter().flat_map(|one| &one.items)
+        self.keys.get(key).into_iter().flat_map(|one| one.items.iter().map(|(_, item)| item))
     }
 
     /// Returns true if a list is due with the present sample, whose items have been put.
@@ -463,8 +503,8 @@ impl<K: Hash + Eq + Clone, T> WindowStore<K, T> {
 /// Returns what the ledger is to count for a sample that was put into its one window.
 pub fn account(put: Put, left_out: u64) -> Windowed {
     match put {
-        Put::Due { fresh } => Windowed { used: fresh - 1, skipped: left_out },
-        Put::Windowed | Put::Skipped => Windowed { used: 0, skipped: left_out },
+        Put::Due { fresh } => Windowed { used: fresh - 1, skipped: left_out, flushed: 0 },
+        Put::Windowed | Put::Skipped => Windowed { skipped: left_out, ..Windowed::default() },
     }
 }
 

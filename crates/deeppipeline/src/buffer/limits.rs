@@ -51,6 +51,8 @@ pub(crate) struct Limits {
     pub(crate) max_age: Option<Duration>,
     /// The number of entrances that it may have, each with a lane of its own; 0 where samples come in one way.
     pub(crate) lanes: usize,
+    /// The number of sources that may be flushed alone; 0 where they have no names.
+    pub(crate) source_cuts: usize,
     pub(crate) producers: Workers,
     pub(crate) consumers: Workers,
     /// True if it is in front of the end stage.

@@ -12,9 +12,11 @@ use super::{
     Wait,
 };
 use crate::clock::{Clock, Moment, from_nanoseconds};
-use crate::ledger::{BufferCounts, Reading, StageCounts};
+use crate::cuts::{Cut, Cuts, SourceCut};
+use crate::ledger::{BufferCounts, Fate, Reading, StageCounts};
 use crate::line::{Line, Spot};
 use crate::sample::{ForkTicket, Input, Sample, SampleId};
+use crate::source_id::SourceId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -116,6 +118,7 @@ struct State<V> {
     values: Vec<Option<V>>,
     places: Vec<policy::Place>,
     lanes: Vec<policy::Lane>,
+    source_cuts: Vec<SourceCut>,
     ended: Vec<u64>,
     last_dropped: VecDeque<SampleId>,
     last_failed: VecDeque<SampleId>,
@@ -171,6 +174,13 @@ impl<V> Storage for State<V> {
             self.lanes.resize_with(place + 1, policy::Lane::default);
         }
         &mut self.lanes[place]
+    }
+
+    fn source_cut(&mut self, place: usize) -> &mut SourceCut {
+        if place >= self.source_cuts.len() {
+            self.source_cuts.resize_with(place + 1, SourceCut::default);
+        }
+        &mut self.source_cuts[place]
     }
 
     fn refill_at(&self) -> u64 {
@@ -332,6 +342,7 @@ impl<V> Buffer<V> {
             values: Vec::new(),
             places: vec![policy::Place::default(); limits.consumers.workers],
             lanes: Vec::new(),
+            source_cuts: Vec::new(),
             ended: vec![0; limits.turns()],
             last_dropped: VecDeque::new(),
             last_failed: VecDeque::new(),
@@ -553,9 +564,9 @@ impl<V> Buffer<V> {
         self.change(|change| change.keep_for_window(worker, Flight::OfTake(ticket)));
     }
 
-    /// Counts samples that were kept for a window and are in none.
-    pub(crate) fn skip_windowed(&self, worker: usize, samples: u64) {
-        self.change(|change| change.skip_windowed(worker, samples));
+    /// Counts samples that were kept for a window and are in none: skipped, or flushed with their source.
+    pub(crate) fn end_windowed(&self, worker: usize, samples: u64, fate: Fate) {
+        self.change(|change| change.end_windowed(worker, samples, fate));
     }
 
     /// Ends the turn of what `finish` gave.
@@ -602,10 +613,25 @@ impl<V> Buffer<V> {
         self.change(|change| change.set_paused(paused));
     }
 
-    /// Gives up what has that number or a lower one. The caller frees what is handed back.
-    pub(crate) fn cut(&self, number: u64) -> ToFree<V> {
+    /// Gives up what had entered before a flush. The caller frees what is handed back.
+    pub(crate) fn cut(&self, cut: Cut) -> ToFree<V> {
         let now = self.arrival_time();
-        self.change(|change| change.cut(number, now)).1
+        self.change(|change| change.cut(cut, now)).1
+    }
+
+    /// Returns the flushes that it knows.
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.change(|change| change.cuts()).0
+    }
+
+    /// Returns true if nothing from before the last flush of a source is in flight; it forgets that flush then.
+    pub(crate) fn has_landed(&self, source: SourceId) -> bool {
+        self.change(|change| change.has_landed(source)).0
+    }
+
+    /// Forgets the last flush of a source.
+    pub(crate) fn forget_cut(&self, source: SourceId) {
+        self.change(|change| change.forget_cut(source));
     }
 
     /// Waits until nothing is in flight that entered before the last flush; false when the caller would not wait any
@@ -715,12 +741,14 @@ impl<V> Locked<'_, V> {
             }
             false => self.take_out(first).map(Input::One),
         };
-        let (cut, keeps_identity) = (self.state.head.cut, self.buffer.limits.intake.keeps_identity());
+        let keeps_identity = self.buffer.limits.intake.keeps_identity();
+        let cut = self.state.head.cut;
+        let is_cut_off = cut > 0 && self.change(|change| change.is_all_old(first));
         let to_free = self.leave();
         let Some(input) = input else { return Take::Expired(to_free) };
         let members = keeps_identity.then(|| members_of(&input));
         let fork = input.newest_fork();
-        let taken = super::Taken { ticket, at, cut, fork, lease: None, given: 0, failures: 0, members };
+        let taken = super::Taken { ticket, at, cut, is_cut_off, fork, lease: None, given: 0, failures: 0, members };
         Take::Ready { input, to_free, taken }
     }
 

@@ -22,9 +22,11 @@ pub(crate) use policy::{How, LaneKey, LaneOptions, SampleEnd, Settlement};
 pub(crate) use to_free::ToFree;
 
 use crate::clock::{Clock, Moment};
-use crate::ledger::{BufferCounts, Reading};
+use crate::cuts::{Cut, Cuts};
+use crate::ledger::{BufferCounts, Fate, Reading};
 use crate::line::Spot;
 use crate::sample::{ForkTicket, Input, Sample, SampleInfo};
+use crate::source_id::SourceId;
 use crate::unwind::BoxError;
 use std::collections::HashSet;
 use std::sync::Weak;
@@ -139,6 +141,8 @@ pub(crate) struct Taken {
     pub(crate) at: Moment,
     /// The number of the last sample before the last flush, or 0.
     pub(crate) cut: u64,
+    /// True if all of it had entered before a flush.
+    pub(crate) is_cut_off: bool,
     /// The ticket of its newest sample.
     pub(crate) fork: ForkTicket,
     /// Its slots, where the samples came from another process.
@@ -221,6 +225,9 @@ pub(crate) struct Origin {
     pub(crate) lane: LaneKey,
     /// The take, where several workers' results have to be put in order.
     pub(crate) turn: Option<u64>,
+    /// The source that it came from, where its slot is asked for before it is written.
+    #[cfg_attr(not(processes), expect(dead_code, reason = "between threads a slot is filled at once"))]
+    pub(crate) source: SourceId,
     /// The same for a worker that may die.
     #[cfg_attr(not(processes), expect(dead_code, reason = "threads do not die"))]
     pub(crate) receipt: Option<Receipt>,
@@ -429,12 +436,12 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Counts samples that were kept for a window and are in none.
-    pub(crate) fn skip_windowed(&self, worker: usize, samples: u64) {
+    /// Counts samples that were kept for a window and are in none: skipped, or flushed with their source.
+    pub(crate) fn end_windowed(&self, worker: usize, samples: u64, fate: Fate) {
         match self {
-            Buffer::Local(buffer) => buffer.skip_windowed(worker, samples),
+            Buffer::Local(buffer) => buffer.end_windowed(worker, samples, fate),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.skip_windowed(samples),
+            Buffer::Shared(buffer) => buffer.end_windowed(samples, fate),
         }
     }
 
@@ -526,16 +533,42 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Gives up what is inside with that number or a lower one, and what still comes with one. The caller frees what is
-    /// handed back.
-    pub(crate) fn cut(&self, number: u64) -> Vec<V> {
+    /// Gives up what is inside from before a flush, and what still comes. The caller frees what is handed back.
+    pub(crate) fn cut(&self, cut: Cut) -> Vec<V> {
         match self {
-            Buffer::Local(buffer) => buffer.cut(number).into_vec(),
+            Buffer::Local(buffer) => buffer.cut(cut).into_vec(),
             #[cfg(processes)]
             Buffer::Shared(buffer) => {
-                buffer.cut(number);
+                buffer.cut(cut);
                 Vec::new()
             }
+        }
+    }
+
+    /// Returns the flushes that it knows.
+    pub(crate) fn cuts(&self) -> Cuts {
+        match self {
+            Buffer::Local(buffer) => buffer.cuts(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.cuts(),
+        }
+    }
+
+    /// Returns true if nothing from before the last flush of a source is in flight.
+    pub(crate) fn has_landed(&self, source: SourceId) -> bool {
+        match self {
+            Buffer::Local(buffer) => buffer.has_landed(source),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.has_landed(source),
+        }
+    }
+
+    /// Forgets the last flush of a source, of which nothing is left.
+    pub(crate) fn forget_cut(&self, source: SourceId) {
+        match self {
+            Buffer::Local(buffer) => buffer.forget_cut(source),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.forget_cut(source),
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod process;
 pub(crate) mod simulated;
 pub(crate) mod thread;
 
+use crate::cuts::SourceCut;
 use crate::sample::Input;
 use crate::stage::Give;
 use crate::unwind::{catch_panic, release};
@@ -31,6 +32,11 @@ pub trait Body<V> {
 
     /// Lets the stage be made of what it was replaced with.
     fn make_of(&mut self, _: Values) {}
+
+    /// Forgets what the stage keeps of sources that were flushed, and returns how many samples that were.
+    fn forget_sources(&mut self, _cuts: &[SourceCut]) -> u64 {
+        0
+    }
 
     /// The name that the stage gives itself, once it has been made.
     fn name(&self) -> Option<String> {
@@ -77,6 +83,8 @@ pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call:
     if worker.forgets_windows() {
         body.forget_windows();
     }
+    let cuts = worker.forgets_sources();
+    let flushed = if cuts.is_empty() { 0 } else { body.forget_sources(&cuts) };
     let makes_stage = matches!(call, Call::Setup);
     let called = catch_panic(|| {
         let done = body.call(call);
@@ -88,6 +96,8 @@ pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call:
         }
         Ok(done)
     });
+    // With what the call makes of the others.
+    worker.account(Windowed { flushed, ..Windowed::default() });
     let done = called.unwrap_or_else(Done::Failed);
     if let Done::Failed(_) | Done::Each(_) = done
         && worker.tells_fates()

@@ -54,8 +54,18 @@ pub enum Event {
     Put(bool),
     /// The next `put` was refused, because the pipeline had stopped.
     Refused,
+    /// The next `put` into the entrance of that name came to its end.
+    PutInto {
+        /// The name of the entrance.
+        entrance: String,
+        /// True if it was taken, false if it was dropped on arrival; none if it was refused, because the pipeline had
+        /// stopped.
+        accepted: Option<bool>,
+    },
     /// The pipeline was flushed.
     Flush,
+    /// The source or entrance of that name was flushed.
+    FlushSource(String),
     /// The stage of that name was paused; without a name the first.
     Pause(Option<String>),
     /// The stage of that name was resumed; without a name the first.
@@ -70,6 +80,16 @@ pub enum Event {
     Stop,
     /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
     Due,
+}
+
+impl Event {
+    fn of_put(entrance: Option<&str>, accepted: Option<bool>) -> Self {
+        match (entrance, accepted) {
+            (Some(entrance), accepted) => Event::PutInto { entrance: entrance.to_owned(), accepted },
+            (None, Some(accepted)) => Event::Put(accepted),
+            (None, None) => Event::Refused,
+        }
+    }
 }
 
 /// A pipeline on a virtual clock. Built by [`Builder::simulate`](crate::builder::Builder::simulate).
@@ -190,6 +210,17 @@ impl<I: Send + 'static, T: Flows> Simulation<I, T> {
         let promise = Arc::<Promise>::default();
         self.add_put(at, None, Box::new(x), Some(Arc::clone(&promise)));
         Answer::new(promise, None)
+    }
+
+    /// Submits a sample to the entrance of that name at that time, as [`submit_at`](Simulation::submit_at) does.
+    ///
+    /// # Errors
+    /// As [`put_into_at`](Simulation::put_into_at).
+    pub fn submit_into_at(&mut self, at: Duration, entrance: &str, x: I) -> Result<Answer<T>, EntranceError> {
+        self.supervisor.check_entrance(entrance)?;
+        let promise = Arc::<Promise>::default();
+        self.add_put(at, Some(entrance), Box::new(x), Some(Arc::clone(&promise)));
+        Ok(Answer::new(promise, None))
     }
 }
 
@@ -396,15 +427,16 @@ impl<I, T> Simulation<I, T> {
             None => self.supervisor.put_born(value, entrance, birth, Wait::No),
         };
         match put {
-            Ok(put) => Some(Event::Put(put.number.is_some())),
+            Ok(put) => Some(Event::of_put(puts.entrance.as_deref(), Some(put.number.is_some()))),
             Err(PutError::Timeout(value)) => {
                 puts.to_come.push_front(NextPut { at, value, promise });
                 (puts.since, puts.waits) = (Some(birth), true);
                 None
             }
             Err(_) => {
+                let event = Event::of_put(puts.entrance.as_deref(), None);
                 self.refuse(promise);
-                Some(Event::Refused)
+                Some(event)
             }
         }
     }

@@ -283,6 +283,7 @@ impl Layout {
             intake: options.intake,
             max_age: options.max_age.or(graph.max_age).filter(|_| *role != Role::Relay),
             lanes: if *from == Producer::Entrance && !graph.entrances.is_empty() { MAX_ENTRANCES } else { 0 },
+            source_cuts: if graph.entrances.is_empty() { 0 } else { MAX_ENTRANCES },
             producers: match from {
                 Producer::Node(before) => self.workers_of(*before),
                 Producer::Join(block) if self.blocks[*block].restores_order() => {

@@ -10,7 +10,6 @@ use crate::parallel::End;
 #[cfg(processes)]
 use crate::policies::OnCrash;
 use crate::sample::ForkTicket;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 impl<V: Send + 'static> Supervisor<V> {
@@ -76,9 +75,9 @@ impl<V: Send + 'static> Supervisor<V> {
         };
 
         // Nothing goes on of what a branch has ended, or gave to a join after a flush.
-        let is_old = ended.id.number <= self.last_cut.load(Ordering::Relaxed);
+        let is_old = || self.cuts.are_before(ended.id.number, ended.source);
         let (ticket, id) = match how {
-            How::Used if !is_old => (ended.fork, ended.id),
+            How::Used if !is_old() => (ended.fork, ended.id),
             _ => {
                 let of_part = || fate().unwrap_or(NoAnswer::Flushed);
                 let end = End { fails: self.stops_after(node, how), is_discarded, fate: &of_part };
@@ -114,7 +113,7 @@ impl<V: Send + 'static> Supervisor<V> {
             return;
         }
         // What was given up in a join no buffer has told of: a flush did that, or a stop.
-        let was_flushed = self.last_cut.load(Ordering::Relaxed) > 0 && !self.knows_why_it_stops();
+        let was_flushed = self.cuts.is_any() && !self.knows_why_it_stops();
         for ticket in self.blocks.nowhere(expected) {
             self.answers.is_nowhere(ticket, if was_flushed { NoAnswer::Flushed } else { self.discarded() });
         }

@@ -135,7 +135,7 @@ impl<V: Send + 'static> Supervisor<V> {
             // Only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock,
-            last_cut: Arc::default(),
+            cuts: Arc::default(),
             when_flushed: OnceLock::new(),
             cutting: Mutex::default(),
             paused: Mutex::default(),
@@ -219,12 +219,12 @@ impl<V: Send + 'static> Supervisor<V> {
 
     /// Returns what the worker of that index may know of itself.
     pub(super) fn info_of(&self, index: usize) -> WorkerInfo {
-        let last_cut = Arc::clone(&self.last_cut);
+        let cuts = Arc::clone(&self.cuts);
         WorkerInfo {
             index,
             restarted: false,
             clock: self.clock.clone(),
-            last_cut: Arc::new(move || last_cut.load(Ordering::Relaxed)),
+            is_cut_off: Arc::new(move |sample| cuts.are_before(sample.id.number, sample.source)),
         }
     }
 

@@ -356,6 +356,20 @@ impl<V: Send + 'static> Supervisor<V> {
         Ok(())
     }
 
+    /// Returns the source or entrance of that name, if there is or was one.
+    pub(crate) fn source_to_flush(&self, name: &str) -> Result<SourceId, EntranceError> {
+        let state = self.state.lock();
+        let named = || state.entrances.iter().filter(|entrance| entrance.id != SourceId::default());
+        if named().next().is_none() {
+            return Err(EntranceError::Unnamed { got: name.to_owned() });
+        }
+        let found = named().find(|entrance| entrance.name() == name);
+        found.map(|entrance| entrance.id).ok_or_else(|| {
+            let known = named().filter(|entrance| !entrance.is_removed);
+            EntranceError::Unknown { got: name.to_owned(), known: known.map(|e| e.name().to_owned()).collect() }
+        })
+    }
+
     /// Waits until the worker of a source that was removed has ended; false when the caller would not wait any longer.
     pub fn wait_source_ended(&self, name: &str, wait: Wait) -> bool {
         let mut state = self.state.lock();

@@ -1,43 +1,96 @@
-//! The flush: an exact cut through the pipeline, at what has entered by now.
+//! The flush: an exact cut through the pipeline, at what has entered by now, by any source or by one.
 
 use super::Supervisor;
 use super::stopping::{NOTE_EVERY, look_or};
 use super::{GRACE, Waiting};
+#[cfg(processes)]
+use crate::buffer::HearsEnds;
 use crate::buffer::Wait;
-use crate::graph::Flow;
-use std::sync::atomic::Ordering;
+use crate::cuts::Cut;
+use crate::error::EntranceError;
+use crate::graph::{Flow, MAX_ENTRANCES};
+use crate::source_id::SourceId;
 use std::time::{Duration, Instant};
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Gives up all that has entered by now, wherever it is: what waits leaves as flushed, and so does what stages still
     /// give of it. What the end stages work on is waited for by [`wait_flushed`](Supervisor::wait_flushed).
     pub fn flush(&self) {
-        let cutting = self.cutting.lock();
+        let given_up = self.cut(None, &mut self.cutting.lock());
+        self.end_flush(given_up);
+    }
+
+    /// Does so with what has entered by one source or entrance; what others gave is untouched.
+    ///
+    /// # Errors
+    /// A name that none has, or samples of too many flushed sources that are still in work.
+    pub fn flush_source(&self, name: &str) -> Result<(), EntranceError> {
+        let source = self.source_to_flush(name)?;
+        let mut known = self.cutting.lock();
+        if !known.contains(&source) && known.len() == MAX_ENTRANCES {
+            self.forget_cuts(&mut known);
+            if known.len() == MAX_ENTRANCES {
+                return Err(EntranceError::TooManyFlushed { most: MAX_ENTRANCES });
+            }
+        }
+        let given_up = self.cut(Some(source), &mut known);
+        drop(known);
+        self.end_flush(given_up);
+        Ok(())
+    }
+
+    /// Forgets the flushes of sources of which nothing is in work any more: nothing from before them comes in anywhere.
+    fn forget_cuts(&self, known: &mut Vec<SourceId>) {
+        let joins = || (0..self.layout.blocks.len()).map(|block| self.blocks.join(block));
+        known.retain(|source| {
+            let is_in_work = self.inlets.iter().any(|inlet| !inlet.buffer.has_landed(*source))
+                || joins().any(|join| !join.has_landed(*source));
+            if !is_in_work {
+                self.inlets.iter().for_each(|inlet| inlet.buffer.forget_cut(*source));
+                joins().for_each(|join| join.forget_cut(*source));
+            }
+            is_in_work
+        });
+    }
+
+    /// Cuts all buffers, and returns what they gave up. The sources of whose flush they know then are noted.
+    fn cut(&self, source: Option<SourceId>, known: &mut Vec<SourceId>) -> Vec<(String, Vec<V>)> {
+        match source {
+            None => known.clear(),
+            Some(source) if known.contains(&source) => {}
+            Some(source) => known.push(source),
+        }
         // What enters from now on is not taken before every buffer is cut: so nothing in a list is from both sides.
         let entrances = self.entrances();
         let entered = entrances.iter().map(|index| self.inlets[*index].buffer.hold());
-        let cut = entered.max().unwrap_or_default();
-        self.last_cut.store(cut, Ordering::Relaxed);
+        let cut = Cut { number: entered.max().unwrap_or_default(), source };
+        self.cuts.add(cut);
         // The last one first: what finds room where something was flushed comes no further.
         // What is on its way to who waits for it has left its end stage.
         let cut_off = self.inlets.iter().rev().filter(|inlet| !self.layout.brings_answers(inlet.index));
         let flushed = cut_off.map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
-        let flushed: Vec<_> = flushed.filter(|(_, values)| !values.is_empty()).collect();
+        let mut given_up: Vec<_> = flushed.filter(|(_, values)| !values.is_empty()).collect();
         let blocks = self.layout.blocks.iter().enumerate();
         let joins = blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).cut(cut)));
-        let joins: Vec<_> = joins.filter(|(_, values)| !values.is_empty()).collect();
+        given_up.extend(joins.filter(|(_, values)| !values.is_empty()));
         self.inlets.iter().for_each(|inlet| inlet.buffer.wake());
         entrances.iter().for_each(|index| self.inlets[*index].buffer.let_take());
-        drop(cutting);
+        given_up
+    }
+
+    /// Does what follows once all buffers are cut.
+    fn end_flush(&self, given_up: Vec<(String, Vec<V>)>) {
         if let Some(call) = self.when_flushed.get() {
             call();
         }
 
         (0..self.layout.blocks.len()).for_each(|block| self.blocks.tidy(block));
+        // What has ended in another way was written down before.
+        #[cfg(processes)]
+        (0..self.inlets.len()).for_each(|node| self.look_for_ends(node));
         // What waited in a join was told by no buffer.
         self.look_for_all();
-        self.release_discarded(flushed);
-        self.release_discarded(joins);
+        self.release_discarded(given_up);
     }
 
     /// Sets what is called after each flush, before the end stages are waited for; it is set once.

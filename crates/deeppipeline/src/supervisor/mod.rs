@@ -26,6 +26,7 @@ use crate::answers::Answers;
 use crate::aside;
 use crate::buffer::{Arrival, LaneKey, Origin, Push, Wait};
 use crate::clock::{Clock, Moment};
+use crate::cuts::SharedCuts;
 #[cfg(processes)]
 use crate::error::{Doing, MemoryDamaged};
 use crate::error::{EntranceError, Failure, PutError};
@@ -56,7 +57,6 @@ pub use scaling::Scaling;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 #[cfg(processes)]
@@ -102,13 +102,12 @@ pub struct Supervisor<V> {
     /// The place of each node's first worker among them.
     first_workers: Vec<usize>,
     clock: Clock,
-    /// The number of the last sample that had entered before the last flush. Nothing follows from it but a hint to stages,
-    /// so no order is needed.
-    last_cut: Arc<AtomicU64>,
+    /// The flushes, as stages and those who wait for answers ask of them; the buffers have their own.
+    cuts: Arc<SharedCuts>,
     /// Called when they are cut: makes an end stage look that waits with a value.
     when_flushed: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    /// Held by the one caller that cuts the buffers.
-    cutting: Mutex<()>,
+    /// The sources of whose last flush the buffers know; held by the one caller that cuts the buffers.
+    cutting: Mutex<Vec<SourceId>>,
     /// The nodes that take nothing until they are resumed; held by the one caller that pauses or resumes.
     paused: Mutex<BTreeSet<usize>>,
     updates: Updates,

@@ -174,6 +174,8 @@ pub struct Windowed {
     pub used: u64,
     /// The number of them that will be in no list.
     pub skipped: u64,
+    /// The number of them that were flushed with their source, and will be in no list either.
+    pub flushed: u64,
 }
 
 /// The remainder that a call that ended leaves to be told, beyond what the pipeline's callers will be told.

@@ -186,7 +186,7 @@ impl<V> Worker<V> {
             Output::Next(next) => {
                 self.show_waiting(next, wait);
                 let receipt = self.running().and_then(|in_flight| in_flight.receipt(part));
-                let origin = Origin { lane: self.context.entry.lane, turn: self.turn, receipt };
+                let origin = Origin { lane: self.context.entry.lane, turn: self.turn, receipt, ..Origin::default() };
                 (Some(&**next), self.push_in_turn(&next.buffer, sample, arrival, origin, wait))
             }
             Output::Join { blocks, block, branch } => {

@@ -168,6 +168,11 @@ impl InFlight {
         (self.parts, self.leave_out, self.is_split) = (given, given, given > 0);
     }
 
+    /// Returns the samples of a batch that have no fate.
+    pub(crate) fn left(&self) -> Option<&[Member]> {
+        self.batch.as_ref().map(|batch| &batch.members[batch.at..])
+    }
+
     /// Returns true if the results of all samples of a batch are here that have no fate.
     pub(crate) fn are_all_results_here(&self) -> bool {
         self.batch.as_ref().is_some_and(|batch| batch.to_come == batch.left())

@@ -18,6 +18,7 @@ mod updating;
 use crate::activity::Activity;
 use crate::buffer::{Take, Taken, Unsettled, Wait};
 use crate::clock::Moment;
+use crate::cuts::SourceCut;
 use crate::error::Doing;
 use crate::graph::Node;
 use crate::job::{enter_worker, leave_job, works_for};
@@ -85,10 +86,12 @@ pub struct Worker<V> {
     turn: Option<u64>,
     /// Samples in flight that no list has used yet.
     windowed: u64,
-    /// The number of the last sample before the last flush, as it knew at its last take.
+    /// The number of the last sample before the last flush of any kind, as it knew at its last take.
     cut: u64,
     /// True if what the stage keeps for later lists was flushed, and its driver has not been told.
     forgets_windows: bool,
+    /// The flushes of single sources of which its driver has not been told.
+    forgets_sources: Vec<SourceCut>,
     /// The number of parts that were made of `last`, by this worker and one that died before it.
     parts: u64,
     /// The sample that not every branch of the block behind it has yet.
@@ -130,6 +133,7 @@ impl<V> Worker<V> {
             windowed: 0,
             cut: 0,
             forgets_windows: false,
+            forgets_sources: Vec::new(),
             parts: 0,
             forked: None,
             results: Vec::new(),
@@ -313,8 +317,11 @@ impl<V> Worker<V> {
         match self.take(wait) {
             Some(Take::Ready { input, to_free, taken }) => {
                 to_free.release();
-                if taken.cut > 0
-                    && self.is_cut_off(&input, &taken)
+                if taken.cut > self.cut {
+                    self.note_flush(&taken);
+                }
+                // That was to be tried again, and is not.
+                if taken.is_cut_off
                     && let Some(newest) = input.newest()
                 {
                     self.flush_taken(newest, input.count(), taken);
@@ -352,6 +359,12 @@ impl<V> Worker<V> {
     /// Returns true, once, if what the stage keeps for later lists was flushed: it is to forget that before the next call.
     pub fn forgets_windows(&mut self) -> bool {
         std::mem::take(&mut self.forgets_windows)
+    }
+
+    /// Returns, once, the flushes of single sources: the stage is to forget what it keeps from before them, and says before
+    /// the next call how many samples that were.
+    pub fn forgets_sources(&mut self) -> Vec<SourceCut> {
+        std::mem::take(&mut self.forgets_sources)
     }
 
     fn advance(&self, event: WorkerEvent) {

@@ -197,7 +197,7 @@ impl<V> Worker<V> {
         let on_error = self.context.options.on_error;
         let ending = match ending {
             Ending::Failed(cause) if in_flight.failures < on_error.retries() => {
-                if in_flight.present.has_entered_before((self.context.info.last_cut)()) {
+                if self.is_flight_cut_off(&in_flight) {
                     return self.flush_failed(in_flight, &cause);
                 }
                 return self.try_again(in_flight, &cause);

@@ -6,8 +6,10 @@ use super::{Call, Ending, Step, Windowed, Worker};
 use crate::activity::Activity;
 use crate::aside;
 use crate::buffer::{Buffer, Take, Taken, Wait};
+use crate::cuts::Cuts;
 use crate::ledger::Fate;
 use crate::sample::{Input, SampleInfo};
+use crate::source_id::SourceId;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -45,16 +47,36 @@ impl<V> Worker<V> {
         true
     }
 
-    /// Notes a flush since the last take, which has emptied the stage's windows. Returns true if what was taken had
-    /// entered before it: that was to be tried again, and is not.
+    /// Notes a flush since the last take.
     #[cold]
-    pub(super) fn is_cut_off(&mut self, input: &Input<V>, taken: &Taken) -> bool {
-        if taken.cut > self.cut {
-            self.cut = taken.cut;
-            self.windowed = 0;
-            self.forgets_windows = true;
+    pub(super) fn note_flush(&mut self, taken: &Taken) {
+        if let Some(buffer) = self.context.input() {
+            let Cuts { of_all, of_sources, forgotten } = buffer.cuts();
+            let before = std::mem::replace(&mut self.cut, taken.cut);
+            self.forgets_sources.extend(of_sources.into_iter().filter(|cut| cut.number > before));
+            // It has emptied the stage's windows.
+            if of_all > before {
+                self.windowed = 0;
+                self.forgets_windows = true;
+            }
+            // It slept through more flushes than are known.
+            if forgotten > before {
+                self.skip_all_windowed();
+                self.forgets_windows = true;
+            }
         }
-        input.newest().is_some_and(|newest| newest.has_entered_before(taken.cut))
+    }
+
+    /// Returns true if nothing that is in flight goes on, since it had entered before a flush. A list that gives one
+    /// result has samples of several sources: only a flush of all takes it whole.
+    pub(super) fn is_flight_cut_off(&self, in_flight: &InFlight) -> bool {
+        let is_cut_off = &self.context.info.is_cut_off;
+        let present = &in_flight.present;
+        match in_flight.left() {
+            Some(left) => left.iter().all(|member| is_cut_off(&member.info)),
+            None if in_flight.samples > 1 => is_cut_off(&SampleInfo { source: SourceId::default(), ..*present }),
+            None => is_cut_off(present),
+        }
     }
 
     /// Ends what was taken and had entered before a flush, without a call.
@@ -107,7 +129,7 @@ impl<V> Worker<V> {
             return None;
         }
         // The next of a batch, on which it failed before a flush.
-        if in_flight.present.has_entered_before((self.context.info.last_cut)()) {
+        if self.is_flight_cut_off(&in_flight) {
             self.finish_turn();
             self.count(in_flight, Fate::Flushed);
             self.release_results();
@@ -136,21 +158,23 @@ impl<V> Worker<V> {
 
     /// Says what becomes of samples that the stage has kept, before the present call ends.
     pub fn account(&mut self, windowed: Windowed) {
-        self.windowed = self.windowed.saturating_sub(windowed.used + windowed.skipped);
-        self.skip_windowed(windowed.skipped);
+        let Windowed { used, skipped, flushed } = windowed;
+        self.windowed = self.windowed.saturating_sub(used + skipped + flushed);
+        self.end_windowed(skipped, Fate::Skipped);
+        self.end_windowed(flushed, Fate::Flushed);
         if let Step::Running(in_flight) = &mut self.step {
-            in_flight.windowed += windowed.used;
+            in_flight.windowed += used;
         }
     }
 
-    fn skip_windowed(&self, samples: u64) {
+    fn end_windowed(&self, samples: u64, fate: Fate) {
         if let Some(buffer) = self.context.input().filter(|_| samples > 0) {
-            buffer.skip_windowed(self.context.worker(), samples);
+            buffer.end_windowed(self.context.worker(), samples, fate);
         }
     }
 
     /// Skips what the stage still has for a later list, since there will be none.
     pub(super) fn skip_all_windowed(&mut self) {
-        self.account(Windowed { used: 0, skipped: self.windowed });
+        self.account(Windowed { skipped: self.windowed, ..Windowed::default() });
     }
 }

@@ -1,6 +1,6 @@
 //! Answers, as a case looks at them: the same on every executor, and each the fate that the ledger counts.
 
-use crate::case::{Case, Does, Input};
+use crate::case::{Case, Does};
 use deeppipeline::Report;
 use deeppipeline::engine::{Got, Receives};
 use deeppipeline::error::{DroppedBy, NoAnswer, SkippedBy};
@@ -53,10 +53,10 @@ pub(crate) fn lines(answers: impl Iterator<Item = Option<String>>) -> String {
 impl Case {
     /// The same with answers to its puts, if there can be any.
     pub(crate) fn with_answers(&self) -> Option<Case> {
-        let is_put = matches!(self.input, Input::Puts(_));
+        let is_put = self.sources().next().is_none();
         // Whether a window keeps a sample already when a flush comes does not show in the ledger.
         let has_window = self.stages.iter().any(|stage| matches!(stage.intake, Intake::Window { .. }));
-        let is_told_apart = self.flushes.is_empty() || !has_window;
+        let is_told_apart = !self.is_flushed() || !has_window;
         (is_put && is_told_apart && !self.ends_apart()).then(|| Case { answers: true, ..self.clone() })
     }
 }

@@ -1,8 +1,9 @@
 //! What a case says.
 
 use deeppipeline::builder::BufferSize;
-use deeppipeline::engine::{BlockResults, ErrorPolicy, SourceNode};
+use deeppipeline::engine::{BlockResults, EntranceNode, ErrorPolicy, SourceNode};
 use deeppipeline::intake::Intake;
+use deeppipeline::report::SOURCE;
 use deeppipeline::{Overflow, Window};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(crate) struct Case {
     pub(crate) overflow: Option<Overflow>,
     pub(crate) buffer_size: BufferSize,
     pub(crate) input: Input,
+    /// What has a name and samples come in by, beside or instead of that.
+    pub(crate) entrances: Vec<EntranceSpec>,
     /// Whether each put is a submission, whose answer is looked at, too.
     pub(crate) answers: bool,
     /// Whether the fate of every sample is told, and looked at.
@@ -31,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) stop_at: Option<Duration>,
     /// When the pipeline is flushed.
     pub(crate) flushes: Vec<Duration>,
+    /// When one of the entrances is flushed alone.
+    pub(crate) source_flushes: Vec<(Duration, usize)>,
     /// When a stage, or what stands at the entrance, is paused (true) or resumed.
     pub(crate) pauses: Vec<(Duration, Option<usize>, bool)>,
     /// When a stage is replaced, in the order of time, and what the new one does.
@@ -46,6 +51,59 @@ pub(crate) enum Input {
     Puts(Vec<Duration>),
     /// From a source that takes that long for each of so many, and then ends or fails.
     Source { samples: i64, each: Duration, fails: bool, is_live: bool },
+}
+
+/// One source, or entrance to put into, with a name: the samples of the first are 101, 102, 103, …, of the second 201, …
+#[derive(Debug, Clone)]
+pub(crate) struct EntranceSpec {
+    pub(crate) name: String,
+    pub(crate) overflow: Option<Overflow>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) input: Input,
+}
+
+/// An entrance with so many puts, one every so many milliseconds, the first at once.
+pub(crate) fn entrance(name: &str, count: u64, every: u64) -> EntranceSpec {
+    EntranceSpec { name: name.to_owned(), overflow: None, max_age: None, input: Input::puts(count, every) }
+}
+
+/// A source of so many samples, one every so many milliseconds.
+pub(crate) fn source(name: &str, samples: i64, each: u64) -> EntranceSpec {
+    let input = Input::Source { samples, each: ms(each), fails: false, is_live: false };
+    EntranceSpec { name: name.to_owned(), overflow: None, max_age: None, input }
+}
+
+impl Input {
+    fn puts(count: u64, every: u64) -> Self {
+        Input::Puts((0..count).map(|i| ms(i * every)).collect())
+    }
+}
+
+impl EntranceSpec {
+    pub(crate) fn overflow(self, overflow: Overflow) -> Self {
+        EntranceSpec { overflow: Some(overflow), ..self }
+    }
+
+    pub(crate) fn max_age(self, max_age: u64) -> Self {
+        EntranceSpec { max_age: Some(ms(max_age)), ..self }
+    }
+
+    /// The source fails at its end.
+    pub(crate) fn fails(mut self) -> Self {
+        if let Input::Source { fails, .. } = &mut self.input {
+            *fails = true;
+        }
+        self
+    }
+
+    pub(crate) fn is_source(&self) -> bool {
+        matches!(self.input, Input::Source { .. })
+    }
+
+    /// How many numbers come before its first sample, where it is the entrance of that place.
+    pub(crate) fn before_first(place: usize) -> i64 {
+        100 * (place as i64 + 1)
+    }
 }
 
 /// One stage.
@@ -230,11 +288,13 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         overflow: None,
         buffer_size: BufferSize::default(),
         input: Input::Puts(Vec::new()),
+        entrances: Vec::new(),
         answers: false,
         fates: false,
         up_after: Duration::ZERO,
         stop_at: None,
         flushes: Vec::new(),
+        source_flushes: Vec::new(),
         pauses: Vec::new(),
         replacements: Vec::new(),
         scalings: Vec::new(),
@@ -244,7 +304,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
 impl Case {
     /// So many puts, one every so many milliseconds, the first at once.
     pub(crate) fn puts(self, count: u64, every: u64) -> Self {
-        Case { input: Input::Puts((0..count).map(|i| ms(i * every)).collect()), ..self }
+        Case { input: Input::puts(count, every), ..self }
     }
 
     /// Puts at these times, in milliseconds.
@@ -340,6 +400,16 @@ impl Case {
         self
     }
 
+    pub(crate) fn by(self, entrances: impl IntoIterator<Item = EntranceSpec>) -> Self {
+        Case { entrances: entrances.into_iter().collect(), ..self }
+    }
+
+    /// Flushes the entrance of that place alone.
+    pub(crate) fn flush_source_at(mut self, milliseconds: u64, entrance: usize) -> Self {
+        self.source_flushes.push((ms(milliseconds), entrance));
+        self
+    }
+
     pub(crate) fn pause_at(mut self, milliseconds: u64, stage: Option<usize>) -> Self {
         self.pauses.push((ms(milliseconds), stage, true));
         self
@@ -360,13 +430,34 @@ impl Case {
         self
     }
 
-    pub(crate) fn has_source(&self) -> bool {
-        self.source_node().is_some()
+    /// The sources, by name.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &str> {
+        let unnamed = self.input.source_node().map(|_| SOURCE);
+        let named = self.entrances.iter().filter(|entrance| entrance.is_source());
+        unnamed.into_iter().chain(named.map(|entrance| entrance.name.as_str()))
     }
 
+    /// True if anything is flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.flushes.is_empty() || !self.source_flushes.is_empty()
+    }
+
+    pub(crate) fn entrance_nodes(&self) -> Vec<EntranceNode> {
+        let node = |entrance: &EntranceSpec| EntranceNode {
+            overflow: entrance.overflow,
+            max_age: entrance.max_age,
+            source: entrance.input.source_node(),
+            name: entrance.name.clone(),
+            stall_timeout: None,
+        };
+        self.entrances.iter().map(node).collect()
+    }
+}
+
+impl Input {
     pub(crate) fn source_node(&self) -> Option<SourceNode> {
-        match self.input {
-            Input::Source { is_live, .. } => Some(SourceNode { is_live, ..SourceNode::default() }),
+        match self {
+            Input::Source { is_live, .. } => Some(SourceNode { is_live: *is_live, ..SourceNode::default() }),
             Input::Puts(_) => None,
         }
     }

@@ -45,7 +45,7 @@ pub(crate) fn lines(case: &Case, mut told: Vec<Told>, report: &Report) -> String
     }
     assert_as_counted(case, &told, report);
     let has_window = case.stages.iter().any(|stage| matches!(stage.intake, Intake::Window { .. }));
-    if has_window && !case.flushes.is_empty() {
+    if has_window && case.is_flushed() {
         // Whether a window keeps a sample already when a flush comes does not show in the ledger.
         return String::new();
     }

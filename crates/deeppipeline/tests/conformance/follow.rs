@@ -2,10 +2,10 @@
 //! the ledger must come to what the simulation's was.
 
 use crate::answers::{Receiver, lines};
-use crate::case::{Case, Does, Input as Inputs, StageSpec, parts_of, together};
+use crate::case::{Case, Does, EntranceSpec, Input as Inputs, StageSpec, parts_of, together};
 use crate::fates;
 use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage};
-use crate::outcome::{describe, ledger};
+use crate::outcome::{assert_sources_add_up, describe, ledger};
 use crate::simulated::{Moment as Simulated, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
 #[cfg(processes)]
@@ -41,7 +41,8 @@ pub(crate) fn graph(case: &Case) -> Graph {
         routed: false,
     });
     Graph {
-        source: case.source_node(),
+        source: case.input.source_node(),
+        entrances: case.entrance_nodes(),
         stages: case.stages.iter().map(node).collect(),
         blocks: block.into_iter().chain(for_each).collect(),
         buffer_size: case.buffer_size.clone(),
@@ -90,8 +91,8 @@ pub(crate) struct Follower<'a> {
     supervisor: Arc<Supervisor<i64>>,
     gates: Gates,
     log: Arc<Log>,
-    /// The receivers of the answers to all puts so far.
-    answers: Mutex<Vec<Arc<Receiver>>>,
+    /// The receivers of the answers to all puts so far, each with the place of its entrance.
+    answers: Mutex<Vec<(usize, Arc<Receiver>)>>,
     /// The number of replacements so far.
     replaced: AtomicUsize,
     /// Starts a worker, and the threads of those that have joined a stage.
@@ -105,7 +106,7 @@ impl<'a> Follower<'a> {
         supervisor: Arc<Supervisor<i64>>,
         start: fn(&Self, Joining) -> JoinHandle<()>,
     ) -> Self {
-        let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.has_source().then_some(SOURCE));
+        let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.sources());
         let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
         supervisor.set_blocks(fork_joins(case));
         Follower {
@@ -147,9 +148,19 @@ impl<'a> Follower<'a> {
                 let numbers = Numbers { given: 0, samples: *samples, fails: *fails, is_live: *is_live };
                 GatedSource::new(numbers, self.gates.of(SOURCE)).factory()
             }
-            (Role::Source(_), Inputs::Puts(_)) => unreachable!("a pipeline without a source has no source's worker"),
+            (Role::Source(_), Inputs::Puts(_)) => {
+                let (place, numbers) = self.numbers(worker.name());
+                GatedSource::new(numbers, self.gates.of(&self.case.entrances[place].name)).factory()
+            }
         };
         spawn(worker, body).unwrap()
+    }
+
+    /// The place of the entrance of a source, and what that gives.
+    fn numbers(&self, source: &str) -> (usize, Numbers) {
+        let named = |entrance: &EntranceSpec| entrance.name == source;
+        let place = self.case.entrances.iter().position(named).expect("a source has an entrance");
+        (place, Numbers::of_entrance(place, &self.case.entrances[place].input))
     }
 
     /// A relay, in front of the branches or behind one of them.
@@ -171,21 +182,26 @@ impl<'a> Follower<'a> {
     /// Follows the simulated run, and says what came out.
     pub(crate) fn follow(self, simulated: &Run, threads: Vec<JoinHandle<()>>) -> String {
         let Follower { case, supervisor, gates, log, .. } = &self;
-        let mut next_put = 1;
-        let mut pulled = 0;
+        let mut next_put = vec![0; case.entrances.len().max(1)];
+        let mut pulled = vec![0; case.sources().count()];
         for (index, moment) in simulated.moments.iter().enumerate() {
             self.bring_about(&moment.event, &mut next_put);
             self.catch_up(moment);
             // The ledger does not show that the source was asked. It was, if it has handed over all it gave and more is
             // to come of it.
-            pulled += u64::from(is_of_source(moment));
-            let all_given = case.heads().all(|head| {
-                let head = moment.report.stage(&case.stages[head].name).expect("every stage is in the report");
-                head.buffer.entered == pulled
-            });
-            let up = is_up(&simulated.moments[..=index]);
-            if up && all_given && simulated.moments[index + 1..].iter().any(is_of_source) {
-                crate::support::until(|| gates.of(SOURCE).holds_someone());
+            for (name, pulled) in case.sources().zip(&mut pulled) {
+                *pulled += u64::from(is_of(name)(moment));
+                let all_given = match name {
+                    SOURCE => case.heads().all(|head| {
+                        let head = moment.report.stage(&case.stages[head].name).expect("every stage is in the report");
+                        head.buffer.entered == *pulled
+                    }),
+                    name => moment.report.source(name).expect("every source is there").counts.entered == *pulled,
+                };
+                let up = is_up(&simulated.moments[..=index]);
+                if up && all_given && simulated.moments[index + 1..].iter().any(is_of(name)) {
+                    crate::support::until(|| gates.of(name).holds_someone());
+                }
             }
         }
         assert!(supervisor.wait_ended(Wait::Until(Instant::now() + WATCHDOG)), "left behind in {case:#?}");
@@ -193,25 +209,29 @@ impl<'a> Follower<'a> {
         threads.into_iter().chain(joined).for_each(|thread| thread.join().unwrap());
         assert!(log.every_teardown_ran(), "{case:#?}");
         let report = supervisor.report();
+        assert_sources_add_up(case, &report);
         let outcome = describe(&log.values(), supervisor.failure().as_ref(), &report);
-        let answers = self.answers.lock().unwrap();
+        let mut answers = self.answers.lock().unwrap();
+        answers.sort_by_key(|(entrance, _)| *entrance);
         let told = std::iter::from_fn(|| supervisor.next_fate()).map(Into::into).collect();
-        outcome + &fates::lines(case, told, &report) + &lines(answers.iter().map(|answer| answer.describe()))
+        outcome + &fates::lines(case, told, &report) + &lines(answers.iter().map(|(_, answer)| answer.describe()))
     }
 
-    fn bring_about(&self, event: &Event, next_put: &mut i64) {
-        let mut put = || {
+    fn bring_about(&self, event: &Event, next_put: &mut [i64]) {
+        let mut put = |entrance: Option<&str>| {
             let wait = Wait::Until(Instant::now() + WATCHDOG);
+            let place = self.case.entrances.iter().position(|spec| Some(spec.name.as_str()) == entrance);
+            next_put[place.unwrap_or(0)] += 1;
+            let value = place.map_or(0, EntranceSpec::before_first) + next_put[place.unwrap_or(0)];
             let put = match self.case.answers {
                 true => {
                     let receiver = Arc::<Receiver>::default();
-                    self.answers.lock().unwrap().push(Arc::clone(&receiver));
-                    self.supervisor.submit(*next_put, None, Moment::now(), wait, receiver)
+                    self.answers.lock().unwrap().push((place.unwrap_or(0), Arc::clone(&receiver)));
+                    self.supervisor.submit(value, entrance, Moment::now(), wait, receiver)
                 }
-                false => self.supervisor.put(*next_put, wait),
+                false => self.supervisor.put_at(value, entrance, wait),
             };
-            *next_put += 1;
-            put
+            put.map(|put| put.number.is_some())
         };
         match event {
             Event::Up => {
@@ -221,9 +241,13 @@ impl<'a> Follower<'a> {
                 }
             }
             Event::Completed { stage, sample } => self.gates.of(stage).permit(*sample),
-            Event::Put(accepted) => assert_eq!(put().unwrap().number.is_some(), *accepted, "put {}", *next_put - 1),
-            Event::Refused => drop(put().unwrap_err()),
+            Event::Put(accepted) => assert_eq!(put(None).unwrap(), *accepted, "put {next_put:?}"),
+            Event::Refused => drop(put(None).unwrap_err()),
+            Event::PutInto { entrance, accepted } => {
+                assert_eq!(put(Some(entrance)).ok(), *accepted, "put {next_put:?} into {entrance}");
+            }
             Event::Flush => self.supervisor.flush(),
+            Event::FlushSource(name) => self.supervisor.flush_source(name).unwrap(),
             Event::Pause(stage) => self.supervisor.pause(stage.as_deref()).unwrap(),
             Event::Resume(stage) => self.supervisor.resume(stage.as_deref()).unwrap(),
             Event::Replace(stage) => self.replace(stage),
@@ -290,8 +314,8 @@ fn is_up(past: &[Simulated]) -> bool {
     past.iter().any(|moment| moment.event == Event::Up)
 }
 
-fn is_of_source(moment: &Simulated) -> bool {
-    matches!(&moment.event, Event::Completed { stage, .. } if stage == SOURCE)
+fn is_of(source: &str) -> impl Fn(&Simulated) -> bool {
+    move |moment| matches!(&moment.event, Event::Completed { stage, .. } if stage == source)
 }
 
 /// A gate for each worker; all open when the test is over, so that none stays behind after a failure.

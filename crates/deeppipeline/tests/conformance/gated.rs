@@ -2,7 +2,9 @@
 
 use crate::case::{Does, StageSpec};
 use crate::stages::{Logic, Numbers, Witness};
-use deeppipeline::engine::{Body, BodyFactory, Call, Done, Input, Put, Relay, Values, WindowStore, Windowed, account};
+use deeppipeline::engine::{
+    Body, BodyFactory, Call, Done, Input, Put, Relay, SourceCut, Values, WindowStore, Windowed, account,
+};
 use deeppipeline::intake::Intake;
 use deeppipeline::report::SampleId;
 use deeppipeline::{BoxError, Give, current_sample};
@@ -200,6 +202,10 @@ impl Body<i64> for GatedStage {
         if let Some((store, _)) = &mut self.windows {
             store.forget();
         }
+    }
+
+    fn forget_sources(&mut self, cuts: &[SourceCut]) -> u64 {
+        self.windows.as_mut().map_or(0, |(store, _)| store.forget_sources(cuts))
     }
 
     fn windowed(&mut self) -> Windowed {

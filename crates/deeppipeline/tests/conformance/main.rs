@@ -7,6 +7,7 @@
 mod answers;
 mod case;
 mod cases;
+mod entrances;
 mod fates;
 mod flush;
 mod follow;

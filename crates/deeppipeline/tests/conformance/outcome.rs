@@ -1,6 +1,7 @@
 //! What a case looks at, in words: the report, the failure, and the end stage's values.
 
-use deeppipeline::report::{JoinCounts, SampleId};
+use crate::case::Case;
+use deeppipeline::report::{BufferCounts, JoinCounts, SOURCE, SampleId, SourceState};
 use deeppipeline::{Report, StageError};
 use std::fmt::Write;
 
@@ -15,6 +16,23 @@ pub(crate) fn describe(values: &[(SampleId, i64)], failure: Option<&StageError>,
         let _ = writeln!(text, "{failure}");
     }
     text + &ledger(report)
+}
+
+/// What came in by several entrances is what came in.
+pub(crate) fn assert_sources_add_up(case: &Case, report: &Report) {
+    let first = &report.stages[0].buffer;
+    let sum = |of: fn(&BufferCounts) -> u64| report.sources.iter().map(|source| of(&source.counts)).sum::<u64>();
+    if !case.entrances.is_empty() {
+        for of in [
+            (|counts| counts.entered) as fn(&BufferCounts) -> u64,
+            |counts| counts.taken,
+            |counts| counts.waiting,
+            |counts| counts.flushed,
+            |counts| counts.dropped() + counts.discarded,
+        ] {
+            assert_eq!(sum(of), of(first), "{report}");
+        }
+    }
 }
 
 /// Every counter that is not zero.
@@ -51,6 +69,24 @@ pub(crate) fn ledger(report: &Report) -> String {
             let _ = write!(text, "; dropped {}", dropped.join(" "));
         }
         text.push('\n');
+    }
+    for source in report.sources.iter().filter(|source| source.name != SOURCE) {
+        let counts = &source.counts;
+        let counters = [
+            ("entered", counts.entered),
+            ("taken", counts.taken),
+            ("oldest", counts.dropped_oldest),
+            ("newest", counts.dropped_newest),
+            ("superseded", counts.superseded),
+            ("expired", counts.expired),
+            ("discarded", counts.discarded),
+            ("flushed", counts.flushed),
+            ("waiting", counts.waiting),
+        ];
+        let counters = counters.iter().filter(|(_, count)| *count > 0);
+        let counters: Vec<String> = counters.map(|(name, count)| format!("{count} {name}")).collect();
+        let has_failed = if source.state == SourceState::Failed { ", failed" } else { "" };
+        let _ = writeln!(text, "from {}: {}{has_failed}", source.name, counters.join(", "));
     }
     for join in &report.joins {
         let JoinCounts { entered, joined, unjoined, waiting, renewed, .. } = join.counts;

@@ -2,7 +2,7 @@
 //!
 //! `CONFORMANCE_SEED=n cargo test -p deeppipeline --test conformance random` runs one seed alone.
 
-use crate::case::{Case, Does, Input, StageSpec, chain, ms, stage};
+use crate::case::{Case, Does, EntranceSpec, Input, StageSpec, chain, ms, stage};
 #[cfg(processes)]
 use crate::processes;
 use crate::{simulated, threads};
@@ -13,6 +13,7 @@ use deeppipeline::intake::Intake;
 use std::time::Duration;
 
 const SEEDS: std::ops::Range<u64> = 0..1200;
+const SEEDS_OF_ENTRANCES: std::ops::Range<u64> = 0..300;
 
 /// Processes take longer to start: they get every twelfth seed.
 #[cfg(processes)]
@@ -20,36 +21,52 @@ const PROCESSES_EVERY: u64 = 12;
 
 #[test]
 fn random_chains_come_out_the_same_on_every_executor() {
-    let only = std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"));
-    for seed in only.map_or(SEEDS, |seed| seed..seed + 1) {
-        let case = Random(seed).case();
-        // Every other one is asked for answers.
-        let case = if seed % 2 == 1 { case.with_answers().unwrap_or(case) } else { case };
-        let case = if seed / 2 % 2 == 1 { case.with_fates() } else { case };
-        let told = Told { seed, case: &case };
-        let simulated = simulated::run(&case);
-        if keeps_order(&case) {
-            assert_order(&simulated.outcome);
-        }
-        assert_eq!(threads::follow(&case, &simulated), simulated.outcome);
-        #[cfg(processes)]
-        if only.is_some() || seed.is_multiple_of(PROCESSES_EVERY) {
-            let mix = seed / PROCESSES_EVERY;
-            let (all, some) = (|_: usize| true, |index: usize| mix >> index & 1 == 1);
-            let simulated = simulated::run_in(&case, &all);
-            assert_eq!(processes::follow(&case, &simulated, all), simulated.outcome, "in processes");
-            let simulated = simulated::run_in(&case, &some);
-            assert_eq!(processes::follow(&case, &simulated, some), simulated.outcome, "in a mix");
-        }
-        drop(told);
+    for seed in only().map_or(SEEDS, |seed| seed..seed + 1) {
+        compare(seed, Random(seed).case());
     }
+}
+
+#[test]
+fn random_entrances_come_out_the_same_on_every_executor() {
+    for seed in only().map_or(SEEDS_OF_ENTRANCES, |seed| seed..seed + 1) {
+        let mut random = Random(seed);
+        let case = random.case();
+        compare(seed, random.with_entrances(case));
+    }
+}
+
+/// The one seed that is asked for, if one is.
+fn only() -> Option<u64> {
+    std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"))
+}
+
+/// Lets every executor follow the simulation of a case.
+fn compare(seed: u64, case: Case) {
+    // Every other one is asked for answers.
+    let case = if seed % 2 == 1 { case.with_answers().unwrap_or(case) } else { case };
+    let case = if seed / 2 % 2 == 1 { case.with_fates() } else { case };
+    let told = Told { seed, case: &case };
+    let simulated = simulated::run(&case);
+    if keeps_order(&case) {
+        assert_order(&simulated.outcome);
+    }
+    assert_eq!(threads::follow(&case, &simulated), simulated.outcome);
+    #[cfg(processes)]
+    if only().is_some() || seed.is_multiple_of(PROCESSES_EVERY) {
+        let mix = seed / PROCESSES_EVERY;
+        let (all, some) = (|_: usize| true, |index: usize| mix >> index & 1 == 1);
+        let simulated = simulated::run_in(&case, &all);
+        assert_eq!(processes::follow(&case, &simulated, all), simulated.outcome, "in processes");
+        let simulated = simulated::run_in(&case, &some);
+        assert_eq!(processes::follow(&case, &simulated, some), simulated.outcome, "in a mix");
+    }
+    drop(told);
 }
 
 /// Only a simulation can say when something is too old or has waited long enough.
 #[test]
 fn random_times_break_no_promise() {
-    let only = std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"));
-    for seed in only.map_or(0..2000, |seed: u64| seed..seed + 1) {
+    for seed in only().map_or(0..2000, |seed: u64| seed..seed + 1) {
         let mut random = Random(seed);
         let mut case = random.case();
         for stage in &mut case.stages {
@@ -59,6 +76,7 @@ fn random_times_break_no_promise() {
                 *max_wait = ms(random.below(30));
             }
         }
+        let case = if random.one_in(3) { random.with_entrances(case) } else { case };
         let case = if seed % 2 == 1 { case.with_fates() } else { case };
         let told = Told { seed, case: &case };
         // Each step is looked at while it runs: every sample has one fate at every moment.
@@ -95,7 +113,9 @@ fn keeps_order(case: &Case) -> bool {
     let gives_late = |stage: &StageSpec| matches!(stage.does, Does::FinishGives(_) | Does::HoldUntilFinish);
     let is_alone = |stage: &StageSpec| stage.workers == 1 || stage.ordered;
     let last = case.stages.last().expect("there is a stage");
-    (0..case.stages.len()).filter(|index| case.is_end(*index)).count() == 1
+    // Several entrances are taken from in turn.
+    case.entrances.is_empty()
+        && (0..case.stages.len()).filter(|index| case.is_end(*index)).count() == 1
         && last.workers == 1
         // It sees a sample again that it tries again.
         && !matches!(last.on_error, ErrorPolicy::Retry { .. })
@@ -126,7 +146,7 @@ impl Case {
     /// Leaves out what another executor would do in an order of its own: whether a flush comes before the stage has
     /// begun to try again.
     fn with_certain_tries(mut self) -> Self {
-        if !self.flushes.is_empty() {
+        if self.is_flushed() {
             for stage in self.stages.iter_mut().filter(|stage| matches!(stage.on_error, ErrorPolicy::Retry { .. })) {
                 stage.on_error = ErrorPolicy::Skip;
             }
@@ -186,20 +206,7 @@ impl Random {
                 *max_size = (*max_size).min(size);
             }
         }
-        let input = match self.one_in(4) {
-            true => {
-                let (samples, each) = (self.below(15) as i64, ms(self.below(6)));
-                Input::Source { samples, each, fails: self.one_in(4), is_live: self.one_in(2) }
-            }
-            false => {
-                let mut at = 0;
-                let times = (0..self.below(20)).map(|_| {
-                    at += self.below(8);
-                    ms(at)
-                });
-                Input::Puts(times.collect())
-            }
-        };
+        let input = self.input();
         Case {
             overflow: (!self.one_in(4)).then(|| self.overflow()),
             buffer_size,
@@ -215,6 +222,58 @@ impl Random {
             ..chain(stages)
         }
         .with_certain_tries()
+    }
+
+    fn input(&mut self) -> Input {
+        match self.one_in(4) {
+            true => {
+                let (samples, each) = (self.below(15) as i64, ms(self.below(6)));
+                Input::Source { samples, each, fails: self.one_in(4), is_live: self.one_in(2) }
+            }
+            false => {
+                let mut at = 0;
+                let times = (0..self.below(20)).map(|_| {
+                    at += self.below(8);
+                    ms(at)
+                });
+                Input::Puts(times.collect())
+            }
+        }
+    }
+
+    /// The same with several entrances, each flushed alone now and then.
+    fn with_entrances(&mut self, case: Case) -> Case {
+        let entrances = self.entrances(case.stages[0].intake);
+        let are_mixed = entrances.iter().any(EntranceSpec::is_source) && !entrances.iter().all(EntranceSpec::is_source);
+        let mut source_flushes = Vec::new();
+        for _ in 0..self.below(4) {
+            source_flushes.push((ms(self.below(80)), self.below(entrances.len() as u64) as usize));
+        }
+        // Whether a relay takes what waited first, or what has got room just now comes first, is up to the machine.
+        let has_relay_in_front = case.parallel.is_some_and(|(before, _)| before == 0);
+        if has_relay_in_front {
+            source_flushes.clear();
+        }
+        Case {
+            input: Input::Puts(Vec::new()),
+            flushes: if has_relay_in_front { Vec::new() } else { case.flushes },
+            // What is put into an entrance may come for ever.
+            stop_at: case.stop_at.or(are_mixed.then_some(ms(60))),
+            entrances,
+            source_flushes,
+            ..case
+        }
+        .with_certain_tries()
+    }
+
+    /// Up to three with names.
+    fn entrances(&mut self, taken_by: Intake) -> Vec<EntranceSpec> {
+        let count = 1 + self.below(3) as usize;
+        let entrances = ["north", "south", "west"].into_iter().take(count).map(|name| {
+            let overflow = (taken_by != Intake::Latest && !self.one_in(3)).then(|| self.overflow());
+            EntranceSpec { name: name.to_owned(), overflow, max_age: None, input: self.input() }
+        });
+        entrances.collect()
     }
 
     /// Two branches somewhere in a chain of so many stages.

@@ -1,9 +1,9 @@
 //! The simulated executor: decides the order of events.
 
 use crate::answers::{assert_as_counted, describe as describe_answer, lines};
-use crate::case::{Case, Does, Input, StageSpec, parts_of, together};
+use crate::case::{Case, Does, EntranceSpec, Input, StageSpec, parts_of, together};
 use crate::fates;
-use crate::outcome::describe;
+use crate::outcome::{assert_sources_add_up, describe};
 use crate::stages::{Log, Logic, Numbers};
 use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry, route_by};
 use deeppipeline::engine::{BlockResults, ErrorPolicy, Executor, Graph, simulate};
@@ -13,7 +13,7 @@ use deeppipeline::pipeline::Answer;
 use deeppipeline::report::SampleId;
 use deeppipeline::simulate::{Event, Simulation};
 use deeppipeline::{
-    All, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, made_by, retry,
+    All, Batch, BoxError, Give, Latest, OnError, Pipeline, Report, Source, Stage, chain, entrance, made_by, retry,
 };
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -47,14 +47,17 @@ pub(crate) fn run_in(case: &Case, in_process: &dyn Fn(usize) -> bool) -> Run {
     let log = Arc::<Log>::default();
     match (&case.input, case.ends_apart()) {
         (Input::Puts(times), true) => {
-            let mut simulation = build_apart(case, &log, in_process, Pipeline::builder());
+            let mut simulation = build_apart(case, &log, in_process, with_entrances(case));
+            fill_entrances(&mut simulation, case, |simulation, at, name, x| {
+                simulation.put_into_at(at, name, x).unwrap();
+            });
             for (at, x) in times.iter().zip(1..) {
                 simulation.put_at(*at, x);
             }
             run_through(simulation, case, &log).0
         }
         (Input::Puts(times), false) => {
-            let mut simulation = build(case, &log, in_process, Pipeline::builder());
+            let mut simulation = build(case, &log, in_process, with_entrances(case));
             let mut answers = Vec::new();
             for (at, x) in times.iter().zip(1..) {
                 match case.answers {
@@ -64,6 +67,10 @@ pub(crate) fn run_in(case: &Case, in_process: &dyn Fn(usize) -> bool) -> Run {
                     }
                 }
             }
+            fill_entrances(&mut simulation, case, |simulation, at, name, x| match case.answers {
+                true => answers.push(simulation.submit_into_at(at, name, x).unwrap().all()),
+                false => drop(simulation.put_into_at(at, name, x).unwrap()),
+            });
             let (run, report) = run_through(simulation, case, &log);
             with_answers(run, case, answers, &report)
         }
@@ -82,6 +89,41 @@ pub(crate) fn run_in(case: &Case, in_process: &dyn Fn(usize) -> bool) -> Run {
     }
 }
 
+/// A pipeline with the entrances of a case.
+fn with_entrances(case: &Case) -> Builder<i64, i64> {
+    case.entrances.iter().enumerate().fold(Pipeline::builder(), |builder, (place, spec)| {
+        let mut described = entrance(&spec.name);
+        if let Some(overflow) = spec.overflow {
+            described = described.overflow(overflow);
+        }
+        if let Some(max_age) = spec.max_age {
+            described = described.max_age(max_age);
+        }
+        match spec.is_source() {
+            true => builder.source_at(described, Numbers::of_entrance(place, &spec.input)),
+            false => builder.entrance(described),
+        }
+    })
+}
+
+/// Says when something comes in by the entrances of a case; what is put is submitted where there are answers.
+fn fill_entrances<T>(
+    simulation: &mut Simulation<i64, T>,
+    case: &Case,
+    mut put: impl FnMut(&mut Simulation<i64, T>, Duration, &str, i64),
+) {
+    for (place, EntranceSpec { name, input, .. }) in case.entrances.iter().enumerate() {
+        match input {
+            Input::Source { each, .. } => drop(simulation.takes(name, *each).unwrap()),
+            Input::Puts(times) => {
+                for (at, x) in times.iter().zip(1..) {
+                    put(simulation, *at, name, EntranceSpec::before_first(place) + x);
+                }
+            }
+        }
+    }
+}
+
 /// The run with the answers to its puts.
 fn with_answers(run: Run, case: &Case, answers: Vec<Answer<Vec<i64>>>, report: &Report) -> Run {
     if !case.answers {
@@ -89,7 +131,7 @@ fn with_answers(run: Run, case: &Case, answers: Vec<Answer<Vec<i64>>>, report: &
     }
     let here = |answer: Answer<Vec<i64>>| answer.wait_timeout(Duration::ZERO).expect("every answer has come");
     let answers: Vec<_> = answers.into_iter().map(here).collect();
-    let refused: Vec<bool> = run.puts().map(|event| *event == Event::Refused).collect();
+    let refused = run.refused(case);
     let kept = answers.iter().zip(&refused).filter(|(_, refused)| !**refused).map(|(answer, _)| answer.clone());
     assert_as_counted(case, &kept.collect::<Vec<_>>(), report);
     let answers = answers.iter().zip(refused).map(|(answer, refused)| (!refused).then(|| describe_answer(answer)));
@@ -97,10 +139,18 @@ fn with_answers(run: Run, case: &Case, answers: Vec<Answer<Vec<i64>>>, report: &
 }
 
 impl Run {
-    /// What became of each put.
-    fn puts(&self) -> impl Iterator<Item = &Event> {
-        let events = self.moments.iter().map(|moment| &moment.event);
-        events.filter(|event| matches!(event, Event::Put(_) | Event::Refused))
+    /// Whether each put was refused, those into one entrance after those into the other.
+    fn refused(&self, case: &Case) -> Vec<bool> {
+        let place = |name: &str| case.entrances.iter().position(|spec| spec.name == name);
+        let puts = self.moments.iter().filter_map(|moment| match &moment.event {
+            Event::Put(_) => Some((None, false)),
+            Event::Refused => Some((None, true)),
+            Event::PutInto { entrance, accepted } => Some((place(entrance), accepted.is_none())),
+            _ => None,
+        });
+        let mut puts: Vec<_> = puts.collect();
+        puts.sort_by_key(|(place, _)| *place);
+        puts.into_iter().map(|(_, refused)| refused).collect()
     }
 }
 
@@ -117,6 +167,9 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case, lo
     }
     for at in &case.flushes {
         simulation.flush_at(*at);
+    }
+    for (at, entrance) in &case.source_flushes {
+        simulation.flush_source_at(*at, &case.entrances[*entrance].name).unwrap();
     }
     for (at, stage, paused) in &case.pauses {
         let stage = stage.map(|index| case.stages[index].name.as_str());
@@ -323,6 +376,7 @@ fn run_through<I, T>(mut simulation: Simulation<I, T>, case: &Case, log: &Arc<Lo
     let mut moments = Vec::new();
     while let Some(event) = simulation.step() {
         let report = simulation.report();
+        assert_sources_add_up(case, &report);
         assert!(report.balances(), "after {event:?} in {case:#?}\n{report:#?}");
         moments.push(Moment { event, report, torn_down: log.torn_down(), values: log.values().len() });
     }

@@ -1,6 +1,6 @@
 //! The named stages, the same code for every executor, and what they leave behind for the case to look at.
 
-use crate::case::Does;
+use crate::case::{Does, EntranceSpec, Input};
 use crate::fates::Told;
 use deeppipeline::report::SampleId;
 use deeppipeline::{BoxError, Give, current_sample};
@@ -182,6 +182,13 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// Those of the source at the entrance of that place.
+    pub(crate) fn of_entrance(place: usize, input: &Input) -> Self {
+        let Input::Source { samples, fails, is_live, .. } = *input else { unreachable!("it is put into") };
+        let given = EntranceSpec::before_first(place);
+        Numbers { given, samples: given + samples, fails, is_live }
+    }
+
     pub(crate) fn source_next(&mut self) -> Result<Option<i64>, BoxError> {
         if self.given == self.samples {
             return if self.fails { Err("camera unplugged".into()) } else { Ok(None) };

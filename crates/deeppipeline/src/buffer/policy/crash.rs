@@ -37,7 +37,6 @@ pub(crate) enum Verdict {
 #[derive(Debug, Clone, Copy)]
 enum WithoutResult {
     Lost,
-    Flushed,
     Retried,
 }
 
@@ -106,15 +105,13 @@ impl<S: Storage> Change<'_, S> {
     /// Gives what a dead worker had in flight, oldest first, its fate.
     fn judge(&mut self, place: usize, in_flight: &[usize], on_crash: OnCrash, received: Option<Receipt>) -> Verdict {
         let Some(newest) = in_flight.last().map(|slot| *self.storage.slot(*slot)) else { return Verdict::Nothing };
-        let is_old = self.lands_old(in_flight.iter().copied());
+        self.lands_old(in_flight.iter().copied());
         let received = received.filter(|receipt| receipt.ticket == newest.ticket);
         // One that has killed two workers is not tried a third time.
         let may_retry = on_crash == OnCrash::Retry
             && self.gate() != Gate::Discarding
             && !in_flight.iter().any(|slot| self.storage.slot(*slot).is_tried_again());
         let without_result = match may_retry {
-            // A sample from before a flush is not tried again.
-            true if is_old => WithoutResult::Flushed,
             true => WithoutResult::Retried,
             false => WithoutResult::Lost,
         };
@@ -145,14 +142,22 @@ impl<S: Storage> Change<'_, S> {
         let (fate, verdict) = match (received, without_result) {
             (Some(Receipt { parts: None, .. }), _) => (Fate::Used, Verdict::Used(id)),
             (Some(_), _) if on_crash == OnCrash::Skip => (Fate::Used, Verdict::Used(id)),
-            (_, WithoutResult::Flushed) => (Fate::Flushed, Verdict::Flushed(id)),
             (_, WithoutResult::Lost) => (Fate::Lost, Verdict::Lost(id)),
             (_, WithoutResult::Retried) => {
+                // A sample from before a flush is not tried again.
+                let (old, new): (Vec<_>, Vec<_>) = in_flight.iter().partition(|slot| self.is_slot_old(**slot));
                 let given = received.and_then(|receipt| receipt.parts).unwrap_or(0);
-                in_flight.iter().rev().for_each(|slot| self.put_back(place, *slot, given));
-                return Verdict::Retried(id);
+                new.iter().rev().for_each(|slot| self.put_back(place, *slot, given));
+                self.end_alike(place, &old, Fate::Flushed, received);
+                return if new.is_empty() { Verdict::Flushed(id) } else { Verdict::Retried(id) };
             }
         };
+        self.end_alike(place, in_flight, fate, received);
+        verdict
+    }
+
+    /// Gives samples that a dead worker had in flight, oldest first, one fate for good.
+    fn end_alike(&mut self, place: usize, in_flight: &[usize], fate: Fate, received: Option<Receipt>) {
         let newest = in_flight.last().copied();
         for slot in in_flight {
             self.expect(*slot, place, &[SlotState::InFlight]);
@@ -169,7 +174,6 @@ impl<S: Storage> Change<'_, S> {
             self.free(*slot);
         }
         self.count_settled(in_flight.len() as u64, fate);
-        verdict
     }
 
     /// Puts what was in flight back in front of all that waits, for another try.

@@ -4,11 +4,17 @@
 //! What waits with that number or a lower one leaves, and what still arrives with one does not come in. While the
 //! buffers are cut one after the other, the first one is held: nothing that entered after the flush is taken, so no list
 //! and no window has samples from both sides.
+//!
+//! A source may be flushed alone. There is a cut for each source then, until a flush of all that comes later; they are
+//! looked at only for a sample that is older than the last flush of any kind.
 
 use super::lists::Queue;
 use super::pause::Holder;
-use super::{Change, Flight, How, Label, Storage, Wake, lower};
+use super::state::SlotState;
+use super::{Change, Flight, How, Label, Storage, Totals, Wake, lower};
 use crate::buffer::Arrival;
+use crate::cuts::{Cut, Cuts, SourceCut};
+use crate::source_id::SourceId;
 
 impl<S: Storage> Change<'_, S> {
     /// Keeps everything from being taken until the buffer is cut; returns the number of the last sample that has
@@ -23,33 +29,93 @@ impl<S: Storage> Change<'_, S> {
         self.let_take_after(Holder::Flush);
     }
 
-    /// Gives up what has that number or a lower one: what waits, what waits for its turn, and what a worker keeps for a
-    /// window. What is in flight is counted, to be waited for. Who waits is woken by the caller, once all buffers are cut:
-    /// a worker that finds room here must not take what the buffer in front of it still has.
-    pub(in crate::buffer) fn cut(&mut self, number: u64, now: u64) {
-        let head = self.head();
-        head.cut = head.cut.max(number);
-        let left = self.flush_waiting();
+    /// Gives up what had entered before a flush: what waits, what waits for its turn, and what a worker keeps for a window.
+    /// (What it keeps of one source alone, it lets go itself.) What is in flight is counted, to be waited for. Who waits is
+    /// woken by the caller, once all buffers are cut: a worker that finds room here must not take what the buffer in front
+    /// of it still has.
+    pub(in crate::buffer) fn cut(&mut self, cut: Cut, now: u64) {
+        self.note_cut(cut);
+        self.flush_waiting();
         self.flush_out_of_order();
-        self.flush_windowed();
+        if cut.source.is_none() {
+            self.flush_windowed();
+        }
 
+        let old = self.count_old();
         let head = self.head();
-        head.old = head.in_flight + left;
+        head.old = old;
         head.full_by_bytes = 0;
         self.go_on(now);
     }
 
-    /// Returns how many stay: others wait for the turn of what one of several workers is to try again.
-    fn flush_waiting(&mut self) -> u64 {
-        let (mut next, mut left) = (self.first(Queue::Waiting), 0);
+    fn note_cut(&mut self, cut: Cut) {
+        let Cut { number, source } = cut;
+        self.head().cut = self.head().cut.max(number);
+        let Some(source) = source else {
+            let totals = self.totals();
+            (totals.cut_of_all, totals.source_cuts) = (totals.cut_of_all.max(number), 0);
+            return;
+        };
+        let place = self.place_of_cut(source).unwrap_or_else(|| {
+            self.totals().source_cuts += 1;
+            self.totals().source_cuts as usize - 1
+        });
+        *self.storage.source_cut(place) = SourceCut { source: source.to_word(), number };
+    }
+
+    fn place_of_cut(&mut self, source: SourceId) -> Option<usize> {
+        let known = self.totals().source_cuts as usize;
+        (0..known).find(|place| self.storage.source_cut(*place).source == source.to_word())
+    }
+
+    /// Forgets the last flush of a source.
+    pub(in crate::buffer) fn forget_cut(&mut self, source: SourceId) {
+        if let Some(place) = self.place_of_cut(source) {
+            let forgotten = self.storage.source_cut(place).number;
+            let last = self.totals().source_cuts as usize - 1;
+            *self.storage.source_cut(place) = *self.storage.source_cut(last);
+            let totals = self.totals();
+            totals.source_cuts -= 1;
+            totals.forgotten_cut = totals.forgotten_cut.max(forgotten);
+        }
+    }
+
+    /// Returns true if nothing from before the last flush of that source is in flight.
+    pub(in crate::buffer) fn has_landed(&mut self, source: SourceId) -> bool {
+        self.slots_that(|change, slot| change.storage.slot(slot).source() == source && change.is_slot_old(slot)) == 0
+    }
+
+    /// Returns the flushes of all, and of single sources since.
+    pub(in crate::buffer) fn cuts(&mut self) -> Cuts {
+        let Totals { cut_of_all: of_all, source_cuts, forgotten_cut: forgotten, .. } = *self.totals();
+        let of_sources = (0..source_cuts as usize).map(|place| *self.storage.source_cut(place)).collect();
+        Cuts { of_all, of_sources, forgotten }
+    }
+
+    /// Counts what is in flight from before a flush, or is to be tried again by one of several workers.
+    fn count_old(&mut self) -> u64 {
+        self.slots_that(Self::is_slot_old)
+    }
+
+    /// Counts the slots with a sample in flight, or one that waits, that are so.
+    fn slots_that(&mut self, are_so: impl Fn(&mut Self, usize) -> bool) -> u64 {
+        let used = self.head().fresh.min(self.storage.slots()) as usize;
+        let is_here = |change: &mut Self, slot: usize| {
+            let slot = change.storage.slot(slot);
+            slot.is_in(SlotState::InFlight) || slot.is_in(SlotState::Waiting)
+        };
+        (0..used).filter(|slot| is_here(self, *slot) && are_so(self, *slot)).count() as u64
+    }
+
+    /// Leaves what one of several workers is to try again: others wait for its turn.
+    fn flush_waiting(&mut self) {
+        let mut next = self.first(Queue::Waiting);
         while let Some(slot) = next {
             next = self.after(slot);
-            let waiting = *self.storage.slot(slot);
-            if !self.is_old(waiting.number) {
+            if !self.is_slot_old(slot) {
                 continue;
             }
-            if self.limits.consumers.reorders() && waiting.is_tried_again() {
-                left += 1;
+            if self.limits.consumers.reorders() && self.storage.slot(slot).is_tried_again() {
                 continue;
             }
             self.leave_waiting(slot);
@@ -63,15 +129,13 @@ impl<S: Storage> Change<'_, S> {
             self.free(slot);
         }
         self.flush_lanes();
-        left
     }
 
     fn flush_out_of_order(&mut self) {
         let mut next = self.first(Queue::OutOfOrder);
         while let Some(slot) = next {
             next = self.after(slot);
-            let number = self.storage.slot(slot).number;
-            if self.is_old(number) {
+            if self.is_slot_old(slot) {
                 self.remove(Queue::OutOfOrder, slot);
                 self.count_flushed();
                 self.note_end(slot, How::Flushed);
@@ -116,13 +180,39 @@ impl<S: Storage> Change<'_, S> {
             Arrival::Source | Arrival::Outside => self.head().entered + 1,
             Arrival::Stage | Arrival::PartOfWhole | Arrival::PartOfPart => label.id.number,
         };
-        self.is_old(number)
+        self.is_old(number, label.source)
     }
 
-    /// Returns true if the sample of that number had entered the pipeline before the last flush. What `finish` gives
-    /// where there was no sample has none.
-    pub(super) fn is_old(&mut self, number: u64) -> bool {
-        number > 0 && number <= self.head().cut
+    /// Returns true if the sample of that number and source had entered the pipeline before the last flush of all, or of
+    /// its source. What `finish` gives where there was no sample has no number.
+    pub(in crate::buffer) fn is_old(&mut self, number: u64, source: SourceId) -> bool {
+        number > 0 && number <= self.head().cut && self.is_cut_in_any_way(number, source)
+    }
+
+    #[cold]
+    fn is_cut_in_any_way(&mut self, number: u64, source: SourceId) -> bool {
+        let (of_all, known) = (self.totals().cut_of_all, self.totals().source_cuts as usize);
+        let source = source.to_word();
+        number <= of_all || (0..known).any(|place| self.storage.source_cut(place).cuts_off(number, source))
+    }
+
+    /// Returns true if the sample in a slot had entered the pipeline before such a flush.
+    pub(super) fn is_slot_old(&mut self, slot: usize) -> bool {
+        let slot = self.storage.slot(slot);
+        let (number, source) = (slot.number, slot.source());
+        self.is_old(number, source)
+    }
+
+    /// Returns true if a slot and all behind it have samples from before a flush.
+    pub(in crate::buffer) fn is_all_old(&mut self, first: usize) -> bool {
+        let mut next = Some(first);
+        while let Some(slot) = next {
+            if !self.is_slot_old(slot) {
+                return false;
+            }
+            next = self.after(slot);
+        }
+        true
     }
 
     /// Returns true if nothing from before the last flush is in flight.
@@ -137,20 +227,18 @@ impl<S: Storage> Change<'_, S> {
         self.lands_old(slots.into_iter());
     }
 
-    /// Does so for samples in these slots, and returns true if one was.
-    pub(super) fn lands_old(&mut self, slots: impl Iterator<Item = usize>) -> bool {
+    /// Does so for samples in these slots.
+    pub(super) fn lands_old(&mut self, slots: impl Iterator<Item = usize>) {
         let mut old = 0;
         for slot in slots {
-            let number = self.storage.slot(slot).number;
-            old += u64::from(self.is_old(number));
+            old += u64::from(self.is_slot_old(slot));
         }
         if old == 0 {
-            return false;
+            return;
         }
         lower(&mut self.head().old, old);
         if self.head().old == 0 {
             self.wake_producers(Wake::All);
         }
-        true
     }
 }

@@ -371,11 +371,11 @@ impl<S: Storage> Change<'_, S> {
 
     /// Flushes what waits in any lane and had entered before the last flush.
     pub(super) fn flush_lanes(&mut self) {
-        self.give_up_in_lanes(|change, number| change.is_old(number), How::Flushed);
+        self.give_up_in_lanes(Self::is_slot_old, How::Flushed);
     }
 
-    /// Gives up what waits in any lane and has such a number, and counts it there and among all.
-    fn give_up_in_lanes(&mut self, is_given_up: impl Fn(&mut Self, u64) -> bool, how: How) {
+    /// Gives up what waits in any lane and in such a slot, and counts it there and among all.
+    fn give_up_in_lanes(&mut self, is_given_up: impl Fn(&mut Self, usize) -> bool, how: How) {
         if !self.has_lanes() {
             return;
         }
@@ -383,8 +383,8 @@ impl<S: Storage> Change<'_, S> {
             let mut next = self.first(Queue::Lane(place));
             while let Some(slot) = next {
                 next = self.after(slot);
-                let (number, length) = (self.storage.slot(slot).number, self.storage.slot(slot).length);
-                if !is_given_up(self, number) {
+                let length = self.storage.slot(slot).length;
+                if !is_given_up(self, slot) {
                     continue;
                 }
                 self.leave_lane(place, slot);

@@ -45,6 +45,7 @@ pub(super) use write::{Published, Trim};
 use super::damage::{Damage, damaged};
 use super::histogram::Durations;
 use super::{Gate, Limits};
+use crate::cuts::SourceCut;
 use crate::ledger::{BufferCounts, StageCounts};
 use crate::sample::{ForkTicket, SampleId};
 use lists::Queue;
@@ -63,6 +64,8 @@ pub(super) trait Storage {
     fn place(&mut self, place: usize) -> &mut Place;
     /// Returns a lane: one that is in use, or the next.
     fn lane(&mut self, place: usize) -> &mut Lane;
+    /// Returns the flush of a source: one that is in use, or the next.
+    fn source_cut(&mut self, place: usize) -> &mut SourceCut;
     fn places(&self) -> usize;
     /// Holds the number of a take that has ended before its turn.
     fn ended(&mut self, ticket: u64) -> &mut u64;
@@ -188,7 +191,8 @@ impl<'a, S: Storage> Change<'a, S> {
     pub(super) fn forks(&mut self, all_of_lists: bool) -> Vec<ForkTicket> {
         self.is_looked_at();
         let mut forks = Vec::new();
-        for queue in [Queue::Waiting, Queue::OutOfOrder] {
+        let lanes = if self.has_lanes() { self.totals().lanes as usize } else { 0 };
+        for queue in [Queue::Waiting, Queue::OutOfOrder].into_iter().chain((0..lanes).map(Queue::Lane)) {
             let mut next = self.first(queue);
             while let Some(slot) = next {
                 forks.push(self.storage.slot(slot).fork());

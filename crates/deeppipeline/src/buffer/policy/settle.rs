@@ -95,10 +95,10 @@ impl<S: Storage> Change<'_, S> {
         self.storage.place(place).windowed += samples;
     }
 
-    /// Counts samples that were kept for a window and are in none.
-    pub(in crate::buffer) fn skip_windowed(&mut self, place: usize, samples: u64) {
+    /// Counts samples that were kept for a window and are in none: skipped, or flushed with their source.
+    pub(in crate::buffer) fn end_windowed(&mut self, place: usize, samples: u64, fate: Fate) {
         let samples = self.use_windowed(place, samples);
-        self.count_settled(samples, Fate::Skipped);
+        self.count_settled(samples, fate);
     }
 
     /// Uses samples that were kept for a window, and returns how many of them a flush has left.
@@ -209,17 +209,17 @@ impl<S: Storage> Change<'_, S> {
         if landed.fork == 0 && !self.limits.fates {
             return;
         }
-        let (number, is_part, take) = (landed.number, landed.part > 0, landed.ticket);
+        let (number, is_part, take, source) = (landed.number, landed.part > 0, landed.ticket, landed.source());
         let how = match how {
             How::Used if !is_newest && !self.limits.intake.keeps_identity() => How::Absorbed,
             // The window that would keep it may be gone.
-            How::Windowed if self.head().cut > 0 && self.is_old(number) => How::Flushed,
+            How::Windowed if self.head().cut > 0 && self.is_old(number, source) => How::Flushed,
             how => how,
         };
         // A whole sample whose one result went on has not ended, unless that was flushed where no buffer tells of it. But
         // who has looked and found it here, while its result had ended already, is to look again.
         let is_of_interest = is_split || is_part || take < self.totals().looked_at;
-        if how != How::Used || is_of_interest || (self.head().cut > 0 && self.is_old(number)) {
+        if how != How::Used || is_of_interest || (self.head().cut > 0 && self.is_old(number, source)) {
             self.note_end_of(slot, how, is_split && is_newest);
         }
     }

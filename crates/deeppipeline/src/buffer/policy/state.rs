@@ -67,9 +67,9 @@ pub(in crate::buffer) struct Head {
     pub(in crate::buffer) viewed: u64,
     /// 1 where an arrival found no room for its bytes, so that a list intake hands over what is there.
     pub(in crate::buffer) full_by_bytes: u64,
-    /// The number of the last sample that had entered the pipeline before the last flush, or 0.
+    /// The number of the last sample that had entered the pipeline before the last flush, of all or of one source, or 0.
     pub(in crate::buffer) cut: u64,
-    /// Samples from before it that are in flight.
+    /// Samples from before a flush that are in flight.
     pub(in crate::buffer) old: u64,
     /// The holders that keep samples from being taken, each a bit of its own: a flush, a pause.
     pub(in crate::buffer) held: u64,
@@ -105,6 +105,11 @@ pub(in crate::buffer) struct Totals {
     pub(in crate::buffer) ends: u64,
     /// Takes before this one were looked at while they were in flight, by who looks for samples that have ended.
     pub(in crate::buffer) looked_at: u64,
+    /// The number of the last sample that had entered before the last flush of all, how many sources were flushed alone
+    /// since, and the number of the last flush of those that was forgotten.
+    pub(in crate::buffer) cut_of_all: u64,
+    pub(in crate::buffer) source_cuts: u64,
+    pub(in crate::buffer) forgotten_cut: u64,
 }
 
 /// One slot.

@@ -1,8 +1,10 @@
 //! The layout of a shared buffer: where each word is.
 
 use super::owner::Owner;
+use crate::buffer::Limits;
 use crate::buffer::histogram::{Durations, TIMES, WINDOWS};
 use crate::buffer::policy::{Head, Lane, Place, Slot, Totals};
+use crate::cuts::SourceCut;
 use std::mem::offset_of;
 
 /// The largest number of slots: more cannot be numbered.
@@ -17,6 +19,7 @@ pub(super) const TOTALS: usize = size_of::<Totals>() / 8;
 pub(super) const PLACE: usize = size_of::<Place>() / 8;
 pub(super) const SLOT: usize = size_of::<Slot>() / 8;
 pub(super) const LANE: usize = size_of::<Lane>() / 8;
+pub(super) const SOURCE_CUT: usize = size_of::<SourceCut>() / 8;
 
 /// Words in a cache line.
 const CACHE_LINE: usize = 8;
@@ -48,8 +51,11 @@ pub(crate) struct Layout {
     pub(super) turns: usize,
     /// Entrances that have a lane each.
     pub(super) lanes: usize,
+    /// Sources that may be flushed alone.
+    pub(super) source_cuts: usize,
     place_at: usize,
     lane_at: usize,
+    source_cut_at: usize,
     rings_at: usize,
     time_at: usize,
     slot_at: usize,
@@ -74,10 +80,13 @@ const SEALED_SLOT: usize = SLOT + 1;
 pub(super) const END: usize = 6;
 
 impl Layout {
-    pub(super) fn new(slots: usize, places: usize, turns: usize, lanes: usize, untold_ends: usize) -> Self {
+    pub(super) fn new(limits: Limits, slots: usize, places: usize) -> Self {
+        let (turns, untold_ends) = (limits.turns(), limits.ends);
+        let Limits { lanes, source_cuts, .. } = limits;
         let place_at = TOTALS_AT + lines(TOTALS + 1);
         let lane_at = place_at + places * lines(PLACE + 1);
-        let rings_at = lines(lane_at + lanes * (LANE + 1));
+        let source_cut_at = lane_at + lanes * (LANE + 1);
+        let rings_at = lines(source_cut_at + source_cuts * (SOURCE_CUT + 1));
         let time_at = lines(rings_at + 4 * DROPS + turns + 1);
         let slot_at = lines(time_at + HISTOGRAMS * HISTOGRAM);
         let ends_at = lines(slot_at + slots.saturating_mul(SEALED_SLOT));
@@ -86,9 +95,10 @@ impl Layout {
         let own_at = lines(ends_at.saturating_add(ends.saturating_mul(END + 1)));
         // Each word is changed once at most. Beside the head and every slot, a change has to do with two places, of the
         // process that makes it and of a dead one, with all lanes, all turns, all drops, and a time of each sample and of
-        // a call. What is kept for windows, at each place, a flush changes as well.
+        // a call. What is kept for windows, at each place, a flush changes as well, and one of a source its cut.
         let kept = places.saturating_mul(2);
-        let once = HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + 4 * DROPS + turns + 1 + 2 * HISTOGRAMS;
+        let once =
+            HEAD + 1 + TOTALS + 1 + 2 * (PLACE + 1) + kept + SOURCE_CUT + 1 + 4 * DROPS + turns + 1 + 2 * HISTOGRAMS;
         let of_ends = if untold_ends > 0 { slots.saturating_add(2).saturating_mul(END + 1) } else { 0 };
         let of_slots = slots.saturating_mul(SEALED_SLOT + 1);
         let changes = (once + lanes * (LANE + 1)).saturating_add(of_slots).saturating_add(of_ends);
@@ -98,8 +108,10 @@ impl Layout {
             places,
             turns,
             lanes,
+            source_cuts,
             place_at,
             lane_at,
+            source_cut_at,
             rings_at,
             time_at,
             slot_at,
@@ -134,6 +146,10 @@ impl Layout {
 
     pub(super) fn lane(self, lane: usize) -> usize {
         self.lane_at + lane * (LANE + 1)
+    }
+
+    pub(super) fn source_cut(self, place: usize) -> usize {
+        self.source_cut_at + place * (SOURCE_CUT + 1)
     }
 
     /// The last drops, the last failures, and takes that have ended before their turn, with one seal behind.

@@ -32,10 +32,12 @@ use crate::buffer::histogram::Durations;
 use crate::buffer::policy::Turn;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::clock::{Moment, from_nanoseconds};
-use crate::ledger::{BufferCounts, Reading};
+use crate::cuts::{Cut, Cuts};
+use crate::ledger::{BufferCounts, Fate, Reading};
 use crate::line::Spot;
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, Input, Sample, SampleId, SampleInfo};
+use crate::source_id::SourceId;
 use crate::unwind::{BoxError, catch_panic};
 use map::Map;
 use std::collections::HashSet;
@@ -171,7 +173,7 @@ impl<V> Buffer<V> {
             Err(cause) => return Push::Refused(value, cause),
         };
 
-        let Origin { lane, receipt, turn } = origin;
+        let Origin { lane, receipt, turn, .. } = origin;
         let mut scratch = [0; SMALL];
         let small = self.serialise_small(&value, size, &mut scratch);
 
@@ -187,7 +189,7 @@ impl<V> Buffer<V> {
                         Err(reserved) => reserved,
                     }
                 }
-                None => self.table.reserve_for(size, id, arrival, origin),
+                None => self.table.reserve_for(size, id, arrival, Origin { source, ..origin }),
             };
             match reserved {
                 Reserved::Slot(slot) => break slot,
@@ -327,9 +329,9 @@ impl<V> Buffer<V> {
         self.table.end_finish();
     }
 
-    /// Counts that many samples that the stage kept as being in no list.
-    pub(crate) fn skip_windowed(&self, samples: u64) {
-        self.table.skip_windowed(samples);
+    /// Counts that many samples that the stage kept as being in no list: skipped, or flushed with their source.
+    pub(crate) fn end_windowed(&self, samples: u64, fate: Fate) {
+        self.table.end_windowed(samples, fate);
     }
 
     /// Takes what the intake says, waiting for it if need be.
@@ -337,7 +339,7 @@ impl<V> Buffer<V> {
         let mut unsettled = unsettled.and_then(|unsettled| Some((unsettled.lease?, unsettled.settlement)));
 
         // Only the first look settles what the worker had in flight.
-        let (slots, ticket, cut, copy, at) = loop {
+        let (slots, ticket, (cut, is_cut_off), copy, at) = loop {
             if self.announced.is_for(worker) {
                 if let Some((lease, settlement)) = unsettled {
                     lease.settle(settlement);
@@ -352,7 +354,9 @@ impl<V> Buffer<V> {
                 None => self.table.take_up_to(up_to, at.0),
             };
             match taken {
-                Took::Ready { slots, ticket, cut, copy } => break (slots, ticket, cut, copy, at),
+                Took::Ready { slots, ticket, cut, is_cut_off, copy } => {
+                    break (slots, ticket, (cut, is_cut_off), copy, at);
+                }
                 Took::Drained { ticket } => return Take::Drained { ticket },
                 Took::Discarded => return Take::Discarded,
                 Took::Ahead(next) => return Take::Ahead(next),
@@ -388,7 +392,7 @@ impl<V> Buffer<V> {
 
         let count = lease.count();
         let members = members.map(Vec::into_boxed_slice);
-        let taken = Taken { ticket, at, cut, fork, lease: Some(lease), given, failures, members };
+        let taken = Taken { ticket, at, cut, is_cut_off, fork, lease: Some(lease), given, failures, members };
         match (problem, newest) {
             (Some(cause), Some(newest)) => Take::Unreadable { newest, samples: count, taken, cause },
             _ => match self.input_of(samples) {
@@ -460,14 +464,29 @@ impl<V> Buffer<V> {
         self.table.set_paused(paused);
     }
 
-    /// Gives up what has that number or a lower one.
-    pub(crate) fn cut(&self, number: u64) {
-        self.table.cut(number, self.arrival_time());
+    /// Gives up what had entered before a flush.
+    pub(crate) fn cut(&self, cut: Cut) {
+        self.table.cut(cut, self.arrival_time());
     }
 
-    /// Returns the number of the last sample before the last flush, without the lock.
-    pub(crate) fn last_cut(&self) -> u64 {
-        self.table.last_cut()
+    /// Returns true if a sample had entered before a flush of all, or of its source.
+    pub(crate) fn is_cut_off(&self, sample: &SampleInfo) -> bool {
+        self.table.is_cut_off(sample)
+    }
+
+    /// Returns the flushes that it knows.
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.table.cuts()
+    }
+
+    /// Returns true if nothing from before the last flush of a source is in flight.
+    pub(crate) fn has_landed(&self, source: SourceId) -> bool {
+        self.table.has_landed(source)
+    }
+
+    /// Forgets the last flush of a source.
+    pub(crate) fn forget_cut(&self, source: SourceId) {
+        self.table.forget_cut(source);
     }
 
     /// Waits until nothing is in flight that entered before the last flush; false when the caller would not wait any

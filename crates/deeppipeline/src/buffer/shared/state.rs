@@ -3,12 +3,13 @@
 //!
 //! What is read is sealed, so that a stray write of some process is found before anything follows from it.
 
-use super::layout::{DROPS, END, HEAD, LANE, Layout, PLACE, SLOT, TOTALS};
+use super::layout::{DROPS, END, HEAD, LANE, Layout, PLACE, SLOT, SOURCE_CUT, TOTALS};
 use super::words::SharedWords;
 use crate::buffer::Limits;
 use crate::buffer::damage::{Damage, damaged};
 use crate::buffer::histogram::{self, Durations, TIMES, period, place_of, time_step};
 use crate::buffer::policy::{Head, How, Lane, Place, SampleEnd, Slot, Storage, Totals};
+use crate::cuts::SourceCut;
 use crate::sample::{ForkTicket, SampleId};
 use crate::source_id::SourceId;
 use std::collections::VecDeque;
@@ -41,6 +42,8 @@ pub(super) struct Scratch {
     lanes: Vec<Read<Lane>>,
     /// The place of a lane among those, counted from 1; 0 for the rest.
     places_of_lanes: Vec<u32>,
+    /// The flushes of single sources, from the first on.
+    source_cuts: Vec<Read<SourceCut>>,
     rings: Option<Read<()>>,
     /// The words of the rings, as they were and as they are.
     rings_were: Vec<u64>,
@@ -61,6 +64,9 @@ pub(super) fn write_empty<W: SharedWords>(words: &W, layout: Layout) {
     }
     for lane in 0..layout.lanes {
         write_sealed::<_, LANE>(words, layout.lane(lane), bytemuck::cast(Lane::default()));
+    }
+    for place in 0..layout.source_cuts {
+        write_sealed::<_, SOURCE_CUT>(words, layout.source_cut(place), bytemuck::cast(SourceCut::default()));
     }
     words.set(layout.rings() + layout.in_rings(), seal(layout.rings(), &vec![0; layout.in_rings()]));
 }
@@ -88,6 +94,7 @@ impl<'a, W: SharedWords> State<'a, W> {
         scratch.places_of_slots.resize(layout.slots, 0);
         scratch.places.clear();
         scratch.lanes.clear();
+        scratch.source_cuts.clear();
         scratch.places_of_lanes.clear();
         scratch.places_of_lanes.resize(layout.lanes, 0);
         scratch.times.clear();
@@ -102,8 +109,21 @@ impl<'a, W: SharedWords> State<'a, W> {
 impl Scratch {
     /// Returns the words that have changed, and what they are to be.
     pub(super) fn changes(&mut self, layout: Layout) -> &[(usize, u64)] {
-        let Scratch { head, totals, slots, places, lanes, rings, rings_were, rings_are, times, ends, changes, .. } =
-            self;
+        let Scratch {
+            head,
+            totals,
+            slots,
+            places,
+            lanes,
+            source_cuts,
+            rings,
+            rings_were,
+            rings_are,
+            times,
+            ends,
+            changes,
+            ..
+        } = self;
         changes.clear();
         add::<HEAD>(changes, head.at, head.seal, bytemuck::cast_ref(&head.was), bytemuck::cast_ref(&head.is));
         if let Some(Read { at, seal, was, is }) = totals {
@@ -114,6 +134,9 @@ impl Scratch {
         }
         for Read { at, seal, was, is } in &*lanes {
             add::<LANE>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
+        }
+        for Read { at, seal, was, is } in &*source_cuts {
+            add::<SOURCE_CUT>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
         }
         for Read { at, seal, was, is } in &*slots {
             add::<SLOT>(changes, *at, *seal, bytemuck::cast_ref(was), bytemuck::cast_ref(is));
@@ -316,6 +339,19 @@ impl<W: SharedWords> Storage for State<'_, W> {
             *read = self.scratch.lanes.len() as u32;
         }
         &mut self.scratch.lanes[*read as usize - 1].is
+    }
+
+    fn source_cut(&mut self, place: usize) -> &mut SourceCut {
+        if place >= self.layout.source_cuts {
+            damaged(Damage::Queue);
+        }
+        let cuts = &mut self.scratch.source_cuts;
+        while cuts.len() <= place {
+            let at = self.layout.source_cut(cuts.len());
+            let (cut, seal) = read_sealed::<_, SOURCE_CUT>(self.words, at);
+            cuts.push(Read::new(at, seal, bytemuck::cast(cut)));
+        }
+        &mut cuts[place].is
     }
 
     fn ended(&mut self, ticket: u64) -> &mut u64 {

@@ -13,10 +13,10 @@ use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
 use crate::buffer::policy::{self, Change, Flight, Refusal, SampleEnd, Settlement, Turn, Wake, Wakes};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
-use crate::ledger::Spread;
-use crate::ledger::{BufferCounts, StageCounts};
+use crate::cuts::{Cut, Cuts};
+use crate::ledger::{BufferCounts, Fate, Spread, StageCounts};
 use crate::policies::OnCrash;
-use crate::sample::{ForkTicket, SampleId};
+use crate::sample::{ForkTicket, SampleId, SampleInfo};
 use crate::source_id::SourceId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -95,7 +95,7 @@ impl Limits {
     /// Returns the layout of a buffer whose slots can be numbered at all.
     pub(crate) fn layout(self) -> Layout {
         let places = Owner::places(self.producers.workers.max(self.consumers.workers));
-        Layout::new(self.slots(), places, self.turns(), self.lanes, self.ends)
+        Layout::new(self, self.slots(), places)
     }
 }
 
@@ -163,6 +163,8 @@ pub(crate) enum Taken {
         ticket: u64,
         /// The number of the last sample before the last flush.
         cut: u64,
+        /// True if all of it had entered before a flush.
+        is_cut_off: bool,
         /// True if what is taken must be copied out, because views hold too many slots.
         copy: bool,
     },
@@ -381,8 +383,8 @@ impl<W: SharedWords> SlotTable<W> {
     /// Asks for a slot of that many bytes. Where there is no room, what that means for an arriving sample is decided
     /// here, before it is written; its receipt is kept if that is its end.
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
-        let Origin { lane, turn, receipt } = origin;
-        let (fork, source) = (ForkTicket::default(), SourceId::default());
+        let Origin { lane, turn, receipt, source } = origin;
+        let fork = ForkTicket::default();
         let label = Label { id, birth: 0, fork, source, lane, receipt, turn, came: 0 };
         let label = label.of(arrival, length);
         self.at_once(Self::gone(arrival), |change, guard| match change.reserve(self.place(), &label, receipt) {
@@ -598,7 +600,8 @@ impl<W: SharedWords> SlotTable<W> {
         }
         let holdable = self.limits.consumers.workers * self.limits.holdable();
         let copy = change.viewed().saturating_add(samples) > holdable as u64;
-        Taken::Ready { slots, ticket, cut: change.last_cut(), copy }
+        let (cut, is_cut_off) = (change.last_cut(), change.is_all_old(first));
+        Taken::Ready { slots, ticket, cut, is_cut_off, copy }
     }
 
     /// This worker is done with what `finish` has given.
@@ -617,9 +620,9 @@ impl<W: SharedWords> SlotTable<W> {
         self.at_once((), |change, _| change.keep_for_window(self.place(), Flight::Slots(slots)));
     }
 
-    /// Counts that many samples that the stage kept as being in no list.
-    pub(crate) fn skip_windowed(&self, samples: u64) {
-        self.at_once((), |change, _| change.skip_windowed(self.place(), samples));
+    /// Counts that many samples that the stage kept as being in no list: skipped, or flushed with their source.
+    pub(crate) fn end_windowed(&self, samples: u64, fate: Fate) {
+        self.at_once((), |change, _| change.end_windowed(self.place(), samples, fate));
     }
 
     /// Settles what was in flight, and as many samples that were kept before as the settlement says. Slots that are
@@ -683,9 +686,31 @@ impl<W: SharedWords> SlotTable<W> {
         self.at_once((), |change, _| change.set_paused(paused));
     }
 
-    /// Gives up what has that number or a lower one, at that time.
-    pub(crate) fn cut(&self, number: u64, now: u64) {
-        self.at_once((), |change, _| change.cut(number, now));
+    /// Gives up what had entered before a flush, at that time.
+    pub(crate) fn cut(&self, cut: Cut, now: u64) {
+        self.at_once((), |change, _| change.cut(cut, now));
+    }
+
+    /// Returns true if a sample had entered before a flush of all, or of its source.
+    pub(crate) fn is_cut_off(&self, sample: &SampleInfo) -> bool {
+        // What is newer than any flush, which is nearly everything, is known without the lock.
+        sample.id.number <= self.last_cut()
+            && self.at_once(false, |change, _| change.is_old(sample.id.number, sample.source))
+    }
+
+    /// Returns the flushes that it knows.
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.at_once(Cuts::default(), |change, _| change.cuts())
+    }
+
+    /// Returns true if nothing from before the last flush of a source is in flight.
+    pub(crate) fn has_landed(&self, source: SourceId) -> bool {
+        self.at_once(true, |change, _| change.has_landed(source))
+    }
+
+    /// Forgets the last flush of a source.
+    pub(crate) fn forget_cut(&self, source: SourceId) {
+        self.at_once((), |change, _| change.forget_cut(source));
     }
 
     /// Checks that nothing is in flight that entered before the last flush; if something is, returns what the futex for

@@ -146,8 +146,9 @@ impl Bootstrap {
         };
 
         let cut_in = Arc::clone(&input);
-        let last_cut = Arc::new(move || cut_in.buffer.shared().map_or(0, shared::Buffer::last_cut));
-        let info = WorkerInfo { index: worker, restarted, clock: Clock::Monotonic, last_cut };
+        let is_cut_off =
+            Arc::new(move |sample: &_| cut_in.buffer.shared().is_some_and(|buffer| buffer.is_cut_off(sample)));
+        let info = WorkerInfo { index: worker, restarted, clock: Clock::Monotonic, is_cut_off };
         let voice = Arc::new(Mutex::new(self.link));
         let behind = if let Output::Next(next) = &output { Some((next, false)) } else { None };
         for (inlet, in_front) in std::iter::once((&input, true)).chain(behind) {

@@ -1,6 +1,7 @@
 //! A simulation of a pipeline of which only the description is known: no stage runs, samples only take their time.
 
 use super::Simulation;
+use crate::cuts::SourceCut;
 use crate::error::GraphError;
 use crate::executor::{Body, BodyFactory};
 use crate::graph::{Block, Graph};
@@ -108,6 +109,10 @@ impl Body<Value> for Passing {
         if let Some(window) = &mut self.window {
             window.forget();
         }
+    }
+
+    fn forget_sources(&mut self, cuts: &[SourceCut]) -> u64 {
+        self.window.as_mut().map_or(0, |window| window.forget_sources(cuts))
     }
 
     fn windowed(&mut self) -> Windowed {

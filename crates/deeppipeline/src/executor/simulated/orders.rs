@@ -1,7 +1,7 @@
 //! The orders that a simulated pipeline gets at given times: flushes, pauses, changes of stages and of their workers.
 
 use super::{Event, Simulation};
-use crate::error::UnknownStage;
+use crate::error::{EntranceError, UnknownStage};
 use crate::seat::{Change, New};
 use crate::stage::Stage;
 use crate::unwind::BoxError;
@@ -40,6 +40,16 @@ impl<I, T> Simulation<I, T> {
     pub fn flush_at(&mut self, at: Duration) -> &mut Self {
         self.orders.add(at, Event::Flush, None);
         self
+    }
+
+    /// Flushes the source or entrance of that name at that time, as [`flush_at`](Simulation::flush_at) does with all.
+    ///
+    /// # Errors
+    /// An error if there is none of that name.
+    pub fn flush_source_at(&mut self, at: Duration, name: &str) -> Result<&mut Self, EntranceError> {
+        self.supervisor.source_to_flush(name)?;
+        self.orders.add(at, Event::FlushSource(name.to_owned()), None);
+        Ok(self)
     }
 
     /// Pauses the first stage at that time, after the puts of the same moment, until it is resumed or `setstop` is called.
@@ -127,6 +137,7 @@ impl<I, T> Simulation<I, T> {
             Event::Scale(stage, workers) => self.to_scale.push((stage.clone(), *workers)),
             Event::Pause(stage) => drop(self.supervisor.pause(stage.as_deref())),
             Event::Resume(stage) => drop(self.supervisor.resume(stage.as_deref())),
+            Event::FlushSource(name) => drop(self.supervisor.flush_source(name)),
             _ => self.supervisor.flush(),
         }
         Some(order)

@@ -149,7 +149,7 @@ fn run(limits: Limits, seed: u64) {
             1 => drop(pipeline.counts()),
             2 => drop(pipeline.next_to_trim(random.below(9), random.below(9))),
             3 => drop(pipeline.look_for_damage()),
-            4 => pipeline.skip_windowed(random.below(2)),
+            4 => pipeline.end_windowed(random.below(2), Fate::Skipped),
             5 if random.one_in(9) => pipeline.lower_gate(random.choice(&[Gate::Closed, Gate::Discarding])),
             6 if random.one_in(4) => {
                 pipeline.producer_died(Owner::of_worker(0, worker));

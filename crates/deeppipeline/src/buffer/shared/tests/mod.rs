@@ -32,6 +32,9 @@ const INTAKES: [Intake; 6] = [
     Intake::Window { size: 3, stride: 1 },
 ];
 
+/// The sources that may be flushed alone.
+const SOURCE_CUTS: usize = 2;
+
 /// What came of a call that took so many nanoseconds.
 fn came_of(fate: Fate, windowed: u64, took: u64) -> Settlement {
     Settlement { fate, windowed, took: Some(took), age: 0, ended_at: 0, is_split: false }
@@ -51,6 +54,7 @@ fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Li
         ends: 0,
         fates: false,
         lanes: 0,
+        source_cuts: SOURCE_CUTS,
     }
 }
 

@@ -767,7 +767,7 @@ fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
         let ends: [Ends; 3] = [
             |worker, slots| worker.keep(slots),
             |worker, slots| worker.settle(slots, came_of(Fate::Used, 2, 0)),
-            |worker, _| worker.skip_windowed(2),
+            |worker, _| worker.end_windowed(2, Fate::Skipped),
         ];
         for (end, (kept, used, skipped)) in ends.into_iter().zip([(3, 0, 0), (0, 3, 0), (0, 0, 2)]) {
             for step in 0.. {
@@ -799,7 +799,7 @@ fn what_a_stage_had_kept_is_lost_with_it_exactly_once() {
                 assert!(!lives || has_happened == after, "{has_happened:?}");
                 let (_, slots) = buffer.takes(0, 1).expect("its successor begins with nothing kept");
                 buffer.as_worker(1, 0).keep(&settled(&slots));
-                buffer.as_worker(1, 0).skip_windowed(1);
+                buffer.as_worker(1, 0).end_windowed(1, Fate::Skipped);
                 buffer.table.lower_gate(Gate::Discarding);
                 assert_clear(&buffer.table);
                 drop(told);

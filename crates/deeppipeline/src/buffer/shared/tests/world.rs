@@ -11,6 +11,7 @@ use super::memory::{Died, Life, Mortal, Plain, unless_dead};
 use super::model::{Answer, Model, Taking};
 use crate::buffer::LaneKey;
 use crate::buffer::{Arrival, Gate, Limits, Origin};
+use crate::cuts::Cut;
 use crate::ledger::Fate;
 use crate::policies::OnCrash;
 use crate::sample::{ForkTicket, SampleId};
@@ -367,7 +368,7 @@ impl World {
             _ => self.model.buffer.entered,
         };
         self.pipeline.hold();
-        self.pipeline.cut(number, 0);
+        self.pipeline.cut(Cut { number, source: None }, 0);
         // As who flushes does, once every buffer is cut.
         self.pipeline.wake();
         self.pipeline.let_take();
