@@ -289,3 +289,106 @@ fn a_worker_that_joins_after_a_replacement_runs_the_new_stage() {
     );
     assert!(pipeline.setstop().unwrap().balances());
 }
+
+/// A stage whose workers but the first wait in `setup` until they are let go.
+fn waits_in_setup(
+    let_go: &Arc<AtomicBool>,
+    waiting: &Arc<AtomicUsize>,
+) -> impl Fn() -> Result<Waits, BoxError> + use<> {
+    let (let_go, waiting) = (Arc::clone(let_go), Arc::clone(waiting));
+    move || Ok(Waits { let_go: Arc::clone(&let_go), waiting: Arc::clone(&waiting) })
+}
+
+struct Waits {
+    let_go: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Stage for Waits {
+    type Input = u64;
+    type Output = u64;
+
+    fn setup(&mut self) -> Result<(), BoxError> {
+        if current_worker().unwrap().index() > 0 {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            until(|| self.let_go.load(Ordering::SeqCst));
+        }
+        Ok(())
+    }
+
+    fn stage_run(&mut self, x: u64) -> Result<Give<u64>, BoxError> {
+        Ok(Give::One(x))
+    }
+}
+
+#[test]
+fn an_abort_ends_the_wait_for_workers_that_join() {
+    let (let_go, waiting) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let waits = made_by(waits_in_setup(&let_go, &waiting)).name("waits").workers(1).max_workers(3);
+    let pipeline = Pipeline::builder().stage(waits).end_stage(|_: u64| {}).start().unwrap();
+    std::thread::scope(|scope| {
+        let scaling = scope.spawn(|| pipeline.scale("waits", 3).unwrap_err());
+        until(|| waiting.load(Ordering::SeqCst) == 2);
+        let report = pipeline.abort();
+        assert!(matches!(scaling.join().unwrap(), ScaleError::NotRunning { .. }));
+        assert_eq!(report.left_behind, ["waits"]);
+    });
+    let_go.store(true, Ordering::SeqCst);
+    until(|| pipeline.report().left_behind.is_empty());
+}
+
+#[test]
+fn a_stop_waits_for_workers_that_join_and_their_caller_hears_of_them() {
+    let (let_go, waiting) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let waits = made_by(waits_in_setup(&let_go, &waiting)).name("waits").workers(1).max_workers(2);
+    let (tell, told) = channel();
+    let pipeline = Pipeline::builder().stage(waits).end_stage(move |x: u64| tell.send(x).unwrap()).start().unwrap();
+    std::thread::scope(|scope| {
+        let scaling = scope.spawn(|| pipeline.scale("waits", 2));
+        until(|| waiting.load(Ordering::SeqCst) == 1);
+        pipeline.put(5).unwrap();
+        assert_eq!(told.recv().unwrap(), 5);
+        let stopping = scope.spawn(|| pipeline.setstop().unwrap());
+        // It has begun to stop once nothing can be put any more.
+        until(|| pipeline.put(6).is_err());
+        let_go.store(true, Ordering::SeqCst);
+        assert!(stopping.join().unwrap().balances());
+        scaling.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_time_out_leaves_those_that_join_to_join_later() {
+    let (let_go, waiting) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let waits = made_by(waits_in_setup(&let_go, &waiting)).name("waits").workers(1).max_workers(3);
+    let pipeline = Pipeline::builder().stage(waits).end_stage(|_: u64| {}).start().unwrap();
+    let error = pipeline.scale_timeout("waits", 3, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(&error, ScaleError::Timeout { workers, .. } if workers == &[1, 2]), "{error}");
+    let refused = pipeline.replace("waits", || Ok(Waits { let_go: Arc::default(), waiting: Arc::default() }));
+    assert_eq!(refused.unwrap_err().to_string(), "stage \"waits\" is being scaled: replace it afterwards");
+    let_go.store(true, Ordering::SeqCst);
+    // Those that joined leave again.
+    pipeline.scale("waits", 1).unwrap();
+    assert_eq!(pipeline.report().stages[0].workers, 1);
+    assert!(pipeline.setstop().unwrap().balances());
+}
+
+#[test]
+fn a_simulation_has_scalings() {
+    let mut simulation = Pipeline::builder()
+        .buffer_size(1)
+        .stage(made_by(|| Ok(|x: u64| x)).name("work").workers(1).max_workers(3))
+        .end_stage(|_: u64| {})
+        .simulate()
+        .unwrap();
+    for x in 0..100 {
+        simulation.put_at(Duration::from_millis(10 * x), x);
+    }
+    simulation.takes("work", Duration::from_millis(30)).unwrap();
+    simulation.scale_at(Duration::from_millis(500), "work", 3).unwrap();
+    assert!(simulation.scale_at(Duration::ZERO, "nobody", 2).is_err());
+    let report = simulation.run().unwrap();
+    // Two of three were dropped in front of one worker, and none in front of three.
+    let dropped = report.stages[0].buffer.dropped();
+    assert!((30..=35).contains(&dropped) && report.stages[0].workers == 3, "{report}");
+}
