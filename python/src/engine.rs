@@ -12,8 +12,6 @@ use crate::tuple::Tuple;
 use crate::worker::Worker;
 use deeppipeline::StageError;
 use deeppipeline::builder::BufferSize;
-#[cfg(not(processes))]
-use deeppipeline::engine::Worker as Joining;
 use deeppipeline::engine::{
     Block, BlockResults, EntranceNode, ErrorPolicy, Flow, ForkJoin, Graph, Node, Notice as EngineNotice, RestartPolicy,
     Role, SourceNode, Startup, Supervisor, Wait, Waiting, Worker as EngineWorker, WorkerId, spawn,
@@ -33,9 +31,7 @@ use std::time::{Duration, Instant};
 #[cfg(processes)]
 use {
     crate::{slot::Carrier, worker_process::WorkerProcess},
-    deeppipeline::engine::{
-        Codec, Codecs, Driver as EngineDriver, Driver as Joining, WorkerProcess as EngineWorkerProcess,
-    },
+    deeppipeline::engine::{Codec, Codecs, WorkerProcess as EngineWorkerProcess},
 };
 
 /// The time for which a waiting call leaves the interpreter's signals unseen.
@@ -169,44 +165,11 @@ pub(crate) enum Driver {
 /// of stages, and its driver.
 type HandedOut = (Option<usize>, Option<usize>, Option<usize>, Driver);
 
-/// Makes the driver of a worker that joins a stage, which is none of the engine's own; with it come the index of the stage
-/// and its place among all workers.
-pub(crate) fn driver(engine: &Engine, joining: Joining<Payload>) -> Option<(usize, Option<usize>, Driver)> {
-    let undriven = Undriven::from(joining);
-    let (worker_id, index) = (undriven.worker_id(), undriven.role().stage()?);
-    let driver = match undriven {
-        #[cfg(processes)]
-        Undriven::Process(process) => Driver::Process(WorkerProcess::new(*process)),
-        Undriven::Thread(worker) => {
-            let WorkerId::Stage { index: node, .. } = worker_id else { return None };
-            let next = engine.nexts.lock().unwrap_or_else(PoisonError::into_inner).get(&node)?.clone();
-            Driver::Thread(Worker::new(*worker, next))
-        }
-    };
-    Some((index, engine.supervisor.place_among_all(worker_id), driver))
-}
-
 /// A worker that is to be given a driver.
-enum Undriven {
+pub(crate) enum Undriven {
     Thread(Box<EngineWorker<Payload>>),
     #[cfg(processes)]
     Process(Box<EngineWorkerProcess<Payload>>),
-}
-
-#[cfg(processes)]
-impl From<EngineDriver<Payload>> for Undriven {
-    fn from(driver: EngineDriver<Payload>) -> Self {
-        match driver {
-            EngineDriver::Thread(worker) => Undriven::Thread(Box::new(worker)),
-            EngineDriver::Process(process) => Undriven::Process(Box::new(process)),
-        }
-    }
-}
-
-impl From<EngineWorker<Payload>> for Undriven {
-    fn from(worker: EngineWorker<Payload>) -> Self {
-        Undriven::Thread(Box::new(worker))
-    }
 }
 
 impl Undriven {
@@ -218,7 +181,7 @@ impl Undriven {
         }
     }
 
-    fn worker_id(&self) -> WorkerId {
+    pub(crate) fn worker_id(&self) -> WorkerId {
         match self {
             Undriven::Thread(worker) => worker.worker_id(),
             #[cfg(processes)]
@@ -226,7 +189,7 @@ impl Undriven {
         }
     }
 
-    fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         match self {
             Undriven::Thread(worker) => worker.role(),
             #[cfg(processes)]
@@ -299,7 +262,7 @@ pub(crate) struct Engine {
     natives: Mutex<Vec<(EngineWorker<Payload>, AnyBody)>>,
     native_threads: Mutex<Vec<JoinHandle<()>>>,
     /// The consumer of what each node gives, for workers that join it later.
-    nexts: Mutex<HashMap<usize, Next>>,
+    pub(crate) nexts: Mutex<HashMap<usize, Next>>,
     /// The consumer of what is put.
     pub(crate) entrance: OnceLock<Next>,
     /// The answers that have come, for the thread that hands them over.

@@ -1,15 +1,51 @@
 //! The number of a stage's workers while the pipeline runs, for the Python package.
 
-use crate::engine::{Driver, Engine, cause_of, driver, seconds};
+use crate::engine::{Driver, Engine, Undriven, cause_of, seconds};
 use crate::payload::Payload;
+use crate::worker::Worker;
+#[cfg(processes)]
+use crate::worker_process::WorkerProcess;
 #[cfg(processes)]
 use deeppipeline::engine::Driver as Joining;
 #[cfg(not(processes))]
 use deeppipeline::engine::Worker as Joining;
-use deeppipeline::engine::{Scaling as EngineScaling, Supervisor, Waiting};
+use deeppipeline::engine::{Scaling as EngineScaling, Supervisor, Waiting, Worker as EngineWorker, WorkerId};
 use deeppipeline::error::ScaleError;
 use pyo3::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
+
+#[cfg(processes)]
+impl From<Joining<Payload>> for Undriven {
+    fn from(driver: Joining<Payload>) -> Self {
+        match driver {
+            Joining::Thread(worker) => Undriven::Thread(Box::new(worker)),
+            Joining::Process(process) => Undriven::Process(Box::new(process)),
+        }
+    }
+}
+
+impl From<EngineWorker<Payload>> for Undriven {
+    fn from(worker: EngineWorker<Payload>) -> Self {
+        Undriven::Thread(Box::new(worker))
+    }
+}
+
+/// Makes the driver of a worker that joins a stage, which is none of the engine's own; with it come the index of the stage
+/// and its place among all workers.
+fn driver(engine: &Engine, joining: Joining<Payload>) -> Option<(usize, Option<usize>, Driver)> {
+    let undriven = Undriven::from(joining);
+    let (worker_id, index) = (undriven.worker_id(), undriven.role().stage()?);
+    let driver = match undriven {
+        #[cfg(processes)]
+        Undriven::Process(process) => Driver::Process(WorkerProcess::new(*process)),
+        Undriven::Thread(worker) => {
+            let WorkerId::Stage { index: node, .. } = worker_id else { return None };
+            let next = engine.nexts.lock().unwrap_or_else(PoisonError::into_inner).get(&node)?.clone();
+            Driver::Thread(Worker::new(*worker, next))
+        }
+    };
+    Some((index, engine.supervisor.place_among_all(worker_id), driver))
+}
 
 /// The reason why a stage has not got as many workers as it was to have: its kind, its text, the worker and the
 /// exception.

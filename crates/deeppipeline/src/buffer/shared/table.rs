@@ -553,29 +553,16 @@ impl<W: SharedWords> SlotTable<W> {
 
     fn take_in(&self, change: &mut Changing<'_, '_, W>, guard: &LockGuard<'_, W>, up_to: u64, now: u64) -> Taken {
         loop {
-            let taken = change.take(self.place(), up_to, now);
-            // What has waited for the places of those that were too old may be there now.
-            if let Some(outcome) = self.outcome_of(change, guard, taken) {
-                return outcome;
-            }
+            return match change.take(self.place(), up_to, now) {
+                policy::Taken::Ready { ticket, first, samples } => self.taken(change, ticket, first, samples),
+                // What has waited for the places of those that were too old may be there now.
+                policy::Taken::Expired => continue,
+                policy::Taken::Empty { due } => Taken::Empty(guard.will_wait_for(Waited::NotEmpty), due),
+                policy::Taken::Ahead(next) => Taken::Ahead(next),
+                policy::Taken::Drained { ticket } => Taken::Drained { ticket },
+                policy::Taken::Discarded => Taken::Discarded,
+            };
         }
-    }
-
-    /// Returns the outcome for the caller; `None` where what was inside was too old.
-    fn outcome_of(
-        &self,
-        change: &mut Changing<'_, '_, W>,
-        guard: &LockGuard<'_, W>,
-        taken: policy::Taken,
-    ) -> Option<Taken> {
-        Some(match taken {
-            policy::Taken::Ready { ticket, first, samples } => self.taken(change, ticket, first, samples),
-            policy::Taken::Expired => return None,
-            policy::Taken::Empty { due } => Taken::Empty(guard.will_wait_for(Waited::NotEmpty), due),
-            policy::Taken::Ahead(next) => Taken::Ahead(next),
-            policy::Taken::Drained { ticket } => Taken::Drained { ticket },
-            policy::Taken::Discarded => Taken::Discarded,
-        })
     }
 
     /// Makes the outcome of a take that was just made.
