@@ -5,7 +5,7 @@ mod cuts;
 #[path = "support/mod.rs"]
 mod support;
 
-use cuts::{Seen, cut_beside_puts, cut_between_puts, wanted};
+use cuts::{Seen, cut_beside_puts, cut_between_puts, cut_north_beside_south, wanted};
 use deeppipeline::builder::Builder;
 use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, cancelled, made_by, stage};
 use std::sync::mpsc::channel;
@@ -61,6 +61,21 @@ fn nothing_old_comes_out_of_a_block_and_everything_new_does() {
 fn a_flush_beside_puts_loses_nothing_else() {
     let seen = Seen::default();
     let report = cut_beside_puts(chain(&seen), &seen, wanted(CUTS));
+    assert!(report.balances(), "{report:#?}");
+}
+
+#[test]
+fn a_flush_of_one_source_beside_puts_of_another_takes_nothing_of_that() {
+    let seen = Seen::default();
+    let pipeline = builder()
+        .entrance("north")
+        .entrance("south")
+        .stage(made_by(|| Ok(Pass)).workers(3))
+        .stage(|x: i64| x)
+        .end_stage(seen.end())
+        .start()
+        .unwrap();
+    let report = cut_north_beside_south(pipeline, &seen, wanted(CUTS));
     assert!(report.balances(), "{report:#?}");
 }
 

@@ -1,11 +1,12 @@
 //! An exact cut: after a flush nothing that had entered before comes out, and nothing else is missing.
 
 use crate::case::Does::{FailAtFirst, FinishGives, HoldUntilFinish, Identity, Many};
-use crate::case::{Case, chain, stage};
+use crate::case::{Case, EntranceSpec, Input, chain, entrance, stage};
 use crate::cases::check;
 use crate::random::{Random, Told};
 use crate::simulated::{self, Moment};
 use deeppipeline::Overflow::Block;
+use deeppipeline::intake::Intake;
 use deeppipeline::report::SampleId;
 use deeppipeline::simulate::Event;
 
@@ -202,6 +203,81 @@ fn random_cuts_leave_nothing_behind_and_take_nothing_else() {
         }
         seed += 1;
     }
+}
+
+/// `CUTS=1000000 cargo test --release -p deeppipeline --test conformance random_cuts` makes a million of them, too.
+#[test]
+fn random_cuts_of_sources_take_nothing_of_others() {
+    let wanted = std::env::var("CUTS").map_or(1_000, |cuts| cuts.parse().expect("CUTS is a number"));
+    let only = std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"));
+    let (mut seed, mut cuts) = (only.unwrap_or(0), 0);
+    while cuts < wanted {
+        let case = lossless_by_several(&mut Random(seed));
+        let told = Told { seed, case: &case };
+        cuts += case.flushes.len() + case.source_flushes.len();
+        let run = simulated::run(&case);
+        (0..case.entrances.len()).for_each(|entrance| assert_cut_of(&case, entrance, &run.moments, &run.values));
+        drop(told);
+        if only.is_some() {
+            break;
+        }
+        seed += 1;
+    }
+}
+
+/// The same by several entrances, which are flushed alone or together, and without lists that have one result: that is
+/// of one source.
+fn lossless_by_several(random: &mut Random) -> Case {
+    let mut case = lossless(random);
+    for stage in &mut case.stages {
+        stage.intake = match stage.intake {
+            Intake::Batch { max_size, max_wait, .. } => Intake::Batch { max_size, max_wait, fold: false },
+            _ => Intake::Single,
+        };
+    }
+    let count = 1 + random.below(3) as usize;
+    let entrances = ["north", "south", "west"].into_iter().take(count);
+    let entrances: Vec<_> = entrances.map(|name| entrance(name, random.below(15), random.below(8))).collect();
+    let flushes = std::mem::take(&mut case.flushes);
+    let case = Case { input: Input::Puts(Vec::new()), ..case }.by(entrances);
+    flushes.into_iter().fold(case, |mut case, at| {
+        match random.one_in(4) {
+            true => case.flushes.push(at),
+            false => case.source_flushes.push((at, random.below(count as u64) as usize)),
+        }
+        case
+    })
+}
+
+/// After each flush of all or of that entrance nothing old of it comes out but what the end stage had in flight, and after
+/// the last one everything that entered there comes out once.
+fn assert_cut_of(case: &Case, entrance: usize, moments: &[Moment], values: &[(SampleId, i64)]) {
+    let name = &case.entrances[entrance].name;
+    let entered = |moment: &Moment| moment.report.source(name).map_or(0, |source| source.counts.entered) as i64;
+    let first = EntranceSpec::before_first(entrance);
+    // Its samples that have come out, from 1.
+    let came_out = |values: &[(SampleId, i64)]| -> Vec<i64> {
+        let own = values.iter().map(|(_, x)| x - first).filter(|x| (1..100).contains(x));
+        own.collect()
+    };
+    let mut last_cut = (0, 0);
+    for (before, moment) in moments.iter().zip(&moments[1..]) {
+        match &moment.event {
+            Event::Flush => {}
+            Event::FlushSource(flushed) if flushed == name => {}
+            _ => continue,
+        }
+        let cut = entered(before);
+        let in_flight = before.report.stages.last().map_or(0, |end| end.counts.in_flight);
+        let old = came_out(&values[before.values..]).iter().filter(|x| **x <= cut).count() as u64;
+        assert!(old <= in_flight, "{old} of {name} came out of {in_flight} after the cut at {cut}");
+        last_cut = (cut, before.values);
+    }
+    let (cut, after) = last_cut;
+    let mut new: Vec<i64> = came_out(&values[after..]).into_iter().filter(|x| *x > cut).collect();
+    new.sort_unstable();
+    let all = moments.last().map_or(0, entered);
+    assert_eq!(new, (cut + 1..=all).collect::<Vec<_>>(), "of {name}");
 }
 
 /// A chain that loses nothing by itself, so that what is missing a flush has taken: of each sample every stage makes one

@@ -1,21 +1,22 @@
 //! Many flushes of a pipeline that loses nothing by itself, and what comes out after each of them.
 
 use crate::support::until;
+use deeppipeline::pipeline::Put;
 use deeppipeline::{Pipeline, Report, current_sample};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The numbers of the samples that came out, in order.
+/// The numbers of the samples that came out, in order, and which of them came from the south.
 #[derive(Clone, Default)]
-pub(crate) struct Seen(Arc<Mutex<Vec<u64>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<(u64, bool)>>>);
 
 impl Seen {
     /// The end stage.
     pub(crate) fn end<T>(&self) -> impl FnMut(T) + Send + 'static {
         let seen = self.clone();
         move |_| {
-            let number = current_sample().expect("the end stage runs on a sample").id.number;
-            seen.0.lock().unwrap().push(number);
+            let sample = current_sample().expect("the end stage runs on a sample");
+            seen.0.lock().unwrap().push((sample.id.number, sample.source() == Some("south")));
         }
     }
 
@@ -25,7 +26,17 @@ impl Seen {
 
     fn assert_all_after(&self, cut: u64, count: usize) {
         let seen = self.0.lock().unwrap();
-        assert!(seen[count..].iter().all(|number| *number > cut), "after the cut at {cut}: {:?}", &seen[count..]);
+        assert!(seen[count..].iter().all(|(number, _)| *number > cut), "after the cut at {cut}: {:?}", &seen[count..]);
+    }
+
+    fn assert_all_of_north_after(&self, cut: u64, count: usize) {
+        let seen = self.0.lock().unwrap();
+        let old = seen[count..].iter().find(|(number, of_south)| !of_south && *number <= cut);
+        assert_eq!(old, None, "after the cut at {cut}");
+    }
+
+    fn of_south(&self) -> u64 {
+        self.0.lock().unwrap().iter().filter(|(_, of_south)| *of_south).count() as u64
     }
 }
 
@@ -87,5 +98,40 @@ pub(crate) fn cut_beside_puts(pipeline: Pipeline<i64>, seen: &Seen, cuts: u64) -
     let report = pipeline.setstop().unwrap();
     let flushed: u64 = report.stages.iter().map(|stage| stage.buffer.flushed).sum();
     assert_eq!(report.stages[0].buffer.entered, flushed + seen.count() as u64, "{report}");
+    report
+}
+
+/// Flushes one of two entrances while another thread puts into the other: nothing of the one that was put before comes out
+/// afterwards, and nothing of the other is missing.
+pub(crate) fn cut_north_beside_south(pipeline: Pipeline<i64>, seen: &Seen, cuts: u64) -> Report {
+    let (puts, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                assert!(pipeline.put_into("south", 1).unwrap().is_accepted());
+                puts.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let mut made = Vec::new();
+        for flush in 0..cuts {
+            let mut cut = 0;
+            for _ in 0..flush % 4 {
+                let Put::Accepted { number } = pipeline.put_into("north", 1).unwrap() else { panic!("it has room") };
+                cut = number;
+            }
+            let before = puts.load(Ordering::SeqCst);
+            pipeline.flush_source("north").unwrap();
+            made.push((cut, seen.count()));
+            until(|| puts.load(Ordering::SeqCst) > before);
+        }
+        over.store(true, Ordering::Relaxed);
+        for (cut, count) in made {
+            seen.assert_all_of_north_after(cut, count);
+        }
+    });
+    let report = pipeline.setstop().unwrap();
+    let flushed: u64 = report.stages.iter().map(|stage| stage.buffer.flushed).sum();
+    assert_eq!(report.stages[0].buffer.entered, flushed + seen.count() as u64, "{report}");
+    assert_eq!(report.source("south").map(|south| south.counts.entered), Some(seen.of_south()), "{report}");
     report
 }
