@@ -8,8 +8,8 @@ use super::came_of;
 use super::limits;
 use super::memory::{Died, Loomed, Seen, unless_dead};
 use super::model::Model;
-use crate::buffer::LaneKey;
-use crate::buffer::{Arrival, Gate, Limits, Wait};
+use crate::buffer::{Arrival, Gate, LaneKey, LaneOptions, Limits, Wait};
+use crate::cuts::Cut;
 use crate::ledger::Fate;
 use crate::policies::{Intake, OnCrash, Overflow};
 use crate::sample::{ForkTicket, SampleId};
@@ -65,17 +65,13 @@ impl Process {
 
     /// Does the same in one change.
     fn puts(&self, number: u64, arrival: Arrival) -> bool {
+        self.puts_by(number, arrival, SourceId::default(), LaneKey::default())
+    }
+
+    /// The same by an entrance of its own.
+    fn puts_by(&self, number: u64, arrival: Arrival, source: SourceId, lane: LaneKey) -> bool {
         let (id, receipt) = (SampleId { number, part: 0 }, Some(Receipt { ticket: number, sample: 0, parts: None }));
-        let label = Label {
-            id,
-            birth: 1,
-            receipt,
-            turn: None,
-            came: 0,
-            fork: ForkTicket::default(),
-            source: SourceId::default(),
-            lane: LaneKey::default(),
-        };
+        let label = Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default(), source, lane };
         loop {
             let write = |slot: Slot| {
                 self.memory().write_slot(slot.index(), number);
@@ -127,7 +123,10 @@ struct Buffer {
 
 impl Buffer {
     fn new(capacity: usize, overflow: Overflow, intake: Intake) -> Self {
-        let limits = limits(capacity, 100, overflow, intake);
+        Buffer::with(limits(capacity, 100, overflow, intake))
+    }
+
+    fn with(limits: Limits) -> Self {
         let memory = Loomed::new(limits);
         let pipeline = Process(SlotTable::create(Seen::new(&memory), limits));
         Buffer { memory, limits, pipeline }
@@ -233,6 +232,57 @@ fn whoever_waits_for_room_when_the_entrance_closes_gets_the_sample_back() {
         let inside = putter.join().expect("it lives");
         assert_eq!(buffer.pipeline.takes_all().len(), inside);
         assert_eq!(buffer.ends().buffer.entered, inside as u64);
+    });
+}
+
+/// A buffer with room for one sample by each of two entrances, and these.
+fn with_two_lanes() -> (Buffer, [LaneKey; 2]) {
+    let buffer = Buffer::with(Limits { lanes: 2, ..limits(1, 100, Overflow::Block, Intake::Single) });
+    let options = LaneOptions { overflow: Overflow::Block, max_age: None };
+    let lanes = [(); 2].map(|()| buffer.pipeline.0.open_lane(options).expect("there may be two"));
+    (buffer, lanes)
+}
+
+#[test]
+fn whoever_waits_for_room_in_one_lane_is_not_passed_over_for_one_in_another() {
+    check(2, || {
+        let (buffer, lanes) = with_two_lanes();
+        let putters = [(lanes[0], vec![1, 2]), (lanes[1], vec![11])].map(|(lane, numbers)| {
+            buffer.spawn(Owner::PIPELINE, move |pipeline| {
+                numbers.into_iter().for_each(|number| {
+                    assert!(pipeline.puts_by(number, Arrival::Outside, SourceId::default(), lane));
+                });
+            })
+        });
+        let mut taken: Vec<_> = (0..3).flat_map(|_| buffer.pipeline.takes()).collect();
+        putters.into_iter().for_each(|putter| putter.join().expect("it lives"));
+        assert!(taken.iter().filter(|number| **number < 10).is_sorted(), "{taken:?}");
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2, 11]);
+        let counts = lanes.map(|lane| buffer.pipeline.0.lane_counts(lane).expect("it is open").taken);
+        assert_eq!(counts, [2, 1]);
+    });
+}
+
+#[test]
+fn a_flush_of_one_source_wakes_whoever_waits_for_its_room_and_takes_nothing_of_another() {
+    check(2, || {
+        let (buffer, [north, south]) = with_two_lanes();
+        let [of_north, of_south] = [SourceId::from_word(2), SourceId::from_word(4)];
+        assert!(buffer.pipeline.puts_by(11, Arrival::Outside, of_south, south));
+        let putter = buffer.spawn(Owner::PIPELINE, move |pipeline| {
+            (1..=2).for_each(|number| assert!(pipeline.puts_by(number, Arrival::Outside, of_north, north)));
+        });
+        let number = buffer.pipeline.0.hold();
+        buffer.pipeline.0.cut(Cut { number, source: Some(of_north) }, 0);
+        buffer.pipeline.0.wake();
+        buffer.pipeline.0.let_take();
+        let flushed = buffer.pipeline.0.counts().0.flushed;
+        let taken: Vec<_> = (0..3 - flushed).flat_map(|_| buffer.pipeline.takes()).collect();
+        putter.join().expect("it lives");
+        assert!(taken.contains(&11), "{taken:?}");
+        assert_eq!(taken.len() as u64, 3 - flushed);
+        assert_eq!(buffer.pipeline.0.lane_counts(north).expect("it is open").flushed, flushed);
     });
 }
 
