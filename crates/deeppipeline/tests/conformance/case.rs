@@ -42,6 +42,8 @@ pub(crate) struct Case {
     pub(crate) replacements: Vec<(Duration, usize, Does)>,
     /// When a stage gets another number of workers, and how many.
     pub(crate) scalings: Vec<(Duration, usize, usize)>,
+    /// When a stage is told a factor, by which it multiplies what it gets from then on.
+    pub(crate) updates: Vec<(Duration, usize, i64)>,
 }
 
 /// Where the samples 1, 2, 3, … come from.
@@ -298,6 +300,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         pauses: Vec::new(),
         replacements: Vec::new(),
         scalings: Vec::new(),
+        updates: Vec::new(),
     }
 }
 
@@ -428,6 +431,18 @@ impl Case {
     pub(crate) fn replace_at(mut self, milliseconds: u64, stage: usize, does: Does) -> Self {
         self.replacements.push((ms(milliseconds), stage, does));
         self
+    }
+
+    pub(crate) fn update_at(mut self, milliseconds: u64, stage: usize, factor: i64) -> Self {
+        self.updates.push((ms(milliseconds), stage, factor));
+        self
+    }
+
+    /// The factors of all updates, in the order in which they are told.
+    pub(crate) fn factors(&self) -> Vec<i64> {
+        let mut updates = self.updates.clone();
+        updates.sort_by_key(|(at, ..)| *at);
+        updates.into_iter().map(|(.., factor)| factor).collect()
     }
 
     /// The sources, by name.

@@ -4,7 +4,7 @@
 use crate::answers::{Receiver, lines};
 use crate::case::{Case, Does, EntranceSpec, Input as Inputs, StageSpec, parts_of, together};
 use crate::fates;
-use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage};
+use crate::gated::{Around, Gate, GatedRelay, GatedSource, GatedStage, values_of};
 use crate::outcome::{assert_sources_add_up, describe, ledger};
 use crate::simulated::{Moment as Simulated, Run};
 use crate::stages::{Entry, Log, Logic, Numbers, Witness};
@@ -91,6 +91,8 @@ pub(crate) struct Follower<'a> {
     supervisor: Arc<Supervisor<i64>>,
     gates: Gates,
     log: Arc<Log>,
+    /// The factors of the updates that are still to come, the next one last.
+    factors: Mutex<Vec<i64>>,
     /// The receivers of the answers to all puts so far, each with the place of its entrance.
     answers: Mutex<Vec<(usize, Arc<Receiver>)>>,
     /// The number of replacements so far.
@@ -109,11 +111,13 @@ impl<'a> Follower<'a> {
         let names = case.stages.iter().map(|spec| spec.name.as_str()).chain(case.sources());
         let gates = Gates(names.map(|name| (name.to_owned(), Arc::default())).collect());
         supervisor.set_blocks(fork_joins(case));
+        let factors = Mutex::new(case.factors().into_iter().rev().collect());
         Follower {
             case,
             supervisor,
             gates,
             log: Arc::default(),
+            factors,
             answers: Mutex::default(),
             replaced: AtomicUsize::new(0),
             start,
@@ -186,6 +190,9 @@ impl<'a> Follower<'a> {
         let mut pulled = vec![0; case.sources().count()];
         for (index, moment) in simulated.moments.iter().enumerate() {
             self.bring_about(&moment.event, &mut next_put);
+            if let Event::Update(stage) = &moment.event {
+                self.update(stage, is_idle(&simulated.moments[..=index], stage));
+            }
             self.catch_up(moment);
             // The ledger does not show that the source was asked. It was, if it has handed over all it gave and more is
             // to come of it.
@@ -253,6 +260,7 @@ impl<'a> Follower<'a> {
             Event::Replace(stage) => self.replace(stage),
             Event::Scale(stage, workers) => self.scale(stage, *workers),
             Event::Stop => self.supervisor.close(),
+            Event::Update(_) => {}
             other => panic!("{other:?} is not known here"),
         }
     }
@@ -277,6 +285,19 @@ impl<'a> Follower<'a> {
         };
         let replacement = self.supervisor.replace(stage, values).unwrap();
         self.supervisor.let_go_on(&replacement);
+    }
+
+    /// Tells a stage the next factor. A worker on a thread takes nothing more before it has applied that. To one in a
+    /// process it is on its way, which is waited for where the worker is idle.
+    fn update(&self, stage: &str, is_idle: bool) {
+        let factor = self.factors.lock().unwrap().pop().expect("an update has a factor");
+        let Ok((_, in_process)) = self.supervisor.place_of_stage(stage) else { return };
+        // Once the pipeline stops, it is refused, as in the simulation.
+        let Ok(updated) = self.supervisor.update(stage, Some(""), values_of(factor, in_process)) else { return };
+        if in_process && is_idle {
+            let Ok(outcome) = self.supervisor.wait_updated(&updated, Some(WATCHDOG), |_| Ok::<_, Infallible>(()));
+            outcome.unwrap();
+        }
     }
 
     /// Waits until the ledger is what the simulation's was after the same event, and the same stages are torn down. (A
@@ -314,6 +335,8 @@ fn is_up(past: &[Simulated]) -> bool {
     past.iter().any(|moment| moment.event == Event::Up)
 }
 
+    /// The factors of the updates that are still to come, the next one last.
+    factors: Mutex<Vec<i64>>,
 fn is_of(source: &str) -> impl Fn(&Simulated) -> bool {
     move |moment| matches!(&moment.event, Event::Completed { stage, .. } if stage == source)
 }

@@ -177,7 +177,10 @@ impl Body<i64> for GatedStage {
                 let _ = self.new.take().map(|mut new| new.teardown());
                 self.logic.teardown().map(|()| Give::Skip)
             }
-            Call::Update(_) => Ok(Give::Skip),
+            Call::Update(values) => {
+                self.logic.factor = factor_of(&values);
+                Ok(Give::Skip)
+            }
             Call::Prepare(values) => {
                 let mut new = self.logic.another(does_of(&values));
                 new.setup().map(|()| {
@@ -210,6 +213,21 @@ impl Body<i64> for GatedStage {
 
     fn windowed(&mut self) -> Windowed {
         std::mem::take(&mut self.windowed)
+    }
+}
+
+/// The values of an update, for a stage on a thread or in a process.
+pub(crate) fn values_of(factor: i64, in_process: bool) -> Values {
+    match in_process {
+        true => Values::Bytes(factor.to_le_bytes().into()),
+        false => Values::Here(Arc::new(factor)),
+    }
+}
+
+fn factor_of(values: &Values) -> i64 {
+    match values {
+        Values::Here(factor) => *factor.downcast_ref().expect("it is a factor"),
+        Values::Bytes(bytes) => i64::from_le_bytes(bytes[..].try_into().expect("it is a factor")),
     }
 }
 

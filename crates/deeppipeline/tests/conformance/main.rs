@@ -34,4 +34,5 @@ mod stages;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;
+mod updates;
 mod workers;

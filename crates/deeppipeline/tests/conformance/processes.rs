@@ -2,7 +2,7 @@
 //! of these reaches the test around it over a line.
 
 use crate::case::{Case, Does, StageSpec, stage};
-use crate::follow::{Follower, graph};
+use crate::follow::{Follower, graph, is_idle};
 use crate::gated::{Around, GatedStage};
 use crate::line::{Desk, Line};
 use crate::simulated::Run;
@@ -13,6 +13,7 @@ use deeppipeline::engine::{Codec, Codecs, Driver, Lifeline, Reads, Supervisor, T
 use deeppipeline::intake::Intake;
 use deeppipeline::processes::SharedBytes;
 use deeppipeline::report::SampleId;
+use deeppipeline::simulate::Event;
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
@@ -35,6 +36,16 @@ pub(crate) const ALL_AND_MIXES: [(&str, InProcess); 3] = [
     ("the first and every second after it in a process", |index| index % 2 == 0),
     ("the second and every second after it in a process", |index| index % 2 == 1),
 ];
+
+/// Whether each update reaches the process of its stage before that goes on: one that comes while it works on a sample may
+/// do so before or behind the next.
+pub(crate) fn are_updates_certain(case: &Case, simulated: &Run, in_process: impl Fn(usize) -> bool) -> bool {
+    simulated.moments.iter().enumerate().all(|(index, moment)| {
+        let Event::Update(name) = &moment.event else { return true };
+        let is_there = |(index, spec): (usize, &StageSpec)| spec.name == *name && in_process(index);
+        !case.stages.iter().enumerate().any(is_there) || is_idle(&simulated.moments[..=index], name)
+    })
+}
 
 /// Follows the simulated run with a process for each stage that is to have one, and says what came out.
 pub(crate) fn follow(case: &Case, simulated: &Run, in_process: impl Fn(usize) -> bool) -> String {

@@ -180,7 +180,7 @@ impl Random {
         pauses
     }
 
-    fn case(&mut self) -> Case {
+    pub(crate) fn case(&mut self) -> Case {
         let count = 1 + self.below(5);
         let parallel = (count >= 2 && self.one_in(3)).then(|| self.parallel(count as usize));
         let mut stages: Vec<StageSpec> = (0..count).map(|i| self.stage(i)).collect();

@@ -191,8 +191,41 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case, lo
         }
         .unwrap();
     }
+    for (at, stage, factor) in &case.updates {
+        let (spec, at, factor) = (&case.stages[*stage], *at, *factor);
+        match spec.intake {
+            Intake::Single | Intake::Latest => update_at::<One, _, _>(&mut simulation, at, &spec.name, factor),
+            Intake::Batch { fold: false, .. } => update_at::<Each, _, _>(&mut simulation, at, &spec.name, factor),
+            _ => update_at::<List, _, _>(&mut simulation, at, &spec.name, factor),
+        }
+    }
     simulation
 }
+
+fn update_at<S: AsMut<Logic> + 'static, I, T>(
+    simulation: &mut Simulation<I, T>,
+    at: Duration,
+    stage: &str,
+    factor: i64,
+) {
+    let change = move |stage: &mut S| {
+        stage.as_mut().factor = factor;
+        Ok(())
+    };
+    simulation.update_at(at, stage, change).unwrap();
+}
+
+macro_rules! around_logic {
+    ($($stage:ty)*) => {
+        $(impl AsMut<Logic> for $stage {
+            fn as_mut(&mut self) -> &mut Logic {
+                &mut self.0
+            }
+        })*
+    };
+}
+
+around_logic!(One List Each);
 
 /// What is said of the whole pipeline.
 fn described<I: Send + 'static, T>(builder: Builder<I, T>, case: &Case, log: &Arc<Log>) -> Builder<I, T> {

@@ -76,6 +76,8 @@ pub(crate) struct Logic {
     name: String,
     does: Does,
     is_end: bool,
+    /// What it multiplies by.
+    pub(crate) factor: i64,
     held: Vec<i64>,
     failures: u32,
     witness: Arc<dyn Witness>,
@@ -83,7 +85,7 @@ pub(crate) struct Logic {
 
 impl Logic {
     pub(crate) fn new(name: &str, does: Does, is_end: bool, witness: Arc<dyn Witness>) -> Self {
-        Logic { name: name.to_owned(), does, is_end, held: Vec::new(), failures: 0, witness }
+        Logic { name: name.to_owned(), does, is_end, factor: 1, held: Vec::new(), failures: 0, witness }
     }
 
     /// Another stage of the same name, that does something else.
@@ -100,6 +102,7 @@ impl Logic {
     }
 
     pub(crate) fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        let x = self.factor.wrapping_mul(x);
         if self.is_end {
             let sample = current_sample().expect("a stage runs on a sample");
             self.witness.note(Entry::Value(sample.id, x));
