@@ -6,6 +6,8 @@ use super::{Supervisor, Waiting};
 use crate::aside;
 use crate::buffer::Wait;
 use crate::error::UpdateError;
+#[cfg(processes)]
+use crate::error::WorkerDied;
 use crate::graph::{Layout, PlacedNode};
 use crate::phase::Phase;
 use crate::unwind::{BoxError, release};
@@ -31,6 +33,9 @@ pub(super) struct OfStage {
     pub(super) kept: Vec<Kept>,
     /// The last one that each worker has applied; where there is none, no update waits for it.
     pub(super) applied: Vec<u64>,
+    /// Those of which a worker's process has died: the next one is not told them.
+    #[cfg(processes)]
+    deadly: BTreeSet<(usize, u64)>,
     /// Those that a caller waits for, and their failures.
     awaited: BTreeSet<u64>,
     failed: Vec<(u64, usize, BoxError)>,
@@ -263,9 +268,25 @@ impl<V: Send + 'static> Supervisor<V> {
         let WorkerId::Stage { index, worker } = worker_id else { return Vec::new() };
         let of_nodes = self.updates.of_nodes.lock();
         let Some(of_stage) = of_nodes.get(&index) else { return Vec::new() };
-        let is_for = |kept: &&Kept| kept.key != Key::Step || kept.update.number > of_stage.applied[worker];
+        let is_for = |kept: &&Kept| match kept.key {
+            Key::Step => kept.update.number > of_stage.applied[worker],
+            _ => !of_stage.deadly.contains(&(worker, kept.update.number)),
+        };
         let kept = of_stage.kept.iter().filter(is_for).map(|kept| &kept.update);
         kept.filter(|update| update.number > told).cloned().collect()
+    }
+
+    /// Notes that a worker's process has died as its stage was told an update: that has failed, and the process that
+    /// follows is not told it.
+    #[cfg(processes)]
+    pub(crate) fn died_of_update(&self, worker_id: WorkerId, number: u64, died: &WorkerDied) {
+        let WorkerId::Stage { index, worker } = worker_id else { return };
+        if let Some(of_stage) = self.updates.of_nodes.lock().get_mut(&index) {
+            let kept: BTreeSet<u64> = of_stage.kept.iter().map(|kept| kept.update.number).collect();
+            of_stage.deadly.retain(|(_, number)| kept.contains(number));
+            of_stage.deadly.insert((worker, number));
+        }
+        self.note_update(worker_id, number, Err(died.to_string().into()));
     }
 
     /// Notes what came of an update.

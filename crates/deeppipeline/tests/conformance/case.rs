@@ -28,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) answers: bool,
     /// Whether the fate of every sample is told, and looked at.
     pub(crate) fates: bool,
+    /// Whether tasks put, which are woken once there is room, instead of a thread that waits.
+    pub(crate) by_tasks: bool,
     /// When the workers come up.
     pub(crate) up_after: Duration,
     /// When `setstop` is called; otherwise after the last put, or never where there is a source.
@@ -293,6 +295,7 @@ pub(crate) fn chain(stages: impl IntoIterator<Item = StageSpec>) -> Case {
         entrances: Vec::new(),
         answers: false,
         fates: false,
+        by_tasks: false,
         up_after: Duration::ZERO,
         stop_at: None,
         flushes: Vec::new(),
@@ -431,6 +434,11 @@ impl Case {
     pub(crate) fn replace_at(mut self, milliseconds: u64, stage: usize, does: Does) -> Self {
         self.replacements.push((ms(milliseconds), stage, does));
         self
+    }
+
+    /// The same with tasks that put, if anything is put.
+    pub(crate) fn by_tasks(&self) -> Case {
+        Case { by_tasks: matches!(self.input, Input::Puts(_)), ..self.clone() }
     }
 
     pub(crate) fn update_at(mut self, milliseconds: u64, stage: usize, factor: i64) -> Self {

@@ -22,8 +22,11 @@ pub(crate) fn check(case: Case, expected: &[&str]) {
     assert_eq!(simulated.outcome.lines().collect::<Vec<_>>(), expected, "{case:#?}");
     run_everywhere(&case, &simulated);
     if let Some(case) = case.with_answers() {
-        run_everywhere(&case, &simulated::run(&case));
+        let simulated = simulated::run(&case);
+        run_everywhere(&case, &simulated);
+        assert_eq!(threads::follow(&case.by_tasks(), &simulated), simulated.outcome, "by tasks: {case:#?}");
     }
+    assert_eq!(threads::follow(&case.by_tasks(), &simulated), simulated.outcome, "by tasks: {case:#?}");
     let case = case.with_fates();
     run_everywhere(&case, &simulated::run(&case));
 }

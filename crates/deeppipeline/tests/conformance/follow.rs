@@ -11,16 +11,22 @@ use crate::stages::{Entry, Log, Logic, Numbers, Witness};
 #[cfg(processes)]
 use deeppipeline::engine::Driver;
 use deeppipeline::engine::{
-    Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Role, Supervisor, Values, Wait, Worker, spawn,
+    Accepted, Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Place, Receives, Role, Supervisor, Values,
+    Wait, Worker, spawn,
 };
+use deeppipeline::error::PutError;
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{SOURCE, SampleId, StageReport};
 use deeppipeline::simulate::Event;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::task::{Wake, Waker};
+use std::thread::{JoinHandle, Thread, current, park_timeout};
 use std::time::{Duration, Instant};
+
+/// What comes of a put.
+type Putting = Result<Accepted<i64>, PutError<i64>>;
 
 /// Only a pipeline that hangs takes that long.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -226,17 +232,14 @@ impl<'a> Follower<'a> {
 
     fn bring_about(&self, event: &Event, next_put: &mut [i64]) {
         let mut put = |entrance: Option<&str>| {
-            let wait = Wait::Until(Instant::now() + WATCHDOG);
             let place = self.case.entrances.iter().position(|spec| Some(spec.name.as_str()) == entrance);
             next_put[place.unwrap_or(0)] += 1;
             let value = place.map_or(0, EntranceSpec::before_first) + next_put[place.unwrap_or(0)];
-            let put = match self.case.answers {
-                true => {
-                    let receiver = Arc::<Receiver>::default();
-                    self.answers.lock().unwrap().push((place.unwrap_or(0), Arc::clone(&receiver)));
-                    self.supervisor.submit(value, entrance, Moment::now(), wait, receiver)
-                }
-                false => self.supervisor.put_at(value, entrance, wait),
+            let receiver = self.case.answers.then(Arc::<Receiver>::default);
+            self.answers.lock().unwrap().extend(receiver.clone().map(|receiver| (place.unwrap_or(0), receiver)));
+            let put = match self.case.by_tasks {
+                true => put_by_task(&self.supervisor, value, entrance, receiver),
+                false => put_by_thread(&self.supervisor, value, entrance, receiver),
             };
             put.map(|put| put.number.is_some())
         };
@@ -331,12 +334,65 @@ impl<'a> Follower<'a> {
     }
 }
 
+/// A put that waits for room.
+fn put_by_thread(
+    supervisor: &Supervisor<i64>,
+    x: i64,
+    entrance: Option<&str>,
+    receiver: Option<Arc<Receiver>>,
+) -> Putting {
+    let wait = Wait::Until(Instant::now() + WATCHDOG);
+    match receiver {
+        Some(receiver) => supervisor.submit(x, entrance, Moment::now(), wait, receiver),
+        None => supervisor.put_at(x, entrance, wait),
+    }
+}
+
+/// Wakes the task of a thread that runs one.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A put by a task, which stands in line for room.
+fn put_by_task(
+    supervisor: &Supervisor<i64>,
+    mut x: i64,
+    entrance: Option<&str>,
+    receiver: Option<Arc<Receiver>>,
+) -> Putting {
+    let (birth, give_up) = (Moment::now(), Instant::now() + WATCHDOG);
+    let (mut place, waker) = (Place::default(), Waker::from(Arc::new(Unpark(current()))));
+    let receiver = receiver.map(|receiver| receiver as Arc<dyn Receives<i64>>);
+    loop {
+        let put = match &receiver {
+            Some(receiver) => supervisor.submit_or_stand(x, entrance, birth, receiver, &mut place, &waker),
+            None => supervisor.put_or_stand(x, entrance, birth, &mut place, &waker),
+        };
+        match put {
+            Err(PutError::Timeout(value)) if Instant::now() < give_up => x = value,
+            put => {
+                supervisor.leave(&mut place, put.is_ok());
+                return put;
+            }
+        }
+        park_timeout(give_up.saturating_duration_since(Instant::now()));
+    }
+}
+
 fn is_up(past: &[Simulated]) -> bool {
     past.iter().any(|moment| moment.event == Event::Up)
 }
 
-    /// The factors of the updates that are still to come, the next one last.
-    factors: Mutex<Vec<i64>>,
+/// Whether the stage of that name, which is up, has nothing in flight.
+pub(crate) fn is_idle(past: &[Simulated], stage: &str) -> bool {
+    let last = past.last().and_then(|moment| moment.report.stage(stage));
+    is_up(past) && last.is_some_and(|stage| stage.counts.in_flight == 0)
+}
+
 fn is_of(source: &str) -> impl Fn(&Simulated) -> bool {
     move |moment| matches!(&moment.event, Event::Completed { stage, .. } if stage == source)
 }

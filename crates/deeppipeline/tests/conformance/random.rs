@@ -45,6 +45,7 @@ fn compare(seed: u64, case: Case) {
     // Every other one is asked for answers.
     let case = if seed % 2 == 1 { case.with_answers().unwrap_or(case) } else { case };
     let case = if seed / 2 % 2 == 1 { case.with_fates() } else { case };
+    let case = if seed / 4 % 2 == 1 { case.by_tasks() } else { case };
     let told = Told { seed, case: &case };
     let simulated = simulated::run(&case);
     if keeps_order(&case) {

@@ -4,7 +4,7 @@ use crate::stages::{end, pipeline};
 use deeppipeline::error::UpdateError;
 use deeppipeline::{BoxError, Give, Isolated, Overflow, Stage, isolated, stage};
 
-/// Multiplies by its settings, and dies on 13.
+/// Multiplies by its settings, and dies on 13, or of the settings 13.
 pub(crate) struct Times(i64);
 
 impl Stage for Times {
@@ -28,6 +28,9 @@ impl Isolated for Times {
     }
 
     fn update(&mut self, factor: i64) -> Result<(), BoxError> {
+        if factor == 13 {
+            std::process::abort();
+        }
         if factor < 0 {
             return Err("a factor below 0".into());
         }
@@ -83,6 +86,24 @@ fn settings_that_were_refused_leave_the_ones_before_in_force_also_after_a_crash(
             assert_eq!(values.next(), 5 * x);
         }
         pipeline.setstop().unwrap();
+    }
+}
+
+#[test]
+fn settings_of_which_a_process_dies_are_not_told_to_the_next() {
+    for workers in [1, 2] {
+        let (end, values) = end();
+        let times = isolated::<Times>(1).name("times").workers(workers).max_restarts(workers as u32);
+        let pipeline = pipeline().overflow(Overflow::Block).stage(times).end_stage(end).start().unwrap();
+        pipeline.update_settings::<Times>("times", &5).unwrap();
+        let error = pipeline.update_settings::<Times>("times", &13).unwrap_err();
+        assert!(error.to_string().starts_with("worker 0 of stage \"times\" failed in update: its worker "), "{error}");
+        for x in 1..=4 {
+            pipeline.put(x).unwrap();
+            assert_eq!(values.next(), 5 * x);
+        }
+        let report = pipeline.setstop().unwrap();
+        assert_eq!((report.stages[0].restarts, report.stages[0].counts.lost), (workers as u64, 0));
     }
 }
 

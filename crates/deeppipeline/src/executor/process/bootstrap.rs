@@ -14,7 +14,7 @@ use crate::source_id::SourceId;
 use crate::stage_name::StageName;
 use crate::unwind::BoxError;
 use crate::worker::{
-    Control, Entry, FailedOn, Output, Role, SourceEvent, Update, Values, Worker, WorkerContext, WorkerId,
+    Control, Entry, FailedOn, Output, Role, SourceEvent, Told, Update, Values, Worker, WorkerContext, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -355,7 +355,11 @@ impl Control for Remote {
     }
 
     fn next_update(&self, _: WorkerId) -> Option<Update> {
-        self.all_up.updates.lock().pop_front()
+        let update = self.all_up.updates.lock().pop_front()?;
+        if matches!(update.told, Told::Update(_)) {
+            say(&self.voice, &Said::Updating(update.number));
+        }
+        Some(update)
     }
 
     fn has_updated(&self, _: WorkerId, number: u64, outcome: Result<(), BoxError>) {

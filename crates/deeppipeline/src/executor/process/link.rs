@@ -75,6 +75,8 @@ pub(super) enum Said {
     Bytes { sample: SampleId, bytes: Vec<u8> },
     /// Ends of samples are written down in a buffer beside it: the one in front, or the one behind.
     Ends { in_front: bool },
+    /// The stage is being told the update of that number: should the process die, that is what it died of.
+    Updating(u64),
     /// The stage was told the update of that number; where it failed, the error's text, and what the binding adds.
     Updated(u64, Option<(String, Vec<u8>)>),
     /// A message for the binding, in its own words.

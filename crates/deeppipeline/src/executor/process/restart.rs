@@ -118,6 +118,9 @@ impl<V: Send + 'static> WorkerProcess<V> {
 
     /// Decides what follows a death: another process, or the end of the pipeline.
     fn died(&mut self, died: WorkerDied, verdict: Verdict, phase: WorkerPhase) -> Then {
+        if let Some(number) = self.updating.take() {
+            self.supervisor.died_of_update(self.worker_id(), number, &died);
+        }
         // Only what the new stage did can have been it, where there was no sample.
         let in_flight = verdict != Verdict::Nothing;
         let ends_replacing = self.supervisor.worker_died_in_replacing(self.worker_id(), in_flight, &died);

@@ -47,6 +47,8 @@ pub struct WorkerProcess<V: Send + 'static> {
     pub(super) deaths: Deaths,
     /// The take that waits for another try, since its worker died with it in flight.
     pub(super) tried_again: Option<u64>,
+    /// The update that its stage is being told.
+    pub(super) updating: Option<u64>,
     swept: Instant,
     looked: Instant,
     /// The process that is watched, and how often in a row it was seen stopped.
@@ -75,6 +77,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             was_ready: false,
             deaths: Deaths::default(),
             tried_again: None,
+            updating: None,
             swept: Instant::now(),
             looked: Instant::now(),
             pid: 0,
@@ -411,7 +414,9 @@ impl<V: Send + 'static> WorkerProcess<V> {
                     self.supervisor.look_for_ends(next.index);
                 }
             }
+            Said::Updating(number) => self.updating = Some(number),
             Said::Updated(number, failure) => {
+                self.updating = None;
                 let outcome = failure.map_or(Ok(()), |(text, detail)| Err(Box::new(RemoteError { text, detail }) as _));
                 self.supervisor.has_updated(self.worker_id(), number, outcome);
             }
