@@ -1,6 +1,7 @@
 """Updates: every worker of a stage is told values between two samples, and the stage goes on."""
 
 import itertools
+import os
 import threading
 from functools import partial
 from typing import Any
@@ -44,6 +45,33 @@ def test_all_workers_have_the_values_once_update_returns(multiprocess: bool, wor
         report = p.setstop()
     assert end.got == [100 * x * factor for factor in range(1, 21) for x in range(3)]
     assert report.balances()
+
+
+class DiesOfFactor(Stage):
+    """Multiplies by its factor, and dies of the factor 13."""
+
+    factor = 1
+
+    def update(self, factor: int) -> None:
+        if factor == 13:
+            os._exit(3)
+        self.factor = factor
+
+    def stage_run(self, x: int) -> int:
+        return x * self.factor
+
+
+def test_values_of_which_a_process_dies_are_not_told_to_the_next() -> None:
+    end = Collect()
+    stages = [DiesOfFactor().options(executor="process", max_restarts=1), end]
+    with Pipeline(stages, overflow="block") as p:
+        p.update("DiesOfFactor", factor=5)
+        with pytest.raises(UpdateError, match=r"failed in update: its worker ended with exit code 3"):
+            p.update("DiesOfFactor", factor=13)
+        p.put(2)
+        report = p.setstop()
+    assert end.got == [10]
+    assert (report.stages[0].restarts, report.stages[0].counts.lost) == (1, 0)
 
 
 def test_an_update_comes_between_two_samples() -> None:
