@@ -13,19 +13,33 @@ for candidate in "${candidates[@]}"; do
 done
 [ ${#found[@]} -gt 0 ] || { echo "error: no Python 3.11 or newer found" >&2; exit 1; }
 
-# A web service under load and the recipes take a while, and do not depend on the version.
+# The versions are tested side by side: most of a test is a wait for processes to start. A web service under load and the
+# recipes take a while, and do not depend on the version.
+test_on() {
+    version=$1; shift
+    environment=target/pytest-$version
+    [ -x "$environment/bin/pytest" ] || "${found[$version]}" -m venv "$environment"
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -r scripts/requirements-pytest.txt
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheel"
+    # What runs in the background has SIGINT ignored, and tests send it to themselves.
+    cd python && exec env --default-signal "../$environment/bin/python" -m pytest -q "$@"
+}
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
+declare -A running=()
 once=()
 for version in $(printf '%s\n' "${!found[@]}" | sort -V); do
-    environment=target/pytest-$version
-    printf -- '--- Python %s\n' "$version"
-    [ -x "$environment/bin/pytest" ] || {
-        "${found[$version]}" -m venv "$environment"
-        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -r scripts/requirements-pytest.txt
-    }
-    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheel"
-    (cd python && "../$environment/bin/python" -m pytest -q "${once[@]}")
+    printf -- '--- Python %s: target/pytest-%s.log\n' "$version" "$version"
+    test_on "$version" "${once[@]}" >"target/pytest-$version.log" 2>&1 &
+    running[$version]=$!
     once=(--ignore tests/test_service.py --ignore tests/test_recipes.py)
 done
+failed=0
+for version in $(printf '%s\n' "${!running[@]}" | sort -V); do
+    wait "${running[$version]}" || failed=1
+    printf -- '--- Python %s\n' "$version"
+    cat "target/pytest-$version.log"
+done
+[ "$failed" = 0 ] || { echo "error: Python tests have failed" >&2; exit 1; }
 
 printf -- '--- types\n'
 .venv/bin/python -m pip install --quiet --disable-pip-version-check pytest nbclient

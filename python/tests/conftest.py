@@ -17,6 +17,8 @@ if not list(here.glob("DeepPipeline/_engine*.so")):
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """No thread of a pipeline outlives its test."""
+    # What is there already is not looked through again after each of some thousand tests.
+    gc.freeze()
     before = set(threading.enumerate())
     yield
     gc.collect()
