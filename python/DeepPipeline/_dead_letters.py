@@ -14,9 +14,15 @@ from typing import Any, SupportsIndex
 
 from DeepPipeline._checks import checked_count, what
 from DeepPipeline._fates import FateEvent, Told
+from DeepPipeline._pickled import shown
 from DeepPipeline.errors import DeadLetterError, GraphError
 
 SUFFIX = ".letter"
+
+UNFINISHED = ".tmp"
+
+ABANDONED_AFTER = 60.0
+"""The seconds after which nobody writes a letter any more."""
 
 FORMAT = "pickle"
 """The format of a value from Python; the first line of a letter is the same in Rust."""
@@ -32,8 +38,6 @@ class DeadLetters:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: SupportsIndex = DEFAULT_MAX_BYTES) -> None:
-        if not isinstance(folder, (str, os.PathLike)):
-            raise GraphError(f"folder is {what(folder)}, but must be the path of a folder")
         self.folder = _checked_folder("folder", folder, GraphError)
         self.max_bytes = checked_count("max_bytes", max_bytes, "bytes")
 
@@ -45,16 +49,17 @@ def checked_dead_letters(given: object) -> DeadLetters | None:
     """Returns the folder for dead letters, if there is to be one."""
     if given is None or isinstance(given, DeadLetters):
         return given
-    if isinstance(given, (str, os.PathLike)):
-        return DeadLetters(_checked_folder("dead_letters", given, GraphError))
-    raise GraphError(f"dead_letters is {what(given)}, but must be the path of a folder, or DeadLetters(...)")
+    return DeadLetters(_checked_folder("dead_letters", given, GraphError, ", or DeadLetters(...)"))
 
 
-def _checked_folder(argument: str, folder: str | os.PathLike[str], error: type[Exception]) -> Path:
-    """Returns the path, unless it is empty: that would be the current folder."""
-    if os.fspath(folder) == "":
+def _checked_folder(argument: str, got: object, error: type[Exception], more: str = "") -> Path:
+    """Returns the path of a folder; `more` is what else there is. An empty one would be the current folder."""
+    path = os.fspath(got) if isinstance(got, (str, os.PathLike)) else None
+    if not isinstance(path, str) or "\0" in path:
+        raise error(f"{argument} is {what(got)}, but must be the path of a folder{more}")
+    if path == "":
         raise error(f"{argument} is '', but must be the path of a folder; '.' is the current one")
-    return Path(folder)
+    return Path(path)
 
 
 class Writer:
@@ -83,7 +88,7 @@ class Writer:
         # Names sort by time; several pipelines may share a folder.
         self._written += 1
         name = f"{time.time_ns():020}-{event.number}-{event.part}-{os.getpid()}-{self._written}"
-        unfinished = self._to.folder / f".{name}.tmp"
+        unfinished = self._to.folder / f".{name}{UNFINISHED}"
         try:
             unfinished.write_bytes(letter)
             unfinished.replace(self._to.folder / (name + SUFFIX))
@@ -94,16 +99,31 @@ class Writer:
 
     def _make_room(self, needed: int) -> None:
         """Removes the oldest until there is room for so many bytes."""
-        sizes = []
-        for path in _letters(self._to.folder):
-            with contextlib.suppress(FileNotFoundError):  # others may remove letters meanwhile
-                sizes.append((path, path.stat().st_size))
-        total = sum(size for _, size in sizes)
+        now = time.time()
+        sizes, total = [], 0
+        for path in sorted(self._to.folder.iterdir()):
+            if path.suffix not in (SUFFIX, UNFINISHED):
+                continue
+            # Others may remove letters meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                about = path.lstat()
+                if path.suffix == SUFFIX:
+                    sizes.append((path, about.st_size))
+                    total += about.st_size
+                elif now - about.st_mtime > ABANDONED_AFTER:
+                    path.unlink()  # whoever wrote it was killed
+
+        left = None
         for path, size in sizes:
             if total + needed <= self._to.max_bytes:
-                break
-            path.unlink(missing_ok=True)
-            total -= size
+                return
+            try:
+                path.unlink(missing_ok=True)
+                total -= size
+            except OSError as error:  # a newer one may go instead
+                left = left or error
+        if left is not None and total + needed > self._to.max_bytes:
+            raise left
 
 
 def _letters(folder: Path) -> list[Path]:
@@ -118,7 +138,7 @@ def _header(event: FateEvent) -> bytes:
         "part": event.part,
         "source": event.source,
         "fate": event.fate,
-        "error": None if error is None else str(error),
+        "error": None if error is None else shown(str, error),
         "error_type": None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
         "format": FORMAT,
         "type": f"{type(event.value).__module__}.{type(event.value).__qualname__}",
@@ -160,11 +180,13 @@ def replay(folder: str | os.PathLike[str], *, trusted: bool = False, remove: boo
     To read it runs whatever code a pickle says: `trusted=True` says that the folder is yours. With `remove` a file goes
     when the next one is asked for.
 
-    A letter that cannot be read, as its class is gone or its file was cut off, holds up no other: after the last one a
-    `DeadLetterError` names all such files, as its `paths`, and they stay. A file that disappears meanwhile is passed
-    over.
+    A letter that cannot be read, as its class is gone or its file was cut off, or cannot be removed, holds up no other:
+    after the last one a `DeadLetterError` names all such files, as its `paths`, and they stay. A file that disappears
+    meanwhile is passed over.
     """
     checked = _checked_folder("folder", folder, DeadLetterError)
+    if not isinstance(remove, bool):
+        raise DeadLetterError(f"remove is {what(remove)}, but must be True or False")
     if trusted is not True:
         raise DeadLetterError(
             f"the letters in {os.fspath(folder)!r} are pickles, and to read one runs the code that it says: "
@@ -178,11 +200,11 @@ def _replay(folder: Path, remove: bool) -> Iterator[DeadLetter]:
         letters = _letters(folder)
     except OSError as error:
         raise DeadLetterError(f"the folder {str(folder)!r} cannot be read: {error}") from error
-    bad: list[tuple[Path, Exception]] = []
+    bad: list[tuple[Path, BaseException]] = []
     for path in letters:
         try:
             letter = _read(path)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             bad.append((path, error.with_traceback(None)))  # whose frames have what was read
             continue
         if letter is None:
@@ -190,7 +212,10 @@ def _replay(folder: Path, remove: bool) -> Iterator[DeadLetter]:
         yield letter
         del letter  # it is not kept alive while the next is read
         if remove:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                bad.append((path, error))
     if bad:
         raise _told(bad)
 
@@ -210,13 +235,13 @@ def _read(path: Path) -> DeadLetter | None:
     return DeadLetter(value=value, path=path, **facts)
 
 
-def _told(bad: list[tuple[Path, Exception]]) -> DeadLetterError:
+def _told(bad: list[tuple[Path, BaseException]]) -> DeadLetterError:
     """Returns the error that names the files of which nothing could be made."""
     path, why = bad[0]
     if len(bad) == 1:
-        text = f"{str(path)!r} is no dead letter, or cannot be made again here, and stays where it is: {why!r}"
+        text = f"{str(path)!r} is no dead letter, or cannot be made again here or removed, and stays: {why!r}"
     else:
-        text = f"{len(bad)} letters cannot be read, and stay where they are: {str(path)!r} ({why!r}) and others"
+        text = f"{len(bad)} letters cannot be read or removed, and stay: {str(path)!r} ({why!r}) and others"
     told = DeadLetterError(text, paths=tuple(path for path, _ in bad))
     told.__cause__ = why
     return told

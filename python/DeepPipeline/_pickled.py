@@ -28,7 +28,7 @@ class SurvivesPickle(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         attributes = {name: packed(value) for name, value in vars(self).items()}
-        cause = None if self.__cause__ is None else (dump_exception(self.__cause__), _shown(_text, self.__cause__))
+        cause = None if self.__cause__ is None else (dump_exception(self.__cause__), shown(_text, self.__cause__))
         return _unpacked, (type(self), [packed(argument) for argument in self.args], attributes, cause)
 
     def __copy__(self) -> Self:
@@ -65,7 +65,7 @@ def packed(value: object) -> Packed:
     pickled = b""
     with contextlib.suppress(Exception):
         pickled = pickle.dumps(value)
-    return pickled, _shown(_brief.repr, value)
+    return pickled, shown(_brief.repr, value)
 
 
 def made_again(packed: Packed) -> Any:
@@ -92,7 +92,7 @@ def _trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def _shown(show: Callable[[Any], str], value: object) -> str:
+def shown(show: Callable[[Any], str], value: object) -> str:
     """The value as text, also where it cannot be shown."""
     try:
         return show(value)
@@ -112,7 +112,7 @@ def dump_exception(error: BaseException) -> bytes:
     pickled = b""
     with contextlib.suppress(Exception):
         pickled = pickle.dumps(error)
-    return pickle.dumps((pickled, _shown(_trace, error)))
+    return pickle.dumps((pickled, shown(_trace, error)))
 
 
 def load_exception(detail: bytes, text: str) -> BaseException:

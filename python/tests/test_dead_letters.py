@@ -20,6 +20,7 @@ from DeepPipeline import (
     Pipeline,
     Stage,
     replay,
+    stage,
     retry,
 )
 
@@ -310,7 +311,7 @@ def test_bad_letters_are_told_together_after_all_that_are_good(tmp_path: Path) -
     letters = replay(tmp_path, trusted=True, remove=True)
     assert [next(letters).number for _ in range(2)] == [2, 3]
     with pytest.raises(
-        DeadLetterError, match=r"3 letters cannot be read, and stay where they are: .*0\.letter"
+        DeadLetterError, match=r"3 letters cannot be read or removed, and stay: .*0\.letter"
     ) as told:
         next(letters)
     assert told.value.paths == (empty, truncated, foreign)
@@ -338,6 +339,80 @@ def test_a_folder_without_a_name_is_refused() -> None:
 def test_dead_letters_that_are_no_folder_are_refused(given: Any) -> None:
     with pytest.raises(GraphError, match=r"dead_letters is .* must be the path of a folder"):
         Pipeline([Pass()], dead_letters=given)
+
+
+@pytest.mark.parametrize("folder", [5, None, b"bytes", "a\0b"])
+def test_replay_of_what_is_no_folder_is_refused(folder: Any) -> None:
+    with pytest.raises(DeadLetterError, match=r"folder is .* must be the path of a folder"):
+        replay(folder, trusted=True)
+
+
+def test_replay_removes_only_where_it_is_told_so_by_true(tmp_path: Path) -> None:
+    with pytest.raises(DeadLetterError, match="remove is 'no' .* must be True or False"):
+        replay(tmp_path, trusted=True, remove="no")  # type: ignore[arg-type]
+
+
+class NotShown(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_a_sample_whose_error_cannot_be_shown_is_kept(tmp_path: Path) -> None:
+    def fail(_: int) -> None:
+        raise NotShown
+
+    Pipeline([stage(fail, on_error="skip")], overflow="block", dead_letters=tmp_path).run([1])
+    (letter,) = replay(tmp_path, trusted=True)
+    assert (letter.value, letter.error) == (1, "a NotShown that cannot be shown")
+
+
+def test_what_exits_as_it_is_read_holds_up_no_other(tmp_path: Path) -> None:
+    Pipeline([Inverse().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([0, 0])
+    first, _ = sorted(tmp_path.iterdir())
+    header, _, _ = first.read_bytes().partition(b"\n")
+    first.write_bytes(header + b"\n" + b"cbuiltins\nexit\n(tR.")
+    letters = replay(tmp_path, trusted=True)
+    assert next(letters).number == 2
+    with pytest.raises(DeadLetterError, match="SystemExit"):
+        next(letters)
+
+
+def test_a_letter_that_cannot_be_removed_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Pipeline([Inverse().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([0, 0])
+    first, second = sorted(tmp_path.iterdir())
+    unlink = Path.unlink
+
+    def refuse_first(path: Path, missing_ok: bool = False) -> None:
+        if path == first:
+            raise PermissionError("read-only")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse_first)
+    letters = replay(tmp_path, trusted=True, remove=True)
+    assert [next(letters).number for _ in range(2)] == [1, 2]
+    with pytest.raises(DeadLetterError, match="read-only") as told:
+        next(letters)
+    assert told.value.paths == (first,)
+    assert not second.exists()
+
+
+def test_what_cannot_be_removed_to_make_room_lets_the_next_go_instead(tmp_path: Path) -> None:
+    (tmp_path / "0.letter").mkdir()
+    Pipeline([Inverse().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([0])
+    (first,) = (path for path in tmp_path.iterdir() if path.is_file())
+    room = DeadLetters(tmp_path, max_bytes=first.stat().st_size + (tmp_path / "0.letter").stat().st_size + 8)
+    Pipeline([Inverse().options(on_error="skip")], overflow="block", dead_letters=room).run([0])
+    (second,) = (path for path in tmp_path.iterdir() if path.is_file())
+    assert second != first
+
+
+def test_what_was_left_unfinished_is_removed_once_nobody_writes_it_any_more(tmp_path: Path) -> None:
+    old, new = tmp_path / ".1.tmp", tmp_path / ".2.tmp"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    Pipeline([Inverse().options(on_error="skip")], overflow="block", dead_letters=tmp_path).run([0])
+    assert not old.exists() and new.exists()
 
 
 @pytest.mark.parametrize("max_bytes", [0, -1, 1.5])

@@ -18,6 +18,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The number of letters that this process has written, by which no two have the same name.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
+/// The extension of a letter that is being written.
+const UNFINISHED: &str = "tmp";
+
+/// The time after which nobody writes a letter any more.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+
 /// Writes what failed or was lost.
 pub(crate) struct Writer {
     to: DeadLetters,
@@ -69,7 +75,7 @@ impl Writer {
         // Names sort by time; several pipelines may share a folder.
         let (id, written) = (event.sample, WRITTEN.fetch_add(1, Ordering::Relaxed) + 1);
         let name = format!("{:020}-{}-{}-{}-{written}", now.as_nanos(), id.number, id.part, std::process::id());
-        let unfinished = self.to.folder.join(format!(".{name}.tmp"));
+        let unfinished = self.to.folder.join(format!(".{name}.{UNFINISHED}"));
         let finished = self.to.folder.join(format!("{name}.{SUFFIX}"));
         let whole = fs::write(&unfinished, letter).and_then(|()| fs::rename(&unfinished, finished));
         if whole.is_err() {
@@ -104,31 +110,55 @@ impl Writer {
 
     /// Removes the oldest until there is room for so many bytes.
     fn make_room(&self, needed: u64) -> io::Result<()> {
+        remove_abandoned(&self.to.folder)?;
         let mut sizes = Vec::new();
         for path in letters(&self.to.folder)? {
             // Others may remove letters meanwhile.
-            if let Ok(about) = fs::metadata(&path) {
+            if let Ok(about) = fs::symlink_metadata(&path) {
                 sizes.push((path, about.len()));
             }
         }
         let mut total: u64 = sizes.iter().map(|(_, size)| size).sum();
+        let mut left = None;
         for (path, size) in sizes {
             if total + needed <= self.to.max_bytes {
-                break;
+                return Ok(());
             }
-            remove(&path)?;
-            total -= size;
+            match remove(&path) {
+                Ok(()) => total -= size,
+                // A newer one may go instead.
+                Err(error) => left = left.or(Some(error)),
+            }
         }
-        Ok(())
+        match left {
+            Some(error) if total + needed > self.to.max_bytes => Err(error),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Removes what nobody writes any more, since its process was killed.
+fn remove_abandoned(folder: &Path) -> io::Result<()> {
+    for path in with_suffix(folder, UNFINISHED)? {
+        let written = fs::symlink_metadata(&path).and_then(|about| about.modified());
+        if written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The files of all letters in a folder, oldest first.
 pub(super) fn letters(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = with_suffix(folder, SUFFIX)?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn with_suffix(folder: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
     let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
     let mut paths = paths.collect::<io::Result<Vec<PathBuf>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == SUFFIX));
-    paths.sort();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == suffix));
     Ok(paths)
 }
 
