@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 import threading
 from functools import partial
 from typing import Any
@@ -24,6 +25,43 @@ from DeepPipeline import (
     retry,
     stage,
 )
+
+
+def called_by(thread: threading.Thread) -> str | None:
+    """Returns the name of the function in Python that the thread is in, and that may have called the engine."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame and frame.f_code.co_name
+
+
+CHANGES: list[Any] = [
+    lambda pipeline: pipeline.update("gate", a=1),
+    lambda pipeline: pipeline.replace("gate", Factor(2)),
+    lambda pipeline: pipeline.scale("gate", workers=1),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["update", "replace", "scale"])
+def test_a_change_is_not_waited_for_on_a_worker_that_an_abort_has_left_behind(change: Any) -> None:
+    gate, told = Gate(), []
+
+    def ask() -> None:
+        try:
+            change(pipeline)
+        except PipelineError as error:
+            told.append(error)
+
+    pipeline = Pipeline([stage(gate, name="gate", workers=2)], overflow="block").start()
+    pipeline.put(1)
+    pipeline.put(2)
+    assert gate.in_flight() == 1
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(lambda: called_by(asking) in ("update", "replace", "scale"))
+    pipeline.abort()
+    asking.join(60)
+    assert [type(error) for error in told] and "the pipeline does not run any longer" in str(told[0])
+    gate.let_go(2)
+    pipeline.setstop()
 
 
 def has_got(end: Collect, samples: int) -> bool:

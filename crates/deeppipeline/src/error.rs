@@ -345,13 +345,13 @@ pub enum UpdateError {
     #[error(transparent)]
     UnknownStage(#[from] UnknownStage),
     /// The pipeline stops, or has stopped.
-    #[error("stage {stage:?} was not updated: the pipeline does not run any longer")]
+    #[error("stage {stage:?} was not changed: the pipeline does not run any longer")]
     NotRunning {
         /// The stage.
         stage: String,
     },
     /// The caller is one of the pipeline's own stages, which would wait for itself.
-    #[error("update of stage {stage:?} from one of the pipeline's own stages: say it from outside")]
+    #[error("change of stage {stage:?} from one of the pipeline's own stages: say it from outside")]
     OwnStage {
         /// The stage.
         stage: String,
@@ -392,8 +392,8 @@ pub enum UpdateError {
         /// The new stage's own error.
         cause: BoxError,
     },
-    /// Another replacement of the stage is under way.
-    #[error("stage {stage:?} is being replaced already")]
+    /// Another replacement of the stage is under way, or one that was given up, of which a worker has not heard yet.
+    #[error("stage {stage:?} is being replaced already, or a worker has not heard yet that the last replacement was given up")]
     BeingReplaced {
         /// The stage.
         stage: String,
@@ -408,7 +408,7 @@ pub enum UpdateError {
     #[error(
         "replacement of stage {stage:?} timed out after {timeout:?}: workers {workers:?} {}",
         if *exchanges { "are still at work, and change over before their next sample" }
-        else { "have not set the new one up, and the old one goes on" }
+        else { "have not set the new one up, and the old one goes on, after a setup that has begun" }
     )]
     ReplaceTimeout {
         /// The stage.

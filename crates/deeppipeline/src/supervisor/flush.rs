@@ -1,8 +1,8 @@
 //! The flush: an exact cut through the pipeline, at what has entered by now, by any source or by one.
 
 use super::Supervisor;
-use super::stopping::{NOTE_EVERY, look_or};
-use super::{GRACE, Waiting};
+use super::Waiting;
+use super::stopping::{NotDone, Patience};
 #[cfg(processes)]
 use crate::buffer::HearsEnds;
 use crate::buffer::Wait;
@@ -10,7 +10,7 @@ use crate::cuts::Cut;
 use crate::error::EntranceError;
 use crate::graph::{Flow, MAX_ENTRANCES};
 use crate::source_id::SourceId;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl<V: Send + 'static> Supervisor<V> {
     /// Gives up all that has entered by now, wherever it is: what waits leaves as flushed, and so does what stages still
@@ -107,27 +107,13 @@ impl<V: Send + 'static> Supervisor<V> {
     pub fn wait_flushed<E>(
         &self,
         timeout: Option<Duration>,
-        mut meanwhile: impl FnMut(Waiting) -> Result<(), E>,
+        meanwhile: impl FnMut(Waiting) -> Result<(), E>,
     ) -> Result<bool, E> {
-        let begun = Instant::now();
-        let deadline = timeout.and_then(|timeout| begun.checked_add(timeout));
-        let mut next_note = begun + NOTE_EVERY;
-        while !self.end_stages_are_flushed(look_or(deadline)) {
-            let now = Instant::now();
-            if self.aborted_at().is_some_and(|aborted_at| now >= aborted_at + GRACE) {
-                return Ok(true);
-            }
-            if deadline.is_some_and(|deadline| now >= deadline) {
-                return Ok(false);
-            }
-            if now >= next_note {
-                next_note += NOTE_EVERY;
-                meanwhile(Waiting::For(self.not_flushed().join(", ")))?;
-            } else {
-                meanwhile(Waiting::On)?;
-            }
-        }
-        Ok(true)
+        let named = |()| self.not_flushed().join(", ");
+        let waited = self.wait_patiently(Patience::from_now(timeout), meanwhile, named, |wait| {
+            if self.end_stages_are_flushed(wait) { Ok(()) } else { Err(()) }
+        });
+        Ok(!matches!(waited?, Err(NotDone::Late(()))))
     }
 
     /// Returns the end stages that work on something that had entered before the last flush.

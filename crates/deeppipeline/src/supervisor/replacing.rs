@@ -1,6 +1,6 @@
 //! Replacements: every worker of a stage sets another one up beside it, and once all have, that takes its place.
 
-use super::stopping::{NOTE_EVERY, look_or};
+use super::stopping::{NotDone, Patience};
 use super::updates::{Kept, Key, OfStage};
 use super::{Supervisor, Waiting};
 use crate::buffer::Wait;
@@ -13,7 +13,7 @@ use crate::worker::WorkerId;
 use crate::worker::{Told, Values};
 #[cfg(processes)]
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A replacement of a stage, as its workers are told of it.
 pub(super) struct Replacing {
@@ -61,14 +61,10 @@ pub struct Replacement {
     prepare: u64,
 }
 
-/// The progress of a replacement.
-enum Progress {
-    Over(Result<(), UpdateError>),
-    /// These workers have not set the new stage up yet, or have set it up and not yet in its place.
-    Lacks {
-        workers: Vec<usize>,
-        exchanges: bool,
-    },
+/// The workers that have not set the new stage up yet, or have set it up and not yet in its place.
+struct Lacks {
+    workers: Vec<usize>,
+    exchanges: bool,
 }
 
 impl OfStage {
@@ -173,33 +169,21 @@ impl<V: Send + 'static> Supervisor<V> {
         &self,
         replacement: &Replacement,
         timeout: Option<Duration>,
-        mut meanwhile: impl FnMut(Waiting) -> Result<(), E>,
+        meanwhile: impl FnMut(Waiting) -> Result<(), E>,
     ) -> Result<Result<(), UpdateError>, E> {
-        let begun = Instant::now();
-        let deadline = timeout.and_then(|timeout| begun.checked_add(timeout));
-        let mut next_note = begun + NOTE_EVERY;
-        loop {
-            let progress = self.progress_of_replacement(replacement, look_or(deadline));
-            let now = Instant::now();
-            let stage = || self.stage_name(replacement.node).to_owned();
-            let told = match progress {
-                Progress::Over(outcome) => {
-                    self.leave_replacement(replacement);
-                    return Ok(outcome);
-                }
-                Progress::Lacks { workers, exchanges } if deadline.is_some_and(|deadline| now >= deadline) => {
-                    self.leave_replacement(replacement);
-                    let timeout = timeout.unwrap_or_default();
-                    return Ok(Err(UpdateError::ReplaceTimeout { stage: stage(), workers, timeout, exchanges }));
-                }
-                Progress::Lacks { workers, .. } if now >= next_note => {
-                    next_note += NOTE_EVERY;
-                    meanwhile(Waiting::For(format!("{}, workers {workers:?}", stage())))
-                }
-                Progress::Lacks { .. } => meanwhile(Waiting::On),
-            };
-            told.inspect_err(|_| self.leave_replacement(replacement))?;
-        }
+        let named = |lacks: Lacks| self.named_workers(replacement.node, &lacks.workers);
+        let patience = Patience::from_now(timeout);
+        let waited =
+            self.wait_patiently(patience, meanwhile, named, |wait| self.progress_of_replacement(replacement, wait));
+        self.leave_replacement(replacement);
+        let stage = || self.stage_name(replacement.node).to_owned();
+        Ok(waited?.unwrap_or_else(|not_done| match not_done {
+            NotDone::Late(Lacks { workers, exchanges }) => {
+                let timeout = timeout.unwrap_or_default();
+                Err(UpdateError::ReplaceTimeout { stage: stage(), workers, timeout, exchanges })
+            }
+            NotDone::LeftBehind => Err(UpdateError::NotRunning { stage: stage() }),
+        }))
     }
 
     /// Waits no longer for a replacement. One on which nothing is decided is given up.
@@ -284,7 +268,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Waits for a step of a replacement on a worker, or for its end.
-    fn progress_of_replacement(&self, replacement: &Replacement, wait: Wait) -> Progress {
+    fn progress_of_replacement(&self, replacement: &Replacement, wait: Wait) -> Result<Result<(), UpdateError>, Lacks> {
         let Replacement { node, prepare } = *replacement;
         let stage = || self.stage_name(node).to_owned();
         let mut patient = true;
@@ -294,7 +278,7 @@ impl<V: Send + 'static> Supervisor<V> {
             let mut of_nodes = self.updates.of_nodes.lock();
             let of_stage = of_nodes.get_mut(&node);
             let Some(OfStage { applied, replacing: Some(replacing), .. }) = of_stage else {
-                return Progress::Over(Err(UpdateError::NotRunning { stage: stage() }));
+                return Ok(Err(UpdateError::NotRunning { stage: stage() }));
             };
             let (number, exchanges) = match replacing.decided {
                 Some(decided) => (decided.number, decided.exchanges),
@@ -305,14 +289,14 @@ impl<V: Send + 'static> Supervisor<V> {
             if has_ended || (late.is_empty() && replacing.decided.is_some()) {
                 replacing.failed.sort_by_key(|(worker, _)| *worker);
                 let failed = replacing.failed.drain(..).next();
-                return Progress::Over(match failed {
+                return Ok(match failed {
                     Some((worker, cause)) => Err(UpdateError::NotReplaced { stage: stage(), worker, cause }),
                     None if has_ended => Err(UpdateError::NotRunning { stage: stage() }),
                     None => Ok(()),
                 });
             }
             if !patient {
-                return Progress::Lacks { workers: late, exchanges };
+                return Err(Lacks { workers: late, exchanges });
             }
             patient = match wait {
                 Wait::Until(deadline) => !self.updates.changed.wait_until(&mut of_nodes, deadline).timed_out(),

@@ -1,6 +1,6 @@
 //! The number of a stage's workers while the pipeline runs: more join it, and the last ones leave it.
 
-use super::stopping::{NOTE_EVERY, look_or};
+use super::stopping::{NotDone, Patience};
 use super::{State, Supervisor, Waiting};
 use crate::aside;
 use crate::buffer::Wait;
@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The nodes of which somebody changes the number of workers: one caller at a time.
 #[derive(Default)]
@@ -36,13 +36,6 @@ pub struct Scaling<V: Send + 'static> {
     /// What the stage was replaced with, of which those that join make theirs.
     made_of: Option<Values>,
     patience: Patience,
-}
-
-/// The time that a caller waits, from its call.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    since: Instant,
-    timeout: Option<Duration>,
 }
 
 /// The progress of a change.
@@ -91,7 +84,7 @@ impl<V: Send + 'static> Supervisor<V> {
             Ok(node) => node,
             Err(refused) => return Ok(Err(refused)),
         };
-        let patience = Patience { since: Instant::now(), timeout };
+        let patience = Patience::from_now(timeout);
         let mut scaling = None;
         let begun = self.wait_for_scaling(node, patience, meanwhile, |wait| {
             let mut claimed = self.scaled.nodes.lock();
@@ -120,7 +113,7 @@ impl<V: Send + 'static> Supervisor<V> {
                 self.tell_to_leave(node, scaling.leave.clone());
                 Ok((scaling, joining))
             }
-            (Err(late), _) => Err(self.timed_out(node, late, patience)),
+            (Err(not_done), _) => Err(self.not_scaled(node, not_done, patience)),
             _ => Err(ScaleError::NotRunning { stage: stage.to_owned() }),
         })
     }
@@ -143,7 +136,7 @@ impl<V: Send + 'static> Supervisor<V> {
             Ok(Progress::Failed(worker, cause)) => (worker, cause),
             Ok(Progress::Stops) => return Ok(Err(ScaleError::NotRunning { stage: stage() })),
             Ok(Progress::Over) => return Ok(Ok(())),
-            Err(late) => return Ok(Err(self.timed_out(node, late, patience))),
+            Err(not_done) => return Ok(Err(self.not_scaled(node, not_done, patience))),
         };
 
         // The others go on as if nothing had been said.
@@ -152,7 +145,7 @@ impl<V: Send + 'static> Supervisor<V> {
             let lacks = self.wait_for_workers(wait, |state| self.not_over(state, node, scaling.join.clone()));
             if lacks.is_empty() { Ok(()) } else { Err(lacks) }
         });
-        left?.unwrap_or_default();
+        left?.unwrap_or(());
         let later = failures_of(&mut self.state.lock(), node);
         release(later);
         Ok(Err(ScaleError::Failed { stage: stage(), worker, cause }))
@@ -343,37 +336,22 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Tries until it is done or the time-out is over; then returns the workers that it has waited for.
     fn wait_for_scaling<T, E>(
         &self,
         node: usize,
-        Patience { since, timeout }: Patience,
-        mut meanwhile: impl FnMut(Waiting) -> Result<(), E>,
-        mut attempt: impl FnMut(Wait) -> Result<T, Vec<usize>>,
-    ) -> Result<Result<T, Vec<usize>>, E> {
-        let deadline = timeout.and_then(|timeout| since.checked_add(timeout));
-        let mut next_note = Instant::now() + NOTE_EVERY;
-        loop {
-            let late = match attempt(look_or(deadline)) {
-                Ok(done) => return Ok(Ok(done)),
-                Err(late) => late,
-            };
-            let now = Instant::now();
-            if deadline.is_some_and(|deadline| now >= deadline) {
-                return Ok(Err(late));
-            }
-            if now >= next_note {
-                next_note += NOTE_EVERY;
-                meanwhile(Waiting::For(format!("{}, workers {late:?}", self.stage_name(node))))?;
-            } else {
-                meanwhile(Waiting::On)?;
-            }
-        }
+        patience: Patience,
+        meanwhile: impl FnMut(Waiting) -> Result<(), E>,
+        attempt: impl FnMut(Wait) -> Result<T, Vec<usize>>,
+    ) -> Result<Result<T, NotDone<Vec<usize>>>, E> {
+        self.wait_patiently(patience, meanwhile, |workers| self.named_workers(node, &workers), attempt)
     }
 
-    fn timed_out(&self, node: usize, workers: Vec<usize>, patience: Patience) -> ScaleError {
+    fn not_scaled(&self, node: usize, not_done: NotDone<Vec<usize>>, patience: Patience) -> ScaleError {
         let (stage, timeout) = (self.stage_name(node).to_owned(), patience.timeout.unwrap_or_default());
-        ScaleError::Timeout { stage, workers, timeout }
+        match not_done {
+            NotDone::Late(workers) => ScaleError::Timeout { stage, workers, timeout },
+            NotDone::LeftBehind => ScaleError::NotRunning { stage },
+        }
     }
 }
 

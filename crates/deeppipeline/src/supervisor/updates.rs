@@ -1,7 +1,7 @@
 //! Updates: values that every worker of a stage is told between two samples, and what came of them.
 
 use super::replacing::{Replaced, Replacing};
-use super::stopping::{NOTE_EVERY, look_or};
+use super::stopping::{NotDone, Patience};
 use super::{Supervisor, Waiting};
 use crate::aside;
 use crate::buffer::Wait;
@@ -14,7 +14,7 @@ use crate::unwind::{BoxError, release};
 use crate::worker::{Told, Update, Values, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The updates of all stages.
 pub(super) struct Updates {
@@ -69,14 +69,6 @@ pub(super) struct Kept {
 pub struct Updated {
     node: usize,
     number: u64,
-}
-
-/// The progress of an update.
-enum Progress {
-    /// It is over.
-    Over(Result<(), UpdateError>),
-    /// These workers have not applied it yet.
-    Lacks(Vec<usize>),
 }
 
 /// Stands for all updates that will ever be, at a place that has no worker.
@@ -217,30 +209,21 @@ impl<V: Send + 'static> Supervisor<V> {
         &self,
         updated: &Updated,
         timeout: Option<Duration>,
-        mut meanwhile: impl FnMut(Waiting) -> Result<(), E>,
+        meanwhile: impl FnMut(Waiting) -> Result<(), E>,
     ) -> Result<Result<(), UpdateError>, E> {
-        let begun = Instant::now();
-        let deadline = timeout.and_then(|timeout| begun.checked_add(timeout));
-        let mut next_note = begun + NOTE_EVERY;
-        loop {
-            let progress = self.progress_of(updated, look_or(deadline));
-            let now = Instant::now();
-            let stage = || self.stage_name(updated.node).to_owned();
-            let told = match progress {
-                Progress::Over(outcome) => return Ok(outcome),
-                Progress::Lacks(workers) if deadline.is_some_and(|deadline| now >= deadline) => {
-                    self.end_wait(updated);
-                    let timeout = timeout.unwrap_or_default();
-                    return Ok(Err(UpdateError::Timeout { stage: stage(), workers, timeout }));
-                }
-                Progress::Lacks(workers) if now >= next_note => {
-                    next_note += NOTE_EVERY;
-                    meanwhile(Waiting::For(format!("{}, workers {workers:?}", stage())))
-                }
-                Progress::Lacks(_) => meanwhile(Waiting::On),
-            };
-            told.inspect_err(|_| self.end_wait(updated))?;
+        let named = |workers: Vec<usize>| self.named_workers(updated.node, &workers);
+        let patience = Patience::from_now(timeout);
+        let waited = self.wait_patiently(patience, meanwhile, named, |wait| self.progress_of(updated, wait));
+        if !matches!(waited, Ok(Ok(_))) {
+            self.end_wait(updated);
         }
+        let stage = || self.stage_name(updated.node).to_owned();
+        Ok(waited?.unwrap_or_else(|not_done| match not_done {
+            NotDone::Late(workers) => {
+                Err(UpdateError::Timeout { stage: stage(), workers, timeout: timeout.unwrap_or_default() })
+            }
+            NotDone::LeftBehind => Err(UpdateError::NotRunning { stage: stage() }),
+        }))
     }
 
     /// Returns the index of the stage of that name in the description, and whether its workers are processes.
@@ -319,7 +302,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Waits for a worker to apply an update, or to end.
-    fn progress_of(&self, updated: &Updated, wait: Wait) -> Progress {
+    fn progress_of(&self, updated: &Updated, wait: Wait) -> Result<Result<(), UpdateError>, Vec<usize>> {
         let Updated { node, number } = *updated;
         let mut patient = true;
         loop {
@@ -332,14 +315,14 @@ impl<V: Send + 'static> Supervisor<V> {
             if late.is_empty() || has_ended {
                 let failed = of_nodes.get_mut(&node).and_then(|of_stage| of_stage.end_wait(number));
                 let stage = self.stage_name(node).to_owned();
-                return Progress::Over(match failed {
+                return Ok(match failed {
                     Some((worker, cause)) => Err(UpdateError::Failed { stage, worker, cause }),
                     None if has_ended => Err(UpdateError::NotRunning { stage }),
                     None => Ok(()),
                 });
             }
             if !patient {
-                return Progress::Lacks(late);
+                return Err(late);
             }
             patient = match wait {
                 Wait::Until(deadline) => !self.updates.changed.wait_until(&mut of_nodes, deadline).timed_out(),
