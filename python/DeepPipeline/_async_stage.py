@@ -8,6 +8,7 @@ import functools
 import inspect
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextvars import copy_context
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from DeepPipeline import _engine
 from DeepPipeline._called import inside
-from DeepPipeline._give import SKIP
+from DeepPipeline._give import SKIP, check_finished
 from DeepPipeline._intake import Window
 from DeepPipeline._stage import CALLED, WORK, Options, Stage, Work, method_of, name_of, options_of
 from DeepPipeline._threads import stack_of
@@ -88,6 +89,8 @@ class LoopStage(Stage):
         self._up: Future[bool] | None = None
         """Becomes true once the stage is set up, and false if that fails."""
         self._users = 0
+        self._is_down = False
+        """True once the last of those that use it has torn it down; a worker that is late for that finds it so."""
         self._finished = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -106,7 +109,9 @@ class LoopStage(Stage):
         has_run = False
         try:
             self._start_loop()
-            has_run = self._wait_for("setup", None) is not NOT_RUN
+            result = self._wait_for("setup", None)
+            check_finished("setup", result)
+            has_run = result is not NOT_RUN
         finally:
             if not has_run:
                 self._end_loop()
@@ -131,17 +136,14 @@ class LoopStage(Stage):
     def teardown(self) -> None:
         with self._counting:
             self._users -= 1
-            is_last = self._users == 0
+            is_last = self._users == 0 and not self._is_down
+            self._is_down |= is_last
         assert self._up is not None
         if is_last and self._up.result():
             try:
-                self._wait_for("teardown", None)
+                check_finished("teardown", self._wait_for("teardown", None))
             finally:
                 self._end_loop()
-
-    def has_ended(self) -> bool:
-        """Returns true if it has no loop any longer: another stage has its place."""
-        return self._loop is not None and self._loop.is_closed()
 
     def cancel(self) -> None:
         """Cancels what is awaited, since the pipeline gives up what comes of it. Called from other threads."""
@@ -177,9 +179,10 @@ class LoopStage(Stage):
             loop.close()
 
     def _end_loop(self) -> None:
-        loop = self._loop
-        if loop is not None:
+        loop, thread = self._loop, self._thread
+        if loop is not None and thread is not None:
             self._tell(loop.stop)
+            thread.join()  # until the stage's own tasks, which are cancelled, have ended
 
     def _tell(self, call: Callable[[], object]) -> None:
         loop = self._loop
@@ -230,7 +233,7 @@ class LoopStage(Stage):
                 "stage %r hangs: sample %s has taken longer than its time_limit of %g s, and its loop has not "
                 "cancelled it%s",
                 name_of(self._stage),
-                job.sample,
+                None if job.sample is None else job.sample[0],
                 time_limit,
                 stack_of(self._thread),
             )
@@ -265,24 +268,24 @@ class Loops:
     """The async stages of a pipeline on threads."""
 
     def __init__(self) -> None:
-        self._stages: list[LoopStage] = []
+        self._stages = weakref.WeakSet[LoopStage]()
+        """Those that workers have; one that another stage has replaced is gone with what it has loaded."""
 
     def workers(self, stage: Stage, options: Options) -> list[Stage]:
         """Returns what the workers of an async stage run, one entry per worker."""
-        self._stages = [other for other in self._stages if not other.has_ended()]
         if options.most_workers > 1:
             return [self.worker(stage, options) for _ in range(options.workers)]
         shared = LoopStage(stage, options.concurrency, options.time_limit)
-        self._stages.append(shared)
+        self._stages.add(shared)
         return [shared] * options.concurrency
 
     def worker(self, stage: Stage, options: Options) -> Stage:
         """Returns what one of several workers of an async stage runs."""
         own = LoopStage(copy.copy(stage), 1, options.time_limit)
-        self._stages.append(own)
+        self._stages.add(own)
         return own
 
     def cancel(self) -> None:
         """Cancels what they await, since the pipeline gives up what comes of it."""
-        for stage in self._stages:
+        for stage in [*self._stages]:
             stage.cancel()

@@ -94,16 +94,13 @@ class Changes:
 
 
 def _checked_stage(stage: object) -> str | None:
-    if stage is None or isinstance(stage, str):
-        return stage
-    raise GraphError(f"stage is {what(stage)}, but must be the name of a stage, or None for the first")
+    return None if stage is None else _checked_name(stage, ", or None for the first")
 
 
-def _checked_name(stage: object) -> str:
-    name = _checked_stage(stage)
-    if name is None:
-        raise GraphError("stage is None, but must be the name of a stage")
-    return name
+def _checked_name(stage: object, more: str = "") -> str:
+    if not isinstance(stage, str):
+        raise GraphError(f"stage is {what(stage)}, but must be the name of a stage{more}")
+    return stage
 
 
 def _raise(stage: str, refused: tuple[str, str, int | None, BaseException | None] | None) -> None:

@@ -99,6 +99,12 @@ def unfinished(method: str, result: object) -> str:
     return f"{method} returned a {type(result).__name__}: {advice}"
 
 
+def check_finished(method: str, result: object) -> None:
+    """Refuses what a method with `yield` returns, of which nothing has run."""
+    if type(result) in UNFINISHED:
+        raise TypeError(unfinished(method, result))
+
+
 def was_given(result: object, arguments: tuple[object, ...]) -> bool:
     """Returns true if the result is what its stage got, or one item of that: it may hand on what it did not make."""
     items = [item for argument in arguments if isinstance(argument, (list, tuple)) for item in argument]

@@ -56,7 +56,10 @@ def told_of(name: str, place: Place, new: Stage, present: Iterable[Stage], large
     if place.executor == "thread":
         # One entry per worker that there may be.
         options = with_changes(options, workers=options.most_workers)
-        return bodies_of(new, options, place.executor, place.loops)
+        try:
+            return bodies_of(new, options, place.executor, place.loops)
+        except StartError as error:
+            raise UpdateError(str(error), stage=name, worker=None) from error.__cause__
     try:
         pickled = pickle.dumps((new, options.intake, options.time_limit))
     except Exception as error:

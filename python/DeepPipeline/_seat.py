@@ -8,6 +8,7 @@ from typing import Any
 
 from DeepPipeline import _engine
 from DeepPipeline._async_stage import LoopStage, is_async
+from DeepPipeline._give import check_finished
 from DeepPipeline._intake import Intake
 from DeepPipeline._stage import Stage, method_of
 
@@ -36,7 +37,7 @@ class Seat:
     def prepare(self, told: Any) -> None:
         """Sets up the stage that is to take the place of the one that is there, which goes on."""
         new = called_of(pickle.loads(told)) if isinstance(told, bytes) else told[_engine.worker_index()]
-        method_of(new, "setup")()
+        _call(new, "setup")
         self._new = new
 
     def exchange(self) -> None:
@@ -46,13 +47,13 @@ class Seat:
             old = self.stage.exchange(new)
         else:
             old, self.stage = self.stage, new
-        method_of(old, "teardown")()
+        _call(old, "teardown")
 
     def discard(self) -> None:
         """Tears down the new stage, if there is one."""
         new, self._new = self._new, None
         if new is not None:
-            method_of(new, "teardown")()
+            _call(new, "teardown")
 
     def teardown(self) -> None:
         """Tears down the stage, and before it one that was to take its place."""
@@ -60,7 +61,11 @@ class Seat:
             self.discard()
         except BaseException as error:  # whatever it is, it is no failure of the stage that is there
             logger.warning("stage %r: one that was to replace it failed in teardown", self._name, exc_info=error)
-        method_of(self.stage, "teardown")()
+        _call(self.stage, "teardown")
+
+
+def _call(stage: Stage, method: str) -> None:
+    check_finished(method, method_of(stage, method)())
 
 
 def called_of(given: Given) -> Stage:

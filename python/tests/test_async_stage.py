@@ -1,12 +1,14 @@
 """Stages that are async: awaited on a loop of their own, several at a time, and in order."""
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from typing import Any
 
 import pytest
-from support import WATCHDOG, Collect
+from support import WATCHDOG, Collect, Pass
 
 from DeepPipeline import (
     SKIP,
@@ -22,7 +24,7 @@ from DeepPipeline import (
     retry,
     stage,
 )
-from DeepPipeline._async_stage import Loops
+from DeepPipeline._async_stage import Loops, LoopStage
 from DeepPipeline._stage import options_of
 from DeepPipeline.testing import run_stage
 
@@ -324,6 +326,67 @@ def test_a_setup_that_fails_ends_the_start_without_a_teardown() -> None:
 
     with pytest.raises(StageError, match="no session"):
         Pipeline([Broken().options(concurrency=3)]).start()
+
+
+class HasTask(Stage):
+    def __init__(self) -> None:
+        self.did: list[str] = []
+
+    async def setup(self) -> None:
+        self.begun = asyncio.Event()
+        self.task = asyncio.create_task(self.save_at_the_end())
+        await self.begun.wait()
+
+    async def save_at_the_end(self) -> None:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            self.did.append("saved")
+
+    async def stage_run(self, x: int) -> int:
+        return x
+
+
+def test_tasks_of_the_stage_have_ended_once_the_pipeline_has() -> None:
+    has_task = HasTask()
+    with Pipeline([has_task]) as pipeline:
+        pipeline.put(1)
+    assert has_task.did == ["saved"]
+
+
+def test_a_worker_that_comes_once_all_others_have_torn_the_stage_down_finds_it_so() -> None:
+    told: list[str] = []
+
+    class Tells(Stage):
+        async def setup(self) -> None:
+            told.append("setup")
+
+        async def stage_run(self, x: int) -> int:
+            return x
+
+        async def teardown(self) -> None:
+            told.append("teardown")
+
+    shared = LoopStage(Tells(), 2, None)
+    for _ in range(2):  # as two workers do that give a replacement up, one after the other
+        shared.setup()
+        shared.teardown()
+    assert told == ["setup", "teardown"]
+
+
+def test_what_another_stage_has_replaced_is_gone_with_what_it_has_loaded() -> None:
+    with Pipeline([stage(double, name="S"), Pass()]) as pipeline:
+        second = HasTask()
+        is_there = weakref.ref(second)
+        pipeline.replace("S", second)
+        del second
+        pipeline.replace("S", double)
+        pipeline.put(1)  # the worker has the third one by then
+        pipeline.setstop()
+        gc.collect()
+        assert is_there() is None
 
 
 def test_a_batch_is_awaited() -> None:

@@ -149,7 +149,12 @@ def test_what_has_not_run_yet_is_refused(function: Any, as_end_stage: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("method", "advice"), [("setup", "write it without `yield`"), ("finish", "a generator goes into Many(...)")]
+    ("method", "advice"),
+    [
+        ("setup", "write it without `yield`"),
+        ("finish", "a generator goes into Many(...)"),
+        ("teardown", "write it without `yield`"),
+    ],
 )
 def test_a_generator_elsewhere_is_refused_by_name(method: str, advice: str) -> None:
     stage = Pass()

@@ -296,6 +296,35 @@ def test_a_stage_of_the_pipeline_cannot_wait_for_itself() -> None:
     assert "from one of the pipeline's own stages" in str(failed.value.__cause__)
 
 
+class SetUpByGenerator(Version):
+    def setup(self) -> Iterator[None]:  # type: ignore[override]
+        yield
+
+
+@EXECUTORS
+def test_a_setup_that_is_a_generator_is_refused_as_at_the_start(executor: Any) -> None:
+    end = Collect()
+    with Pipeline([Version(1).options(executor=executor), end], overflow="block") as p:
+        with pytest.raises(UpdateError, match="setup returned a generator: write it without `yield`"):
+            p.replace("Version", SetUpByGenerator(2))
+        p.put(1)
+    assert end.got == [(1, 1)]
+
+
+class NotCopied(Version):
+    def __copy__(self) -> Stage:
+        raise TypeError("there is only one")
+
+
+def test_what_cannot_be_copied_for_its_workers_is_refused_before_anything_changes() -> None:
+    end = Collect()
+    with Pipeline([Version(1).options(workers=2), end], overflow="block") as p:
+        with pytest.raises(UpdateError, match="cannot be copied for its 2 workers: there is only one"):
+            p.replace("Version", NotCopied(2))
+        p.put(1)
+    assert end.got == [(1, 1)]
+
+
 def test_an_abort_tears_both_down(tmp_path: Path) -> None:
     says, gate = tmp_path / "said", Gate()
     place = stage(Version(1, says=says), workers=2, name="place")
