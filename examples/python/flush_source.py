@@ -9,6 +9,7 @@ talks = threading.Event()
 
 class Speak(Stage):
     def stage_run(self, sentence: str) -> None:
+        assert self.sample is not None
         print(f"to {self.sample.source}: {sentence}")
         if "weather" in sentence:
             talks.set()

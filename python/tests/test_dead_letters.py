@@ -20,8 +20,8 @@ from DeepPipeline import (
     Pipeline,
     Stage,
     replay,
-    stage,
     retry,
+    stage,
 )
 
 modes = pytest.mark.parametrize("multiprocess", [False, True], ids=["threads", "processes"])
@@ -310,9 +310,7 @@ def test_bad_letters_are_told_together_after_all_that_are_good(tmp_path: Path) -
     foreign.write_bytes(b'{"stage": "a class that is gone"}\n')
     letters = replay(tmp_path, trusted=True, remove=True)
     assert [next(letters).number for _ in range(2)] == [2, 3]
-    with pytest.raises(
-        DeadLetterError, match=r"3 letters cannot be read or removed, and stay: .*0\.letter"
-    ) as told:
+    with pytest.raises(DeadLetterError, match=r"3 letters cannot be read or removed, and stay: .*0\.letter") as told:
         next(letters)
     assert told.value.paths == (empty, truncated, foreign)
     assert sorted(tmp_path.iterdir()) == [empty, truncated, foreign]
@@ -348,7 +346,7 @@ def test_replay_of_what_is_no_folder_is_refused(folder: Any) -> None:
 
 
 def test_replay_removes_only_where_it_is_told_so_by_true(tmp_path: Path) -> None:
-    with pytest.raises(DeadLetterError, match="remove is 'no' .* must be True or False"):
+    with pytest.raises(DeadLetterError, match=r"remove is 'no' .* must be True or False"):
         replay(tmp_path, trusted=True, remove="no")  # type: ignore[arg-type]
 
 

@@ -42,7 +42,8 @@ CHANGES: list[Any] = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=["update", "replace", "scale"])
 def test_a_change_is_not_waited_for_on_a_worker_that_an_abort_has_left_behind(change: Any) -> None:
-    gate, told = Gate(), []
+    gate = Gate()
+    told: list[PipelineError] = []
 
     def ask() -> None:
         try:

@@ -393,7 +393,9 @@ pub enum UpdateError {
         cause: BoxError,
     },
     /// Another replacement of the stage is under way, or one that was given up, of which a worker has not heard yet.
-    #[error("stage {stage:?} is being replaced already, or a worker has not heard yet that the last replacement was given up")]
+    #[error(
+        "stage {stage:?} is being replaced already, or a worker has not heard yet that the last replacement was given up"
+    )]
     BeingReplaced {
         /// The stage.
         stage: String,
