@@ -498,8 +498,9 @@ def simulate(
     description: PipelineDescription,
     durations: Sequence[tuple[str, float | Callable[[int], float]]],
     arrivals: Sequence[tuple[str | None, Sequence[float]]],
-    flushes: Sequence[float],
+    flushes: Sequence[tuple[str | None, float]],
     pauses: Sequence[tuple[str | None, float, float]],
+    scalings: Sequence[tuple[str, float, int]],
 ) -> Report: ...
 
 @final

@@ -17,8 +17,14 @@ Durations = Mapping[str, float | Callable[[int], float]]
 Arrivals = Iterable[float] | Mapping[str, Iterable[float]]
 """The times at which samples arrive, by the name of the entrance where entrances have names."""
 
+Flushes = Iterable[float] | Mapping[str, Iterable[float]]
+"""The times at which all is flushed, or what has entered by a source or entrance, by its name."""
+
 Pauses = Iterable[tuple[float, float]] | Mapping[str, Iterable[tuple[float, float]]]
 """The times from when and until when the first stage is paused, or a stage by its name."""
+
+Scalings = Mapping[str, Iterable[tuple[float, SupportsIndex]]]
+"""For stages by name: times, each with the number of workers from then on."""
 
 LONGEST = 1e8
 """Seconds that a time in a simulation may be at most, some three years: its clock does not go on for ever."""
@@ -34,16 +40,17 @@ def simulate(
     description: PipelineDescription,
     durations: Durations,
     arrivals: Arrivals,
-    flushes: Iterable[float],
+    flushes: Flushes,
     pauses: Pauses,
+    scalings: Scalings,
 ) -> Report:
     """Runs the simulation, and returns its report."""
     if not isinstance(durations, Mapping):
         raise GraphError(f"durations is {what(durations)}, but must be a dict of the names of stages and seconds")
     takes = [(name, _taking(f"durations[{name!r}]", duration)) for name, duration in durations.items()]
     entrances = [entrance.name for entrance in description.entrances]
-    flushed, paused = _times("flushes", flushes), _pausing(pauses)
-    return _engine.simulate(description, takes, _arriving(arrivals, entrances), flushed, paused)
+    flushed, paused, scaled = _flushing(flushes), _pausing(pauses), _scaling(scalings)
+    return _engine.simulate(description, takes, _arriving(arrivals, entrances), flushed, paused, scaled)
 
 
 def _arriving(arrivals: Arrivals, entrances: list[str]) -> list[tuple[str | None, list[float]]]:
@@ -55,6 +62,30 @@ def _arriving(arrivals: Arrivals, entrances: list[str]) -> list[tuple[str | None
         )
         raise GraphError(f"arrivals is {what(arrivals)}, but {wants}")
     return [(str(name), _times(f"arrivals[{name!r}]", times)) for name, times in arrivals.items()]
+
+
+def _flushing(flushes: Flushes) -> list[tuple[str | None, float]]:
+    if isinstance(flushes, Mapping):
+        return [(str(name), time) for name, times in flushes.items() for time in _times(f"flushes[{name!r}]", times)]
+    return [(None, time) for time in _times("flushes", flushes)]
+
+
+def _scaling(scalings: Scalings) -> list[tuple[str, float, int]]:
+    wants = "of pairs of a time, in seconds, and the number of workers from then on"
+    if not isinstance(scalings, Mapping):
+        raise GraphError(f"scalings is {what(scalings)}, but must be a dict of the names of stages and lists {wants}")
+    checked = []
+    for stage, steps in scalings.items():
+        place = f"scalings[{stage!r}]"
+        if not isinstance(steps, Iterable) or isinstance(steps, (str, Mapping)):
+            raise GraphError(f"{place} is {what(steps)}, but must be a list {wants}")
+        for index, step in enumerate(steps):
+            if not isinstance(step, (tuple, list)) or len(step) != 2:
+                raise GraphError(f"{place}[{index}] is {what(step)}, but the list must be {wants}")
+            at, workers = step
+            counted = checked_count(f"{place}[{index}][1]", workers, "workers")
+            checked.append((str(stage), _checked(f"{place}[{index}][0]", at), counted))
+    return checked
 
 
 def _pausing(pauses: Pauses) -> list[tuple[str | None, float, float]]:

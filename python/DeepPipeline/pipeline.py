@@ -10,7 +10,7 @@ import time
 import traceback as tracebacks
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, SupportsIndex, TypeVar
 
 from DeepPipeline import _aside, _engine, _exit
@@ -40,7 +40,7 @@ from DeepPipeline._remote import check_not_in_a_worker_that_starts
 from DeepPipeline._replace import Place, bodies_of
 from DeepPipeline._restart import source_stage
 from DeepPipeline._scale import Scales, thread_for
-from DeepPipeline._simulate import Arrivals, Durations, Pauses, simulate
+from DeepPipeline._simulate import Arrivals, Durations, Flushes, Pauses, Scalings, simulate
 from DeepPipeline._sources import Source
 from DeepPipeline._stage import OVERFLOWS, Executor, Options, Overflow, Retry, Stage, name_of, options_of
 from DeepPipeline._threads import WorkerThread
@@ -362,7 +362,13 @@ class Pipeline(Changes, Scales, Asynchronous):
         return Results(self, hand_over)
 
     def simulate(
-        self, durations: Durations, arrivals: Arrivals, *, flushes: Iterable[float] = (), pauses: Pauses = ()
+        self,
+        durations: Durations,
+        arrivals: Arrivals,
+        *,
+        flushes: Flushes = (),
+        pauses: Pauses = (),
+        scalings: Scalings = MappingProxyType({}),
     ) -> Report:
         """Returns the report of what would become of samples that arrive at these times: drops, order, ages, exactly.
 
@@ -371,11 +377,14 @@ class Pipeline(Changes, Scales, Asynchronous):
         gives one result for what it takes; a window by key counts as one of all samples. `arrivals` are times in
         seconds: `every(0.04, 100)` is a camera's. Where the pipeline has a source, these are its samples, and a full
         buffer does what it does behind that source; where entrances have names, `arrivals` is a dict of these and their
-        times. `flushes` are the times at which the pipeline is flushed, `pauses` pairs of times from when and until
-        when the first stage is paused, or a dict of these by the names of stages. The report names all samples that
-        were dropped. The pipeline may still be started, or may have been.
+        times. `flushes` are the times at which the pipeline is flushed, or a dict of these by the names of sources,
+        `pauses` pairs of times from when and until when the first stage is paused, or a dict of these by the names of
+        stages, and `scalings` a dict of pairs of a time and the number of workers from then on, by the names of stages.
+        The report names all samples that were dropped. The pipeline may still be started, or may have been.
         """
-        return self._described(lambda description: simulate(description, durations, arrivals, flushes, pauses))
+        return self._described(
+            lambda description: simulate(description, durations, arrivals, flushes, pauses, scalings)
+        )
 
     def flush(self, timeout: float | None = None, *, source: str | None = None) -> None:
         """Drops all that has entered by now, and returns when nothing of it leaves the pipeline any more.

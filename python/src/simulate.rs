@@ -17,15 +17,17 @@ pub(crate) enum Takes {
 }
 
 /// Simulates what is described: `durations` by the names of stages, samples that arrive at these times, by the name of
-/// the entrance where entrances have names, flushes, and pauses: the stage, or none for the entrance, from when to when.
+/// the entrance where entrances have names, flushes of all or of one of these, pauses: the stage, or none for the entrance,
+/// from when to when, and scalings: the stage, when, and the number of its workers from then on.
 #[pyfunction]
 pub(crate) fn simulate(
     py: Python<'_>,
     description: PipelineDescription,
     durations: Vec<(String, Takes)>,
     arrivals: Vec<(Option<String>, Vec<f64>)>,
-    flushes: Vec<f64>,
+    flushes: Vec<(Option<String>, f64)>,
     pauses: Vec<(Option<String>, f64, f64)>,
+    scalings: Vec<(String, f64, usize)>,
 ) -> PyResult<Report> {
     let mut simulation = Simulation::of(description.graph()?).map_err(graph_error)?;
 
@@ -57,8 +59,11 @@ pub(crate) fn simulate(
         }
     }
 
-    for flush in flushes {
-        simulation.flush_at(duration(flush));
+    for (source, flush) in flushes {
+        match &source {
+            Some(source) => drop(simulation.flush_source_at(duration(flush), source).map_err(graph_error)?),
+            None => drop(simulation.flush_at(duration(flush))),
+        }
     }
 
     for (stage, from, until) in pauses {
@@ -70,6 +75,10 @@ pub(crate) fn simulate(
                 paused.and_then(|paused| paused.resume_stage_at(until, stage)).map_err(graph_error)?;
             }
         }
+    }
+
+    for (stage, at, workers) in scalings {
+        simulation.scale_at(duration(at), &stage, workers).map_err(graph_error)?;
     }
 
     while simulation.step().is_some() {

@@ -167,6 +167,43 @@ def test_what_a_duration_raises_comes_out() -> None:
         Pipeline([Pass()]).simulate({"Pass": lambda number: 1 / 0}, [0])
 
 
+def test_a_flush_of_one_source_leaves_what_others_gave() -> None:
+    pipeline = Pipeline([stage(print, name="work")], entrances=["a", "b"], buffer_size=8)
+    arrivals = {"a": [0.0, 0.0, 0.0], "b": [0.0, 0.0]}
+    report = pipeline.simulate({"work": 0.01}, arrivals, flushes={"a": [0.005]})
+    assert [(source.name, source.counts.flushed) for source in report.sources] == [("a", 2), ("b", 0)]
+    with pytest.raises(GraphError, match=r"there is no .*'c'|\"c\""):
+        pipeline.simulate({}, arrivals, flushes={"c": [1.0]})
+
+
+def test_more_workers_work_from_the_time_of_a_scaling_on() -> None:
+    work = stage(print, name="work", workers=1, max_workers=3)
+    pipeline = Pipeline([work, stage(print, name="end")], buffer_size=8, overflow="drop_newest")
+    arrivals = every(0.01, 100)
+    report = pipeline.simulate({"work": 0.03}, arrivals, scalings={"work": [(0.5, 3)]})
+    assert report.stage("work").workers == 3
+    late = [sample.number for sample in report.stage("work").buffer.last_dropped]
+    assert late and max(late) <= 60, "three workers keep up"
+
+
+@pytest.mark.parametrize(
+    ("scalings", "message"),
+    [
+        ([(0.5, 3)], r"scalings is .*must be a dict of the names of stages and lists of pairs"),
+        ({"work": 3}, r"scalings\['work'\] is 3 \(int\), but must be a list of pairs"),
+        ({"work": [3]}, r"scalings\['work'\]\[0\] is 3 \(int\)"),
+        ({"work": [(0.5, 0)]}, r"scalings\['work'\]\[0\]\[1\] is 0, but must be a whole number of workers"),
+        ({"work": [(-1, 2)]}, r"scalings\['work'\]\[0\]\[0\] is -1"),
+        ({"work": [(0.5, 4)]}, r'workers for stage "work" is 4, but must be 1 to 3'),
+        ({"nobody": [(0.5, 2)]}, "nobody"),
+    ],
+)
+def test_scalings_that_cannot_be_are_refused(scalings: Any, message: str) -> None:
+    pipeline = Pipeline([stage(print, name="work", max_workers=3)])
+    with pytest.raises(GraphError, match=message):
+        pipeline.simulate({}, [], scalings=scalings)
+
+
 def test_a_flush_drops_what_has_entered_and_nothing_else() -> None:
     pipeline = Pipeline([stage(print, name="work"), stage(print, name="end")], buffer_size=4)
     report = pipeline.simulate({"work": 0.01, "end": 0.03}, every(0.005, 8), flushes=[0.022])

@@ -386,7 +386,8 @@ fn a_simulation_has_scalings() {
     }
     simulation.takes("work", Duration::from_millis(30)).unwrap();
     simulation.scale_at(Duration::from_millis(500), "work", 3).unwrap();
-    assert!(simulation.scale_at(Duration::ZERO, "nobody", 2).is_err());
+    assert!(matches!(simulation.scale_at(Duration::ZERO, "nobody", 2), Err(ScaleError::UnknownStage(_))));
+    assert!(matches!(simulation.scale_at(Duration::ZERO, "work", 4), Err(ScaleError::TooMany { most: 3, .. })));
     let report = simulation.run().unwrap();
     // Two of three were dropped in front of one worker, and none in front of three.
     let dropped = report.stages[0].buffer.dropped();

@@ -152,7 +152,10 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Returns the node of that name, if it may have so many workers.
-    fn may_scale(&self, stage: &str, workers: usize) -> Result<usize, ScaleError> {
+    ///
+    /// # Errors
+    /// See [`ScaleError`].
+    pub(crate) fn may_scale(&self, stage: &str, workers: usize) -> Result<usize, ScaleError> {
         let node = self.nodes_of(Some(stage))?.first().copied();
         let stage = || stage.to_owned();
         let Some(node) = node else { return Err(ScaleError::NotRunning { stage: stage() }) };

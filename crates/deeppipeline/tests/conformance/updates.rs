@@ -160,7 +160,7 @@ fn random_updates_come_out_the_same_on_every_executor() {
         assert_eq!(threads::follow(&case, &simulated), simulated.outcome, "seed {seed}: {case:#?}");
         #[cfg(processes)]
         if only.is_some() || seed.is_multiple_of(10) {
-            let some = |index: usize| seed / 10 >> index & 1 == 1;
+            let some = |index: usize| ((seed / 10) >> index) & 1 == 1;
             let simulated = simulated::run_in(&case, &some);
             if processes::are_updates_certain(&case, &simulated, some) {
                 assert_eq!(processes::follow(&case, &simulated, some), simulated.outcome, "seed {seed}: {case:#?}");

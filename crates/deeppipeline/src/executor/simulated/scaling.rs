@@ -1,7 +1,7 @@
 //! Workers that join and leave a stage of a simulated pipeline at given times.
 
 use super::{Actor, Event, Simulation, State};
-use crate::error::UnknownStage;
+use crate::error::ScaleError;
 #[cfg(processes)]
 use crate::executor::process::Driver;
 use crate::supervisor::Waiting;
@@ -11,12 +11,11 @@ use std::time::Duration;
 
 impl<I, T> Simulation<I, T> {
     /// Gives the stage of that name so many workers at that time, as [`Pipeline::scale`](crate::Pipeline::scale) does.
-    /// What is refused there changes nothing here.
     ///
     /// # Errors
-    /// An error if there is no stage of that name.
-    pub fn scale_at(&mut self, at: Duration, stage: &str, workers: usize) -> Result<&mut Self, UnknownStage> {
-        self.check_stage(stage)?;
+    /// An error if there is no stage of that name, or it cannot have so many.
+    pub fn scale_at(&mut self, at: Duration, stage: &str, workers: usize) -> Result<&mut Self, ScaleError> {
+        self.supervisor.may_scale(stage, workers)?;
         self.orders.add(at, Event::Scale(stage.to_owned(), workers), None);
         Ok(self)
     }
@@ -37,7 +36,7 @@ impl<I, T> Simulation<I, T> {
         let Ok(begun) = self.supervisor.scale(stage, workers, now, |_: Waiting| Ok::<_, Infallible>(()));
         let (scaling, joining) = match begun {
             Ok(begun) => begun,
-            Err(crate::error::ScaleError::Timeout { .. }) => return false,
+            Err(ScaleError::Timeout { .. }) => return false,
             Err(_) => return true,
         };
         for worker in joining {
