@@ -44,7 +44,7 @@
 //! | feature | default | what it brings |
 //! |---|---|---|
 //! | `futures` | off | `futures::Stream` for results and streams, and a `Sink` for samples |
-//! | `dead-letters` | off | a folder keeps the samples on which a stage failed, or that were lost ([`dead_letters`](builder::Builder::dead_letters)) |
+//! | `dead-letters` | off | `Builder::dead_letters`: a folder keeps the samples on which a stage failed, or that were lost |
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 //! | `signals` | off | `Pipeline::on_stop_signals`: the first Ctrl-C, SIGTERM or SIGHUP drains, a second one aborts; on Unix |
 //! | `processes` | off | a stage in a process of its own ([`processes`]), on Linux |

@@ -358,17 +358,36 @@ impl<S: Stage, U, R> StageBody<S, U, R> {
     }
 }
 
-impl<S, U, R> Body<Value> for StageBody<S, U, R>
+impl<S, U, R> StageBody<S, U, R>
 where
     S: Stage,
     U: Unpack<S::Input>,
     R: Returns<S::Output>,
 {
-    fn make_of(&mut self, values: Values) {
-        self.made_of = Some(values);
+    /// Runs the stage on what was unpacked for it.
+    #[inline(always)]
+    fn run_on(&mut self, (unpacked, windowed): (Unpacked<S::Input>, Windowed)) -> Done<Value> {
+        self.windowed = windowed;
+        self.runs_on = 0..0;
+        let result = match unpacked {
+            Unpacked::Run(x) => {
+                if let Some(copy) = self.copying.copy() {
+                    self.last = Some(copied(copy, &x));
+                    self.runs_on = self.kept(None);
+                }
+                let Some(stage) = &mut self.stage else { return never_made() };
+                run::<S, R>(stage, x)
+            }
+            Unpacked::Keep => Ok(Done::Windowed),
+            Unpacked::Skip => Ok(Done::Gave(Give::Skip)),
+            Unpacked::Wrong => Err("the sample is not of the type that the chain was built for".into()),
+        };
+        result.unwrap_or_else(Done::Failed)
     }
 
-    fn call(&mut self, call: Call<Value>) -> Done<Value> {
+    /// Makes a call that does not come with every sample.
+    #[inline(never)]
+    fn make_other_call(&mut self, call: Call<Value>) -> Done<Value> {
         if let Some(make) = self.make.take() {
             let made = match self.made_of.take() {
                 Some(values) => Seat::made_of(&values, self.from_bytes),
@@ -386,7 +405,7 @@ where
             _ => None,
         };
         self.runs_on = if again.is_some() { self.kept(alone) } else { 0..0 };
-        let Some(stage) = &mut self.stage else { return Done::Failed("the stage was never made".into()) };
+        let Some(stage) = &mut self.stage else { return never_made() };
 
         let nothing = |()| Done::Gave(Give::Skip);
         let result = match call {
@@ -409,28 +428,44 @@ where
             Call::Discard => Self::end(self.prepared.take()).map(nothing),
             Call::Finish => finish::<S, R>(stage),
             _ if let Some(x) = again => run::<S, R>(stage, x),
-            Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => {
-                let (unpacked, windowed) = match call {
-                    Call::StageRun(input) => self.unpack.unpack(input),
-                    Call::RunAgain(Some(input)) | Call::RunAlone(_, Some(input)) => self.unpack.again(input),
-                    _ => return Done::Failed("what it got was not kept for another try".into()),
-                };
-                self.windowed = windowed;
-                match unpacked {
-                    Unpacked::Run(x) => {
-                        self.last = self.copying.copy().map(|copy| copied(copy, &x));
-                        self.runs_on = self.kept(None);
-                        let Some(stage) = &mut self.stage else { unreachable!("it was there just now") };
-                        run::<S, R>(stage, x)
-                    }
-                    Unpacked::Keep => Ok(Done::Windowed),
-                    Unpacked::Skip => Ok(Done::Gave(Give::Skip)),
-                    Unpacked::Wrong => Err("the sample is not of the type that the chain was built for".into()),
-                }
+            Call::RunAgain(Some(input)) | Call::RunAlone(_, Some(input)) => {
+                let unpacked = self.unpack.again(input);
+                return self.run_on(unpacked);
             }
-            Call::SourceOpen | Call::SourceNext => Err("a stage was asked for what a source does".into()),
+            Call::RunAgain(None) | Call::RunAlone(_, None) => Err("what it got was not kept for another try".into()),
+            // The first of them is no other call.
+            Call::StageRun(_) | Call::SourceOpen | Call::SourceNext => {
+                Err("a stage was asked for what a source does".into())
+            }
         };
         result.unwrap_or_else(Done::Failed)
+    }
+}
+
+#[cold]
+fn never_made() -> Done<Value> {
+    Done::Failed("the stage was never made".into())
+}
+
+impl<S, U, R> Body<Value> for StageBody<S, U, R>
+where
+    S: Stage,
+    U: Unpack<S::Input>,
+    R: Returns<S::Output>,
+{
+    fn make_of(&mut self, values: Values) {
+        self.made_of = Some(values);
+    }
+
+    fn call(&mut self, call: Call<Value>) -> Done<Value> {
+        match call {
+            // What is called for every sample comes first; by then the stage is made.
+            Call::StageRun(input) => {
+                let unpacked = self.unpack.unpack(input);
+                self.run_on(unpacked)
+            }
+            call => self.make_other_call(call),
+        }
     }
 
     fn windowed(&mut self) -> Windowed {

@@ -1,6 +1,7 @@
 //! Errors and panics of the user's code: what is called, and what is released, may panic, and the engine goes on.
 
 use crate::aside;
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Any error a user's stage or source may return.
@@ -24,12 +25,16 @@ pub(crate) fn release<T>(value: T) {
 }
 
 /// Runs the user's code; a panic becomes a [`StagePanic`].
+#[inline(always)]
 pub(crate) fn catch_panic<T>(user_code: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
     // After a panic the stage is only torn down or, under `on_error` skip, called again: what it sees of itself is
     // its own affair, as with any error half-way through.
-    catch_unwind(AssertUnwindSafe(user_code)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Err(Box::new(StagePanic(text.unwrap_or_else(|| "a value that is not text".to_owned()))))
-    })
+    catch_unwind(AssertUnwindSafe(user_code)).unwrap_or_else(|payload| Err(panic_of(&*payload)))
+}
+
+#[cold]
+fn panic_of(payload: &(dyn Any + Send)) -> BoxError {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    Box::new(StagePanic(text.unwrap_or_else(|| "a value that is not text".to_owned())))
 }

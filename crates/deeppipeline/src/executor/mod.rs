@@ -80,11 +80,7 @@ pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
 
 /// Makes one call; a panic in the user's code is an error like any other.
 pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
-    if worker.forgets_windows() {
-        body.forget_windows();
-    }
-    let cuts = worker.forgets_sources();
-    let flushed = if cuts.is_empty() { 0 } else { body.forget_sources(&cuts) };
+    let flushed = if worker.forgets() { forget(worker, body) } else { 0 };
     let makes_stage = matches!(call, Call::Setup);
     let called = catch_panic(|| {
         let done = body.call(call);
@@ -96,8 +92,10 @@ pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call:
         }
         Ok(done)
     });
-    // With what the call makes of the others.
-    worker.account(Windowed { flushed, ..Windowed::default() });
+    if flushed > 0 {
+        // With what the call makes of the others.
+        worker.account(Windowed { flushed, ..Windowed::default() });
+    }
     let done = called.unwrap_or_else(Done::Failed);
     if let Done::Failed(_) | Done::Each(_) = done
         && worker.tells_fates()
@@ -105,6 +103,15 @@ pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call:
         tell_failed_values(worker, body, &done);
     }
     done
+}
+
+/// Lets a stage forget what it keeps from before a flush; returns how many samples of single sources that were.
+#[cold]
+fn forget<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>) -> u64 {
+    if worker.forgets_windows() {
+        body.forget_windows();
+    }
+    body.forget_sources(&worker.forgets_sources())
 }
 
 /// Hands in the values on which a call has failed. To copy them is the user's code, too.

@@ -356,6 +356,12 @@ impl<V> Worker<V> {
         self.call(Step::Finishing(None), Call::Finish)
     }
 
+    /// Returns true if the stage is to forget something of what it keeps for later lists, before the next call.
+    #[inline(always)]
+    pub(crate) fn forgets(&self) -> bool {
+        self.forgets_windows || !self.forgets_sources.is_empty()
+    }
+
     /// Returns true, once, if what the stage keeps for later lists was flushed: it is to forget that before the next call.
     pub fn forgets_windows(&mut self) -> bool {
         std::mem::take(&mut self.forgets_windows)
