@@ -172,7 +172,7 @@ fn windows_and_batches_that_cannot_be() {
         Pipeline::builder().stage(made_by(|| Ok(|_: Vec<u32>| {})).intake(Window::new(3)).name("sum").workers(2));
     assert_eq!(
         refusal(several),
-        "stage \"sum\" takes windows and has 2 workers, each of which would see some of the samples: leave workers out"
+        "stage \"sum\" takes windows and has 2 workers, each of which would see some of the samples: leave workers and max_workers out"
     );
     let batch = Pipeline::builder().stage(stage(|list: Vec<u32>| list).intake(Batch::new(4)).name("sum"));
     assert_eq!(
