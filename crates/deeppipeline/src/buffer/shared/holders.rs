@@ -97,13 +97,15 @@ impl Holders {
         let Known { sharers, seen } = &mut *self.known.lock();
         let holder = sharers.iter_mut().find(|sharer| sharer.owner == held.holder);
         if holder.as_ref().is_some_and(|holder| has_ended(&holder.process)) {
-            return Holder::SampleEnd;
+            return Holder::Ended;
         }
         let stands_for = seen.insert(Seen::again(*seen, held, now)).stands_for;
         if stands_for < PATIENCE {
             return Holder::Lives;
         }
         match holder {
+            // It ends now, whatever its threads seem to do meanwhile.
+            Some(holder) if holder.killed => Holder::Lives,
             Some(holder) => {
                 let stopped = is_stopped(holder.pid);
                 if stopped == Some(false) && is_asleep(holder.pid) {
@@ -326,6 +328,17 @@ mod tests {
         assert!((0..5).all(|second| judge(second) == Holder::Lives));
         assert_eq!(judge(5), Holder::Nobody);
         assert!(!holders.has_killed(Owner(1)));
+    }
+
+    #[test]
+    fn a_process_that_was_killed_has_the_lock_until_it_has_ended_whatever_it_seems_to_do() {
+        let guest = Guest::new("read nothing");
+        wait_for('S', guest.0.id());
+        let (holders, now) = (Holders::default(), Instant::now());
+        holders.add(Owner(1), guest.0.id(), Arc::clone(&guest.1));
+        holders.known.lock().sharers[0].killed = true;
+        let judge = |second| holders.judge(held(1, 7), now + Duration::from_secs(second));
+        assert!((0..10).all(|second| judge(second) == Holder::Lives));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl<'a, W: SharedWords> LockGuard<'a, W> {
         let Some(held) = LockGuard::look(words, layout) else { return Ok(None) };
         match words.judge(held) {
             Holder::Lives => Ok(None),
-            Holder::SampleEnd => LockGuard::inherit(words, layout, me, held.holder),
+            Holder::Ended => LockGuard::inherit(words, layout, me, held.holder),
             // It may have gone on just before it was looked at.
             Holder::Nobody if LockGuard::look(words, layout) != Some(held) => Ok(None),
             Holder::Nobody => Err(Damage::Lock),

@@ -31,7 +31,7 @@ pub(crate) enum Holder {
     /// It will let go.
     Lives,
     /// Its process has ended, and will not let go.
-    SampleEnd,
+    Ended,
     /// There is no such process, or it does not have the lock.
     Nobody,
 }
