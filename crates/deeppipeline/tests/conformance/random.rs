@@ -252,7 +252,10 @@ impl Random {
         }
         // Whether a relay takes what waited first, or what has got room just now comes first, is up to the machine.
         let has_relay_in_front = case.parallel.is_some_and(|(before, _)| before == 0);
-        if has_relay_in_front {
+        // Nor does it show in the ledger whether a window keeps a sample already: one that it keeps ends when the stage
+        // takes the next, one that it does not keep yet ends at once.
+        let has_window = case.stages.iter().any(|stage| matches!(stage.intake, Intake::Window { .. }));
+        if has_relay_in_front || has_window {
             source_flushes.clear();
         }
         Case {
