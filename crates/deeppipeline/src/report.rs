@@ -71,6 +71,9 @@ pub struct Report {
     /// True if a sample is missing in a relay that brings the results of a branch to their join.
     #[cfg_attr(feature = "serde", serde(skip))]
     has_unbalanced_relay: bool,
+    /// The number of samples that wait or are in flight in such relays.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    in_relays: u64,
 }
 
 /// The state of a source, or of an entrance to put into.
@@ -210,6 +213,8 @@ impl Report {
         (age, recent_age): (Spread, Spread),
     ) -> Self {
         let has_unbalanced_relay = nodes.iter().any(|(node, is_relay)| *is_relay && !node.balances());
+        let relays = nodes.iter().filter(|(_, is_relay)| *is_relay).map(|(node, _)| node);
+        let in_relays = relays.map(|node| node.buffer.waiting + node.counts.in_flight).sum();
         let stages = nodes.into_iter().filter(|(_, is_relay)| !is_relay).map(|(stage, _)| stage).collect();
         let left_behind = Vec::new();
         Report {
@@ -223,7 +228,14 @@ impl Report {
             left_behind,
             fates_missed: 0,
             has_unbalanced_relay,
+            in_relays,
         }
+    }
+
+    /// Returns the number of samples between a branch and its join, which have no row.
+    #[doc(hidden)]
+    pub fn in_relays(&self) -> u64 {
+        self.in_relays
     }
 
     /// Returns true if every sample has exactly one fate. Always true at a quiet moment; a test of yours may rely on

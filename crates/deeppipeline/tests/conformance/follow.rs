@@ -315,8 +315,9 @@ impl<'a> Follower<'a> {
         }
         loop {
             let report = supervisor.report();
-            // What is on its way through a relay behind a branch shows only in the balance.
-            if ledger(&report) == wanted && log.torn_down() == moment.torn_down && report.balances() {
+            // What is on its way through a relay behind a branch has no row, and may still come second to the join.
+            let is_settled = report.balances() && report.in_relays() == moment.report.in_relays();
+            if ledger(&report) == wanted && log.torn_down() == moment.torn_down && is_settled {
                 return;
             }
             assert!(
