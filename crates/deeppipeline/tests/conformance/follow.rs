@@ -14,9 +14,9 @@ use deeppipeline::engine::{
     Accepted, Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Place, Receives, Role, Supervisor, Values,
     Wait, Worker, spawn,
 };
-use deeppipeline::error::PutError;
+use deeppipeline::error::{PutError, UpdateError};
 use deeppipeline::intake::Intake;
-use deeppipeline::report::{SOURCE, SampleId, StageReport};
+use deeppipeline::report::{Report, SOURCE, SampleId, SourceReport, SourceState, StageReport};
 use deeppipeline::simulate::Event;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -286,7 +286,14 @@ impl<'a> Follower<'a> {
             (_, true) => Values::Bytes(postcard::to_stdvec(&does).unwrap().into()),
             _ => Values::Here(Arc::new(does)),
         };
-        let replacement = self.supervisor.replace(stage, values).unwrap();
+        // A worker may still have to hear that the one before was given up.
+        let give_up = Instant::now() + WATCHDOG;
+        let replacement = loop {
+            match self.supervisor.replace(stage, values.clone()) {
+                Err(UpdateError::BeingReplaced { .. }) if Instant::now() < give_up => std::thread::yield_now(),
+                replacement => break replacement.unwrap(),
+            }
+        };
         self.supervisor.let_go_on(&replacement);
     }
 
@@ -316,7 +323,10 @@ impl<'a> Follower<'a> {
         loop {
             let report = supervisor.report();
             // What is on its way through a relay behind a branch has no row, and may still come second to the join.
-            let is_settled = report.balances() && report.in_relays() == moment.report.in_relays();
+            // And a source that has given its last may still have to end.
+            let is_settled = report.balances()
+                && report.in_relays() == moment.report.in_relays()
+                && sources_over(&report) == sources_over(&moment.report);
             if ledger(&report) == wanted && log.torn_down() == moment.torn_down && is_settled {
                 return;
             }
@@ -333,6 +343,12 @@ impl<'a> Follower<'a> {
             std::thread::yield_now();
         }
     }
+}
+
+/// The number of sources from which nothing more comes.
+fn sources_over(report: &Report) -> usize {
+    let is_over = |source: &&SourceReport| matches!(source.state, SourceState::Ended | SourceState::Failed);
+    report.sources.iter().filter(is_over).count()
 }
 
 /// A put that waits for room.
