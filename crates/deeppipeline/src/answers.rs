@@ -293,7 +293,10 @@ impl<V> Answers<V> {
     /// Those of these that are still to come, and must be somewhere unless they have ended.
     pub(crate) fn expected(&self, among: &[ForkTicket]) -> Vec<ForkTicket> {
         let state = self.state.lock();
-        let is_expected = |ticket: &&ForkTicket| state.pending.get(*ticket).is_some_and(|pending| !pending.is_entering);
+        let is_untold = |ticket| state.untold.values().flatten().any(|ended| ended.fork == ticket);
+        let is_expected = |ticket: &&ForkTicket| {
+            state.pending.get(*ticket).is_some_and(|pending| !pending.is_entering) && !is_untold(**ticket)
+        };
         among.iter().filter(is_expected).copied().collect()
     }
 

@@ -429,8 +429,8 @@ impl<V> Blocks<V> {
         // From the front on: a sample is in the next buffer before it leaves a worker.
         let mut found = HashSet::new();
         for (index, inlet) in self.inlets.iter().enumerate() {
-            // Somebody waits for each of a list.
-            inlet.buffer.find(&mut found, true);
+            // Somebody waits for each of a list. What has ended here, and is still to be told of, will have that end.
+            inlet.buffer.find_with_untold(&mut found);
             for (inner, block) in self.blocks.iter().enumerate() {
                 if block.results != BlockResults::End && block.nodes().end == index + 1 {
                     self.joins[inner].find_outer(&ended[inner], &mut found);

@@ -4,6 +4,7 @@ use deeppipeline::engine::{
     Call, Done, ErrorPolicy, Got, Graph, Input, Moment, Node, Receives, SourceNode, Supervisor, Wait, Worker,
 };
 use deeppipeline::error::NoAnswer;
+use deeppipeline::intake::Intake;
 use deeppipeline::report::{Outcome, SOURCE};
 use deeppipeline::{Give, Overflow, current_sample};
 use std::sync::{Arc, Mutex};
@@ -197,4 +198,37 @@ fn parts_that_all_have_ended_are_the_answer_once_the_stages_before_have_looked_f
     assert!(workers[0].try_next().is_pending());
     let answer = receiver.0.lock().unwrap().take();
     assert!(matches!(answer, Some(Err(NoAnswer::Skipped { .. }))), "{answer:?}");
+}
+
+/// Aborts the pipeline once it has its answer.
+struct Aborts(Arc<Supervisor<u32>>, Receiver);
+
+impl Receives<u32> for Aborts {
+    fn receive(&self, answer: Result<Got<u32>, NoAnswer>) {
+        self.1.receive(answer);
+        self.0.abort();
+    }
+}
+
+#[test]
+fn what_has_ended_is_not_taken_for_lost_by_an_abort_before_its_end_is_told() {
+    let stages = vec![Node { intake: Intake::All, ..Node::new("list") }, Node::new("end")];
+    let (supervisor, mut workers) =
+        Supervisor::<u32>::new(Graph { stages, answers: true, ..Graph::default() }).unwrap();
+    bring_up(&mut workers);
+    let receiver = Arc::<Receiver>::default();
+    let aborts = Arc::new(Aborts(Arc::clone(&supervisor), Receiver::default()));
+    // On a thread of its own: this one works for the pipeline.
+    let submit = |x, receiver| supervisor.submit(x, None, Moment::now(), Wait::No, receiver).map(drop).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| submit(1, Arc::clone(&aborts) as _)).join().unwrap();
+        scope.spawn(|| submit(2, Arc::clone(&receiver) as _)).join().unwrap();
+    });
+    // Both end in one step, and the first is told first.
+    runs(&mut workers[0], Done::Gave(Give::Skip));
+    let _ = workers[0].try_next();
+    for receiver in [&aborts.1, &*receiver] {
+        let answer = receiver.0.lock().unwrap().take();
+        assert!(matches!(answer, Some(Err(NoAnswer::Skipped { .. }))), "{answer:?}");
+    }
 }

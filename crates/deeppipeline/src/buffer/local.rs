@@ -7,6 +7,7 @@ use super::policy::{
     self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Turn, Wake, Wakes,
 };
 use super::to_free::ToFree;
+use super::untold::Untold;
 use super::{
     Arrival, Ended, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, SampleEnd, Settlement, Take, Unsettled,
     Wait,
@@ -131,6 +132,7 @@ struct State<V> {
     to_free: ToFree<V>,
     /// Ends of samples, to be told outside of the lock.
     ends: Vec<Ended<V>>,
+    untold: Untold,
     /// True if the value of what has ended is told with its end.
     tells_values: bool,
     consumers_waiting: usize,
@@ -241,6 +243,14 @@ impl<V> State<V> {
         }
     }
 
+    /// Takes out the ends that are to be told, and remembers of which samples they are until then.
+    #[cold]
+    fn take_ends(&mut self) -> Vec<Ended<V>> {
+        let ends = std::mem::take(&mut self.ends);
+        self.untold.add(ends.iter().map(|ended| ended.end.fork));
+        ends
+    }
+
     /// Adds slots, so that there are that many.
     #[cold]
     fn add_slots(&mut self, slots: usize) {
@@ -308,7 +318,7 @@ impl<'a, V> Locked<'a, V> {
     #[inline(always)]
     fn leave(mut self) -> ToFree<V> {
         let to_free = std::mem::take(&mut self.state.to_free);
-        let ends = std::mem::take(&mut self.state.ends);
+        let ends = if self.state.ends.is_empty() { Vec::new() } else { self.state.take_ends() };
         let (buffer, Wakes { consumers, producers }) = (self.buffer, self.wakes);
         buffer.not_empty.tell(consumers);
         buffer.not_full.tell(producers);
@@ -326,7 +336,7 @@ impl<'a, V> Locked<'a, V> {
     /// Tells the ends of samples, without the lock, before the caller goes on under it.
     fn tell_ends(&mut self) {
         if !self.state.ends.is_empty() {
-            let ends = std::mem::take(&mut self.state.ends);
+            let ends = self.state.take_ends();
             let buffer = self.buffer;
             MutexGuard::unlocked(&mut self.state, || buffer.tell(ends));
         }
@@ -352,6 +362,7 @@ impl<V> Buffer<V> {
             ages_after: Histogram::new(),
             to_free: ToFree::Nothing,
             ends: Vec::new(),
+            untold: Untold::default(),
             tells_values: limits.fates,
             consumers_waiting: 0,
             producers_waiting: 0,
@@ -379,7 +390,12 @@ impl<V> Buffer<V> {
         if let Some((node, listener)) = self.listener.get()
             && let Some(listener) = listener.upgrade()
         {
-            listener.hear_ends(*node, ends);
+            let told: Vec<_> = ends.iter().map(|ended| ended.end.fork).filter(|ticket| !ticket.is_none()).collect();
+            let suspects = listener.hear_ends(*node, ends);
+            if !told.is_empty() {
+                self.state.lock().untold.remove(&told);
+            }
+            listener.look_for(&suspects);
         }
     }
 
@@ -713,6 +729,14 @@ impl<V> Buffer<V> {
     /// Adds the samples that are inside, in flight, or out of order.
     pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
         found.extend(self.change(|change| change.forks(all_of_lists)).0);
+    }
+
+    /// Works like `find`, and adds those whose ends are still to be told.
+    pub(crate) fn find_with_untold(&self, found: &mut HashSet<ForkTicket>) {
+        let mut locked = self.lock();
+        found.extend(locked.change(|change| change.forks(true)));
+        found.extend(locked.state.untold.iter());
+        drop(locked.leave());
     }
 
     /// Returns true if what is inside was discarded.

@@ -13,6 +13,7 @@ mod policy;
 #[cfg(processes)]
 pub(crate) mod shared;
 mod to_free;
+mod untold;
 
 #[cfg(processes)]
 pub(crate) use error::NoAddresses;
@@ -248,8 +249,12 @@ impl<V> From<SampleEnd> for Ended<V> {
 
 /// The listener for the ends of samples. It is told outside of every lock.
 pub(crate) trait HearsEnds<V>: Send + Sync {
-    /// Hears of samples that have ended at the buffer in front of that node, or in the node.
-    fn hear_ends(&self, node: usize, ends: Vec<Ended<V>>);
+    /// Hears of samples that have ended at the buffer in front of that node, or in the node, and returns those of which
+    /// something may be elsewhere: they are to be looked for once these ends count as told.
+    fn hear_ends(&self, node: usize, ends: Vec<Ended<V>>) -> Vec<ForkTicket>;
+
+    /// Looks for what was submitted, and completes the answers to what is nowhere.
+    fn look_for(&self, suspects: &[ForkTicket]);
 
     /// Hears that the ends of some are written down in the buffer in front of that node, which processes share.
     #[cfg(processes)]
@@ -652,6 +657,15 @@ impl<V> Buffer<V> {
             Buffer::Local(buffer) => buffer.find(found, all_of_lists),
             #[cfg(processes)]
             Buffer::Shared(buffer) => buffer.find(found, all_of_lists),
+        }
+    }
+
+    /// Works like `find`, and adds those whose ends are still to be told.
+    pub(crate) fn find_with_untold(&self, found: &mut HashSet<ForkTicket>) {
+        match self {
+            Buffer::Local(buffer) => buffer.find_with_untold(found),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.find_with_untold(found),
         }
     }
 

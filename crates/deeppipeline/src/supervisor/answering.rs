@@ -106,19 +106,6 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Looks for what was submitted, and completes the answers to what is nowhere.
-    pub(super) fn look_for(&self, suspects: &[ForkTicket]) {
-        let expected = self.answers.expected(suspects);
-        if expected.is_empty() {
-            return;
-        }
-        // What was given up in a join no buffer has told of: a flush did that, or a stop.
-        let was_flushed = self.cuts.is_any() && !self.knows_why_it_stops();
-        for ticket in self.blocks.nowhere(expected) {
-            self.answers.is_nowhere(ticket, if was_flushed { NoAnswer::Flushed } else { self.discarded() });
-        }
-    }
-
     /// Looks for everything that was submitted.
     pub(super) fn look_for_all(&self) {
         if self.answers.is_open() {
@@ -167,7 +154,7 @@ impl<V: Send + 'static> Supervisor<V> {
 }
 
 impl<V: Send + 'static> HearsEnds<V> for Supervisor<V> {
-    fn hear_ends(&self, node: usize, ends: Vec<Ended<V>>) {
+    fn hear_ends(&self, node: usize, ends: Vec<Ended<V>>) -> Vec<ForkTicket> {
         let mut suspects = Vec::new();
         let mut failed = Vec::new();
         let has_drops = ends.iter().any(|ended| matches!(ended.end.how, How::DroppedOldest | How::DroppedNewest));
@@ -190,7 +177,19 @@ impl<V: Send + 'static> HearsEnds<V> for Supervisor<V> {
         if has_drops {
             self.inlets[node].note_drop(self.clock.moment());
         }
-        self.look_for(&suspects);
+        suspects
+    }
+
+    fn look_for(&self, suspects: &[ForkTicket]) {
+        let expected = self.answers.expected(suspects);
+        if expected.is_empty() {
+            return;
+        }
+        // What was given up in a join no buffer has told of: a flush did that, or a stop.
+        let was_flushed = self.cuts.is_any() && !self.knows_why_it_stops();
+        for ticket in self.blocks.nowhere(expected) {
+            self.answers.is_nowhere(ticket, if was_flushed { NoAnswer::Flushed } else { self.discarded() });
+        }
     }
 
     #[cfg(processes)]
@@ -198,7 +197,10 @@ impl<V: Send + 'static> HearsEnds<V> for Supervisor<V> {
         let Some(buffer) = self.inlets[node].buffer.shared().filter(|_| self.layout.tells_ends()) else { return };
         let (ends, missed) = buffer.read_ends();
         if !ends.is_empty() {
-            self.hear_ends(node, ends.into_iter().map(Ended::from).collect());
+            let told: Vec<ForkTicket> = ends.iter().map(|end| end.fork).collect();
+            let suspects = self.hear_ends(node, ends.into_iter().map(Ended::from).collect());
+            buffer.has_told(&told);
+            self.look_for(&suspects);
         }
         if missed > 0 {
             self.fates.miss(missed);

@@ -131,7 +131,8 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         {
             let untold = self.answers.note_failure(index, failed, failure);
             if !untold.is_empty() {
-                self.hear_ends(index, untold.into_iter().map(Ended::from).collect());
+                let suspects = self.hear_ends(index, untold.into_iter().map(Ended::from).collect());
+                self.look_for(&suspects);
             }
         }
     }

@@ -30,6 +30,7 @@ use crate::aside;
 use crate::buffer::announced::Announced;
 use crate::buffer::histogram::Durations;
 use crate::buffer::policy::Turn;
+use crate::buffer::untold::Untold;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::clock::{Moment, from_nanoseconds};
 use crate::cuts::{Cut, Cuts};
@@ -40,6 +41,7 @@ use crate::sample::{ForkTicket, Input, Sample, SampleId, SampleInfo};
 use crate::source_id::SourceId;
 use crate::unwind::{BoxError, catch_panic};
 use map::Map;
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -64,6 +66,7 @@ pub(crate) struct Buffer<V> {
     /// The highest sequence number at the last look for memory to be given back.
     swept: AtomicU64,
     damage_told: AtomicBool,
+    untold: Mutex<Untold>,
     /// The tasks that wait for room, and the thread that waits for them.
     tasks: room::Tasks,
     announced: Announced,
@@ -84,6 +87,7 @@ impl<V> Buffer<V> {
             process,
             swept: AtomicU64::new(0),
             damage_told: AtomicBool::new(false),
+            untold: Mutex::default(),
             tasks: room::Tasks::default(),
             announced: Announced::default(),
         }
@@ -117,9 +121,20 @@ impl<V> Buffer<V> {
     }
 
     /// Reads the ends of samples that were written down since it was called last, and returns how many
-    /// others have been written over meanwhile.
+    /// others have been written over meanwhile. They count as untold until the caller says that it [has told] them.
+    ///
+    /// [has told]: Buffer::has_told
     pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, u64) {
-        self.table.read_ends()
+        // Held while they are read, so that nobody finds them neither here nor there.
+        let mut untold = self.untold.lock();
+        let (ends, missed) = self.table.read_ends();
+        untold.add(ends.iter().map(|end| end.fork));
+        (ends, missed)
+    }
+
+    /// Notes that the ends of these samples were told.
+    pub(crate) fn has_told(&self, told: &[ForkTicket]) {
+        self.untold.lock().remove(told);
     }
 
     /// Looks at the process that has the lock, if one has: one that stands still is killed.
@@ -531,6 +546,15 @@ impl<V> Buffer<V> {
     /// Adds the samples that are inside, in flight from it, or out of order.
     pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
         found.extend(self.table.forks(all_of_lists));
+    }
+
+    /// Works like `find`, and adds those whose ends are still to be read, or to be told.
+    pub(crate) fn find_with_untold(&self, found: &mut HashSet<ForkTicket>) {
+        // First what is in a slot: what leaves one after that is written down.
+        self.find(found, true);
+        let untold = self.untold.lock();
+        found.extend(self.table.unread_ends().into_iter().map(|end| end.fork));
+        found.extend(untold.iter());
     }
 
     /// Returns true if what is inside was discarded.

@@ -255,15 +255,24 @@ impl<W: SharedWords> SlotTable<W> {
     pub(crate) fn read_ends(&self) -> (Vec<SampleEnd>, u64) {
         // Held, so that ends are read once and handed out in order.
         let mut read = self.ends_read.lock();
-        let from = *read;
-        let (ends, until, missed) = self.at_once((Vec::new(), from, 0), |change, _| {
+        let (ends, until, missed) = self.ends_from(*read);
+        *read = until;
+        (ends, missed)
+    }
+
+    /// Returns the ends that are still to be read.
+    pub(crate) fn unread_ends(&self) -> Vec<SampleEnd> {
+        self.ends_from(*self.ends_read.lock()).0
+    }
+
+    /// Returns the ends from that one on, the number of the next to come, and how many were written over.
+    fn ends_from(&self, from: u64) -> (Vec<SampleEnd>, u64, u64) {
+        self.at_once((Vec::new(), from, 0), |change, _| {
             let until = change.ends();
             let first = from.max(until.saturating_sub(self.layout.ends()));
             let ends = (first..until).map(|number| read_end(&self.words, self.layout.end(number))).collect();
             (ends, until, first - from)
-        });
-        *read = until;
-        (ends, missed)
+        })
     }
 
     pub(crate) fn words(&self) -> &W {
