@@ -65,9 +65,9 @@ impl<V: Send + 'static> Supervisor<V> {
         let entered = entrances.iter().map(|index| self.inlets[*index].buffer.hold());
         let cut = Cut { number: entered.max().unwrap_or_default(), source };
         self.cuts.add(cut);
-        // The last one first: what finds room where something was flushed comes no further.
+        // The first one first: a worker that finds room where something was flushed takes nothing more of what is given up.
         // What is on its way to who waits for it has left its end stage.
-        let cut_off = self.inlets.iter().rev().filter(|inlet| !self.layout.brings_answers(inlet.index));
+        let cut_off = self.inlets.iter().filter(|inlet| !self.layout.brings_answers(inlet.index));
         let flushed = cut_off.map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
         let mut given_up: Vec<_> = flushed.filter(|(_, values)| !values.is_empty()).collect();
         let blocks = self.layout.blocks.iter().enumerate();

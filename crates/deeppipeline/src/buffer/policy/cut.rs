@@ -31,8 +31,8 @@ impl<S: Storage> Change<'_, S> {
 
     /// Gives up what had entered before a flush: what waits, what waits for its turn, and what a worker keeps for a window.
     /// (What it keeps of one source alone, it lets go itself.) What is in flight is counted, to be waited for. Who waits is
-    /// woken by the caller, once all buffers are cut: a worker that finds room here must not take what the buffer in front
-    /// of it still has.
+    /// woken by the caller. The buffer in front of the worker that finds room here is cut before: it must not take what is
+    /// given up.
     pub(in crate::buffer) fn cut(&mut self, cut: Cut, now: u64) {
         self.note_cut(cut);
         self.flush_waiting();
