@@ -44,10 +44,10 @@ fn one_that_fails_in_setup_is_never_seen() {
     check(
         chain([stage("work", Identity, 10), stage("end", Identity, 0)])
             .overflow(Block)
-            .puts(4, 10)
+            .puts(4, 20)
             .stop_at(100)
-            .replace_at(15, 0, FailInSetup)
-            .replace_at(35, 0, FailInSetup),
+            .replace_at(35, 0, FailInSetup)
+            .replace_at(75, 0, FailInSetup),
         &[
             "values: 1=1 2=2 3=3 4=4",
             "finished",
