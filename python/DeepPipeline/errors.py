@@ -73,7 +73,9 @@ class ScaleError(PipelineError):
 
 
 class ScaleTimeout(ScaleError, TimeoutError):
-    """Some workers had not joined or left the stage when the time-out of `scale` was over; they do so afterwards."""
+    """The time-out of `scale` was over, and some workers had not joined or left the stage: they do so afterwards. Or it had
+    not begun, as the message says then, and nothing is changed.
+    """
 
 
 class StageError(PipelineError):

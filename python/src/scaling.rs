@@ -123,7 +123,7 @@ fn in_words(py: Python<'_>, error: ScaleError) -> NotScaled {
     let text = error.to_string();
     match error {
         ScaleError::UnknownStage(_) | ScaleError::Zero { .. } | ScaleError::TooMany { .. } => ("bad", text, None, None),
-        ScaleError::Timeout { .. } => ("timeout", text, None, None),
+        ScaleError::Timeout { .. } | ScaleError::NotBegun { .. } => ("timeout", text, None, None),
         ScaleError::Failed { worker, cause, .. } => ("failed", text, Some(worker), Some(cause_of(py, &*cause))),
         _ => ("refused", text, None, None),
     }

@@ -340,7 +340,8 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
     (
         "a window for several workers",
         lambda: Pipeline([Pass().set_get_window(2).options(workers=2)]),
-        'stage "Pass" takes windows and has 2 workers, each of which would see some of the samples: leave workers out',
+        'stage "Pass" takes windows and has 2 workers, each of which would see some of the samples: '
+        "leave workers and max_workers out",
     ),
     ("empty name", lambda: Pass().options(name=""), "name is '', but must be a string that is not empty"),
     (

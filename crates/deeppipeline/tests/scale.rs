@@ -373,6 +373,87 @@ fn a_time_out_leaves_those_that_join_to_join_later() {
     assert!(pipeline.setstop().unwrap().balances());
 }
 
+/// Waits in `setup` as any worker but the first, and fails once as the one of that index.
+struct FailsLate {
+    let_go: Arc<AtomicBool>,
+    fails: Arc<AtomicUsize>,
+}
+
+impl Stage for FailsLate {
+    type Input = u64;
+    type Output = usize;
+
+    fn setup(&mut self) -> Result<(), BoxError> {
+        let index = current_worker().unwrap().index();
+        if index > 0 {
+            until(|| self.let_go.load(Ordering::SeqCst));
+        }
+        let fails = self.fails.compare_exchange(index, usize::MAX, Ordering::SeqCst, Ordering::SeqCst);
+        if fails.is_ok() { Err("out of memory".into()) } else { Ok(()) }
+    }
+
+    fn stage_run(&mut self, _: u64) -> Result<Give<usize>, BoxError> {
+        Ok(Give::One(current_worker().unwrap().index()))
+    }
+}
+
+/// A pipeline of which worker 1 fails to join, after the caller of `scale` has given up its wait.
+fn pipeline_that_lacks_worker_1(let_go: &Arc<AtomicBool>) -> Pipeline<u64> {
+    let (let_go, fails) = (Arc::clone(let_go), Arc::new(AtomicUsize::new(1)));
+    let make = move || Ok(FailsLate { let_go: Arc::clone(&let_go), fails: Arc::clone(&fails) });
+    let stage = made_by(make).name("late").workers(1).max_workers(3);
+    let pipeline = Pipeline::builder().stage(stage).end_stage(|_: usize| {}).start().unwrap();
+    let error = pipeline.scale_timeout("late", 3, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(&error, ScaleError::Timeout { workers, .. } if workers == &[1, 2]), "{error}");
+    pipeline
+}
+
+#[test]
+fn the_place_of_one_that_fails_late_is_filled_next() {
+    let let_go = Arc::<AtomicBool>::default();
+    let pipeline = pipeline_that_lacks_worker_1(&let_go);
+    let_go.store(true, Ordering::SeqCst);
+    until(|| pipeline.report().stages[0].workers == 2);
+    pipeline.scale("late", 3).unwrap();
+    assert_eq!(pipeline.report().stages[0].workers, 3);
+    pipeline.scale("late", 1).unwrap();
+    assert_eq!(pipeline.report().stages[0].workers, 1);
+    assert!(pipeline.setstop().unwrap().balances());
+}
+
+#[test]
+fn a_failure_of_an_earlier_scaling_is_not_told_to_the_next() {
+    let let_go = Arc::<AtomicBool>::default();
+    let pipeline = pipeline_that_lacks_worker_1(&let_go);
+    std::thread::scope(|scope| {
+        let scaling = scope.spawn(|| pipeline.scale("late", 3));
+        let_go.store(true, Ordering::SeqCst);
+        // It waits for those that join, and then gets another in the place of the one that fails.
+        scaling.join().unwrap().unwrap();
+    });
+    assert_eq!(pipeline.report().stages[0].workers, 3);
+    assert!(pipeline.setstop().unwrap().balances());
+}
+
+#[test]
+fn a_scaling_that_has_not_begun_in_time_says_that_nothing_was_changed() {
+    let let_go = Arc::<AtomicBool>::default();
+    let pipeline = pipeline_that_lacks_worker_1(&let_go);
+    let error = pipeline.scale_timeout("late", 3, Duration::from_millis(1)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "scale of stage \"late\" timed out after 1ms before it began: the pipeline is not up yet, or another change of the \
+         stage is not over"
+    );
+    assert!(matches!(error, ScaleError::NotBegun { .. }));
+    // Fewer is said at once: those that still join leave then.
+    let error = pipeline.scale_timeout("late", 1, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(&error, ScaleError::Timeout { workers, .. } if workers == &[1, 2]), "{error}");
+    let_go.store(true, Ordering::SeqCst);
+    pipeline.scale("late", 1).unwrap();
+    assert!(pipeline.setstop().unwrap().balances());
+}
+
 #[test]
 fn a_simulation_has_scalings() {
     let mut simulation = Pipeline::builder()

@@ -51,6 +51,17 @@ pub enum ScaleError {
         /// The stage's own error, or the end of its process.
         cause: BoxError,
     },
+    /// The pipeline was not up yet, or another change of the stage was still under way; nothing was changed.
+    #[error(
+        "scale of stage {stage:?} timed out after {timeout:?} before it began: the pipeline is not up yet, or another \
+         change of the stage is not over"
+    )]
+    NotBegun {
+        /// The stage.
+        stage: String,
+        /// The time that the caller waited.
+        timeout: Duration,
+    },
     /// Some workers were still in `setup`, or at work on a sample; they join or leave the stage afterwards.
     #[error("scale of stage {stage:?} timed out after {timeout:?}: workers {workers:?} have not joined or left it")]
     Timeout {

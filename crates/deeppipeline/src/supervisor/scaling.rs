@@ -14,7 +14,6 @@ use crate::worker::{Values, WorkerId};
 use crate::worker::{Worker, Worker as Joining};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +30,8 @@ pub struct Scaling<V: Send + 'static> {
     supervisor: Arc<Supervisor<V>>,
     node: usize,
     /// The workers that join the stage, and those that leave it.
-    join: Range<usize>,
-    leave: Range<usize>,
+    join: Vec<usize>,
+    leave: Vec<usize>,
     /// What the stage was replaced with, of which those that join make theirs.
     made_of: Option<Values>,
     patience: Patience,
@@ -58,9 +57,7 @@ impl<V: Send + 'static> Drop for Scaling<V> {
     fn drop(&mut self) {
         self.supervisor.scaled.nodes.lock().remove(&self.node);
         let unheard = failures_of(&mut self.supervisor.state.lock(), self.node);
-        unheard
-            .into_iter()
-            .for_each(|(worker, cause)| did_not_join(self.supervisor.stage_name(self.node), worker, cause));
+        self.supervisor.did_not_join(self.node, unheard);
         self.supervisor.scaled.changed.notify_all();
     }
 }
@@ -90,7 +87,8 @@ impl<V: Send + 'static> Supervisor<V> {
             let mut claimed = self.scaled.nodes.lock();
             if scaling.is_none() && claimed.insert(node) {
                 let supervisor = Arc::clone(self);
-                scaling = Some(Scaling { supervisor, node, join: 0..0, leave: 0..0, made_of: None, patience });
+                scaling =
+                    Some(Scaling { supervisor, node, join: Vec::new(), leave: Vec::new(), made_of: None, patience });
             }
             match &mut scaling {
                 Some(scaling) => {
@@ -105,15 +103,18 @@ impl<V: Send + 'static> Supervisor<V> {
         })?;
         Ok(match (begun, scaling) {
             (Ok(true), Some(mut scaling)) => {
-                let joining = scaling.join.clone().map(|worker| {
+                let mut joining = Vec::new();
+                for worker in scaling.join.iter().copied() {
                     scaling.made_of = self.updates.join(node, worker);
-                    self.joining(node, worker)
-                });
-                let joining = joining.collect();
-                self.tell_to_leave(node, scaling.leave.clone());
+                    joining.push(self.joining(node, worker));
+                }
+                self.tell_to_leave(node, &scaling.leave);
                 Ok((scaling, joining))
             }
-            (Err(not_done), _) => Err(self.not_scaled(node, not_done, patience)),
+            (Err(NotDone::Late(_)), _) => {
+                let timeout = patience.timeout.unwrap_or_default();
+                Err(ScaleError::NotBegun { stage: stage.to_owned(), timeout })
+            }
             _ => Err(ScaleError::NotRunning { stage: stage.to_owned() }),
         })
     }
@@ -136,13 +137,17 @@ impl<V: Send + 'static> Supervisor<V> {
             Ok(Progress::Failed(worker, cause)) => (worker, cause),
             Ok(Progress::Stops) => return Ok(Err(ScaleError::NotRunning { stage: stage() })),
             Ok(Progress::Over) => return Ok(Ok(())),
-            Err(not_done) => return Ok(Err(self.not_scaled(node, not_done, patience))),
+            Err(NotDone::LeftBehind) => return Ok(Err(ScaleError::NotRunning { stage: stage() })),
+            Err(NotDone::Late(workers)) => {
+                let timeout = patience.timeout.unwrap_or_default();
+                return Ok(Err(ScaleError::Timeout { stage: stage(), workers, timeout }));
+            }
         };
 
         // The others go on as if nothing had been said.
-        self.tell_to_leave(node, scaling.join.clone());
+        self.tell_to_leave(node, &scaling.join);
         let left = self.wait_for_scaling(node, patience, meanwhile, |wait| {
-            let lacks = self.wait_for_workers(wait, |state| self.not_over(state, node, scaling.join.clone()));
+            let lacks = self.wait_for_workers(wait, |state| self.not_over(state, node, &scaling.join));
             if lacks.is_empty() { Ok(()) } else { Err(lacks) }
         });
         left?.unwrap_or(());
@@ -170,36 +175,50 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
-    /// Marks those that join or leave; the workers that have to end first otherwise. False if the pipeline stops.
+    /// Marks those that join or leave; the workers that have to join or end first otherwise. False if the pipeline stops.
     fn begin_to_scale(&self, scaling: &mut Scaling<V>, workers: usize, wait: Wait) -> Result<bool, Vec<usize>> {
         let node = scaling.node;
         let mut runs = false;
         if !self.wait_not_replacing(node, wait) {
-            return Err((0..self.present(&self.state.lock(), node)).collect());
+            return Err(self.present(&self.state.lock(), node));
         }
+        let mut unheard = Vec::new();
         let lacks = self.wait_for_workers(wait, |state| {
-            if state.phase == Phase::Starting {
-                return (0..self.present(state, node)).collect();
-            }
             let present = self.present(state, node);
-            let goes_on = |worker: usize| {
-                matches!(state.workers[self.place_of(node, worker)], phase if !phase.gives_no_more() && phase != WorkerPhase::Draining)
+            let phase_of = |state: &State, worker: usize| state.workers[self.place_of(node, worker)];
+            if state.phase == Phase::Starting {
+                return present;
+            }
+            let goes_on = |worker: &usize| {
+                let phase = phase_of(state, *worker);
+                !phase.gives_no_more() && phase != WorkerPhase::Draining
             };
-            runs = state.phase == Phase::Running && (0..present).all(goes_on);
+            runs = state.phase == Phase::Running && present.iter().all(goes_on);
             if !runs {
                 return Vec::new();
             }
-            let to_come = present..workers;
-            let lacks = self.not_over(state, node, to_come.clone());
+
+            // One that still joins may not come up, and another is to come in its place then.
+            let in_setup = present.iter().copied().filter(|worker| phase_of(state, *worker) == WorkerPhase::Starting);
+            let in_setup: Vec<usize> = in_setup.collect();
+            if workers >= present.len() && !in_setup.is_empty() {
+                return in_setup;
+            }
+            let absent = (0..self.layout.nodes[node].options.workers).filter(|worker| !present.contains(worker));
+            let to_come: Vec<usize> = absent.take(workers.saturating_sub(present.len())).collect();
+            let lacks = self.not_over(state, node, &to_come);
             if lacks.is_empty() {
-                (scaling.join, scaling.leave) = (to_come, workers..present);
-                for worker in scaling.join.clone() {
-                    let place = &mut state.workers[self.place_of(node, worker)];
+                for worker in &to_come {
+                    let place = &mut state.workers[self.place_of(node, *worker)];
                     *place = place.after(WorkerEvent::Joins);
                 }
+                (scaling.join, scaling.leave) = (to_come, present.into_iter().skip(workers).collect());
+                unheard = failures_of(state, node);
             }
             lacks
         });
+        // They were to join by a change whose caller does not wait any longer.
+        self.did_not_join(node, unheard);
         if lacks.is_empty() { Ok(runs) } else { Err(lacks) }
     }
 
@@ -213,14 +232,14 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Lets workers leave their stage before their next samples.
-    fn tell_to_leave(&self, node: usize, workers: Range<usize>) {
+    fn tell_to_leave(&self, node: usize, workers: &[usize]) {
         if workers.is_empty() {
             return;
         }
         {
             let mut state = self.state.lock();
-            for worker in workers.clone() {
-                let place = self.place_of(node, worker);
+            for worker in workers {
+                let place = self.place_of(node, *worker);
                 state.leaving[place] = !state.workers[place].is_over();
             }
         }
@@ -228,7 +247,7 @@ impl<V: Send + 'static> Supervisor<V> {
             // Their watchers tell them.
             true => self.tell_all(),
             false => {
-                workers.for_each(|worker| self.inlets[node].buffer.announce_update(worker));
+                workers.iter().for_each(|worker| self.inlets[node].buffer.announce_update(*worker));
                 self.inlets[node].buffer.wake();
             }
         }
@@ -269,7 +288,7 @@ impl<V: Send + 'static> Supervisor<V> {
             return None;
         }
         drop(state);
-        did_not_join(self.stage_name(index), worker, cause);
+        self.did_not_join(index, vec![(worker, cause)]);
         None
     }
 
@@ -295,14 +314,16 @@ impl<V: Send + 'static> Supervisor<V> {
         self.state.lock().up_since.is_some()
     }
 
-    /// The number of workers that a stage has now: those with the lowest indexes.
-    pub(super) fn present(&self, state: &State, node: usize) -> usize {
-        let is_present = |place: &usize| state.workers[*place] != WorkerPhase::Resting && !state.leaving[*place];
-        self.workers_of(node).filter(is_present).count()
+    /// The workers that a stage has now, those included that join it, by their indexes.
+    pub(super) fn present(&self, state: &State, node: usize) -> Vec<usize> {
+        let is_present =
+            |(_, place): &(usize, usize)| state.workers[*place] != WorkerPhase::Resting && !state.leaving[*place];
+        self.workers_of(node).enumerate().filter(is_present).map(|(worker, _)| worker).collect()
     }
 
-    fn not_over(&self, state: &State, node: usize, workers: Range<usize>) -> Vec<usize> {
-        workers.filter(|worker| !state.workers[self.place_of(node, *worker)].is_over()).collect()
+    fn not_over(&self, state: &State, node: usize, workers: &[usize]) -> Vec<usize> {
+        let is_over = |worker: usize| state.workers[self.place_of(node, worker)].is_over();
+        workers.iter().copied().filter(|worker| !is_over(*worker)).collect()
     }
 
     fn progress_of_scaling(&self, scaling: &Scaling<V>, wait: Wait) -> Result<Progress, Vec<usize>> {
@@ -314,8 +335,8 @@ impl<V: Send + 'static> Supervisor<V> {
                 return Vec::new();
             }
             let in_setup = |worker: &usize| state.workers[self.place_of(*node, *worker)] == WorkerPhase::Starting;
-            let in_setup = join.clone().filter(in_setup);
-            let lacks: Vec<usize> = in_setup.chain(self.not_over(state, *node, leave.clone())).collect();
+            let in_setup = join.iter().copied().filter(in_setup);
+            let lacks: Vec<usize> = in_setup.chain(self.not_over(state, *node, leave)).collect();
             if !lacks.is_empty() && matches!(state.phase, Phase::Halting | Phase::Stopped) {
                 progress = Progress::Stops;
                 return Vec::new();
@@ -339,6 +360,15 @@ impl<V: Send + 'static> Supervisor<V> {
         }
     }
 
+    /// Logs that workers did not join a stage, where nobody waits for them any longer.
+    fn did_not_join(&self, node: usize, failed: Vec<(usize, BoxError)>) {
+        for (worker, cause) in failed {
+            let (stage, text) = (self.stage_name(node).to_owned(), aside::shown(&cause));
+            release(cause);
+            aside::log(move || tracing::warn!(stage, worker, "a worker did not join the stage: {text}"));
+        }
+    }
+
     fn wait_for_scaling<T, E>(
         &self,
         node: usize,
@@ -348,21 +378,6 @@ impl<V: Send + 'static> Supervisor<V> {
     ) -> Result<Result<T, NotDone<Vec<usize>>>, E> {
         self.wait_patiently(patience, meanwhile, |workers| self.named_workers(node, &workers), attempt)
     }
-
-    fn not_scaled(&self, node: usize, not_done: NotDone<Vec<usize>>, patience: Patience) -> ScaleError {
-        let (stage, timeout) = (self.stage_name(node).to_owned(), patience.timeout.unwrap_or_default());
-        match not_done {
-            NotDone::Late(workers) => ScaleError::Timeout { stage, workers, timeout },
-            NotDone::LeftBehind => ScaleError::NotRunning { stage },
-        }
-    }
-}
-
-/// Logs that a worker did not join a stage, where nobody waits for it any longer.
-fn did_not_join(stage: &str, worker: usize, cause: BoxError) {
-    let (stage, text) = (stage.to_owned(), aside::shown(&cause));
-    release(cause);
-    aside::log(move || tracing::warn!(stage, worker, "a worker did not join the stage: {text}"));
 }
 
 /// Takes out the failures of workers that were to join a stage, each with its index.

@@ -103,7 +103,7 @@ impl<V: Send + 'static> Supervisor<V> {
     fn row_of_node(&self, index: usize) -> (StageReport, (Spread, Spread)) {
         let (buffer, reading) = self.read(index);
         let (options, limits) = (&self.layout.nodes[index].options, &self.layout.limits[index]);
-        let workers = self.present(&self.state.lock(), index);
+        let workers = self.present(&self.state.lock(), index).len();
         let row = StageReport {
             name: self.stage_name(index).to_owned(),
             intake: options.intake,

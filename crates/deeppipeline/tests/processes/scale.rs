@@ -124,3 +124,43 @@ fn crashes_beside_scalings_lose_the_samples_that_kill_and_no_others() {
     assert!(report.balances());
     assert_eq!(report.stages[0].counts.lost, 8);
 }
+
+/// Dies in `teardown`, if it is not the first worker.
+pub(crate) struct DiesAtItsEnd;
+
+impl Stage for DiesAtItsEnd {
+    type Input = i64;
+    type Output = i64;
+
+    fn stage_run(&mut self, x: i64) -> Result<Give<i64>, BoxError> {
+        Ok(Give::One(x))
+    }
+
+    fn teardown(&mut self) -> Result<(), BoxError> {
+        if current_worker().is_some_and(|worker| worker.index() > 0) {
+            std::process::abort();
+        }
+        Ok(())
+    }
+}
+
+impl Isolated for DiesAtItsEnd {
+    const NAME: &str = "DiesAtItsEnd";
+    type Settings = ();
+
+    fn make((): ()) -> Result<Self, BoxError> {
+        Ok(DiesAtItsEnd)
+    }
+}
+
+#[test]
+fn one_that_dies_in_teardown_after_it_was_told_to_leave_has_left() {
+    let (end, values) = end();
+    let stage = isolated::<DiesAtItsEnd>(()).name("dies").workers(2);
+    let pipeline = pipeline().stage(stage).end_stage(end).start().unwrap();
+    pipeline.scale("dies", 1).unwrap();
+    assert!(pipeline.put(1).unwrap().is_accepted());
+    let report = pipeline.setstop().unwrap();
+    drop(pipeline);
+    assert_eq!((values.rest(), report.stages[0].workers, report.stages[0].restarts), (vec![1], 1, 0));
+}

@@ -54,6 +54,7 @@ pub(crate) fn known() -> Workers {
         .stage::<crate::update::Times>()
         .stage::<crate::replace::Thousands>()
         .stage::<crate::scale::Member>()
+        .stage::<crate::scale::DiesAtItsEnd>()
         .stage::<crate::stop::Clinging>()
         .stage::<crate::bytes::Blow>()
         .stage::<crate::bytes::Weigh>()

@@ -121,6 +121,11 @@ impl<V: Send + 'static> WorkerProcess<V> {
         if let Some(number) = self.updating.take() {
             self.supervisor.died_of_update(self.worker_id(), number, &died);
         }
+        // All that it had to give has gone on.
+        let leaves = self.supervisor.is_to_leave(self.worker_id());
+        if leaves && phase == WorkerPhase::TearingDown {
+            return self.over_with(Some(format!("{}; it was leaving the stage", describe(&died, verdict))));
+        }
         // Only what the new stage did can have been it, where there was no sample.
         let in_flight = verdict != Verdict::Nothing;
         let ends_replacing = self.supervisor.worker_died_in_replacing(self.worker_id(), in_flight, &died);
@@ -135,7 +140,7 @@ impl<V: Send + 'static> WorkerProcess<V> {
             return Then::Over { warning: None };
         }
         let why = describe(&died, verdict);
-        if self.supervisor.is_to_leave(self.worker_id()) {
+        if leaves {
             return self.over_with(Some(format!("{why}; it was to leave the stage")));
         }
         let (stage, what) = (self.name().to_owned(), why.clone());

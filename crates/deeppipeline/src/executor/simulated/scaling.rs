@@ -36,7 +36,7 @@ impl<I, T> Simulation<I, T> {
         let Ok(begun) = self.supervisor.scale(stage, workers, now, |_: Waiting| Ok::<_, Infallible>(()));
         let (scaling, joining) = match begun {
             Ok(begun) => begun,
-            Err(ScaleError::Timeout { .. }) => return false,
+            Err(ScaleError::NotBegun { .. }) => return false,
             Err(_) => return true,
         };
         for worker in joining {
