@@ -73,8 +73,9 @@ class ScaleError(PipelineError):
 
 
 class ScaleTimeout(ScaleError, TimeoutError):
-    """The time-out of `scale` was over, and some workers had not joined or left the stage: they do so afterwards. Or it had
-    not begun, as the message says then, and nothing is changed.
+    """The time-out of `scale` was over, and some workers had not joined or left the stage: they do so afterwards.
+
+    Or it had not begun, as the message says then, and nothing is changed.
     """
 
 

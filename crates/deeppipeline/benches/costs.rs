@@ -51,7 +51,10 @@ macro_rules! chain {
 
 fn put() -> f64 {
     let (end, all_through) = end();
-    let pipeline = chain!(Pipeline::builder(), end).start().expect("starts");
+    put_all(&chain!(Pipeline::builder(), end).start().expect("starts"), &all_through)
+}
+
+fn put_all(pipeline: &Pipeline<u64>, all_through: &Receiver<()>) -> f64 {
     measure(|| {
         for x in 0..SAMPLES {
             pipeline.put(x).expect("runs");
@@ -63,13 +66,21 @@ fn put() -> f64 {
 /// The same where others might submit.
 fn put_beside() -> f64 {
     let (end, all_through) = end();
-    let pipeline = chain!(Pipeline::builder(), end).start_answering().expect("starts");
-    measure(|| {
-        for x in 0..SAMPLES {
-            pipeline.put(x).expect("runs");
-        }
-        all_through.recv().expect("runs");
-    })
+    put_all(&chain!(Pipeline::builder(), end).start_answering().expect("starts"), &all_through)
+}
+
+/// The same after a flush.
+fn put_after_a_flush() -> f64 {
+    let (end, all_through) = end();
+    let pipeline = chain!(Pipeline::builder(), end).start().expect("starts");
+    pipeline.flush();
+    put_all(&pipeline, &all_through)
+}
+
+/// The same where the fate of each sample that does not come through is told: of none.
+fn put_with_fates() -> f64 {
+    let (end, all_through) = end();
+    put_all(&chain!(Pipeline::builder().on_fate(|_| {}), end).start().expect("starts"), &all_through)
 }
 
 fn submit() -> f64 {
@@ -104,5 +115,10 @@ fn put_into() -> f64 {
 
 fn main() {
     compare("submitting", "CPU ns a sample", &[("submit", &submit), ("put beside", &put_beside), ("put", &put)]);
+    compare(
+        "flush and fates",
+        "CPU ns a sample",
+        &[("after a flush", &put_after_a_flush), ("with on_fate", &put_with_fates), ("put", &put)],
+    );
     compare("a second entrance", "CPU ns a sample", &[("two entrances", &put_into), ("one", &put)]);
 }
