@@ -54,7 +54,7 @@ fn put() -> f64 {
     put_all(&chain!(Pipeline::builder(), end).start().expect("starts"), &all_through)
 }
 
-fn put_all(pipeline: &Pipeline<u64>, all_through: &Receiver<()>) -> f64 {
+fn put_all<T>(pipeline: &Pipeline<u64, T>, all_through: &Receiver<()>) -> f64 {
     measure(|| {
         for x in 0..SAMPLES {
             pipeline.put(x).expect("runs");
