@@ -30,7 +30,8 @@ from DeepPipeline import (
 FIELDS: dict[type, str] = {
     Report: "outcome elapsed sources stages age recent_age joins left_behind fates_missed dropped balances stage "
     "source",
-    StageReport: "name intake overflow buffer_size buffer counts workers paused restarts age busy p50 p99 recent",
+    StageReport: "name intake overflow buffer_size buffer counts workers max_workers paused restarts age busy p50 "
+    "p99 recent",
     Recent: "age run",
     BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
     "waiting last_dropped",

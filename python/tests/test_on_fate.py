@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from support import Collect, Gate, Pass
+from support import Collect, Gate, Pass, wait_until
 
 from DeepPipeline import SKIP, FateEvent, GraphError, Latest, Pipeline, Report, Stage
 
@@ -85,6 +85,7 @@ def test_what_an_abort_discards_is_told_with_its_value() -> None:
     pipeline.put("waiting")
     aborter = threading.Thread(target=pipeline.abort)
     aborter.start()
+    wait_until(lambda: pipeline.report().outcome == "aborted")
     gate.let_go()
     aborter.join()
     assert [(event.fate, event.value) for event in events if event.fate == "discarded"] == [("discarded", "waiting")]

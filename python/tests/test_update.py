@@ -54,7 +54,8 @@ def test_a_change_is_not_waited_for_on_a_worker_that_an_abort_has_left_behind(ch
     pipeline = Pipeline([stage(gate, name="gate", workers=2)], overflow="block").start()
     pipeline.put(1)
     pipeline.put(2)
-    assert gate.in_flight() == 1
+    # Both workers have one: none of them can leave before the abort.
+    assert {gate.in_flight(), gate.in_flight()} == {1, 2}
     asking = threading.Thread(target=ask)
     asking.start()
     wait_until(lambda: called_by(asking) in ("update", "replace", "scale"))
@@ -113,21 +114,24 @@ def test_values_of_which_a_process_dies_are_not_told_to_the_next() -> None:
     assert (report.stages[0].restarts, report.stages[0].counts.lost) == (1, 0)
 
 
+class Told(Gate):
+    """Says when it is told something, too."""
+
+    def update(self, **values: Any) -> None:
+        self._in_flight.put(values)
+
+
 def test_an_update_comes_between_two_samples() -> None:
-    gate, end = Gate(), Collect()
+    gate, end = Told(), Collect()
     with Pipeline([gate, end], buffer_size=4, overflow="block") as p:
         p.put(1)
         p.put(2)
         assert gate.in_flight() == 1
         with pytest.raises(UpdateTimeout, match=r"workers \[0\] are still at work") as late:
-            p.update("Gate", timeout=0.01)
-        assert isinstance(late.value, TimeoutError) and late.value.stage == "Gate"
-        updated = threading.Thread(target=lambda: p.update("Gate"))
-        updated.start()
-        gate.let_go()
-        updated.join()
-        assert gate.in_flight() == 2, "the update did not wait for this one"
-        gate.let_go()
+            p.update("Told", timeout=0.01, factor=3)
+        assert isinstance(late.value, TimeoutError) and late.value.stage == "Told"
+        gate.let_go(2)
+        assert [gate.in_flight(), gate.in_flight()] == [{"factor": 3}, 2]
     assert end.got == [1, 2]
 
 
