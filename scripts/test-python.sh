@@ -24,7 +24,8 @@ test_on() {
     # What runs in the background has SIGINT ignored, and tests send it to themselves.
     cd python && exec env --default-signal "../$environment/bin/python" -m pytest -q "$@"
 }
-trap 'kill $(jobs -p) 2>/dev/null' EXIT
+# Without a job `kill` fails, and the script with it.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 declare -A running=()
 once=()
 for version in $(printf '%s\n' "${!found[@]}" | sort -V); do
