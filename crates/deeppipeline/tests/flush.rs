@@ -9,6 +9,7 @@ use cuts::{Seen, cut_beside_puts, cut_between_puts, cut_north_beside_south, want
 use deeppipeline::builder::Builder;
 use deeppipeline::{BoxError, Give, Overflow, Pipeline, Stage, cancelled, made_by, stage};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 const CUTS: u64 = 300;
@@ -118,4 +119,29 @@ fn a_stage_that_takes_long_is_told() {
     let report = pipeline.setstop().unwrap();
     assert_eq!((report.stages[1].buffer.flushed, report.stages[1].counts.used), (1, 1));
     assert!(!cancelled(), "outside of a stage");
+}
+
+#[test]
+fn a_stage_that_stops_for_a_flush_takes_nothing_of_what_is_given_up() {
+    for _ in 0..100 {
+        let (begun, (tell, told)) = (Arc::new(Barrier::new(2)), channel());
+        let begins = Arc::clone(&begun);
+        let talks = move |x: u64| {
+            tell.send(x).unwrap();
+            if x == 1 {
+                begins.wait();
+                while !cancelled() {
+                    std::thread::yield_now();
+                }
+            }
+        };
+        let pipeline = Pipeline::builder().buffer_size(8).stage(|x: u64| x).end_stage(talks).start().unwrap();
+        (1..=4).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
+        begun.wait();
+        pipeline.flush();
+        assert!(pipeline.put(5).unwrap().is_accepted());
+        assert!(pipeline.setstop().unwrap().balances());
+        drop(pipeline);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [1, 5]);
+    }
 }

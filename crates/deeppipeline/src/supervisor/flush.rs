@@ -60,21 +60,22 @@ impl<V: Send + 'static> Supervisor<V> {
             Some(source) if known.contains(&source) => {}
             Some(source) => known.push(source),
         }
-        // What enters from now on is not taken before every buffer is cut: so nothing in a list is from both sides.
-        let entrances = self.entrances();
-        let entered = entrances.iter().map(|index| self.inlets[*index].buffer.hold());
-        let cut = Cut { number: entered.max().unwrap_or_default(), source };
-        self.cuts.add(cut);
-        // The first one first: a worker that finds room where something was flushed takes nothing more of what is given up.
         // What is on its way to who waits for it has left its end stage.
-        let cut_off = self.inlets.iter().filter(|inlet| !self.layout.brings_answers(inlet.index));
-        let flushed = cut_off.map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
+        let cut_off = || self.inlets.iter().filter(|inlet| !self.layout.brings_answers(inlet.index));
+        // Nothing is taken before every buffer is cut: neither what is given up, by a worker that hears of the flush or finds
+        // room before, nor what enters from now on, so that nothing in a list is from both sides.
+        let entrances = self.entrances();
+        let entered = cut_off().map(|inlet| (inlet.index, inlet.buffer.hold()));
+        let number = entered.filter(|(index, _)| entrances.contains(index)).map(|(_, entered)| entered).max();
+        let cut = Cut { number: number.unwrap_or_default(), source };
+        self.cuts.add(cut);
+        let flushed = cut_off().map(|inlet| (inlet.name.get().to_owned(), inlet.buffer.cut(cut)));
         let mut given_up: Vec<_> = flushed.filter(|(_, values)| !values.is_empty()).collect();
         let blocks = self.layout.blocks.iter().enumerate();
         let joins = blocks.map(|(index, block)| (block.name.clone(), self.blocks.join(index).cut(cut)));
         given_up.extend(joins.filter(|(_, values)| !values.is_empty()));
         self.inlets.iter().for_each(|inlet| inlet.buffer.wake());
-        entrances.iter().for_each(|index| self.inlets[*index].buffer.let_take());
+        cut_off().for_each(|inlet| inlet.buffer.let_take());
         given_up
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Samples are numbered in the order in which they enter the pipeline, so a cut is a number, which each buffer keeps.
 //! What waits with that number or a lower one leaves, and what still arrives with one does not come in. While the
-//! buffers are cut one after the other, the first one is held: nothing that entered after the flush is taken, so no list
-//! and no window has samples from both sides.
+//! buffers are cut one after the other, all are held, and nothing is taken: so no list and no window has samples from
+//! both sides.
 //!
 //! A source may be flushed alone. There is a cut for each source then, until a flush of all that comes later; they are
 //! looked at only for a sample that is older than the last flush of any kind.
@@ -31,8 +31,7 @@ impl<S: Storage> Change<'_, S> {
 
     /// Gives up what had entered before a flush: what waits, what waits for its turn, and what a worker keeps for a window.
     /// (What it keeps of one source alone, it lets go itself.) What is in flight is counted, to be waited for. Who waits is
-    /// woken by the caller. The buffer in front of the worker that finds room here is cut before: it must not take what is
-    /// given up.
+    /// woken by the caller.
     pub(in crate::buffer) fn cut(&mut self, cut: Cut, now: u64) {
         self.note_cut(cut);
         self.flush_waiting();
