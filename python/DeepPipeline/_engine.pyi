@@ -83,6 +83,12 @@ class Spread:
     @property
     def max(self) -> float:
         """The longest."""
+    @property
+    def mean(self) -> float:
+        """The mean, within one hundredth."""
+    @property
+    def count(self) -> int:
+        """The number of them."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 
@@ -165,6 +171,22 @@ class StageCounts:
         """The same as plain data, with the same names."""
 
 @final
+class Shares:
+    """The shares of the time of a stage's workers, each 0 to 1; together they are 1."""
+
+    @property
+    def busy(self) -> float:
+        """In stage_run. A call that has not come to its end does not count."""
+    @property
+    def starved(self) -> float:
+        """Without a sample."""
+    @property
+    def blocked(self) -> float:
+        """Waiting until the next stage had room."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
 class Recent:
     """A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two
     seconds, so up to twelve."""
@@ -175,6 +197,12 @@ class Recent:
     @property
     def run(self) -> Spread:
         """The durations of stage_run."""
+    @property
+    def rate(self) -> float:
+        """Samples that it took in a second."""
+    @property
+    def shares(self) -> Shares:
+        """What its workers did."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 
@@ -228,6 +256,14 @@ class StageReport:
     @property
     def recent(self) -> Recent:
         """The last ten seconds."""
+    @property
+    def blocked(self) -> float:
+        """Seconds for which its workers waited until the next stage had room for what they gave, or for results that
+        come before theirs, all together; what waits now counts once it is over."""
+    @property
+    def age_of_information(self) -> float | None:
+        """The seconds since the birth of the newest sample that it was done with, where it is an end stage: the age of
+        what is known at the end. It grows while nothing comes out. None before the first, and for all other stages."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names; durations are in seconds."""
 

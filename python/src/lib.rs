@@ -69,6 +69,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scene::Person>()?;
     module.add_class::<report::Report>()?;
     module.add_class::<report::Recent>()?;
+    module.add_class::<report::Shares>()?;
     module.add_class::<report::StageReport>()?;
     module.add_class::<report::SourceReport>()?;
     module.add_class::<report::JoinReport>()?;

@@ -128,6 +128,10 @@ reported! {
         p99: f64 = |s| s.p99.as_secs_f64();
         /// The longest.
         max: f64 = |s| s.max.as_secs_f64();
+        /// The mean, within one hundredth.
+        mean: f64 = |s| s.mean.as_secs_f64();
+        /// The number of them.
+        count: u64 = |s| s.count;
         @repr |s| format!(
             "Spread(p50={:?}, p99={:?}, max={:?})", s.p50.as_secs_f64(), s.p99.as_secs_f64(), s.max.as_secs_f64()
         );
@@ -178,6 +182,19 @@ macro_rules! stage_counts {
 deeppipeline::stage_counters!(stage_counts);
 
 reported! {
+    /// The shares of the time of a stage's workers, each 0 to 1; together they are 1.
+    Shares {
+        /// In stage_run. A call that has not come to its end does not count.
+        busy: f64 = |s| s.busy;
+        /// Without a sample.
+        starved: f64 = |s| s.starved;
+        /// Waiting until the next stage had room.
+        blocked: f64 = |s| s.blocked;
+        @repr |s| format!("Shares(busy={:.3}, starved={:.3}, blocked={:.3})", s.busy, s.starved, s.blocked);
+    }
+}
+
+reported! {
     /// A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two
     /// seconds, so up to twelve.
     Recent {
@@ -185,7 +202,13 @@ reported! {
         age: Spread = |r| Spread(r.age);
         /// The durations of stage_run.
         run: Spread = |r| Spread(r.run);
-        @repr |r| format!("<Recent age.p50={:?} run.p50={:?}>", r.age.p50.as_secs_f64(), r.run.p50.as_secs_f64());
+        /// Samples that it took in a second.
+        rate: f64 = |r| r.rate;
+        /// What its workers did.
+        shares: Shares = |r| Shares(r.shares);
+        @repr |r| format!(
+            "<Recent rate={:.1} age.p50={:?} run.p50={:?}>", r.rate, r.age.p50.as_secs_f64(), r.run.p50.as_secs_f64()
+        );
     }
 }
 
@@ -222,6 +245,12 @@ reported! {
         p99: f64 = |s| s.p99.as_secs_f64();
         /// The last ten seconds.
         recent: Recent = |s| Recent(s.recent);
+        /// Seconds for which its workers waited until the next stage had room for what they gave, or for the results that
+        /// come before theirs, all together; what waits now counts once it is over.
+        blocked: f64 = |s| s.blocked.as_secs_f64();
+        /// The seconds since the birth of the newest sample that it was done with, where it is an end stage: the age of
+        /// what is known at the end. It grows while nothing comes out. None before the first, and for all other stages.
+        age_of_information: Option<f64> = |s| s.age_of_information.map(|age| age.as_secs_f64());
         @repr |s| format!(
             "<StageReport {:?} taken={} used={} dropped={}>", s.name, s.buffer.taken, s.counts.used, s.buffer.dropped()
         );

@@ -20,6 +20,7 @@ from DeepPipeline import (
     Recent,
     Report,
     SampleId,
+    Shares,
     SourceReport,
     Spread,
     Stage,
@@ -31,15 +32,16 @@ FIELDS: dict[type, str] = {
     Report: "outcome elapsed sources stages age recent_age joins left_behind fates_missed dropped balances stage "
     "source",
     StageReport: "name intake overflow buffer_size buffer counts workers max_workers paused restarts age busy p50 "
-    "p99 recent",
-    Recent: "age run",
+    "p99 recent blocked age_of_information",
+    Recent: "age run rate shares",
+    Shares: "busy starved blocked",
     BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
     "waiting last_dropped",
     StageCounts: "used absorbed skipped failed lost flushed in_flight gave last_failed",
     SourceReport: "name state last_error restarts next_try counts wait longest_wait",
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
-    Spread: "p50 p99 max",
+    Spread: "p50 p99 max mean count",
 }
 
 
@@ -258,3 +260,18 @@ def test_ages_are_from_birth_to_take_and_from_birth_to_the_end() -> None:
     assert first.age.max >= 0.02, "the second waited so long to be taken"
     assert end.age.p50 >= 0.02
     assert end.age.max <= report.age.max
+
+
+def test_a_stage_tells_what_its_workers_did_and_how_fast_it_goes() -> None:
+    stages = [Pass().options(name=name) for name in ("read", "detect", "show")]
+    pipeline = Pipeline(stages, overflow="block", buffer_size=1)
+    report = pipeline.simulate({"read": 0.01, "detect": 0.03, "show": 0.01}, [0.0] * 2000)
+    shares = {stage.name: stage.recent.shares for stage in report.stages}
+    assert shares["detect"].busy == pytest.approx(1, abs=0.01)
+    assert shares["read"].blocked == pytest.approx(2 / 3, abs=0.01)
+    assert shares["show"].starved == pytest.approx(2 / 3, abs=0.01)
+    assert all(stage.recent.rate == pytest.approx(100 / 3, abs=1) for stage in report.stages)
+    assert report.stages[0].blocked == pytest.approx(report.elapsed * 2 / 3, rel=0.01)
+    assert [stage.age_of_information is None for stage in report.stages] == [True, True, False]
+    assert report.stages[0].recent.run.mean == pytest.approx(0.01, rel=0.01)
+    assert report.stages[0].recent.run.count <= 2000

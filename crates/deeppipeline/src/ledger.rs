@@ -181,6 +181,12 @@ pub struct Spread {
     /// The longest.
     #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub max: Duration,
+    /// The mean, within one hundredth.
+    #[cfg_attr(feature = "serde", serde(with = "seconds", default))]
+    pub mean: Duration,
+    /// The number of them.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub count: u64,
 }
 
 /// The way a call of `stage_run` ended for the samples it got.
@@ -203,4 +209,8 @@ pub(crate) struct Reading {
     pub(crate) times: (Spread, Spread),
     pub(crate) ages: (Spread, Spread),
     pub(crate) ages_after: (Spread, Spread),
+    /// The time since the birth of the newest sample that the last stage has used.
+    pub(crate) age_of_information: Option<Duration>,
+    /// The time that the last ten seconds are long now.
+    pub(crate) lately: Duration,
 }

@@ -441,6 +441,11 @@ impl<V> Blocks<V> {
         expected.into_iter().filter(|ticket| !found.contains(ticket)).collect()
     }
 
+    /// The inlet of the first stage of a block's first branch.
+    pub(crate) fn first_of(&self, block: usize) -> Option<&Inlet<V>> {
+        self.blocks[block].branches.first().map(|(first, _)| &*self.inlets[*first])
+    }
+
     /// The inlet of the stage that gets what a block has joined.
     pub(crate) fn behind(&self, block: usize) -> Option<&Inlet<V>> {
         self.blocks[block].behind.map(|next| &*self.inlets[next])

@@ -189,11 +189,19 @@ pub struct StageReport {
     pub p99: Duration,
     /// The last ten seconds.
     pub recent: Recent,
+    /// Time for which its workers waited until the next stage had room for what they gave, or for the results that come
+    /// before theirs, all together; what waits now counts once it is over.
+    #[cfg_attr(feature = "serde", serde(with = "seconds", default))]
+    pub blocked: Duration,
+    /// The time since the birth of the newest sample that it was done with, where it is an end stage: the age of what is
+    /// known at the end. It grows while nothing comes out. `None` before the first, and for all other stages.
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional", default))]
+    pub age_of_information: Option<Duration>,
 }
 
 /// A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two
 /// seconds, so up to twelve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Recent {
@@ -201,6 +209,39 @@ pub struct Recent {
     pub age: Spread,
     /// The durations of `stage_run`.
     pub run: Spread,
+    /// Samples that it took in a second.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rate: f64,
+    /// What its workers did.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub shares: Shares,
+}
+
+/// The shares of the time of a stage's workers, each 0 to 1; together they are 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Shares {
+    /// In `stage_run`. A call that has not come to its end does not count.
+    pub busy: f64,
+    /// Without a sample.
+    pub starved: f64,
+    /// Waiting until the next stage had room.
+    pub blocked: f64,
+}
+
+impl Shares {
+    /// Makes the shares of the time that so many workers had.
+    pub(crate) fn of(busy: Duration, blocked: Duration, workers: usize, elapsed: Duration) -> Self {
+        let all = elapsed.as_secs_f64() * workers.max(1) as f64;
+        if all <= 0.0 {
+            return Shares { busy: 0.0, starved: 1.0, blocked: 0.0 };
+        }
+        // Where it had more workers before, they were busy, too; and a call may have begun before.
+        let busy = (busy.as_secs_f64() / all).min(1.0);
+        let blocked = (blocked.as_secs_f64() / all).min(1.0 - busy);
+        Shares { busy, starved: 1.0 - busy - blocked, blocked }
+    }
 }
 
 impl Report {
@@ -268,12 +309,13 @@ impl StageReport {
         self.buffer.balances() && self.buffer.taken == self.counts.settled() + self.counts.in_flight
     }
 
+    /// Returns what its workers did in the whole run, which is that long.
+    pub fn shares(&self, elapsed: Duration) -> Shares {
+        Shares::of(self.busy, self.blocked, self.workers, elapsed)
+    }
+
     /// Returns the share of `elapsed` that the stage's workers spent in `stage_run`, 0 to 1.
     pub fn busy_share(&self, elapsed: Duration) -> f64 {
-        match self.busy.is_zero() || elapsed.is_zero() {
-            true => 0.0,
-            // Where it had more workers before, they were busy, too.
-            false => (self.busy.as_secs_f64() / elapsed.as_secs_f64() / self.workers as f64).min(1.0),
-        }
+        self.shares(elapsed).busy
     }
 }

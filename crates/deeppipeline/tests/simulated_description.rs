@@ -85,3 +85,73 @@ fn the_last_ten_seconds_tell_that_a_stage_has_become_slow() {
     assert_eq!((show.age.max, show.recent.age.max), (300 * MS, 300 * MS));
     assert!(is_near(report.age.p50, 20 * MS) && is_near(report.recent_age.p50, 300 * MS), "{report:#?}");
 }
+
+/// A stage that is always at work behind one that is three times as fast, and in front of one that is.
+fn with_a_slow_stage(blocks: impl Fn(Graph) -> Graph) -> Report {
+    let stages = ["read", "detect", "show"].map(Node::new).into();
+    let graph = Graph { stages, overflow: Some(Overflow::Block), buffer_size: 1.into(), ..Graph::default() };
+    let mut simulation = Simulation::<()>::of(blocks(graph)).unwrap();
+    for _ in 0..2000 {
+        simulation.put_at(Duration::ZERO, ());
+    }
+    for (stage, time) in [("read", 10), ("detect", 30), ("show", 10)] {
+        simulation.takes(stage, time * MS).unwrap();
+    }
+    simulation.run().unwrap()
+}
+
+#[test]
+fn a_stage_tells_what_its_workers_did_and_how_many_samples_it_takes_in_a_second() {
+    let report = with_a_slow_stage(|graph| graph);
+    let third = 1.0 / 3.0;
+    for (stage, busy, starved, blocked) in
+        [("read", third, 0.0, 2.0 * third), ("detect", 1.0, 0.0, 0.0), ("show", third, 2.0 * third, 0.0)]
+    {
+        let stage = report.stage(stage).unwrap();
+        for shares in [stage.recent.shares, stage.shares(report.elapsed)] {
+            let found = [shares.busy, shares.starved, shares.blocked];
+            let is_near =
+                found.iter().zip([busy, starved, blocked]).all(|(found, wanted)| (found - wanted).abs() < 0.01);
+            assert!(is_near, "{}: {shares:?}", stage.name);
+        }
+        assert!((stage.recent.rate - 100.0 * third).abs() < 1.0, "{}: {}", stage.name, stage.recent.rate);
+    }
+}
+
+#[test]
+fn what_is_in_front_of_a_block_is_blocked_by_a_slow_branch_and_the_other_branch_starves() {
+    let report = with_a_slow_stage(|graph| {
+        let block = Block {
+            name: "parallel".to_owned(),
+            branches: vec![1..2, 2..3],
+            results: BlockResults::Joined,
+            routed: false,
+        };
+        Graph { stages: ["read", "detect", "beside", "show"].map(Node::new).into(), blocks: vec![block], ..graph }
+    });
+    let share = |stage: &str| report.stage(stage).unwrap().recent.shares;
+    assert!(
+        share("read").blocked > 0.6 && share("detect").busy > 0.99 && share("beside").starved > 0.99,
+        "{report:#?}"
+    );
+}
+
+#[test]
+fn the_age_of_what_is_known_at_the_end_grows_while_nothing_comes_out() {
+    let stages = ["detect", "show"].map(Node::new).into();
+    let mut simulation = Simulation::<()>::of(Graph { stages, ..Graph::default() }).unwrap();
+    simulation.put_at(100 * MS, ());
+    simulation.put_at(1000 * MS, ());
+    simulation.takes("detect", 30 * MS).unwrap();
+    let age = |simulation: &Simulation<()>| simulation.report().stages[1].age_of_information;
+    let mut ages = Vec::new();
+    while simulation.step().is_some() {
+        ages.push((simulation.now(), age(&simulation), simulation.report().stages[0].age_of_information));
+    }
+    ages.dedup();
+    let ages: Vec<_> = ages.into_iter().filter(|(now, ..)| *now > Duration::ZERO).collect();
+    let (none, of) = (None::<Duration>, |time: u32| Some(time * MS));
+    // It is new again once the last stage is done.
+    let wanted = [(100, none), (130, none), (130, of(30)), (1000, of(900)), (1030, of(930)), (1030, of(30))];
+    assert_eq!(ages, wanted.map(|(now, age)| (now * MS, age, None)));
+}

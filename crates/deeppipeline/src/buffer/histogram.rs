@@ -24,9 +24,16 @@ fn longest_of(step: usize) -> u64 {
     ((STEPS as u64 + step as u64 % STEPS as u64 + 1) << octave) - 1
 }
 
+/// Returns a duration from the middle of a step, in nanoseconds; none is longer than the longest.
+fn middle_of(step: usize, longest: u64) -> f64 {
+    let end = longest_of(step).min(longest);
+    let begin = longest_of(step.saturating_sub(1)).min(end);
+    (begin as f64 + end as f64) / 2.0
+}
+
 /// The durations that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(processes, repr(usize))]
+#[repr(usize)]
 pub(super) enum Durations {
     /// The durations of `stage_run`.
     Busy,
@@ -35,6 +42,8 @@ pub(super) enum Durations {
     /// The ages from birth to the end.
     AgesAfter,
 }
+
+pub(super) const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
 
 /// The time that one window of the last durations is long, and how many there are: together they are the last ten
 /// seconds, and what has begun of the next two.
@@ -45,6 +54,50 @@ pub(super) const WINDOWS: usize = 6;
 #[inline]
 pub(super) fn period(now: u64) -> u64 {
     1 + now / WINDOW
+}
+
+/// Returns how long the last ten seconds are at that time: what has begun of two more belongs to them.
+pub(super) fn length_of_windows(now: u64) -> u64 {
+    (WINDOWS as u64 - 1) * WINDOW + now % WINDOW
+}
+
+/// The sum of durations that are few and seldom asked for: of the whole run, and of each window.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub(super) struct Sums {
+    all: u64,
+    windows: [Window; WINDOWS],
+}
+
+/// One window: its period, and the sum in it.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(processes, derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+struct Window {
+    period: u64,
+    sum: u64,
+}
+
+impl Sums {
+    /// Adds a duration that ended at that time.
+    pub(super) fn add(&mut self, nanoseconds: u64, now: u64) {
+        self.all = self.all.saturating_add(nanoseconds);
+        let period = period(now);
+        let window = &mut self.windows[(period % WINDOWS as u64) as usize];
+        if window.period < period {
+            *window = Window { period, sum: 0 };
+        }
+        if window.period == period {
+            window.sum = window.sum.saturating_add(nanoseconds);
+        }
+    }
+
+    /// Returns the sum of the whole run, and that of the last ten seconds at that time.
+    pub(super) fn read(&self, now: u64) -> (u64, u64) {
+        let recent = self.windows.iter().filter(|window| is_recent(window.period, period(now)));
+        (self.all, recent.fold(0, |sum, window| sum.saturating_add(window.sum)))
+    }
 }
 
 /// The place where a duration is counted.
@@ -160,9 +213,16 @@ pub(super) fn spread(counts: &[u64], longest: u64) -> Spread {
         // A step may reach beyond the longest, and the last has no end.
         Duration::from_nanos(step.filter(|step| step + 1 < TIMES).map_or(longest, |step| longest_of(step).min(longest)))
     };
+    let sum: f64 = counts.iter().enumerate().map(|(step, count)| *count as f64 * middle_of(step, longest)).sum();
     match all {
         0 => Spread::default(),
-        _ => Spread { p50: quantile(0.5), p99: quantile(0.99), max: Duration::from_nanos(longest) },
+        _ => Spread {
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            max: Duration::from_nanos(longest),
+            mean: Duration::from_nanos((sum / all as f64) as u64),
+            count: all,
+        },
     }
 }
 
@@ -188,6 +248,29 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_is_almost_exact_and_each_is_counted() {
+        for nanoseconds in [64, 1000, 123_456, 98_765_432_100] {
+            let Spread { mean, count, .. } = spread_of(&[nanoseconds, 3 * nanoseconds]);
+            let mean = mean.as_nanos() as u64;
+            assert!(
+                mean.abs_diff(2 * nanoseconds) <= nanoseconds / 50 && count == 2,
+                "{mean} is far from {nanoseconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn sums_of_the_last_ten_seconds_are_told_apart() {
+        const SECOND: u64 = 1_000_000_000;
+        let mut sums = Sums::default();
+        (0..100).for_each(|second| sums.add(1, second * SECOND));
+        // One that is told late belongs to no window any more.
+        sums.add(1, 0);
+        assert_eq!(sums.read(99 * SECOND), (101, 12));
+        assert_eq!(sums.read(111 * SECOND), (101, 0));
+    }
+
+    #[test]
     fn the_last_ten_seconds_are_told_apart_and_nothing_is_forgotten() {
         const SECOND: u64 = 1_000_000_000;
         let mut histogram = Histogram::new();
@@ -209,6 +292,7 @@ mod tests {
     fn no_duration_is_none_and_a_duration_beyond_all_steps_is_the_longest() {
         assert_eq!(spread_of(&[]), Spread::default());
         let longest = Duration::from_nanos(u64::MAX);
-        assert_eq!(spread_of(&[1, u64::MAX]), Spread { p50: Duration::from_nanos(64), p99: longest, max: longest });
+        let spread = spread_of(&[1, u64::MAX]);
+        assert_eq!((spread.p50, spread.p99, spread.max, spread.count), (Duration::from_nanos(64), longest, longest, 2));
     }
 }

@@ -2,7 +2,7 @@
 //! under the lock.
 
 use super::announced::Announced;
-use super::histogram::{Durations, Histogram};
+use super::histogram::{Durations, HISTOGRAMS, Histogram};
 use super::policy::{
     self, Change, Flight, Label, LaneKey, LaneOptions, Refusal, Slot, Storage, Taken, Turn, Wake, Wakes,
 };
@@ -125,9 +125,8 @@ struct State<V> {
     last_failed: VecDeque<SampleId>,
     /// The number of samples that each of the two remembers.
     to_remember: usize,
-    busy: Histogram,
-    ages: Histogram,
-    ages_after: Histogram,
+    /// By what they count.
+    histograms: [Histogram; HISTOGRAMS],
     /// Values that no consumer will take, to be freed outside of the lock.
     to_free: ToFree<V>,
     /// Ends of samples, to be told outside of the lock.
@@ -197,12 +196,7 @@ impl<V> Storage for State<V> {
 
     #[inline(always)]
     fn record(&mut self, durations: Durations, nanoseconds: u64, now: u64) {
-        let histogram = match durations {
-            Durations::Busy => &mut self.busy,
-            Durations::Ages => &mut self.ages,
-            Durations::AgesAfter => &mut self.ages_after,
-        };
-        histogram.record(nanoseconds, now);
+        self.histograms[durations as usize].record(nanoseconds, now);
     }
 
     fn remember_drop(&mut self, id: SampleId) {
@@ -357,9 +351,7 @@ impl<V> Buffer<V> {
             last_dropped: VecDeque::new(),
             last_failed: VecDeque::new(),
             to_remember,
-            busy: Histogram::new(),
-            ages: Histogram::new(),
-            ages_after: Histogram::new(),
+            histograms: std::array::from_fn(|_| Histogram::new()),
             to_free: ToFree::Nothing,
             ends: Vec::new(),
             untold: Untold::default(),
@@ -425,8 +417,8 @@ impl<V> Buffer<V> {
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         let Sample { id, birth, fork, source, value } = sample;
         let Origin { lane, turn, .. } = origin;
-        let mut label =
-            Label { id, birth: birth.0, fork, source, lane, turn, arrival, came: self.arrival_time(), length: 0 };
+        let came = self.arrival_time();
+        let mut label = Label { id, birth: birth.0, fork, source, lane, turn, arrival, came, waited: None, length: 0 };
         let mut locked = self.lock();
         let mut patient = true;
 
@@ -446,8 +438,10 @@ impl<V> Buffer<V> {
                 Err(Refusal::Late) => return Push::Late(value),
                 Err(Refusal::Full) if !patient => return Push::Full(value),
                 Err(Refusal::Full) => {
+                    let since = label.waited.map_or_else(|| self.clock.moment().0, |(since, _)| since);
                     patient = locked.wait_for_room(wait);
-                    label.came = self.arrival_time();
+                    let now = self.clock.moment().0;
+                    (label.came, label.waited) = (now, Some((since, now)));
                 }
             }
         };
@@ -707,14 +701,20 @@ impl<V> Buffer<V> {
     }
 
     /// Returns what happened in the buffer, and in the stage behind it.
-    pub(crate) fn read(&self) -> (BufferCounts, Reading) {
-        let now = self.clock.moment().0;
+    pub(crate) fn read(&self, at: Moment) -> (BufferCounts, Reading) {
         let mut locked = self.lock();
         let (buffer, counts) = locked.change(|change| change.counts());
-        let State { head, busy, ages, ages_after, .. } = &*locked.state;
-        let busy_for = Duration::from_nanos(head.busy);
-        let [times, ages, ages_after] = [busy, ages, ages_after].map(|durations| durations.read(now));
-        (buffer, Reading { counts, busy: busy_for, times, ages, ages_after })
+        let measured = locked.change(|change| change.measured());
+        let reading = measured.reading(at.0, counts, |of| locked.state.histograms[of as usize].read(at.0));
+        (buffer, reading)
+    }
+
+    pub(crate) fn note_waited(&self, since: Moment, until: Moment) {
+        self.change(|change| change.note_waited(since.0, until.0));
+    }
+
+    pub(crate) fn waited(&self, at: Moment) -> (Duration, Duration) {
+        self.change(|change| change.measured()).0.waited(at.0)
     }
 
     pub(crate) fn counts(&self) -> BufferCounts {

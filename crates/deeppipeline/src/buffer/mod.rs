@@ -459,12 +459,12 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// Returns what happened in the buffer, and in the stage behind it.
-    pub(crate) fn read(&self) -> (BufferCounts, Reading) {
+    /// Returns what happened in the buffer, and in the stage behind it, up to that time.
+    pub(crate) fn read(&self, at: Moment) -> (BufferCounts, Reading) {
         match self {
-            Buffer::Local(buffer) => buffer.read(),
+            Buffer::Local(buffer) => buffer.read(at),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.read(),
+            Buffer::Shared(buffer) => buffer.read(at),
         }
     }
 
@@ -630,6 +630,24 @@ impl<V> Buffer<V> {
                     listener.look_for_ends(node);
                 }
             })),
+        }
+    }
+
+    /// Counts the time for which a producer had to ask again and again for room.
+    pub(crate) fn note_waited(&self, since: Moment, until: Moment) {
+        match self {
+            Buffer::Local(buffer) => buffer.note_waited(since, until),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.note_waited(since, until),
+        }
+    }
+
+    /// Returns the time that producers waited in the whole run, and in the last ten seconds at that time.
+    pub(crate) fn waited(&self, at: Moment) -> (Duration, Duration) {
+        match self {
+            Buffer::Local(buffer) => buffer.waited(at),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.waited(at),
         }
     }
 

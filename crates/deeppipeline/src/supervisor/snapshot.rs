@@ -1,12 +1,13 @@
 //! The account that the supervisor gives: the report, and the failure that stopped the pipeline.
 
 use super::Supervisor;
+use crate::clock::Moment;
 use crate::error::StageError;
 use crate::graph::{Flow, PlacedBlock, Producer};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::phase::Phase;
 use crate::policies::{Intake, Overflow};
-use crate::report::{JoinReport, Outcome, Recent, Report, Spread, StageReport};
+use crate::report::{JoinReport, Outcome, Recent, Report, Shares, Spread, StageReport};
 use crate::worker::Role;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     fn report_of_now(&self) -> Report {
-        let (outcome, elapsed) = self.outcome_and_elapsed();
+        let (outcome, elapsed, at) = self.outcome_and_elapsed();
         let blocks = || self.layout.blocks.iter().enumerate();
         let ended = self.blocks.ended_in_branches(0);
         let mut age = <(Spread, Spread)>::default();
@@ -58,7 +59,7 @@ impl<V: Send + 'static> Supervisor<V> {
             let begun = blocks()
                 .filter(|(_, block)| block.nodes().start == index && !self.has_relay(block) && !block.gathers());
             rows.extend(begun.map(|(block, _)| (self.row_of_block(block), false)));
-            let (row, ages_after) = self.row_of_node(index);
+            let (row, ages_after) = self.row_of_node(index, elapsed, at);
             let brings_answers = self.layout.brings_answers(index);
             // The last stage's stays.
             age = if brings_answers { age } else { ages_after };
@@ -85,7 +86,8 @@ impl<V: Send + 'static> Supervisor<V> {
         report
     }
 
-    fn outcome_and_elapsed(&self) -> (Outcome, Duration) {
+    /// The outcome, the time since everything was up, and the present: once the pipeline has ended, that is its end.
+    fn outcome_and_elapsed(&self) -> (Outcome, Duration, Moment) {
         let state = self.state.lock();
         let outcome = match (state.phase, self.failure.get()) {
             // A report that tells of a failure or an abort counts what was discarded for it.
@@ -96,14 +98,21 @@ impl<V: Send + 'static> Supervisor<V> {
             (_, None) => Outcome::Running,
         };
         let until = state.ended_at.unwrap_or_else(|| self.clock.now());
-        (outcome, state.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since)))
+        let elapsed = state.up_since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since));
+        (outcome, elapsed, Moment::of(until))
     }
 
     /// The row of a node, and the ages of samples when it was done with them.
-    fn row_of_node(&self, index: usize) -> (StageReport, (Spread, Spread)) {
-        let (buffer, reading) = self.read(index);
+    fn row_of_node(&self, index: usize, elapsed: Duration, at: Moment) -> (StageReport, (Spread, Spread)) {
+        let (buffer, reading) = self.read(index, at);
         let (options, limits) = (&self.layout.nodes[index].options, &self.layout.limits[index]);
         let workers = self.present(&self.state.lock(), index).len();
+        let ((blocked, blocked_lately), (ages, run)) = (self.blocked(index, at), (reading.ages.1, reading.times.1));
+        // In the first seconds there are fewer than ten.
+        let lately = reading.lately.min(elapsed);
+        let rate = if lately.is_zero() { 0.0 } else { ages.count as f64 / lately.as_secs_f64() };
+        let busy_lately = run.mean.saturating_mul(u32::try_from(run.count).unwrap_or(u32::MAX));
+        let shares = Shares::of(busy_lately, blocked_lately, workers, lately);
         let row = StageReport {
             name: self.stage_name(index).to_owned(),
             intake: options.intake,
@@ -119,7 +128,9 @@ impl<V: Send + 'static> Supervisor<V> {
             busy: reading.busy,
             p50: reading.times.0.p50,
             p99: reading.times.0.p99,
-            recent: Recent { age: reading.ages.1, run: reading.times.1 },
+            recent: Recent { age: ages, run, rate, shares },
+            blocked,
+            age_of_information: reading.age_of_information,
         };
         (row, reading.ages_after)
     }
@@ -155,11 +166,27 @@ impl<V: Send + 'static> Supervisor<V> {
             p50: Duration::ZERO,
             p99: Duration::ZERO,
             recent: Recent::default(),
+            blocked: Duration::ZERO,
+            age_of_information: None,
+        }
+    }
+
+    /// The time for which the workers of a node waited for room in front of what is behind them.
+    fn blocked(&self, index: usize, at: Moment) -> (Duration, Duration) {
+        let in_front_of = |node: usize| self.inlets[node].buffer.waited(at);
+        match self.layout.nodes[index].flow {
+            Flow::Next(next) => in_front_of(next),
+            Flow::Fork(block) => self
+                .branches(block)
+                .map(in_front_of)
+                .fold(<_>::default(), |(all, lately), waited| (waited.0 + all, waited.1 + lately)),
+            Flow::Join { block, .. } => self.behind(block).map(in_front_of).unwrap_or_default(),
+            Flow::End | Flow::Answers => <_>::default(),
         }
     }
 
     /// Reads what happened in a buffer, and in the stage behind it.
-    fn read(&self, index: usize) -> (BufferCounts, Reading) {
+    fn read(&self, index: usize, at: Moment) -> (BufferCounts, Reading) {
         let entered = |node: usize| self.inlets[node].buffer.counts().entered;
         let node = &self.layout.nodes[index];
         let received = || match node.flow {
@@ -174,7 +201,7 @@ impl<V: Send + 'static> Supervisor<V> {
             Flow::Join { block, branch } => self.blocks.arrived(block, branch),
             Flow::End | Flow::Answers => 0,
         };
-        let (counts, mut reading) = self.inlets[index].buffer.read();
+        let (counts, mut reading) = self.inlets[index].buffer.read(at);
         // What a worker gave before it died is known only to the buffer that received it.
         reading.counts.gave = received();
         (counts, reading)

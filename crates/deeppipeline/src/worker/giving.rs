@@ -170,7 +170,10 @@ impl<V> Worker<V> {
         self.context.activity.set(Activity::Calls);
         match &given {
             Ok(_) => self.count_given(part, arrival),
-            Err(GiveError::Full(_)) => self.waiting_since = Some(birth),
+            Err(GiveError::Full(_)) => {
+                self.waiting_since = Some(birth);
+                self.full_since.get_or_insert_with(|| self.context.clock.moment());
+            }
             Err(GiveError::Refused(..)) => {}
         }
         if part != Part::Whole {
@@ -223,11 +226,28 @@ impl<V> Worker<V> {
     #[inline(always)]
     fn count_given(&mut self, part: Part, arrival: Arrival) {
         self.waiting_since = None;
+        if let Some(since) = self.full_since.take() {
+            self.note_waited(since);
+        }
         if let Step::Running(in_flight) = &mut self.step {
             in_flight.parts += 1;
             in_flight.is_split |= part == Part::OfMany;
         }
         self.parts += u64::from(arrival == Arrival::PartOfWhole);
+    }
+
+    /// Counts the time for which it had to ask again and again for room.
+    #[cold]
+    fn note_waited(&self, since: Moment) {
+        let inlet = match &self.context.output {
+            Output::Next(next) => Some(&**next),
+            Output::Fork { blocks, block } => blocks.first_of(*block),
+            Output::Join { blocks, block, .. } => blocks.behind(*block),
+            Output::End | Output::Answers(_) => None,
+        };
+        if let Some(inlet) = inlet {
+            inlet.buffer.note_waited(since, self.context.clock.moment());
+        }
     }
 
     /// Returns why a value cannot be joined, if it cannot: what is given beside the one result of a sample has nothing

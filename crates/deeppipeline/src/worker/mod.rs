@@ -106,6 +106,8 @@ pub struct Worker<V> {
     gathered: Option<ForkTicket>,
     /// The time when a value that had to wait for room, and belongs to no sample yet, was first to be handed on.
     waiting_since: Option<Moment>,
+    /// The time when there was no room for what it gives, where its caller asks again and again.
+    full_since: Option<Moment>,
     /// How its source is opened again, where it may be.
     reopening: Option<Reopening>,
     /// True if it has ended only once its driver has released the stage.
@@ -141,6 +143,7 @@ impl<V> Worker<V> {
             gathering: None,
             gathered: None,
             waiting_since: None,
+            full_since: None,
             frees_stage: false,
         }
     }

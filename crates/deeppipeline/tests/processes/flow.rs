@@ -2,7 +2,9 @@
 
 use crate::puppet::{At, Do, Player, Puppet};
 use crate::stages::{ARGUMENTS, Double, Sum, assert_clear, end, ended, pipeline};
+use crate::support::until;
 use deeppipeline::{All, Latest, Overflow, Pipeline, current_sample, isolated};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 #[test]
@@ -22,6 +24,36 @@ fn samples_flow_through_processes_and_threads_in_order() {
     let report = ended(pipeline);
     assert_eq!(values.rest(), (1..=1000).map(|x| 4 * (2 * x + 1)).collect::<Vec<i64>>());
     assert!(report.stages.iter().all(|stage| stage.buffer.taken == 1000 && stage.restarts == 0), "{report:#?}");
+}
+
+#[test]
+fn a_process_tells_how_long_it_waited_for_room_and_an_end_stage_how_old_the_newest_is() {
+    let (mut end, values) = end();
+    let (let_go, go_on) = channel();
+    let held = move |x: i64| {
+        // Once nobody lets it go any more, it goes on.
+        let _ = go_on.recv();
+        end(x);
+    };
+    let pipeline = pipeline().buffer_size(1).stage(isolated::<Double>(())).end_stage(held).start().unwrap();
+    let has_waited = || {
+        (0..4).for_each(|x| assert!(pipeline.put(x).unwrap().is_accepted()));
+        until(|| {
+            let counts = pipeline.report().stages[0].counts.clone();
+            counts.in_flight == 1
+        });
+        (0..4).for_each(|_| let_go.send(()).unwrap());
+        (0..4).for_each(|x| assert_eq!(values.next(), 2 * x));
+        // Where room came before it had asked for it, it has not waited.
+        pipeline.report().stages[0].blocked > Duration::ZERO
+    };
+    until(has_waited);
+    until(|| pipeline.report().stages[1].age_of_information.is_some());
+    let stage = pipeline.report().stages[0].clone();
+    assert!(stage.recent.shares.blocked > 0.0 && stage.recent.rate > 0.0, "{stage:#?}");
+    assert_eq!(stage.age_of_information, None);
+    drop(let_go);
+    ended(pipeline);
 }
 
 #[test]

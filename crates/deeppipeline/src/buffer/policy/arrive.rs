@@ -23,6 +23,8 @@ pub(in crate::buffer) struct Label {
     pub(in crate::buffer) arrival: Arrival,
     /// The time when it came, where the intake asks for that.
     pub(in crate::buffer) came: u64,
+    /// The time when its producer began to wait, where it had to, and when it looked last.
+    pub(in crate::buffer) waited: Option<(u64, u64)>,
     /// Its bytes, where the buffer limits them.
     pub(in crate::buffer) length: u64,
 }
@@ -66,6 +68,9 @@ impl<S: Storage> Change<'_, S> {
     /// Puts a sample in a slot behind those that wait, or where it waits for its turn.
     #[inline(always)]
     pub(super) fn come_in(&mut self, slot: usize, way: Way, label: &Label) {
+        if let Some((since, until)) = label.waited {
+            self.note_waited(since, until);
+        }
         match way {
             Way::InTurn => {
                 let id = self.count_arrival(label);
@@ -77,6 +82,12 @@ impl<S: Storage> Change<'_, S> {
                 self.wait_for_turn(slot, label);
             }
         }
+    }
+
+    /// Counts a time for which a producer had to wait.
+    #[cold]
+    pub(in crate::buffer) fn note_waited(&mut self, since: u64, until: u64) {
+        self.totals().waited.add(until.saturating_sub(since), until);
     }
 
     /// Decides what becomes of a sample that arrives.

@@ -32,6 +32,8 @@ pub(crate) use crash::{Receipt, Verdict};
 pub(crate) use ends::{How, SampleEnd};
 pub(crate) use lanes::{LaneKey, LaneOptions};
 #[cfg(processes)]
+#[cfg(processes)]
+pub(super) use look::Measured;
 pub(super) use look::{Forked, InFlight};
 pub(super) use settle::Flight;
 pub(crate) use settle::Settlement;

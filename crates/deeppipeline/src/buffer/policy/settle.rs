@@ -48,6 +48,10 @@ impl<S: Storage> Change<'_, S> {
         if samples == 0 {
             return;
         }
+        if self.limits.is_last && fate == Fate::Used {
+            let head = self.head();
+            head.newest = head.newest.max(ended_at.saturating_sub(age));
+        }
         let windowed = self.use_windowed(place, windowed);
         self.count_settled(samples.saturating_add(windowed), fate);
         if let Some(took) = took {

@@ -1,5 +1,6 @@
 //! The state of a buffer as plain numbers, which a storage keeps: on the heap, or where several processes see it.
 
+use crate::buffer::histogram::Sums;
 use crate::ledger::{BufferTotals, StageTotals};
 use crate::sample::{ForkTicket, SampleId};
 use crate::source_id::SourceId;
@@ -73,6 +74,8 @@ pub(in crate::buffer) struct Head {
     pub(in crate::buffer) old: u64,
     /// The holders that keep samples from being taken, each a bit of its own: a flush, a pause.
     pub(in crate::buffer) held: u64,
+    /// The birth of the newest sample that the last stage has used.
+    pub(in crate::buffer) newest: u64,
 }
 
 /// The part of the state that exists once in a buffer and does not change with every sample.
@@ -110,6 +113,8 @@ pub(in crate::buffer) struct Totals {
     pub(in crate::buffer) cut_of_all: u64,
     pub(in crate::buffer) source_cuts: u64,
     pub(in crate::buffer) forgotten_cut: u64,
+    /// Time that producers waited until it took what they had.
+    pub(in crate::buffer) waited: Sums,
 }
 
 /// One slot.

@@ -2,7 +2,7 @@
 
 use super::owner::Owner;
 use crate::buffer::Limits;
-use crate::buffer::histogram::{Durations, TIMES, WINDOWS};
+use crate::buffer::histogram::{Durations, HISTOGRAMS, TIMES, WINDOWS};
 use crate::buffer::policy::{Head, Lane, Place, Slot, Totals};
 use crate::cuts::SourceCut;
 use std::mem::offset_of;
@@ -23,7 +23,6 @@ pub(super) const SOURCE_CUT: usize = size_of::<SourceCut>() / 8;
 
 /// Words in a cache line.
 const CACHE_LINE: usize = 8;
-const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
 /// The counts of a window, the longest, and the period in which it was used last.
 const COUNTED: usize = TIMES + 2;
 /// The windows of a histogram, and what was before them.

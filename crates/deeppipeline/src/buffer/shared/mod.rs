@@ -28,7 +28,6 @@ use super::{
 };
 use crate::aside;
 use crate::buffer::announced::Announced;
-use crate::buffer::histogram::Durations;
 use crate::buffer::policy::Turn;
 use crate::buffer::untold::Untold;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
@@ -194,11 +193,12 @@ impl<V> Buffer<V> {
 
         // What is small is handed in whole under one lock. The rest has its slot reserved, and is written while others
         // go on.
+        let mut waited: Option<(u64, u64)> = None;
         let slot = loop {
             let reserved = match small {
                 Some(bytes) => {
-                    let label =
-                        Label { id, birth: birth.0, fork, source, lane, receipt, turn, came: self.arrival_time() };
+                    let came = self.arrival_time();
+                    let label = Label { id, birth: birth.0, fork, source, lane, receipt, turn, came, waited };
                     match self.table.put(size, label, arrival, |slot| self.copy_into(slot, bytes)) {
                         Ok(published) => return pushed(published, value),
                         Err(reserved) => reserved,
@@ -215,7 +215,11 @@ impl<V> Buffer<V> {
                 Reserved::Late => return Push::Late(value),
                 Reserved::Shut => return Push::Shut(value),
                 Reserved::Full(_) if wait.is_over(Instant::now()) => return Push::Full(value),
-                Reserved::Full(shows) => self.table.words().sleep(Futex::NotFull, shows, self.until_room(wait)),
+                Reserved::Full(shows) => {
+                    let since = waited.map_or_else(|| Moment::now().0, |(since, _)| since);
+                    self.table.words().sleep(Futex::NotFull, shows, self.until_room(wait));
+                    waited = Some((since, Moment::now().0));
+                }
             }
         };
 
@@ -233,7 +237,8 @@ impl<V> Buffer<V> {
             return Push::Refused(value, cause);
         }
 
-        let label = Label { id, birth: birth.0, fork, source, lane, receipt, turn, came: self.arrival_time() };
+        let came = self.arrival_time();
+        let label = Label { id, birth: birth.0, fork, source, lane, receipt, turn, came, waited };
         pushed(self.table.publish(slot, label, arrival), value)
     }
 
@@ -530,17 +535,22 @@ impl<V> Buffer<V> {
         self.table.lower_gate(gate);
     }
 
+    pub(crate) fn note_waited(&self, since: Moment, until: Moment) {
+        self.table.note_waited(since.0, until.0);
+    }
+
+    pub(crate) fn waited(&self, at: Moment) -> (Duration, Duration) {
+        self.table.measured().waited(at.0)
+    }
+
     pub(crate) fn counts(&self) -> BufferCounts {
         self.table.counts().0
     }
 
     /// Returns what happened in the buffer, and in the stage behind it.
-    pub(crate) fn read(&self) -> (BufferCounts, Reading) {
+    pub(crate) fn read(&self, at: Moment) -> (BufferCounts, Reading) {
         let (buffer, counts) = self.table.counts();
-        let now = Moment::now().0;
-        let [times, ages, ages_after] =
-            [Durations::Busy, Durations::Ages, Durations::AgesAfter].map(|of| self.table.spread(of, now));
-        (buffer, Reading { counts, busy: self.table.busy(), times, ages, ages_after })
+        (buffer, self.table.measured().reading(at.0, counts, |of| self.table.spread(of, at.0)))
     }
 
     /// Adds the samples that are inside, in flight from it, or out of order.

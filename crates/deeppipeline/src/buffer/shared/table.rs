@@ -24,7 +24,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 pub(in crate::buffer) use policy::Published;
 use policy::{LaneKey, LaneOptions};
@@ -115,12 +114,14 @@ pub(crate) struct Label {
     pub(crate) turn: Option<u64>,
     /// The time when it arrived, in nanoseconds, if the buffer asks for that.
     pub(crate) came: u64,
+    /// The time when its producer began to wait, where it had to, and when it looked last.
+    pub(crate) waited: Option<(u64, u64)>,
 }
 
 impl Label {
     fn of(self, arrival: Arrival, length: usize) -> policy::Label {
-        let Label { id, birth, fork, source, lane, turn, came, .. } = self;
-        policy::Label { id, birth, fork, source, lane, turn, arrival, came, length: length as u64 }
+        let Label { id, birth, fork, source, lane, turn, came, waited, .. } = self;
+        policy::Label { id, birth, fork, source, lane, turn, arrival, came, waited, length: length as u64 }
     }
 }
 
@@ -394,7 +395,7 @@ impl<W: SharedWords> SlotTable<W> {
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
         let Origin { lane, turn, receipt, source } = origin;
         let fork = ForkTicket::default();
-        let label = Label { id, birth: 0, fork, source, lane, receipt, turn, came: 0 };
+        let label = Label { id, birth: 0, fork, source, lane, receipt, turn, came: 0, waited: None };
         let label = label.of(arrival, length);
         self.at_once(Self::gone(arrival), |change, guard| match change.reserve(self.place(), &label, receipt) {
             Ok(index) => {
@@ -794,9 +795,12 @@ impl<W: SharedWords> SlotTable<W> {
         (all.spread(), recent.spread())
     }
 
-    /// Returns the time that all calls of `stage_run` took together.
-    pub(crate) fn busy(&self) -> Duration {
-        Duration::from_nanos(self.at_once(0, |change, _| change.busy()))
+    pub(crate) fn note_waited(&self, since: u64, until: u64) {
+        self.at_once((), |change, _| change.note_waited(since, until));
+    }
+
+    pub(crate) fn measured(&self) -> policy::Measured {
+        self.at_once(policy::Measured::default(), |change, _| change.measured())
     }
 
     /// Cleans up after the death of the producer: what it was writing is gone. Returns the last take of which a result

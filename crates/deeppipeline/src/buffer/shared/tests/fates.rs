@@ -101,6 +101,7 @@ impl Both {
             receipt: None,
             turn: None,
             came: 0,
+            waited: None,
             fork: ForkTicket::default(),
             source: SourceId::default(),
             lane: LaneKey::default(),

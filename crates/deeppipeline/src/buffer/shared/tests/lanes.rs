@@ -55,6 +55,7 @@ impl World {
             receipt: None,
             turn: None,
             came: 0,
+            waited: None,
             fork: ForkTicket::default(),
             source: SourceId::default(),
             lane: self.lanes[lane],

@@ -55,6 +55,7 @@ impl Process {
                 receipt,
                 turn: None,
                 came: 0,
+                waited: None,
                 fork: ForkTicket::default(),
                 source: SourceId::default(),
                 lane: LaneKey::default(),
@@ -71,7 +72,17 @@ impl Process {
     /// The same by an entrance of its own.
     fn puts_by(&self, number: u64, arrival: Arrival, source: SourceId, lane: LaneKey) -> bool {
         let (id, receipt) = (SampleId { number, part: 0 }, Some(Receipt { ticket: number, sample: 0, parts: None }));
-        let label = Label { id, birth: 1, receipt, turn: None, came: 0, fork: ForkTicket::default(), source, lane };
+        let label = Label {
+            id,
+            birth: 1,
+            receipt,
+            turn: None,
+            came: 0,
+            waited: None,
+            fork: ForkTicket::default(),
+            source,
+            lane,
+        };
         loop {
             let write = |slot: Slot| {
                 self.memory().write_slot(slot.index(), number);
