@@ -17,6 +17,7 @@ mod lanes;
 mod lists;
 #[cfg(processes)]
 mod look;
+mod measured;
 mod pause;
 mod reorder;
 mod settle;
@@ -32,9 +33,9 @@ pub(crate) use crash::{Receipt, Verdict};
 pub(crate) use ends::{How, SampleEnd};
 pub(crate) use lanes::{LaneKey, LaneOptions};
 #[cfg(processes)]
-#[cfg(processes)]
-pub(super) use look::Measured;
 pub(super) use look::{Forked, InFlight};
+#[cfg(processes)]
+pub(super) use measured::Measured;
 pub(super) use settle::Flight;
 pub(crate) use settle::Settlement;
 pub(super) use state::{Head, Lane, Place, Slot, Totals};
