@@ -274,21 +274,27 @@ impl<'a, V> Locked<'a, V> {
             self.buffer.not_empty.look_out(&mut self.state);
             return true;
         }
-        self.wake_producers();
+        // Without the lock, what is waited for may have come: nobody saw this one wait.
+        if self.wake_producers() {
+            return true;
+        }
         self.state.consumers_waiting += 1;
         let patient = wait_on(&self.buffer.not_empty.asleep, &mut self.state, wait);
         self.state.consumers_waiting -= 1;
         patient
     }
 
-    /// Wakes producers, and callers that wait for a flush, before the lock is let go of in sleep.
-    fn wake_producers(&mut self) {
+    /// Wakes producers, and callers that wait for a flush, before the caller sleeps. Returns true if it did so, for which it
+    /// let go of the lock.
+    fn wake_producers(&mut self) -> bool {
         let producers = std::mem::take(&mut self.wakes.producers);
-        if producers != Wake::Nobody && self.state.producers_waiting > 0 {
-            let buffer = self.buffer;
-            // A waker is foreign code.
-            MutexGuard::unlocked(&mut self.state, || buffer.wake_producers(producers));
+        if producers == Wake::Nobody || self.state.producers_waiting == 0 {
+            return false;
         }
+        let buffer = self.buffer;
+        // A waker is foreign code.
+        MutexGuard::unlocked(&mut self.state, || buffer.wake_producers(producers));
+        true
     }
 
     /// Returns true the first time that a caller who would wait is about to.
