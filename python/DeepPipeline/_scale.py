@@ -69,8 +69,8 @@ class Scales:
         Those that join it are set up, and only then take samples; those with the highest indexes leave it before their
         next sample: what they give in `finish` goes on, and then comes their `teardown`. Nothing is lost, and the order
         is kept. It returns when all that has happened, or raises `ScaleTimeout` after `timeout` seconds; they join and
-        leave afterwards. Where a `setup` fails, a `ScaleError` has its exception as the cause, and the stage goes on
-        with the workers that it had.
+        leave afterwards, unless it says that nothing had begun. Where a `setup` fails, a `ScaleError` has its exception
+        as the cause, and the stage goes on with the workers that it had.
         """
         timeout = checked_wait("timeout", timeout)
         engine = self._started("scale")

@@ -388,7 +388,7 @@ impl<V> Blocks<V> {
         // From the front on: a sample is in the next buffer before it leaves a worker.
         let mut found = HashSet::new();
         for index in self.blocks[block].nodes() {
-            self.inlets[index].buffer.find(&mut found, false);
+            self.inlets[index].buffer.find(&mut found);
             let is_its_last =
                 |inner: &PlacedBlock| inner.results != BlockResults::End && inner.nodes().end == index + 1;
             if let Some(inner) = self.blocks.iter().position(is_its_last).filter(|inner| *inner != block) {
@@ -429,7 +429,7 @@ impl<V> Blocks<V> {
         // From the front on: a sample is in the next buffer before it leaves a worker.
         let mut found = HashSet::new();
         for (index, inlet) in self.inlets.iter().enumerate() {
-            // Somebody waits for each of a list. What has ended here, and is still to be told of, will have that end.
+            // What has ended here, and is still to be told of, will have that end.
             inlet.buffer.find_with_untold(&mut found);
             for (inner, block) in self.blocks.iter().enumerate() {
                 if block.results != BlockResults::End && block.nodes().end == index + 1 {

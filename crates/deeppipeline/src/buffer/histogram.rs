@@ -43,6 +43,7 @@ pub(super) enum Durations {
     AgesAfter,
 }
 
+/// The number of these.
 pub(super) const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
 
 /// The time that one window of the last durations is long, and how many there are: together they are the last ten

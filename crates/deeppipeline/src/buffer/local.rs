@@ -131,6 +131,7 @@ struct State<V> {
     to_free: ToFree<V>,
     /// Ends of samples, to be told outside of the lock.
     ends: Vec<Ended<V>>,
+    /// Those that are being told.
     untold: Untold,
     /// True if the value of what has ended is told with its end.
     tells_values: bool,
@@ -733,8 +734,8 @@ impl<V> Buffer<V> {
     }
 
     /// Adds the samples that are inside, in flight, or out of order.
-    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
-        found.extend(self.change(|change| change.forks(all_of_lists)).0);
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
+        found.extend(self.change(|change| change.forks(false)).0);
     }
 
     /// Works like `find`, and adds those whose ends are still to be told.

@@ -669,16 +669,17 @@ impl<V> Buffer<V> {
 
     /// Adds the samples that are inside, in flight from it, or out of order.
     ///
-    /// Of a list in flight that gives one result they are all, or the newest alone, whose result it will be.
-    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
+    /// Of a list in flight that gives one result it is the newest alone, whose result it will be.
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
         match self {
-            Buffer::Local(buffer) => buffer.find(found, all_of_lists),
+            Buffer::Local(buffer) => buffer.find(found),
             #[cfg(processes)]
-            Buffer::Shared(buffer) => buffer.find(found, all_of_lists),
+            Buffer::Shared(buffer) => buffer.find(found),
         }
     }
 
-    /// Works like `find`, and adds those whose ends are still to be told.
+    /// Works like `find`, with each of such a list, since somebody waits for each; and adds those whose ends are still to be
+    /// told.
     pub(crate) fn find_with_untold(&self, found: &mut HashSet<ForkTicket>) {
         match self {
             Buffer::Local(buffer) => buffer.find_with_untold(found),

@@ -166,7 +166,7 @@ impl<I, T> Pipeline<I, T> {
     /// Works like [`scale`](Pipeline::scale), but waits for the workers no longer than that.
     ///
     /// # Errors
-    /// As `scale`, and [`ScaleError::Timeout`].
+    /// As `scale`, and [`ScaleError::Timeout`], or [`ScaleError::NotBegun`] where nothing was changed.
     pub fn scale_timeout(&self, stage: &str, workers: usize, timeout: Duration) -> Result<(), ScaleError> {
         self.scaled(stage, workers, Some(timeout))
     }

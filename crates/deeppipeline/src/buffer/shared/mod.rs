@@ -65,6 +65,7 @@ pub(crate) struct Buffer<V> {
     /// The highest sequence number at the last look for memory to be given back.
     swept: AtomicU64,
     damage_told: AtomicBool,
+    /// Ends that were read and are being told.
     untold: Mutex<Untold>,
     /// The tasks that wait for room, and the thread that waits for them.
     tasks: room::Tasks,
@@ -553,15 +554,15 @@ impl<V> Buffer<V> {
         (buffer, self.table.measured().reading(at.0, counts, |of| self.table.spread(of, at.0)))
     }
 
-    /// Adds the samples that are inside, in flight from it, or out of order.
-    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>, all_of_lists: bool) {
-        found.extend(self.table.forks(all_of_lists));
+    /// See [`Buffer::find`](crate::buffer::Buffer::find).
+    pub(crate) fn find(&self, found: &mut HashSet<ForkTicket>) {
+        found.extend(self.table.forks(false));
     }
 
     /// Works like `find`, and adds those whose ends are still to be read, or to be told.
     pub(crate) fn find_with_untold(&self, found: &mut HashSet<ForkTicket>) {
         // First what is in a slot: what leaves one after that is written down.
-        self.find(found, true);
+        found.extend(self.table.forks(true));
         let untold = self.untold.lock();
         found.extend(self.table.unread_ends().into_iter().map(|end| end.fork));
         found.extend(untold.iter());
