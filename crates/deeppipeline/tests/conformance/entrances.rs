@@ -87,6 +87,22 @@ fn what_waits_of_one_source_leaves_and_what_others_gave_is_untouched() {
 }
 
 #[test]
+fn an_entrance_that_was_flushed_comes_behind_those_that_have_waited() {
+    let case = chain([stage("work", Identity, 10), stage("end", Identity, 0)]).buffer_size(4);
+    check(
+        case.by([entrance("north", 4, 5), entrance("south", 2, 11)]).flush_source_at(12, 0),
+        &[
+            "values: 1=101 2=201 5=202 6=104",
+            "finished",
+            "work: 6 entered, 4 taken, 2 flushed, 4 used, 4 gave",
+            "end: 4 entered, 4 taken, 4 used",
+            "from north: 4 entered, 2 taken, 2 flushed",
+            "from south: 2 entered, 2 taken",
+        ],
+    );
+}
+
+#[test]
 fn a_window_keeps_what_is_of_other_sources() {
     let case = chain([stage("sum", Identity, 1).window(3, 1), stage("end", Identity, 0)]).buffer_size(4);
     check(

@@ -372,6 +372,10 @@ impl<S: Storage> Change<'_, S> {
     /// Flushes what waits in any lane and had entered before the last flush.
     pub(super) fn flush_lanes(&mut self) {
         self.give_up_in_lanes(Self::is_slot_old, How::Flushed);
+        if self.has_lanes() {
+            // Otherwise whether what comes next has its turn would depend on whether somebody has looked meanwhile.
+            self.forget_turns_of_the_empty();
+        }
     }
 
     /// Gives up what waits in any lane and in such a slot, and counts it there and among all.
