@@ -2,6 +2,7 @@
 
 use deeppipeline::error::NoAnswer;
 use deeppipeline::{Batch, OnError, Pipeline, chain, stage};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// What a detector has found: the people in each frame.
@@ -20,14 +21,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .stage(stage(known).on_error(OnError::Skip));
 
     // A part without a result stands there as its fate.
-    let show = |(frame, people): (usize, Vec<Result<String, NoAnswer>>)| {
+    let (shown, frames) = channel();
+    let show = move |(frame, people): (usize, Vec<Result<String, NoAnswer>>)| {
         let name = |(index, person): (usize, Result<String, NoAnswer>)| {
             person.unwrap_or_else(|_| format!("no. {} is missing", index + 1))
         };
         let names: Vec<String> = people.into_iter().enumerate().map(name).collect();
-        println!("frame {frame}: {}", if names.is_empty() { "nobody".to_owned() } else { names.join(", ") });
+        let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        shown.send(format!("frame {frame}: {names}")).expect("the main thread shows it");
     };
     let report = Pipeline::builder().source(1..=5).buffer_size(4).for_each(crop, people).end_stage(show).run()?;
+    // Now, since the next batch may come before a frame is shown.
+    frames.iter().for_each(|frame| println!("{frame}"));
     let counts = &report.joins[0].counts;
     println!("{} of {} people", counts.joined, counts.entered);
     Ok(())
