@@ -6,6 +6,7 @@
 mod described;
 mod orders;
 mod scaling;
+mod sources;
 
 use super::{Body, BodyFactory, make_call};
 use crate::answer::{Answer, Promise};
@@ -76,6 +77,10 @@ pub enum Event {
     Replace(String),
     /// The stage of that name was to have so many workers from then on.
     Scale(String, usize),
+    /// The source of that name was to be added.
+    AddSource(String),
+    /// The source of that name was removed.
+    RemoveSource(String),
     /// `setstop` was called.
     Stop,
     /// Something has waited as long as it was told to: a batch for more samples, or results for one before them.
@@ -128,6 +133,9 @@ pub struct Simulation<I, T = Ended> {
     types: PhantomData<fn(I) -> T>,
 }
 
+/// Returns how long a sample takes.
+type DurationOf = Rc<dyn Fn(SampleId) -> Duration>;
+
 /// Makes what a worker runs.
 type BodyOf = Box<dyn FnMut(Role) -> BodyFactory<Value>>;
 
@@ -152,7 +160,7 @@ struct Puts {
 struct Actor {
     worker: Worker<Value>,
     body: Box<dyn Body<Value>>,
-    duration: Rc<dyn Fn(SampleId) -> Duration>,
+    duration: DurationOf,
     /// Results that the stage has given for samples of a batch, and that have not gone on.
     results: VecDeque<Result<Give<Value>, BoxError>>,
     state: State,
@@ -282,7 +290,8 @@ impl<I, T> Simulation<I, T> {
         self
     }
 
-    /// Lets every sample take the stage of that name (or `"source"`) that long; otherwise it takes no time.
+    /// Lets every sample take the stage or source of that name (`"source"` where it has none) that long; otherwise it takes
+    /// no time.
     ///
     /// # Errors
     /// An error if there is no stage of that name.
@@ -290,7 +299,7 @@ impl<I, T> Simulation<I, T> {
         self.takes_by(stage, move |_| duration)
     }
 
-    /// Lets each sample take the stage of that name as long as the function says.
+    /// Lets each sample take the stage or source of that name as long as the function says.
     ///
     /// # Errors
     /// An error if there is no stage of that name.
@@ -299,8 +308,12 @@ impl<I, T> Simulation<I, T> {
         stage: &str,
         duration: impl Fn(SampleId) -> Duration + 'static,
     ) -> Result<&mut Self, UnknownStage> {
-        let duration: Rc<dyn Fn(SampleId) -> Duration> = Rc::new(duration);
+        let duration: DurationOf = Rc::new(duration);
         let mut known = false;
+        for source in self.orders.new_sources_mut().filter(|source| source.name() == stage) {
+            source.duration = Rc::clone(&duration);
+            known = true;
+        }
         for actor in self.actors.iter_mut().filter(|actor| actor.worker.name() == stage) {
             actor.duration = Rc::clone(&duration);
             known = true;
@@ -311,7 +324,7 @@ impl<I, T> Simulation<I, T> {
         }
     }
 
-    /// Calls `setstop` at that time; otherwise right after the last put (or, with a source, when it has ended).
+    /// Calls `setstop` at that time; otherwise right after the last put (or, with sources, when they have ended).
     pub fn setstop_at(&mut self, at: Duration) -> &mut Self {
         self.stop_at = Some(at);
         self
@@ -398,7 +411,8 @@ impl<I, T> Simulation<I, T> {
         let puts = self.puts.iter().enumerate().filter(|(_, puts)| !puts.waits);
         let put = puts.filter_map(|(place, puts)| Some((puts.to_come.front()?.at, Next::Put(place))));
         let are_over = self.puts.iter().all(|puts| puts.to_come.is_empty());
-        let stop_at = self.stop_at.or((!self.supervisor.has_sources()).then_some(now));
+        let has_sources = self.supervisor.has_sources() || self.orders.new_sources().next().is_some();
+        let stop_at = self.stop_at.or((!has_sources).then_some(now));
         let stop = stop_at.filter(|_| !self.stopped && are_over).map(|at| (at, Next::Stop));
         let due = self.supervisor.due_after(self.clock.now()).filter(|_| self.up_at.is_none());
         let due = due.map(|due| (self.clock.since_origin(due), Next::Due));
@@ -485,7 +499,7 @@ impl<I, T> Drop for Simulation<I, T> {
 }
 
 impl Actor {
-    fn new(worker: Worker<Value>, body: Box<dyn Body<Value>>, duration: Rc<dyn Fn(SampleId) -> Duration>) -> Self {
+    fn new(worker: Worker<Value>, body: Box<dyn Body<Value>>, duration: DurationOf) -> Self {
         Actor { worker, body, duration, results: VecDeque::new(), state: State::Idle }
     }
 

@@ -280,10 +280,7 @@ impl<V: Send + 'static> Supervisor<V> {
         node: EntranceNode,
         closer: Option<Closer>,
     ) -> Result<Worker<V>, EntranceError> {
-        if !self.has_named_entrances() {
-            return Err(EntranceError::OnlyOne);
-        }
-        node.check(self.layout.limits[0].intake)?;
+        self.check_new_source(&node)?;
         let source = {
             let state = &mut *self.state.lock();
             if !state.phase.wants_samples() {
@@ -329,6 +326,19 @@ impl<V: Send + 'static> Supervisor<V> {
         self.tell_all();
         self.watch_stalls();
         Ok(Worker::new(self.context_of_source(source)))
+    }
+
+    /// Checks what is said of a source that is to be added.
+    pub(crate) fn check_new_source(&self, node: &EntranceNode) -> Result<(), EntranceError> {
+        if !self.has_named_entrances() {
+            return Err(EntranceError::OnlyOne);
+        }
+        Ok(node.check(self.layout.limits[0].intake)?)
+    }
+
+    /// Returns the names of the sources that have not been removed.
+    pub(crate) fn known_sources(&self) -> Vec<String> {
+        self.state.lock().known_sources()
     }
 
     /// Asks a source for nothing more, while the others go on; what it gave flows out in order. Does not wait.

@@ -64,17 +64,20 @@ pub(crate) struct EntranceSpec {
     pub(crate) overflow: Option<Overflow>,
     pub(crate) max_age: Option<Duration>,
     pub(crate) input: Input,
+    /// When it is added, if it is a source that is not there from the beginning.
+    pub(crate) added_at: Option<Duration>,
+    /// When it is removed.
+    pub(crate) removed_at: Option<Duration>,
 }
 
 /// An entrance with so many puts, one every so many milliseconds, the first at once.
 pub(crate) fn entrance(name: &str, count: u64, every: u64) -> EntranceSpec {
-    EntranceSpec { name: name.to_owned(), overflow: None, max_age: None, input: Input::puts(count, every) }
+    EntranceSpec::of(name, Input::puts(count, every))
 }
 
 /// A source of so many samples, one every so many milliseconds.
 pub(crate) fn source(name: &str, samples: i64, each: u64) -> EntranceSpec {
-    let input = Input::Source { samples, each: ms(each), fails: false, is_live: false };
-    EntranceSpec { name: name.to_owned(), overflow: None, max_age: None, input }
+    EntranceSpec::of(name, Input::Source { samples, each: ms(each), fails: false, is_live: false })
 }
 
 impl Input {
@@ -84,6 +87,20 @@ impl Input {
 }
 
 impl EntranceSpec {
+    pub(crate) fn of(name: &str, input: Input) -> Self {
+        let name = name.to_owned();
+        EntranceSpec { name, overflow: None, max_age: None, input, added_at: None, removed_at: None }
+    }
+
+    /// The source comes only then.
+    pub(crate) fn added_at(self, milliseconds: u64) -> Self {
+        EntranceSpec { added_at: Some(ms(milliseconds)), ..self }
+    }
+
+    pub(crate) fn removed_at(self, milliseconds: u64) -> Self {
+        EntranceSpec { removed_at: Some(ms(milliseconds)), ..self }
+    }
+
     pub(crate) fn overflow(self, overflow: Overflow) -> Self {
         EntranceSpec { overflow: Some(overflow), ..self }
     }
@@ -98,6 +115,16 @@ impl EntranceSpec {
             *fails = true;
         }
         self
+    }
+
+    pub(crate) fn node(&self) -> EntranceNode {
+        EntranceNode {
+            overflow: self.overflow,
+            max_age: self.max_age,
+            source: self.input.source_node(),
+            name: self.name.clone(),
+            stall_timeout: None,
+        }
     }
 
     pub(crate) fn is_source(&self) -> bool {
@@ -465,15 +492,9 @@ impl Case {
         !self.flushes.is_empty() || !self.source_flushes.is_empty()
     }
 
+    /// The entrances that are there from the beginning.
     pub(crate) fn entrance_nodes(&self) -> Vec<EntranceNode> {
-        let node = |entrance: &EntranceSpec| EntranceNode {
-            overflow: entrance.overflow,
-            max_age: entrance.max_age,
-            source: entrance.input.source_node(),
-            name: entrance.name.clone(),
-            stall_timeout: None,
-        };
-        self.entrances.iter().map(node).collect()
+        self.entrances.iter().filter(|entrance| entrance.added_at.is_none()).map(EntranceSpec::node).collect()
     }
 }
 

@@ -326,3 +326,58 @@ fn flushes_of_all_and_of_sources_follow_each_other() {
         ],
     );
 }
+
+#[test]
+fn a_source_that_is_added_takes_its_turn_from_then_on() {
+    check(
+        chain([stage("work", Identity, 4), stage("end", Identity, 0)])
+            .overflow(Block)
+            .by([source("first", 6, 3), source("guest", 3, 2).added_at(10)]),
+        &[
+            "values: 1=101 2=102 3=103 4=104 5=201 7=105 6=202 8=106 9=203",
+            "finished",
+            "work: 9 entered, 9 taken, 9 used, 9 gave",
+            "end: 9 entered, 9 taken, 9 used",
+            "from first: 6 entered, 6 taken",
+            "from guest: 3 entered, 3 taken",
+        ],
+    );
+}
+
+#[test]
+fn a_source_that_is_removed_is_asked_for_nothing_more_and_what_it_gave_flows_out() {
+    check(
+        chain([stage("work", Identity, 4), stage("end", Identity, 0)]).overflow(Block).by([
+            source("stays", 6, 3),
+            source("leaves", 100, 2).removed_at(9),
+            source("late", 2, 1).added_at(12),
+        ]),
+        &[
+            "values: 1=201 2=101 3=202 4=102 5=203 8=301 6=103 7=204 10=302 9=104 11=105 12=106",
+            "finished",
+            "work: 12 entered, 12 taken, 12 used, 12 gave",
+            "end: 12 entered, 12 taken, 12 used",
+            "from stays: 6 entered, 6 taken",
+            "from leaves: 4 entered, 4 taken",
+            "from late: 2 entered, 2 taken",
+        ],
+    );
+}
+
+#[test]
+fn a_pipeline_of_entrances_waits_for_a_source_that_is_to_come() {
+    check(
+        chain([stage("work", Identity, 4), stage("end", Identity, 0)])
+            .overflow(Block)
+            .by([entrance("by hand", 2, 3), source("guest", 3, 2).added_at(30)])
+            .stop_at(60),
+        &[
+            "values: 1=101 2=102 3=201 4=202 5=203",
+            "finished",
+            "work: 5 entered, 5 taken, 5 used, 5 gave",
+            "end: 5 entered, 5 taken, 5 used",
+            "from by hand: 2 entered, 2 taken",
+            "from guest: 3 entered, 3 taken",
+        ],
+    );
+}

@@ -14,7 +14,7 @@ use deeppipeline::engine::{
     Accepted, Block, BlockResults, Flow, ForkJoin, Graph, Moment, Node, Place, Receives, Role, Supervisor, Values,
     Wait, Worker, spawn,
 };
-use deeppipeline::error::{PutError, UpdateError};
+use deeppipeline::error::{PutError, ScaleError, UpdateError};
 use deeppipeline::intake::Intake;
 use deeppipeline::report::{Report, SOURCE, SampleId, SourceReport, SourceState, StageReport};
 use deeppipeline::simulate::Event;
@@ -209,7 +209,7 @@ impl<'a> Follower<'a> {
                         let head = moment.report.stage(&case.stages[head].name).expect("every stage is in the report");
                         head.buffer.entered == *pulled
                     }),
-                    name => moment.report.source(name).expect("every source is there").counts.entered == *pulled,
+                    name => moment.report.source(name).is_some_and(|source| source.counts.entered == *pulled),
                 };
                 let up = is_up(&simulated.moments[..=index]);
                 if up && all_given && simulated.moments[index + 1..].iter().any(is_of(name)) {
@@ -257,11 +257,15 @@ impl<'a> Follower<'a> {
                 assert_eq!(put(Some(entrance)).ok(), *accepted, "put {next_put:?} into {entrance}");
             }
             Event::Flush => self.supervisor.flush(),
-            Event::FlushSource(name) => self.supervisor.flush_source(name).unwrap(),
+            // One that is still to come is unknown to both.
+            Event::FlushSource(name) => drop(self.supervisor.flush_source(name)),
             Event::Pause(stage) => self.supervisor.pause(stage.as_deref()).unwrap(),
             Event::Resume(stage) => self.supervisor.resume(stage.as_deref()).unwrap(),
             Event::Replace(stage) => self.replace(stage),
             Event::Scale(stage, workers) => self.scale(stage, *workers),
+            Event::AddSource(name) => self.add_source(name),
+            // One that was not added, since the pipeline had stopped, is unknown to both.
+            Event::RemoveSource(name) => drop(self.supervisor.remove_source(name)),
             Event::Stop => self.supervisor.close(),
             Event::Update(_) => {}
             other => panic!("{other:?} is not known here"),
@@ -270,12 +274,24 @@ impl<'a> Follower<'a> {
 
     fn scale(&self, stage: &str, workers: usize) {
         let Ok(begun) = self.supervisor.scale(stage, workers, Some(WATCHDOG), |_| Ok::<_, Infallible>(()));
-        let (scaling, joining) = begun.unwrap();
+        // Once the pipeline stops, it is refused, as in the simulation.
+        let (scaling, joining) = match begun {
+            Err(ScaleError::NotRunning { .. }) => return,
+            begun => begun.unwrap(),
+        };
         for worker in joining {
             self.gates.of(stage).permit(None);
             self.joined.lock().unwrap().push((self.start)(self, worker));
         }
         drop(scaling);
+    }
+
+    fn add_source(&self, name: &str) {
+        let spec = self.case.entrances.iter().find(|spec| spec.name == name).expect("a source has an entrance");
+        // Once the pipeline stops, it is refused, as in the simulation.
+        if let Ok(worker) = self.supervisor.add_source(spec.node(), None) {
+            self.joined.lock().unwrap().push(self.spawn(worker));
+        }
     }
 
     fn replace(&self, stage: &str) {
@@ -291,6 +307,8 @@ impl<'a> Follower<'a> {
         let replacement = loop {
             match self.supervisor.replace(stage, values.clone()) {
                 Err(UpdateError::BeingReplaced { .. }) if Instant::now() < give_up => std::thread::yield_now(),
+                // Once the pipeline stops, it is refused, as in the simulation.
+                Err(UpdateError::NotRunning { .. }) => return,
                 replacement => break replacement.unwrap(),
             }
         };

@@ -36,7 +36,7 @@ fn random_entrances_come_out_the_same_on_every_executor() {
 }
 
 /// The one seed that is asked for, if one is.
-fn only() -> Option<u64> {
+pub(crate) fn only() -> Option<u64> {
     std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"))
 }
 
@@ -76,6 +76,9 @@ fn random_times_break_no_promise() {
             if let Intake::Batch { max_wait, .. } = &mut stage.intake {
                 *max_wait = ms(random.below(30));
             }
+        }
+        for (at, stage, most) in case.scalings.clone() {
+            case.scalings.push((at + ms(random.below(50)), stage, 1 + random.below(most as u64) as usize));
         }
         let case = if random.one_in(3) { random.with_entrances(case) } else { case };
         let case = if seed % 2 == 1 { case.with_fates() } else { case };
@@ -218,11 +221,22 @@ impl Random {
             stop_at: self.one_in(3).then(|| ms(self.below(60))),
             flushes: (0..self.below(4).saturating_sub(1)).map(|_| ms(self.below(80))).collect(),
             pauses: self.pauses(count as usize),
-            replacements: Vec::new(),
-            scalings: Vec::new(),
+            scalings: self.scalings(&mut stages),
             ..chain(stages)
         }
         .with_certain_tries()
+    }
+
+    /// Workers that join a stage, where it has several. (Which of them leave that have a sample, is up to the machine.)
+    fn scalings(&mut self, stages: &mut [StageSpec]) -> Vec<(Duration, usize, usize)> {
+        let mut scalings = Vec::new();
+        for (index, stage) in stages.iter_mut().enumerate().filter(|(_, stage)| stage.workers > 1) {
+            let most = stage.workers + self.below(3) as usize;
+            stage.max_workers = Some(most);
+            // Whoever asks for them while the pipeline comes up waits for that.
+            scalings.push((ms(30 + self.below(60)), index, most));
+        }
+        scalings
     }
 
     fn input(&mut self) -> Input {
@@ -244,7 +258,13 @@ impl Random {
 
     /// The same with several entrances, each flushed alone now and then.
     fn with_entrances(&mut self, case: Case) -> Case {
-        let entrances = self.entrances(case.stages[0].intake);
+        let mut entrances = self.entrances(case.stages[0].intake);
+        // The first stays, so that the pipeline goes on; the others come and go.
+        for entrance in entrances.iter_mut().skip(1).filter(|entrance| entrance.is_source()) {
+            entrance.added_at = self.one_in(2).then(|| ms(self.below(60)));
+            let from = entrance.added_at.unwrap_or_default();
+            entrance.removed_at = self.one_in(2).then(|| from + ms(self.below(40)));
+        }
         let are_mixed = entrances.iter().any(EntranceSpec::is_source) && !entrances.iter().all(EntranceSpec::is_source);
         let mut source_flushes = Vec::new();
         for _ in 0..self.below(4) {
@@ -275,7 +295,7 @@ impl Random {
         let count = 1 + self.below(3) as usize;
         let entrances = ["north", "south", "west"].into_iter().take(count).map(|name| {
             let overflow = (taken_by != Intake::Latest && !self.one_in(3)).then(|| self.overflow());
-            EntranceSpec { name: name.to_owned(), overflow, max_age: None, input: self.input() }
+            EntranceSpec { overflow, ..EntranceSpec::of(name, self.input()) }
         });
         entrances.collect()
     }

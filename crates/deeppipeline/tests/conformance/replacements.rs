@@ -1,8 +1,10 @@
 //! Replacements: another stage takes the place of one, between two samples, and none is lost.
 
 use crate::case::Does::{Double, FailInFinish, FailInSetup, FailInTeardown, FinishGives, HoldUntilFinish, Identity};
-use crate::case::{chain, stage};
+use crate::case::{Case, chain, ms, stage};
 use crate::cases::{check, check_on_threads};
+use crate::random::{Random, Told, only};
+use crate::{simulated, threads};
 use deeppipeline::Overflow::Block;
 
 #[test]
@@ -165,4 +167,35 @@ fn a_stage_is_replaced_in_a_pause_and_at_the_end() {
             "end: 4 entered, 4 taken, 4 used",
         ],
     );
+}
+
+/// A random case in which some stages are replaced, each once.
+fn replaced(seed: u64) -> Case {
+    let mut random = Random(seed);
+    let mut case = random.case();
+    // What joins two branches is another kind of stage.
+    let joins = case.branches().filter(|_| case.is_joined()).map(|[_, second]| second.end);
+    for stage in 0..case.stages.len() {
+        if joins != Some(stage) && random.one_in(2) {
+            let does = [Identity, Double, FailInSetup][random.below(3) as usize];
+            case.replacements.push((ms(random.below(80)), stage, does));
+        }
+    }
+    // Whoever scales a stage that is being replaced waits for that.
+    case.scalings.clear();
+    case.replacements.sort_by_key(|(at, ..)| *at);
+    case
+}
+
+/// A worker in a process hears of it a while later.
+#[test]
+fn random_replacements_come_out_the_same_on_threads() {
+    for seed in only().map_or(0..200, |seed| seed..seed + 1) {
+        let case = replaced(seed);
+        let case = if seed % 2 == 1 { case.with_fates() } else { case };
+        let told = Told { seed, case: &case };
+        let simulated = simulated::run(&case);
+        assert_eq!(threads::follow(&case, &simulated), simulated.outcome);
+        drop(told);
+    }
 }

@@ -5,7 +5,7 @@ use crate::case::{Case, Does, EntranceSpec, Input, StageSpec, parts_of, together
 use crate::fates;
 use crate::outcome::{assert_sources_add_up, describe};
 use crate::stages::{Log, Logic, Numbers};
-use deeppipeline::builder::{Builder, Chain, Described, IntoStage, MadeBy, Onward, Retry, route_by};
+use deeppipeline::builder::{Builder, Chain, Described, Entrance, IntoStage, MadeBy, Onward, Retry, route_by};
 use deeppipeline::engine::{BlockResults, ErrorPolicy, Executor, Graph, simulate};
 use deeppipeline::error::{GraphError, NoAnswer};
 use deeppipeline::intake::Intake;
@@ -91,19 +91,22 @@ pub(crate) fn run_in(case: &Case, in_process: &dyn Fn(usize) -> bool) -> Run {
 
 /// A pipeline with the entrances of a case.
 fn with_entrances(case: &Case) -> Builder<i64, i64> {
-    case.entrances.iter().enumerate().fold(Pipeline::builder(), |builder, (place, spec)| {
-        let mut described = entrance(&spec.name);
-        if let Some(overflow) = spec.overflow {
-            described = described.overflow(overflow);
-        }
-        if let Some(max_age) = spec.max_age {
-            described = described.max_age(max_age);
-        }
-        match spec.is_source() {
-            true => builder.source_at(described, Numbers::of_entrance(place, &spec.input)),
-            false => builder.entrance(described),
-        }
+    let there = case.entrances.iter().enumerate().filter(|(_, spec)| spec.added_at.is_none());
+    there.fold(Pipeline::builder(), |builder, (place, spec)| match spec.is_source() {
+        true => builder.source_at(describe_entrance(spec), Numbers::of_entrance(place, &spec.input)),
+        false => builder.entrance(describe_entrance(spec)),
     })
+}
+
+fn describe_entrance(spec: &EntranceSpec) -> Entrance {
+    let mut described = entrance(&spec.name);
+    if let Some(overflow) = spec.overflow {
+        described = described.overflow(overflow);
+    }
+    if let Some(max_age) = spec.max_age {
+        described = described.max_age(max_age);
+    }
+    described
 }
 
 /// Says when something comes in by the entrances of a case; what is put is submitted where there are answers.
@@ -112,7 +115,14 @@ fn fill_entrances<T>(
     case: &Case,
     mut put: impl FnMut(&mut Simulation<i64, T>, Duration, &str, i64),
 ) {
-    for (place, EntranceSpec { name, input, .. }) in case.entrances.iter().enumerate() {
+    for (place, spec) in case.entrances.iter().enumerate() {
+        let EntranceSpec { name, input, .. } = spec;
+        if let Some(at) = spec.added_at {
+            simulation.add_source_at(at, describe_entrance(spec), Numbers::of_entrance(place, input)).unwrap();
+        }
+        if let Some(at) = spec.removed_at {
+            simulation.remove_source_at(at, name).unwrap();
+        }
         match input {
             Input::Source { each, .. } => drop(simulation.takes(name, *each).unwrap()),
             Input::Puts(times) => {
@@ -121,6 +131,9 @@ fn fill_entrances<T>(
                 }
             }
         }
+    }
+    for (at, entrance) in &case.source_flushes {
+        simulation.flush_source_at(*at, &case.entrances[*entrance].name).unwrap();
     }
 }
 
@@ -168,9 +181,6 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case, lo
     for at in &case.flushes {
         simulation.flush_at(*at);
     }
-    for (at, entrance) in &case.source_flushes {
-        simulation.flush_source_at(*at, &case.entrances[*entrance].name).unwrap();
-    }
     for (at, stage, paused) in &case.pauses {
         let stage = stage.map(|index| case.stages[index].name.as_str());
         match (stage, paused) {
@@ -187,6 +197,7 @@ fn timed<I, T>(simulation: Result<Simulation<I, T>, GraphError>, case: &Case, lo
         let (spec, logic) = (&case.stages[*index], logic_that(*does, case, *index, log));
         match spec.intake {
             Intake::Single | Intake::Latest => simulation.replace_at(*at, &spec.name, move || Ok(One(logic()))),
+            Intake::Batch { fold: false, .. } => simulation.replace_at(*at, &spec.name, move || Ok(Each(logic()))),
             _ => simulation.replace_at(*at, &spec.name, move || Ok(List(logic()))),
         }
         .unwrap();

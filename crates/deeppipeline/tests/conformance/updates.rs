@@ -5,7 +5,7 @@ use crate::case::{Case, chain, ms, stage};
 use crate::cases::check;
 #[cfg(processes)]
 use crate::processes;
-use crate::random::Random;
+use crate::random::{Random, only};
 use crate::{simulated, threads};
 use deeppipeline::Overflow::Block;
 
@@ -152,14 +152,13 @@ fn updated(seed: u64) -> Case {
 
 #[test]
 fn random_updates_come_out_the_same_on_every_executor() {
-    let only = std::env::var("CONFORMANCE_SEED").ok().map(|seed| seed.parse().expect("CONFORMANCE_SEED is a number"));
-    for seed in only.map_or(0..200, |seed: u64| seed..seed + 1) {
+    for seed in only().map_or(0..200, |seed| seed..seed + 1) {
         let case = updated(seed);
         let case = if seed % 2 == 1 { case.with_fates() } else { case };
         let simulated = simulated::run(&case);
         assert_eq!(threads::follow(&case, &simulated), simulated.outcome, "seed {seed}: {case:#?}");
         #[cfg(processes)]
-        if only.is_some() || seed.is_multiple_of(10) {
+        if only().is_some() || seed.is_multiple_of(10) {
             let some = |index: usize| ((seed / 10) >> index) & 1 == 1;
             let simulated = simulated::run_in(&case, &some);
             if processes::are_updates_certain(&case, &simulated, some) {

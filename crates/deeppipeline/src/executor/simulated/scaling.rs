@@ -1,5 +1,6 @@
 //! Workers that join and leave a stage of a simulated pipeline at given times.
 
+use super::orders::With;
 use super::{Actor, Event, Simulation, State};
 use crate::error::ScaleError;
 #[cfg(processes)]
@@ -16,7 +17,7 @@ impl<I, T> Simulation<I, T> {
     /// An error if there is no stage of that name, or it cannot have so many.
     pub fn scale_at(&mut self, at: Duration, stage: &str, workers: usize) -> Result<&mut Self, ScaleError> {
         self.supervisor.may_scale(stage, workers)?;
-        self.orders.add(at, Event::Scale(stage.to_owned(), workers), None);
+        self.orders.add(at, Event::Scale(stage.to_owned(), workers), With::Nothing);
         Ok(self)
     }
 
@@ -48,13 +49,17 @@ impl<I, T> Simulation<I, T> {
             }
             let is_alike = |actor: &&Actor| actor.worker.role() == worker.role();
             let alike = self.actors.iter().find(is_alike).map(|actor| Rc::clone(&actor.duration));
-            let joins = Actor::new(worker, body, alike.unwrap_or_else(|| Rc::new(|_| Duration::ZERO)));
-            // The one that was there before has left.
-            let there = joins.worker.worker_id();
-            self.actors.retain(|actor| actor.worker.worker_id() != there || !matches!(actor.state, State::Ended));
-            let place = self.actors.partition_point(|actor| actor.place() < joins.place());
-            self.actors.insert(place, joins);
+            self.join(Actor::new(worker, body, alike.unwrap_or_else(|| Rc::new(|_| Duration::ZERO))));
         }
         true
+    }
+
+    /// Lets an actor join the others, in its place.
+    pub(super) fn join(&mut self, joins: Actor) {
+        // The one that was there before has left.
+        let there = joins.worker.worker_id();
+        self.actors.retain(|actor| actor.worker.worker_id() != there || !matches!(actor.state, State::Ended));
+        let place = self.actors.partition_point(|actor| actor.place() < joins.place());
+        self.actors.insert(place, joins);
     }
 }
