@@ -20,6 +20,7 @@ step "lints, Python" .venv/bin/ruff check python examples/python benchmarks
 step "docs" env RUSTDOCFLAGS=-Dwarnings cargo doc --locked --release --no-deps --all-features
 step "docs, default features" env RUSTDOCFLAGS=-Dwarnings cargo doc --locked --release --no-deps -p deeppipeline
 step "engine tests" cargo test --locked -p deeppipeline --all-features
+step "monitor tests" cargo test --locked -p deeppipeline-monitor
 step "vision and command-line tests" cargo test --locked --release -p deeppipeline-vision -p deeppipeline-cli
 step "wheel" scripts/wheel.sh
 step "Python tests" scripts/test-python.sh

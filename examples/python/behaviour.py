@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models (default: models)")
     parser.add_argument("--limit", type=int, help="stop after that many frames")
     parser.add_argument("--multiprocess", action="store_true", help="run the Python stage in a process of its own")
+    parser.add_argument("--dashboard", action="store_true", help="show it live on http://127.0.0.1:8910")
     arguments = parser.parse_args()
 
     capture = Capture(arguments.input, limit=arguments.limit)
@@ -76,6 +77,7 @@ def main() -> None:
         ],
         end_stage=WriteVideo(video, capture.frame_rate),
         multiprocess=arguments.multiprocess,
+        dashboard=arguments.dashboard,
     )
     try:
         report = pipeline.run()

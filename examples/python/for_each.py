@@ -28,8 +28,8 @@ def show(frame: int, people: list[str | Missing]) -> str:
 
 people = [stage(classify, intake=Batch(4, max_wait=3600)), stage(known, on_error="skip")]
 shown: list[str] = []
-stages = [ForEach(crop, people, show), shown.append]
-report = Pipeline(source=list(FRAMES), stages=stages, buffer_size=4).run()
+pipeline = Pipeline(source=list(FRAMES), stages=[ForEach(crop, people, show), shown.append], buffer_size=4)
+report = pipeline.run()
 print(*shown, sep="\n")  # now, since the next batch may come before a frame is shown
 counts = report.joins[0].counts
 print(f"{counts.joined} of {counts.entered} people")

@@ -16,6 +16,7 @@
 """
 
 from DeepPipeline._answers import Answer
+from DeepPipeline._dashboard import Dashboard
 from DeepPipeline._dead_letters import DeadLetter, DeadLetters, replay
 from DeepPipeline._engine import (
     BufferCounts,
@@ -79,6 +80,7 @@ __all__ = [
     "Answer",
     "Batch",
     "BufferCounts",
+    "Dashboard",
     "DeadLetter",
     "DeadLetterError",
     "DeadLetters",

@@ -223,6 +223,10 @@ class StageReport:
     def buffer_size(self) -> int:
         """The number of samples that its buffer holds at most."""
     @property
+    def next(self) -> list[int]:
+        """The rows, by their indices in `report.stages`, that get what it gives: several behind a block without a stage
+        in front of it, none behind an end stage. What comes in goes to the first row."""
+    @property
     def buffer(self) -> BufferCounts:
         """The counts of the buffer in front of it."""
     @property
@@ -549,6 +553,17 @@ class NoResult:
     def facts(self) -> Any: ...
 
 @final
+class Dashboard:
+    """A dashboard that is open."""
+
+    def __new__(cls, address: str | None, token: str | None) -> Dashboard: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    def watch(self, name: str, engine: Engine) -> str | None: ...
+    def close(self) -> None: ...
+
 class Engine:
     """One pipeline."""
 

@@ -20,6 +20,7 @@ from DeepPipeline._async_stage import Loops, as_the_engine_sees, check_concurren
 from DeepPipeline._asynchronous import Asynchronous
 from DeepPipeline._change import Changes
 from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, checked_wait, one_of, what
+from DeepPipeline._dashboard import Dashboard, checked_dashboard, shared_dashboard
 from DeepPipeline._dead_letters import DeadLetters, Writer, checked_dead_letters
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
@@ -97,6 +98,8 @@ class Pipeline(Changes, Scales, Asynchronous):
       stalled, as the report and the log say. A `Restart` is closed then, by the `close()` of what it has opened, and
       opened again; if it does not return from that within half a second, it has failed and is left behind: what it
       gives later is given to nobody.
+    - `dashboard`: True shows the pipeline live in the browser, on http://127.0.0.1:8910 or, if that port is taken,
+      where the log says; a number is the port. A `Dashboard` says more, and shows several pipelines.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Pipeline(Changes, Scales, Asynchronous):
         on_fate: OnFate | None = None,
         dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
         stall_timeout: float | None = None,
+        dashboard: bool | int | Dashboard = False,
     ) -> None:
         self._chain, count = checked_chain(stages, end_stage)
         self._buffer_size = _checked_sizes(buffer_size, count)
@@ -128,6 +132,7 @@ class Pipeline(Changes, Scales, Asynchronous):
         self._on_fate = checked_on_fate(on_fate)
         self._dead_letters = checked_dead_letters(dead_letters)
         self._stall_timeout = None if stall_timeout is None else checked_seconds("stall_timeout", stall_timeout)
+        self._dashboard = checked_dashboard(dashboard)
         self._source = None if source is None else source_stage(source)
         self._entrances = [*checked_sources(sources), *checked_entrances(entrances)]
         if self._source is not None and self._entrances:
@@ -163,8 +168,12 @@ class Pipeline(Changes, Scales, Asynchronous):
         self._check_fresh()
         self._check_processes()
         bodies = self._bodies()
+        # Before anything runs, as its port may be taken.
+        dashboard = shared_dashboard(self._dashboard)
         try:
             engine = self._engine = self._described(_engine.Engine)
+            if dashboard is not None:
+                dashboard.watch(self)
             _exit.watch(self)
             self._start_workers(engine, bodies)
             came_up = engine.wait_up(timeout) if wait else Startup.Up

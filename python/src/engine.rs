@@ -269,6 +269,15 @@ pub(crate) struct Engine {
     pub(crate) answers: Arc<AnswerQueue>,
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // A garbage collector must not wait for a buffer that a process has: once all have ended, none has.
+        if self.supervisor.wait_ended(Wait::No) {
+            self.supervisor.say_last();
+        }
+    }
+}
+
 #[pymethods]
 impl Engine {
     #[new]

@@ -3,6 +3,7 @@
 
 mod answers;
 mod change;
+mod dashboard;
 mod discarded;
 mod engine;
 mod fates;
@@ -46,6 +47,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scaling::scale, module)?)?;
     module.add_class::<scaling::Scaling>()?;
     module.add_class::<answers::NoResult>()?;
+    module.add_class::<dashboard::Dashboard>()?;
     module.add_class::<discarded::Discarded>()?;
     module.add_class::<engine::Started>()?;
     module.add_class::<engine::Notice>()?;

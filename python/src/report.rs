@@ -223,6 +223,9 @@ reported! {
         overflow: &'static str = |s| s.overflow.name();
         /// The number of samples that its buffer holds at most.
         buffer_size: usize = |s| s.buffer_size;
+        /// The rows, by their indices in `report.stages`, that get what it gives: several behind a block without a stage in
+        /// front of it, none behind an end stage. What comes in goes to the first row.
+        next: Vec<usize> = |s| s.next.clone();
         /// The counts of the buffer in front of it.
         buffer: BufferCounts = |s| BufferCounts(s.buffer.clone());
         /// The counts of the stage.

@@ -3,11 +3,13 @@
 use crate::each_input::EachInput;
 use crate::output::Output;
 use deeppipeline::{BoxError, Overflow};
+use deeppipeline_monitor::{Dashboard, OpenError, Options};
 use deeppipeline_vision::{
     Capture, CaptureOptions, ClassifyBehaviour, DetectPeople, Draw, EstimatePose, Record, Runtime, Track, WriteVideo,
     available_runtime, without_password,
 };
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// The arguments of the command line.
@@ -65,6 +67,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) multiprocess: bool,
 
+    /// Show the pipeline live in the browser while it runs: at port 8910 of this machine, or where this says, a port or an
+    /// IP address and a port (with another address than this machine's, whoever looks needs the token that is told)
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, value_parser = parse_dashboard)]
+    pub(crate) dashboard: Option<Option<SocketAddr>>,
+
     /// Afterwards run the same stages in series, and compare. For one input
     #[arg(long)]
     pub(crate) compare_serial: bool,
@@ -100,6 +107,12 @@ fn parse_overflow(name: &str) -> Result<Overflow, String> {
     name.parse::<Overflow>().map_err(|error| error.to_string())
 }
 
+/// The address of the dashboard, from a port or an address.
+fn parse_dashboard(address: &str) -> Result<SocketAddr, &'static str> {
+    let port = address.parse::<u16>().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    port.or_else(|_| address.parse()).map_err(|_| "wants a port, or an IP address and a port as in 127.0.0.1:8910")
+}
+
 /// The inputs and the models, found to be in order before anything runs.
 pub(crate) struct Opened {
     /// Each with its name.
@@ -125,6 +138,13 @@ impl Arguments {
     /// The runtime of the models.
     pub(crate) fn runtime(&self) -> Runtime {
         self.runtime.runtime()
+    }
+
+    /// The dashboard, if one is asked for.
+    pub(crate) fn open_dashboard(&self) -> Result<Option<Dashboard>, OpenError> {
+        let Some(address) = self.dashboard else { return Ok(None) };
+        let options = address.map_or_else(Options::new, |address| Options::new().address(address));
+        options.open().map(Some)
     }
 
     /// The models that find people, read poses and name behaviour.

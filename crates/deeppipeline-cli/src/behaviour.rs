@@ -23,6 +23,10 @@ use std::time::Duration;
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     let outputs = Output::create(&arguments.output, &arguments.names()?, arguments.overwrite)?;
     let opened = arguments.open()?;
+    let dashboard = arguments.open_dashboard()?;
+    if let Some(dashboard) = &dashboard {
+        note(format_args!("the dashboard is at {}", dashboard.url()));
+    }
     let captures = || opened.captures.iter().map(|(_, capture)| capture);
     let any_live = captures().any(Capture::is_live);
     let overflow = arguments.overflow.unwrap_or(if any_live { Overflow::DropOldest } else { Overflow::Block });
@@ -40,7 +44,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
 
     let progress = Progress::new(if any_live { None } else { captures().map(Capture::frames).sum() });
     let before = Cost::now();
-    let (result, stop) = pipelined(arguments, opened, overflow, &outputs, &progress);
+    let watched = |pipeline: &Pipeline<Frame>| {
+        if let Some(dashboard) = &dashboard {
+            dashboard.watch("behaviour", pipeline.reporter());
+        }
+    };
+    let (result, stop) = pipelined(arguments, opened, overflow, &outputs, &progress, watched);
     let asked_to_stop = || stop.as_ref().and_then(StopSignals::received);
     let cost = Cost::now() - before;
     let frames = progress.finish();
@@ -149,11 +158,13 @@ fn pipelined(
     overflow: Overflow,
     outputs: &[Output],
     progress: &Progress,
+    watched: impl FnOnce(&Pipeline<Frame>),
 ) -> (Result<Report, Failed>, Option<StopSignals>) {
     let pipeline = match start(arguments, opened, overflow, outputs, progress.counter()) {
         Ok(pipeline) => pipeline,
         Err(error) => return (Err(Failed::start(error)), None),
     };
+    watched(&pipeline);
     let stop = pipeline.on_stop_signals();
     let cameras = RefCell::new(Cameras::default());
     let report = || {

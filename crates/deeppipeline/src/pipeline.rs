@@ -1,6 +1,7 @@
 //! The handle of a running pipeline.
 
 mod change;
+mod reporter;
 mod workers;
 
 use crate::answer::Promise;
@@ -37,6 +38,8 @@ pub use crate::stream::Stream;
 pub use crate::supervisor::GRACE;
 #[cfg(feature = "futures")]
 pub use crate::{in_task::InTask, putting::PutSink};
+pub(crate) use reporter::LastSaid;
+pub use reporter::Reporter;
 
 /// Stands for the samples of a pipeline with a source: no such value exists, so no caller can `put` one.
 #[derive(Debug)]
@@ -484,6 +487,7 @@ impl<I, T> Drop for Pipeline<I, T> {
         if !self.supervisor.wait_ended(Wait::No) {
             self.supervisor.abort();
         }
+        self.supervisor.say_last();
     }
 }
 

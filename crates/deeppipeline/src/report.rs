@@ -164,6 +164,10 @@ pub struct StageReport {
     pub overflow: Overflow,
     /// The number of samples that its buffer holds at most.
     pub buffer_size: usize,
+    /// The rows, by their indices in [`Report::stages`], that get what it gives: several behind a block without a stage in
+    /// front of it, none behind an end stage. What comes in goes to the first row.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub next: Vec<usize>,
     /// The counts of the buffer in front of it.
     pub buffer: BufferCounts,
     /// The counts of the stage.

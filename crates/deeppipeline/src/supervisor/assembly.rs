@@ -162,6 +162,7 @@ impl<V: Send + 'static> Supervisor<V> {
             unreleased: Arc::default(),
             for_binding: ForBinding::default(),
             releaser: OnceLock::new(),
+            last_said: OnceLock::new(),
             changed: Condvar::new(),
             #[cfg(processes)]
             watchers: Vec::new(),

@@ -37,6 +37,7 @@ use crate::job::works_for;
 use crate::notices::Notices;
 use crate::parallel::{Blocks, ForkJoin};
 use crate::phase::{Event, Phase, WorkerPhase};
+use crate::pipeline::LastSaid;
 use crate::sample::{ForkTicket, Sample, SampleId};
 use crate::source_id::SourceId;
 use crate::time_limits::Timekeeper;
@@ -134,6 +135,8 @@ pub struct Supervisor<V> {
     unreleased: Arc<Unreleased>,
     for_binding: ForBinding<V>,
     releaser: OnceLock<Releaser>,
+    /// What those who report on the pipeline keep of it, once there is one.
+    last_said: OnceLock<LastSaid>,
     /// The wakers of those that watch over worker processes, and learn of every change of phase: one per worker, where it
     /// is in a process.
     #[cfg(processes)]

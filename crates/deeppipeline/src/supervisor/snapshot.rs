@@ -6,6 +6,7 @@ use crate::error::StageError;
 use crate::graph::{Flow, PlacedBlock, Producer};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
 use crate::phase::Phase;
+use crate::pipeline::LastSaid;
 use crate::policies::{Intake, Overflow};
 use crate::report::{JoinReport, Outcome, Recent, Report, Shares, Spread, StageReport};
 use crate::worker::Role;
@@ -27,6 +28,16 @@ impl<V: Send + 'static> Supervisor<V> {
         self.end_answers();
         self.inlets.iter().for_each(|inlet| inlet.tell_drops());
         self.report()
+    }
+
+    /// Returns what those who report on the pipeline keep of it.
+    pub(crate) fn last_said(&self) -> LastSaid {
+        Arc::clone(self.last_said.get_or_init(LastSaid::default))
+    }
+
+    /// Returns the same, if anybody reports on it.
+    pub(crate) fn last_said_if_any(&self) -> Option<&LastSaid> {
+        self.last_said.get()
     }
 
     /// Returns the cause of that failure alone. Waits for nothing, for callers that must not: a garbage collector.
@@ -53,12 +64,15 @@ impl<V: Send + 'static> Supervisor<V> {
         let blocks = || self.layout.blocks.iter().enumerate();
         let ended = self.blocks.ended_in_branches(0);
         let mut age = <(Spread, Spread)>::default();
-        let mut rows = Vec::new();
+        let (mut rows, mut places) = (Vec::new(), Places::default());
         for (index, node) in self.layout.nodes.iter().enumerate() {
             // A block has a row in front of its branches, also where no relay hands samples to them.
             let begun = blocks()
                 .filter(|(_, block)| block.nodes().start == index && !self.has_relay(block) && !block.gathers());
-            rows.extend(begun.map(|(block, _)| (self.row_of_block(block), false)));
+            for (block, _) in begun {
+                places.add(Row::Block(block));
+                rows.push((self.row_of_block(block), false));
+            }
             let (row, ages_after) = self.row_of_node(index, elapsed, at);
             let brings_answers = self.layout.brings_answers(index);
             // The last stage's stays.
@@ -69,7 +83,15 @@ impl<V: Send + 'static> Supervisor<V> {
                 Flow::Fork(block) => node.role == Role::Relay && self.gathers(block),
                 Flow::End | Flow::Answers | Flow::Next(_) => false,
             };
-            rows.push((row, is_on_the_way || brings_answers));
+            let is_hidden = is_on_the_way || brings_answers;
+            if !is_hidden {
+                places.add(Row::Node(index));
+            }
+            rows.push((row, is_hidden));
+        }
+        let shown = rows.iter_mut().filter(|(_, is_hidden)| !is_hidden);
+        for ((row, _), of) in shown.zip(&places.0) {
+            row.next = self.behind_row(*of, &places);
         }
 
         let joins = blocks().zip(ended).map(|((index, block), ended)| JoinReport {
@@ -118,6 +140,7 @@ impl<V: Send + 'static> Supervisor<V> {
             intake: options.intake,
             overflow: limits.overflow,
             buffer_size: limits.capacity,
+            next: Vec::new(),
             buffer,
             counts: reading.counts,
             workers,
@@ -133,6 +156,36 @@ impl<V: Send + 'static> Supervisor<V> {
             age_of_information: reading.age_of_information,
         };
         (row, reading.ages_after)
+    }
+
+    /// The places of the rows that get what a row gives.
+    fn behind_row(&self, row: Row, places: &Places) -> Vec<usize> {
+        match row {
+            Row::Node(node) => self.rows_at(self.layout.nodes[node].flow, places),
+            Row::Block(block) => self.branches(block).flat_map(|first| self.rows_of(first, places)).collect(),
+        }
+    }
+
+    fn rows_at(&self, flow: Flow, places: &Places) -> Vec<usize> {
+        match flow {
+            Flow::Next(next) => self.rows_of(next, places),
+            Flow::Fork(block) => match places.of(Row::Block(block)) {
+                Some(place) => vec![place],
+                None => self.branches(block).flat_map(|first| self.rows_of(first, places)).collect(),
+            },
+            Flow::Join { block, .. } => {
+                self.behind(block).map(|behind| self.rows_of(behind, places)).unwrap_or_default()
+            }
+            Flow::End | Flow::Answers => Vec::new(),
+        }
+    }
+
+    /// The place of a node, or of those behind it where it has no row.
+    fn rows_of(&self, node: usize, places: &Places) -> Vec<usize> {
+        match places.of(Row::Node(node)) {
+            Some(place) => vec![place],
+            None => self.rows_at(self.layout.nodes[node].flow, places),
+        }
     }
 
     /// The number of times that workers of that node were started again.
@@ -155,6 +208,7 @@ impl<V: Send + 'static> Supervisor<V> {
             intake: Intake::Single,
             overflow: Overflow::Block,
             buffer_size: 0,
+            next: Vec::new(),
             buffer: BufferCounts { entered: handed_out, taken: handed_out, ..BufferCounts::default() },
             counts: StageCounts { used: handed_out, gave: handed_out + entered.sum::<u64>(), ..StageCounts::default() },
             workers: 0,
@@ -205,6 +259,27 @@ impl<V: Send + 'static> Supervisor<V> {
         // What a worker gave before it died is known only to the buffer that received it.
         reading.counts.gave = received();
         (counts, reading)
+    }
+}
+
+/// What has a row in the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Row {
+    Node(usize),
+    Block(usize),
+}
+
+/// The rows of a report, in order.
+#[derive(Debug, Default)]
+struct Places(Vec<Row>);
+
+impl Places {
+    fn add(&mut self, row: Row) {
+        self.0.push(row);
+    }
+
+    fn of(&self, row: Row) -> Option<usize> {
+        self.0.iter().position(|known| *known == row)
     }
 }
 
