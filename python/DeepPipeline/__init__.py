@@ -20,6 +20,7 @@ from DeepPipeline._dashboard import Dashboard
 from DeepPipeline._dead_letters import DeadLetter, DeadLetters, replay
 from DeepPipeline._engine import (
     BufferCounts,
+    Explanation,
     JoinCounts,
     JoinReport,
     Recent,
@@ -87,6 +88,7 @@ __all__ = [
     "Discarded",
     "Dropped",
     "Entrance",
+    "Explanation",
     "Failed",
     "FateEvent",
     "FlushTimeout",

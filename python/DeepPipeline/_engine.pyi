@@ -345,6 +345,31 @@ class JoinReport:
         """The same as plain data, with the same names."""
 
 @final
+class Explanation:
+    """What limits a pipeline, and what another worker would change. `print(explanation)` says it in words."""
+
+    @property
+    def limit(self) -> str | None:
+        """The stage that limits the rate; None where no stage does: less comes in than there is room for."""
+    @property
+    def confidence(self) -> float:
+        """How sure that is, from 0 (another stage has hardly more room) to 1."""
+    @property
+    def rate(self) -> float:
+        """Samples that the limiting stage takes in a second; without one, the last stage."""
+    @property
+    def with_another_worker(self) -> float | None:
+        """The rate that one more worker of that stage would allow, where a core is free for it."""
+    @property
+    def then(self) -> str | None:
+        """The stage that would limit then; None for what comes in."""
+    @property
+    def text(self) -> str:
+        """All of it in words."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
 class Report:
     """The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage, and
     so does a notebook."""
@@ -382,6 +407,9 @@ class Report:
         """All samples dropped in front of any stage."""
     def balances(self) -> bool:
         """Returns true if every sample has exactly one fate: always true at a quiet moment."""
+    def explain(self) -> Explanation:
+        """Returns what limits the pipeline, from what its workers did in the last ten seconds (of one that has ended:
+        in the last ten seconds before its end), and what another worker of that stage would give."""
     def stage(self, name: str) -> StageReport:
         """The stage of that name. Raises `KeyError`, which names those that there are."""
     def source(self, name: str = "source") -> SourceReport:

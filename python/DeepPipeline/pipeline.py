@@ -24,7 +24,7 @@ from DeepPipeline._dashboard import Dashboard, checked_dashboard, shared_dashboa
 from DeepPipeline._dead_letters import DeadLetters, Writer, checked_dead_letters
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
-from DeepPipeline._engine import Report, StageCounts, Startup, Ticket
+from DeepPipeline._engine import Explanation, Report, StageCounts, Startup, Ticket
 from DeepPipeline._entrances import (
     Entrance,
     Entrances,
@@ -435,6 +435,13 @@ class Pipeline(Changes, Scales, Asynchronous):
     def report(self) -> Report:
         """Returns a report of what happened to every sample up to now."""
         return self._started("report").report()
+
+    def explain(self) -> Explanation:
+        """Returns which stage limits the pipeline, and what another worker of it would give.
+
+        Printing it says it in words. It looks at what the workers did in the last ten seconds.
+        """
+        return self._started("explain").report().explain()
 
     def __enter__(self) -> Self:
         return self.start()

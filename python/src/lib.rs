@@ -69,6 +69,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<frame::Frame>()?;
     module.add_class::<scene::Scene>()?;
     module.add_class::<scene::Person>()?;
+    module.add_class::<report::Explanation>()?;
     module.add_class::<report::Report>()?;
     module.add_class::<report::Recent>()?;
     module.add_class::<report::Shares>()?;

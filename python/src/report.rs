@@ -326,6 +326,29 @@ reported! {
 }
 
 reported! {
+    /// What limits a pipeline, and what another worker would change. `print(explanation)` says it in words.
+    Explanation {
+        /// The stage that limits the rate; None where no stage does: less comes in than there is room for.
+        limit: Option<String> = |e| e.limit.clone();
+        /// How sure that is, from 0 (another stage has hardly more room) to 1.
+        confidence: f64 = |e| e.confidence;
+        /// Samples that the limiting stage takes in a second; without one, the last stage.
+        rate: f64 = |e| e.rate;
+        /// The rate that one more worker of that stage would allow, where it may have one and a core is free for it.
+        with_another_worker: Option<f64> = |e| e.with_another_worker;
+        /// The stage that would limit then; None for what comes in.
+        then: Option<String> = |e| e.then.clone();
+        /// All of it in words.
+        text: String = |e| e.text.clone();
+        @repr |e| format!("<Explanation limit={:?} confidence={:.2}>", e.limit.as_deref().unwrap_or("what comes in"), e.confidence);
+
+        fn __str__(&self) -> String {
+            self.0.text.clone()
+        }
+    }
+}
+
+reported! {
     /// The fate of every sample, stage by stage. `print(report)` shows a table with a row per stage, and so does a
     /// notebook.
     Report {
@@ -358,6 +381,12 @@ reported! {
         /// Returns true if every sample has exactly one fate.
         fn balances(&self) -> bool {
             self.0.balances()
+        }
+
+        /// Returns what limits the pipeline, from what its workers did in the last ten seconds (of one that has ended: in the
+        /// last ten seconds before its end), and what another worker of that stage would give.
+        fn explain(&self) -> Explanation {
+            Explanation(self.0.explain())
         }
 
         /// The stage of that name. Raises `KeyError`, which names those that there are.

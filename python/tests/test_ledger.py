@@ -12,6 +12,7 @@ from support import Collect, Gate, Pass, let_clock_pass
 from DeepPipeline import (
     SKIP,
     BufferCounts,
+    Explanation,
     JoinCounts,
     JoinReport,
     Many,
@@ -30,8 +31,8 @@ from DeepPipeline import (
 
 FIELDS: dict[type, str] = {
     Report: "outcome elapsed sources stages age recent_age joins left_behind fates_missed dropped balances stage "
-    "source",
-    StageReport: "name intake overflow buffer_size buffer counts workers max_workers paused restarts age busy p50 "
+    "source explain",
+    StageReport: "name intake overflow buffer_size next buffer counts workers max_workers paused restarts age busy p50 "
     "p99 recent blocked age_of_information",
     Recent: "age run rate shares",
     Shares: "busy starved blocked",
@@ -42,6 +43,7 @@ FIELDS: dict[type, str] = {
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
     Spread: "p50 p99 max mean count",
+    Explanation: "limit confidence rate with_another_worker then text",
 }
 
 

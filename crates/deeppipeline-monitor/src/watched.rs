@@ -2,7 +2,7 @@
 
 use deeppipeline::Report;
 use deeppipeline::pipeline::Reporter;
-use deeppipeline::report::Outcome;
+use deeppipeline::report::{Explanation, Outcome};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ pub(crate) struct Snapshot {
     pub(crate) report: Report,
     /// The text of the failure that stopped it.
     pub(crate) failure: Option<String>,
+    pub(crate) explanation: Explanation,
 }
 
 /// What the list of pipelines says of one.
@@ -56,7 +57,8 @@ impl Pipeline {
         // First: what is said of one that goes meanwhile may not be the last.
         let is_there = self.reporter.is_there();
         if let Some((report, failure)) = self.reporter.report() {
-            let snapshot = Snapshot { name: self.name.clone(), is_there, report, failure };
+            let explanation = report.explain();
+            let snapshot = Snapshot { name: self.name.clone(), is_there, report, failure, explanation };
             self.seen = Some((now, Arc::new(snapshot)));
         }
         self.seen.as_ref().map(|(_, last)| Arc::clone(last))

@@ -61,6 +61,7 @@ fn the_report_says_what_happens_now_and_who_gets_what_a_stage_gives() {
 
     let shown = json(&get(&dashboard, "/api/report?pipeline=frames%202").body);
     assert_eq!((&shown["name"], &shown["failure"]), (&"frames 2".into(), &Value::Null));
+    assert!(shown["explanation"]["text"].is_string(), "{shown}");
     let stages = &shown["report"]["stages"];
     assert_eq!((&stages[0]["name"], &stages[0]["next"]), (&"first".into(), &vec![1].into()));
     assert_eq!((&stages[1]["counts"]["in_flight"], &stages[1]["next"]), (&1.into(), &Value::Array(Vec::new())));

@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::error::{EntranceError, FlushTimeout, PutError, StageError, StartError};
 use crate::executor::thread;
 use crate::gives::Flows;
-use crate::report::Report;
+use crate::report::{Explanation, Report};
 use crate::stage::Source;
 use crate::supervisor::{ON_FATE, Startup, Supervisor, Waiting};
 use crate::typed::{Value, unbox};
@@ -408,6 +408,11 @@ impl<I, T> Pipeline<I, T> {
     /// Returns what happened to every sample up to now.
     pub fn report(&self) -> Report {
         self.supervisor.report()
+    }
+
+    /// Returns which stage limits the pipeline, and what another worker of it would give: see [`Report::explain`].
+    pub fn explain(&self) -> Explanation {
+        self.report().explain()
     }
 
     /// Makes the first Ctrl-C from now on drain the pipeline, and a second one abort it. It takes over the process's

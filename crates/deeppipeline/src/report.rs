@@ -1,5 +1,6 @@
 //! The report: what the user is told.
 
+mod explain;
 mod table;
 
 use crate::policies::{Intake, Overflow};
@@ -15,6 +16,7 @@ pub use crate::join::JoinCounts;
 pub use crate::ledger::{BufferCounts, Spread, StageCounts};
 pub use crate::sample::{SampleId, SampleInfo};
 pub use crate::supervisor::SOURCE;
+pub use explain::Explanation;
 
 /// The state of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -138,7 +138,7 @@ function bar(x, y, width, height, shares) {
   return parts;
 }
 
-function card(stage, [x, y]) {
+function card(stage, [x, y], limits) {
   const { width, height } = CARD;
   if (isBlock(stage)) {
     return draw("g", {},
@@ -156,11 +156,12 @@ function card(stage, [x, y]) {
     stage.counts.lost > 0 ? `${count(stage.counts.lost)} lost` : null,
   ].filter(Boolean).join(", ");
   const drops = dropped(stage.buffer);
-  const words = `${stage.name}: ${rate(stage.recent.rate)}, busy ${percent(busy)}, waits for room ${percent(blocked)}, `
+  const kind = ["card", stage.paused ? "paused" : "", limits ? "limits" : ""].join(" ").trim();
+  const words = `${stage.name}${limits ? ", which limits" : ""}: ${rate(stage.recent.rate)}, busy ${percent(busy)}, waits for room ${percent(blocked)}, `
     + `${waits} of ${stage.buffer_size} wait in front, ${count(drops)} dropped`;
   return draw("g", { "aria-label": words },
     draw("title", {}, words),
-    draw("rect", { class: stage.paused ? "card paused" : "card", x, y, width, height, rx: 8 }),
+    draw("rect", { class: kind, x, y, width, height, rx: 8 }),
     draw("text", { class: "strong", x: x + 12, y: y + 20 }, shortened(stage.name, 20)),
     draw("text", { x: x + 12, y: y + 38 }, rate(stage.recent.rate)),
     draw("text", { class: "soft", x: x + width - 12, y: y + 38, "text-anchor": "end" }, `${seconds(stage.recent.run.p50)} a call`),
@@ -179,7 +180,7 @@ function arrow([x, y], [toX, toY]) {
 
 const MOST_SOURCES = 6;
 
-function showGraph(report) {
+function showGraph(report, limit) {
   const { stages } = report;
   const { at, height, columns } = places(stages);
   const sources = report.sources.slice(0, MOST_SOURCES);
@@ -210,7 +211,7 @@ function showGraph(report) {
     const [x, y] = middle(index);
     parts.push(arrow([x + CARD.width, y], middle(next)));
   }));
-  stages.forEach((stage, index) => parts.push(card(stage, place(index))));
+  stages.forEach((stage, index) => parts.push(card(stage, place(index), stage.name === limit)));
   const svg = get("graph");
   // A little smaller where all of it can be seen then; otherwise it is scrolled.
   const scale = Math.max(0.8, Math.min(1, widthOf(svg) / width));
@@ -372,9 +373,10 @@ function show({ pipelines, shown }) {
 
 function redraw() {
   if (latest === null) return;
-  const { report } = latest;
+  const { report, explanation } = latest;
+  if (get("explanation").textContent !== explanation.text) get("explanation").textContent = explanation.text;
   showTiles(report);
-  showGraph(report);
+  showGraph(report, explanation.limit);
   showFall(report);
   showAges();
   showLedger(report);
