@@ -410,6 +410,11 @@ class Report:
     def explain(self) -> Explanation:
         """Returns what limits the pipeline, from what its workers did in the last ten seconds (of one that has ended:
         in the last ten seconds before its end), and what another worker of that stage would give."""
+    def to_mermaid(self) -> str:
+        """Returns the stages and what goes from one to the next as a Mermaid flowchart, with the numbers of what has
+        begun."""
+    def to_svg(self) -> str:
+        """Returns the same as an SVG picture; the stage that limits has a frame."""
     def stage(self, name: str) -> StageReport:
         """The stage of that name. Raises `KeyError`, which names those that there are."""
     def source(self, name: str = "source") -> SourceReport:

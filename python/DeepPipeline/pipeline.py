@@ -436,6 +436,23 @@ class Pipeline(Changes, Scales, Asynchronous):
         """Returns a report of what happened to every sample up to now."""
         return self._started("report").report()
 
+    def to_mermaid(self) -> str:
+        """Returns the stages and what goes where as a Mermaid flowchart, with live numbers once it runs."""
+        return self._present().to_mermaid()
+
+    def to_svg(self) -> str:
+        """Returns the same as an SVG picture, as a notebook shows the pipeline."""
+        return self._present().to_svg()
+
+    def _repr_html_(self) -> str:
+        return self.to_svg()
+
+    def _present(self) -> Report:
+        """Returns the report, or before the start that of a pipeline in which nothing has happened."""
+        if self._engine is not None:
+            return self._engine.report()
+        return self._described(_engine.Engine).report()
+
     def explain(self) -> Explanation:
         """Returns which stage limits the pipeline, and what another worker of it would give.
 

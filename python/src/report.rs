@@ -408,6 +408,16 @@ reported! {
             })
         }
 
+        /// Returns the stages and what goes from one to the next as a Mermaid flowchart, with the numbers of what has begun.
+        fn to_mermaid(&self) -> String {
+            self.0.to_mermaid()
+        }
+
+        /// Returns the same as an SVG picture; the stage that limits has a frame.
+        fn to_svg(&self) -> String {
+            self.0.to_svg()
+        }
+
         fn _repr_html_(&self) -> String {
             self.0.to_html()
         }

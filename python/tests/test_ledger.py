@@ -31,7 +31,7 @@ from DeepPipeline import (
 
 FIELDS: dict[type, str] = {
     Report: "outcome elapsed sources stages age recent_age joins left_behind fates_missed dropped balances stage "
-    "source explain",
+    "source explain to_mermaid to_svg",
     StageReport: "name intake overflow buffer_size next buffer counts workers max_workers paused restarts age busy p50 "
     "p99 recent blocked age_of_information",
     Recent: "age run rate shares",

@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     /// The text of the failure that stopped it.
     pub(crate) failure: Option<String>,
     pub(crate) explanation: Explanation,
+    /// The column and the lane of each stage in the picture.
+    places: Vec<(usize, f64)>,
 }
 
 /// What the list of pipelines says of one.
@@ -57,8 +59,8 @@ impl Pipeline {
         // First: what is said of one that goes meanwhile may not be the last.
         let is_there = self.reporter.is_there();
         if let Some((report, failure)) = self.reporter.report() {
-            let explanation = report.explain();
-            let snapshot = Snapshot { name: self.name.clone(), is_there, report, failure, explanation };
+            let (explanation, places) = (report.explain(), report.places());
+            let snapshot = Snapshot { name: self.name.clone(), is_there, report, failure, explanation, places };
             self.seen = Some((now, Arc::new(snapshot)));
         }
         self.seen.as_ref().map(|(_, last)| Arc::clone(last))

@@ -1,6 +1,7 @@
 //! The report: what the user is told.
 
 mod explain;
+mod picture;
 mod table;
 
 use crate::policies::{Intake, Overflow};

@@ -101,27 +101,9 @@ function showTiles(report) {
   );
 }
 
-// The graph: each stage as far to the right as the longest way to it.
+// The graph: each stage in its column and its lane, which the program says.
 
 const CARD = { width: 156, height: 104, across: 36, down: 22 };
-
-function places(stages) {
-  const depth = stages.map(() => 0);
-  // A stage comes before those that get what it gives.
-  stages.forEach((stage, index) => stage.next.forEach((next) => { depth[next] = Math.max(depth[next], depth[index] + 1); }));
-  const columns = [];
-  stages.forEach((_, index) => { (columns[depth[index]] ??= []).push(index); });
-  const most = Math.max(...columns.map((column) => column.length));
-  const height = most * (CARD.height + CARD.down) - CARD.down;
-  const at = [];
-  columns.forEach((column, x) => {
-    const free = height - (column.length * (CARD.height + CARD.down) - CARD.down);
-    column.forEach((index, y) => {
-      at[index] = [x * (CARD.width + CARD.across), free / 2 + y * (CARD.height + CARD.down)];
-    });
-  });
-  return { at, height, columns: columns.length };
-}
 
 function shortened(name, letters) {
   return name.length > letters ? `${name.slice(0, letters - 1)}…` : name;
@@ -180,15 +162,19 @@ function arrow([x, y], [toX, toY]) {
 
 const MOST_SOURCES = 6;
 
-function showGraph(report, limit) {
+function showGraph(report, places, limit) {
   const { stages } = report;
-  const { at, height, columns } = places(stages);
+  const columns = Math.max(...places.map(([column]) => column)) + 1;
+  const height = (Math.max(...places.map(([, lane]) => lane)) + 1) * (CARD.height + CARD.down) - CARD.down;
   const sources = report.sources.slice(0, MOST_SOURCES);
   const left = sources.length > 0 ? 132 : 30;
   const tall = Math.max(height, sources.length * 34 + (report.sources.length > sources.length ? 22 : 0));
   const width = left + columns * (CARD.width + CARD.across) - CARD.across + 4;
   const down = (tall - height) / 2;
-  const place = (index) => [left + at[index][0], down + at[index][1]];
+  const place = (index) => {
+    const [column, lane] = places[index];
+    return [left + column * (CARD.width + CARD.across), down + lane * (CARD.height + CARD.down)];
+  };
   const middle = (index) => [place(index)[0], place(index)[1] + CARD.height / 2];
   const first = middle(0);
   const parts = [draw("defs", {}, draw("marker", { id: "head", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
@@ -373,10 +359,10 @@ function show({ pipelines, shown }) {
 
 function redraw() {
   if (latest === null) return;
-  const { report, explanation } = latest;
+  const { report, explanation, places } = latest;
   if (get("explanation").textContent !== explanation.text) get("explanation").textContent = explanation.text;
   showTiles(report);
-  showGraph(report, explanation.limit);
+  showGraph(report, places, explanation.limit);
   showFall(report);
   showAges();
   showLedger(report);
