@@ -32,6 +32,7 @@ from DeepPipeline._engine import (
     StageCounts,
     StageReport,
     Ticket,
+    WorkerReport,
 )
 from DeepPipeline._entrances import Entrance
 from DeepPipeline._fates import FateEvent
@@ -141,6 +142,7 @@ __all__ = [
     "Window",
     "Windows",
     "WorkerDied",
+    "WorkerReport",
     "drain_on_signals",
     "every",
     "replay",

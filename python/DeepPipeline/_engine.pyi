@@ -176,7 +176,7 @@ class Shares:
 
     @property
     def busy(self) -> float:
-        """In stage_run. A call that has not come to its end does not count."""
+        """In stage_run, in the last ten seconds also in a call that has not come to its end."""
     @property
     def starved(self) -> float:
         """Without a sample."""
@@ -203,6 +203,26 @@ class Recent:
     @property
     def shares(self) -> Shares:
         """What its workers did."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class WorkerReport:
+    """One worker that has not ended, at this moment."""
+
+    @property
+    def index(self) -> int:
+        """Its index among those of its stage, from 0."""
+    @property
+    def doing(self) -> Literal["starting", "waiting", "working", "blocked", "ending"]:
+        """What it does: "waiting" is for samples (one in a process that waits for room says this, too), "working" in
+        `stage_run`, "blocked" until the next stage has room, "ending" in `finish` or `teardown`."""
+    @property
+    def since(self) -> float | None:
+        """Seconds for which it has done so; None where that is not known."""
+    @property
+    def sample(self) -> int | None:
+        """The number of the sample that it works on or has for the next stage, where that is known."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 
@@ -235,7 +255,9 @@ class StageReport:
     @property
     def workers(self) -> int:
         """The number of its workers."""
-
+    @property
+    def doing(self) -> list[WorkerReport]:
+        """What each of its workers does, of those that have not ended."""
     @property
     def max_workers(self) -> int:
         """The number of workers that it may be scaled to."""

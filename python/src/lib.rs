@@ -74,6 +74,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::Recent>()?;
     module.add_class::<report::Shares>()?;
     module.add_class::<report::StageReport>()?;
+    module.add_class::<report::WorkerReport>()?;
     module.add_class::<report::SourceReport>()?;
     module.add_class::<report::JoinReport>()?;
     module.add_class::<report::BufferCounts>()?;

@@ -184,7 +184,7 @@ deeppipeline::stage_counters!(stage_counts);
 reported! {
     /// The shares of the time of a stage's workers, each 0 to 1; together they are 1.
     Shares {
-        /// In stage_run. A call that has not come to its end does not count.
+        /// In stage_run, in the last ten seconds also in a call that has not come to its end.
         busy: f64 = |s| s.busy;
         /// Without a sample.
         starved: f64 = |s| s.starved;
@@ -213,6 +213,22 @@ reported! {
 }
 
 reported! {
+    /// One worker that has not ended, at this moment.
+    WorkerReport {
+        /// Its index among those of its stage, from 0.
+        index: usize = |w| w.index;
+        /// "starting", "waiting" (for samples; one in a process that waits for room says this, too), "working" (in
+        /// stage_run), "blocked" (until the next stage has room) or "ending" (in finish or teardown).
+        doing: String = |w| w.doing.to_string();
+        /// Seconds for which it has done so; None where that is not known.
+        since: Option<f64> = |w| w.since.map(|since| since.as_secs_f64());
+        /// The number of the sample that it works on or has for the next stage, where that is known.
+        sample: Option<u64> = |w| w.sample;
+        @repr |w| format!("<WorkerReport {} {}>", w.index, w.doing);
+    }
+}
+
+reported! {
     /// One stage and the buffer in front of it.
     StageReport {
         /// The stage's name.
@@ -232,6 +248,8 @@ reported! {
         counts: StageCounts = |s| StageCounts(s.counts.clone());
         /// The number of its workers.
         workers: usize = |s| s.workers;
+        /// What each of its workers does, of those that have not ended.
+        doing: Vec<WorkerReport> = |s| s.doing.iter().copied().map(WorkerReport).collect();
         /// The number of workers that it may be scaled to.
         max_workers: usize = |s| s.max_workers;
         /// True if it takes nothing until it is resumed.

@@ -1,8 +1,10 @@
 """Every sample has exactly one fate."""
 
 import json
+import os
 import random
 import time
+from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
@@ -27,13 +29,15 @@ from DeepPipeline import (
     Stage,
     StageCounts,
     StageReport,
+    WorkerReport,
 )
 
 FIELDS: dict[type, str] = {
     Report: "outcome elapsed sources stages age recent_age joins left_behind fates_missed dropped balances stage "
     "source explain to_mermaid to_svg",
-    StageReport: "name intake overflow buffer_size next buffer counts workers max_workers paused restarts age busy p50 "
-    "p99 recent blocked age_of_information",
+    StageReport: "name intake overflow buffer_size next buffer counts workers doing max_workers paused restarts age "
+    "busy p50 p99 recent blocked age_of_information",
+    WorkerReport: "index doing since sample",
     Recent: "age run rate shares",
     Shares: "busy starved blocked",
     BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
@@ -277,3 +281,36 @@ def test_a_stage_tells_what_its_workers_did_and_how_fast_it_goes() -> None:
     assert [stage.age_of_information is None for stage in report.stages] == [True, True, False]
     assert report.stages[0].recent.run.mean == pytest.approx(0.01, rel=0.01)
     assert report.stages[0].recent.run.count <= 2000
+
+
+class Hold(Stage):
+    """Works on a sample until somebody writes into a named pipe."""
+
+    def __init__(self, pipe: Path) -> None:
+        self.pipe = pipe
+
+    def stage_run(self, x: int) -> None:
+        self.pipe.read_bytes()
+
+
+@pytest.mark.parametrize("multiprocess", [False, True])
+def test_what_a_worker_does_and_for_how_long_is_known(tmp_path: Path, multiprocess: bool) -> None:
+    pipe = tmp_path / "go on"
+    os.mkfifo(pipe)
+    with Pipeline([Pass(), Hold(pipe)], multiprocess=multiprocess) as p:
+        p.put(1)
+
+        def held() -> WorkerReport:
+            [worker] = p.report().stages[1].doing
+            return worker
+
+        while held().doing != "working":
+            time.sleep(0.01)
+        before = held().since
+        assert before is not None
+        while (held().since or 0) <= before:
+            time.sleep(0.01)
+        assert held().sample == (None if multiprocess else 1)
+        assert [worker.doing for worker in p.report().stages[0].doing] == ["waiting"]
+        pipe.write_bytes(b"")
+    assert all(stage.doing == [] for stage in p.report().stages)

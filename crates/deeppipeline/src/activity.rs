@@ -1,7 +1,8 @@
-//! The activity of each worker on a thread at the moment.
+//! The activity of each worker on a thread at the moment, and since when.
 
+use crate::clock::Moment;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The present activity of a worker.
@@ -15,15 +16,19 @@ pub(crate) enum Activity {
     WaitsForRoom(usize),
 }
 
-/// An activity that others may look at.
-pub(crate) struct Shown(AtomicUsize);
+/// An activity that others may look at: what it is, since when, and the number of the sample.
+pub(crate) struct Shown {
+    activity: AtomicUsize,
+    since: AtomicU64,
+    number: AtomicU64,
+}
 
 impl Shown {
     pub(crate) fn new() -> Self {
-        Shown(AtomicUsize::new(1))
+        Shown { activity: AtomicUsize::new(1), since: AtomicU64::new(0), number: AtomicU64::new(0) }
     }
 
-    /// Sets the activity. Only a message is made of it, so no order is needed.
+    /// Sets the activity. It is only for people to look at, so no order is needed, here and below.
     #[inline]
     pub(crate) fn set(&self, activity: Activity) {
         let number = match activity {
@@ -31,15 +36,35 @@ impl Shown {
             Activity::Calls => 1,
             Activity::WaitsForRoom(index) => index + 2,
         };
-        self.0.store(number, Ordering::Relaxed);
+        self.activity.store(number, Ordering::Relaxed);
+    }
+
+    /// Notes the sample that it works on, and since when.
+    #[inline]
+    pub(crate) fn begin(&self, number: u64, now: Moment) {
+        self.number.store(number, Ordering::Relaxed);
+        self.set_since(now);
+    }
+
+    /// Notes the time at which its activity has changed.
+    #[inline]
+    pub(crate) fn set_since(&self, now: Moment) {
+        self.since.store(now.0, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> Activity {
-        match self.0.load(Ordering::Relaxed) {
+        match self.activity.load(Ordering::Relaxed) {
             0 => Activity::WaitsForSamples,
             1 => Activity::Calls,
             room => Activity::WaitsForRoom(room - 2),
         }
+    }
+
+    /// The time at which its activity has changed, and the number of the sample that it works on or had last; none
+    /// before the first.
+    pub(crate) fn since(&self) -> Option<(Moment, u64)> {
+        let number = self.number.load(Ordering::Relaxed);
+        (number > 0).then(|| (Moment(self.since.load(Ordering::Relaxed)), number))
     }
 }
 

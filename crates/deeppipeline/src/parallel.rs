@@ -141,9 +141,7 @@ impl<V> Blocks<V> {
             // A block around this one waits for what the first branch gives, not for what is beside it.
             let is_beside = results == BlockResults::JoinedWithLatest && state.branch > 0;
             let fork = if is_beside { ForkTicket::default() } else { state.ticket };
-            if !matches!(wait, Wait::No) {
-                shown.set(Activity::WaitsForRoom(inlet.index));
-            }
+            shown.set(Activity::WaitsForRoom(inlet.index));
             match inlet.buffer.push(Sample { id, birth, fork, source, value }, arrival, Origin::default(), wait) {
                 Push::Full(value) => {
                     *forked = Some(state);
@@ -186,9 +184,7 @@ impl<V> Blocks<V> {
         let Sample { id, birth, fork: outer, source, mut value } = sample;
         let join = &self.joins[block];
         let shows = |inlet: &Inlet<V>| {
-            if !matches!(wait, Wait::No) {
-                shown.set(Activity::WaitsForRoom(inlet.index));
-            }
+            shown.set(Activity::WaitsForRoom(inlet.index));
         };
         let state = match forked.take() {
             Some(state) => state,

@@ -177,6 +177,9 @@ pub struct StageReport {
     pub counts: StageCounts,
     /// The number of its workers.
     pub workers: usize,
+    /// What each of its workers does, of those that have not ended.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub doing: Vec<WorkerReport>,
     /// The number of workers that it may be [scaled](crate::Pipeline::scale) to.
     pub max_workers: usize,
     /// True if it takes nothing until it is resumed.
@@ -206,6 +209,51 @@ pub struct StageReport {
     pub age_of_information: Option<Duration>,
 }
 
+/// What one worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Doing {
+    /// It comes up: its process starts, or it is in `setup`, or waits for the others.
+    Starting,
+    /// It waits for samples. One in a process that waits for room says this, too.
+    Waiting,
+    /// It is in `stage_run`.
+    Working,
+    /// It waits until the next stage has room.
+    Blocked,
+    /// It is in `finish` or `teardown`.
+    Ending,
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Doing::Starting => "starting",
+            Doing::Waiting => "waiting",
+            Doing::Working => "working",
+            Doing::Blocked => "blocked",
+            Doing::Ending => "ending",
+        })
+    }
+}
+
+/// One worker that has not ended, at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct WorkerReport {
+    /// Its index among those of its stage, from 0.
+    pub index: usize,
+    /// What it does.
+    pub doing: Doing,
+    /// The time for which it has done so; `None` where that is not known.
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
+    pub since: Option<Duration>,
+    /// The number of the sample that it works on or has for the next stage, where that is known.
+    pub sample: Option<u64>,
+}
+
 /// A stage in the last ten seconds: what changes now does not show in the quantiles of a long run. In steps of two
 /// seconds, so up to twelve.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -229,7 +277,7 @@ pub struct Recent {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Shares {
-    /// In `stage_run`. A call that has not come to its end does not count.
+    /// In `stage_run`, in the last ten seconds also in a call that has not come to its end.
     pub busy: f64,
     /// Without a sample.
     pub starved: f64,

@@ -130,7 +130,9 @@ function card(stage, [x, y], limits) {
   const { busy, blocked, starved } = stage.recent.shares;
   const waits = stage.buffer.waiting;
   const size = Math.max(stage.buffer_size, 1);
+  const longest = stage.doing.filter(({ doing, since }) => doing === "working" && since > 1).sort((a, b) => b.since - a.since)[0];
   const notes = [
+    longest ? `in a call for ${seconds(longest.since)}` : null,
     stage.workers > 1 ? `${stage.workers} workers` : null,
     stage.paused ? "paused" : null,
     stage.restarts > 0 ? `${stage.restarts} restarts` : null,

@@ -48,9 +48,7 @@ impl<V> Blocks<V> {
             let inlet = if state.branch == 0 { behind } else { first };
             let (id, arrival) = part_of(id, arrival, state.branch);
             let fork = ForkTicket(state.ticket.0 + state.branch as u64);
-            if !matches!(wait, Wait::No) {
-                shown.set(Activity::WaitsForRoom(inlet.index));
-            }
+            shown.set(Activity::WaitsForRoom(inlet.index));
             match inlet.buffer.push(Sample { id, birth, fork, source, value }, arrival, Origin::default(), wait) {
                 Push::Full(value) => {
                     *forked = Some(state);

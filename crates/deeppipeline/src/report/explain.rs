@@ -224,7 +224,10 @@ impl Report {
             .stages
             .iter()
             .filter(|stage| stage.counts.in_flight > 0)
-            .map(|stage| format!("{} has {} in work", stage.name, stage.counts.in_flight))
+            .map(|stage| match stage.doing.iter().filter_map(|worker| worker.since).max() {
+                Some(longest) => format!("{} works on a sample for {:.0} s", stage.name, longest.as_secs_f64()),
+                None => format!("{} has {} in work", stage.name, stage.counts.in_flight),
+            })
             .collect();
         match (self.outcome, at_work.is_empty()) {
             (Outcome::Running, false) => {

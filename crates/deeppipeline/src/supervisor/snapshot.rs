@@ -1,14 +1,17 @@
 //! The account that the supervisor gives: the report, and the failure that stopped the pipeline.
 
 use super::Supervisor;
+use crate::activity::Activity;
+#[cfg(processes)]
+use crate::buffer::shared::Owner;
 use crate::clock::Moment;
 use crate::error::StageError;
 use crate::graph::{Flow, PlacedBlock, Producer};
 use crate::ledger::{BufferCounts, Reading, StageCounts};
-use crate::phase::Phase;
+use crate::phase::{Phase, WorkerPhase};
 use crate::pipeline::LastSaid;
 use crate::policies::{Intake, Overflow};
-use crate::report::{JoinReport, Outcome, Recent, Report, Shares, Spread, StageReport};
+use crate::report::{Doing, JoinReport, Outcome, Recent, Report, Shares, Spread, StageReport, WorkerReport};
 use crate::worker::Role;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,13 +131,19 @@ impl<V: Send + 'static> Supervisor<V> {
     fn row_of_node(&self, index: usize, elapsed: Duration, at: Moment) -> (StageReport, (Spread, Spread)) {
         let (buffer, reading) = self.read(index, at);
         let (options, limits) = (&self.layout.nodes[index].options, &self.layout.limits[index]);
-        let workers = self.present(&self.state.lock(), index).len();
+        let (workers, doing) = self.workers_now(index, at);
         let ((blocked, blocked_lately), (ages, run)) = (self.blocked(index, at), (reading.ages.1, reading.times.1));
         // In the first seconds there are fewer than ten.
         let lately = reading.lately.min(elapsed);
         let rate = if lately.is_zero() { 0.0 } else { ages.count as f64 / lately.as_secs_f64() };
-        let busy_lately = run.mean.saturating_mul(u32::try_from(run.count).unwrap_or(u32::MAX));
-        let shares = Shares::of(busy_lately, blocked_lately, workers, lately);
+        let ended = run.mean.saturating_mul(u32::try_from(run.count).unwrap_or(u32::MAX));
+        // What has not come to its end counts up to now.
+        let up_to_now = |what: Doing| -> Duration {
+            let of_that = doing.iter().filter(|worker| worker.doing == what);
+            of_that.filter_map(|worker| worker.since).map(|since| since.min(lately)).sum()
+        };
+        let (busy, blocked_now) = (ended + up_to_now(Doing::Working), blocked_lately + up_to_now(Doing::Blocked));
+        let shares = Shares::of(busy, blocked_now, workers, lately);
         let row = StageReport {
             name: self.stage_name(index).to_owned(),
             intake: options.intake,
@@ -144,6 +153,7 @@ impl<V: Send + 'static> Supervisor<V> {
             buffer,
             counts: reading.counts,
             workers,
+            doing,
             max_workers: options.workers,
             paused: self.is_paused(index),
             restarts: self.restarts_of(index),
@@ -156,6 +166,55 @@ impl<V: Send + 'static> Supervisor<V> {
             age_of_information: reading.age_of_information,
         };
         (row, reading.ages_after)
+    }
+
+    /// The number of a node's workers, and what those do that have not ended.
+    fn workers_now(&self, index: usize, at: Moment) -> (usize, Vec<WorkerReport>) {
+        let mut doing = Vec::new();
+        let workers = {
+            let state = self.state.lock();
+            let present = self.present(&state, index);
+            for worker in &present {
+                let what = match state.workers[self.place_of(index, *worker)] {
+                    WorkerPhase::Starting | WorkerPhase::Ready | WorkerPhase::Crashed | WorkerPhase::Restarting => {
+                        Doing::Starting
+                    }
+                    WorkerPhase::Running => Doing::Waiting,
+                    WorkerPhase::Draining | WorkerPhase::TearingDown => Doing::Ending,
+                    WorkerPhase::Stopped | WorkerPhase::Resting => continue,
+                };
+                doing.push(WorkerReport { index: *worker, doing: what, since: None, sample: None });
+            }
+            present.len()
+        };
+        for worker in doing.iter_mut().filter(|worker| worker.doing == Doing::Waiting) {
+            self.look_at(index, worker, at);
+        }
+        (workers, doing)
+    }
+
+    /// Looks at what a worker does that takes samples.
+    fn look_at(&self, index: usize, worker: &mut WorkerReport, at: Moment) {
+        #[cfg(processes)]
+        if self.layout.is_in_process(index) {
+            // Only its buffer says something about it.
+            let owner = Owner::of_worker(index, worker.index);
+            let since = self.inlets[index].buffer.shared().and_then(|buffer| buffer.running_since(owner));
+            if let Some(since) = since {
+                worker.doing = Doing::Working;
+                worker.since = Some(Duration::from_nanos(at.since(Moment::of(since))));
+            }
+            return;
+        }
+        let shown = &self.activities[self.place_of(index, worker.index)];
+        let since = shown.since();
+        worker.since = since.map(|(since, _)| Duration::from_nanos(at.since(since)));
+        worker.doing = match shown.get() {
+            Activity::WaitsForSamples => return,
+            Activity::Calls => Doing::Working,
+            Activity::WaitsForRoom(_) => Doing::Blocked,
+        };
+        worker.sample = since.map(|(_, number)| number);
     }
 
     /// The places of the rows that get what a row gives.
@@ -212,6 +271,7 @@ impl<V: Send + 'static> Supervisor<V> {
             buffer: BufferCounts { entered: handed_out, taken: handed_out, ..BufferCounts::default() },
             counts: StageCounts { used: handed_out, gave: handed_out + entered.sum::<u64>(), ..StageCounts::default() },
             workers: 0,
+            doing: Vec::new(),
             max_workers: 0,
             paused: false,
             restarts: 0,

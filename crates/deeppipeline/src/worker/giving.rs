@@ -167,7 +167,9 @@ impl<V> Worker<V> {
             }
             Output::Next(_) | Output::Join { .. } | Output::End => self.push(sample, part, arrival, wait),
         };
-        self.context.activity.set(Activity::Calls);
+        if !matches!(given, Err(GiveError::Full(_))) {
+            self.context.activity.set(Activity::Calls);
+        }
         match &given {
             Ok(_) => self.count_given(part, arrival),
             Err(GiveError::Full(_)) => {
@@ -187,14 +189,14 @@ impl<V> Worker<V> {
     fn push(&self, sample: Sample<V>, part: Part, arrival: Arrival, wait: Wait) -> Result<Given<V>, GiveError<V>> {
         let (next, pushed) = match &self.context.output {
             Output::Next(next) => {
-                self.show_waiting(next, wait);
+                self.show_waiting(next);
                 let receipt = self.running().and_then(|in_flight| in_flight.receipt(part));
                 let origin = Origin { lane: self.context.entry.lane, turn: self.turn, receipt, ..Origin::default() };
                 (Some(&**next), self.push_in_turn(&next.buffer, sample, arrival, origin, wait))
             }
             Output::Join { blocks, block, branch } => {
                 let next = blocks.behind(*block);
-                next.into_iter().for_each(|next| self.show_waiting(next, wait));
+                next.into_iter().for_each(|next| self.show_waiting(next));
                 (next, blocks.arrive(*block, *branch, sample, wait, &*self.context.control))
             }
             Output::End | Output::Fork { .. } | Output::Answers(_) => (None, Push::Shut(sample.value)),
@@ -216,9 +218,10 @@ impl<V> Worker<V> {
     }
 
     #[inline(always)]
-    fn show_waiting(&self, next: &Inlet<V>, wait: Wait) {
-        if !matches!(wait, Wait::No) {
-            self.context.activity.set(Activity::WaitsForRoom(next.index));
+    fn show_waiting(&self, next: &Inlet<V>) {
+        self.context.activity.set(Activity::WaitsForRoom(next.index));
+        if let Step::Running(in_flight) = &self.step {
+            self.context.activity.set_since(in_flight.paused_at);
         }
     }
 

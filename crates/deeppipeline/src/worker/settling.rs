@@ -77,6 +77,7 @@ impl<V> Worker<V> {
     fn settle_run(&mut self, mut in_flight: InFlight, ending: Ending) -> LogEvent {
         self.context.show_running(None);
         in_flight.pause(&self.context.clock);
+        self.context.activity.set_since(in_flight.paused_at);
         match in_flight.batch {
             None => self.settle_all(in_flight, ending),
             Some(_) => self.settle_batch(in_flight, ending),

@@ -91,6 +91,7 @@ impl<V> Worker<V> {
         self.has_turn(taken.ticket);
         let newest = input.newest();
         if let Some(newest) = newest {
+            self.context.activity.begin(newest.id.number, taken.at);
             self.take_into_flight(newest, input.count(), taken);
             self.await_answers(&input);
             self.context.show_running(Some((newest.id, Duration::ZERO)));
@@ -139,7 +140,9 @@ impl<V> Worker<V> {
         let again = buffer.read_again(in_flight.lease.as_ref(), if alone.is_some() { 1 } else { usize::MAX });
         self.context.activity.set(Activity::Calls);
         self.context.show_running(Some((in_flight.present.id, Duration::from_nanos(in_flight.busy))));
-        in_flight.run(self.context.clock.moment());
+        let now = self.context.clock.moment();
+        self.context.activity.set_since(now);
+        in_flight.run(now);
         self.step = Step::Running(in_flight);
         match again {
             Ok(input) => {
