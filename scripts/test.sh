@@ -24,6 +24,7 @@ step "monitor tests" cargo test --locked -p deeppipeline-monitor
 step "vision and command-line tests" cargo test --locked --release -p deeppipeline-vision -p deeppipeline-cli
 step "wheel" scripts/wheel.sh
 step "Python tests" scripts/test-python.sh
+step "the dashboard's page in a browser" scripts/test-page.sh
 step "examples" scripts/test-examples.sh
 step "demo" scripts/test-demo.sh
 printf '\n==> all passed (%s)\n' "$(date +%T)"
