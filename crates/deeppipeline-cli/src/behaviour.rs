@@ -90,7 +90,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     }
     let rate = frames as f64 / report.elapsed.as_secs_f64();
     let cost = cost.milliseconds_per(frames);
-    let summary = format!("{report}\n{frames} frames, {rate:.1} frames/s, {cost:.1} ms of CPU a frame");
+    let limit = report.explain();
+    let summary = format!("{report}\n{limit}\n{frames} frames, {rate:.1} frames/s, {cost:.1} ms of CPU a frame");
     let kept = match kept {
         Ok(kept) => kept,
         Err(error) => {

@@ -116,10 +116,10 @@ impl<'a> Rooms<'a> {
             }
         }
         if !before.is_empty() {
-            text += &format!(" Those in front of it wait for room: {}.", before.join(", "));
+            text += &format!(" Those in front of it wait for room: {}.", listed(&before));
         }
         if !behind.is_empty() {
-            text += &format!(" Those behind it wait for samples: {}.", behind.join(", "));
+            text += &format!(" Those behind it wait for samples: {}.", listed(&behind));
         }
         text
     }
@@ -236,6 +236,15 @@ impl Report {
             (Outcome::Running, true) => "Nothing has come in for ten seconds.".to_owned(),
             (outcome, _) => format!("The pipeline has {outcome}, and nothing was taken in its last ten seconds."),
         }
+    }
+}
+
+/// The first of a list, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..SHOWN].join(", ")),
     }
 }
 
