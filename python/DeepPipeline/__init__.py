@@ -39,6 +39,7 @@ from DeepPipeline._fates import FateEvent
 from DeepPipeline._function import stage
 from DeepPipeline._give import SKIP, Failed, Many
 from DeepPipeline._intake import All, Batch, Latest, Single, Window
+from DeepPipeline._log_context import LogContext
 from DeepPipeline._simulate import every
 from DeepPipeline._sources import Restart
 from DeepPipeline._stage import Retry, Sample, Stage, retry
@@ -99,6 +100,7 @@ __all__ = [
     "JoinCounts",
     "JoinReport",
     "Latest",
+    "LogContext",
     "Lost",
     "Many",
     "Missing",

@@ -9,6 +9,7 @@ import traceback
 from dataclasses import dataclass
 
 from DeepPipeline import _engine
+from DeepPipeline._log_context import context
 from DeepPipeline._pickled import made_again, packed
 
 PLAIN = (str, int, float, type(None))
@@ -62,7 +63,8 @@ class _SendHome(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            shown = vars(record) | {"msg": record.getMessage(), "args": None, "exc_info": None}
+            # The stage's name is the pipeline's to say.
+            shown = {**context(), **vars(record), "msg": record.getMessage(), "args": None, "exc_info": None}
             if record.exc_info:
                 shown["exc_text"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
             plain = {name: value for name, value in shown.items() if type(value) in PLAIN}

@@ -6,10 +6,11 @@ pub(crate) mod simulated;
 pub(crate) mod thread;
 
 use crate::cuts::SourceCut;
-use crate::sample::Input;
+use crate::sample::{Input, SampleInfo};
 use crate::stage::Give;
 use crate::unwind::{catch_panic, release};
-use crate::worker::{Call, Done, Values, Windowed, Worker};
+use crate::worker::{Call, Done, Role, Values, Windowed, Worker, WorkerId};
+use tracing::Span;
 
 /// The user's side of one worker: whatever the engine asks for, it calls.
 pub trait Body<V> {
@@ -82,7 +83,9 @@ pub(crate) fn work<V>(worker: &mut Worker<V>, mut body: Box<dyn Body<V>>) {
 pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call: Call<V>) -> Done<V> {
     let flushed = if worker.forgets() { forget(worker, body) } else { 0 };
     let makes_stage = matches!(call, Call::Setup);
+    let span = span_of(worker, &call);
     let called = catch_panic(|| {
+        let _entered = span.enter();
         let done = body.call(call);
         if makes_stage
             && matches!(done, Done::Gave(_))
@@ -103,6 +106,37 @@ pub(crate) fn make_call<V>(worker: &mut Worker<V>, body: &mut dyn Body<V>, call:
         tell_failed_values(worker, body, &done);
     }
     done
+}
+
+/// The span around a call of the user's code, in which all that this logs has its stage, its worker and its sample. Where
+/// nobody listens, it costs the look whether somebody does.
+fn span_of<V>(worker: &Worker<V>, call: &Call<V>) -> Span {
+    macro_rules! span {
+        ($name:literal) => {
+            tracing::info_span!(
+                target: "deeppipeline::calls",
+                $name,
+                stage = worker.name(),
+                worker = match worker.worker_id() {
+                    WorkerId::Stage { worker, .. } => worker,
+                    WorkerId::Source(_) => 0,
+                },
+                sample = worker.in_flight().map(|newest| tracing::field::display(newest.id)),
+                source = worker.in_flight().as_ref().and_then(SampleInfo::source),
+            )
+        };
+    }
+    if worker.role() == Role::Relay {
+        return Span::none();
+    }
+    match call {
+        Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => span!("stage_run"),
+        Call::SourceOpen | Call::SourceNext => span!("source_next"),
+        Call::Setup | Call::Prepare(_) => span!("setup"),
+        Call::Finish => span!("finish"),
+        Call::Teardown | Call::Exchange | Call::Discard => span!("teardown"),
+        Call::Update(_) => span!("update"),
+    }
 }
 
 /// Lets a stage forget what it keeps from before a flush; returns how many samples of single sources that were.
