@@ -14,6 +14,7 @@ mod output;
 mod processes;
 mod progress;
 mod serial;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Recognise what people do in a video: capture, detect, track, estimate poses, classify, draw, write.
     Behaviour(arguments::Arguments),
+    /// Show a running pipeline in the terminal: rates, what the workers do, what is dropped, and what limits.
+    Top(top::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
 
     let result = match Arguments::parse().command {
         Command::Behaviour(arguments) => behaviour::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
     };
     match result {
         Ok(code) => code,

@@ -36,3 +36,4 @@ mod watched;
 
 pub use error::OpenError;
 pub use server::{DEFAULT_PORT, Dashboard, Options};
+pub use watched::Snapshot;

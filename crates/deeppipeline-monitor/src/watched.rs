@@ -4,7 +4,7 @@ use deeppipeline::Report;
 use deeppipeline::pipeline::Reporter;
 use deeppipeline::report::{Explanation, Outcome};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,18 +14,22 @@ const FRESH: Duration = Duration::from_millis(400);
 /// The number of pipelines that are gone of which the last report is kept.
 const GONE: usize = 100;
 
-/// One pipeline at one moment.
-#[derive(Debug, Serialize)]
-pub(crate) struct Snapshot {
-    pub(crate) name: String,
+/// One pipeline at one moment, as `/api/report` gives it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The name under which it is watched.
+    pub name: String,
     /// False once the pipeline is gone: this is the last that was seen of it.
-    pub(crate) is_there: bool,
-    pub(crate) report: Report,
+    pub is_there: bool,
+    /// What happened to every sample.
+    pub report: Report,
     /// The text of the failure that stopped it.
-    pub(crate) failure: Option<String>,
-    pub(crate) explanation: Explanation,
+    pub failure: Option<String>,
+    /// What limits it.
+    pub explanation: Explanation,
     /// The column and the lane of each stage in the picture.
-    places: Vec<(usize, f64)>,
+    pub places: Vec<(usize, f64)>,
 }
 
 /// What the list of pipelines says of one.
