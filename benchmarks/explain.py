@@ -7,6 +7,7 @@ stage. What stages do is to sleep, so that no two of them want the same core.
 """
 
 import argparse
+import logging
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=10, help="how many run at the same time")
     arguments = parser.parse_args()
 
+    logging.getLogger("DeepPipeline").setLevel(logging.ERROR)  # that samples are dropped is wanted here
     with ThreadPoolExecutor(arguments.at_once) as pool:
         looks = [
             pool.submit(look, seed, arguments.seconds, arguments.multiprocess) for seed in range(arguments.pipelines)
