@@ -10,5 +10,5 @@ def detect(frame: int) -> int:
 
 for workers in (1, 2):
     pipeline = Pipeline(stages=[stage(detect, workers=workers), stage(print, name="show")])
-    report = pipeline.simulate({"detect": 0.04, "show": 0.015}, every(0.025, 500))
+    report = pipeline.simulate({"detect": 0.04, "show": 0.015}, every(0.025, 300))
     print(report.explain())

@@ -9,7 +9,7 @@ fn explain(workers: usize) -> Result<Explanation, Box<dyn std::error::Error>> {
     let detect = made_by(|| Ok(|frame: u32| frame)).workers(workers);
     let mut simulation =
         Pipeline::builder().stage(detect.name("detect")).end_stage(stage(|_: u32| {}).name("show")).simulate()?;
-    for frame in 0..500 {
+    for frame in 0..300 {
         simulation.put_at(Duration::from_millis(25 * u64::from(frame)), frame);
     }
     simulation.takes("detect", Duration::from_millis(40))?.takes("show", Duration::from_millis(15))?;

@@ -311,6 +311,7 @@ def test_what_a_worker_does_and_for_how_long_is_known(tmp_path: Path, multiproce
         while (held().since or 0) <= before:
             time.sleep(0.01)
         assert held().sample == (None if multiprocess else 1)
-        assert [worker.doing for worker in p.report().stages[0].doing] == ["waiting"]
+        while [worker.doing for worker in p.report().stages[0].doing] != ["waiting"]:
+            time.sleep(0.01)
         pipe.write_bytes(b"")
     assert all(stage.doing == [] for stage in p.report().stages)
