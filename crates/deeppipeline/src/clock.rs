@@ -1,5 +1,6 @@
 //! The clock of a pipeline: the machine's, or a simulation's.
 
+use crate::buffer::WINDOW;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -77,8 +78,11 @@ pub(crate) struct VirtualClock {
 }
 
 impl VirtualClock {
+    /// Makes a clock that begins with a whole period: what is told of the last ten seconds, in periods of two, is then the
+    /// same whenever a simulation is run.
     pub(crate) fn new() -> Self {
-        VirtualClock { origin: Instant::now(), nanoseconds: Arc::default() }
+        let origin = from_nanoseconds(to_nanoseconds(Instant::now()).next_multiple_of(WINDOW));
+        VirtualClock { origin, nanoseconds: Arc::default() }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -146,4 +150,16 @@ fn monotonic_now() -> u64 {
 #[inline]
 fn monotonic_now() -> u64 {
     1 << 62
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_virtual_clock_begins_with_a_whole_period() {
+        let clock = VirtualClock::new();
+        assert_eq!(to_nanoseconds(clock.now()) % WINDOW, 0);
+        assert_eq!(clock.elapsed(), Duration::ZERO);
+    }
 }

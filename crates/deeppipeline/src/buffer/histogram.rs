@@ -48,7 +48,7 @@ pub(super) const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
 
 /// The time that one window of the last durations is long, and how many there are: together they are the last ten
 /// seconds, and what has begun of the next two.
-const WINDOW: u64 = 2_000_000_000;
+pub(crate) const WINDOW: u64 = 2_000_000_000;
 pub(super) const WINDOWS: usize = 6;
 
 /// Returns the number of the window that is open at that time, from 1: 0 is none.

@@ -18,6 +18,7 @@ mod untold;
 #[cfg(processes)]
 pub(crate) use error::NoAddresses;
 pub use error::{MemoryDamaged, SampleTooLarge};
+pub(crate) use histogram::WINDOW;
 pub(crate) use limits::{Limits, Workers};
 pub(crate) use policy::{How, LaneKey, LaneOptions, SampleEnd, Settlement};
 pub(crate) use to_free::ToFree;
