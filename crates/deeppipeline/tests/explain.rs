@@ -178,6 +178,22 @@ fn the_limit_and_what_it_does_to_those_around_it_are_said_in_words() {
 }
 
 #[test]
+fn a_stage_that_hangs_is_named_while_those_in_front_of_it_go_on() {
+    let (first, last) = (stage(|x: u32| x).name("decode"), stage(|_: u32| {}).name("detect"));
+    let mut simulation = Pipeline::builder().stage(first).end_stage(last).simulate().unwrap();
+    simulation.takes("decode", 5 * MS).unwrap().takes("detect", Duration::from_secs(60)).unwrap();
+    for frame in 0..2000 {
+        simulation.put_at(frame * 20 * MS, frame);
+    }
+    while simulation.now() < Duration::from_secs(30) {
+        simulation.step().unwrap();
+    }
+    let explanation = simulation.report().explain();
+    assert_eq!((explanation.limit.as_deref(), explanation.rate), (Some("detect"), 0.0));
+    assert_eq!(explanation.text, "detect works on a sample for 30 s, and has taken nothing in the last ten seconds.");
+}
+
+#[test]
 fn a_pause_and_a_standstill_are_said() {
     let paused = filmed(20, [10, 10], |simulation| {
         simulation.pause_stage_at(Duration::from_secs(5), "show").unwrap();

@@ -1,6 +1,6 @@
 //! What limits a pipeline, in plain words, from its report.
 
-use super::{Outcome, Report};
+use super::{Doing, Outcome, Report, StageReport};
 use crate::policies::Overflow;
 use std::fmt;
 
@@ -20,7 +20,7 @@ const CLEAR: f64 = 0.2;
 pub struct Explanation {
     /// The stage that limits the rate; `None` where no stage does: less comes in than there is room for.
     pub limit: Option<String>,
-    /// How sure that is, from 0 (another stage is as busy) to 1.
+    /// How sure that is, from 0 (another stage has hardly more room) to 1.
     pub confidence: f64,
     /// Samples that the limiting stage takes in a second; without one, the last stage.
     pub rate: f64,
@@ -147,6 +147,12 @@ impl Report {
         if let Some(paused) = self.stages.iter().find(|stage| stage.paused) {
             return nothing(format!("{} is paused: it takes nothing until it is resumed.", paused.name));
         }
+        // What stands in a call for so long has no rate, while those in front of it may go on and drop.
+        let hangs = |stage: &&StageReport| stage.recent.rate == 0.0 && stage.recent.shares.busy >= FULL;
+        if let Some(stage) = self.stages.iter().find(hangs) {
+            let text = format!("{}, and has taken nothing in the last ten seconds.", at_work(stage));
+            return Explanation { limit: Some(stage.name.clone()), rate: 0.0, ..nothing(text) };
+        }
         let rooms = Rooms::of(self);
         let moves = |index: &usize| self.stages[*index].workers > 0 && self.stages[*index].recent.rate > 0.0;
         let mut tightest: Vec<usize> = (0..self.stages.len()).filter(moves).collect();
@@ -220,15 +226,7 @@ impl Report {
 
     /// What there is to say where nothing was taken lately.
     fn nothing_moves(&self) -> String {
-        let at_work: Vec<String> = self
-            .stages
-            .iter()
-            .filter(|stage| stage.counts.in_flight > 0)
-            .map(|stage| match stage.doing.iter().filter_map(|worker| worker.since).max() {
-                Some(longest) => format!("{} works on a sample for {:.0} s", stage.name, longest.as_secs_f64()),
-                None => format!("{} has {} in work", stage.name, stage.counts.in_flight),
-            })
-            .collect();
+        let at_work: Vec<String> = self.stages.iter().filter(|stage| stage.counts.in_flight > 0).map(at_work).collect();
         match (self.outcome, at_work.is_empty()) {
             (Outcome::Running, false) => {
                 format!("Nothing has been taken in the last ten seconds: {}.", at_work.join(", "))
@@ -236,6 +234,15 @@ impl Report {
             (Outcome::Running, true) => "Nothing has come in for ten seconds.".to_owned(),
             (outcome, _) => format!("The pipeline has {outcome}, and nothing was taken in its last ten seconds."),
         }
+    }
+}
+
+/// What a stage has in work, and for how long where that is known.
+fn at_work(stage: &StageReport) -> String {
+    let working = stage.doing.iter().filter(|worker| worker.doing == Doing::Working);
+    match working.filter_map(|worker| worker.since).max() {
+        Some(longest) => format!("{} works on a sample for {:.0} s", stage.name, longest.as_secs_f64()),
+        None => format!("{} has {} in work", stage.name, stage.counts.in_flight),
     }
 }
 
