@@ -299,19 +299,21 @@ def test_what_a_worker_does_and_for_how_long_is_known(tmp_path: Path, multiproce
     os.mkfifo(pipe)
     with Pipeline([Pass(), Hold(pipe)], multiprocess=multiprocess) as p:
         p.put(1)
+        try:
 
-        def held() -> WorkerReport:
-            [worker] = p.report().stages[1].doing
-            return worker
+            def held() -> WorkerReport:
+                [worker] = p.report().stages[1].doing
+                return worker
 
-        while held().doing != "working":
-            time.sleep(0.01)
-        before = held().since
-        assert before is not None
-        while (held().since or 0) <= before:
-            time.sleep(0.01)
-        assert held().sample == (None if multiprocess else 1)
-        while [worker.doing for worker in p.report().stages[0].doing] != ["waiting"]:
-            time.sleep(0.01)
-        pipe.write_bytes(b"")
+            while held().doing != "working":
+                time.sleep(0.01)
+            before = held().since
+            assert before is not None
+            while (held().since or 0) <= before:
+                time.sleep(0.01)
+            assert held().sample == (None if multiprocess else 1)
+            while [worker.doing for worker in p.report().stages[0].doing] != ["waiting"]:
+                time.sleep(0.01)
+        finally:
+            pipe.write_bytes(b"")
     assert all(stage.doing == [] for stage in p.report().stages)

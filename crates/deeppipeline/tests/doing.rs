@@ -2,8 +2,9 @@
 
 mod support;
 
+use deeppipeline::engine::{Call, Done, Graph, Node, Supervisor};
 use deeppipeline::report::{Doing, Report, WorkerReport};
-use deeppipeline::{BoxError, Overflow, Pipeline, stage};
+use deeppipeline::{BoxError, Give, Overflow, Pipeline, stage};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 use support::until;
@@ -46,6 +47,17 @@ fn on_the_virtual_clock_it_is_exact() {
 
     let report = simulation.run().unwrap();
     assert!(report.stages.iter().all(|stage| stage.doing.is_empty()), "all have ended");
+}
+
+#[test]
+fn a_worker_that_is_up_waits_until_its_first_sample() {
+    let graph = Graph { stages: vec![Node::new("only")], ..Graph::default() };
+    let (supervisor, mut workers) = Supervisor::<u32>::new(graph).unwrap();
+    assert_eq!(only(&supervisor.report(), "only").doing, Doing::Starting);
+    assert!(matches!(workers[0].next(), Some(Call::Setup)));
+    workers[0].done(Done::Gave(Give::Skip));
+    let worker = only(&supervisor.report(), "only");
+    assert_eq!((worker.doing, worker.since, worker.sample), (Doing::Waiting, None, None));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::in_flight::InFlight;
 use super::{Ending, FailedOn, LogEvent, Step, Worker};
+use crate::activity::Activity;
 use crate::aside;
 use crate::buffer::Unsettled;
 use crate::error::{Doing, Failure};
@@ -54,6 +55,8 @@ impl<V> Worker<V> {
             return event;
         }
         self.step = Step::WaitingForOthers;
+        // Before anybody may see that it is up: it is in no call of the user's any more.
+        self.context.activity.set(Activity::WaitsForSamples);
         self.advance(WorkerEvent::SetUp);
         LogEvent::Nothing
     }
