@@ -56,3 +56,5 @@ class PipelineDescription:
     """True if the fate of every sample is told."""
     max_age: float | None
     stall_timeout: float | None
+    record: int
+    """The samples of each stage, the last, of which the timeline knows."""

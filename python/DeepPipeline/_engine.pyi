@@ -1,5 +1,6 @@
 """The compiled engine: what the Python package is built on."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, SupportsIndex, final
 
@@ -8,6 +9,8 @@ from DeepPipeline._intake import Kind
 from DeepPipeline._stage import Overflow
 
 DEFAULT_BUFFER_SIZE: int
+DEFAULT_RECORD: int
+MOST_RECORD: int
 """The number of samples that a buffer holds unless another is said."""
 
 MAX_WORKERS: int
@@ -195,6 +198,9 @@ class Recent:
     def age(self) -> Spread:
         """The ages of samples when the stage took them."""
     @property
+    def wait(self) -> Spread:
+        """The times that samples waited in front of the stage until it took them."""
+    @property
     def run(self) -> Spread:
         """The durations of stage_run."""
     @property
@@ -270,6 +276,9 @@ class StageReport:
     @property
     def age(self) -> Spread:
         """The ages of samples when it took them."""
+    @property
+    def wait(self) -> Spread:
+        """The times that samples waited in front of it until it took them."""
     @property
     def busy(self) -> float:
         """Seconds spent in stage_run, all samples together."""
@@ -388,6 +397,107 @@ class Explanation:
     @property
     def text(self) -> str:
         """All of it in words."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class TimelineStage:
+    """A stage of a timeline."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+    @property
+    def workers(self) -> int:
+        """How many workers it may have."""
+    @property
+    def buffer_size(self) -> int:
+        """For how many samples the buffer in front of it has room."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class Visit:
+    """The visit of a sample at a stage: from its arrival in front of it to its end there. Times are seconds since all
+    workers were up."""
+
+    @property
+    def stage(self) -> int:
+        """The place of the stage in `Timeline.stages`."""
+    @property
+    def sample(self) -> SampleId:
+        """The identity of the sample."""
+    @property
+    def source(self) -> str | None:
+        """The name of the source or entrance that it came from, or None."""
+    @property
+    def came(self) -> float:
+        """When it came: when the stage before gave it or, where that had to wait for room, when there was some."""
+    @property
+    def taken(self) -> float | None:
+        """When a worker took it; None if none did."""
+    @property
+    def worker(self) -> int | None:
+        """The index of that worker among those of the stage."""
+    @property
+    def ended(self) -> float | None:
+        """When it ended there: `stage_run` returned, or it was given up. None while it is there."""
+    @property
+    def fate(self) -> str | None:
+        """How it ended: None where its result went on, where it is there, and where it is tried again."""
+    @property
+    def crashed(self) -> bool:
+        """True if its worker process died with it. Without a fate it is tried again."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class Mark:
+    """Something that happened to the pipeline."""
+
+    @property
+    def at(self) -> float:
+        """When it happened, in seconds since all workers were up."""
+    @property
+    def text(self) -> str:
+        """The event, in words."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class Timeline:
+    """When each of the last samples came to a stage, was taken there, and ended. A notebook shows it as a picture."""
+
+    @property
+    def until(self) -> float:
+        """When it was read, in seconds since all workers were up."""
+    @property
+    def stages(self) -> list[TimelineStage]:
+        """The stages, in reading order."""
+    @property
+    def visits(self) -> list[Visit]:
+        """The visits of samples, by the time when they came."""
+    @property
+    def marks(self) -> list[Mark]:
+        """What happened to the pipeline, in order."""
+    def last(self, seconds: float) -> Timeline:
+        """Returns the part of it that is no older than that many seconds: visits that ended before are left out."""
+    def of_sample(self, number: int) -> list[Visit]:
+        """Returns the visits of the sample of that number, and of its parts, by the time when they came."""
+    def to_svg(self, follow: int | None = None) -> str:
+        """Returns it as an SVG picture: a row for each worker and for what waits in front of each stage, a bar for each
+        sample. `follow` draws the way of one sample, by its number."""
+    def to_json(self) -> str:
+        """Returns it as JSON that Perfetto opens, and that `from_json` reads."""
+    @classmethod
+    def from_json(cls, text: str) -> Timeline:
+        """Reads what `to_json` has made. Raises `ValueError` where it is something else."""
+    def save(self, path: str | os.PathLike[str], follow: int | None = None) -> None:
+        """Writes it into a file: as a picture where the name ends in `.svg`, and otherwise as JSON, which Perfetto
+        (https://ui.perfetto.dev) opens and `load` reads."""
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Timeline:
+        """Reads what `save` has written. Raises `ValueError` where it is something else."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 
@@ -681,6 +791,7 @@ class Engine:
     def still_busy(self) -> str: ...
     def not_up(self) -> list[str]: ...
     def report(self) -> Report: ...
+    def timeline(self) -> Timeline: ...
     def final_report(self) -> Report: ...
     def failure(self) -> tuple[str, str, str, SampleId | None, BaseException] | None: ...
 

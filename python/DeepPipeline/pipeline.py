@@ -19,12 +19,20 @@ from DeepPipeline._aside import logger
 from DeepPipeline._async_stage import Loops, as_the_engine_sees, check_concurrency, is_async
 from DeepPipeline._asynchronous import Asynchronous
 from DeepPipeline._change import Changes
-from DeepPipeline._checks import checked_count, checked_flag, checked_seconds, checked_wait, one_of, what
+from DeepPipeline._checks import (
+    checked_count,
+    checked_flag,
+    checked_number,
+    checked_seconds,
+    checked_wait,
+    one_of,
+    what,
+)
 from DeepPipeline._dashboard import Dashboard, checked_dashboard, shared_dashboard
 from DeepPipeline._dead_letters import DeadLetters, Writer, checked_dead_letters
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
-from DeepPipeline._engine import Explanation, Report, StageCounts, Startup, Ticket
+from DeepPipeline._engine import Explanation, Report, StageCounts, Startup, Ticket, Timeline
 from DeepPipeline._entrances import (
     Entrance,
     Entrances,
@@ -98,6 +106,8 @@ class Pipeline(Changes, Scales, Asynchronous):
       stalled, as the report and the log say. A `Restart` is closed then, by the `close()` of what it has opened, and
       opened again; if it does not return from that within half a second, it has failed and is left behind: what it
       gives later is given to nobody.
+    - `record`: of how many samples of each stage, the last, `timeline()` knows when they came, were taken and ended.
+      Each takes 64 bytes of memory; with 0 nothing is kept.
     - `dashboard`: True shows the pipeline live in the browser, on http://127.0.0.1:8910 or, if that port is taken,
       where the log says; a number is the port. A `Dashboard` says more, and shows several pipelines.
     """
@@ -119,6 +129,7 @@ class Pipeline(Changes, Scales, Asynchronous):
         on_fate: OnFate | None = None,
         dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
         stall_timeout: float | None = None,
+        record: SupportsIndex = _engine.DEFAULT_RECORD,
         dashboard: bool | int | Dashboard = False,
     ) -> None:
         self._chain, count = checked_chain(stages, end_stage)
@@ -132,6 +143,9 @@ class Pipeline(Changes, Scales, Asynchronous):
         self._on_fate = checked_on_fate(on_fate)
         self._dead_letters = checked_dead_letters(dead_letters)
         self._stall_timeout = None if stall_timeout is None else checked_seconds("stall_timeout", stall_timeout)
+        self._record = checked_number(
+            "record", record, 0, _engine.MOST_RECORD, f"0 to {_engine.MOST_RECORD}: so many samples of each stage are kept"
+        )
         self._dashboard = checked_dashboard(dashboard)
         self._source = None if source is None else source_stage(source)
         self._entrances = [*checked_sources(sources), *checked_entrances(entrances)]
@@ -453,6 +467,13 @@ class Pipeline(Changes, Scales, Asynchronous):
             return self._engine.report()
         return self._described(_engine.Engine).report()
 
+    def timeline(self) -> Timeline:
+        """Returns when each of the last samples came to a stage, was taken there, and ended: the last `record` of each.
+
+        A notebook shows it as a picture; `save("run.json")` writes a file that Perfetto (https://ui.perfetto.dev) opens.
+        """
+        return self._started("timeline").timeline()
+
     def explain(self) -> Explanation:
         """Returns which stage limits the pipeline, and what another worker of it would give.
 
@@ -551,6 +572,7 @@ class Pipeline(Changes, Scales, Asynchronous):
                 self._on_fate is not None or self._dead_letters is not None,
                 self._max_age,
                 self._stall_timeout,
+                self._record,
             )
         )
 

@@ -6,7 +6,7 @@ use crate::fates::{FateFacts, fate_facts};
 use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, raise};
 use crate::putting::Putting;
-use crate::report::{Report, SampleId};
+use crate::report::{Report, SampleId, Timeline};
 use crate::ticket::Ticket;
 use crate::tuple::Tuple;
 use crate::worker::Worker;
@@ -51,6 +51,7 @@ pub(crate) struct PipelineDescription {
     fates: bool,
     max_age: Option<f64>,
     stall_timeout: Option<f64>,
+    record: usize,
 }
 
 /// One stage as the Python package describes it.
@@ -687,6 +688,11 @@ impl Engine {
         Report(self.supervisor.report())
     }
 
+    /// When each of the last samples came to a stage, was taken there, and ended.
+    fn timeline(&self, py: Python<'_>) -> Timeline {
+        Timeline(py.detach(|| self.supervisor.timeline()))
+    }
+
     /// The report once no caller waits any longer: it names the workers left behind.
     fn final_report(&self) -> Report {
         Report(self.supervisor.final_report())
@@ -755,6 +761,7 @@ impl PipelineDescription {
             overflow: self.overflow.as_deref().map(policy).transpose()?,
             max_age: self.max_age.map(seconds),
             stall_timeout: self.stall_timeout.map(seconds),
+            record: Some(self.record),
         })
     }
 }

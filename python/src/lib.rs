@@ -37,6 +37,8 @@ fn keep_for_ever(object: Py<PyAny>) {
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keep_for_ever, module)?)?;
     module.add("DEFAULT_BUFFER_SIZE", deeppipeline::builder::DEFAULT_BUFFER_SIZE)?;
+    module.add("DEFAULT_RECORD", deeppipeline::report::DEFAULT_RECORD)?;
+    module.add("MOST_RECORD", deeppipeline::report::MOST_RECORD)?;
     module.add("MAX_WORKERS", deeppipeline::builder::MAX_WORKERS)?;
     module.add("GRACE", deeppipeline::pipeline::GRACE.as_secs_f64())?;
     module.add_class::<engine::Engine>()?;
@@ -71,6 +73,10 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scene::Person>()?;
     module.add_class::<report::Explanation>()?;
     module.add_class::<report::Report>()?;
+    module.add_class::<report::Timeline>()?;
+    module.add_class::<report::TimelineStage>()?;
+    module.add_class::<report::Visit>()?;
+    module.add_class::<report::Mark>()?;
     module.add_class::<report::Recent>()?;
     module.add_class::<report::Shares>()?;
     module.add_class::<report::StageReport>()?;

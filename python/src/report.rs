@@ -2,12 +2,15 @@
 
 use deeppipeline::report;
 use pyo3::PyTypeInfo;
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
 
 /// A class of the report: what it wraps, its attributes, and what its `repr` shows.
 macro_rules! reported {
@@ -200,6 +203,8 @@ reported! {
     Recent {
         /// The ages of samples when the stage took them.
         age: Spread = |r| Spread(r.age);
+        /// The times that samples waited in front of the stage until it took them.
+        wait: Spread = |r| Spread(r.wait);
         /// The durations of stage_run.
         run: Spread = |r| Spread(r.run);
         /// Samples that it took in a second.
@@ -258,6 +263,8 @@ reported! {
         restarts: u64 = |s| s.restarts;
         /// The ages of samples when it took them.
         age: Spread = |s| Spread(s.age);
+        /// The times that samples waited in front of it until it took them.
+        wait: Spread = |s| Spread(s.wait);
         /// Seconds spent in stage_run, all samples together.
         busy: f64 = |s| s.busy.as_secs_f64();
         /// Half of the calls of stage_run took no longer than this many seconds.
@@ -364,6 +371,134 @@ reported! {
             self.0.text.clone()
         }
     }
+}
+
+reported! {
+    /// A stage of a timeline.
+    TimelineStage {
+        /// Its name.
+        name: String = |s| s.name.clone();
+        /// How many workers it may have.
+        workers: usize = |s| s.workers;
+        /// For how many samples the buffer in front of it has room.
+        buffer_size: usize = |s| s.buffer_size;
+        @repr |s| format!("<TimelineStage {:?}>", s.name);
+    }
+}
+
+reported! {
+    /// The visit of a sample at a stage: from its arrival in front of it to its end there. Times are seconds since all
+    /// workers were up.
+    Visit {
+        /// The place of the stage in `Timeline.stages`.
+        stage: usize = |v| v.stage;
+        /// The identity of the sample.
+        sample: SampleId = |v| v.sample.into();
+        /// The name of the source or entrance that it came from, or None.
+        source: Option<String> = |v| v.source.clone();
+        /// When it came: when the stage before gave it or, where that had to wait for room, when there was some.
+        came: f64 = |v| v.came.as_secs_f64();
+        /// When a worker took it; None if none did.
+        taken: Option<f64> = |v| v.taken.map(|at| at.as_secs_f64());
+        /// The index of that worker among those of the stage.
+        worker: Option<usize> = |v| v.worker;
+        /// When it ended there: `stage_run` returned, or it was given up. None while it is there.
+        ended: Option<f64> = |v| v.ended.map(|at| at.as_secs_f64());
+        /// How it ended: None where its result went on, where it is there, and where it is tried again.
+        fate: Option<&'static str> = |v| v.fate.map(report::Fate::word);
+        /// True if its worker process died with it. Without a fate it is tried again.
+        crashed: bool = |v| v.crashed;
+        @repr |v| format!("<Visit of {} at stage {}: {}>", v.sample, v.stage, v.word());
+    }
+}
+
+reported! {
+    /// Something that happened to the pipeline.
+    Mark {
+        /// When it happened, in seconds since all workers were up.
+        at: f64 = |m| m.at.as_secs_f64();
+        /// The event, in words.
+        text: String = |m| m.text.clone();
+        @repr |m| format!("<Mark {:?}>", m.text);
+    }
+}
+
+reported! {
+    /// When each of the last samples came to a stage, was taken there, and ended. A notebook shows it as a picture.
+    Timeline {
+        /// When it was read, in seconds since all workers were up.
+        until: f64 = |t| t.until.as_secs_f64();
+        /// The stages, in reading order.
+        stages: Vec<TimelineStage> = |t| t.stages.iter().cloned().map(TimelineStage).collect();
+        /// The visits of samples, by the time when they came.
+        visits: Vec<Visit> = |t| t.visits.iter().cloned().map(Visit).collect();
+        /// What happened to the pipeline, in order.
+        marks: Vec<Mark> = |t| t.marks.iter().cloned().map(Mark).collect();
+        @repr |t| format!("<Timeline stages={} visits={}>", t.stages.len(), t.visits.len());
+
+        /// Returns the part of it that is no older than that many seconds: visits that ended before are left out.
+        fn last(&self, seconds: f64) -> PyResult<Self> {
+            match Duration::try_from_secs_f64(seconds) {
+                Ok(time) => Ok(Timeline(self.0.last(time))),
+                Err(_) => Err(PyValueError::new_err(format!("seconds is {seconds}, but must be 0 or more"))),
+            }
+        }
+
+        /// Returns the visits of the sample of that number, and of its parts, by the time when they came.
+        fn of_sample(&self, number: u64) -> Vec<Visit> {
+            self.0.of_sample(number).into_iter().cloned().map(Visit).collect()
+        }
+
+        /// Returns it as an SVG picture: a row for each worker and for what waits in front of each stage, a bar for each sample.
+        /// `follow` draws the way of one sample, by its number.
+        #[pyo3(signature = (follow = None))]
+        fn to_svg(&self, follow: Option<u64>) -> String {
+            self.0.to_svg(follow)
+        }
+
+        /// Returns it as JSON that Perfetto opens, and that `from_json` reads.
+        fn to_json(&self, py: Python<'_>) -> String {
+            py.detach(|| self.0.to_json())
+        }
+
+        /// Reads what `to_json` has made. Raises `ValueError` where it is something else.
+        #[classmethod]
+        fn from_json(_class: &Bound<'_, PyType>, text: &str) -> PyResult<Self> {
+            let read = report::Timeline::from_json(text.as_bytes());
+            read.map(Timeline).map_err(|error| PyValueError::new_err(error.to_string()))
+        }
+
+        /// Writes it into a file: as a picture where the name ends in `.svg`, and otherwise as JSON, which Perfetto
+        /// (https://ui.perfetto.dev) opens and `load` reads.
+        #[pyo3(signature = (path, follow = None))]
+        fn save(&self, py: Python<'_>, path: PathBuf, follow: Option<u64>) -> PyResult<()> {
+            let is_picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));
+            let written = py.detach(|| {
+                let text = if is_picture { self.0.to_svg(follow) } else { self.0.to_json() };
+                fs::write(&path, text)
+            });
+            written.map_err(|error| with_path(error, &path))
+        }
+
+        /// Reads what `save` has written. Raises `ValueError` where it is something else.
+        #[classmethod]
+        fn load(_class: &Bound<'_, PyType>, path: PathBuf) -> PyResult<Self> {
+            let text = fs::read(&path).map_err(|error| with_path(error, &path))?;
+            let read = report::Timeline::from_json(&text);
+            read.map(Timeline).map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
+        }
+
+        fn _repr_html_(&self) -> String {
+            self.0.to_svg(None)
+        }
+    }
+}
+
+/// The error of a file, with its number and name as Python's own have them.
+fn with_path(error: io::Error, path: &Path) -> PyErr {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    PyOSError::new_err((error.raw_os_error(), text, path.to_path_buf()))
 }
 
 reported! {

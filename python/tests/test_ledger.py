@@ -18,6 +18,7 @@ from DeepPipeline import (
     JoinCounts,
     JoinReport,
     Many,
+    Mark,
     Parallel,
     Pipeline,
     Recent,
@@ -29,6 +30,9 @@ from DeepPipeline import (
     Stage,
     StageCounts,
     StageReport,
+    Timeline,
+    TimelineStage,
+    Visit,
     WorkerReport,
 )
 
@@ -36,9 +40,9 @@ FIELDS: dict[type, str] = {
     Report: "outcome elapsed sources stages age recent_age joins left_behind fates_missed dropped balances stage "
     "source explain to_mermaid to_svg",
     StageReport: "name intake overflow buffer_size next buffer counts workers doing max_workers paused restarts age "
-    "busy p50 p99 recent blocked age_of_information",
+    "wait busy p50 p99 recent blocked age_of_information",
     WorkerReport: "index doing since sample",
-    Recent: "age run rate shares",
+    Recent: "age wait run rate shares",
     Shares: "busy starved blocked",
     BufferCounts: "reordering entered taken dropped_oldest dropped_newest superseded expired dropped discarded flushed "
     "waiting last_dropped",
@@ -47,6 +51,10 @@ FIELDS: dict[type, str] = {
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
     Spread: "p50 p99 max mean count",
+    TimelineStage: "name workers buffer_size",
+    Visit: "stage sample source came taken worker ended fate crashed",
+    Mark: "at text",
+    Timeline: "until stages visits marks last of_sample to_svg to_json from_json save load",
     Explanation: "limit confidence rate with_another_worker then text",
 }
 

@@ -18,6 +18,13 @@ pub const DEFAULT_BUFFER_SIZE: usize = 2;
 /// The number of bytes that the samples in a shared-memory buffer have together at most, by default: 256 MiB.
 pub const DEFAULT_BUFFER_BYTES: usize = 256 << 20;
 
+/// The number of samples of each stage, the last, that are kept for the [timeline](crate::report::Timeline) where nothing
+/// is said.
+pub const DEFAULT_RECORD: usize = 1000;
+
+/// The largest number of samples of each stage that may be kept so.
+pub const MOST_RECORD: usize = 1_000_000;
+
 /// The number of times that a worker process is restarted within [`RESTART_WINDOW`], by default.
 pub const DEFAULT_MAX_RESTARTS: u32 = 3;
 
@@ -319,6 +326,9 @@ pub struct Graph {
     pub max_age: Option<Duration>,
     /// The time after which a source that has given nothing is stalled, for sources that do not say.
     pub stall_timeout: Option<Duration>,
+    /// The number of samples of each stage, the last, of which it is kept when they came, were taken and ended; `None` is
+    /// [`DEFAULT_RECORD`].
+    pub record: Option<usize>,
 }
 
 impl Graph {
@@ -341,6 +351,9 @@ impl Graph {
             return Err(GraphError::BufferSizeCount { got: sizes.len(), stages: self.stages.len() });
         }
 
+        if let Some(got) = self.record.filter(|record| *record > MOST_RECORD) {
+            return Err(GraphError::RecordTooLarge { got });
+        }
         self.check_entrances()?;
         let layout = Layout::new(self)?;
         if self.buffer_bytes.is_some() && self.stages.iter().all(|node| !node.executor.is_process()) {

@@ -209,6 +209,7 @@ pub(crate) struct Reading {
     pub(crate) times: (Spread, Spread),
     pub(crate) ages: (Spread, Spread),
     pub(crate) ages_after: (Spread, Spread),
+    pub(crate) waits: (Spread, Spread),
     /// The time since the birth of the newest sample that the last stage has used.
     pub(crate) age_of_information: Option<Duration>,
     /// The time that the last ten seconds are long now.

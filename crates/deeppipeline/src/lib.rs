@@ -104,6 +104,7 @@ mod stop_signals;
 mod stream;
 mod supervisor;
 mod time_limits;
+mod timeline;
 #[cfg(processes)]
 mod transfer;
 mod typed;

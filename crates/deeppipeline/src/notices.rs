@@ -1,7 +1,7 @@
 //! The notices that are given unasked: samples that are dropped, a stage that fails, a stage that hangs.
 
 use crate::aside;
-use crate::clock::{Moment, in_nanoseconds};
+use crate::clock::{Clock, Moment, in_nanoseconds};
 use crate::policies::Overflow;
 use crate::sample::SampleId;
 use parking_lot::{Condvar, Mutex};
@@ -115,11 +115,17 @@ impl fmt::Display for Notice {
     }
 }
 
+/// The number of marks that are kept for the timeline; older ones are forgotten.
+const MARKS: usize = 256;
+
 /// Notices on their way to the log, and to a binding that has one of its own.
 #[derive(Default)]
 pub(crate) struct Notices {
+    clock: Clock,
     state: Mutex<State>,
     changed: Condvar,
+    /// What happened to the pipeline, and when.
+    marks: Mutex<VecDeque<(Moment, String)>>,
 }
 
 #[derive(Default)]
@@ -131,6 +137,24 @@ struct State {
 }
 
 impl Notices {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Notices { clock, ..Notices::default() }
+    }
+
+    /// Keeps what happened to the pipeline for its timeline. It takes no other lock.
+    pub(crate) fn mark(&self, text: String) {
+        let mut marks = self.marks.lock();
+        if marks.len() == MARKS {
+            marks.pop_front();
+        }
+        marks.push_back((self.clock.moment(), text));
+    }
+
+    /// Returns what was kept so, oldest first.
+    pub(crate) fn marks(&self) -> Vec<(Moment, String)> {
+        self.marks.lock().iter().cloned().collect()
+    }
+
     /// Keeps notices from now on, until `next` fetches them.
     pub(crate) fn keep(&self) {
         self.state.lock().kept = true;
@@ -139,6 +163,10 @@ impl Notices {
     /// Tells one; outside of every lock.
     pub(crate) fn tell(&self, notice: Notice) {
         let text = notice.to_string();
+        // A timeline shows each sample that was dropped, and a failure is marked with its cause.
+        if !matches!(notice, Notice::Dropped { .. } | Notice::Failed | Notice::CloseSource { .. }) {
+            self.mark(text.clone());
+        }
         match notice {
             // A failure is logged with its cause.
             Notice::Failed | Notice::CloseSource { .. } => {}

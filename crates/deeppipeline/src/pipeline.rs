@@ -15,6 +15,7 @@ use crate::gives::Flows;
 use crate::report::{Explanation, Report};
 use crate::stage::Source;
 use crate::supervisor::{ON_FATE, Startup, Supervisor, Waiting};
+use crate::timeline::Timeline;
 use crate::typed::{Value, unbox};
 use crate::worker::WorkerId;
 use parking_lot::Mutex;
@@ -408,6 +409,12 @@ impl<I, T> Pipeline<I, T> {
     /// Returns what happened to every sample up to now.
     pub fn report(&self) -> Report {
         self.supervisor.report()
+    }
+
+    /// Returns when each of the last samples came to a stage, was taken there, and ended: the last
+    /// [`record`](crate::builder::Builder::record) of each stage.
+    pub fn timeline(&self) -> Timeline {
+        self.supervisor.timeline()
     }
 
     /// Returns which stage limits the pipeline, and what another worker of it would give: see [`Report::explain`].

@@ -2,7 +2,7 @@
 
 mod explain;
 mod picture;
-mod table;
+pub(crate) mod table;
 
 use crate::policies::{Intake, Overflow};
 #[cfg(feature = "serde")]
@@ -17,6 +17,9 @@ pub use crate::join::JoinCounts;
 pub use crate::ledger::{BufferCounts, Spread, StageCounts};
 pub use crate::sample::{SampleId, SampleInfo};
 pub use crate::supervisor::SOURCE;
+#[cfg(feature = "timeline")]
+pub use crate::timeline::NotATimeline;
+pub use crate::timeline::{DEFAULT_RECORD, MOST_RECORD, Mark, Timeline, TimelineStage, Visit};
 pub use explain::Explanation;
 
 /// The state of a pipeline.
@@ -188,6 +191,9 @@ pub struct StageReport {
     pub restarts: u64,
     /// The ages of samples when it took them.
     pub age: Spread,
+    /// The times that samples waited in front of it until it took them.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub wait: Spread,
     /// Time spent in `stage_run`, all samples together.
     #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub busy: Duration,
@@ -262,6 +268,9 @@ pub struct WorkerReport {
 pub struct Recent {
     /// The ages of samples when the stage took them.
     pub age: Spread,
+    /// The times that samples waited in front of the stage until it took them.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub wait: Spread,
     /// The durations of `stage_run`.
     pub run: Spread,
     /// Samples that it took in a second.

@@ -41,10 +41,12 @@ pub(super) enum Durations {
     Ages,
     /// The ages from birth to the end.
     AgesAfter,
+    /// The times from arrival to being taken.
+    Waits,
 }
 
 /// The number of these.
-pub(super) const HISTOGRAMS: usize = Durations::AgesAfter as usize + 1;
+pub(super) const HISTOGRAMS: usize = Durations::Waits as usize + 1;
 
 /// The time that one window of the last durations is long, and how many there are: together they are the last ten
 /// seconds, and what has begun of the next two.

@@ -61,4 +61,6 @@ pub(crate) struct Limits {
     pub(crate) ends: usize,
     /// True if the end of every sample is told, and not only of those with a ticket.
     pub(crate) fates: bool,
+    /// The number of visits of samples that it keeps.
+    pub(crate) visits: usize,
 }

@@ -8,6 +8,7 @@ use super::policy::{
 };
 use super::to_free::ToFree;
 use super::untold::Untold;
+use super::visit::{Visit, Visits};
 use super::{
     Arrival, Ended, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, SampleEnd, Settlement, Take, Unsettled,
     Wait,
@@ -129,6 +130,9 @@ struct State<V> {
     histograms: [Histogram; HISTOGRAMS],
     /// Values that no consumer will take, to be freed outside of the lock.
     to_free: ToFree<V>,
+    /// Samples that have left.
+    visits: Visits,
+    clock: Clock,
     /// Ends of samples, to be told outside of the lock.
     ends: Vec<Ended<V>>,
     /// Those that are being told.
@@ -218,6 +222,15 @@ impl<V> Storage for State<V> {
 
     fn note_end(&mut self, ended: SampleEnd) {
         self.ends.push(ended.into());
+    }
+
+    #[inline(always)]
+    fn keep_visit(&mut self, visit: Visit) {
+        self.visits.keep(visit);
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.moment().0
     }
 
     fn give_up(&mut self, slot: usize) {
@@ -360,6 +373,8 @@ impl<V> Buffer<V> {
             to_remember,
             histograms: std::array::from_fn(|_| Histogram::new()),
             to_free: ToFree::Nothing,
+            visits: Visits::new(limits.visits),
+            clock: clock.clone(),
             ends: Vec::new(),
             untold: Untold::default(),
             tells_values: limits.fates,
@@ -414,7 +429,7 @@ impl<V> Buffer<V> {
         (result, locked.leave())
     }
 
-    /// The time, where the intake asks when samples come.
+    /// The time, where the intake asks when samples line up.
     fn arrival_time(&self) -> u64 {
         if self.limits.intake.waits_for_more() { self.clock.moment().0 } else { 0 }
     }
@@ -424,7 +439,7 @@ impl<V> Buffer<V> {
     pub(crate) fn push(&self, sample: Sample<V>, arrival: Arrival, origin: Origin, wait: Wait) -> Push<V> {
         let Sample { id, birth, fork, source, value } = sample;
         let Origin { lane, turn, .. } = origin;
-        let came = self.arrival_time();
+        let came = origin.came(self.limits.intake, || self.clock.moment());
         let mut label = Label { id, birth: birth.0, fork, source, lane, turn, arrival, came, waited: None, length: 0 };
         let mut locked = self.lock();
         let mut patient = true;
@@ -714,6 +729,14 @@ impl<V> Buffer<V> {
         let measured = locked.change(|change| change.measured());
         let reading = measured.reading(at.0, counts, |of| locked.state.histograms[of as usize].read(at.0));
         (buffer, reading)
+    }
+
+    /// Returns the last visits that ended, and those of what is there now.
+    pub(crate) fn visits(&self) -> Vec<Visit> {
+        let mut locked = self.lock();
+        let mut visits = locked.state.visits.to_vec();
+        visits.extend(locked.change(|change| change.present_visits(0..usize::MAX).0));
+        visits
     }
 
     pub(crate) fn note_waited(&self, since: Moment, until: Moment) {

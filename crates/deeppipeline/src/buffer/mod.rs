@@ -14,6 +14,7 @@ mod policy;
 pub(crate) mod shared;
 mod to_free;
 mod untold;
+mod visit;
 
 #[cfg(processes)]
 pub(crate) use error::NoAddresses;
@@ -22,11 +23,13 @@ pub(crate) use histogram::WINDOW;
 pub(crate) use limits::{Limits, Workers};
 pub(crate) use policy::{How, LaneKey, LaneOptions, SampleEnd, Settlement};
 pub(crate) use to_free::ToFree;
+pub(crate) use visit::Visit;
 
 use crate::clock::{Clock, Moment};
 use crate::cuts::{Cut, Cuts};
 use crate::ledger::{BufferCounts, Fate, Reading};
 use crate::line::Spot;
+use crate::policies::Intake;
 use crate::sample::{ForkTicket, Input, Sample, SampleInfo};
 use crate::source_id::SourceId;
 use crate::unwind::BoxError;
@@ -227,12 +230,22 @@ pub(crate) struct Origin {
     pub(crate) lane: LaneKey,
     /// The take, where several workers' results have to be put in order.
     pub(crate) turn: Option<u64>,
+    /// The time when it was given, in nanoseconds, or 0 for that when it is pushed.
+    pub(crate) came: u64,
     /// The source that it came from, where its slot is asked for before it is written.
     #[cfg_attr(not(processes), expect(dead_code, reason = "between threads a slot is filled at once"))]
     pub(crate) source: SourceId,
     /// The same for a worker that may die.
     #[cfg_attr(not(processes), expect(dead_code, reason = "threads do not die"))]
     pub(crate) receipt: Option<Receipt>,
+}
+
+impl Origin {
+    /// Returns the time when a sample came. A batch is waited for from the time when it is pushed.
+    #[inline(always)]
+    fn came(&self, intake: Intake, now: impl FnOnce() -> Moment) -> u64 {
+        if self.came > 0 && !intake.waits_for_more() { self.came } else { now().0 }
+    }
 }
 
 /// The end of a sample, with its value where that is still there.
@@ -631,6 +644,15 @@ impl<V> Buffer<V> {
                     listener.look_for_ends(node);
                 }
             })),
+        }
+    }
+
+    /// Returns the last visits that ended, and those of what is there now, with the index of the worker that took it.
+    pub(crate) fn visits(&self) -> Vec<Visit> {
+        match self {
+            Buffer::Local(buffer) => buffer.visits(),
+            #[cfg(processes)]
+            Buffer::Shared(buffer) => buffer.visits(),
         }
     }
 

@@ -404,6 +404,15 @@ impl<I, T> Builder<I, T> {
         self
     }
 
+    /// Sets the number of samples of each stage, the last, of which the [timeline](crate::report::Timeline) knows when they
+    /// came, were taken and ended: [`DEFAULT_RECORD`](crate::report::DEFAULT_RECORD) of them, unless this says otherwise.
+    /// Each takes 64 bytes of memory, once there are as many; with 0 nothing is kept. At most
+    /// [`MOST_RECORD`](crate::report::MOST_RECORD).
+    pub fn record(mut self, samples: usize) -> Self {
+        self.graph.record = Some(samples);
+        self
+    }
+
     /// Starts every worker, and returns when every `setup` has succeeded.
     ///
     /// # Errors

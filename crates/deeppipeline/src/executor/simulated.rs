@@ -23,6 +23,7 @@ use crate::report::Report;
 use crate::sample::SampleId;
 use crate::stage::Give;
 use crate::supervisor::{FateCalls, Supervisor};
+use crate::timeline::Timeline;
 use crate::typed::Value;
 use crate::unwind::{BoxError, catch_panic, release};
 use crate::worker::{Call, Done, Ending, GiveError, Given, Part, Role, Worker, WorkerId};
@@ -346,6 +347,12 @@ impl<I, T> Simulation<I, T> {
     /// Returns what happened to every sample up to now.
     pub fn report(&self) -> Report {
         self.supervisor.report()
+    }
+
+    /// Returns when each of the last samples came to a stage, was taken there, and ended: the last
+    /// [`record`](crate::builder::Builder::record) of each stage.
+    pub fn timeline(&self) -> Timeline {
+        self.supervisor.timeline()
     }
 
     /// Returns the virtual time since the beginning.

@@ -1,6 +1,6 @@
 //! What makes a description invalid, in words.
 
-use super::{LONGEST_NAME, MAX_ENTRANCES, MAX_WORKERS};
+use super::{LONGEST_NAME, MAX_ENTRANCES, MAX_WORKERS, MOST_RECORD};
 use crate::policies::{Intake, Overflow};
 use std::time::Duration;
 
@@ -152,6 +152,14 @@ pub enum GraphError {
         max_size: usize,
         /// The size of the buffer that it would have to be in.
         buffer_size: usize,
+    },
+    /// What is kept for the timeline takes memory.
+    #[error(
+        "record is {got}, but may be {MOST_RECORD} at most: so many samples of each stage are kept for the timeline"
+    )]
+    RecordTooLarge {
+        /// The number of samples that was given.
+        got: usize,
     },
     /// Samples must be allowed some age.
     #[error("max_age of stage {stage:?} is 0, but must be more: how old a sample may be when the stage takes it")]

@@ -301,6 +301,7 @@ impl Layout {
             is_last: self.is_last(index),
             ends: 0,
             fates: false,
+            visits: graph.record.unwrap_or(super::DEFAULT_RECORD),
         }
     }
 }

@@ -175,7 +175,7 @@ fn times(count: u64) -> String {
 }
 
 /// Returns text for HTML, where a name may look like a tag.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

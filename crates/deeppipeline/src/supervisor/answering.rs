@@ -30,7 +30,7 @@ impl<V: Send + 'static> Supervisor<V> {
             return Err(PutError::OwnStage(value));
         }
         let Some(ticket) = self.answers.enter(receiver, wait) else { return Err(PutError::Timeout(value)) };
-        let put = self.put_with(value, entrance, birth, ticket, wait);
+        let put = self.put_with(value, entrance, birth, None, ticket, wait);
         self.has_submitted(ticket, put)
     }
 

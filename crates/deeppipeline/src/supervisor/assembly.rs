@@ -107,7 +107,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let phases = all_workers.iter().map(phase_of).collect();
         let first_workers = (0..nodes.len()).map(|index| (0..index).map(workers_of).sum()).collect();
 
-        let notices = Arc::<Notices>::default();
+        let notices = Arc::new(Notices::new(clock.clone()));
         let names: Vec<_> = nodes.iter().map(|node| Arc::new(StageName::new(&node.options.name))).collect();
         let inlets = names.iter().zip(buffers).enumerate().map(|(index, (name, buffer))| {
             let drops = (!nodes[index].drops_by_design).then(DropLog::default);

@@ -101,6 +101,7 @@ impl<V: Send + 'static> Control for Supervisor<V> {
         let (stage, doing, cause) = (failure.stage.clone(), failure.doing, aside::shown(&failure.cause));
         aside::log(move || tracing::error!(stage, %doing, "{cause}"));
         let text = aside::text_of(&failure.cause);
+        self.notices.mark(format!("{} failed in {}: {text}", failure.stage, failure.doing));
         let (first, wake_sources) = {
             let mut state = self.state.lock();
             if let WorkerId::Source(source) = worker_id
@@ -165,7 +166,10 @@ impl<V: Send + 'static> Supervisor<V> {
                 let place = self.place_of(index, worker);
                 let before = state.workers[place];
                 state.workers[place] = before.after(event);
-                state.restarts[place] += u64::from(event == WorkerEvent::StartedAgain);
+                if event == WorkerEvent::StartedAgain {
+                    state.restarts[place] += 1;
+                    self.notices.mark(format!("worker {worker} of {} was started again", self.stage_name(index)));
+                }
                 state.leaving[place] &= event != WorkerEvent::Leaves;
                 (before, state.workers[place])
             }

@@ -16,6 +16,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// Gives up all that has entered by now, wherever it is: what waits leaves as flushed, and so does what stages still
     /// give of it. What the end stages work on is waited for by [`wait_flushed`](Supervisor::wait_flushed).
     pub fn flush(&self) {
+        self.notices.mark("flush".to_owned());
         let given_up = self.cut(None, &mut self.cutting.lock());
         self.end_flush(given_up);
     }
@@ -26,6 +27,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// A name that none has, or samples of too many flushed sources that are still in work.
     pub fn flush_source(&self, name: &str) -> Result<(), EntranceError> {
         let source = self.source_to_flush(name)?;
+        self.notices.mark(format!("flush of {name}"));
         let mut known = self.cutting.lock();
         if !known.contains(&source) && known.len() == MAX_ENTRANCES {
             self.forget_cuts(&mut known);

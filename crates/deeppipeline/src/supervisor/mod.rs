@@ -18,6 +18,7 @@ mod snapshot;
 mod stalls;
 mod stopping;
 mod tasks;
+mod timeline;
 mod updates;
 mod warnings;
 
@@ -192,7 +193,11 @@ impl<V: Send + 'static> Supervisor<V> {
     /// # Errors
     /// As `put`.
     pub fn put_at(&self, value: V, entrance: Option<&str>, wait: Wait) -> Result<Accepted<V>, PutError<V>> {
-        self.put_born(value, entrance, self.clock.moment(), wait)
+        if works_for(self.id) {
+            return Err(PutError::OwnStage(value));
+        }
+        let birth = self.clock.moment();
+        self.put_with(value, entrance, birth, Some(birth), ForkTicket::default(), wait)
     }
 
     /// Works like [`put_at`](Supervisor::put_at), for a caller that waits in several attempts: the sample was born at
@@ -210,14 +215,16 @@ impl<V: Send + 'static> Supervisor<V> {
         if works_for(self.id) {
             return Err(PutError::OwnStage(value));
         }
-        self.put_with(value, entrance, birth, ForkTicket::default(), wait)
+        self.put_with(value, entrance, birth, None, ForkTicket::default(), wait)
     }
 
+    /// Puts in a sample. Without a time when it `came`, that is when this looks.
     fn put_with(
         &self,
         value: V,
         entrance: Option<&str>,
         birth: Moment,
+        came: Option<Moment>,
         fork: ForkTicket,
         wait: Wait,
     ) -> Result<Accepted<V>, PutError<V>> {
@@ -227,7 +234,7 @@ impl<V: Send + 'static> Supervisor<V> {
         };
         let id = SampleId { number: 0, part: 0 };
         let sample = Sample { id, birth, fork, source, value };
-        let origin = Origin { lane, ..Origin::default() };
+        let origin = Origin { lane, came: came.map_or(0, |came| came.0), ..Origin::default() };
         match self.inlets[0].buffer.push(sample, Arrival::Outside, origin, wait) {
             Push::Done { accepted, number, to_free } => {
                 if !accepted || !to_free.is_empty() {

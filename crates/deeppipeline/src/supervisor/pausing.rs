@@ -18,6 +18,7 @@ impl<V: Send + 'static> Supervisor<V> {
         if matches!(self.state.lock().phase, Phase::Starting | Phase::Running) {
             nodes.iter().for_each(|index| self.inlets[*index].buffer.set_paused(true));
             paused.extend(nodes);
+            self.notices.mark(format!("{} paused", stage.unwrap_or("the entrance is")));
         }
         Ok(())
     }
@@ -30,6 +31,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let nodes = self.nodes_of(stage)?;
         let mut paused = self.paused.lock();
         for index in nodes.into_iter().filter(|index| paused.remove(index)) {
+            self.notices.mark(format!("{} goes on", stage.unwrap_or("the entrance")));
             self.inlets[index].buffer.set_paused(false);
         }
         Ok(())

@@ -149,6 +149,7 @@ impl<V: Send + 'static> Supervisor<V> {
         if of_stage.replacing.is_some() {
             return Err(UpdateError::BeingReplaced { stage: stage.to_owned() });
         }
+        self.notices.mark(format!("{stage} is replaced"));
         of_stage.applied.resize(workers, 0);
         let is_made_later = self.lives_in_process(node) || self.layout.may_scale(node);
         let made_of = is_made_later.then(|| values.clone());

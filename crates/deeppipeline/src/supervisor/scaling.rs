@@ -81,6 +81,7 @@ impl<V: Send + 'static> Supervisor<V> {
             Ok(node) => node,
             Err(refused) => return Ok(Err(refused)),
         };
+        self.notices.mark(format!("{stage} is scaled to {workers} workers"));
         let patience = Patience::from_now(timeout);
         let mut scaling = None;
         let begun = self.wait_for_scaling(node, patience, meanwhile, |wait| {

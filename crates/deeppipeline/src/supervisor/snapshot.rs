@@ -112,7 +112,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// The outcome, the time since everything was up, and the present: once the pipeline has ended, that is its end.
-    fn outcome_and_elapsed(&self) -> (Outcome, Duration, Moment) {
+    pub(super) fn outcome_and_elapsed(&self) -> (Outcome, Duration, Moment) {
         let state = self.state.lock();
         let outcome = match (state.phase, self.failure.get()) {
             // A report that tells of a failure or an abort counts what was discarded for it.
@@ -158,10 +158,11 @@ impl<V: Send + 'static> Supervisor<V> {
             paused: self.is_paused(index),
             restarts: self.restarts_of(index),
             age: reading.ages.0,
+            wait: reading.waits.0,
             busy: reading.busy,
             p50: reading.times.0.p50,
             p99: reading.times.0.p99,
-            recent: Recent { age: ages, run, rate, shares },
+            recent: Recent { age: ages, wait: reading.waits.1, run, rate, shares },
             blocked,
             age_of_information: reading.age_of_information,
         };
@@ -276,6 +277,7 @@ impl<V: Send + 'static> Supervisor<V> {
             paused: false,
             restarts: 0,
             age: Spread::default(),
+            wait: Spread::default(),
             busy: Duration::ZERO,
             p50: Duration::ZERO,
             p99: Duration::ZERO,

@@ -70,11 +70,11 @@ impl<V: Send + 'static> Supervisor<V> {
         place: &mut Place,
         waker: &Waker,
     ) -> Result<Accepted<V>, PutError<V>> {
-        match self.put_with(value, entrance, birth, fork, Wait::No) {
+        match self.put_with(value, entrance, birth, None, fork, Wait::No) {
             Err(PutError::Timeout(value)) => {
                 self.inlets[0].buffer.stand(&mut place.for_room, waker);
                 // There may have come room before the task was in line.
-                self.put_with(value, entrance, birth, fork, Wait::No)
+                self.put_with(value, entrance, birth, None, fork, Wait::No)
             }
             put => put,
         }

@@ -188,6 +188,7 @@ impl<V: Send + 'static> Supervisor<V> {
     /// See [`UpdateError`].
     pub fn update(&self, stage: &str, key: Option<&str>, values: Values) -> Result<Updated, UpdateError> {
         let node = self.node_to_tell(stage, &values)?;
+        self.notices.mark(format!("{stage} is updated"));
         let key = key.map_or(Key::Adds, |key| Key::Named(key.to_owned()));
         let workers = self.layout.nodes[node].options.workers;
         let mut of_nodes = self.updates.of_nodes.lock();

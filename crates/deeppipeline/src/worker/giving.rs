@@ -191,7 +191,14 @@ impl<V> Worker<V> {
             Output::Next(next) => {
                 self.show_waiting(next);
                 let receipt = self.running().and_then(|in_flight| in_flight.receipt(part));
-                let origin = Origin { lane: self.context.entry.lane, turn: self.turn, receipt, ..Origin::default() };
+                // Its call has just ended, or was paused for it, unless it has asked for room in vain.
+                let came = match &self.step {
+                    Step::Running(in_flight) if self.full_since.is_none() => in_flight.paused_at.0,
+                    Step::Pulling if self.full_since.is_none() => sample.birth.0,
+                    _ => 0,
+                };
+                let (lane, turn) = (self.context.entry.lane, self.turn);
+                let origin = Origin { lane, turn, receipt, came, ..Origin::default() };
                 (Some(&**next), self.push_in_turn(&next.buffer, sample, arrival, origin, wait))
             }
             Output::Join { blocks, block, branch } => {

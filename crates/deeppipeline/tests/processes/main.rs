@@ -41,6 +41,7 @@ mod stop;
 mod stopped;
 #[path = "../support/mod.rs"]
 mod support;
+mod timeline;
 mod timeout;
 mod update;
 mod views;

@@ -21,7 +21,7 @@ pub(in crate::buffer) struct Label {
     /// The take of which it is the result, where several workers' results have to be put in order.
     pub(in crate::buffer) turn: Option<u64>,
     pub(in crate::buffer) arrival: Arrival,
-    /// The time when it came, where the intake asks for that.
+    /// The time when it came.
     pub(in crate::buffer) came: u64,
     /// The time when its producer began to wait, where it had to, and when it looked last.
     pub(in crate::buffer) waited: Option<(u64, u64)>,
@@ -210,14 +210,14 @@ impl<S: Storage> Change<'_, S> {
 
     #[inline(always)]
     pub(super) fn fill(&mut self, slot: usize, label: &Label) {
-        let Label { id, birth, fork, source, lane, .. } = *label;
+        let Label { id, birth, fork, source, lane, came, .. } = *label;
         let filled = self.storage.slot(slot);
         (filled.number, filled.part, filled.birth, filled.fork) = (id.number, id.part, birth, fork.0);
         (filled.deaths, filled.given, filled.failures, filled.source) = (0, 0, 0, source.to_word());
-        filled.lane = lane.0;
+        (filled.lane, filled.came) = (lane.0, came);
     }
 
-    /// Lines up a sample behind the others; the oldest go where the policy says so.
+    /// Lines up a sample behind the others, as it came at that time; the oldest go where the policy says so.
     #[inline(always)]
     pub(super) fn line_up(&mut self, slot: usize, came: u64) {
         let length = self.storage.slot(slot).length;

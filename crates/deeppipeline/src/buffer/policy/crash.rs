@@ -161,13 +161,14 @@ impl<S: Storage> Change<'_, S> {
         let newest = in_flight.last().copied();
         for slot in in_flight {
             self.expect(*slot, place, &[SlotState::InFlight]);
+            let how = match fate {
+                Fate::Used if newest == Some(*slot) => How::Used,
+                Fate::Used => How::Absorbed,
+                Fate::Flushed => How::Flushed,
+                _ => How::Lost,
+            };
+            self.keep_visit_of_dead(*slot, Some(how));
             if self.limits.ends > 0 {
-                let how = match fate {
-                    Fate::Used if newest == Some(*slot) => How::Used,
-                    Fate::Used => How::Absorbed,
-                    Fate::Flushed => How::Flushed,
-                    _ => How::Lost,
-                };
                 // Parts of it may be elsewhere; where none was received, there are none.
                 self.note_end_of(*slot, how, received.is_some_and(|receipt| receipt.parts.is_some()));
             }
@@ -179,7 +180,10 @@ impl<S: Storage> Change<'_, S> {
     /// Puts what was in flight back in front of all that waits, for another try.
     fn put_back(&mut self, place: usize, slot: usize, given: u64) {
         self.expect(slot, place, &[SlotState::InFlight]);
+        self.keep_visit_of_dead(slot, None);
+        let now = self.storage.now();
         let tried = self.storage.slot(slot);
+        tried.came = now;
         tried.state = SlotState::Waiting as u64;
         tried.deaths += 1;
         tried.given = given;

@@ -41,9 +41,10 @@ pub(crate) struct SampleEnd {
 }
 
 impl<S: Storage> Change<'_, S> {
-    /// Notes that what is in a slot has ended.
+    /// Notes that what is in a slot has ended without being taken.
     #[inline(always)]
     pub(super) fn note_end(&mut self, slot: usize, how: How) {
+        self.keep_visit(slot, how);
         if self.limits.ends > 0 {
             self.note_end_of(slot, how, false);
         }
@@ -71,6 +72,7 @@ impl<S: Storage> Change<'_, S> {
     /// Notes the end of a sample that does not come in.
     #[inline(always)]
     pub(super) fn note_end_outside(&mut self, label: &Label, id: SampleId, how: How) {
+        self.keep_visit_outside(label, id, how);
         if self.limits.ends > 0 && (label.fork.0 != 0 || self.limits.fates) {
             let Label { fork, source, .. } = *label;
             self.storage.note_end(SampleEnd { fork, id, source, how, take: 0, is_split: false });
@@ -93,7 +95,6 @@ impl How {
     }
 
     /// Every way, by its word.
-    #[cfg(processes)]
     const ALL: [How; 12] = [
         How::DroppedOldest,
         How::DroppedNewest,
@@ -109,8 +110,7 @@ impl How {
         How::Lost,
     ];
 
-    /// Reads it from a word in memory that processes share.
-    #[cfg(processes)]
+    /// Reads it from its word.
     pub(in crate::buffer) fn of_word(word: u64) -> Option<Self> {
         How::ALL.get(usize::try_from(word).ok()?).copied()
     }

@@ -33,6 +33,7 @@ impl Measured {
             times: spread(Durations::Busy),
             ages: spread(Durations::Ages),
             ages_after: spread(Durations::AgesAfter),
+            waits: spread(Durations::Waits),
             age_of_information: (self.newest > 0).then(|| Duration::from_nanos(now.saturating_sub(self.newest))),
             lately: Duration::from_nanos(length_of_windows(now)),
         }

@@ -2,7 +2,7 @@
 //! whose result goes on next, what becomes of what a dead worker had, and what is counted. Where the state is kept is a
 //! [`Storage`]'s affair.
 //!
-//! Nothing here waits, reads a clock or touches a value. Times are nanoseconds of the monotonic clock.
+//! Nothing here waits or touches a value. Times are nanoseconds of the monotonic clock.
 //!
 //! What every sample passes is always inlined: what is handed from function to function is a few numbers that have just
 //! been written one by one, and to read them together, as a copy does, makes the processor wait for each of them. That
@@ -24,6 +24,7 @@ mod settle;
 #[cfg_attr(not(processes), expect(dead_code, reason = "between threads nobody dies, and a slot is filled at once"))]
 mod state;
 mod take;
+mod visits;
 #[cfg(processes)]
 mod write;
 
@@ -47,6 +48,7 @@ pub(super) use write::{Published, Trim};
 
 use super::damage::{Damage, damaged};
 use super::histogram::Durations;
+use super::visit::Visit;
 use super::{Gate, Limits};
 use crate::cuts::SourceCut;
 use crate::ledger::{BufferCounts, StageCounts};
@@ -82,6 +84,10 @@ pub(super) trait Storage {
     fn last_failed(&mut self) -> VecDeque<SampleId>;
     /// Tells the caller that changes the buffer of the end of a sample.
     fn note_end(&mut self, ended: SampleEnd);
+    /// Keeps the visit of a sample, among the last.
+    fn keep_visit(&mut self, visit: Visit);
+    /// The time, for visits that end without a call.
+    fn now(&self) -> u64;
     /// Gives what is in that slot to the caller that changes the buffer, to release after the change: no consumer will
     /// take it.
     fn give_up(&mut self, slot: usize);

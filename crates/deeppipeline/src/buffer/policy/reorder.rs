@@ -138,7 +138,9 @@ impl<S: Storage> Change<'_, S> {
                     if !room && self.limits.overflow == Overflow::DropNewest {
                         self.drop_slot(slot, How::DroppedNewest);
                     } else {
-                        self.line_up(slot, now);
+                        // It came when it was given, but is not waited for longer than from now on.
+                        let came = if self.limits.intake.waits_for_more() { now } else { self.storage.slot(slot).came };
+                        self.line_up(slot, came);
                     }
                 }
                 None if self.has_ended(turn) => self.totals().turn += 1,

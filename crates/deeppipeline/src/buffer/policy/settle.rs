@@ -44,7 +44,7 @@ impl<S: Storage> Change<'_, S> {
         if self.limits.is_last && self.limits.intake.keeps_identity() {
             self.record_ages_after(place, flight, ended_at);
         }
-        let samples = self.land(place, flight, How::of(fate), is_split);
+        let samples = self.land(place, flight, How::of(fate), is_split, ended_at);
         if samples == 0 {
             return;
         }
@@ -90,8 +90,8 @@ impl<S: Storage> Change<'_, S> {
 
     /// Keeps what is in flight for a later window of the stage.
     pub(in crate::buffer) fn keep_for_window(&mut self, place: usize, flight: Flight<'_>) {
-        let old = self.head().old;
-        let samples = self.land(place, flight, How::Windowed, false);
+        let (old, now) = (self.head().old, self.storage.now());
+        let samples = self.land(place, flight, How::Windowed, false, now);
         if self.head().old < old {
             // The windows that it was for are gone.
             return self.count_settled(samples, Fate::Flushed);
@@ -122,12 +122,15 @@ impl<S: Storage> Change<'_, S> {
         self.end_flight(place);
     }
 
-    /// Frees the slots of what is in flight and has ended like this, and returns how many samples that were.
+    /// Frees the slots of what is in flight and ended like this at that time, and returns how many samples that were.
     #[inline(always)]
-    pub(super) fn land(&mut self, place: usize, flight: Flight<'_>, how: How, is_split: bool) -> u64 {
+    pub(super) fn land(&mut self, place: usize, flight: Flight<'_>, how: How, is_split: bool, ended: u64) -> u64 {
         if matches!(flight, Flight::OfTake(ticket) | Flight::FirstOfTake(ticket) if self.storage.place(place).ticket != ticket)
         {
             return 0;
+        }
+        if self.limits.visits > 0 {
+            self.keep_visits(place, flight, how, ended);
         }
         if self.limits.ends > 0 {
             self.note_landing(place, flight, how, is_split);

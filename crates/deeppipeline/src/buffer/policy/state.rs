@@ -141,8 +141,10 @@ pub(in crate::buffer) struct Slot {
     /// The source or entrance that it came from, and the key of its lane, where it is in front of the first stage.
     pub(in crate::buffer) source: u64,
     pub(in crate::buffer) lane: u64,
-    /// The time when it came, for the intake batch.
+    /// The time when it came.
     pub(in crate::buffer) came: u64,
+    /// The time when it was taken last.
+    pub(in crate::buffer) taken_at: u64,
     /// The way it arrived, while it is out of order, as its part is numbered when it enters.
     pub(in crate::buffer) arrival: u64,
     /// The number of workers that died with it in flight.

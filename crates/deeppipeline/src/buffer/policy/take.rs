@@ -144,8 +144,10 @@ impl<S: Storage> Change<'_, S> {
             let Some(slot) = self.pop_waiting() else { damaged(Damage::Queue) };
             let taken = self.storage.slot(slot);
             (taken.state, taken.owner, taken.ticket) = (SlotState::InFlight as u64, place as u64, ticket);
-            let age = now.saturating_sub(taken.birth);
+            taken.taken_at = now;
+            let (age, waited) = (now.saturating_sub(taken.birth), now.saturating_sub(taken.came));
             self.storage.record(Durations::Ages, age, now);
+            self.storage.record(Durations::Waits, waited, now);
             self.link(slot, None);
             if let Some(last) = last.replace(slot) {
                 self.link(last, Some(slot));
@@ -303,7 +305,7 @@ impl<S: Storage> Change<'_, S> {
         self.overdue_at().filter(|at| now >= *at)?;
         let (place, ticket) = self.oldest_in_flight()?;
         let after = now.saturating_sub(self.storage.place(place).since);
-        let samples = self.land(place, Flight::OfTake(ticket), How::Lost, true);
+        let samples = self.land(place, Flight::OfTake(ticket), How::Lost, true, now);
         // The turn of what `finish` gives has no sample.
         if samples > 0 {
             self.count_settled(samples, Fate::Lost);

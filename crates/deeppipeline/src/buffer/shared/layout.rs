@@ -4,6 +4,7 @@ use super::owner::Owner;
 use crate::buffer::Limits;
 use crate::buffer::histogram::{Durations, HISTOGRAMS, TIMES, WINDOWS};
 use crate::buffer::policy::{Head, Lane, Place, Slot, Totals};
+use crate::buffer::visit::Visit;
 use crate::cuts::SourceCut;
 use std::mem::offset_of;
 
@@ -20,6 +21,9 @@ pub(super) const PLACE: usize = size_of::<Place>() / 8;
 pub(super) const SLOT: usize = size_of::<Slot>() / 8;
 pub(super) const LANE: usize = size_of::<Lane>() / 8;
 pub(super) const SOURCE_CUT: usize = size_of::<SourceCut>() / 8;
+
+/// Words of a visit, which is written without a log and not sealed: nothing follows from it.
+pub(super) const VISIT: usize = size_of::<Visit>() / 8;
 
 /// Words in a cache line.
 const CACHE_LINE: usize = 8;
@@ -63,6 +67,8 @@ pub(crate) struct Layout {
     own_at: usize,
     own: usize,
     changes: usize,
+    visits_at: usize,
+    visits: usize,
 }
 
 fn lines(words: usize) -> usize {
@@ -102,6 +108,7 @@ impl Layout {
         let of_slots = slots.saturating_mul(SEALED_SLOT + 1);
         let changes = (once + lanes * (LANE + 1)).saturating_add(of_slots).saturating_add(of_ends);
         let own = lines(OWN + 2 * changes);
+        let visits_at = own_at + places * own;
         Layout {
             slots,
             places,
@@ -119,6 +126,8 @@ impl Layout {
             own_at,
             own,
             changes,
+            visits_at,
+            visits: limits.visits,
         }
     }
 
@@ -249,6 +258,22 @@ impl Layout {
 
     /// Returns the number of words.
     pub(crate) fn words(self) -> usize {
-        self.own_at + self.places * self.own
+        self.visits_at + 1 + self.visits * VISIT
+    }
+
+    /// The word that counts the visits that were kept.
+    pub(super) fn visits_kept(self) -> usize {
+        self.visits_at
+    }
+
+    /// Returns the place of the visit of that number, where any are kept.
+    pub(super) fn visit(self, number: u64) -> Option<usize> {
+        let place = number.checked_rem(self.visits as u64)?;
+        Some(self.visits_at + 1 + place as usize * VISIT)
+    }
+
+    /// Returns the number of visits that are kept.
+    pub(super) fn visits(self) -> u64 {
+        self.visits as u64
     }
 }

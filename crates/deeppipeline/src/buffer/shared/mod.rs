@@ -30,6 +30,7 @@ use crate::aside;
 use crate::buffer::announced::Announced;
 use crate::buffer::policy::Turn;
 use crate::buffer::untold::Untold;
+use crate::buffer::visit::Visit;
 use crate::buffer::{MemoryDamaged, NoAddresses, SampleTooLarge};
 use crate::clock::{Moment, from_nanoseconds};
 use crate::cuts::{Cut, Cuts};
@@ -198,7 +199,8 @@ impl<V> Buffer<V> {
         let slot = loop {
             let reserved = match small {
                 Some(bytes) => {
-                    let came = self.arrival_time();
+                    // Where it had to wait, it came once there was room.
+                    let came = waited.map_or_else(|| origin.came(self.limits().intake, Moment::now), |(_, now)| now);
                     let label = Label { id, birth: birth.0, fork, source, lane, receipt, turn, came, waited };
                     match self.table.put(size, label, arrival, |slot| self.copy_into(slot, bytes)) {
                         Ok(published) => return pushed(published, value),
@@ -238,7 +240,7 @@ impl<V> Buffer<V> {
             return Push::Refused(value, cause);
         }
 
-        let came = self.arrival_time();
+        let came = Moment::now().0;
         let label = Label { id, birth: birth.0, fork, source, lane, receipt, turn, came, waited };
         pushed(self.table.publish(slot, label, arrival), value)
     }
@@ -269,7 +271,7 @@ impl<V> Buffer<V> {
         }
     }
 
-    /// The time in nanoseconds, if the buffer is interested in when samples arrive.
+    /// The time in nanoseconds, where the intake asks when samples line up.
     fn arrival_time(&self) -> u64 {
         if self.limits().intake.waits_for_more() { Moment::now().0 } else { 0 }
     }
@@ -552,6 +554,13 @@ impl<V> Buffer<V> {
     pub(crate) fn read(&self, at: Moment) -> (BufferCounts, Reading) {
         let (buffer, counts) = self.table.counts();
         (buffer, self.table.measured().reading(at.0, counts, |of| self.table.spread(of, at.0)))
+    }
+
+    /// See [`Buffer::visits`](crate::buffer::Buffer::visits).
+    pub(crate) fn visits(&self) -> Vec<Visit> {
+        let mut visits = self.table.visits();
+        visits.iter_mut().for_each(|visit| visit.worker = Owner::worker_at(visit.worker));
+        visits
     }
 
     /// See [`Buffer::find`](crate::buffer::Buffer::find).

@@ -19,6 +19,11 @@ impl Owner {
         1 + 2 * workers
     }
 
+    /// Returns the worker of a stage whose process is at that place.
+    pub(super) fn worker_at(place: u64) -> u64 {
+        place.saturating_sub(1) / 2
+    }
+
     pub(super) fn place(self) -> usize {
         usize::from(self.0)
     }

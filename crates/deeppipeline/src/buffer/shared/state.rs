@@ -3,12 +3,14 @@
 //!
 //! What is read is sealed, so that a stray write of some process is found before anything follows from it.
 
-use super::layout::{DROPS, END, HEAD, LANE, Layout, PLACE, SLOT, SOURCE_CUT, TOTALS};
+use super::layout::{DROPS, END, HEAD, LANE, Layout, PLACE, SLOT, SOURCE_CUT, TOTALS, VISIT};
 use super::words::SharedWords;
 use crate::buffer::Limits;
 use crate::buffer::damage::{Damage, damaged};
 use crate::buffer::histogram::{self, Durations, TIMES, period, place_of, time_step};
 use crate::buffer::policy::{Head, How, Lane, Place, SampleEnd, Slot, Storage, Totals};
+use crate::buffer::visit::Visit;
+use crate::clock::Moment;
 use crate::cuts::SourceCut;
 use crate::sample::{ForkTicket, SampleId};
 use crate::source_id::SourceId;
@@ -52,6 +54,8 @@ pub(super) struct Scratch {
     times: Vec<Read<u64>>,
     /// Ends of samples, and the number of each.
     ends: Vec<(u64, SampleEnd)>,
+    /// Visits that have ended.
+    visits: Vec<Visit>,
     changes: Vec<(usize, u64)>,
 }
 
@@ -99,6 +103,7 @@ impl<'a, W: SharedWords> State<'a, W> {
         scratch.places_of_lanes.resize(layout.lanes, 0);
         scratch.times.clear();
         scratch.ends.clear();
+        scratch.visits.clear();
         (scratch.totals, scratch.rings) = (None, None);
         let (head, seal) = read_sealed::<_, HEAD>(words, layout.head());
         scratch.head = Read::new(layout.head(), seal, bytemuck::cast(head));
@@ -151,6 +156,19 @@ impl Scratch {
             changes.push((at + END, seal(at, &words)));
         }
         changes
+    }
+
+    /// Writes the visits that have ended, once the change that ended them is made. A death in the middle costs no more than
+    /// those.
+    pub(super) fn write_visits<W: SharedWords>(&self, words: &W, layout: Layout) {
+        for visit in &self.visits {
+            let number = words.get(layout.visits_kept());
+            if let Some(at) = layout.visit(number) {
+                let visit: &[u64; VISIT] = bytemuck::cast_ref(visit);
+                visit.iter().enumerate().for_each(|(index, word)| words.set(at + index, *word));
+                words.set(layout.visits_kept(), number.wrapping_add(1));
+            }
+        }
     }
 
     /// Returns true if ends of samples were noted.
@@ -229,6 +247,12 @@ fn expect_sealed<W: SharedWords>(words: &W, at: usize, read: &[u64]) -> u64 {
 fn words_of(ended: &SampleEnd) -> [u64; END] {
     let SampleEnd { fork, id, source, how, take, is_split } = *ended;
     [fork.0, id.number, id.part, source.to_word(), how as u64 | u64::from(is_split) << 8, take]
+}
+
+/// Reads a visit.
+pub(super) fn read_visit<W: SharedWords>(words: &W, at: usize) -> Visit {
+    let visit: [u64; VISIT] = std::array::from_fn(|index| words.get(at + index));
+    bytemuck::cast(visit)
 }
 
 /// Reads the end of a sample.
@@ -411,6 +435,14 @@ impl<W: SharedWords> Storage for State<'_, W> {
         let number = *ends;
         *ends = ends.wrapping_add(1);
         self.scratch.ends.push((number, ended));
+    }
+
+    fn keep_visit(&mut self, visit: Visit) {
+        self.scratch.visits.push(visit);
+    }
+
+    fn now(&self) -> u64 {
+        Moment::now().0
     }
 
     fn give_up(&mut self, _: usize) {

@@ -7,11 +7,12 @@ use super::claims::Claims;
 use super::layout::{Layout, Waited};
 use super::lock::LockGuard;
 use super::owner::Owner;
-use super::state::{Scratch, State, read_end, write_empty};
+use super::state::{Scratch, State, read_end, read_visit, write_empty};
 use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
 use crate::buffer::policy::{self, Change, Flight, Refusal, SampleEnd, Settlement, Turn, Wake, Wakes};
+use crate::buffer::visit::Visit;
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::cuts::{Cut, Cuts};
 use crate::ledger::{BufferCounts, Fate, Spread, StageCounts};
@@ -320,6 +321,7 @@ impl<W: SharedWords> SlotTable<W> {
                 (result, wakes.consumers != Wake::Nobody, wakes.producers != Wake::Nobody)
             })?;
             guard.make(scratch.changes(self.layout))?;
+            scratch.write_visits(&self.words, self.layout);
             guard.leave(not_empty, not_full)?;
             Ok((result, scratch.has_ends()))
         });
@@ -393,7 +395,7 @@ impl<W: SharedWords> SlotTable<W> {
     /// Asks for a slot of that many bytes. Where there is no room, what that means for an arriving sample is decided
     /// here, before it is written; its receipt is kept if that is its end.
     pub(crate) fn reserve_for(&self, length: usize, id: SampleId, arrival: Arrival, origin: Origin) -> Reserved {
-        let Origin { lane, turn, receipt, source } = origin;
+        let Origin { lane, turn, receipt, source, .. } = origin;
         let fork = ForkTicket::default();
         let label = Label { id, birth: 0, fork, source, lane, receipt, turn, came: 0, waited: None };
         let label = label.of(arrival, length);
@@ -858,6 +860,25 @@ impl<W: SharedWords> SlotTable<W> {
             });
             from += LOOK_AT_ONCE;
         }
+    }
+
+    /// Returns the last visits that ended, and those of what is there now. Takes the lock for some at a time.
+    pub(crate) fn visits(&self) -> Vec<Visit> {
+        let kept = || self.words.get(self.layout.visits_kept());
+        let (mut next, until) = (kept().saturating_sub(self.layout.visits()), kept());
+        let mut visits = Vec::new();
+        while next < until {
+            let read = self.at_once(Vec::new(), |_, _| {
+                // Others may have been written in their places meanwhile.
+                next = next.max(kept().saturating_sub(self.layout.visits()));
+                let numbers = next..until.min(next.saturating_add(LOOK_AT_ONCE as u64));
+                next = numbers.end.max(numbers.start + 1);
+                numbers.filter_map(|number| self.layout.visit(number)).map(|at| read_visit(&self.words, at)).collect()
+            });
+            visits.extend(read);
+        }
+        self.look_over(|change, among| visits.extend(change.present_visits(among).0));
+        visits
     }
 
     /// Returns the number of samples that have come inside.

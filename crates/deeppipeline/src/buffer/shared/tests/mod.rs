@@ -53,6 +53,7 @@ fn limits(capacity: usize, bytes: u64, overflow: Overflow, intake: Intake) -> Li
         is_last: true,
         ends: 0,
         fates: false,
+        visits: 0,
         lanes: 0,
         source_cuts: SOURCE_CUTS,
     }

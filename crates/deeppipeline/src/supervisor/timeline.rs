@@ -1,0 +1,46 @@
+//! The timeline, as the buffers have kept it.
+
+use super::Supervisor;
+use crate::clock::Moment;
+use crate::fates::Fate;
+use crate::sample::SampleId;
+use crate::source_id::SourceId;
+use crate::timeline::{Mark, Timeline, TimelineStage, Visit};
+use crate::worker::Role;
+use std::time::Duration;
+
+impl<V: Send + 'static> Supervisor<V> {
+    /// Returns when the last samples came to each stage, were taken, and ended.
+    pub fn timeline(&self) -> Timeline {
+        let (_, elapsed, at) = self.outcome_and_elapsed();
+        // What was put in before all workers were up came at the beginning.
+        let begin = Moment(at.0.saturating_sub(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)));
+        let since_begin = |nanoseconds: u64| Duration::from_nanos(Moment(nanoseconds).since(begin));
+        let there = |nanoseconds: u64| (nanoseconds > 0).then(|| since_begin(nanoseconds));
+
+        let (mut stages, mut visits) = (Vec::new(), Vec::new());
+        for (index, node) in self.layout.nodes.iter().enumerate() {
+            // What hands samples from one buffer to another is no stage of the user's.
+            if !matches!(node.role, Role::Stage(_)) {
+                continue;
+            }
+            let stage = stages.len();
+            let (workers, buffer_size) = (node.options.workers, self.layout.limits[index].capacity);
+            stages.push(TimelineStage { name: self.stage_name(index).to_owned(), workers, buffer_size });
+            visits.extend(self.inlets[index].buffer.visits().into_iter().map(|visit| Visit {
+                stage,
+                sample: SampleId { number: visit.number, part: visit.part },
+                source: SourceId::from_word(visit.source).name().map(str::to_owned),
+                came: since_begin(visit.came),
+                taken: there(visit.taken),
+                worker: (visit.taken > 0).then_some(visit.worker as usize),
+                ended: there(visit.ended),
+                fate: visit.how().and_then(Fate::of),
+                crashed: visit.has_died(),
+            }));
+        }
+        let marks = self.notices.marks().into_iter();
+        let marks = marks.map(|(moment, text)| Mark { at: Duration::from_nanos(moment.since(begin)), text });
+        Timeline::new(elapsed, stages, visits, marks.collect())
+    }
+}

@@ -1,0 +1,137 @@
+//! The timeline: when each of the last samples came to a stage, was taken there, and ended, and by which worker.
+//!
+//! Every buffer keeps the last visits of samples ([`record`](crate::builder::Builder::record) says how many), so that they are
+//! there when something has gone wrong. [`Pipeline::timeline`](crate::Pipeline::timeline) reads them.
+
+mod picture;
+mod rows;
+#[cfg(feature = "timeline")]
+mod trace;
+
+pub use crate::graph::{DEFAULT_RECORD, MOST_RECORD};
+#[cfg(feature = "timeline")]
+pub use trace::NotATimeline;
+
+use crate::fates::Fate;
+use crate::sample::SampleId;
+#[cfg(feature = "serde")]
+use crate::seconds;
+use std::time::Duration;
+
+/// The last samples of every stage, and what happened to the pipeline meanwhile. Times are counted from the moment when all
+/// workers were up.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Timeline {
+    /// The time when it was read.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    pub until: Duration,
+    /// The stages, in reading order.
+    pub stages: Vec<TimelineStage>,
+    /// The visits of samples, by the time when they came.
+    pub visits: Vec<Visit>,
+    /// What happened to the pipeline, in order.
+    pub marks: Vec<Mark>,
+}
+
+/// A stage of a timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct TimelineStage {
+    /// Its name.
+    pub name: String,
+    /// The number of workers that it may have.
+    pub workers: usize,
+    /// The number of samples for which the buffer in front of it has room.
+    pub buffer_size: usize,
+}
+
+/// The visit of a sample at a stage: from its arrival in front of it to its end there.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Visit {
+    /// The stage, by its place in [`Timeline::stages`].
+    pub stage: usize,
+    /// The identity of the sample.
+    pub sample: SampleId,
+    /// The name of the source or entrance that it came from, if that has one.
+    pub source: Option<String>,
+    /// The time when it came: when the stage before gave it or, where that had to wait for room, when there was some.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    pub came: Duration,
+    /// The time when a worker took it, if one did.
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
+    pub taken: Option<Duration>,
+    /// The index of that worker among those of the stage.
+    pub worker: Option<usize>,
+    /// The time when it ended there: `stage_run` returned, or it was given up. `None` while it is there.
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
+    pub ended: Option<Duration>,
+    /// The way in which it ended; `None` where its result went on, where it is there, and where it is tried again.
+    pub fate: Option<Fate>,
+    /// True if its worker process died with it. Without a fate it is tried again.
+    pub crashed: bool,
+}
+
+/// Something that happened to the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Mark {
+    /// The time when it happened.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
+    pub at: Duration,
+    /// The event, in words.
+    pub text: String,
+}
+
+impl Timeline {
+    pub(crate) fn new(
+        until: Duration,
+        stages: Vec<TimelineStage>,
+        mut visits: Vec<Visit>,
+        mut marks: Vec<Mark>,
+    ) -> Self {
+        visits.sort_by_key(|visit| (visit.came, visit.stage));
+        marks.sort_by_key(|mark| mark.at);
+        Timeline { until, stages, visits, marks }
+    }
+
+    /// Returns the part of it that is no older than that: visits that ended before it are left out.
+    #[must_use]
+    pub fn last(&self, time: Duration) -> Timeline {
+        let from = self.until.saturating_sub(time);
+        let is_in = |visit: &&Visit| visit.ended.is_none_or(|ended| ended >= from);
+        Timeline {
+            visits: self.visits.iter().filter(is_in).cloned().collect(),
+            marks: self.marks.iter().filter(|mark| mark.at >= from).cloned().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the visits of the sample of that number and of its parts, by the time when they came.
+    pub fn of_sample(&self, number: u64) -> Vec<&Visit> {
+        self.visits.iter().filter(|visit| visit.sample.number == number).collect()
+    }
+
+    /// The time when the first of its visits began.
+    fn from(&self) -> Duration {
+        self.visits.iter().map(|visit| visit.came).min().unwrap_or(self.until)
+    }
+}
+
+impl Visit {
+    /// Returns the word for how it ended, or for what it does.
+    pub fn word(&self) -> &'static str {
+        match (self.fate, self.ended) {
+            (Some(fate), _) => fate.word(),
+            (None, Some(_)) if self.crashed => "tried again",
+            (None, Some(_)) => "used",
+            (None, None) if self.taken.is_some() => "in work",
+            (None, None) => "waiting",
+        }
+    }
+}

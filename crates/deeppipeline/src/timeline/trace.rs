@@ -1,0 +1,136 @@
+//! The timeline as a file: trace events in JSON, which [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open, with
+//! the timeline itself beside them.
+//!
+//! The format is described in Google's "Trace Event Format".
+
+use super::rows::{Bars, Row};
+use super::{Timeline, Visit};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The bytes are no timeline.
+#[derive(Debug, Error)]
+#[error("this is no timeline that DeepPipeline has written: {0}")]
+pub struct NotATimeline(String);
+
+/// The row number of the first worker of a stage; the rows of its buffer come before.
+const WORKERS: usize = 1_000_000;
+
+impl Timeline {
+    /// Returns it as JSON that [Perfetto](https://ui.perfetto.dev) opens: a group of rows for each stage, with the samples
+    /// that wait in front of it, those that its workers work on, and the number that wait; arrows from stage to stage along
+    /// each sample. [`from_json`](Timeline::from_json) reads it back.
+    pub fn to_json(&self) -> String {
+        let mut events = vec![name_of("process_name", 0, 0, "pipeline"), name_of("thread_name", 0, 0, "events")];
+        for mark in &self.marks {
+            events.push(json!({"ph": "i", "s": "g", "name": mark.text, "ts": micros(mark.at), "pid": 0, "tid": 0}));
+        }
+        let Bars { bars, lanes } = self.bars();
+        for (stage, row) in self.stages.iter().enumerate() {
+            let pid = stage + 1;
+            events.push(name_of("process_name", pid, 0, &format!("{pid} {}", row.name)));
+            events.push(json!({"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}}));
+            let waiting = (0..lanes[stage]).map(|lane| (lane + 1, format!("waits {}", lane + 1)));
+            let workers = (0..row.workers).map(|worker| (WORKERS + worker, format!("worker {worker}")));
+            for (tid, name) in waiting.chain(workers) {
+                events.push(name_of("thread_name", pid, tid, &name));
+                events.push(
+                    json!({"ph": "M", "name": "thread_sort_index", "pid": pid, "tid": tid, "args": {"sort_index": tid}}),
+                );
+            }
+        }
+
+        for bar in &bars {
+            let (pid, tid) = ids(bar.row);
+            let Visit { sample, source, fate, .. } = bar.visit;
+            events.push(json!({
+                "ph": "X", "name": sample.to_string(), "pid": pid, "tid": tid, "ts": micros(bar.begin),
+                "dur": micros(bar.end.saturating_sub(bar.begin)),
+                "args": {"sample": sample.number, "part": sample.part, "source": source, "end": bar.visit.word()},
+            }));
+            // What did not come through is marked where it ended.
+            let is_its_last = matches!(bar.row, Row::Worker { .. }) || bar.visit.taken.is_none();
+            if is_its_last && (fate.is_some() || bar.visit.crashed) {
+                let name = format!("{sample} {}", bar.visit.word());
+                events.push(json!({"ph": "i", "s": "t", "name": name, "ts": micros(bar.end), "pid": pid, "tid": tid}));
+            }
+        }
+        self.add_flows(&bars, &mut events);
+        self.add_counts(&mut events);
+        json!({"displayTimeUnit": "ms", "traceEvents": events, "deeppipeline": self}).to_string()
+    }
+
+    /// Adds an arrow from each time that a worker had a sample to the next such time of it, or of a part of it.
+    fn add_flows(&self, bars: &[super::rows::Bar<'_>], events: &mut Vec<Value>) {
+        let mut last = BTreeMap::new();
+        for bar in bars.iter().filter(|bar| matches!(bar.row, Row::Worker { .. })) {
+            let key = (bar.visit.sample.number, bar.visit.source.clone());
+            let whole = (key.clone(), 0);
+            let before = last.insert((key, bar.visit.sample.part), bar);
+            if let Some(before) = before.or_else(|| last.get(&whole).copied().filter(|before| before.end <= bar.begin))
+            {
+                for (ph, at, (pid, tid)) in [("s", before.begin, ids(before.row)), ("f", bar.begin, ids(bar.row))] {
+                    let id = events.len() - usize::from(ph == "f");
+                    events.push(json!({
+                        "ph": ph, "bp": "e", "id": id, "cat": "sample", "name": "sample", "ts": micros(at), "pid": pid,
+                        "tid": tid,
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Adds how many samples waited in front of each stage over time.
+    fn add_counts(&self, events: &mut Vec<Value>) {
+        for stage in 0..self.stages.len() {
+            let mut changes = Vec::new();
+            for visit in self.visits.iter().filter(|visit| visit.stage == stage) {
+                changes.push((visit.came, 1));
+                changes.extend(visit.taken.or(visit.ended).map(|left| (left, -1)));
+            }
+            changes.sort();
+            let mut waiting = 0;
+            for (at, change) in changes {
+                waiting += change;
+                events.push(json!({"ph": "C", "name": "waiting", "pid": stage + 1, "ts": micros(at), "args": {"samples": waiting}}));
+            }
+        }
+    }
+
+    /// Reads what [`to_json`](Timeline::to_json) has written.
+    ///
+    /// # Errors
+    /// When the text is something else.
+    pub fn from_json(text: &[u8]) -> Result<Timeline, NotATimeline> {
+        #[derive(serde::Deserialize)]
+        struct File {
+            deeppipeline: Timeline,
+        }
+        let file: File = serde_json::from_slice(text).map_err(|error| NotATimeline(error.to_string()))?;
+        let timeline = file.deeppipeline;
+        match timeline.visits.iter().find(|visit| visit.stage >= timeline.stages.len()) {
+            Some(visit) => {
+                Err(NotATimeline(format!("a sample visits stage {} of {}", visit.stage, timeline.stages.len())))
+            }
+            None => Ok(timeline),
+        }
+    }
+}
+
+/// The process and thread that stand for a row.
+fn ids(row: Row) -> (usize, usize) {
+    match row {
+        Row::Buffer { stage, lane } => (stage + 1, lane + 1),
+        Row::Worker { stage, worker } => (stage + 1, WORKERS + worker),
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1000.0
+}
+
+fn name_of(what: &str, pid: usize, tid: usize, name: &str) -> Value {
+    json!({"ph": "M", "name": what, "pid": pid, "tid": tid, "args": {"name": name}})
+}

@@ -1,0 +1,111 @@
+//! The timeline: when each of the last samples came to a stage, was taken, and ended.
+
+use deeppipeline::report::{Fate, Timeline, Visit};
+use deeppipeline::{Overflow, Pipeline, stage};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What the visits of a stage have: the sample, and the milliseconds at which it came, was taken and ended.
+fn times(timeline: &Timeline, stage: &str) -> Vec<(u64, u128, Option<u128>, Option<u128>, &'static str)> {
+    let place = timeline.stages.iter().position(|row| row.name == stage).unwrap();
+    let of_stage = timeline.visits.iter().filter(|visit| visit.stage == place);
+    let time = |visit: &Visit| {
+        let (taken, ended) = (visit.taken.map(|at| at.as_millis()), visit.ended.map(|at| at.as_millis()));
+        (visit.sample.number, visit.came.as_millis(), taken, ended, visit.word())
+    };
+    of_stage.map(time).collect()
+}
+
+#[test]
+fn on_the_virtual_clock_every_visit_is_exact() {
+    let mut simulation = Pipeline::builder()
+        .buffer_size(1)
+        .stage(stage(|x: u32| x).name("quick"))
+        .end_stage(stage(|_: u32| {}).name("slow"))
+        .simulate()
+        .unwrap();
+    simulation.takes("quick", 10 * MS).unwrap().takes("slow", 25 * MS).unwrap();
+    for x in 0..4 {
+        simulation.put_at(x * 10 * MS, x);
+    }
+    while simulation.now() < 40 * MS {
+        simulation.step().unwrap();
+    }
+    let timeline = simulation.timeline();
+    assert_eq!(
+        times(&timeline, "quick"),
+        [
+            (1, 0, Some(0), Some(10), "used"),
+            (2, 10, Some(10), Some(20), "used"),
+            (3, 20, Some(20), Some(30), "used"),
+            (4, 30, Some(30), Some(40), "used"),
+        ]
+    );
+    // The third was the oldest when the fourth came.
+    assert_eq!(
+        times(&timeline, "slow"),
+        [
+            (1, 10, Some(10), Some(35), "used"),
+            (2, 20, None, Some(30), "dropped_oldest"),
+            (3, 30, Some(35), None, "in work"),
+            (4, 40, None, None, "waiting"),
+        ]
+    );
+    let lately = timeline.last(6 * MS);
+    assert_eq!(
+        (times(&lately, "quick").len(), times(&lately, "slow").len()),
+        (1, 3),
+        "what had ended before is left out"
+    );
+    assert_eq!(timeline.of_sample(2).iter().filter_map(|visit| visit.fate).collect::<Vec<_>>(), [Fate::DroppedOldest]);
+}
+
+#[test]
+fn a_stage_that_waits_for_room_gives_its_sample_when_there_is_some() {
+    let mut simulation = Pipeline::builder()
+        .buffer_size(1)
+        .overflow(Overflow::Block)
+        .stage(stage(|x: u32| x).name("quick"))
+        .end_stage(stage(|_: u32| {}).name("slow"))
+        .simulate()
+        .unwrap();
+    simulation.takes("quick", MS).unwrap().takes("slow", 10 * MS).unwrap();
+    for x in 0..4 {
+        simulation.put_at(Duration::ZERO, x);
+    }
+    simulation.run().unwrap();
+    let timeline = simulation.timeline();
+    let came: Vec<u128> = times(&timeline, "slow").iter().map(|(_, came, ..)| *came).collect();
+    assert_eq!(came, [1, 2, 11, 21], "the third waited until the second was taken");
+}
+
+#[test]
+fn only_the_last_are_kept() {
+    for (record, kept) in [(Some(0), 0), (Some(3), 3), (None, 10)] {
+        let mut builder = Pipeline::builder().overflow(Overflow::Block);
+        if let Some(record) = record {
+            builder = builder.record(record);
+        }
+        let pipeline = builder.end_stage(|_: u32| {}).start().unwrap();
+        (0..10).for_each(|x| pipeline.put(x).map(drop).unwrap());
+        pipeline.setstop().unwrap();
+        let numbers: Vec<u64> = pipeline.timeline().visits.iter().map(|visit| visit.sample.number).collect();
+        assert_eq!(numbers, (11 - kept..=10).collect::<Vec<u64>>(), "{record:?}");
+    }
+}
+
+#[test]
+fn what_waits_in_vain_for_room_came_when_there_was_some() {
+    let mut simulation = Pipeline::builder()
+        .buffer_size(1)
+        .overflow(Overflow::Block)
+        .source(0..4)
+        .end_stage(stage(|_: i32| {}).name("slow"))
+        .simulate()
+        .unwrap();
+    simulation.takes("slow", 10 * MS).unwrap();
+    simulation.run().unwrap();
+    let came: Vec<u128> = times(&simulation.timeline(), "slow").iter().map(|(_, came, ..)| *came).collect();
+    assert_eq!(came, [0, 0, 10, 20]);
+}
