@@ -4,6 +4,7 @@
 mod support;
 
 use crossbeam_channel::bounded;
+use deeppipeline::report::DEFAULT_RECORD;
 use deeppipeline::{Overflow, Pipeline};
 use std::hint::black_box;
 use std::sync::mpsc::sync_channel;
@@ -37,11 +38,13 @@ impl Job {
         self.samples as f64 / start.elapsed().as_secs_f64()
     }
 
-    fn pipeline(self) -> f64 {
+    /// The chain here, with so many samples of each stage kept for the timeline.
+    fn pipeline(self, record: usize) -> f64 {
         let stage = move |sample| work(sample, self.rounds);
         let pipeline = Pipeline::builder()
             .buffer_size(self.capacity)
             .overflow(Overflow::Block)
+            .record(record)
             .stage(stage)
             .stage(stage)
             .stage(stage)
@@ -123,10 +126,11 @@ impl Job {
     }
 
     fn compare(self, title: &str, with_ideal: bool) {
-        let (pipeline, std) = (|| self.pipeline(), || self.std());
+        let (pipeline, unrecorded, std) = (|| self.pipeline(DEFAULT_RECORD), || self.pipeline(0), || self.std());
         let (crossbeam, kanal, ideal) = (|| self.crossbeam(), || self.kanal(), || self.ideal());
         let mut rivals: Vec<(&str, &dyn Fn() -> f64)> = vec![
             ("pipeline", &pipeline),
+            ("record 0", &unrecorded),
             ("std sync_channel", &std),
             ("crossbeam-channel", &crossbeam),
             ("kanal", &kanal),
