@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 import sys
 import threading
+from pathlib import Path
 from typing import SupportsIndex, TypeVar
 
 from DeepPipeline.errors import GraphError
@@ -106,3 +108,15 @@ def what(got: object) -> str:
     if not 0 < len(shown) <= 60 or "\n" in shown:
         return f"an object of type {type(got).__name__}"
     return f"{shown} ({type(got).__name__})"
+
+
+def checked_folder(
+    argument: str, got: object, error: type[Exception] = GraphError, more: str = ""
+) -> Path:
+    """Returns the path of a folder; `more` is what else there is. An empty one would be the current folder."""
+    path = os.fspath(got) if isinstance(got, (str, os.PathLike)) else None
+    if not isinstance(path, str) or "\0" in path:
+        raise error(f"{argument} is {what(got)}, but must be the path of a folder{more}")
+    if path == "":
+        raise error(f"{argument} is '', but must be the path of a folder; '.' is the current one")
+    return Path(path)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from DeepPipeline._checks import checked_count, what
+from DeepPipeline._checks import checked_count, checked_folder, what
 from DeepPipeline._fates import FateEvent, Told
 from DeepPipeline._pickled import shown
-from DeepPipeline.errors import DeadLetterError, GraphError
+from DeepPipeline.errors import DeadLetterError
 
 SUFFIX = ".letter"
 
@@ -38,7 +38,7 @@ class DeadLetters:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: SupportsIndex = DEFAULT_MAX_BYTES) -> None:
-        self.folder = _checked_folder("folder", folder, GraphError)
+        self.folder = checked_folder("folder", folder)
         self.max_bytes = checked_count("max_bytes", max_bytes, "bytes")
 
     def __repr__(self) -> str:
@@ -49,17 +49,7 @@ def checked_dead_letters(given: object) -> DeadLetters | None:
     """Returns the folder for dead letters, if there is to be one."""
     if given is None or isinstance(given, DeadLetters):
         return given
-    return DeadLetters(_checked_folder("dead_letters", given, GraphError, ", or DeadLetters(...)"))
-
-
-def _checked_folder(argument: str, got: object, error: type[Exception], more: str = "") -> Path:
-    """Returns the path of a folder; `more` is what else there is. An empty one would be the current folder."""
-    path = os.fspath(got) if isinstance(got, (str, os.PathLike)) else None
-    if not isinstance(path, str) or "\0" in path:
-        raise error(f"{argument} is {what(got)}, but must be the path of a folder{more}")
-    if path == "":
-        raise error(f"{argument} is '', but must be the path of a folder; '.' is the current one")
-    return Path(path)
+    return DeadLetters(checked_folder("dead_letters", given, more=", or DeadLetters(...)"))
 
 
 class Writer:
@@ -184,7 +174,7 @@ def replay(folder: str | os.PathLike[str], *, trusted: bool = False, remove: boo
     after the last one a `DeadLetterError` names all such files, as its `paths`, and they stay. A file that disappears
     meanwhile is passed over.
     """
-    checked = _checked_folder("folder", folder, DeadLetterError)
+    checked = checked_folder("folder", folder, DeadLetterError)
     if not isinstance(remove, bool):
         raise DeadLetterError(f"remove is {what(remove)}, but must be True or False")
     if trusted is not True:

@@ -22,6 +22,7 @@ from DeepPipeline._change import Changes
 from DeepPipeline._checks import (
     checked_count,
     checked_flag,
+    checked_folder,
     checked_number,
     checked_seconds,
     checked_wait,
@@ -108,6 +109,9 @@ class Pipeline(Changes, Scales, Asynchronous):
       gives later is given to nobody.
     - `record`: of how many samples of each stage, the last, `timeline()` knows when they came, were taken and ended.
       Each takes 64 bytes of memory; with 0 nothing is kept.
+    - `dump_to`: a folder into which the timeline is written when something has gone wrong: a stage failed, a sample was
+      lost or older than `max_age`, a worker died; and when the program gets SIGUSR2. It is looked once a second, and at
+      the end; ten seconds at least lie between two that were not asked for, and the folder keeps the newest ten.
     - `dashboard`: True shows the pipeline live in the browser, on http://127.0.0.1:8910 or, if that port is taken,
       where the log says; a number is the port. A `Dashboard` says more, and shows several pipelines.
     """
@@ -130,6 +134,7 @@ class Pipeline(Changes, Scales, Asynchronous):
         dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
         stall_timeout: float | None = None,
         record: SupportsIndex = _engine.DEFAULT_RECORD,
+        dump_to: str | os.PathLike[str] | None = None,
         dashboard: bool | int | Dashboard = False,
     ) -> None:
         self._chain, count = checked_chain(stages, end_stage)
@@ -146,6 +151,7 @@ class Pipeline(Changes, Scales, Asynchronous):
         self._record = checked_number(
             "record", record, 0, _engine.MOST_RECORD, f"0 to {_engine.MOST_RECORD}: so many samples of each stage are kept"
         )
+        self._dump_to = None if dump_to is None else checked_folder("dump_to", dump_to)
         self._dashboard = checked_dashboard(dashboard)
         self._source = None if source is None else source_stage(source)
         self._entrances = [*checked_sources(sources), *checked_entrances(entrances)]
@@ -638,6 +644,11 @@ class Pipeline(Changes, Scales, Asynchronous):
             self._fates = self._listener(engine)
         except RuntimeError as error:
             raise StartError(f"cannot start a thread for on_fate: {error}") from error
+        try:
+            if self._dump_to is not None:
+                engine.dump_to(self._dump_to)
+        except OSError as error:
+            raise StartError(f"cannot start a thread for dump_to: {error}") from error
         try:
             engine.start_native()
         except OSError as error:

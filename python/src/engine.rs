@@ -24,6 +24,7 @@ use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 use std::collections::HashMap;
 use std::error::Error;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -404,6 +405,11 @@ impl Engine {
         let undriven: Vec<_> = self.undriven.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let natives: Vec<_> = self.natives.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         drop((undriven, natives));
+    }
+
+    /// Writes the timeline into that folder whenever something has gone wrong, on a thread of the engine.
+    fn dump_to(&self, folder: PathBuf) -> PyResult<()> {
+        Ok(self.supervisor.dump_to(folder)?)
     }
 
     /// Starts the workers of native stages, on threads of the engine.

@@ -215,6 +215,8 @@ impl<I, T> Pipeline<I, T> {
 
     pub(crate) fn spawn(mut plan: Plan) -> Result<Self, StartError> {
         let (on_fate, only_failures) = (plan.on_fate.take(), plan.only_failures);
+        #[cfg(feature = "timeline")]
+        let dump_to = plan.dump_to.take();
         let (supervisor, mut jobs, to_come) = Jobs::of(plan)?;
         supervisor.release_aside();
         let (threads, to_come) = (Mutex::default(), Mutex::new(to_come));
@@ -225,6 +227,14 @@ impl<I, T> Pipeline<I, T> {
             drop(jobs);
             pipeline.abort();
             return Err(StartError::Thread { stage: ON_FATE.to_owned(), cause });
+        }
+        #[cfg(feature = "timeline")]
+        if let Some(folder) = dump_to
+            && let Err(cause) = pipeline.supervisor.dump_to(folder)
+        {
+            drop(jobs);
+            pipeline.abort();
+            return Err(StartError::Thread { stage: "dump_to".to_owned(), cause });
         }
         // From the end stage backwards, the source last.
         jobs.sort_by_key(|job| std::cmp::Reverse(job.worker_id));

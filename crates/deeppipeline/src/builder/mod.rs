@@ -87,6 +87,8 @@ pub struct Builder<I, T> {
     on_fate: Option<OnFate<Value>>,
     #[cfg(feature = "dead-letters")]
     dead_letters: Option<DeadLetters>,
+    #[cfg(feature = "timeline")]
+    dump_to: Option<std::path::PathBuf>,
     #[cfg(processes)]
     worker_arguments: Vec<std::ffi::OsString>,
     types: PhantomData<fn(I) -> T>,
@@ -118,6 +120,9 @@ pub(crate) struct Plan {
     pub(crate) on_fate: Option<OnFate<Value>>,
     /// True if it is to hear only of those that failed or were lost.
     pub(crate) only_failures: bool,
+    /// The folder for timelines.
+    #[cfg(feature = "timeline")]
+    pub(crate) dump_to: Option<std::path::PathBuf>,
     /// One per stage: what its process is told, where it has one.
     #[cfg(processes)]
     pub(crate) isolated: Vec<Option<IsolatedStage>>,
@@ -202,6 +207,8 @@ impl<I: Send + 'static> Builder<I, I> {
             on_fate: None,
             #[cfg(feature = "dead-letters")]
             dead_letters: None,
+            #[cfg(feature = "timeline")]
+            dump_to: None,
             #[cfg(processes)]
             worker_arguments: Vec::new(),
             types: PhantomData,
@@ -413,6 +420,20 @@ impl<I, T> Builder<I, T> {
         self
     }
 
+    /// Writes the [timeline](crate::report::Timeline) into a folder when something has gone wrong: a stage failed, a sample was
+    /// lost or older than `max_age`, a worker died, the pipeline failed; and on Unix, with the feature `signals` or
+    /// `processes`, when the program gets SIGUSR2. It is looked once a second, and at the end; there are ten seconds at
+    /// least between two that were not asked for, and the folder keeps the newest ten.
+    ///
+    /// The files open in [Perfetto](https://ui.perfetto.dev), and
+    /// [`Timeline::from_json`](crate::report::Timeline::from_json) reads them. What cannot be written is logged, and the
+    /// pipeline goes on. A simulation writes none.
+    #[cfg(feature = "timeline")]
+    pub fn dump_to(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.dump_to = Some(folder.into());
+        self
+    }
+
     /// Starts every worker, and returns when every `setup` has succeeded.
     ///
     /// # Errors
@@ -538,6 +559,10 @@ impl<I, T> Builder<I, T> {
         let (sources, closers) = self.sources.into_iter().map(|(source, closer)| (Some(source), closer)).unzip();
         let Parts { stages, blocks, bodies, fork_joins, problem, .. } = self.parts;
         problem.map_or(Ok(()), Err)?;
+        #[cfg(feature = "timeline")]
+        if self.dump_to.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
+            return Err(GraphError::NoDumpFolder);
+        }
         Ok(Plan {
             graph: Graph { stages, blocks, ..self.graph },
             bodies,
@@ -546,6 +571,8 @@ impl<I, T> Builder<I, T> {
             closers,
             on_fate: self.on_fate,
             only_failures,
+            #[cfg(feature = "timeline")]
+            dump_to: self.dump_to,
             #[cfg(processes)]
             isolated: self.parts.isolated,
             #[cfg(processes)]
@@ -561,6 +588,8 @@ impl<I, T> Builder<I, T> {
             on_fate: self.on_fate,
             #[cfg(feature = "dead-letters")]
             dead_letters: self.dead_letters,
+            #[cfg(feature = "timeline")]
+            dump_to: self.dump_to,
             #[cfg(processes)]
             worker_arguments: self.worker_arguments,
             types: PhantomData,

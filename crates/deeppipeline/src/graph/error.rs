@@ -153,6 +153,9 @@ pub enum GraphError {
         /// The size of the buffer that it would have to be in.
         buffer_size: usize,
     },
+    /// A folder has a name: an empty one would be the current folder.
+    #[error("dump_to is empty, but must be the path of a folder; \".\" is the current one")]
+    NoDumpFolder,
     /// What is kept for the timeline takes memory.
     #[error(
         "record is {got}, but may be {MOST_RECORD} at most: so many samples of each stage are kept for the timeline"

@@ -160,6 +160,8 @@ impl<V: Send + 'static> Supervisor<V> {
             }),
             failure: OnceLock::new(),
             unreleased: Arc::default(),
+            #[cfg(feature = "timeline")]
+            dumping: Arc::default(),
             for_binding: ForBinding::default(),
             releaser: OnceLock::new(),
             last_said: OnceLock::new(),

@@ -7,6 +7,8 @@ mod answering;
 mod assembly;
 mod control;
 mod discarded;
+#[cfg(feature = "timeline")]
+mod dumps;
 mod entrances;
 mod fates;
 mod flush;
@@ -134,6 +136,9 @@ pub struct Supervisor<V> {
     /// The timekeeper, where a stage on a thread has a time limit.
     timekeeper: Option<Arc<Timekeeper>>,
     unreleased: Arc<Unreleased>,
+    /// Whether timelines are still to be written.
+    #[cfg(feature = "timeline")]
+    dumping: Arc<dumps::Dumping>,
     for_binding: ForBinding<V>,
     releaser: OnceLock<Releaser>,
     /// What those who report on the pipeline keep of it, once there is one.
@@ -430,17 +435,25 @@ impl<V: Send + 'static> Supervisor<V> {
         due.filter(|due| *due > now).chain(opening).chain(stall).min()
     }
 
-    /// Waits until every worker has ended, what was discarded is freed, and the program has heard of every fate; false when the caller would not wait any
-    /// longer.
+    /// Waits until every worker has ended, what was discarded is freed, the program has heard of every fate, and the timeline
+    /// is written where it is to be; false when the caller would not wait any longer.
     pub fn wait_ended(&self, wait: Wait) -> bool {
+        #[cfg(feature = "timeline")]
+        let is_written = || self.dumping.wait(wait);
+        #[cfg(not(feature = "timeline"))]
+        let is_written = || true;
+        self.wait_stopped(wait) && self.unreleased.wait(wait) && self.fates.wait(wait) && is_written()
+    }
+
+    /// Waits until every worker has ended; false when the caller would not wait any longer.
+    fn wait_stopped(&self, wait: Wait) -> bool {
         let mut state = self.state.lock();
         while state.phase != Phase::Stopped {
             if !self.wait_for_change(&mut state, wait) && state.phase != Phase::Stopped {
                 return false;
             }
         }
-        drop(state);
-        self.unreleased.wait(wait) && self.fates.wait(wait)
+        true
     }
 
     /// Waits until every worker that is a process has ended; those that hang are killed [`GRACE`] after
