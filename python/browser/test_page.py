@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from DeepPipeline import Dashboard, Parallel, Pipeline, stage
+from DeepPipeline import Dashboard, Parallel, Pipeline, Timeline, stage
 
 # Only a page that hangs takes that long.
 expect.set_options(timeout=60_000)
@@ -69,6 +69,33 @@ def test_every_stage_and_source_is_shown_and_names_stay_text(page: Page, dashboa
         go_on.set()
     expect(page.locator("#outcome")).to_have_text("finished")
     expect(page.locator("#ledger tbody tr").first.locator("td").first).to_have_text("12")
+
+
+def test_a_sample_is_followed_through_the_last_seconds(page: Page, dashboard: Dashboard) -> None:
+    with Pipeline(named("first <b>", "end"), overflow="block") as p:
+        dashboard.watch(p)
+        page.goto(dashboard.url)
+        expect(page.locator("#timeline svg")).to_contain_text("first <b>")
+        page.select_option("#timeline-last", "60")
+        for x in range(3):
+            p.put(x)
+        expect(page.locator("#timeline [data-sample]")).to_have_count(12)
+        page.click("#timeline-hold")
+        p.put(3)
+        page.dispatch_event("#timeline [data-sample='2'] rect >> nth=0", "click")
+        expect(page.locator("#timeline-follow")).to_have_value("2")
+        expect(page.locator("#timeline .aside")).to_have_count(8)
+        expect(page.locator("#timeline polyline.f")).to_have_count(1)
+        page.fill("#timeline-follow", "77")
+        expect(page.locator("#timeline polyline.f")).to_have_count(0)
+        page.fill("#timeline-follow", "")
+        expect(page.locator("#timeline .aside")).to_have_count(0)
+        assert page.locator("#timeline [data-sample]").count() == 12, "it is held"
+        page.click("#timeline-hold")
+        expect(page.locator("#timeline [data-sample]")).to_have_count(16)
+        with page.expect_download() as saved:
+            page.click("#timeline-save")
+        assert len(Timeline.load(saved.value.path()).visits) == 8
 
 
 def test_a_long_chain_and_many_sources_fit(page: Page, dashboard: Dashboard) -> None:

@@ -21,6 +21,8 @@
 //! | `/api/pipelines` | the names and the states of all pipelines, as JSON |
 //! | `/api/report?pipeline=NAME` | the [report](deeppipeline::Report) of one, as JSON: durations in seconds |
 //! | `/api/events?pipeline=NAME` | both together once a second, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) |
+//! | `/api/timeline?pipeline=NAME&last=SECONDS` | its [timeline](deeppipeline::report::Timeline), as JSON that [Perfetto](https://ui.perfetto.dev) opens |
+//! | `/api/timeline.svg?pipeline=NAME&last=SECONDS&follow=NUMBER` | the same as a picture |
 //! | `/metrics` | the [metrics] of all, as Prometheus reads them |
 //!
 //! **Who may look.** Without more said the server listens on 127.0.0.1 alone, and answers no request that a page from

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, serve};
 use deeppipeline::pipeline::Reporter;
+use deeppipeline::report::Timeline;
 use futures_util::stream::{Stream, unfold};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// The port on which a dashboard listens unless it is told another.
@@ -191,6 +193,8 @@ fn routes(watched: &Arc<Watched>, guard: &Arc<Guard>) -> Router {
         .route("/api/pipelines", get(pipelines))
         .route("/api/report", get(report))
         .route("/api/events", get(events))
+        .route("/api/timeline", get(timeline_as_json))
+        .route("/api/timeline.svg", get(timeline_as_picture))
         .route("/metrics", get(prometheus))
         .with_state(Arc::clone(watched))
         .layer(from_fn_with_state(Arc::clone(guard), guard::check))
@@ -211,6 +215,45 @@ async fn report(State(watched): State<Arc<Watched>>, Query(which): Query<Which>)
         Some(snapshot) => json(&*snapshot),
         None => (StatusCode::NOT_FOUND, "no pipeline of that name is watched\n").into_response(),
     }
+}
+
+/// The part of a timeline that a request is about.
+#[derive(Deserialize)]
+struct Part {
+    pipeline: Option<String>,
+    /// The last seconds of it.
+    last: Option<f64>,
+    /// The number of a sample whose way is drawn.
+    follow: Option<u64>,
+}
+
+impl Part {
+    /// Makes something of it, not on the thread of the server, which others wait for.
+    async fn made(
+        self,
+        watched: Arc<Watched>,
+        kind: &'static str,
+        make: impl FnOnce(Timeline, Option<u64>) -> String + Send + 'static,
+    ) -> Response {
+        let made = spawn_blocking(move || {
+            let timeline = watched.timeline(self.pipeline.as_deref())?;
+            // What is no time is all of it.
+            let last = self.last.and_then(|last| Duration::try_from_secs_f64(last).ok());
+            Some(make(last.map_or_else(|| timeline.clone(), |last| timeline.last(last)), self.follow))
+        });
+        match made.await.ok().flatten() {
+            Some(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+            None => (StatusCode::NOT_FOUND, "no pipeline of that name is there\n").into_response(),
+        }
+    }
+}
+
+async fn timeline_as_json(State(watched): State<Arc<Watched>>, Query(part): Query<Part>) -> Response {
+    part.made(watched, "application/json", |timeline, _| timeline.to_json()).await
+}
+
+async fn timeline_as_picture(State(watched): State<Arc<Watched>>, Query(part): Query<Part>) -> Response {
+    part.made(watched, "image/svg+xml", |timeline, follow| timeline.to_svg(follow)).await
 }
 
 async fn prometheus(State(watched): State<Arc<Watched>>) -> Response {

@@ -2,7 +2,7 @@
 
 use deeppipeline::Report;
 use deeppipeline::pipeline::Reporter;
-use deeppipeline::report::{Explanation, Outcome};
+use deeppipeline::report::{Explanation, Outcome, Timeline};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -110,6 +110,14 @@ impl Watched {
             }
         }
         last
+    }
+
+    /// Returns the timeline of the pipeline of that name, if it is still there; without a name of the one that
+    /// [`one`](Watched::one) returns.
+    pub(crate) fn timeline(&self, name: Option<&str>) -> Option<Timeline> {
+        let shown = self.one(name)?;
+        let reporter = self.0.lock().iter().find(|known| known.name == shown.name)?.reporter.clone();
+        reporter.timeline()
     }
 
     /// Returns the list of all.

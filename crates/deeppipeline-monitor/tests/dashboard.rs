@@ -2,6 +2,7 @@
 
 mod support;
 
+use deeppipeline::report::Timeline;
 use deeppipeline::{BoxError, OnError, Overflow, Pipeline, chain, stage};
 use deeppipeline_monitor::{Dashboard, OpenError, Options};
 use serde_json::Value;
@@ -68,6 +69,36 @@ fn the_report_says_what_happens_now_and_who_gets_what_a_stage_gives() {
     assert_eq!(get(&dashboard, "/api/report?pipeline=other").status, 404);
     go_on.send(()).unwrap();
     pipeline.setstop().unwrap();
+}
+
+#[test]
+fn the_timeline_comes_as_a_trace_and_as_a_picture_as_long_as_the_pipeline_is_there() {
+    let (dashboard, (pipeline, go_on, has_begun)) = (open(), held());
+    dashboard.watch("frames", pipeline.reporter());
+    pipeline.put(1).unwrap();
+    has_begun.recv().unwrap();
+    let trace = get(&dashboard, "/api/timeline?pipeline=frames");
+    let timeline = Timeline::from_json(trace.body.as_bytes()).unwrap();
+    let visits: Vec<_> = timeline.visits.iter().map(|visit| (visit.stage, visit.word())).collect();
+    assert_eq!(visits, [(0, "used"), (1, "in work")]);
+    let last = Timeline::from_json(get(&dashboard, "/api/timeline?last=0").body.as_bytes()).unwrap();
+    assert_eq!(last.visits.iter().map(|visit| visit.stage).collect::<Vec<_>>(), [1], "what has ended is left out");
+
+    let picture = get(&dashboard, "/api/timeline.svg?pipeline=frames&last=60&follow=1");
+    assert!(picture.head.contains("image/svg+xml") && picture.body.contains("in work"), "{}", picture.body);
+    for (path, status) in [
+        ("/api/timeline.svg?last=soon", 400),
+        ("/api/timeline?follow=-1", 400),
+        ("/api/timeline?pipeline=other", 404),
+        ("/api/timeline?last=1e999", 200),
+        ("/api/timeline?last=-1", 200),
+    ] {
+        assert_eq!(get(&dashboard, path).status, status, "{path}");
+    }
+    go_on.send(()).unwrap();
+    pipeline.setstop().unwrap();
+    drop(pipeline);
+    assert_eq!(get(&dashboard, "/api/timeline?pipeline=frames").status, 404);
 }
 
 #[test]

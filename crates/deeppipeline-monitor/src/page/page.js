@@ -322,6 +322,63 @@ function showSources(report) {
   table(get("sources"), "Sources and entrances", ["source", "state", "entered", "waiting", "taken", "dropped", "given up", "asked for", "restarts", "last error"], rows);
 }
 
+// The last seconds, as the program draws them. It has the names as text, so its picture is taken in as it is, but for its
+// style: the page has its own.
+
+let asks = false;
+
+function aboutTimeline(more) {
+  const about = new URLSearchParams({ pipeline: shownName, ...more });
+  if (token !== null) about.set("token", token);
+  return about;
+}
+
+async function showTimeline() {
+  get("timeline-save").href = `/api/timeline?${aboutTimeline({})}`;
+  // One at a time: a picture that comes late is not waited for by others.
+  if (asks || latest === null || get("timeline-hold").getAttribute("aria-pressed") === "true") return;
+  asks = true;
+  try {
+    const answer = await fetch(`/api/timeline.svg?${aboutTimeline({ last: get("timeline-last").value })}`);
+    if (!answer.ok) return;
+    const text = (await answer.text()).replace(/<style>[^<]*<\/style>/, "");
+    const picture = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+    get("timeline").replaceChildren(document.importNode(picture, true));
+    follow();
+  } catch {
+    // The events tell that the program does not answer.
+  } finally {
+    asks = false;
+  }
+}
+
+/** Shows the way of the sample that is followed, in the picture that is there, and leaves the others pale. */
+function follow() {
+  const number = get("timeline-follow").value;
+  const bars = [...get("timeline").querySelectorAll("[data-sample]")];
+  const isFollowed = (bar) => bar.dataset.sample === number;
+  bars.forEach((bar) => bar.classList.toggle("aside", number !== "" && !isFollowed(bar)));
+  get("timeline").querySelector(".f")?.remove();
+  const points = bars.filter(isFollowed).flatMap((bar) => {
+    const { x, y, width, height } = bar.querySelector("rect");
+    const middle = y.baseVal.value + height.baseVal.value / 2;
+    return [`${x.baseVal.value},${middle}`, `${x.baseVal.value + width.baseVal.value},${middle}`];
+  });
+  if (points.length > 0) get("timeline").firstElementChild.append(draw("polyline", { class: "f", points: points.join(" ") }));
+}
+
+get("timeline").addEventListener("click", (event) => {
+  const bar = event.target.closest("[data-sample]");
+  get("timeline-follow").value = bar === null ? "" : bar.dataset.sample;
+  follow();
+});
+get("timeline-hold").addEventListener("click", ({ target }) => {
+  target.setAttribute("aria-pressed", target.getAttribute("aria-pressed") !== "true");
+  showTimeline();
+});
+get("timeline-last").addEventListener("change", showTimeline);
+get("timeline-follow").addEventListener("input", follow);
+
 // What comes from the program.
 
 let shownName = query.get("pipeline");
@@ -357,6 +414,7 @@ function show({ pipelines, shown }) {
   get("failure").textContent = failure ?? "";
   if (report.outcome === "running" || past.length === 0) remember(report);
   redraw();
+  showTimeline();
 }
 
 function redraw() {

@@ -1,7 +1,7 @@
 //! Reports from anywhere, also of a pipeline whose handle is elsewhere.
 
 use super::Pipeline;
-use crate::report::Report;
+use crate::report::{Report, Timeline};
 use crate::supervisor::Supervisor;
 use parking_lot::Mutex;
 use std::fmt;
@@ -47,16 +47,26 @@ impl Reporter {
             None => self.last.lock().clone(),
         }
     }
+
+    /// Returns when each of the last samples came to a stage, was taken there, and ended; `None` once the pipeline is gone.
+    pub fn timeline(&self) -> Option<Timeline> {
+        self.pipeline.upgrade().map(|pipeline| pipeline.last_visits())
+    }
 }
 
 /// What can be reported on, whatever flows through it.
 trait Reports: Send + Sync {
     fn say(&self) -> Said;
+    fn last_visits(&self) -> Timeline;
 }
 
 impl<V: Send + 'static> Reports for Supervisor<V> {
     fn say(&self) -> Said {
         (self.report(), self.failure().map(|failure| failure.to_string()))
+    }
+
+    fn last_visits(&self) -> Timeline {
+        self.timeline()
     }
 }
 

@@ -159,8 +159,9 @@ impl Timeline {
         let doing = if is_worker { "worked on" } else { "waited" };
         let _ = write!(
             svg,
-            "<g><title>{sample}{of_source}: {doing} for {}, {}</title><rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" \
+            "<g data-sample=\"{}\"><title>{sample}{of_source}: {doing} for {}, {}</title><rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" \
              height=\"{BAR}\" rx=\"2\" fill=\"hsl({hue:.0} 60% 50%)\" opacity=\"{opacity}\"/>",
+            sample.number,
             seconds(took),
             bar.visit.word()
         );
