@@ -179,6 +179,7 @@ impl Node {
 
 /// Branches that all get the same samples at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Block {
     /// The block's name in reports; a name that comes again gets a number.
     pub name: String,
@@ -192,6 +193,7 @@ pub struct Block {
 
 /// The way of what the branches of a block give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BlockResults {
     /// No way: each branch ends in an end stage.
     End,

@@ -19,7 +19,9 @@ pub use crate::sample::{SampleId, SampleInfo};
 pub use crate::supervisor::SOURCE;
 #[cfg(feature = "timeline")]
 pub use crate::timeline::NotATimeline;
-pub use crate::timeline::{DEFAULT_RECORD, MOST_RECORD, Mark, Timeline, TimelineStage, Visit};
+pub use crate::timeline::{
+    DEFAULT_RECORD, Goal, MOST_RECORD, Mark, Prediction, Setting, Timeline, TimelineStage, Tuned, Visit, WhatIfError,
+};
 pub use explain::Explanation;
 
 /// The state of a pipeline.

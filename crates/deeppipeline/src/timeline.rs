@@ -7,12 +7,19 @@ mod picture;
 mod rows;
 #[cfg(feature = "timeline")]
 mod trace;
+mod tune;
+mod what_if;
 
 pub use crate::graph::{DEFAULT_RECORD, MOST_RECORD};
 #[cfg(feature = "timeline")]
 pub use trace::NotATimeline;
 
+pub use tune::{Goal, Tuned};
+pub use what_if::{Prediction, Setting, WhatIfError};
+
 use crate::fates::Fate;
+use crate::graph::Block;
+use crate::policies::{Intake, Overflow};
 use crate::sample::SampleId;
 #[cfg(feature = "serde")]
 use crate::seconds;
@@ -33,6 +40,8 @@ pub struct Timeline {
     pub visits: Vec<Visit>,
     /// What happened to the pipeline, in order.
     pub marks: Vec<Mark>,
+    /// The rest of what it takes to do it again.
+    pub(crate) plan: Plan,
 }
 
 /// A stage of a timeline.
@@ -42,10 +51,19 @@ pub struct Timeline {
 pub struct TimelineStage {
     /// Its name.
     pub name: String,
-    /// The number of workers that it may have.
+    /// The number of its workers.
     pub workers: usize,
+    /// True if its samples leave it in the order in which it took them.
+    pub ordered: bool,
+    /// The way it takes from its buffer.
+    pub intake: Intake,
     /// The number of samples for which the buffer in front of it has room.
     pub buffer_size: usize,
+    /// The policy when that is full.
+    pub overflow: Overflow,
+    /// The age beyond which a sample is dropped when it is taken, if there is one.
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
+    pub max_age: Option<Duration>,
 }
 
 /// The visit of a sample at a stage: from its arrival in front of it to its end there.
@@ -94,10 +112,11 @@ impl Timeline {
         stages: Vec<TimelineStage>,
         mut visits: Vec<Visit>,
         mut marks: Vec<Mark>,
+        plan: Plan,
     ) -> Self {
         visits.sort_by_key(|visit| (visit.came, visit.stage));
         marks.sort_by_key(|mark| mark.at);
-        Timeline { until, stages, visits, marks }
+        Timeline { until, stages, visits, marks, plan }
     }
 
     /// Returns the part of it that is no older than that: visits that ended before it are left out.
@@ -134,4 +153,24 @@ impl Visit {
             (None, None) => "waiting",
         }
     }
+}
+
+/// What a timeline knows of the pipeline beside its stages, for [`Timeline::what_if`].
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Plan {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) entrances: Vec<PlannedEntrance>,
+    /// The share of the last ten seconds for which those who bring samples waited for room.
+    pub(crate) bringers_wait: f64,
+}
+
+/// An entrance that has a name.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct PlannedEntrance {
+    pub(crate) name: String,
+    pub(crate) overflow: Overflow,
+    #[cfg_attr(feature = "serde", serde(with = "seconds::optional"))]
+    pub(crate) max_age: Option<Duration>,
 }

@@ -2,7 +2,7 @@
 //! whether what was foretold is true. `EXPLAIN_SEED=n` runs one seed alone.
 
 use deeppipeline::engine::{BufferSize, Graph, Node};
-use deeppipeline::report::SampleId;
+use deeppipeline::report::{Goal, SampleId, Setting};
 use deeppipeline::simulate::Simulation;
 use deeppipeline::{Overflow, Pipeline, Report, stage};
 use std::time::Duration;
@@ -79,6 +79,10 @@ impl Planted {
 
     /// What it has come to after a while.
     fn report(&self) -> Report {
+        self.simulated().report()
+    }
+
+    fn simulated(&self) -> Simulation<()> {
         let stages = self.stages.iter().enumerate();
         let stages = stages.map(|(stage, (workers, _))| Node { workers: *workers, ..Node::new(Self::name(stage)) });
         let graph = Graph {
@@ -103,13 +107,17 @@ impl Planted {
         while simulation.now() < LONG_ENOUGH {
             simulation.step().expect("there is more to come");
         }
-        simulation.report()
+        simulation
     }
 
     fn with_another_worker(&self) -> Self {
+        self.with_workers(self.limit, 1)
+    }
+
+    /// The same with so many workers of that stage beside those that there are.
+    fn with_workers(&self, stage: usize, more: usize) -> Self {
         let mut stages = self.stages.clone();
-        // The same stage with another worker beside those that there are.
-        stages[self.limit].0 += 1;
+        stages[stage].0 += more;
         Planted { stages, ..self.clone() }
     }
 }
@@ -135,6 +143,62 @@ fn a_planted_limit_is_found_and_what_another_worker_gives_is_foretold() {
     }
     assert_eq!(found, all, "found");
     assert!(foretold * 100 >= all * 95, "{foretold} of {all} foretold");
+}
+
+#[test]
+fn what_would_be_with_other_settings_is_foretold_from_the_last_samples() {
+    let only: Option<u64> = std::env::var("EXPLAIN_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let seeds = only.map_or(0..100, |seed| seed..seed + 1);
+    let all = seeds.clone().count();
+    let (mut rates, mut ages) = (0, 0);
+    for seed in seeds {
+        let (planted, mut random) = (Planted::random(seed), Random(seed));
+        let (stage, buffer_size) = (random.below(planted.stages.len()), 1 + random.below(6));
+        let changed = Planted { buffer_size, ..planted.with_workers(stage, 1) };
+        let mut settings = vec![Setting::new(Planted::name(stage), "workers", &changed.stages[stage].0.to_string())];
+        settings.extend(
+            (0..planted.stages.len())
+                .map(|stage| format!("{}.buffer_size={buffer_size}", Planted::name(stage)).parse()),
+        );
+        let settings = settings.into_iter().collect::<Result<Vec<Setting>, _>>().unwrap();
+        let told = planted.simulated().timeline().what_if(&settings).unwrap();
+        let report = changed.report();
+        let after = report.stages.last().unwrap().recent.rate;
+        let is_rate_near = (told.rate - after).abs() <= 0.05 * after;
+        rates += usize::from(is_rate_near);
+        // What waits outside for room is older than that.
+        let age = report.recent_age.p99.as_secs_f64();
+        let is_age_near = planted.overflow == Overflow::Block || (told.age_p99.as_secs_f64() - age).abs() <= 0.15 * age;
+        ages += usize::from(is_age_near);
+        if !is_rate_near || !is_age_near {
+            eprintln!(
+                "seed {seed}: {after:.1} a second, p99 {age:.4} s in truth; foretold {told} {settings:?} {planted:?}"
+            );
+        }
+    }
+    eprintln!("of {all}: rates {rates}, ages {ages}");
+    assert!(rates * 100 >= all * 95 && ages * 100 >= all * 95, "of {all}: rates {rates}, ages {ages}");
+}
+
+#[test]
+fn what_is_tuned_comes_near_the_best_of_all_settings() {
+    let most = 5;
+    for seed in 0..30 {
+        let planted = Planted::random(seed);
+        let planted = Planted { stages: vec![(1, planted.stages[0].1), (1, planted.stages[1].1)], ..planted };
+        let timeline = planted.simulated().timeline();
+        let tuned = timeline.tune(Goal::Rate, most).unwrap();
+        let of_all = (1..most).flat_map(|first| (1..=most - first).map(move |second| [first, second]));
+        let rates = of_all.map(|workers| {
+            let settings: Vec<Setting> = (0..2)
+                .map(|stage| Setting::new(Planted::name(stage), "workers", &workers[stage].to_string()).unwrap())
+                .collect();
+            timeline.what_if(&settings).unwrap().rate
+        });
+        let best = rates.fold(0.0, f64::max);
+        assert!(tuned.after.rate >= 0.95 * best, "seed {seed}: {tuned}, but {best:.1} is possible: {planted:?}");
+        assert_eq!(timeline.what_if(&tuned.settings).unwrap(), tuned.after, "seed {seed}");
+    }
 }
 
 /// A camera that gives a sample every so many milliseconds, before two stages.

@@ -441,14 +441,18 @@ impl<I, T> Simulation<I, T> {
         let puts = &mut self.puts[place];
         let NextPut { at, value, promise } = puts.to_come.pop_front()?;
         let now = Clock::Virtual(self.clock.clone()).moment();
-        let birth = puts.since.take().unwrap_or(now);
+        let since = puts.since.take();
+        let birth = since.unwrap_or(now);
         let entrance = puts.entrance.as_deref();
         let put = match &promise {
             Some(promise) => self.supervisor.submit(value, entrance, birth, Wait::No, Arc::clone(promise) as _),
             None => self.supervisor.put_born(value, entrance, birth, Wait::No),
         };
         match put {
-            Ok(put) => Some(Event::of_put(puts.entrance.as_deref(), Some(put.number.is_some()))),
+            Ok(put) => {
+                since.into_iter().for_each(|since| self.supervisor.note_put_waited(since));
+                Some(Event::of_put(puts.entrance.as_deref(), Some(put.number.is_some())))
+            }
             Err(PutError::Timeout(value)) => {
                 puts.to_come.push_front(NextPut { at, value, promise });
                 (puts.since, puts.waits) = (Some(birth), true);

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::buffer::{Limits, Workers};
 use crate::policies::{ErrorPolicy, Overflow};
+use crate::timeline::{Plan, PlannedEntrance};
 use crate::worker::Role;
 use std::ops::Range;
 
@@ -37,6 +38,8 @@ pub(crate) struct Layout {
     pub(crate) answers: Option<usize>,
     /// True if the fate of every sample is told.
     pub(crate) fates: bool,
+    /// What a timeline tells of it beside its stages.
+    pub(crate) plan: Plan,
 }
 
 /// The number of answers that may be to come at once, beside those to what has room inside.
@@ -128,6 +131,7 @@ impl Layout {
             blocks,
             answers,
             fates: graph.fates,
+            plan: Plan::default(),
         };
         let mut walk = Walk { graph, layout, names: Vec::new(), joins_around: 0 };
         walk.chain(0..graph.stages.len(), Producer::Entrance, graph.answers.then_some(Flow::Answers))?;
@@ -140,6 +144,7 @@ impl Layout {
             layout.entrance_overflow = first.options.overflow.or(implied).or(graph.overflow);
         }
         layout.limits = (0..layout.nodes.len()).map(|index| layout.limits_of(graph, index)).collect();
+        layout.plan = layout.plan_of(graph);
         if graph.answers {
             let room = |limits: &Limits| limits.capacity.saturating_add(limits.consumers.ahead());
             let answers = layout.limits.iter().map(room).fold(SPARE_ANSWERS, usize::saturating_add);
@@ -168,6 +173,17 @@ impl Layout {
             Some(SourceNode { is_live: true, .. }) | None => Overflow::DropOldest,
         };
         entrance.overflow.or(self.entrance_overflow).unwrap_or(suits)
+    }
+
+    /// What a timeline tells of it beside its stages.
+    fn plan_of(&self, graph: &Graph) -> Plan {
+        let entrance = |entrance: &EntranceNode| PlannedEntrance {
+            name: entrance.name.clone(),
+            overflow: self.overflow_of(entrance),
+            max_age: entrance.max_age,
+        };
+        let entrances = self.entrances.iter().map(entrance).collect();
+        Plan { blocks: graph.blocks.clone(), entrances, bringers_wait: 0.0 }
     }
 
     /// Returns true if the ends of samples have to be told: somebody waits for an answer or asks for every fate, or

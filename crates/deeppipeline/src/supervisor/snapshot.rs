@@ -170,7 +170,7 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// The number of a node's workers, and what those do that have not ended.
-    fn workers_now(&self, index: usize, at: Moment) -> (usize, Vec<WorkerReport>) {
+    pub(super) fn workers_now(&self, index: usize, at: Moment) -> (usize, Vec<WorkerReport>) {
         let mut doing = Vec::new();
         let workers = {
             let state = self.state.lock();

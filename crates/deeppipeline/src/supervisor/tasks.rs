@@ -70,7 +70,12 @@ impl<V: Send + 'static> Supervisor<V> {
         place: &mut Place,
         waker: &Waker,
     ) -> Result<Accepted<V>, PutError<V>> {
+        let has_stood = place.for_room.is_taken();
         match self.put_with(value, entrance, birth, None, fork, Wait::No) {
+            Ok(accepted) if has_stood => {
+                self.note_put_waited(birth);
+                Ok(accepted)
+            }
             Err(PutError::Timeout(value)) => {
                 self.inlets[0].buffer.stand(&mut place.for_room, waker);
                 // There may have come room before the task was in line.
@@ -78,6 +83,11 @@ impl<V: Send + 'static> Supervisor<V> {
             }
             put => put,
         }
+    }
+
+    /// Counts the time for which one who brings a sample asked again and again for room.
+    pub(crate) fn note_put_waited(&self, since: Moment) {
+        self.inlets[0].buffer.note_waited(since, self.clock.moment());
     }
 
     /// Lets a task leave its place, which is in the pipeline now or does not want to be any longer. Where it was woken in

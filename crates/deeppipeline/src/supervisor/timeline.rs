@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::fates::Fate;
 use crate::sample::SampleId;
 use crate::source_id::SourceId;
-use crate::timeline::{Mark, Timeline, TimelineStage, Visit};
+use crate::timeline::{Mark, Plan, Timeline, TimelineStage, Visit};
 use crate::worker::Role;
 use std::time::Duration;
 
@@ -25,8 +25,16 @@ impl<V: Send + 'static> Supervisor<V> {
                 continue;
             }
             let stage = stages.len();
-            let (workers, buffer_size) = (node.options.workers, self.layout.limits[index].capacity);
-            stages.push(TimelineStage { name: self.stage_name(index).to_owned(), workers, buffer_size });
+            let limits = &self.layout.limits[index];
+            stages.push(TimelineStage {
+                name: self.stage_name(index).to_owned(),
+                workers: self.workers_now(index, at).0,
+                ordered: limits.consumers.ordered,
+                intake: node.options.intake,
+                buffer_size: limits.capacity,
+                overflow: limits.overflow,
+                max_age: limits.max_age,
+            });
             visits.extend(self.inlets[index].buffer.visits().into_iter().map(|visit| Visit {
                 stage,
                 sample: SampleId { number: visit.number, part: visit.part },
@@ -41,6 +49,9 @@ impl<V: Send + 'static> Supervisor<V> {
         }
         let marks = self.notices.marks().into_iter();
         let marks = marks.map(|(moment, text)| Mark { at: Duration::from_nanos(moment.since(begin)), text });
-        Timeline::new(elapsed, stages, visits, marks.collect())
+        let lately = Duration::from_secs(10).min(elapsed).max(Duration::from_nanos(1));
+        let waited = self.inlets[0].buffer.waited(at).1;
+        let plan = Plan { bringers_wait: waited.div_duration_f64(lately).min(1.0), ..self.layout.plan.clone() };
+        Timeline::new(elapsed, stages, visits, marks.collect(), plan)
     }
 }

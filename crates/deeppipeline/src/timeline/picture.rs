@@ -27,16 +27,16 @@ impl Timeline {
     ///
     /// For a long time draw the [last](Timeline::last) of it.
     pub fn to_svg(&self, follow: Option<u64>) -> String {
-        let Bars { mut bars, lanes } = self.bars();
+        let Bars { mut bars, lanes, workers } = self.bars();
         let left_out = bars.len().saturating_sub(MOST_BARS);
         bars.drain(..left_out);
         let lanes: Vec<usize> = lanes.iter().map(|lanes| (*lanes).clamp(1, MOST_LANES)).collect();
 
         // Where each stage begins.
         let (mut tops, mut top) = (Vec::new(), AXIS);
-        for (stage, row) in self.stages.iter().enumerate() {
+        for (stage, workers) in workers.iter().enumerate() {
             tops.push(top);
-            top += (lanes[stage] + row.workers.max(1)) as f64 * ROW + BETWEEN;
+            top += (lanes[stage] + workers) as f64 * ROW + BETWEEN;
         }
         let from = bars.iter().map(|bar| bar.begin).min().unwrap_or_else(|| self.from());
         let span = self.until.saturating_sub(from).as_secs_f64().max(1e-9);
@@ -59,7 +59,7 @@ impl Timeline {
                 Some((end, _)) => format!("{}…", escaped(&row.name[..end])),
                 None => escaped(&row.name),
             };
-            let (y, tall) = (tops[stage], (lanes[stage] + row.workers.max(1)) as f64 * ROW);
+            let (y, tall) = (tops[stage], (lanes[stage] + workers[stage]) as f64 * ROW);
             let waiting = lanes[stage] as f64 * ROW;
             let _ = write!(
                 svg,
@@ -72,8 +72,8 @@ impl Timeline {
                 tall - waiting,
                 y + 13.0,
                 y + 28.0,
-                row.workers,
-                if row.workers == 1 { "" } else { "s" },
+                workers[stage],
+                if workers[stage] == 1 { "" } else { "s" },
             );
         }
         for bar in &bars {

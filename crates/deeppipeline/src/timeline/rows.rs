@@ -26,6 +26,8 @@ pub(super) struct Bar<'a> {
 pub(super) struct Bars<'a> {
     pub(super) bars: Vec<Bar<'a>>,
     pub(super) lanes: Vec<usize>,
+    /// The number of rows of its workers: there may have been more than there are.
+    pub(super) workers: Vec<usize>,
 }
 
 impl Timeline {
@@ -47,6 +49,10 @@ impl Timeline {
                 bars.push(Bar { row, visit, begin: taken, end: ended.max(taken) });
             }
         }
-        Bars { bars, lanes: taken_until.iter().map(Vec::len).collect() }
+        let mut workers: Vec<usize> = self.stages.iter().map(|stage| stage.workers.max(1)).collect();
+        for visit in &self.visits {
+            workers[visit.stage] = workers[visit.stage].max(visit.worker.map_or(0, |worker| worker + 1));
+        }
+        Bars { bars, lanes: taken_until.iter().map(Vec::len).collect(), workers }
     }
 }

@@ -33,13 +33,13 @@ impl Timeline {
             let at = micros(mark.at);
             events.push(json!({"ph": "i", "s": "t", "name": mark.text, "ts": at, "pid": PIPELINE, "tid": 1}));
         }
-        let Bars { bars, lanes } = self.bars();
+        let Bars { bars, lanes, workers } = self.bars();
         for (stage, row) in self.stages.iter().enumerate() {
             let pid = pid_of(stage);
             events.push(name_of("process_name", pid, 0, &row.name));
             events.push(json!({"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}}));
             let waiting = (0..lanes[stage]).map(|lane| (Row::Buffer { stage, lane }, format!("waits {}", lane + 1)));
-            let workers = (0..row.workers).map(|worker| (Row::Worker { stage, worker }, format!("worker {worker}")));
+            let workers = (0..workers[stage]).map(|worker| (Row::Worker { stage, worker }, format!("worker {worker}")));
             for (row, name) in waiting.chain(workers) {
                 let (_, tid) = ids(row);
                 events.push(name_of("thread_name", pid, tid, &name));

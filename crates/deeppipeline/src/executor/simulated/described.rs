@@ -22,7 +22,14 @@ impl Simulation<()> {
     ///
     /// # Errors
     /// The fault that makes the description invalid.
-    pub fn of(mut graph: Graph) -> Result<Self, GraphError> {
+    pub fn of(graph: Graph) -> Result<Self, GraphError> {
+        let gives_nothing = graph.stages.iter().map(|_| Vec::new()).collect();
+        Simulation::of_with(graph, gives_nothing)
+    }
+
+    /// Makes one in which each stage gives nothing for some samples: one list per stage, which the samples go through by
+    /// their numbers, again and again.
+    pub(crate) fn of_with(mut graph: Graph, gives_nothing: Vec<Vec<bool>>) -> Result<Self, GraphError> {
         if !graph.entrances.is_empty() {
             let layout = graph.layout()?;
             graph.entrances.iter_mut().for_each(|entrance| entrance.overflow = Some(layout.overflow_of(entrance)));
@@ -47,8 +54,9 @@ impl Simulation<()> {
         };
         let fork_joins = graph.blocks.iter().map(fork_join).collect();
         let intakes: Vec<Intake> = graph.stages.iter().map(|node| node.intake).collect();
-        Simulation::assembled(graph, fork_joins, move |role| {
-            Passing::factory(role.stage().map_or(Intake::Single, |stage| intakes[stage]))
+        Simulation::assembled(graph, fork_joins, move |role| match role.stage() {
+            Some(stage) => Passing::factory(intakes[stage], gives_nothing[stage].clone()),
+            None => Passing::factory(Intake::Single, Vec::new()),
         })
     }
 }
@@ -59,17 +67,28 @@ struct Passing {
     windowed: Windowed,
     /// True if it gives a result for each sample of a list.
     gives_each: bool,
+    /// Whether it gives nothing for a sample, by the sample's number, again and again.
+    gives_nothing: Vec<bool>,
 }
 
 impl Passing {
-    fn factory(intake: Intake) -> BodyFactory<Value> {
+    fn factory(intake: Intake, gives_nothing: Vec<bool>) -> BodyFactory<Value> {
         let mut window = None;
         if let Intake::Window { size, stride } = intake {
             window = Some(WindowStore::new(Window::new(size).stride(stride)));
         }
         Box::new(move || {
-            Box::new(Passing { window, windowed: Windowed::default(), gives_each: intake.keeps_identity() })
+            let gives_each = intake.keeps_identity();
+            Box::new(Passing { window, windowed: Windowed::default(), gives_each, gives_nothing })
         })
+    }
+
+    fn give(&self, number: u64) -> Give<Value> {
+        let place = (number as usize).checked_rem(self.gives_nothing.len());
+        match place.is_some_and(|place| self.gives_nothing[place]) {
+            true => Give::Skip,
+            false => Give::One(Box::new(())),
+        }
     }
 
     fn run(&mut self) -> Done<Value> {
@@ -91,8 +110,9 @@ impl Body<Value> for Passing {
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         match call {
             Call::StageRun(Input::List(list)) if self.gives_each => {
-                Done::Each(list.iter().map(|_| Ok(Give::One(Box::new(()) as Value))).collect())
+                Done::Each(list.iter().map(|sample| Ok(self.give(sample.id.number))).collect())
             }
+            Call::StageRun(Input::One(sample)) if self.window.is_none() => Done::Gave(self.give(sample.id.number)),
             Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => self.run(),
             Call::Setup
             | Call::Update(_)
