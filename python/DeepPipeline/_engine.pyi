@@ -1,7 +1,7 @@
 """The compiled engine: what the Python package is built on."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, SupportsIndex, final
 
@@ -410,10 +410,22 @@ class TimelineStage:
         """Its name."""
     @property
     def workers(self) -> int:
-        """How many workers it may have."""
+        """How many workers it has."""
+    @property
+    def ordered(self) -> bool:
+        """True if its samples leave it in the order in which it took them."""
+    @property
+    def intake(self) -> str:
+        """How it takes: "single", "latest", "all", "window" or "batch"."""
     @property
     def buffer_size(self) -> int:
         """For how many samples the buffer in front of it has room."""
+    @property
+    def overflow(self) -> Overflow:
+        """What happens when that is full."""
+    @property
+    def max_age(self) -> float | None:
+        """How many seconds old a sample may be when it is taken, or None."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 
@@ -499,6 +511,45 @@ class Timeline:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Timeline:
         """Reads what `save` has written. Raises `ValueError` where it is something else."""
+    def what_if(self, settings: Mapping[str, Mapping[str, object]] = ...) -> Prediction:
+        """Returns what the pipeline would do with these settings, or without any what it does, as its last samples tell:
+        `{"detect": {"workers": 2, "buffer_size": 4}}`. See `Pipeline.what_if`."""
+    def _tune(self, goal: str, most_workers: int) -> Tuned: ...
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class Prediction:
+    """What a pipeline does, or would do."""
+
+    @property
+    def rate(self) -> float:
+        """Samples that come out in a second; of several end stages, at the last."""
+    @property
+    def age_p50(self) -> float:
+        """The median age of what comes out, in seconds from the moment when it came in."""
+    @property
+    def age_p99(self) -> float:
+        """The 99th percentile of it."""
+    @property
+    def dropped(self) -> float:
+        """The share of what comes in that is dropped or too old somewhere, 0 to 1."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, with the same names."""
+
+@final
+class Tuned:
+    """Settings that were found by `Pipeline.tune`, and what the pipeline would do with them."""
+
+    @property
+    def settings(self) -> dict[str, dict[str, int]]:
+        """The settings to change, as `what_if` takes them; none where nothing better was found."""
+    @property
+    def before(self) -> Prediction:
+        """What it does as it is."""
+    @property
+    def after(self) -> Prediction:
+        """What it would do."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 

@@ -8,10 +8,10 @@ import os
 import threading
 import time
 import traceback as tracebacks
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, SupportsIndex, TypeVar
+from typing import Any, Literal, Self, SupportsIndex, TypeVar
 
 from DeepPipeline import _aside, _engine, _exit
 from DeepPipeline._answers import Answer, Answers
@@ -33,7 +33,7 @@ from DeepPipeline._dashboard import Dashboard, checked_dashboard, shared_dashboa
 from DeepPipeline._dead_letters import DeadLetters, Writer, checked_dead_letters
 from DeepPipeline._description import PipelineDescription
 from DeepPipeline._discarded import Discarded
-from DeepPipeline._engine import Explanation, Report, StageCounts, Startup, Ticket, Timeline
+from DeepPipeline._engine import Explanation, Prediction, Report, StageCounts, Startup, Ticket, Timeline, Tuned
 from DeepPipeline._entrances import (
     Entrance,
     Entrances,
@@ -480,6 +480,32 @@ class Pipeline(Changes, Scales, Asynchronous):
         """
         return self._started("timeline").timeline()
 
+    def what_if(self, settings: Mapping[str, Mapping[str, object]] = MappingProxyType({})) -> Prediction:
+        """Returns what the pipeline would do with other settings, as its last samples tell, or without any what it does.
+
+        `settings` says of stages, by name, what would be otherwise: `{"detect": {"workers": 2, "buffer_size": 4}}`;
+        `workers`, `buffer_size`, `overflow`, `max_age` in seconds, and `batch`, the samples of one at most. The samples
+        that are kept (`record` says how many) come again, on a virtual clock: at the same times or, where those who
+        brought them waited for room, as soon as there is some; each stage takes as long as it took for them. Of the
+        processor it knows nothing: where all cores are busy, more workers make each other slower.
+        """
+        return self.timeline().what_if(_checked_settings(settings))
+
+    def tune(self, goal: Literal["rate", "age"] = "rate", *, most_workers: SupportsIndex | None = None) -> Tuned:
+        """Searches for settings with which the pipeline would do better, as `what_if` tells; it changes nothing.
+
+        The goal "rate" is that more comes out, "age" that the 99th percentile of the age of what comes out is lower,
+        and no less comes out. It tries numbers of workers, `most_workers` of all stages together at most (as many as
+        there are cores, or as there are now, unless this says otherwise), and buffer sizes, step by step: there may be
+        something better still.
+        """
+        one_of("goal", goal, ("rate", "age"))
+        timeline = self.timeline()
+        most = max(sum(stage.workers for stage in timeline.stages), os.cpu_count() or 1)
+        return timeline._tune(
+            goal, most if most_workers is None else checked_count("most_workers", most_workers, "workers")
+        )
+
     def explain(self) -> Explanation:
         """Returns which stage limits the pipeline, and what another worker of it would give.
 
@@ -923,6 +949,18 @@ def _executor_of(stage: Stage, multiprocess: bool) -> Executor:
 
 def _title(body: SourceStage | Stage) -> str:
     return "the source" if isinstance(body, SourceStage) else name_of(body)
+
+
+def _checked_settings(settings: object) -> dict[str, dict[str, object]]:
+    wants = 'a dict of the names of stages and what is set of them: {"detect": {"workers": 2}}'
+    if not isinstance(settings, Mapping):
+        raise GraphError(f"settings is {what(settings)}, but must be {wants}")
+    for stage, options in settings.items():
+        if not isinstance(options, Mapping):
+            raise GraphError(f"settings[{stage!r}] is {what(options)}, but settings must be {wants}")
+    return {
+        str(stage): {str(option): value for option, value in options.items()} for stage, options in settings.items()
+    }
 
 
 def _checked_sizes(buffer_size: SupportsIndex | Iterable[SupportsIndex], stages: int) -> int | list[int]:

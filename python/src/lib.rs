@@ -74,6 +74,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<report::Explanation>()?;
     module.add_class::<report::Report>()?;
     module.add_class::<report::Timeline>()?;
+    module.add_class::<report::Prediction>()?;
+    module.add_class::<report::Tuned>()?;
     module.add_class::<report::TimelineStage>()?;
     module.add_class::<report::Visit>()?;
     module.add_class::<report::Mark>()?;

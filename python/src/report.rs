@@ -1,12 +1,14 @@
 //! Reports for the user, as Python objects.
 
-use deeppipeline::report;
+use crate::payload::raise;
+use deeppipeline::report::{self, Setting};
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -378,10 +380,18 @@ reported! {
     TimelineStage {
         /// Its name.
         name: String = |s| s.name.clone();
-        /// How many workers it may have.
+        /// How many workers it has.
         workers: usize = |s| s.workers;
+        /// True if its samples leave it in the order in which it took them.
+        ordered: bool = |s| s.ordered;
+        /// How it takes: "single", "latest", "all", "window" or "batch".
+        intake: String = |s| s.intake.to_string();
         /// For how many samples the buffer in front of it has room.
         buffer_size: usize = |s| s.buffer_size;
+        /// What happens when that is full.
+        overflow: &'static str = |s| s.overflow.name();
+        /// How many seconds old a sample may be when it is taken, or None.
+        max_age: Option<f64> = |s| s.max_age.map(|age| age.as_secs_f64());
         @repr |s| format!("<TimelineStage {:?}>", s.name);
     }
 }
@@ -488,8 +498,74 @@ reported! {
             read.map(Timeline).map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
         }
 
+        /// Returns what the pipeline would do with these settings, or without any what it does, as its last samples tell:
+        /// `{"detect": {"workers": 2, "buffer_size": 4}}`. See `Pipeline.what_if`.
+        #[pyo3(signature = (settings = HashMap::new()))]
+        fn what_if(&self, py: Python<'_>, settings: HashMap<String, HashMap<String, Bound<'_, PyAny>>>) -> PyResult<Prediction> {
+            let mut set = Vec::new();
+            for (stage, options) in settings {
+                for (option, value) in options {
+                    set.push(Setting::new(&*stage, &option, &value.str()?.to_string_lossy()).map_err(wrong_setting)?);
+                }
+            }
+            py.detach(|| self.0.what_if(&set)).map(Prediction).map_err(wrong_setting)
+        }
+
+        /// Searches for settings with which the pipeline would do better. See `Pipeline.tune`.
+        fn _tune(&self, py: Python<'_>, goal: &str, most_workers: usize) -> PyResult<Tuned> {
+            let goal = if goal == "age" { report::Goal::Age } else { report::Goal::Rate };
+            py.detach(|| self.0.tune(goal, most_workers)).map(Tuned).map_err(wrong_setting)
+        }
+
         fn _repr_html_(&self) -> String {
             self.0.to_svg(None)
+        }
+    }
+}
+
+fn wrong_setting(error: report::WhatIfError) -> PyErr {
+    Python::attach(|py| raise(py, "GraphError", &error.to_string()))
+}
+
+reported! {
+    /// What a pipeline does, or would do.
+    Prediction {
+        /// Samples that come out in a second; of several end stages, at the last.
+        rate: f64 = |p| p.rate;
+        /// The median age of what comes out, in seconds from the moment when it came in.
+        age_p50: f64 = |p| p.age_p50.as_secs_f64();
+        /// The 99th percentile of it.
+        age_p99: f64 = |p| p.age_p99.as_secs_f64();
+        /// The share of what comes in that is dropped or too old somewhere, 0 to 1.
+        dropped: f64 = |p| p.dropped;
+        @repr |p| format!("<Prediction: {p}>");
+
+        fn __str__(&self) -> String {
+            self.0.to_string()
+        }
+    }
+}
+
+reported! {
+    /// Settings that were found by `Pipeline.tune`, and what the pipeline would do with them.
+    Tuned {
+        /// The settings to change, as `what_if` takes them; none where nothing better was found.
+        settings: BTreeMap<String, BTreeMap<&'static str, usize>> = |t| {
+            let mut settings: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+            for setting in &t.settings {
+                let value = setting.value().parse().unwrap_or_default();
+                settings.entry(setting.stage().to_owned()).or_default().insert(setting.option(), value);
+            }
+            settings
+        };
+        /// What it does as it is.
+        before: Prediction = |t| Prediction(t.before);
+        /// What it would do.
+        after: Prediction = |t| Prediction(t.after);
+        @repr |t| format!("<Tuned: {t}>");
+
+        fn __str__(&self) -> String {
+            self.0.to_string()
         }
     }
 }

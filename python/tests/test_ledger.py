@@ -21,6 +21,7 @@ from DeepPipeline import (
     Mark,
     Parallel,
     Pipeline,
+    Prediction,
     Recent,
     Report,
     SampleId,
@@ -32,6 +33,7 @@ from DeepPipeline import (
     StageReport,
     Timeline,
     TimelineStage,
+    Tuned,
     Visit,
     WorkerReport,
 )
@@ -51,10 +53,12 @@ FIELDS: dict[type, str] = {
     JoinReport: "name branches counts",
     JoinCounts: "entered joined unjoined waiting renewed",
     Spread: "p50 p99 max mean count",
-    TimelineStage: "name workers buffer_size",
+    TimelineStage: "name workers ordered intake buffer_size overflow max_age",
+    Prediction: "rate age_p50 age_p99 dropped",
+    Tuned: "settings before after",
     Visit: "stage sample source came taken worker ended fate crashed",
     Mark: "at text",
-    Timeline: "until stages visits marks last of_sample to_svg to_json from_json save load",
+    Timeline: "until stages visits marks last of_sample to_svg to_json from_json save load what_if",
     Explanation: "limit confidence rate with_another_worker then text",
 }
 

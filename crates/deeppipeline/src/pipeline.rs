@@ -15,7 +15,7 @@ use crate::gives::Flows;
 use crate::report::{Explanation, Report};
 use crate::stage::Source;
 use crate::supervisor::{ON_FATE, Startup, Supervisor, Waiting};
-use crate::timeline::Timeline;
+use crate::timeline::{Prediction, Setting, Timeline, WhatIfError};
 use crate::typed::{Value, unbox};
 use crate::worker::WorkerId;
 use parking_lot::Mutex;
@@ -425,6 +425,26 @@ impl<I, T> Pipeline<I, T> {
     /// [`record`](crate::builder::Builder::record) of each stage.
     pub fn timeline(&self) -> Timeline {
         self.supervisor.timeline()
+    }
+
+    /// Returns what the pipeline would do with other settings, as its last samples tell: see [`Timeline::what_if`].
+    ///
+    /// ```
+    /// use deeppipeline::{Pipeline, stage};
+    /// use std::time::Duration;
+    ///
+    /// let detect = stage(|x: u32| std::thread::sleep(Duration::from_millis(u64::from(x)))).name("detect");
+    /// let pipeline = Pipeline::builder().end_stage(detect).start()?;
+    /// (0..5).try_for_each(|x| pipeline.put(x).map(drop))?;
+    /// pipeline.setstop()?;
+    /// println!("{}", pipeline.what_if(&["detect.workers=2".parse()?])?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A setting that cannot be, and a stage of which nothing is known yet.
+    pub fn what_if(&self, settings: &[Setting]) -> Result<Prediction, WhatIfError> {
+        self.timeline().what_if(settings)
     }
 
     /// Returns which stage limits the pipeline, and what another worker of it would give: see [`Report::explain`].

@@ -21,6 +21,7 @@ const SIZES: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// The settings that were found, and what the pipeline would do with them.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Tuned {
     /// The settings to change; none where nothing better was found.

@@ -21,6 +21,11 @@ const WAITS: f64 = 0.1;
 
 /// A setting of a stage, as it might be: `detect.workers=2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(into = "String", try_from = "String")
+)]
 pub struct Setting {
     stage: String,
     option: Setup,
@@ -112,6 +117,45 @@ impl Setting {
         };
         Ok(Setting { stage: stage.into(), option })
     }
+
+    /// Returns the name of the stage.
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    /// Returns the name of the option.
+    pub fn option(&self) -> &'static str {
+        match self.option {
+            Setup::Workers(_) => "workers",
+            Setup::BufferSize(_) => "buffer_size",
+            Setup::Overflow(_) => "overflow",
+            Setup::MaxAge(_) => "max_age",
+            Setup::Batch(_) => "batch",
+        }
+    }
+
+    /// Returns the value, as text.
+    pub fn value(&self) -> String {
+        match self.option {
+            Setup::Workers(number) | Setup::BufferSize(number) | Setup::Batch(number) => number.to_string(),
+            Setup::Overflow(overflow) => overflow.to_string(),
+            Setup::MaxAge(age) => age.as_secs_f64().to_string(),
+        }
+    }
+}
+
+impl From<Setting> for String {
+    fn from(setting: Setting) -> Self {
+        setting.to_string()
+    }
+}
+
+impl TryFrom<String> for Setting {
+    type Error = WhatIfError;
+
+    fn try_from(text: String) -> Result<Self, WhatIfError> {
+        text.parse()
+    }
 }
 
 impl FromStr for Setting {
@@ -127,14 +171,7 @@ impl FromStr for Setting {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.", self.stage)?;
-        match self.option {
-            Setup::Workers(workers) => write!(f, "workers={workers}"),
-            Setup::BufferSize(size) => write!(f, "buffer_size={size}"),
-            Setup::Overflow(overflow) => write!(f, "overflow={overflow}"),
-            Setup::MaxAge(age) => write!(f, "max_age={}", age.as_secs_f64()),
-            Setup::Batch(size) => write!(f, "batch={size}"),
-        }
+        write!(f, "{}.{}={}", self.stage, self.option(), self.value())
     }
 }
 
