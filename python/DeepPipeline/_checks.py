@@ -110,9 +110,7 @@ def what(got: object) -> str:
     return f"{shown} ({type(got).__name__})"
 
 
-def checked_folder(
-    argument: str, got: object, error: type[Exception] = GraphError, more: str = ""
-) -> Path:
+def checked_folder(argument: str, got: object, error: type[Exception] = GraphError, more: str = "") -> Path:
     """Returns the path of a folder; `more` is what else there is. An empty one would be the current folder."""
     path = os.fspath(got) if isinstance(got, (str, os.PathLike)) else None
     if not isinstance(path, str) or "\0" in path:

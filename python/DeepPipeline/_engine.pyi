@@ -512,8 +512,8 @@ class Timeline:
     def load(cls, path: str | os.PathLike[str]) -> Timeline:
         """Reads what `save` has written. Raises `ValueError` where it is something else."""
     def what_if(self, settings: Mapping[str, Mapping[str, object]] = ...) -> Prediction:
-        """Returns what the pipeline would do with these settings, or without any what it does, as its last samples tell:
-        `{"detect": {"workers": 2, "buffer_size": 4}}`. See `Pipeline.what_if`."""
+        """Returns what the pipeline would do with these settings, or without any what it does, as its last samples
+        tell: `{"detect": {"workers": 2, "buffer_size": 4}}`. See `Pipeline.what_if`."""
     def _tune(self, goal: str, most_workers: int) -> Tuned: ...
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
@@ -534,6 +534,10 @@ class Prediction:
     @property
     def dropped(self) -> float:
         """The share of what comes in that is dropped or too old somewhere, 0 to 1."""
+    @property
+    def busy_workers(self) -> float:
+        """The workers that are in `stage_run` at the same time, on the average. Where they compute, and this is more
+        than there are cores for them, less comes out."""
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, with the same names."""
 

@@ -149,7 +149,11 @@ class Pipeline(Changes, Scales, Asynchronous):
         self._dead_letters = checked_dead_letters(dead_letters)
         self._stall_timeout = None if stall_timeout is None else checked_seconds("stall_timeout", stall_timeout)
         self._record = checked_number(
-            "record", record, 0, _engine.MOST_RECORD, f"0 to {_engine.MOST_RECORD}: so many samples of each stage are kept"
+            "record",
+            record,
+            0,
+            _engine.MOST_RECORD,
+            f"0 to {_engine.MOST_RECORD}: so many samples of each stage are kept",
         )
         self._dump_to = None if dump_to is None else checked_folder("dump_to", dump_to)
         self._dashboard = checked_dashboard(dashboard)
@@ -476,18 +480,20 @@ class Pipeline(Changes, Scales, Asynchronous):
     def timeline(self) -> Timeline:
         """Returns when each of the last samples came to a stage, was taken there, and ended: the last `record` of each.
 
-        A notebook shows it as a picture; `save("run.json")` writes a file that Perfetto (https://ui.perfetto.dev) opens.
+        A notebook shows it as a picture; `save("run.json")` writes a file that Perfetto opens
+        (https://ui.perfetto.dev).
         """
         return self._started("timeline").timeline()
 
     def what_if(self, settings: Mapping[str, Mapping[str, object]] = MappingProxyType({})) -> Prediction:
-        """Returns what the pipeline would do with other settings, as its last samples tell, or without any what it does.
+        """Returns what the pipeline would do with other settings, or without any what it does, as its last samples tell.
 
         `settings` says of stages, by name, what would be otherwise: `{"detect": {"workers": 2, "buffer_size": 4}}`;
         `workers`, `buffer_size`, `overflow`, `max_age` in seconds, and `batch`, the samples of one at most. The samples
         that are kept (`record` says how many) come again, on a virtual clock: at the same times or, where those who
         brought them waited for room, as soon as there is some; each stage takes as long as it took for them. Of the
-        processor it knows nothing: where all cores are busy, more workers make each other slower.
+        processor it knows nothing: where more workers compute at the same time (`busy_workers`) than there are cores
+        for, they make each other slower.
         """
         return self.timeline().what_if(_checked_settings(settings))
 

@@ -77,4 +77,6 @@ def test_perfetto_finds_every_sample_in_its_stage_and_the_arrows_between_them(as
     assert ask("select count(*) from flow") == [[4]]
     assert ask("select name from process where name is not null order by name") == [["first"], ["pipeline"], ["second"]]
     assert ask("select name from slice where name = 'flush'") == [["flush"]]
-    assert ask("select distinct name from counter_track join counter on track_id = counter_track.id") == [["waiting samples"]]
+    assert ask("select distinct name from counter_track join counter on track_id = counter_track.id") == [
+        ["waiting samples"]
+    ]

@@ -482,12 +482,7 @@ reported! {
         /// (https://ui.perfetto.dev) opens and `load` reads.
         #[pyo3(signature = (path, follow = None))]
         fn save(&self, py: Python<'_>, path: PathBuf, follow: Option<u64>) -> PyResult<()> {
-            let is_picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));
-            let written = py.detach(|| {
-                let text = if is_picture { self.0.to_svg(follow) } else { self.0.to_json() };
-                fs::write(&path, text)
-            });
-            written.map_err(|error| with_path(error, &path))
+            py.detach(|| self.0.save(&path, follow)).map_err(|error| with_path(error, &path))
         }
 
         /// Reads what `save` has written. Raises `ValueError` where it is something else.
@@ -538,6 +533,9 @@ reported! {
         age_p99: f64 = |p| p.age_p99.as_secs_f64();
         /// The share of what comes in that is dropped or too old somewhere, 0 to 1.
         dropped: f64 = |p| p.dropped;
+        /// The workers that are in `stage_run` at the same time, on the average. Where they compute, and this is more than
+        /// there are cores for them, less comes out.
+        busy_workers: f64 = |p| p.busy_workers;
         @repr |p| format!("<Prediction: {p}>");
 
         fn __str__(&self) -> String {

@@ -39,7 +39,10 @@ def test_a_pipeline_that_fails_leaves_its_timeline(tmp_path: Path) -> None:
         p.put(2)
     [path] = written(folder)
     timeline = Timeline.load(path)
-    assert [mark.text for mark in timeline.marks] == ["Moody failed in stage_run: ValueError: two", "the pipeline failed"]
+    assert [mark.text for mark in timeline.marks] == [
+        "Moody failed in stage_run: ValueError: two",
+        "the pipeline failed",
+    ]
     assert [(visit.sample.number, visit.fate) for visit in timeline.visits if visit.stage == 0] == [
         (1, None),
         (2, "failed"),
@@ -85,8 +88,9 @@ def test_a_signal_asks_for_it(tmp_path: Path, multiprocess: bool) -> None:
 
 
 def test_without_a_folder_the_signal_ends_the_program_as_ever() -> None:
-    program = "import os, signal; from DeepPipeline import Pipeline\nwith Pipeline([print]): os.kill(os.getpid(), signal.SIGUSR2)"
-    ended = subprocess.run([sys.executable, "-c", program], check=False, timeout=100)
+    program = "with Pipeline([print]): os.kill(os.getpid(), signal.SIGUSR2)"
+    imports = "import os, signal; from DeepPipeline import Pipeline\n"
+    ended = subprocess.run([sys.executable, "-c", imports + program], check=False, timeout=100)
     assert ended.returncode == -signal.SIGUSR2
 
 

@@ -54,7 +54,7 @@ FIELDS: dict[type, str] = {
     JoinCounts: "entered joined unjoined waiting renewed",
     Spread: "p50 p99 max mean count",
     TimelineStage: "name workers ordered intake buffer_size overflow max_age",
-    Prediction: "rate age_p50 age_p99 dropped",
+    Prediction: "rate age_p50 age_p99 dropped busy_workers",
     Tuned: "settings before after",
     Visit: "stage sample source came taken worker ended fate crashed",
     Mark: "at text",

@@ -60,7 +60,7 @@ def test_what_is_no_timeline_is_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / "other.json").write_text(text)
         with pytest.raises(ValueError, match=r"other.json: this is no timeline that DeepPipeline has written"):
             Timeline.load(tmp_path / "other.json")
-    with pytest.raises(FileNotFoundError, match="none.json"):
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
         Timeline.load(tmp_path / "none.json")
     with pytest.raises(FileNotFoundError, match=r"none.svg"):
         a_timeline().save(tmp_path / "none" / "none.svg")

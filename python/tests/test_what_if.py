@@ -28,7 +28,7 @@ class Even(Stage):
 
 @pytest.fixture(scope="module")
 def timeline() -> Timeline:
-    """Of a pipeline in which "slow" limits, five times slower than "quick": a pace of its own, whatever the machine does."""
+    """Of a pipeline in which "slow" limits, five times slower than "quick"."""
     stages = [Sleeps(0.002).options(name="quick"), Sleeps(0.01).options(name="slow"), Pass().options(name="end")]
     with Pipeline(stages, buffer_size=2, overflow="block") as p:
         for x in range(50):
@@ -41,6 +41,7 @@ def test_a_worker_more_where_it_limits_gives_more_and_elsewhere_nothing(timeline
     assert isinstance(now, Prediction)
     twice = timeline.what_if({"slow": {"workers": 2}})
     assert twice.rate == pytest.approx(2 * now.rate, rel=0.1)
+    assert twice.busy_workers == pytest.approx(2 * now.busy_workers, rel=0.1)
     assert timeline.what_if({"quick": {"workers": 2}}).rate == pytest.approx(now.rate, rel=0.05)
     assert timeline.what_if({"slow": {"buffer_size": 1}}).age_p99 < now.age_p99
     assert str(twice).startswith(f"{twice.rate:.1f} samples a second, ")

@@ -72,6 +72,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, value_parser = parse_dashboard)]
     pub(crate) dashboard: Option<Option<SocketAddr>>,
 
+    /// Write at the end when each of the last 1,000 frames was at which stage: as a picture where the name ends in .svg,
+    /// otherwise as JSON that Perfetto opens, and `deeppipeline timeline` and `simulate` read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timeline: Option<PathBuf>,
+
+    /// Write the same into this folder when something goes wrong, or on SIGUSR2
+    #[arg(long, value_name = "FOLDER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) dump_to: Option<String>,
+
     /// Afterwards run the same stages in series, and compare. For one input
     #[arg(long)]
     pub(crate) compare_serial: bool,

@@ -173,8 +173,14 @@ fn pipelined(
         cameras.borrow_mut().tell(&report);
         report
     };
-    let result = progress.while_running(|| pipeline.join(), report);
-    (result.map_err(Failed::run), stop.ok())
+    let mut result = progress.while_running(|| pipeline.join(), report).map_err(Failed::run);
+    if let Some(file) = &arguments.timeline
+        && let Err(error) = pipeline.timeline().save(file, None)
+        && result.is_ok()
+    {
+        result = Err(Failed::start(format!("cannot write {}: {error}", file.display()).into()));
+    }
+    (result, stop.ok())
 }
 
 /// Starts every stage, on a thread or in a process.
@@ -185,7 +191,10 @@ fn start(
     outputs: &[Output],
     seen: Counter,
 ) -> Result<Pipeline<Frame>, BoxError> {
-    let builder = Pipeline::builder().buffer_size(arguments.buffer_size as usize).overflow(overflow);
+    let mut builder = Pipeline::builder().buffer_size(arguments.buffer_size as usize).overflow(overflow);
+    if let Some(folder) = &arguments.dump_to {
+        builder = builder.dump_to(folder);
+    }
     if arguments.multiprocess {
         #[cfg(target_os = "linux")]
         return Ok(processes::start(arguments, builder, overflow, opened.captures, outputs, seen)?);

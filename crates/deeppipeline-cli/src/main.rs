@@ -13,6 +13,7 @@ mod output;
 #[cfg(target_os = "linux")]
 mod processes;
 mod progress;
+mod recorded;
 mod serial;
 mod top;
 
@@ -34,6 +35,10 @@ enum Command {
     Behaviour(arguments::Arguments),
     /// Show a running pipeline in the terminal: rates, what the workers do, what is dropped, and what limits.
     Top(top::Arguments),
+    /// Show a timeline that was written into a file: what happened, the way of one sample, or a picture.
+    Timeline(recorded::TimelineArguments),
+    /// Tell what a pipeline would do with other settings, from a timeline that was written into a file.
+    Simulate(recorded::SimulateArguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Behaviour(arguments) => behaviour::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),
+        Command::Timeline(arguments) => recorded::timeline(&arguments),
+        Command::Simulate(arguments) => recorded::simulate(&arguments),
     };
     match result {
         Ok(code) => code,

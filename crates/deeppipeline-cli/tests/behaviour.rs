@@ -58,6 +58,46 @@ fn writes_a_video_and_a_line_per_frame_and_track() {
     }
 }
 
+/// The command, and what it has printed.
+fn deeppipeline(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_deeppipeline")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn the_timeline_of_a_run_is_drawn_and_done_again_with_other_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let file = file.to_str().unwrap();
+    let run = command(&clip(), folder.path()).args(["--limit", "20", "--timeline", file]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let printed = |arguments: &[&str]| {
+        let run = deeppipeline(arguments);
+        assert!(run.status.success(), "{arguments:?} {}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let refused = |arguments: &[&str], says: &str| assert_one_clear_line(&deeppipeline(arguments), says);
+
+    assert!(printed(&["timeline", file]).contains("DetectPeople: 20 samples, 0 of them ended there"));
+    let way = printed(&["timeline", file, "--follow", "7"]);
+    assert!(way.lines().count() >= 6 && way.lines().all(|line| line.starts_with("7 at ")), "{way}");
+    let picture = folder.path().join("run.svg");
+    printed(&["timeline", file, "--follow", "7", "--output", picture.to_str().unwrap()]);
+    assert!(fs::read_to_string(&picture).unwrap().starts_with("<svg"));
+    refused(&["timeline", file, "--follow", "77"], "there is no sample 77; there are 1 to 20");
+    refused(&["timeline", &clip()], "this is no timeline");
+    refused(&["timeline", "none.json"], "cannot read none.json");
+
+    assert!(printed(&["simulate", file]).contains("samples a second"));
+    let then = printed(&["simulate", file, "--set", "DetectPeople.workers=2", "--set", "DetectPeople.buffer_size=4"]);
+    assert!(then.contains("as it is: ") && then.contains("then: "), "{then}");
+    let tuned = printed(&["simulate", file, "--tune", "rate", "--most-workers", "12", "--json"]);
+    let tuned: serde_json::Value = serde_json::from_str(&tuned).unwrap();
+    assert!(tuned["after"]["rate"].as_f64() >= tuned["before"]["rate"].as_f64(), "{tuned}");
+    refused(&["simulate", file, "--set", "Detect.workers=2"], "no stage is named \"Detect\"; there are [");
+    let usage = deeppipeline(&["simulate", file, "--set", "workers"]);
+    assert!(String::from_utf8_lossy(&usage.stderr).contains("a setting is STAGE.OPTION=VALUE"), "{usage:?}");
+}
+
 #[test]
 fn people_are_followed_through_frames_in_which_nobody_was_looked_for() {
     for more in [vec!["--compare-serial"], vec!["--multiprocess"]] {

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What the visits of a stage have: the sample, and the milliseconds at which it came, was taken and ended.
-fn times(timeline: &Timeline, stage: &str) -> Vec<(u64, u128, Option<u128>, Option<u128>, &'static str)> {
+/// A sample, the milliseconds at which it came, was taken and ended, and what came of it.
+type Times = (u64, u128, Option<u128>, Option<u128>, &'static str);
+
+/// What the visits of a stage have.
+fn times(timeline: &Timeline, stage: &str) -> Vec<Times> {
     let place = timeline.stages.iter().position(|row| row.name == stage).unwrap();
     let of_stage = timeline.visits.iter().filter(|visit| visit.stage == place);
     let time = |visit: &Visit| {

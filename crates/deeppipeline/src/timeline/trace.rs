@@ -7,7 +7,9 @@ use super::rows::{Bars, Row};
 use super::{Timeline, Visit};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 use thiserror::Error;
 
 /// The bytes are no timeline.
@@ -105,6 +107,17 @@ impl Timeline {
                 events.push(json!({"ph": "C", "name": "waiting", "pid": pid_of(stage), "ts": micros(at), "args": {"samples": waiting}}));
             }
         }
+    }
+
+    /// Writes it into a file: as a [picture](Timeline::to_svg) where the name ends in `.svg`, otherwise as
+    /// [JSON](Timeline::to_json).
+    ///
+    /// # Errors
+    /// The error of the file.
+    pub fn save(&self, path: impl AsRef<Path>, follow: Option<u64>) -> io::Result<()> {
+        let path = path.as_ref();
+        let is_picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));
+        fs::write(path, if is_picture { self.to_svg(follow) } else { self.to_json() })
     }
 
     /// Reads what [`to_json`](Timeline::to_json) has written.

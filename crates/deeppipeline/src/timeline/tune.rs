@@ -93,7 +93,11 @@ impl Search<'_> {
     fn best_of(&mut self, choices: Vec<Choice>, than: f64) -> Result<Option<(f64, Choice)>, WhatIfError> {
         let mut best: Option<(f64, Choice)> = None;
         for choice in choices {
-            let score = self.score(&choice)?;
+            let score = match self.score(&choice) {
+                // A stage that may not have several workers, for one.
+                Err(WhatIfError::Graph(_)) => continue,
+                score => score?,
+            };
             let beaten = best.as_ref().map_or(than * (1.0 + GAIN), |(score, _)| *score);
             if score > beaten {
                 best = Some((score, choice));

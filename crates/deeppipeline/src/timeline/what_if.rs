@@ -190,15 +190,22 @@ pub struct Prediction {
     pub age_p99: Duration,
     /// The share of what comes in that is dropped or too old somewhere, 0 to 1.
     pub dropped: f64,
+    /// The workers that are in `stage_run` at the same time, on the average. Where they compute, and this is more than there
+    /// are cores for them, less comes out.
+    pub busy_workers: f64,
 }
 
 impl fmt::Display for Prediction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Prediction { rate, age_p50, age_p99, dropped } = self;
+        let Prediction { rate, age_p50, age_p99, dropped, busy_workers } = self;
         let milliseconds = |age: &Duration| age.as_secs_f64() * 1e3;
         let (p50, p99) = (milliseconds(age_p50), milliseconds(age_p99));
         write!(f, "{rate:.1} samples a second, {p50:.1} ms old (p50), {p99:.1} ms (p99)")?;
-        if *dropped > 0.0 { write!(f, ", {:.1} % dropped", 100.0 * dropped) } else { f.write_str(", none dropped") }
+        match dropped {
+            0.0 => f.write_str(", none dropped")?,
+            dropped => write!(f, ", {:.1} % dropped", 100.0 * dropped)?,
+        }
+        write!(f, ", {busy_workers:.1} workers busy")
     }
 }
 
@@ -214,8 +221,8 @@ impl Timeline {
     /// again, at the same times or, where those who brought them waited for room, as soon as there is some; each stage
     /// takes as long as it took for them, and gives one result, or none as often as it did.
     ///
-    /// It does not know of the processor: where all cores are busy, more workers make each other slower. A batch takes as
-    /// long as those that it had, whatever its size.
+    /// It does not know of the processor: where [more workers](Prediction::busy_workers) compute at the same time than there
+    /// are cores for, they make each other slower. A batch takes as long as those that it had, whatever its size.
     ///
     /// # Errors
     /// A setting that cannot be.
@@ -371,5 +378,15 @@ fn measured(timeline: &Timeline, report: &crate::Report, last_in: Duration) -> P
     };
     let entered = report.stages.first().map_or(0, |stage| stage.buffer.entered);
     let dropped = report.dropped() as f64 / entered.max(1) as f64;
-    Prediction { rate, age_p50: quantile(0.5), age_p99: quantile(0.99), dropped }
+    let mut calls = BTreeMap::new();
+    for visit in &timeline.visits {
+        if let (Some(taken), Some(ended)) = (visit.taken, visit.ended) {
+            let (begin, end) = (taken.clamp(from, last_in), ended.clamp(from, last_in));
+            // The samples of a list have one call.
+            calls.insert((visit.stage, visit.worker, taken), end.saturating_sub(begin));
+        }
+    }
+    let busy: Duration = calls.into_values().sum();
+    let busy_workers = busy.as_secs_f64() / last_in.saturating_sub(from).as_secs_f64().max(1e-9);
+    Prediction { rate, age_p50: quantile(0.5), age_p99: quantile(0.99), dropped, busy_workers }
 }
