@@ -486,7 +486,7 @@ class Pipeline(Changes, Scales, Asynchronous):
         return self._started("timeline").timeline()
 
     def what_if(self, settings: Mapping[str, Mapping[str, object]] = MappingProxyType({})) -> Prediction:
-        """Returns what the pipeline would do with other settings, or without any what it does, as its last samples tell.
+        """Returns what the pipeline would do with other settings, as its last samples tell; without any, what it does.
 
         `settings` says of stages, by name, what would be otherwise: `{"detect": {"workers": 2, "buffer_size": 4}}`;
         `workers`, `buffer_size`, `overflow`, `max_age` in seconds, and `batch`, the samples of one at most. The samples
