@@ -14,7 +14,7 @@
 //! | `deeppipeline_busy_seconds_total`, `deeppipeline_blocked_seconds_total` | counter | time of a stage's workers in `stage_run`, and waiting for room behind it |
 //! | `deeppipeline_workers` | gauge | the workers of a stage |
 //! | `deeppipeline_restarts_total` | counter | processes of a stage, or openings of a source, after the first |
-//! | `deeppipeline_run_seconds`, `deeppipeline_age_when_taken_seconds` | gauge | durations of `stage_run`, and ages of samples when a stage took them, by `quantile` (0.5 and 0.99), in the last ten seconds |
+//! | `deeppipeline_wait_seconds`, `deeppipeline_run_seconds`, `deeppipeline_age_when_taken_seconds` | gauge | times that samples waited in front of a stage, durations of `stage_run`, and ages of samples when it took them, by `quantile` (0.5 and 0.99), in the last ten seconds |
 //! | `deeppipeline_age_seconds` | gauge | ages at the end of the pipeline, the same way |
 //! | `deeppipeline_age_of_information_seconds` | gauge | the time since the birth of the newest sample that an end stage was done with |
 //! | `deeppipeline_running` | gauge | 1 while the pipeline runs |
@@ -136,6 +136,11 @@ impl Pipelines {
             timed("deeppipeline_busy", "Time of workers in stage_run", |stage| stage.busy),
             timed("deeppipeline_blocked", "Time of workers waiting for room", |stage| stage.blocked),
             shown("deeppipeline_workers", "Workers of a stage", |stage| stage.workers as u64),
+            spread(
+                "deeppipeline_wait",
+                "Times that samples waited in front of a stage, in the last ten seconds",
+                |stage| stage.recent.wait,
+            ),
             spread("deeppipeline_run", "Durations of stage_run in the last ten seconds", |stage| stage.recent.run),
             spread("deeppipeline_age_when_taken", "Ages of samples when taken, in the last ten seconds", |stage| {
                 stage.recent.age

@@ -220,20 +220,11 @@ function showFall(report) {
   const name = Math.min(130, width / 3);
   const end = Math.max(...rows.map((stage) => stage.recent.age.mean + stage.recent.run.mean), report.recent_age.p50, 1e-9);
   const scale = (time) => name + (time / end) * (width - name - 4);
-  const before = new Map();
-  report.stages.forEach((stage, index) => stage.next.forEach((next) => before.set(next, index)));
-  /** When the stage in front was done; a block only passes samples on. */
-  const doneBefore = (index) => {
-    const from = before.get(index);
-    if (from === undefined) return 0;
-    const stage = report.stages[from];
-    return isBlock(stage) ? doneBefore(from) : stage.recent.age.mean + stage.recent.run.mean;
-  };
   const parts = [];
   rows.forEach((stage, row) => {
     const y = row * 24;
     const taken = stage.recent.age.mean;
-    const from = Math.min(doneBefore(report.stages.indexOf(stage)), taken);
+    const from = Math.max(0, taken - stage.recent.wait.mean);
     const words = `${stage.name}: waits ${seconds(taken - from)}, runs ${seconds(stage.recent.run.mean)}`;
     parts.push(draw("g", { "aria-label": words }, draw("title", {}, words),
       draw("text", { x: 0, y: y + 15 }, shortened(stage.name, 17)),
