@@ -1,7 +1,7 @@
 //! The timeline: when each of the last samples came to a stage, was taken, and ended.
 
 use deeppipeline::report::{Fate, Timeline, Visit};
-use deeppipeline::{Overflow, Pipeline, stage};
+use deeppipeline::{BoxError, Give, OnError, Overflow, Pipeline, stage};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -55,6 +55,8 @@ fn on_the_virtual_clock_every_visit_is_exact() {
             (4, 40, None, None, "waiting"),
         ]
     );
+    let wait = simulation.report().stage("slow").unwrap().wait;
+    assert_eq!((wait.count, wait.max), (2, 5 * MS), "the first did not wait");
     let lately = timeline.last(6 * MS);
     assert_eq!(
         (times(&lately, "quick").len(), times(&lately, "slow").len()),
@@ -111,4 +113,32 @@ fn what_waits_in_vain_for_room_came_when_there_was_some() {
     simulation.run().unwrap();
     let came: Vec<u128> = times(&simulation.timeline(), "slow").iter().map(|(_, came, ..)| *came).collect();
     assert_eq!(came, [0, 0, 10, 20]);
+}
+
+#[test]
+fn each_way_in_which_a_sample_ends_is_a_visit_of_its_own() {
+    let mut simulation = Pipeline::builder()
+        .buffer_size(3)
+        .stage(stage(|x: u32| if x == 1 { Give::Skip } else { Give::One(x) }).name("some"))
+        .end_stage(
+            stage(|x: u32| if x == 2 { Err(BoxError::from("two")) } else { Ok(()) })
+                .on_error(OnError::Skip)
+                .max_age(10 * MS)
+                .name("slow"),
+        )
+        .simulate()
+        .unwrap();
+    simulation.takes("slow", 20 * MS).unwrap();
+    for x in 1..=6 {
+        simulation.put_at(x * 4 * MS, x);
+    }
+    simulation.flush_at(45 * MS);
+    simulation.run().unwrap();
+    let fates: Vec<_> =
+        times(&simulation.timeline(), "slow").iter().map(|(number, .., word)| (*number, *word)).collect();
+    let skipped = times(&simulation.timeline(), "some")[0].4;
+    assert_eq!(
+        (skipped, fates),
+        ("skipped", vec![(2, "failed"), (3, "dropped_oldest"), (4, "expired"), (5, "used"), (6, "flushed")])
+    );
 }
