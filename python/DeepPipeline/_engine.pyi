@@ -10,9 +10,13 @@ from DeepPipeline._intake import Kind
 from DeepPipeline._stage import Overflow
 
 DEFAULT_BUFFER_SIZE: int
-DEFAULT_RECORD: int
-MOST_RECORD: int
 """The number of samples that a buffer holds unless another is said."""
+
+DEFAULT_RECORD: int
+"""The number of samples of each stage of which the timeline knows unless another is said."""
+
+MOST_RECORD: int
+"""The largest such number."""
 
 MAX_WORKERS: int
 """The number of workers that a stage may have at most."""

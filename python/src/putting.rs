@@ -33,6 +33,7 @@ impl Engine {
         };
 
         let deadline = deadline(timeout);
+        let mut slices = 0;
         loop {
             let payload = match refused {
                 PutError::Timeout(payload) if deadline.is_none_or(|deadline| Instant::now() < deadline) => payload,
@@ -40,10 +41,18 @@ impl Engine {
                 refused => return refusal(x, what, &refused).map_or(Ok(None), Err),
             };
             py.check_signals()?;
+            let begin = Moment::now();
             match py.detach(|| put(payload, birth, slice(deadline))) {
-                Ok(put) => return Ok(Some(Ticket::new(put.number))),
+                Ok(put) => {
+                    // The buffer knows only of the last slice.
+                    if slices > 0 {
+                        self.supervisor.note_put_waited(birth, begin);
+                    }
+                    return Ok(Some(Ticket::new(put.number)));
+                }
                 Err(again) => refused = again,
             }
+            slices += 1;
         }
     }
 

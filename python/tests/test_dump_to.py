@@ -87,10 +87,10 @@ def test_a_signal_asks_for_it(tmp_path: Path, multiprocess: bool) -> None:
     assert [why(path) for path in written(tmp_path)] == ["asked for with SIGUSR2"]
 
 
-def test_without_a_folder_the_signal_ends_the_program_as_ever() -> None:
+def test_without_a_folder_the_signal_ends_the_program_as_ever(tmp_path: Path) -> None:
     program = "with Pipeline([print]): os.kill(os.getpid(), signal.SIGUSR2)"
     imports = "import os, signal; from DeepPipeline import Pipeline\n"
-    ended = subprocess.run([sys.executable, "-c", imports + program], check=False, timeout=100)
+    ended = subprocess.run([sys.executable, "-c", imports + program], check=False, timeout=100, cwd=tmp_path)
     assert ended.returncode == -signal.SIGUSR2
 
 

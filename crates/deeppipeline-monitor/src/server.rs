@@ -236,6 +236,8 @@ impl Part {
         make: impl FnOnce(Timeline, Option<u64>) -> String + Send + 'static,
     ) -> Response {
         let made = spawn_blocking(move || {
+            // One after the other: many who look cost the pipelines no more than one.
+            let _turn = watched.turn();
             let timeline = watched.timeline(self.pipeline.as_deref())?;
             // What is no time is all of it.
             let last = self.last.and_then(|last| Duration::try_from_secs_f64(last).ok());

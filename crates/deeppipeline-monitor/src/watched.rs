@@ -3,7 +3,7 @@
 use deeppipeline::Report;
 use deeppipeline::pipeline::Reporter;
 use deeppipeline::report::{Explanation, Outcome, Timeline};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +43,11 @@ pub(crate) struct Entry {
 
 /// All that is watched, in the order in which it was added.
 #[derive(Debug, Default)]
-pub(crate) struct Watched(Mutex<Vec<Pipeline>>);
+pub(crate) struct Watched {
+    pipelines: Mutex<Vec<Pipeline>>,
+    /// Held by the one who makes something of a timeline.
+    turn: Mutex<()>,
+}
 
 #[derive(Debug)]
 struct Pipeline {
@@ -75,7 +79,7 @@ impl Watched {
     /// Adds a pipeline, and returns the name that it has here: that of one that is gone is free, and otherwise a number
     /// follows it.
     pub(crate) fn add(&self, name: &str, reporter: Reporter) -> String {
-        let mut pipelines = self.0.lock();
+        let mut pipelines = self.pipelines.lock();
         let mut name = name.to_owned();
         let is_gone = |old: &&Pipeline| !old.reporter.is_there();
         let mut gone: Vec<String> = pipelines.iter().filter(is_gone).map(|old| old.name.clone()).collect();
@@ -93,12 +97,12 @@ impl Watched {
 
     /// Returns what is known of every pipeline now.
     pub(crate) fn all(&self) -> Vec<Arc<Snapshot>> {
-        self.0.lock().iter_mut().filter_map(Pipeline::snapshot).collect()
+        self.pipelines.lock().iter_mut().filter_map(Pipeline::snapshot).collect()
     }
 
     /// Returns what is known of the pipeline of that name; without a name of the first that runs, or else of the last.
     pub(crate) fn one(&self, name: Option<&str>) -> Option<Arc<Snapshot>> {
-        let mut pipelines = self.0.lock();
+        let mut pipelines = self.pipelines.lock();
         if let Some(name) = name {
             return pipelines.iter_mut().find(|known| known.name == name)?.snapshot();
         }
@@ -112,11 +116,16 @@ impl Watched {
         last
     }
 
+    /// Waits for the turn to make something of a timeline.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
+    }
+
     /// Returns the timeline of the pipeline of that name, if it is still there; without a name of the one that
     /// [`one`](Watched::one) returns.
     pub(crate) fn timeline(&self, name: Option<&str>) -> Option<Timeline> {
         let shown = self.one(name)?;
-        let reporter = self.0.lock().iter().find(|known| known.name == shown.name)?.reporter.clone();
+        let reporter = self.pipelines.lock().iter().find(|known| known.name == shown.name)?.reporter.clone();
         reporter.timeline()
     }
 

@@ -67,6 +67,11 @@ impl SourceId {
         known
     }
 
+    /// Returns its name, if it has one that is known here by now.
+    pub(crate) fn name_if_known(self) -> Option<&'static str> {
+        NAMES.lock().name(self.0).filter(|_| self != SourceId::default())
+    }
+
     #[inline(always)]
     pub(crate) fn to_word(self) -> u64 {
         self.0.into()

@@ -42,6 +42,9 @@ pub struct Timeline {
     pub marks: Vec<Mark>,
     /// The rest of what it takes to do it again.
     pub(crate) plan: Plan,
+    /// The time from which on it is shown, where that was said.
+    #[cfg_attr(feature = "serde", serde(default, with = "seconds::optional"))]
+    pub(crate) shown_from: Option<Duration>,
 }
 
 /// A stage of a timeline.
@@ -116,7 +119,8 @@ impl Timeline {
     ) -> Self {
         visits.sort_by_key(|visit| (visit.came, visit.stage));
         marks.sort_by_key(|mark| mark.at);
-        Timeline { until, stages, visits, marks, plan }
+        let until = visits.iter().filter_map(|visit| visit.ended).max().unwrap_or_default().max(until);
+        Timeline { until, stages, visits, marks, plan, shown_from: None }
     }
 
     /// Returns the part of it that is no older than that: visits that ended before it are left out.
@@ -127,6 +131,7 @@ impl Timeline {
         Timeline {
             visits: self.visits.iter().filter(is_in).cloned().collect(),
             marks: self.marks.iter().filter(|mark| mark.at >= from).cloned().collect(),
+            shown_from: Some(from),
             ..self.clone()
         }
     }
@@ -136,9 +141,10 @@ impl Timeline {
         self.visits.iter().filter(|visit| visit.sample.number == number).collect()
     }
 
-    /// The time when the first of its visits began.
+    /// The time from which on it is shown: when the first of its visits began, unless something else was said.
     fn from(&self) -> Duration {
-        self.visits.iter().map(|visit| visit.came).min().unwrap_or(self.until)
+        let first = || self.visits.iter().map(|visit| visit.came).min().unwrap_or(self.until);
+        self.shown_from.unwrap_or_else(first)
     }
 }
 

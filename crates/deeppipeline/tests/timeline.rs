@@ -1,7 +1,7 @@
 //! The timeline: when each of the last samples came to a stage, was taken, and ended.
 
 use deeppipeline::report::{Fate, Timeline, Visit};
-use deeppipeline::{BoxError, Give, OnError, Overflow, Pipeline, stage};
+use deeppipeline::{All, BoxError, Give, OnError, Overflow, Pipeline, stage};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -141,4 +141,92 @@ fn each_way_in_which_a_sample_ends_is_a_visit_of_its_own() {
         (skipped, fates),
         ("skipped", vec![(2, "failed"), (3, "dropped_oldest"), (4, "expired"), (5, "used"), (6, "flushed")])
     );
+}
+
+#[test]
+fn of_a_list_that_gives_one_result_the_others_are_absorbed() {
+    let mut simulation = Pipeline::builder()
+        .buffer_size(3)
+        .overflow(Overflow::Block)
+        .end_stage(stage(|_: Vec<u32>| {}).intake(All).name("sum"))
+        .simulate()
+        .unwrap();
+    for x in 0..3 {
+        simulation.put_at(x * MS, x);
+    }
+    let report = simulation.run().unwrap();
+    let words: Vec<_> = times(&simulation.timeline(), "sum").iter().map(|(.., word)| *word).collect();
+    assert_eq!((words, report.stages[0].counts.absorbed), (vec!["absorbed", "absorbed", "used"], 2));
+}
+
+#[test]
+fn what_a_stage_skips_says_nothing_about_what_the_next_skips() {
+    let even = |x: u32| if x.is_multiple_of(2) { Give::One(x / 2) } else { Give::Skip };
+    let builder = Pipeline::builder().overflow(Overflow::Block).stage(stage(even).name("first"));
+    let mut simulation =
+        builder.stage(stage(even).name("second")).end_stage(stage(|_: u32| {}).name("end")).simulate().unwrap();
+    simulation.takes("first", MS).unwrap();
+    for x in 0..400 {
+        simulation.put_at(x * 10 * MS, x);
+    }
+    simulation.run().unwrap();
+    let rate = simulation.timeline().what_if(&[]).unwrap().rate;
+    assert!((rate - 25.0).abs() < 1.0, "a quarter of 100 a second come through, foretold {rate}");
+}
+
+#[test]
+fn the_last_second_is_drawn_as_one_second_whatever_is_still_there() {
+    let mut simulation = Pipeline::builder()
+        .stage(stage(|x: u32| x).name("first"))
+        .end_stage(stage(|_: u32| {}).name("hangs"))
+        .simulate()
+        .unwrap();
+    simulation.takes("hangs", 3600 * 1000 * MS).unwrap();
+    for x in 0..600 {
+        simulation.put_at(x * 1000 * MS, x);
+    }
+    while simulation.now() < 590 * 1000 * MS {
+        simulation.step().unwrap();
+    }
+    let picture = simulation.timeline().last(2 * 1000 * MS).to_svg(None);
+    assert!(picture.contains("the last 2.00 s of 2 stages") && picture.contains("589.000 s"), "{picture}");
+    assert!(picture.contains("in work"), "{picture}");
+}
+
+#[cfg(feature = "timeline")]
+#[test]
+fn a_file_that_could_not_be_ours_is_refused_and_one_in_another_order_is_not() {
+    let mut simulation = Pipeline::builder().end_stage(stage(|_: u32| {}).name("only")).simulate().unwrap();
+    for x in 0..3 {
+        simulation.put_at(x * MS, x);
+    }
+    simulation.run().unwrap();
+    let timeline = simulation.timeline();
+    let text = timeline.to_json();
+    assert_eq!(Timeline::from_json(text.as_bytes()).unwrap(), timeline);
+    let changed = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        change(&mut file["deeppipeline"]);
+        Timeline::from_json(file.to_string().as_bytes())
+    };
+    let backwards = changed(&|file| file["visits"].as_array_mut().unwrap().reverse()).unwrap();
+    assert_eq!(backwards, timeline);
+    type Wrong<'a> = (&'a str, &'a dyn Fn(&mut serde_json::Value));
+    let wrong: [Wrong<'_>; 8] = [
+        ("visits stage 7 of 1", &|file| file["visits"][0]["stage"] = 7.into()),
+        ("has 1000000 workers", &|file| file["stages"][0]["workers"] = 1_000_000.into()),
+        ("the visit of sample 1 cannot be", &|file| file["visits"][0]["worker"] = u64::MAX.into()),
+        ("the visit of sample 2 cannot be", &|file| file["visits"][1]["taken"] = 0.0.into()),
+        ("the visit of sample 3 cannot be", &|file| file["visits"][2]["ended"] = 1e19.into()),
+        ("a time that cannot be", &|file| file["until"] = 1e300.into()),
+        ("a time that cannot be", &|file| file["plan"]["bringers_wait"] = 7.0.into()),
+        ("too many blocks", &|file| {
+            let block = serde_json::json!({"name": "", "branches": [], "results": "End", "routed": false});
+            file["plan"]["blocks"] = vec![block; 2].into();
+        }),
+    ];
+    for (says, change) in wrong {
+        let refused = changed(change).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
 }

@@ -334,6 +334,7 @@ async function showTimeline() {
     if (!answer.ok) return;
     const text = (await answer.text()).replace(/<style>[^<]*<\/style>/, "");
     const picture = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+    if (picture.nodeName !== "svg") return;
     get("timeline").replaceChildren(document.importNode(picture, true));
     follow();
   } catch {

@@ -8,7 +8,7 @@ use super::policy::{
 };
 use super::to_free::ToFree;
 use super::untold::Untold;
-use super::visit::{Visit, Visits};
+use super::visit::{Visit, Visits, together};
 use super::{
     Arrival, Ended, Gate, HearsEnds, Limits, Member, Origin, Overdue, Push, SampleEnd, Settlement, Take, Unsettled,
     Wait,
@@ -733,10 +733,18 @@ impl<V> Buffer<V> {
 
     /// Returns the last visits that ended, and those of what is there now.
     pub(crate) fn visits(&self) -> Vec<Visit> {
-        let mut locked = self.lock();
-        let mut visits = locked.state.visits.to_vec();
-        visits.extend(locked.change(|change| change.present_visits(0..usize::MAX).0));
-        visits
+        // What is there first: what ends meanwhile is among those that have ended then.
+        let present = self.change(|change| change.present_visits(0..usize::MAX).0).0;
+        let (mut ended, mut next) = (Vec::new(), 0);
+        loop {
+            // Some at a time, so that nobody waits long for the lock.
+            let (some, end) = self.state.lock().visits.some_from(next);
+            if some.is_empty() {
+                return together(ended, present);
+            }
+            ended.extend(some);
+            next = end;
+        }
     }
 
     pub(crate) fn note_waited(&self, since: Moment, until: Moment) {

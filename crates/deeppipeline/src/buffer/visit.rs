@@ -1,6 +1,7 @@
 //! The visits of samples: from the arrival in front of a stage to the end there. A buffer keeps the last.
 
 use super::policy::{How, Slot};
+use std::collections::HashSet;
 
 /// One visit. Times are nanoseconds of the monotonic clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,18 +56,23 @@ impl Visit {
     }
 }
 
-/// The last visits that ended.
+/// The visits that are read at once, under a lock.
+const AT_ONCE: usize = 4096;
+
+/// The last visits that ended, each with a number from 0.
 #[derive(Debug)]
 pub(super) struct Visits {
     kept: Vec<Visit>,
     /// The place of the oldest once there are as many as there may be.
     oldest: usize,
     most: usize,
+    /// The number of the next.
+    next: u64,
 }
 
 impl Visits {
     pub(super) fn new(most: usize) -> Self {
-        Visits { kept: Vec::new(), oldest: 0, most }
+        Visits { kept: Vec::new(), oldest: 0, most, next: 0 }
     }
 
     #[inline(always)]
@@ -77,11 +83,24 @@ impl Visits {
             *oldest = visit;
             self.oldest = if self.oldest + 1 == self.most { 0 } else { self.oldest + 1 };
         }
+        self.next += 1;
     }
 
-    /// Returns them, oldest first.
-    pub(super) fn to_vec(&self) -> Vec<Visit> {
-        let (newer, older) = self.kept.split_at(self.oldest);
-        [older, newer].concat()
+    /// Returns some from that number on, oldest first, and the number behind them; none once there are no more.
+    pub(super) fn some_from(&self, number: u64) -> (Vec<Visit>, u64) {
+        let first = self.next - self.kept.len() as u64;
+        let number = number.max(first);
+        let end = self.next.min(number + AT_ONCE as u64);
+        let place = |number: u64| (self.oldest + (number - first) as usize) % self.kept.len();
+        ((number..end).map(|number| self.kept[place(number)]).collect(), end)
     }
+}
+
+/// Puts visits that have ended and those that were there shortly before together, each once.
+pub(super) fn together(mut ended: Vec<Visit>, mut present: Vec<Visit>) -> Vec<Visit> {
+    let id = |visit: &Visit| (visit.number, visit.part, visit.came);
+    let has_ended: HashSet<_> = ended.iter().map(id).collect();
+    present.retain(|visit| !has_ended.contains(&id(visit)));
+    ended.extend(present);
+    ended
 }

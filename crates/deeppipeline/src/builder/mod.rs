@@ -423,7 +423,7 @@ impl<I, T> Builder<I, T> {
     /// Writes the [timeline](crate::report::Timeline) into a folder when something has gone wrong: a stage failed, a sample was
     /// lost or older than `max_age`, a worker died, the pipeline failed; and on Unix, with the feature `signals` or
     /// `processes`, when the program gets SIGUSR2. It is looked once a second, and at the end; there are ten seconds at
-    /// least between two that were not asked for, and the folder keeps the newest ten.
+    /// least between two that were not asked for, but for the one at the end, and the folder keeps the newest ten.
     ///
     /// The files open in [Perfetto](https://ui.perfetto.dev), and
     /// [`Timeline::from_json`](crate::report::Timeline::from_json) reads them. What cannot be written is logged, and the

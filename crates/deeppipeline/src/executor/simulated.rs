@@ -450,7 +450,7 @@ impl<I, T> Simulation<I, T> {
         };
         match put {
             Ok(put) => {
-                since.into_iter().for_each(|since| self.supervisor.note_put_waited(since));
+                since.into_iter().for_each(|since| self.supervisor.note_put_waited(since, now));
                 Some(Event::of_put(puts.entrance.as_deref(), Some(put.number.is_some())))
             }
             Err(PutError::Timeout(value)) => {

@@ -184,6 +184,8 @@ pub(crate) fn escaped(text: &str) -> String {
             '>' => html.push_str("&gt;"),
             '"' => html.push_str("&quot;"),
             '\'' => html.push_str("&#39;"),
+            // XML has no place for them, whatever an error's text may have.
+            letter if letter.is_control() && !matches!(letter, '\n' | '\t') => html.push(' '),
             other => html.push(other),
         }
     }

@@ -22,6 +22,11 @@ const KEPT: usize = 10;
 /// The beginning and the end of the name of each.
 const PREFIX: &str = "timeline-";
 const SUFFIX: &str = ".json";
+/// The digits of the time in it, in milliseconds.
+const MILLISECONDS: usize = 16;
+/// The end of the name of one that is being written, and the time after which nobody writes it any more.
+const UNFINISHED: &str = ".tmp";
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// The number of timelines that this process has written, by which no two have the same name.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -34,6 +39,10 @@ pub(super) struct Dumping {
 }
 
 impl Dumping {
+    pub(super) fn goes_on(&self) -> bool {
+        *self.goes_on.lock()
+    }
+
     /// Waits until all is written; false when the caller would not wait any longer.
     pub(super) fn wait(&self, wait: Wait) -> bool {
         let mut goes_on = self.goes_on.lock();
@@ -45,6 +54,16 @@ impl Dumping {
             }
         }
         true
+    }
+}
+
+/// Tells at the end, also after a panic, that nothing more is written.
+struct Over(Arc<Dumping>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        *self.0.goes_on.lock() = false;
+        self.0.over.notify_all();
     }
 }
 
@@ -95,9 +114,8 @@ impl<V: Send + 'static> Supervisor<V> {
         let dumping = Arc::clone(&self.dumping);
         let pipeline = Arc::downgrade(self);
         let work = move || {
+            let _over = Over(dumping);
             dump_until_the_end(&pipeline, &folder, &asked);
-            *dumping.goes_on.lock() = false;
-            dumping.over.notify_all();
         };
         let thread = std::thread::Builder::new().name("timelines".to_owned()).spawn(work);
         thread.map(drop).inspect_err(|_| *self.dumping.goes_on.lock() = false)
@@ -152,8 +170,8 @@ fn write(folder: &Path, text: &str) -> io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     // Names sort by time; several pipelines may share a folder.
     let (written, process) = (WRITTEN.fetch_add(1, Ordering::Relaxed) + 1, std::process::id());
-    let name = format!("{PREFIX}{:016}-{process}-{written}{SUFFIX}", now.as_millis());
-    let (unfinished, path) = (folder.join(format!(".{name}.tmp")), folder.join(name));
+    let name = format!("{PREFIX}{:0MILLISECONDS$}-{process}-{written}{SUFFIX}", now.as_millis());
+    let (unfinished, path) = (folder.join(format!(".{name}{UNFINISHED}")), folder.join(name));
     let whole = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &path));
     if whole.is_err() {
         let _ = fs::remove_file(&unfinished);
@@ -164,19 +182,34 @@ fn write(folder: &Path, text: &str) -> io::Result<PathBuf> {
 }
 
 fn remove_oldest(folder: &Path) -> io::Result<()> {
-    let is_one = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        name.starts_with(PREFIX) && name.ends_with(SUFFIX)
-    };
     let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
     let mut paths = paths.collect::<io::Result<Vec<PathBuf>>>()?;
-    paths.retain(is_one);
+    let name_of = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // What a program was writing when it was killed.
+    let unfinished = |path: &&PathBuf| {
+        name_of(path).strip_prefix('.').and_then(|name| name.strip_suffix(UNFINISHED)).is_some_and(is_ours)
+    };
+    for path in paths.iter().filter(unfinished) {
+        let written = fs::symlink_metadata(path).and_then(|about| about.modified());
+        if written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)) {
+            let _ = fs::remove_file(path);
+        }
+    }
+    paths.retain(|path| is_ours(&name_of(path)));
     paths.sort();
     for path in paths.iter().take(paths.len().saturating_sub(KEPT)) {
         // Another pipeline may have done it.
         let _ = fs::remove_file(path);
     }
     Ok(())
+}
+
+/// Returns true if a file of that name is one of those that are written here: whatever else there is stays.
+fn is_ours(name: &str) -> bool {
+    let parts = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
+    let parts: Vec<&str> = parts.unwrap_or_default().split('-').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|letter| letter.is_ascii_digit());
+    parts.len() == 3 && parts[0].len() == MILLISECONDS && parts.iter().all(is_number)
 }
 
 /// Whether somebody has asked by a signal.

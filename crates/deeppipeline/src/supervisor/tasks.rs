@@ -73,7 +73,7 @@ impl<V: Send + 'static> Supervisor<V> {
         let has_stood = place.for_room.is_taken();
         match self.put_with(value, entrance, birth, None, fork, Wait::No) {
             Ok(accepted) if has_stood => {
-                self.note_put_waited(birth);
+                self.note_put_waited(birth, self.clock.moment());
                 Ok(accepted)
             }
             Err(PutError::Timeout(value)) => {
@@ -86,8 +86,8 @@ impl<V: Send + 'static> Supervisor<V> {
     }
 
     /// Counts the time for which one who brings a sample asked again and again for room.
-    pub(crate) fn note_put_waited(&self, since: Moment) {
-        self.inlets[0].buffer.note_waited(since, self.clock.moment());
+    pub fn note_put_waited(&self, since: Moment, until: Moment) {
+        self.inlets[0].buffer.note_waited(since, until);
     }
 
     /// Lets a task leave its place, which is in the pipeline now or does not want to be any longer. Where it was woken in

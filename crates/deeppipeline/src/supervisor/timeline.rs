@@ -35,10 +35,16 @@ impl<V: Send + 'static> Supervisor<V> {
                 overflow: limits.overflow,
                 max_age: limits.max_age,
             });
-            visits.extend(self.inlets[index].buffer.visits().into_iter().map(|visit| Visit {
+            // What lies in memory that processes share is looked at before it is believed.
+            let known = self.inlets[index].buffer.visits().into_iter().filter(|visit| {
+                let times = [Some(visit.came), Some(visit.taken), Some(visit.ended)];
+                let times = times.into_iter().flatten().filter(|time| *time > 0);
+                visit.worker < node.options.workers as u64 && times.is_sorted()
+            });
+            visits.extend(known.map(|visit| Visit {
                 stage,
                 sample: SampleId { number: visit.number, part: visit.part },
-                source: SourceId::from_word(visit.source).name().map(str::to_owned),
+                source: SourceId::from_word(visit.source).name_if_known().map(str::to_owned),
                 came: since_begin(visit.came),
                 taken: there(visit.taken),
                 worker: (visit.taken > 0).then_some(visit.worker as usize),

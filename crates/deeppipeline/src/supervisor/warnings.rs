@@ -45,6 +45,10 @@ impl<V: Send + 'static> Supervisor<V> {
         // The workers of one stage stand side by side.
         busy.dedup();
         busy.extend(self.being_released());
+        #[cfg(feature = "timeline")]
+        if busy.is_empty() && waiting.is_empty() && self.dumping.goes_on() {
+            busy.push("the timeline that dump_to writes".to_owned());
+        }
         waiting.dedup();
         let busy = (!busy.is_empty()).then(|| busy.join(", "));
         busy.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")

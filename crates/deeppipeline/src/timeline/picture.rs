@@ -28,8 +28,17 @@ impl Timeline {
     /// For a long time draw the [last](Timeline::last) of it.
     pub fn to_svg(&self, follow: Option<u64>) -> String {
         let Bars { mut bars, lanes, workers } = self.bars();
+        // The newest, and what is followed or is still there.
         let left_out = bars.len().saturating_sub(MOST_BARS);
-        bars.drain(..left_out);
+        let mut index = 0;
+        bars.retain(|bar| {
+            index += 1;
+            index > left_out || bar.visit.ended.is_none() || follow == Some(bar.visit.sample.number)
+        });
+        let from =
+            self.shown_from.unwrap_or_else(|| bars.iter().map(|bar| bar.begin).min().unwrap_or_else(|| self.from()));
+        bars.retain(|bar| bar.end >= from);
+        bars.iter_mut().for_each(|bar| bar.begin = bar.begin.max(from));
         let lanes: Vec<usize> = lanes.iter().map(|lanes| (*lanes).clamp(1, MOST_LANES)).collect();
 
         // Where each stage begins.
@@ -38,7 +47,6 @@ impl Timeline {
             tops.push(top);
             top += (lanes[stage] + workers) as f64 * ROW + BETWEEN;
         }
-        let from = bars.iter().map(|bar| bar.begin).min().unwrap_or_else(|| self.from());
         let span = self.until.saturating_sub(from).as_secs_f64().max(1e-9);
         let scale = (WIDTH - LABELS - 8.0) / span;
         let across = |time: Duration| LABELS + time.saturating_sub(from).as_secs_f64() * scale;
@@ -80,6 +88,9 @@ impl Timeline {
             self.draw(&mut svg, bar, &across, down(bar.row), follow);
         }
         svg += &self.draw_marks(from, &across, top);
+        if left_out > 0 {
+            let _ = write!(svg, "<text class=\"s\" x=\"4\" y=\"13\">{left_out} older bars left out</text>");
+        }
         if let Some(number) = follow {
             let way: Vec<String> = bars
                 .iter()

@@ -4,6 +4,9 @@
 use super::{Timeline, Visit};
 use std::time::Duration;
 
+/// The rows that a buffer has at most; in the last some may overlap.
+const MOST_LANES: usize = 64;
+
 /// A row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Row {
@@ -40,9 +43,10 @@ impl Timeline {
             let ended = visit.ended.unwrap_or(self.until);
             let (begin, end) = (visit.came, visit.taken.unwrap_or(ended).max(visit.came));
             let lanes = &mut taken_until[visit.stage];
-            let lane = lanes.iter().position(|until| *until <= begin).unwrap_or(lanes.len());
+            // In a long queue many would be looked at, and nobody could tell them apart.
+            let lane = lanes.iter().position(|until| *until <= begin).unwrap_or(lanes.len()).min(MOST_LANES - 1);
             lanes.resize(lanes.len().max(lane + 1), Duration::ZERO);
-            lanes[lane] = end;
+            lanes[lane] = lanes[lane].max(end);
             bars.push(Bar { row: Row::Buffer { stage: visit.stage, lane }, visit, begin, end });
             if let (Some(taken), Some(worker)) = (visit.taken, visit.worker) {
                 let row = Row::Worker { stage: visit.stage, worker };

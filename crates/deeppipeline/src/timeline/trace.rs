@@ -5,6 +5,7 @@
 
 use super::rows::{Bars, Row};
 use super::{Timeline, Visit};
+use crate::graph::{MAX_ENTRANCES, MAX_WORKERS};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +21,9 @@ pub struct NotATimeline(String);
 /// The thread numbers of a stage, which no other stage has, and where among them those of its workers begin.
 const THREADS: usize = 1_000_000;
 const WORKERS: usize = 500_000;
+
+/// The latest time of one: a hundred years.
+const LATEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The process that stands for the pipeline; one for each stage comes behind.
 const PIPELINE: usize = 1;
@@ -130,13 +134,35 @@ impl Timeline {
             deeppipeline: Timeline,
         }
         let file: File = serde_json::from_slice(text).map_err(|error| NotATimeline(error.to_string()))?;
-        let timeline = file.deeppipeline;
-        match timeline.visits.iter().find(|visit| visit.stage >= timeline.stages.len()) {
-            Some(visit) => {
-                Err(NotATimeline(format!("a sample visits stage {} of {}", visit.stage, timeline.stages.len())))
-            }
-            None => Ok(timeline),
+        file.deeppipeline.checked().map_err(NotATimeline)
+    }
+
+    /// The same, in order, if it could be one of ours.
+    fn checked(mut self) -> Result<Self, String> {
+        let stages = self.stages.len();
+        if self.plan.blocks.len() > stages || self.plan.entrances.len() > MAX_ENTRANCES {
+            return Err("it has too many blocks or entrances".to_owned());
         }
+        if let Some(stage) = self.stages.iter().find(|stage| stage.workers > MAX_WORKERS) {
+            return Err(format!("stage {:?} has {} workers", stage.name, stage.workers));
+        }
+        let is_share = (0.0..=1.0).contains(&self.plan.bringers_wait);
+        if !is_share || self.until > LATEST || self.marks.iter().any(|mark| mark.at > LATEST) {
+            return Err("it has a time that cannot be".to_owned());
+        }
+        for visit in &self.visits {
+            let Visit { stage, came, taken, ended, worker, .. } = visit;
+            if *stage >= stages {
+                return Err(format!("a sample visits stage {stage} of {stages}"));
+            }
+            let times = [Some(*came), *taken, *ended, Some(LATEST)];
+            if !times.iter().flatten().is_sorted() || worker.is_some_and(|worker| worker >= MAX_WORKERS) {
+                return Err(format!("the visit of sample {} cannot be", visit.sample));
+            }
+        }
+        self.visits.sort_by_key(|visit| (visit.came, visit.stage));
+        self.marks.sort_by_key(|mark| mark.at);
+        Ok(self)
     }
 }
 

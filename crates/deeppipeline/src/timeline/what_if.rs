@@ -4,8 +4,9 @@ use super::{Timeline, TimelineStage, Visit};
 use crate::error::{EntranceError, GraphError, UnknownStage};
 use crate::executor::simulated::Simulation;
 use crate::fates::Fate;
-use crate::graph::{BufferSize, EntranceNode, Graph, Node};
+use crate::graph::{BufferSize, EntranceNode, Graph, MAX_ENTRANCES, Node};
 use crate::policies::{Intake, Overflow, UnknownPolicy};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -209,7 +210,7 @@ impl fmt::Display for Prediction {
     }
 }
 
-/// What a stage took for the samples that it had: each call that ended, and whether it gave nothing.
+/// What a stage took for the samples that it had: each call that ended, and of each sample whether it gave nothing.
 #[derive(Default)]
 struct Calls {
     took: Vec<Duration>,
@@ -229,12 +230,14 @@ impl Timeline {
     pub fn what_if(&self, settings: &[Setting]) -> Result<Prediction, WhatIfError> {
         let graph = self.graph_with(settings)?;
         let calls = self.calls()?;
-        let arrivals = self.arrivals();
+        let arrivals = self.arrivals(&graph.entrances);
         let names: Vec<String> = graph.stages.iter().map(|node| node.name.clone()).collect();
         let gives_nothing = calls.iter().map(|calls| calls.gave_nothing.clone()).collect();
         let mut simulation = Simulation::of_with(graph, gives_nothing)?;
         for (name, Calls { took, .. }) in names.iter().zip(calls) {
-            simulation.takes_by(name, move |sample| took[sample.number as usize % took.len()])?;
+            // One call after the other, whichever sample it has: a sample's number may say what a stage before has skipped.
+            let next = Cell::new(0);
+            simulation.takes_by(name, move |_| took[next.replace(next.get() + 1) % took.len()])?;
         }
         for (at, entrance) in &arrivals {
             match entrance {
@@ -259,7 +262,10 @@ impl Timeline {
             node
         };
         let mut stages: Vec<Node> = self.stages.iter().map(node).collect();
-        for Setting { stage, option } in settings {
+        // A batch wants room, whichever of the two is said first.
+        let (batches, others): (Vec<_>, Vec<_>) =
+            settings.iter().partition(|setting| matches!(setting.option, Setup::Batch(_)));
+        for Setting { stage, option } in others.into_iter().chain(batches) {
             let Some(node) = stages.iter_mut().find(|node| node.name == *stage) else {
                 let known = self.stages.iter().map(|stage| stage.name.clone()).collect();
                 return Err(UnknownStage { got: stage.clone(), known }.into());
@@ -275,7 +281,11 @@ impl Timeline {
                         _ => (Duration::ZERO, false),
                     };
                     node.intake = Intake::Batch { max_size, max_wait, fold };
-                    node.buffer_size = node.buffer_size.map(|size| size.max(max_size));
+                    let is_said =
+                        |other: &Setting| other.stage == *stage && matches!(other.option, Setup::BufferSize(_));
+                    if !settings.iter().any(is_said) {
+                        node.buffer_size = node.buffer_size.map(|size| size.max(max_size));
+                    }
                 }
             }
         }
@@ -290,7 +300,8 @@ impl Timeline {
         entrances.extend(self.plan.entrances.iter().map(|known| entrance(&known.name, known.overflow, known.max_age)));
         // Others may have come while it ran.
         for source in self.visits.iter().filter(|visit| visit.stage == 0).filter_map(|visit| visit.source.as_deref()) {
-            if !self.plan.entrances.is_empty() && entrances.iter().all(|known| known.name != source) {
+            let is_new = entrances.iter().all(|known| known.name != source);
+            if !self.plan.entrances.is_empty() && is_new && entrances.len() < MAX_ENTRANCES {
                 entrances.push(entrance(source, self.stages[0].overflow, None));
             }
         }
@@ -308,29 +319,38 @@ impl Timeline {
 
     /// What each stage took.
     fn calls(&self) -> Result<Vec<Calls>, WhatIfError> {
-        let mut calls: Vec<BTreeMap<_, _>> = self.stages.iter().map(|_| BTreeMap::new()).collect();
+        let mut took: Vec<BTreeMap<_, _>> = self.stages.iter().map(|_| BTreeMap::new()).collect();
+        let mut gave_nothing = vec![Vec::new(); self.stages.len()];
         for visit in &self.visits {
             if let (Some(taken), Some(ended), Some(worker)) = (visit.taken, visit.ended, visit.worker) {
-                let gave_nothing = matches!(visit.fate, Some(Fate::Skipped | Fate::Failed | Fate::Lost));
-                // The samples of a list have one call.
-                calls[visit.stage].insert((taken, worker), (ended.saturating_sub(taken), gave_nothing));
+                // The samples of a list have one call, which goes on until the last has ended.
+                let call: &mut Duration = took[visit.stage].entry((taken, worker)).or_default();
+                *call = (*call).max(ended.saturating_sub(taken));
+                // What a list has absorbed, or a window keeps, gives nothing of its own anyway.
+                if !matches!(visit.fate, Some(Fate::Absorbed | Fate::Windowed)) {
+                    gave_nothing[visit.stage].push(visit.fate.is_some());
+                }
             }
         }
-        let of_stage = |(stage, calls): (&TimelineStage, BTreeMap<_, (Duration, bool)>)| {
-            if calls.is_empty() {
+        let of_stage = |((stage, took), gave_nothing): ((&TimelineStage, BTreeMap<_, Duration>), Vec<bool>)| {
+            if took.is_empty() {
                 return Err(WhatIfError::NothingKnown { stage: stage.name.clone() });
             }
-            let (took, gave_nothing) = calls.into_values().unzip();
-            Ok(Calls { took, gave_nothing })
+            Ok(Calls { took: took.into_values().collect(), gave_nothing })
         };
-        self.stages.iter().zip(calls).map(of_stage).collect()
+        self.stages.iter().zip(took).zip(gave_nothing).map(of_stage).collect()
     }
 
     /// When samples come in, and where: again and again as they came, from 0 on.
-    fn arrivals(&self) -> Vec<(Duration, Option<String>)> {
+    fn arrivals(&self, entrances: &[EntranceNode]) -> Vec<(Duration, Option<String>)> {
         let first: Vec<&Visit> = self.visits.iter().filter(|visit| visit.stage == 0).collect();
         let (Some(begin), Some(end)) = (first.first(), first.last()) else { return Vec::new() };
-        let entrance = |visit: &Visit| visit.source.clone().filter(|_| !self.plan.entrances.is_empty());
+        // Of more entrances than there may be at the same time, the first stands for the others.
+        let entrance = |visit: &Visit| match &visit.source {
+            _ if entrances.is_empty() => None,
+            Some(source) if entrances.iter().any(|known| known.name == *source) => Some(source.clone()),
+            _ => Some(entrances[0].name.clone()),
+        };
         // From one to the next, on the average: also from the last to the first of the next round.
         let apart = (end.came - begin.came).div_f64((first.len().max(2) - 1) as f64);
         if self.plan.bringers_wait > WAITS {

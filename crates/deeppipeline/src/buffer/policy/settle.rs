@@ -217,17 +217,23 @@ impl<S: Storage> Change<'_, S> {
             return;
         }
         let (number, is_part, take, source) = (landed.number, landed.part > 0, landed.ticket, landed.source());
-        let how = match how {
-            How::Used if !is_newest && !self.limits.intake.keeps_identity() => How::Absorbed,
-            // The window that would keep it may be gone.
-            How::Windowed if self.head().cut > 0 && self.is_old(number, source) => How::Flushed,
-            how => how,
-        };
+        let how = self.how_landed(slot, is_newest, how);
         // A whole sample whose one result went on has not ended, unless that was flushed where no buffer tells of it. But
         // who has looked and found it here, while its result had ended already, is to look again.
         let is_of_interest = is_split || is_part || take < self.totals().looked_at;
         if how != How::Used || is_of_interest || (self.head().cut > 0 && self.is_old(number, source)) {
             self.note_end_of(slot, how, is_split && is_newest);
+        }
+    }
+
+    /// Returns how a sample has ended that was in flight, where all of its take ended like this.
+    #[inline(always)]
+    pub(super) fn how_landed(&mut self, slot: usize, is_newest: bool, how: How) -> How {
+        match how {
+            How::Used if !is_newest && !self.limits.intake.keeps_identity() => How::Absorbed,
+            // The window that would keep it may be gone.
+            How::Windowed if self.head().cut > 0 && self.is_slot_old(slot) => How::Flushed,
+            how => how,
         }
     }
 

@@ -25,6 +25,8 @@ impl<S: Storage> Change<'_, S> {
             let now = self.storage.now();
             let came = if label.came == 0 { now } else { label.came };
             let (source, SampleId { number, part }) = (label.source.to_word(), id);
+            // What the source or a caller brings gets its number only as it enters.
+            let number = if number == 0 { self.head().entered } else { number };
             let visit = Visit { number, part, source, came, ..Visit::default() };
             self.storage.keep_visit(visit.end(how, now));
         }
@@ -33,19 +35,22 @@ impl<S: Storage> Change<'_, S> {
     /// Keeps those of what is in flight and ends at that time.
     #[inline(always)]
     pub(super) fn keep_visits(&mut self, place: usize, flight: Flight<'_>, how: How, ended: u64) {
-        let keep = |change: &mut Self, slot: usize| {
+        let keep = |change: &mut Self, slot: usize, is_newest: bool| {
+            let how = change.how_landed(slot, is_newest, how);
             let visit = Visit::of(change.storage.slot(slot));
             change.storage.keep_visit(visit.end(how, ended));
         };
         match flight {
-            Flight::Slots(slots) => slots.iter().for_each(|(slot, _)| keep(self, *slot)),
-            Flight::OneOf((slot, _)) => keep(self, slot),
-            Flight::FirstOfTake(_) => self.first_of_take(place).into_iter().for_each(|slot| keep(self, slot)),
+            Flight::Slots(slots) => {
+                slots.iter().enumerate().for_each(|(index, (slot, _))| keep(self, *slot, index + 1 == slots.len()));
+            }
+            Flight::OneOf((slot, _)) => keep(self, slot, true),
+            Flight::FirstOfTake(_) => self.first_of_take(place).into_iter().for_each(|slot| keep(self, slot, true)),
             Flight::OfTake(_) => {
                 let mut next = self.first_of_take(place);
                 while let Some(slot) = next {
-                    keep(self, slot);
                     next = self.after(slot);
+                    keep(self, slot, next.is_none());
                 }
             }
         }

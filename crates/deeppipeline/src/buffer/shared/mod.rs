@@ -559,7 +559,9 @@ impl<V> Buffer<V> {
     /// See [`Buffer::visits`](crate::buffer::Buffer::visits).
     pub(crate) fn visits(&self) -> Vec<Visit> {
         let mut visits = self.table.visits();
-        visits.iter_mut().for_each(|visit| visit.worker = Owner::worker_at(visit.worker));
+        // A slot that was not taken has the place of who wrote it.
+        let worker = |visit: &Visit| if visit.taken > 0 { Owner::worker_at(visit.worker) } else { 0 };
+        visits.iter_mut().for_each(|visit| visit.worker = worker(visit));
         visits
     }
 

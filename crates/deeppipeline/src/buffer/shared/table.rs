@@ -12,7 +12,7 @@ use super::words::{Held, SharedWords};
 use crate::buffer::damage::{Damage, damaged, unless_damaged};
 use crate::buffer::histogram::{Counted, Durations, TIMES, WINDOWS, is_recent, period};
 use crate::buffer::policy::{self, Change, Flight, Refusal, SampleEnd, Settlement, Turn, Wake, Wakes};
-use crate::buffer::visit::Visit;
+use crate::buffer::visit::{Visit, together};
 use crate::buffer::{Arrival, Gate, Limits, Origin};
 use crate::cuts::{Cut, Cuts};
 use crate::ledger::{BufferCounts, Fate, Spread, StageCounts};
@@ -864,21 +864,25 @@ impl<W: SharedWords> SlotTable<W> {
 
     /// Returns the last visits that ended, and those of what is there now. Takes the lock for some at a time.
     pub(crate) fn visits(&self) -> Vec<Visit> {
+        // What is there first: what ends meanwhile is among those that have ended then, and is left out here.
+        let mut present = Vec::new();
+        self.look_over(|change, among| present.extend(change.present_visits(among).0));
         let kept = || self.words.get(self.layout.visits_kept());
-        let (mut next, until) = (kept().saturating_sub(self.layout.visits()), kept());
-        let mut visits = Vec::new();
+        // The oldest may be one over which a process was writing when it died.
+        let oldest = || (kept() + 1).saturating_sub(self.layout.visits());
+        let (mut next, until) = (oldest().min(kept()), kept());
+        let mut visits: Vec<Visit> = Vec::new();
         while next < until {
             let read = self.at_once(Vec::new(), |_, _| {
                 // Others may have been written in their places meanwhile.
-                next = next.max(kept().saturating_sub(self.layout.visits()));
+                next = next.max(oldest());
                 let numbers = next..until.min(next.saturating_add(LOOK_AT_ONCE as u64));
                 next = numbers.end.max(numbers.start + 1);
                 numbers.filter_map(|number| self.layout.visit(number)).map(|at| read_visit(&self.words, at)).collect()
             });
             visits.extend(read);
         }
-        self.look_over(|change, among| visits.extend(change.present_visits(among).0));
-        visits
+        together(visits, present)
     }
 
     /// Returns the number of samples that have come inside.

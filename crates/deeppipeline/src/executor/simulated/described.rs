@@ -12,6 +12,7 @@ use crate::stage::Give;
 use crate::typed::Value;
 use crate::window::{Put, Window, WindowStore, account};
 use crate::worker::{Call, Done, Windowed};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Simulation<()> {
@@ -27,8 +28,8 @@ impl Simulation<()> {
         Simulation::of_with(graph, gives_nothing)
     }
 
-    /// Makes one in which each stage gives nothing for some samples: one list per stage, which the samples go through by
-    /// their numbers, again and again.
+    /// Makes one in which each stage gives nothing for some samples: one list per stage, which its samples go through one after
+    /// the other, again and again.
     pub(crate) fn of_with(mut graph: Graph, gives_nothing: Vec<Vec<bool>>) -> Result<Self, GraphError> {
         if !graph.entrances.is_empty() {
             let layout = graph.layout()?;
@@ -54,10 +55,26 @@ impl Simulation<()> {
         };
         let fork_joins = graph.blocks.iter().map(fork_join).collect();
         let intakes: Vec<Intake> = graph.stages.iter().map(|node| node.intake).collect();
+        let shared = |samples: Vec<bool>| Arc::new(InTurn { samples, next: AtomicUsize::new(0) });
+        let gives_nothing: Vec<_> = gives_nothing.into_iter().map(shared).collect();
         Simulation::assembled(graph, fork_joins, move |role| match role.stage() {
-            Some(stage) => Passing::factory(intakes[stage], gives_nothing[stage].clone()),
-            None => Passing::factory(Intake::Single, Vec::new()),
+            Some(stage) => Passing::factory(intakes[stage], Arc::clone(&gives_nothing[stage])),
+            None => Passing::factory(Intake::Single, Arc::default()),
         })
+    }
+}
+
+/// Whether a stage gives nothing for a sample, for one after the other, again and again; its workers share it.
+#[derive(Default)]
+struct InTurn {
+    samples: Vec<bool>,
+    next: AtomicUsize,
+}
+
+impl InTurn {
+    fn next(&self) -> bool {
+        let place = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.samples.len());
+        place.is_some_and(|place| self.samples[place])
     }
 }
 
@@ -67,12 +84,11 @@ struct Passing {
     windowed: Windowed,
     /// True if it gives a result for each sample of a list.
     gives_each: bool,
-    /// Whether it gives nothing for a sample, by the sample's number, again and again.
-    gives_nothing: Vec<bool>,
+    gives_nothing: Arc<InTurn>,
 }
 
 impl Passing {
-    fn factory(intake: Intake, gives_nothing: Vec<bool>) -> BodyFactory<Value> {
+    fn factory(intake: Intake, gives_nothing: Arc<InTurn>) -> BodyFactory<Value> {
         let mut window = None;
         if let Intake::Window { size, stride } = intake {
             window = Some(WindowStore::new(Window::new(size).stride(stride)));
@@ -83,9 +99,8 @@ impl Passing {
         })
     }
 
-    fn give(&self, number: u64) -> Give<Value> {
-        let place = (number as usize).checked_rem(self.gives_nothing.len());
-        match place.is_some_and(|place| self.gives_nothing[place]) {
+    fn give(&self) -> Give<Value> {
+        match self.gives_nothing.next() {
             true => Give::Skip,
             false => Give::One(Box::new(())),
         }
@@ -110,9 +125,9 @@ impl Body<Value> for Passing {
     fn call(&mut self, call: Call<Value>) -> Done<Value> {
         match call {
             Call::StageRun(Input::List(list)) if self.gives_each => {
-                Done::Each(list.iter().map(|sample| Ok(self.give(sample.id.number))).collect())
+                Done::Each(list.iter().map(|_| Ok(self.give())).collect())
             }
-            Call::StageRun(Input::One(sample)) if self.window.is_none() => Done::Gave(self.give(sample.id.number)),
+            Call::StageRun(_) if self.window.is_none() => Done::Gave(self.give()),
             Call::StageRun(_) | Call::RunAgain(_) | Call::RunAlone(..) => self.run(),
             Call::Setup
             | Call::Update(_)
