@@ -48,7 +48,8 @@
 //! | `ctrlc` | off | `Pipeline::on_ctrl_c`: the first Ctrl-C drains, a second one aborts |
 //! | `signals` | off | `Pipeline::on_stop_signals`: the first Ctrl-C, SIGTERM or SIGHUP drains, a second one aborts; on Unix |
 //! | `processes` | off | a stage in a process of its own ([`processes`]), on Linux |
-//! | `serde` | with `processes` and `dead-letters` | a [`Report`] can be serialised, with all that it holds |
+//! | `timeline` | off | timelines in files that Perfetto opens, and `Builder::dump_to`, which writes them when something goes wrong |
+//! | `serde` | with `processes`, `dead-letters` and `timeline` | a [`Report`] can be serialised, with all that it holds |
 
 mod activity;
 mod answer;
