@@ -513,11 +513,12 @@ class Pipeline(Changes, Scales, Asynchronous):
         )
 
     def explain(self) -> Explanation:
-        """Returns which stage limits the pipeline, and what another worker of it would give.
+        """Returns which stage limits the pipeline, and what it would do with other settings of that stage.
 
-        Printing it says it in words. It looks at what the workers did in the last ten seconds.
+        Printing it says it in words. It looks at what the workers did in the last ten seconds, and asks the last
+        samples as `what_if` does.
         """
-        return self._started("explain").report().explain()
+        return self._started("explain").explain()
 
     def __enter__(self) -> Self:
         return self.start()

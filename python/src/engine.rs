@@ -6,7 +6,7 @@ use crate::fates::{FateFacts, fate_facts};
 use crate::native::{AnyBody, Native};
 use crate::payload::{Next, Payload, Raised, exception_of, raise};
 use crate::putting::Putting;
-use crate::report::{Report, SampleId, Timeline};
+use crate::report::{Explanation, Report, SampleId, Timeline};
 use crate::ticket::Ticket;
 use crate::tuple::Tuple;
 use crate::worker::Worker;
@@ -692,6 +692,11 @@ impl Engine {
     /// The report of what happened to every sample up to now.
     fn report(&self) -> Report {
         Report(self.supervisor.report())
+    }
+
+    /// Which stage limits, and what would be with other settings of it.
+    fn explain(&self, py: Python<'_>) -> Explanation {
+        Explanation(py.detach(|| self.supervisor.explain()))
     }
 
     /// When each of the last samples came to a stage, was taken there, and ended.

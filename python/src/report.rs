@@ -365,6 +365,13 @@ reported! {
         with_another_worker: Option<f64> = |e| e.with_another_worker;
         /// The stage that would limit then; None for what comes in.
         then: Option<String> = |e| e.then.clone();
+        /// What the pipeline does by its last samples; None where those were not asked.
+        present: Option<Prediction> = |e| e.present.map(Prediction);
+        /// What it would do with another setting of that stage, by the setting, where that makes a difference.
+        alternatives: BTreeMap<String, Prediction> = |e| {
+            let alternatives = e.alternatives.iter();
+            alternatives.map(|other| (other.setting.to_string(), Prediction(other.prediction))).collect()
+        };
         /// All of it in words.
         text: String = |e| e.text.clone();
         @repr |e| format!("<Explanation limit={:?} confidence={:.2}>", e.limit.as_deref().unwrap_or("what comes in"), e.confidence);

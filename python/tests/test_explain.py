@@ -1,8 +1,11 @@
 """What limits a pipeline: the rules are tested in Rust; here is how it is asked for."""
 
-import pytest
+import time
 
-from DeepPipeline import Explanation, Pipeline, StartError, every, stage
+import pytest
+from support import Collect
+
+from DeepPipeline import Explanation, Pipeline, Stage, StartError, every, stage
 
 
 def explained(workers: int) -> Explanation:
@@ -31,3 +34,22 @@ def test_a_pipeline_that_runs_explains_itself() -> None:
         pipeline.explain()
     with pipeline as p:
         assert p.explain().text == "Nothing has come in for ten seconds."
+
+
+class Slow(Stage):
+    def stage_run(self, x: int) -> int:
+        time.sleep(0.01)
+        return x
+
+
+def test_it_says_what_other_settings_of_the_stage_that_limits_would_give() -> None:
+    with Pipeline([Slow()], Collect(), overflow="block") as p:
+        for x in range(100):
+            p.put(x)
+        explanation = p.explain()
+    assert explanation.limit == "Slow"
+    assert explanation.present is not None
+    twice = explanation.alternatives["Slow.workers=2"]
+    assert twice.rate == pytest.approx(2 * explanation.present.rate, rel=0.1)
+    assert f"\nWith Slow.workers=2: {twice}" in explanation.text
+    assert p.report().explain().alternatives == {}, "a report has no samples"

@@ -59,7 +59,7 @@ FIELDS: dict[type, str] = {
     Visit: "stage sample source came taken worker ended fate crashed",
     Mark: "at text",
     Timeline: "until stages visits marks last of_sample to_svg to_json from_json save load what_if",
-    Explanation: "limit confidence rate with_another_worker then text",
+    Explanation: "limit confidence rate with_another_worker then present alternatives text",
 }
 
 

@@ -447,9 +447,10 @@ impl<I, T> Pipeline<I, T> {
         self.timeline().what_if(settings)
     }
 
-    /// Returns which stage limits the pipeline, and what another worker of it would give: see [`Report::explain`].
+    /// Returns which stage limits the pipeline, as [`Report::explain`] does, and what it would do with other settings of that
+    /// stage, as its last samples tell: see [`Timeline::what_if`].
     pub fn explain(&self) -> Explanation {
-        self.report().explain()
+        self.supervisor.explain()
     }
 
     /// Makes the first Ctrl-C from now on drain the pipeline, and a second one abort it. It takes over the process's

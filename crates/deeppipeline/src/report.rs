@@ -22,7 +22,7 @@ pub use crate::timeline::NotATimeline;
 pub use crate::timeline::{
     DEFAULT_RECORD, Goal, MOST_RECORD, Mark, Prediction, Setting, Timeline, TimelineStage, Tuned, Visit, WhatIfError,
 };
-pub use explain::Explanation;
+pub use explain::{Alternative, Explanation};
 
 /// The state of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
 //! What limits a pipeline, in plain words, from its report.
 
-use super::{Doing, Outcome, Report, StageReport};
+use super::{Doing, Outcome, Prediction, Report, Setting, StageReport, Timeline};
 use crate::policies::Overflow;
 use std::fmt;
+use std::thread::available_parallelism;
 
 /// A stage whose workers are busy for less than that share of the time has room left.
 const FULL: f64 = 0.9;
@@ -28,8 +29,60 @@ pub struct Explanation {
     pub with_another_worker: Option<f64>,
     /// What would limit then: a stage; `None` for what comes in.
     pub then: Option<String>,
+    /// What the pipeline does by its last samples, where those were asked: see [`Timeline::what_if`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub present: Option<Prediction>,
+    /// What it would do with another setting of that stage, where that makes a difference.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub alternatives: Vec<Alternative>,
     /// All of it in words.
     pub text: String,
+}
+
+/// Another setting of the stage that limits, and what the pipeline would do with it.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Alternative {
+    /// The setting.
+    pub setting: Setting,
+    /// What the pipeline would do.
+    pub prediction: Prediction,
+}
+
+impl Explanation {
+    /// Adds what the last samples tell of other settings of the stage that limits.
+    pub(crate) fn with_alternatives(mut self, timeline: &Timeline) -> Self {
+        let stage = timeline.stages.iter().find(|stage| Some(&stage.name) == self.limit.as_ref());
+        let (Some(stage), Ok(present)) = (stage, timeline.what_if(&[])) else { return self };
+        let (workers, size) = (stage.workers + 1, stage.buffer_size);
+        let mut options = vec![("workers", workers.to_string()), ("buffer_size", (2 * size).to_string())];
+        if size > 1 {
+            options.push(("buffer_size", (size / 2).to_string()));
+        }
+        if stage.overflow == Overflow::Block {
+            options.push(("overflow", Overflow::DropOldest.to_string()));
+        }
+        for (option, value) in options {
+            // What the stage could not have, such as several workers with windows, is no alternative.
+            let Ok(setting) = Setting::new(&*stage.name, option, &value) else { continue };
+            let Ok(prediction) = timeline.what_if(std::slice::from_ref(&setting)) else { continue };
+            if prediction.differs_from(&present) {
+                self.alternatives.push(Alternative { setting, prediction });
+            }
+        }
+        self.text += &format!("\nBy its last samples, on a virtual clock: {present}.");
+        let cores = available_parallelism().map_or(1, |cores| cores.get());
+        for Alternative { setting, prediction } in &self.alternatives {
+            self.text += &format!("\nWith {setting}: {prediction}");
+            self.text += if prediction.busy_workers > cores as f64 { ", more than there are cores." } else { "." };
+        }
+        if self.alternatives.is_empty() {
+            self.text += " No other setting of it would change that.";
+        }
+        self.present = Some(present);
+        self
+    }
 }
 
 impl fmt::Display for Explanation {
@@ -142,6 +195,8 @@ impl Report {
             rate: rate_at_end,
             with_another_worker: None,
             then: None,
+            present: None,
+            alternatives: Vec::new(),
             text,
         };
         if let Some(paused) = self.stages.iter().find(|stage| stage.paused) {
@@ -216,6 +271,8 @@ impl Report {
             rate: now,
             with_another_worker: Some(then_rate),
             then: then.map(|then| self.stages[then].name.clone()),
+            present: None,
+            alternatives: Vec::new(),
             text,
         }
     }

@@ -3,6 +3,7 @@
 use super::Supervisor;
 use crate::clock::Moment;
 use crate::fates::Fate;
+use crate::report::Explanation;
 use crate::sample::SampleId;
 use crate::source_id::SourceId;
 use crate::timeline::{Mark, Plan, Timeline, TimelineStage, Visit};
@@ -10,6 +11,11 @@ use crate::worker::Role;
 use std::time::Duration;
 
 impl<V: Send + 'static> Supervisor<V> {
+    /// Returns which stage limits, and what would be with other settings of it.
+    pub fn explain(&self) -> Explanation {
+        self.report().explain().with_alternatives(&self.timeline())
+    }
+
     /// Returns when the last samples came to each stage, were taken, and ended.
     pub fn timeline(&self) -> Timeline {
         let (_, elapsed, at) = self.outcome_and_elapsed();

@@ -196,6 +196,17 @@ pub struct Prediction {
     pub busy_workers: f64,
 }
 
+impl Prediction {
+    /// Returns true if somebody would notice the difference.
+    pub(crate) fn differs_from(&self, other: &Prediction) -> bool {
+        const NOTICED: f64 = 0.03;
+        let differs = |a: f64, b: f64| (a - b).abs() > NOTICED * b.abs();
+        differs(self.rate, other.rate)
+            || differs(self.age_p99.as_secs_f64(), other.age_p99.as_secs_f64())
+            || (self.dropped - other.dropped).abs() > NOTICED
+    }
+}
+
 impl fmt::Display for Prediction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Prediction { rate, age_p50, age_p99, dropped, busy_workers } = self;
