@@ -63,6 +63,12 @@ fn put_all<T>(pipeline: &Pipeline<u64, T>, all_through: &Receiver<()>) -> f64 {
     })
 }
 
+/// The same of which nothing is kept for the timeline.
+fn put_unrecorded() -> f64 {
+    let (end, all_through) = end();
+    put_all(&chain!(Pipeline::builder().record(0), end).start().expect("starts"), &all_through)
+}
+
 /// The same where others might submit.
 fn put_beside() -> f64 {
     let (end, all_through) = end();
@@ -120,5 +126,6 @@ fn main() {
         "CPU ns a sample",
         &[("after a flush", &put_after_a_flush), ("with on_fate", &put_with_fates), ("put", &put)],
     );
+    compare("the timeline", "CPU ns a sample", &[("record 0", &put_unrecorded), ("put", &put)]);
     compare("a second entrance", "CPU ns a sample", &[("two entrances", &put_into), ("one", &put)]);
 }
