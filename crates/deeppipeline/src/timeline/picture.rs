@@ -158,12 +158,11 @@ impl Timeline {
         // Colours of neighbours are far apart on the circle: the golden angle.
         let hue = (sample.number as f64 * 137.508) % 360.0;
         let is_aside = follow.is_some_and(|number| number != sample.number);
-        let opacity = if is_aside {
-            0.15
-        } else if is_worker {
-            1.0
-        } else {
-            0.45
+        let opacity = match (is_aside, is_worker) {
+            (false, true) => 1.0,
+            (false, false) => 0.45,
+            (true, true) => 0.4,
+            (true, false) => 0.2,
         };
         let took = bar.end.saturating_sub(bar.begin).as_secs_f64();
         let of_source = source.as_ref().map_or(String::new(), |source| format!(" of {}", escaped(source)));
