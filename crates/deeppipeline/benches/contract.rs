@@ -59,10 +59,10 @@ fn rate(workers: usize, in_process: bool) -> f64 {
 const HOPS: u64 = 300_000;
 
 /// Nanoseconds for a sample through two nodes and what is between them, driven by this thread alone.
-fn hop(workers: usize, ordered: bool, max_age: Option<Duration>) -> f64 {
+fn hop(workers: usize, ordered: bool, max_age: Option<Duration>, record: Option<usize>) -> f64 {
     let stages = vec![Node { workers, ordered, max_age, ..Node::new("one") }, Node { max_age, ..Node::new("end") }];
     let (supervisor, workers) =
-        Supervisor::<u64>::new(Graph { source: Some(SourceNode::default()), stages, ..Graph::default() })
+        Supervisor::<u64>::new(Graph { source: Some(SourceNode::default()), stages, record, ..Graph::default() })
             .expect("is valid");
     drive(&supervisor, workers)
 }
@@ -185,10 +185,11 @@ fn main() {
         "one thread drives two nodes",
         "ns a sample",
         &[
-            ("two workers in order", &|| hop(2, true, None)),
-            ("with max_age", &|| hop(1, true, Some(Duration::from_secs(3600)))),
-            ("two workers, unordered", &|| hop(2, false, None)),
-            ("one worker", &|| hop(1, true, None)),
+            ("two workers in order", &|| hop(2, true, None, None)),
+            ("with max_age", &|| hop(1, true, Some(Duration::from_secs(3600)), None)),
+            ("two workers, unordered", &|| hop(2, false, None, None)),
+            ("record 0", &|| hop(1, true, None, Some(0))),
+            ("one worker", &|| hop(1, true, None, None)),
         ],
     );
     compare(
