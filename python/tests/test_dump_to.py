@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from support import Collect
+from support import Collect, wait_until
 
 from DeepPipeline import GraphError, Pipeline, Stage, StageError, Timeline
 
@@ -53,8 +52,7 @@ def test_a_worker_that_dies_leaves_what_it_had_in_flight(tmp_path: Path) -> None
     with Pipeline([Moody()], Collect(), multiprocess=True, overflow="block", dump_to=str(tmp_path)) as p:
         for x in (1, 3, 1):
             p.put(x)
-        while not written(tmp_path):
-            time.sleep(0.01)
+        wait_until(lambda: written(tmp_path) != [])
     first = Timeline.load(written(tmp_path)[0])
     [lost] = [visit for visit in first.visits if visit.crashed]
     assert (lost.sample.number, lost.stage, lost.worker, lost.fate) == (2, 0, 0, "lost")

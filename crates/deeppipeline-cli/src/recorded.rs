@@ -72,8 +72,10 @@ fn read(file: &Path) -> Result<Timeline, BoxError> {
 
 /// Runs `timeline`.
 pub(crate) fn timeline(arguments: &TimelineArguments) -> Result<ExitCode, BoxError> {
-    let whole = read(&arguments.file)?;
-    let timeline = arguments.last.map_or_else(|| whole.clone(), |last| whole.last(last));
+    let mut timeline = read(&arguments.file)?;
+    if let Some(last) = arguments.last {
+        timeline = timeline.last(last);
+    }
     if let Some(number) = arguments.follow
         && timeline.of_sample(number).is_empty()
     {

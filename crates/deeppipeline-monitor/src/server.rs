@@ -238,10 +238,12 @@ impl Part {
         let made = spawn_blocking(move || {
             // One after the other: many who look cost the pipelines no more than one.
             let _turn = watched.turn();
-            let timeline = watched.timeline(self.pipeline.as_deref())?;
+            let mut timeline = watched.timeline(self.pipeline.as_deref())?;
             // What is no time is all of it.
-            let last = self.last.and_then(|last| Duration::try_from_secs_f64(last).ok());
-            Some(make(last.map_or_else(|| timeline.clone(), |last| timeline.last(last)), self.follow))
+            if let Some(last) = self.last.and_then(|last| Duration::try_from_secs_f64(last).ok()) {
+                timeline = timeline.last(last);
+            }
+            Some(make(timeline, self.follow))
         });
         match made.await.ok().flatten() {
             Some(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),

@@ -110,6 +110,8 @@ mod timeline;
 mod transfer;
 mod typed;
 mod unwind;
+#[cfg(any(feature = "dead-letters", feature = "timeline"))]
+mod whole_file;
 mod window;
 #[cfg(any(processes, feature = "dead-letters"))]
 mod wire;

@@ -132,19 +132,15 @@ impl Timeline {
             visits: self.visits.iter().filter(is_in).cloned().collect(),
             marks: self.marks.iter().filter(|mark| mark.at >= from).cloned().collect(),
             shown_from: Some(from),
-            ..self.clone()
+            until: self.until,
+            stages: self.stages.clone(),
+            plan: self.plan.clone(),
         }
     }
 
     /// Returns the visits of the sample of that number and of its parts, by the time when they came.
     pub fn of_sample(&self, number: u64) -> Vec<&Visit> {
         self.visits.iter().filter(|visit| visit.sample.number == number).collect()
-    }
-
-    /// The time from which on it is shown: when the first of its visits began, unless something else was said.
-    fn from(&self) -> Duration {
-        let first = || self.visits.iter().map(|visit| visit.came).min().unwrap_or(self.until);
-        self.shown_from.unwrap_or_else(first)
     }
 }
 

@@ -230,3 +230,19 @@ fn a_file_that_could_not_be_ours_is_refused_and_one_in_another_order_is_not() {
         assert!(refused.contains(says), "{refused}");
     }
 }
+
+#[test]
+fn a_picture_has_the_newest_and_what_is_followed_and_says_how_many_bars_it_leaves_out() {
+    let end = stage(|_: u32| {}).name("only");
+    let mut simulation = Pipeline::builder().record(3000).overflow(Overflow::Block).end_stage(end).simulate().unwrap();
+    for x in 0..2500 {
+        simulation.put_at(x * MS, x);
+    }
+    simulation.run().unwrap();
+    let timeline = simulation.timeline();
+    for (follow, left_out) in [(None, "1000 older bars"), (Some(1), "998 older bars")] {
+        let picture = timeline.to_svg(follow);
+        assert!(picture.contains(left_out), "{follow:?}");
+        assert_eq!(picture.contains("data-sample=\"1\""), follow.is_some());
+    }
+}

@@ -734,7 +734,7 @@ impl<V> Buffer<V> {
     /// Returns the last visits that ended, and those of what is there now.
     pub(crate) fn visits(&self) -> Vec<Visit> {
         // What is there first: what ends meanwhile is among those that have ended then.
-        let present = self.change(|change| change.present_visits(0..usize::MAX).0).0;
+        let present = self.change(|change| change.present_visits(0..usize::MAX)).0;
         let (mut ended, mut next) = (Vec::new(), 0);
         loop {
             // Some at a time, so that nobody waits long for the lock.

@@ -1,11 +1,12 @@
 //! The way back: dead letters are read, for the program to put each in again where it belongs.
 
-use super::writer::{letters, remove};
+use super::writer::letters;
 use super::{FORMAT, Header, Letter};
 use crate::error::DeadLetterError;
 use crate::report::Fate;
 use crate::sample::SampleId;
 use crate::unwind::catch_panic;
+use crate::whole_file::remove;
 use std::any::type_name;
 use std::fs;
 use std::io;

@@ -7,6 +7,7 @@ use crate::fates::{Fate, FateEvent};
 use crate::notices::DropLog;
 use crate::typed::Value;
 use crate::unwind::{BoxError, catch_panic};
+use crate::whole_file;
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::fs;
@@ -17,12 +18,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The number of letters that this process has written, by which no two have the same name.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
-
-/// The extension of a letter that is being written.
-const UNFINISHED: &str = "tmp";
-
-/// The time after which nobody writes a letter any more.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// Writes what failed or was lost.
 pub(crate) struct Writer {
@@ -75,13 +70,8 @@ impl Writer {
         // Names sort by time; several pipelines may share a folder.
         let (id, written) = (event.sample, WRITTEN.fetch_add(1, Ordering::Relaxed) + 1);
         let name = format!("{:020}-{}-{}-{}-{written}", now.as_nanos(), id.number, id.part, std::process::id());
-        let unfinished = self.to.folder.join(format!(".{name}.{UNFINISHED}"));
-        let finished = self.to.folder.join(format!("{name}.{SUFFIX}"));
-        let whole = fs::write(&unfinished, letter).and_then(|()| fs::rename(&unfinished, finished));
-        if whole.is_err() {
-            let _ = fs::remove_file(&unfinished);
-        }
-        Ok(whole?)
+        whole_file::write(&self.to.folder, &format!("{name}.{SUFFIX}"), letter)?;
+        Ok(())
     }
 
     /// The line and the value.
@@ -110,7 +100,8 @@ impl Writer {
 
     /// Removes the oldest until there is room for so many bytes.
     fn make_room(&self, needed: u64) -> io::Result<()> {
-        remove_abandoned(&self.to.folder)?;
+        // Also of what programs in Python were writing there.
+        whole_file::remove_abandoned(&self.to.folder, |_| true)?;
         let mut sizes = Vec::new();
         for path in letters(&self.to.folder)? {
             // Others may remove letters meanwhile.
@@ -124,7 +115,7 @@ impl Writer {
             if total + needed <= self.to.max_bytes {
                 return Ok(());
             }
-            match remove(&path) {
+            match whole_file::remove(&path) {
                 Ok(()) => total -= size,
                 // A newer one may go instead.
                 Err(error) => left = left.or(Some(error)),
@@ -137,35 +128,7 @@ impl Writer {
     }
 }
 
-/// Removes what nobody writes any more, since its process was killed.
-fn remove_abandoned(folder: &Path) -> io::Result<()> {
-    for path in with_suffix(folder, UNFINISHED)? {
-        let written = fs::symlink_metadata(&path).and_then(|about| about.modified());
-        if written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)) {
-            remove(&path)?;
-        }
-    }
-    Ok(())
-}
-
 /// The files of all letters in a folder, oldest first.
 pub(super) fn letters(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = with_suffix(folder, SUFFIX)?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn with_suffix(folder: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
-    let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
-    let mut paths = paths.collect::<io::Result<Vec<PathBuf>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == suffix));
-    Ok(paths)
-}
-
-/// Removes a letter, which another may have done before.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    whole_file::list(folder, |name| name.ends_with(&format!(".{SUFFIX}")))
 }

@@ -5,6 +5,7 @@ use crate::aside;
 use crate::buffer::Wait;
 use crate::report::{Outcome, Report};
 use crate::timeline::Mark;
+use crate::whole_file;
 use parking_lot::{Condvar, Mutex};
 use std::fs;
 use std::io;
@@ -24,9 +25,6 @@ const PREFIX: &str = "timeline-";
 const SUFFIX: &str = ".json";
 /// The digits of the time in it, in milliseconds.
 const MILLISECONDS: usize = 16;
-/// The end of the name of one that is being written, and the time after which nobody writes it any more.
-const UNFINISHED: &str = ".tmp";
-const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// The number of timelines that this process has written, by which no two have the same name.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -171,35 +169,16 @@ fn write(folder: &Path, text: &str) -> io::Result<PathBuf> {
     // Names sort by time; several pipelines may share a folder.
     let (written, process) = (WRITTEN.fetch_add(1, Ordering::Relaxed) + 1, std::process::id());
     let name = format!("{PREFIX}{:0MILLISECONDS$}-{process}-{written}{SUFFIX}", now.as_millis());
-    let (unfinished, path) = (folder.join(format!(".{name}{UNFINISHED}")), folder.join(name));
-    let whole = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &path));
-    if whole.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    whole?;
+    let path = whole_file::write(folder, &name, text)?;
     remove_oldest(folder)?;
     Ok(path)
 }
 
 fn remove_oldest(folder: &Path) -> io::Result<()> {
-    let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
-    let mut paths = paths.collect::<io::Result<Vec<PathBuf>>>()?;
-    let name_of = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // What a program was writing when it was killed.
-    let unfinished = |path: &&PathBuf| {
-        name_of(path).strip_prefix('.').and_then(|name| name.strip_suffix(UNFINISHED)).is_some_and(is_ours)
-    };
-    for path in paths.iter().filter(unfinished) {
-        let written = fs::symlink_metadata(path).and_then(|about| about.modified());
-        if written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)) {
-            let _ = fs::remove_file(path);
-        }
-    }
-    paths.retain(|path| is_ours(&name_of(path)));
-    paths.sort();
+    whole_file::remove_abandoned(folder, is_ours)?;
+    let paths = whole_file::list(folder, is_ours)?;
     for path in paths.iter().take(paths.len().saturating_sub(KEPT)) {
-        // Another pipeline may have done it.
-        let _ = fs::remove_file(path);
+        whole_file::remove(path)?;
     }
     Ok(())
 }

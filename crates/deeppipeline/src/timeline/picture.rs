@@ -29,14 +29,14 @@ impl Timeline {
     pub fn to_svg(&self, follow: Option<u64>) -> String {
         let Bars { mut bars, lanes, workers } = self.bars();
         // The newest, and what is followed or is still there.
-        let left_out = bars.len().saturating_sub(MOST_BARS);
-        let mut index = 0;
+        let (all, mut index) = (bars.len(), 0);
         bars.retain(|bar| {
             index += 1;
-            index > left_out || bar.visit.ended.is_none() || follow == Some(bar.visit.sample.number)
+            index + MOST_BARS > all || bar.visit.ended.is_none() || follow == Some(bar.visit.sample.number)
         });
-        let from =
-            self.shown_from.unwrap_or_else(|| bars.iter().map(|bar| bar.begin).min().unwrap_or_else(|| self.from()));
+        let left_out = all - bars.len();
+        let first = bars.iter().map(|bar| bar.begin).min();
+        let from = self.shown_from.or(first).unwrap_or(self.until);
         bars.retain(|bar| bar.end >= from);
         bars.iter_mut().for_each(|bar| bar.begin = bar.begin.max(from));
         let lanes: Vec<usize> = lanes.iter().map(|lanes| (*lanes).clamp(1, MOST_LANES)).collect();

@@ -66,8 +66,8 @@ impl<S: Storage> Change<'_, S> {
         }
     }
 
-    /// Returns the visits so far of what is in those slots, of so many as there are; and whether there are slots behind.
-    pub(in crate::buffer) fn present_visits(&mut self, among: Range<usize>) -> (Vec<Visit>, bool) {
+    /// Returns the visits so far of what is in those slots, of so many as there are.
+    pub(in crate::buffer) fn present_visits(&mut self, among: Range<usize>) -> Vec<Visit> {
         let used = self.head().fresh.min(self.storage.slots()) as usize;
         let mut visits = Vec::new();
         for slot in among.start..among.end.min(used) {
@@ -78,6 +78,6 @@ impl<S: Storage> Change<'_, S> {
                 visits.push(Visit { taken: 0, ..Visit::of(slot) });
             }
         }
-        (visits, among.end < used)
+        visits
     }
 }

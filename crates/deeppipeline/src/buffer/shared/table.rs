@@ -866,7 +866,7 @@ impl<W: SharedWords> SlotTable<W> {
     pub(crate) fn visits(&self) -> Vec<Visit> {
         // What is there first: what ends meanwhile is among those that have ended then, and is left out here.
         let mut present = Vec::new();
-        self.look_over(|change, among| present.extend(change.present_visits(among).0));
+        self.look_over(|change, among| present.extend(change.present_visits(among)));
         let kept = || self.words.get(self.layout.visits_kept());
         // The oldest may be one over which a process was writing when it died.
         let oldest = || (kept() + 1).saturating_sub(self.layout.visits());
